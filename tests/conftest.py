@@ -1,0 +1,19 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets (see the marker `real_data`); skips the test where there is none."""
+    given = os.environ.get("FAIRSEQ_KD_DATA")
+    folder = Path(given) if given else REPOSITORY.parent / "shared" / "data"
+
+    if not folder.is_dir():
+        pytest.skip(f"needs the real data sets: set FAIRSEQ_KD_DATA to their folder ({folder} does not exist)")
+    return folder.resolve()
