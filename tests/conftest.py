@@ -15,5 +15,5 @@ def real_data() -> Path:
     folder = Path(given) if given else REPOSITORY.parent / "shared" / "data"
 
     if not folder.is_dir():
-        pytest.skip(f"needs the real data sets: set FAIRSEQ_KD_DATA to their folder ({folder} does not exist)")
+        pytest.skip(f"needs the real data sets: set FAIRSEQ_KD_DATA to their folder (there is no {folder})")
     return folder.resolve()
