@@ -1,0 +1,87 @@
+import hashlib
+
+import pytest
+
+from preprocess.errors import DataError
+from preprocess.vocabulary import (
+    dictionary_hash,
+    dictionary_symbol,
+    read_dictionary,
+    read_wordpiece_vocabulary,
+    wordpiece_order,
+    wordpiece_symbols,
+    write_dictionary,
+)
+
+VOCAB = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##b", "</s>"]
+
+
+def test_wordpiece_symbols_are_the_entries_without_the_specials():
+    assert wordpiece_symbols(VOCAB) == ["[unused0]", "a", "##b", "\\</s>"]
+
+
+def test_wordpiece_order_puts_the_specials_where_fairseq_has_them():
+    #                               <s> <pad> </s> <unk> [unused0] a ##b </s> <mask>
+    assert wordpiece_order(VOCAB) == [3, 0, 4, 2, 1, 6, 7, 8, 5]
+
+
+@pytest.mark.parametrize(
+    ("vocab", "said"),
+    [
+        (["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"], r"no \[MASK\]"),
+        ([*VOCAB, "a"], "'a' more than once"),
+    ],
+)
+def test_a_vocabulary_that_cannot_be_numbered_is_refused(vocab, said):
+    with pytest.raises(DataError, match=said):
+        wordpiece_symbols(vocab)
+
+
+def test_fairseq_reads_what_we_write(tmp_path):
+    from fairseq.data import Dictionary
+
+    symbols = ["a", "##b", "two words", "\u2028", "\\<mask>", "ы", " lead"]
+    write_dictionary(tmp_path / "dict.txt", symbols, range(len(symbols)))
+
+    theirs = Dictionary.load(str(tmp_path / "dict.txt"))
+    assert theirs.symbols[4:] == symbols
+    assert theirs.add_symbol("<mask>") == 4 + len(symbols)
+    assert read_dictionary(tmp_path / "dict.txt") == symbols
+
+
+def test_the_hash_is_over_symbols_in_order_not_counts(tmp_path):
+    write_dictionary(tmp_path / "one.txt", ["a", "b"])
+    write_dictionary(tmp_path / "counted.txt", ["a", "b"], [9, 3])
+    write_dictionary(tmp_path / "other.txt", ["b", "a"])
+
+    assert dictionary_hash(tmp_path / "one.txt") == hashlib.sha256(b"a\nb").hexdigest()
+    assert dictionary_hash(tmp_path / "one.txt") == dictionary_hash(tmp_path / "counted.txt")
+    assert dictionary_hash(tmp_path / "one.txt") != dictionary_hash(tmp_path / "other.txt")
+
+
+def test_a_line_that_is_no_dictionary_line_is_named(tmp_path):
+    (tmp_path / "dict.txt").write_text("a 1\nb\n")
+    with pytest.raises(DataError, match="line 2 is 'b'"):
+        read_dictionary(tmp_path / "dict.txt")
+
+
+@pytest.mark.parametrize(
+    ("piece", "symbol"), [("a", "a"), ("<mask>", "\\<mask>"), ("<s>", "\\<s>"), ("\n", "\\n")]
+)
+def test_a_piece_never_becomes_a_special(piece, symbol):
+    assert dictionary_symbol(piece) == symbol
+
+
+def test_the_vocabulary_is_split_at_line_feeds_only(tmp_path):
+    (tmp_path / "vocab.txt").write_bytes("a\r\n\u2028\nb\n".encode())
+    assert read_wordpiece_vocabulary(tmp_path) == ["a", "\u2028", "b"]
+
+
+def test_the_vocabulary_is_found_in_tokenizer_json_alone(tmp_path):
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "WordPiece", "vocab": {"b": 1, "a": 0}}}')
+    assert read_wordpiece_vocabulary(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.real_data
+def test_roberta_dictionary_has_its_published_size(real_data):
+    assert len(read_dictionary(real_data / "gpt2_bpe" / "dict.txt")) == 50_260
