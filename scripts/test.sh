@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# All tests, from nothing: sets up .venv, then runs pytest (style checks are among the tests).
+#
+#   bash scripts/test.sh                    everything
+#   bash scripts/test.sh -m "not slow"      any pytest option or path
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+cd "$root"
+bash scripts/setup.sh
+
+# Two processes with one thread each: the models are tiny, threads would only get in each other's way.
+export OMP_NUM_THREADS=1
+exec .venv/bin/python -m pytest -n 2 "$@"

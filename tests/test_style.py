@@ -1,0 +1,76 @@
+"""The house rules a machine can check, over every file that git tracks or would track."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MACHINE_PATH = re.compile(r"(?<![\w.~}])/(work|root|home|tmp)/")
+NOTE_TO_SELF = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+MEGABYTE = 1 << 20
+
+
+def tracked() -> list[Path]:
+    """Files of the project, new ones included, ignored ones not."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listing.returncode != 0:
+        pytest.skip("not a git checkout: which files are the project's own is unknown")
+    names = listing.stdout.split("\0")
+    return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+
+
+def texts() -> dict[str, str]:
+    """Name -> content of every tracked file that is UTF-8 text."""
+    found = {}
+    for path in tracked():
+        try:
+            found[str(path.relative_to(ROOT))] = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
+def test_ruff_has_nothing_to_say(command):
+    ruff = subprocess.run(
+        [sys.executable, "-m", "ruff", *command, "."], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ruff.returncode == 0, ruff.stdout + ruff.stderr
+
+
+def test_no_file_names_a_place_on_one_machine():
+    lines = [
+        f"{name}:{number}: {line.strip()}"
+        for name, text in texts().items()
+        for number, line in enumerate(text.splitlines(), start=1)
+        for place in MACHINE_PATH.findall(line)
+        if not (place == "tmp" and name.startswith("tests/"))
+    ]
+    assert lines == []
+
+
+def test_no_file_holds_a_note_to_self():
+    assert [name for name, text in texts().items() if NOTE_TO_SELF.search(text)] == []
+
+
+def test_no_file_is_large():
+    sizes = {path.relative_to(ROOT): path.stat().st_size for path in tracked()}
+    assert {name: size for name, size in sizes.items() if size > MEGABYTE} == {}
+
+    golden = sum(size for name, size in sizes.items() if name.is_relative_to("tests/golden"))
+    assert golden < 2 * MEGABYTE
+
+
+def test_every_config_is_run_by_name_somewhere():
+    everything = "\n".join(texts().values())
+    configs = [path for path in tracked() if path.is_relative_to(ROOT / "configs") and path.suffix == ".yaml"]
+    unused = [path.name for path in configs if f"--config-name {path.stem}" not in everything]
+    assert unused == [], "say in the file how it is run: fairseq-hydra-train ... --config-name NAME"
