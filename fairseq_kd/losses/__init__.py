@@ -1,0 +1,33 @@
+"""Pure functions of two tensors and a mask, one number per sentence; imports nothing of fairseq.
+
+Shapes: B sentences, T tokens, H width, A heads, d = H / A, R relation heads, C classes.
+s is the student's tensor, t the teacher's; every loss returns [B] in float32, or float64 where an
+input is float64.
+
+`mask` [B, T] is True at real tokens, which need not be a prefix. What stands at padded positions
+reaches neither the loss nor a gradient, NaN and infinities included. No function here reads a
+tensor back to the host.
+"""
+
+from .attention import attention_kl, attention_mse
+from .hidden import Combine, hidden_mse, patience, token_mse
+from .logits import cross_entropy, kd, logits_mse, soft_cross_entropy, squared_error
+from .pearson import pearson_attention
+from .relation import relation_heads, relation_kl
+
+__all__ = [
+    "Combine",
+    "attention_kl",
+    "attention_mse",
+    "cross_entropy",
+    "hidden_mse",
+    "kd",
+    "logits_mse",
+    "patience",
+    "pearson_attention",
+    "relation_heads",
+    "relation_kl",
+    "soft_cross_entropy",
+    "squared_error",
+    "token_mse",
+]

@@ -1,0 +1,45 @@
+"""Losses on relations between tokens: products of queries, keys or values with themselves."""
+
+import torch
+from torch import Tensor
+
+from .attention import attention_kl
+from .precision import at_least_float32
+
+
+def relation_kl(s: Tensor, t: Tensor, mask: Tensor) -> Tensor:
+    """How far the relations among the student's vectors are from those among the teacher's.
+
+        L_b  = 1/(R n_b) sum over relation heads r, real tokens i of KL( q_t[b,r,i] || q_s[b,r,i] )
+        q[i] = softmax over real tokens j of <x_i, x_j> / sqrt(width of x);  n_b = real tokens
+
+    s, t  [B, R, T, d], [B, R, T, d']  queries, keys or values; as many heads, but any width
+    mask  [B, T]                       True = real token
+    Returns [B].
+
+    Papers: Wang et al., MiniLM, NeurIPS 2020 (values); MiniLMv2, Findings of ACL 2021 (all three).
+    Differs from the code of Wang et al., ACL 2023: padding does not count, and nothing is clamped.
+    """
+    dtype = at_least_float32(s, t)
+    return attention_kl(_relation(s, mask, dtype), _relation(t, mask, dtype), mask)
+
+
+def relation_heads(x: Tensor, heads: int) -> Tensor:
+    """Cuts the width of a layer's queries, keys or values into another number of heads.
+
+    The heads are first joined to the layer's full width H = A d, token by token, so that relation
+    head r holds the dimensions r H/R .. (r+1) H/R - 1 whatever the number of attention heads.
+
+    x [B, A, T, d]
+    Returns [B, R, T, H / R], R = heads.
+    """
+    batch, _, tokens, _ = x.shape
+    return x.transpose(1, 2).reshape(batch, tokens, heads, -1).transpose(1, 2)
+
+
+def _relation(x: Tensor, mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """<x_i, x_j> / sqrt(d), [B, R, T, T]; autocast would round the products before the softmax."""
+    # Before the product: a gradient of 0 times a garbage value of NaN would be NaN.
+    x = x.to(dtype).masked_fill(~mask[:, None, :, None], 0.0)
+    with torch.autocast(x.device.type, enabled=False):
+        return (x * x.size(-1) ** -0.5) @ x.transpose(-1, -2)
