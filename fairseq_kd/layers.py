@@ -1,0 +1,178 @@
+"""Which student layer learns from which teacher layer, and which teacher layers a student starts from.
+
+Layer maps count *states*: 0 is the embedding output, k the output of layer k. Initialisation lists
+count *layers* from 0, as launch scripts in this field do: layer 0 computes state 1.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+MAPPINGS = "skip, last, pkd-skip, pkd-last, topX such as top10, or pairs such as 0:0,1:4,2:8,3:12"
+
+LAYER = re.compile(r"(?P<prefix>(?:.*\.)?sentence_encoder\.layers\.)(?P<layer>\d+)\.(?P<name>.+)")
+
+# fairseq keeps a second copy of every layer's matrices, for a fast path at inference. In a trained
+# checkpoint it is stale.
+FAST_PATH_COPIES = {
+    "in_proj_weight",
+    "in_proj_bias",
+    "out_proj_weight",
+    "out_proj_bias",
+    "fc1_weight",
+    "fc1_bias",
+    "fc2_weight",
+    "fc2_bias",
+}
+
+
+def layer_map(
+    name_or_pairs: str | Sequence[tuple[int, int]],
+    student_layers: int,
+    teacher_layers: int,
+    *,
+    flag: str = "--mapping",
+) -> list[tuple[int, int]]:
+    """Pairs (student state, teacher state) of a named mapping, L_s and L_t layers.
+
+    skip       (i, i L_t / L_s), i = 0..L_s   evenly spread, embedding outputs included
+    last       (L_s, L_t)                     the top of both
+    pkd-skip   (j, j floor(L_t / L_s)), j = 1..L_s-1   Patient KD: the top is left to the logits
+    pkd-last   (j, L_t - L_s + j), j = 1..L_s-1        Patient KD: the layers below the top
+    topX       (i, i X / L_s), i = 0..L_s     as skip, but reaching teacher state X only
+    pairs      "0:0,1:4" or [(0, 0), (1, 4)]
+
+    Fractions are rounded, halves to even. `flag` is the one that an error names.
+
+    Papers: Wang et al., How to Distill your BERT, ACL 2023 (skip, last); Sun et al., Patient
+    Knowledge Distillation, EMNLP 2019; Liu et al., Marginal Utility Diminishes, ACL 2021 (topX).
+    """
+    if not isinstance(name_or_pairs, str):
+        given = ",".join(f"{s}:{t}" for s, t in name_or_pairs)
+        return _checked(list(name_or_pairs), student_layers, teacher_layers, f"{flag} {given}")
+
+    name = name_or_pairs.strip()
+    given = f"{flag} {name_or_pairs}"
+
+    if name == "skip":
+        return _spread(student_layers, teacher_layers)
+    if name == "last":
+        return [(student_layers, teacher_layers)]
+    if name in ("pkd-skip", "pkd-last"):
+        return _patient(name, student_layers, teacher_layers, given)
+    if re.fullmatch(r"top\d+", name):
+        top = int(name.removeprefix("top"))
+        if not 1 <= top <= teacher_layers:
+            raise ValueError(
+                f"{given} reaches teacher state {top}, but the teacher has {_layers(teacher_layers)}: "
+                f"use top1 to top{teacher_layers}."
+            )
+        return _spread(student_layers, top)
+    if re.fullmatch(r"\s*\d+\s*:\s*\d+\s*(,\s*\d+\s*:\s*\d+\s*)*", name):
+        pairs = [tuple(int(state) for state in pair.split(":")) for pair in name.split(",")]
+        return _checked(pairs, student_layers, teacher_layers, given)
+    raise ValueError(f"{given} is not a mapping: use {MAPPINGS}.")
+
+
+def student_state_dict(
+    teacher_state_dict: Mapping[str, Tensor], init_layers: str | Sequence[int]
+) -> dict[str, Tensor]:
+    """The state dict of a student made of some of its teacher's layers, in the order given.
+
+    Embeddings, their LayerNorm, the LM head and classification heads are taken over as they are;
+    layers are renumbered from 0; fairseq's second copies of a layer's matrices and its format marker
+    `version` are left out. The tensors are the teacher's own: loading them into a model copies them.
+
+    teacher_state_dict  of a RoBERTa, names as in fairseq
+    init_layers         layer numbers from 0, as a list or as "0,4,8", or "all"
+    """
+    depth = 1 + max((int(m["layer"]) for m in map(LAYER.fullmatch, teacher_state_dict) if m), default=-1)
+    sources = _init_layers(init_layers, depth)
+
+    student = {}
+    layers: dict[int, dict[tuple[str, str], Tensor]] = {}
+    for key, tensor in teacher_state_dict.items():
+        match = LAYER.fullmatch(key)
+        if match is None:
+            if not key.endswith("sentence_encoder.version"):
+                student[key] = tensor
+        elif match["name"] not in FAST_PATH_COPIES:
+            layers.setdefault(int(match["layer"]), {})[match["prefix"], match["name"]] = tensor
+
+    for target, source in enumerate(sources):
+        for (prefix, name), tensor in layers[source].items():
+            student[f"{prefix}{target}.{name}"] = tensor
+    return student
+
+
+def _spread(student_layers: int, top: int) -> list[tuple[int, int]]:
+    return [(i, round(i * top / student_layers)) for i in range(student_layers + 1)]
+
+
+def _patient(name: str, student_layers: int, teacher_layers: int, given: str) -> list[tuple[int, int]]:
+    if student_layers < 2:
+        raise ValueError(
+            f"{given} pairs the layers below the student's top one, but the student has "
+            f"{_layers(student_layers)}: use a deeper student, or last."
+        )
+    if student_layers > teacher_layers:
+        raise ValueError(
+            f"{given} needs a teacher at least as deep as the student, but the student has "
+            f"{_layers(student_layers)} and the teacher {_layers(teacher_layers)}: use skip, or pairs."
+        )
+
+    if name == "pkd-skip":
+        stride = teacher_layers // student_layers
+        return [(j, j * stride) for j in range(1, student_layers)]
+    return [(j, teacher_layers - student_layers + j) for j in range(1, student_layers)]
+
+
+def _checked(
+    pairs: list[tuple[int, int]], student_layers: int, teacher_layers: int, given: str
+) -> list[tuple[int, int]]:
+    if not pairs:
+        raise ValueError(f"{given.strip()} names no pair: use {MAPPINGS}.")
+    for pair in pairs:
+        ends = ("student", pair[0], student_layers), ("teacher", pair[1], teacher_layers)
+        for who, state, layers in ends:
+            if not 0 <= state <= layers:
+                raise ValueError(
+                    f"{given} names {who} state {state}, but the {who} has {_layers(layers)}: "
+                    f"use 0 (embedding output) to {layers}."
+                )
+        if pairs.count(pair) > 1:
+            raise ValueError(f"{given} names the pair {pair[0]}:{pair[1]} twice: name it once.")
+    return pairs
+
+
+def _init_layers(init_layers: str | Sequence[int], depth: int) -> list[int]:
+    """The layer numbers of `--init-layers`, every one of them a layer of the teacher."""
+    if depth == 0:
+        raise ValueError("--init-layers needs a RoBERTa to copy from, but its state dict has no layers.")
+
+    if isinstance(init_layers, str):
+        if init_layers.strip() == "all":
+            return list(range(depth))
+        if not re.fullmatch(r"\s*-?\d+\s*(,\s*-?\d+\s*)*", init_layers):
+            raise ValueError(
+                f"--init-layers {init_layers!r} is not a list of layer numbers: "
+                f"use numbers from 0 to {depth - 1} such as 0,{depth // 2}, or all."
+            )
+        sources = [int(layer) for layer in init_layers.split(",")]
+    else:
+        sources = list(init_layers)
+
+    if not sources:
+        raise ValueError(f"--init-layers names no layer: use numbers from 0 to {depth - 1}, or all.")
+    for layer in sources:
+        if not 0 <= layer < depth:
+            raise ValueError(
+                f"--init-layers {','.join(map(str, sources))} names layer {layer}, but the model to copy "
+                f"from has {_layers(depth)}, counted from 0: use 0 to {depth - 1}."
+            )
+    return sources
+
+
+def _layers(count: int) -> str:
+    return f"{count} layer" if count == 1 else f"{count} layers"

@@ -1,0 +1,71 @@
+"""Losses on the output layer by hand and against torch's own functions."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from fairseq_kd.losses import cross_entropy, kd, logits_mse, soft_cross_entropy, squared_error
+
+
+def test_kd_by_hand():
+    """Two classes, T = 2: teacher (1/2, 1/2), student (1/4, 3/4); 4 (log 2 - log(3) / 2)."""
+    s, t = torch.tensor([[0.0, 2 * math.log(3)]]), torch.zeros(1, 2)
+    assert kd(s, t, 2.0).item() == pytest.approx(4 * (math.log(2) - math.log(3) / 2), rel=1e-6)
+
+
+def test_kd_is_soft_cross_entropy_without_the_teachers_entropy(random):
+    s, t = random(5, 3), random(5, 3)
+    kl = soft_cross_entropy(s, t, 3.0) - soft_cross_entropy(t, t, 3.0)
+    assert_close(kd(s, t, 3.0), 9 * kl)
+
+
+def test_size_of_the_gradient_does_not_depend_on_the_temperature(random):
+    """Hinton et al.: for high temperatures, T^2 KL has the gradient (s - t) / C of centred logits."""
+    s, t = (x - x.mean(dim=-1, keepdim=True) for x in (random(5, 3), random(5, 3)))
+    s.requires_grad_()
+    kd(s, t, 1e4).sum().backward()
+    assert_close(s.grad, (s.detach() - t) / 3, rtol=1e-2, atol=1e-3)
+
+
+def test_labels(random):
+    s, label = random(4, 3), torch.tensor([0, 2, 1, 1])
+    assert_close(cross_entropy(s, label), -s.log_softmax(dim=-1)[range(4), label])
+    assert_close(cross_entropy(s, label).mean(), F.cross_entropy(s, label))
+
+
+def test_a_regression_target_is_compared_elementwise():
+    s, target = torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([0.0, 2.0, 1.0])
+    assert squared_error(s, target).tolist() == [1.0, 0.0, 9.0]
+
+
+LOSSES = [lambda s, t: kd(s, t, 2.0), lambda s, t: soft_cross_entropy(s, t, 2.0), logits_mse]
+every_loss = pytest.mark.parametrize("loss", LOSSES, ids=["kd", "soft_cross_entropy", "logits_mse"])
+
+
+@every_loss
+def test_gradients_are_those_of_finite_differences(loss, random):
+    assert torch.autograd.gradcheck(loss, (random(4, 3).requires_grad_(), random(4, 3).requires_grad_()))
+
+
+@every_loss
+def test_a_batch_is_its_sentences_one_by_one(loss, random):
+    s, t = random(4, 3), random(4, 3)
+    assert_close(loss(s, t), torch.cat([loss(s[b, None], t[b, None]) for b in range(4)]))
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_inputs_are_computed_in_float32(loss, dtype, random):
+    s, t = random(4, 3).to(dtype), random(4, 3).to(dtype)
+    assert loss(s, t).dtype == torch.float32
+    assert_close(loss(s, t).double(), loss(s.double(), t.double()), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_labels_in_half_precision(dtype, random):
+    s, label, target = random(4, 3).to(dtype), torch.tensor([0, 2, 1, 1]), torch.tensor([0.1, 5.0, 2.5, 3.3])
+    assert_close(cross_entropy(s, label), cross_entropy(s.float(), label))
+    assert_close(squared_error(s[:, 0], target), (s[:, 0].float() - target).square())
