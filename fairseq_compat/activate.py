@@ -1,23 +1,31 @@
 """Installs a light import hook; imports neither torch nor fairseq.
 
-The hook waits for two modules of fairseq and touches nothing else:
-
-fairseq.dataclass.configs   is executed while every config dataclass gets an explicit `__hash__`
-fairseq.checkpoint_utils    is followed by an allow-list for `torch.load`
+The hook waits for the modules of fairseq named below and touches nothing else; what is done
+around the import of each is in `patches.py`.
 """
 
+# Every Python start in this environment runs this file: the base classes of importlib.abc would
+# be proper here, but importing them takes longer than all the rest.
 import sys
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 
-HOOKED = ("fairseq.dataclass.configs", "fairseq.checkpoint_utils")
+HOOKED = frozenset(
+    {
+        "fairseq.checkpoint_utils",
+        "fairseq.data.data_utils",
+        "fairseq.data.language_pair_dataset",
+        "fairseq.data.token_block_dataset",
+        "fairseq.dataclass.configs",
+        "fairseq.modules.dynamic_crf_layer",
+    }
+)
 
 
-class _HookedLoader(Loader):
+class _HookedLoader:
     """Runs the module's own loader between the two halves of its patch."""
 
-    def __init__(self, loader: Loader) -> None:
+    def __init__(self, loader: SourceFileLoader) -> None:
         self.loader = loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
@@ -27,7 +35,7 @@ class _HookedLoader(Loader):
         # Imported here so that starting Python costs nothing where fairseq is not used.
         from . import patches
 
-        with patches.AROUND[module.__name__]():
+        with patches.AROUND[module.__name__](module):
             self.loader.exec_module(module)
 
     def __getattr__(self, name: str):
@@ -35,8 +43,8 @@ class _HookedLoader(Loader):
         return getattr(self.loader, name)
 
 
-class _FairseqFinder(MetaPathFinder):
-    def find_spec(self, fullname, path=None, target=None) -> ModuleSpec | None:
+class _FairseqFinder:
+    def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
         if fullname not in HOOKED:
             return None
 

@@ -1,16 +1,22 @@
-"""What `activate.py` wraps around the import of two fairseq modules."""
+"""What `activate.py` wraps around the import of a few fairseq modules."""
 
 import argparse
 import dataclasses
+import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import ModuleType, SimpleNamespace
 
 # Everything that fairseq pickles into a checkpoint besides tensors and plain containers.
 SAFE_GLOBALS = [argparse.Namespace]
 
+# The names that fairseq still uses and numpy no longer has, with the meaning they had.
+OLD_NUMPY_NAMES = {"float": float, "int": int, "compat": SimpleNamespace(long=int)}
+
 
 @contextmanager
-def hashable_configs() -> Iterator[None]:
+def hashable_configs(module: ModuleType) -> Iterator[None]:
     """Gives every FairseqDataclass an explicit `__hash__` before `@dataclass` sees it.
 
     fairseq writes `common: CommonConfig = CommonConfig()`. Python 3.11 refuses defaults that
@@ -29,6 +35,7 @@ def hashable_configs() -> Iterator[None]:
         yield
     finally:
         dataclasses.dataclass = original
+    _silence_notices()
 
 
 def _hash_by_identity(cls: type, **_) -> None:
@@ -36,8 +43,22 @@ def _hash_by_identity(cls: type, **_) -> None:
         cls.__hash__ = object.__hash__
 
 
+def _silence_notices() -> None:
+    """Keeps every start from printing thirty lines on how fairseq itself calls hydra and torch."""
+    for category in (DeprecationWarning, FutureWarning, UserWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"hydra\.")
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"fairseq\.")
+
+    # These are attributed to whoever called.
+    warnings.filterwarnings("ignore", message=r"\s*The version_base parameter is not specified")
+    warnings.filterwarnings("ignore", message=r"\s*'config' is validated against ConfigStore schema")
+    warnings.filterwarnings("ignore", message=r"'pin_memory' argument is set as true but no accelerator")
+
+    logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
+
+
 @contextmanager
-def loadable_checkpoints() -> Iterator[None]:
+def loadable_checkpoints(module: ModuleType) -> Iterator[None]:
     """Allow-lists what fairseq checkpoints hold; `weights_only` protection stays on."""
     yield
 
@@ -46,7 +67,22 @@ def loadable_checkpoints() -> Iterator[None]:
     torch.serialization.add_safe_globals(SAFE_GLOBALS)
 
 
-AROUND: dict[str, Callable[[], AbstractContextManager[None]]] = {
-    "fairseq.dataclass.configs": hashable_configs,
+@contextmanager
+def old_numpy_names(module: ModuleType) -> Iterator[None]:
+    """Lets one module, and no other, see numpy with the names it was written for."""
+    yield
+
+    numpy = module.np
+    older = ModuleType(numpy.__name__)
+    older.__dict__.update(numpy.__dict__ | OLD_NUMPY_NAMES)
+    module.np = older
+
+
+AROUND: dict[str, Callable[[ModuleType], AbstractContextManager[None]]] = {
     "fairseq.checkpoint_utils": loadable_checkpoints,
+    "fairseq.data.data_utils": old_numpy_names,
+    "fairseq.data.language_pair_dataset": old_numpy_names,
+    "fairseq.data.token_block_dataset": old_numpy_names,
+    "fairseq.dataclass.configs": hashable_configs,
+    "fairseq.modules.dynamic_crf_layer": old_numpy_names,
 }

@@ -1,0 +1,56 @@
+"""Stock fairseq, untouched, started from a folder that has nothing to do with the project."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+MASKED_LM = "bin --cpu --task masked_lm --criterion masked_lm --batch-size 8"
+TRAIN = f"""fairseq-train {MASKED_LM} --tokens-per-sample 16 --sample-break-mode eos
+    --arch roberta_base --encoder-layers 1 --encoder-embed-dim 8 --encoder-ffn-embed-dim 8
+    --encoder-attention-heads 2 --optimizer adam --lr 1e-3 --max-update 2 --save-dir saved
+    --num-workers 0 --no-progress-bar"""
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("command", ["fairseq-train", "fairseq-hydra-train", "fairseq-preprocess"])
+def test_a_command_starts_and_has_no_complaints(command, tmp_path):
+    done = run([str(BIN / command), "--help"], tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert command in done.stdout or "hydra" in done.stdout.lower()
+
+
+def test_fairseq_is_imported_from_any_folder_without_a_word(tmp_path):
+    done = run([sys.executable, "-c", "import fairseq; print(fairseq.__version__)"], tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0.12.2\n", "")
+
+
+def test_an_unrelated_start_imports_neither_torch_nor_fairseq(tmp_path):
+    heavy = "{'torch', 'fairseq', 'hydra', 'numpy', 'fairseq_compat.patches'}"
+    code = f"import sys; print('fairseq_compat.activate' in sys.modules, {heavy} & set(sys.modules))"
+    assert run([sys.executable, "-c", code], tmp_path).stdout == "True set()\n"
+
+
+@pytest.mark.slow
+def test_stock_preprocess_train_and_validate_work_together(tmp_path):
+    """Masked LM in blocks that end with the sentence: the path on which fairseq asks numpy for `compat`."""
+    (tmp_path / "text").write_text("a b c\nb c d e\nc a\n" * 8)
+
+    for command in (
+        "fairseq-preprocess --only-source --trainpref text --validpref text --destdir bin",
+        TRAIN,
+        f"fairseq-validate {MASKED_LM} --path saved/checkpoint_last.pt",
+    ):
+        program, *arguments = shlex.split(command)
+        done = run([str(BIN / program), *arguments], tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Warning" not in done.stderr
+
+    assert "valid on 'valid' subset" in done.stderr + done.stdout

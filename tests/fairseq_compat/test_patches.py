@@ -1,0 +1,74 @@
+import argparse
+import dataclasses
+import os
+import pickle
+import sys
+
+import numpy as np
+import pytest
+import torch
+from fairseq import checkpoint_utils
+from fairseq.data import data_utils, token_block_dataset
+from fairseq.dataclass import FairseqDataclass
+from fairseq.dataclass.configs import FairseqConfig
+
+from fairseq_compat import activate, patches
+
+
+def test_every_hooked_module_has_its_patch():
+    assert set(patches.AROUND) == activate.HOOKED
+
+
+def test_the_allow_list_is_exactly_what_fairseq_stores():
+    allowed = torch.serialization.get_safe_globals()
+    assert {entry for entry in allowed if not entry.__module__.startswith("torch.")} == {argparse.Namespace}
+
+
+def test_a_checkpoint_with_a_namespace_loads(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"args": argparse.Namespace(arch="roberta"), "model": {"weight": torch.ones(2)}}, path)
+
+    assert torch.load(path)["args"].arch == "roberta"
+
+
+def test_a_checkpoint_that_runs_a_command_is_refused(tmp_path):
+    class Attack:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'ran'}",)
+
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"args": Attack(), "model": {}}, path)
+
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(path))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_configs_are_hashable_and_dataclasses_elsewhere_are_as_ever():
+    assert FairseqDataclass.__hash__ is object.__hash__
+    assert hash(FairseqConfig()) != hash(FairseqConfig())
+
+    @dataclasses.dataclass
+    class Plain:
+        number: int = 0
+
+    assert Plain.__hash__ is None
+
+
+def test_only_fairseq_modules_that_need_them_see_the_old_numpy_names():
+    assert token_block_dataset.np.compat.long is int
+    assert data_utils.np.int is int
+    assert data_utils.np.zeros is np.zeros
+    assert not hasattr(np, "int")
+    assert not hasattr(np, "compat")
+
+
+def test_tracebacks_still_find_the_source_of_a_hooked_module():
+    assert "def load_checkpoint_to_cpu" in checkpoint_utils.__spec__.loader.get_source(
+        "fairseq.checkpoint_utils"
+    )
+
+
+def test_activating_twice_leaves_one_finder():
+    activate.activate()
+    assert sum(type(finder).__name__ == "_FairseqFinder" for finder in sys.meta_path) == 1
