@@ -75,6 +75,39 @@ def layer_map(
     raise ValueError(f"{given} is not a mapping: use {MAPPINGS}.")
 
 
+def layer_numbers(init_layers: str | Sequence[int], depth: int) -> list[int]:
+    """The layers that `--init-layers` names, of a model with `depth` layers counted from 0.
+
+    init_layers  a list, or "0,4,8", or "all"
+
+    Raises ValueError that quotes what is not such a layer.
+    """
+    if depth == 0:
+        raise ValueError("--init-layers needs a RoBERTa to copy from, but its state dict has no layers.")
+
+    if isinstance(init_layers, str):
+        if init_layers.strip() == "all":
+            return list(range(depth))
+        if not re.fullmatch(r"\s*-?\d+\s*(,\s*-?\d+\s*)*", init_layers):
+            raise ValueError(
+                f"--init-layers {init_layers!r} is not a list of layer numbers: "
+                f"use numbers from 0 to {depth - 1} such as 0,{depth // 2}, or all."
+            )
+        sources = [int(layer) for layer in init_layers.split(",")]
+    else:
+        sources = list(init_layers)
+
+    if not sources:
+        raise ValueError(f"--init-layers names no layer: use numbers from 0 to {depth - 1}, or all.")
+    for layer in sources:
+        if not 0 <= layer < depth:
+            raise ValueError(
+                f"--init-layers {','.join(map(str, sources))} names layer {layer}, but the model to copy "
+                f"from has {_layers(depth)}, counted from 0: use 0 to {depth - 1}."
+            )
+    return sources
+
+
 def student_state_dict(
     teacher_state_dict: Mapping[str, Tensor], init_layers: str | Sequence[int]
 ) -> dict[str, Tensor]:
@@ -88,7 +121,7 @@ def student_state_dict(
     init_layers         layer numbers from 0, as a list or as "0,4,8", or "all"
     """
     depth = 1 + max((int(m["layer"]) for m in map(LAYER.fullmatch, teacher_state_dict) if m), default=-1)
-    sources = _init_layers(init_layers, depth)
+    sources = layer_numbers(init_layers, depth)
 
     student = {}
     layers: dict[int, dict[tuple[str, str], Tensor]] = {}
@@ -144,34 +177,6 @@ def _checked(
         if pairs.count(pair) > 1:
             raise ValueError(f"{given} names the pair {pair[0]}:{pair[1]} twice: name it once.")
     return pairs
-
-
-def _init_layers(init_layers: str | Sequence[int], depth: int) -> list[int]:
-    """The layer numbers of `--init-layers`, every one of them a layer of the teacher."""
-    if depth == 0:
-        raise ValueError("--init-layers needs a RoBERTa to copy from, but its state dict has no layers.")
-
-    if isinstance(init_layers, str):
-        if init_layers.strip() == "all":
-            return list(range(depth))
-        if not re.fullmatch(r"\s*-?\d+\s*(,\s*-?\d+\s*)*", init_layers):
-            raise ValueError(
-                f"--init-layers {init_layers!r} is not a list of layer numbers: "
-                f"use numbers from 0 to {depth - 1} such as 0,{depth // 2}, or all."
-            )
-        sources = [int(layer) for layer in init_layers.split(",")]
-    else:
-        sources = list(init_layers)
-
-    if not sources:
-        raise ValueError(f"--init-layers names no layer: use numbers from 0 to {depth - 1}, or all.")
-    for layer in sources:
-        if not 0 <= layer < depth:
-            raise ValueError(
-                f"--init-layers {','.join(map(str, sources))} names layer {layer}, but the model to copy "
-                f"from has {_layers(depth)}, counted from 0: use 0 to {depth - 1}."
-            )
-    return sources
 
 
 def _layers(count: int) -> str:

@@ -1,0 +1,11 @@
+"""One file a method; importing registers them all under their `--criterion` names."""
+
+from . import (  # noqa: F401
+    att_kl_hidden_mse,
+    att_kl_learn,
+    att_mse_hidden_mse,
+    att_mse_learn,
+    hidden_mse_learn,
+    hidden_mse_token,
+    kd,
+)

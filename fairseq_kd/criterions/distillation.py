@@ -1,0 +1,160 @@
+"""What every distillation criterion shares: signals, labels, logits, sums and logs."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from fairseq.criterions import FairseqCriterion
+from fairseq.dataclass import FairseqDataclass
+from torch import Tensor, nn
+
+from ..losses import cross_entropy, kd, squared_error
+from ..metrics import label_statistics, log_metrics
+from ..signals import Signals, Wanted
+
+
+@dataclass
+class DistillationConfig(FairseqDataclass):
+    hard_weight: float = field(
+        default=0.5,
+        metadata={"help": "weight of the loss against the labels; 0 leaves it out (default: 0.5)"},
+    )
+    soft_weight: float = field(
+        default=0.5,
+        metadata={"help": "weight of the loss against the teacher's logits; 0 leaves it out (default: 0.5)"},
+    )
+    temperature: float = field(
+        default=2.0, metadata={"help": "T that divides both sides' logits in the soft loss (default: 2.0)"}
+    )
+    classification_head_name: str = field(
+        default="sentence_classification_head",
+        metadata={"help": "name of the classification head (default: sentence_classification_head)"},
+    )
+
+
+@dataclass
+class IntermediateConfig(DistillationConfig):
+    inter_weight: float = field(
+        default=1.0, metadata={"help": "weight of the method's own terms; 0 leaves them out (default: 1.0)"}
+    )
+    mapping: str = field(
+        default="skip",
+        metadata={
+            "help": "which teacher state each student state learns from: skip, last, combine (hidden states only: a "
+            "learned mixture of all), or pairs such as 0:0,1:4,2:8,3:12; state 0 is the embedding output, "
+            "which attention losses leave out (default: skip)"
+        },
+    )
+
+
+class DistillationCriterion(FairseqCriterion):
+    """Loss of a sentence: hard * label term + soft * logits term + inter * sum of the method's terms.
+
+    A method says in its constructor what it compares (`wanted` of each side, through the parts in
+    `transfer.py`) and returns its terms from `terms`, each one number per sentence. The sum over
+    the batch is the loss and the number of sentences the sample size, so nothing depends on
+    padding, batching, accumulation or the number of workers.
+
+    Problems are collected, one sentence each; the task raises them together before training.
+    """
+
+    own_terms: ClassVar[bool] = True
+
+    def __init__(self, cfg: DistillationConfig, task) -> None:
+        super().__init__(task)
+        self.cfg = cfg
+        self.head = cfg.classification_head_name
+        self.inter_weight = cfg.inter_weight if self.own_terms else 0.0
+        self.problems: list[str] = []
+
+        self.student_wanted = Wanted(logits=cfg.hard_weight != 0 or cfg.soft_weight != 0)
+        self.teacher_wanted = Wanted(logits=cfg.soft_weight != 0)
+        # fairseq saves and restores a criterion only when it has a parameter.
+        self.anchor = nn.Parameter(torch.zeros(()))
+
+        if not self.student_wanted and not self.inter_weight:
+            self.problems.append(
+                "--hard-weight, --soft-weight and --inter-weight are all 0, which leaves no loss: raise one."
+            )
+        if self.teacher_wanted.logits:
+            self.problems += task.logits_problems(self.head)
+
+    def use(self, build: Callable[..., nn.Module], *args: Any) -> nn.Module | None:
+        """Builds one part of the method and asks for its signals; None where inter_weight is 0.
+
+        build(task, method's name, *args) returns a module with `student_wanted`,
+        `teacher_wanted` and `problems`.
+        """
+        if not self.inter_weight:
+            return None
+
+        part = build(self.task, self.cfg._name, *args)
+        self.problems += part.problems
+        self.student_wanted |= part.student_wanted
+        self.teacher_wanted |= part.teacher_wanted
+        return part
+
+    def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
+        """The method's own terms by name, each [B], before their weight."""
+        return {}
+
+    def active(self) -> dict[str, float]:
+        """The weights that are not zero, by name."""
+        weights = {"hard": self.cfg.hard_weight, "soft": self.cfg.soft_weight, "inter": self.inter_weight}
+        return {name: weight for name, weight in weights.items() if weight}
+
+    def forward(self, model, sample: Mapping[str, Any], reduce: bool = True):
+        """The batch's loss, its number of sentences, and what to log.
+
+        model   answers model(**net_input, wanted, classification_head_name) with Signals
+        sample  a collated batch
+        reduce  False returns the loss of each sentence, [B]
+        """
+        with self.task.autocast(sample):
+            student = model(
+                **sample["net_input"], wanted=self.student_wanted, classification_head_name=self.head
+            )
+        teacher = self.task.teacher.signals(sample, self.teacher_wanted) if self.teacher_wanted else None
+
+        weighted = dict(self._logit_terms(student, teacher, sample.get("target")))
+        if self.inter_weight:
+            own = self.terms(student, teacher)
+            weighted.update({name: (self.inter_weight, term) for name, term in own.items()})
+
+        each = sum(weight * term for weight, term in weighted.values()) + 0.0 * self.anchor  # [B]
+        logging_output = {
+            "loss": each.detach().sum(),
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["nsentences"],
+            "sample_size": sample["nsentences"],
+        }
+        logging_output |= {f"term_{name}": term.detach().sum() for name, (_, term) in weighted.items()}
+        if student.logits is not None and "target" in sample:
+            logging_output |= label_statistics(
+                student.logits.detach(), sample["target"], self.task.regression, predictions=not self.training
+            )
+        return each.sum() if reduce else each, sample["nsentences"], logging_output
+
+    def _logit_terms(
+        self, student: Signals, teacher: Signals | None, target: Tensor | None
+    ) -> Iterable[tuple[str, tuple[float, Tensor]]]:
+        regression = self.task.regression
+        if self.cfg.hard_weight:
+            hard = squared_error if regression else cross_entropy
+            yield "hard", (self.cfg.hard_weight, hard(student.logits, target))
+        if self.cfg.soft_weight:
+            if regression:
+                soft = squared_error(student.logits, teacher.logits)
+            else:
+                soft = kd(student.logits, teacher.logits, self.cfg.temperature)
+            yield "soft", (self.cfg.soft_weight, soft)
+
+    @staticmethod
+    def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
+        """Logs the loss, every term by name, and the metrics of the labels."""
+        log_metrics(logging_outputs)
+
+    def logging_outputs_can_be_summed(self) -> bool:
+        """Sums serve everything but Spearman's correlation, which needs the predictions themselves."""
+        return self.training or not self.task.regression

@@ -1,0 +1,23 @@
+"""`--criterion hidden_mse_token`: hidden states of the first token alone."""
+
+from collections.abc import Mapping
+
+from fairseq.criterions import register_criterion
+from torch import Tensor
+
+from ..losses import token_mse
+from ..signals import Signals
+from .distillation import DistillationCriterion, IntermediateConfig
+from .transfer import HiddenTransfer
+
+
+@register_criterion("hidden_mse_token", dataclass=IntermediateConfig)
+class HiddenMSEToken(DistillationCriterion):
+    """Hidden states at position 0 (Wang et al., How to Distill your BERT, ACL 2023)."""
+
+    def __init__(self, cfg: IntermediateConfig, task) -> None:
+        super().__init__(cfg, task)
+        self.hidden = self.use(HiddenTransfer, cfg.mapping)
+
+    def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
+        return {"hidden": self.hidden.first_token(student, teacher, token_mse)}

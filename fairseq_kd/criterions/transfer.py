@@ -1,0 +1,126 @@
+"""The parts that intermediate criterions are made of: what is paired, and whether it can be."""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor, nn
+
+from ..layers import layer_map
+from ..losses import Combine
+from ..signals import Signals, Wanted
+
+
+class Transfer(nn.Module):
+    """Pairs of student and teacher layers, checked against both models.
+
+    pairs           [(student state, teacher state)]
+    student_wanted  the signals of each side that the pairs need
+    teacher_wanted
+    problems        one sentence for each reason why the two cannot be compared
+    """
+
+    def __init__(self, task, method: str, mapping: str, combine: bool = False) -> None:
+        super().__init__()
+        self.method = method
+        self.mapping = mapping
+        self.student, self.teacher = task.student_shape, task.teacher_shape
+        self.pairs: list[tuple[int, int]] = []
+        self.student_wanted = self.teacher_wanted = Wanted()
+        self.problems = [] if self.teacher else [task.teacher_missing(f"--criterion {method}")]
+        if self.teacher and not combine:
+            self._map()
+
+    def _map(self) -> None:
+        try:
+            self.pairs = layer_map(self.mapping, self.student.layers, self.teacher.layers)
+        except ValueError as error:
+            self.problems.append(str(error))
+
+
+class HiddenTransfer(Transfer):
+    """Hidden states: paired one by one, or all at once through a learned mixture (`combine`)."""
+
+    def __init__(self, task, method: str, mapping: str) -> None:
+        super().__init__(task, method, mapping, combine=mapping == "combine")
+        self.mixture = None
+        if self.problems:
+            return
+
+        if mapping == "combine":
+            student_states, teacher_states = range(self.student.layers + 1), range(self.teacher.layers + 1)
+            self.mixture = Combine(
+                len(student_states), self.student.width, len(teacher_states), self.teacher.width
+            )
+        else:
+            student_states, teacher_states = zip(*self.pairs, strict=True)
+            self._check_widths()
+        self.student_wanted = Wanted.of(states=student_states)
+        self.teacher_wanted = Wanted.of(states=teacher_states)
+
+    def _check_widths(self) -> None:
+        if self.student.width != self.teacher.width:
+            self.problems.append(
+                f"--criterion {self.method} compares hidden states of equal width, but the student's are "
+                f"{self.student.width} wide and the teacher's {self.teacher.width}: take --mapping combine, which "
+                "learns a projection, or a student as wide as the teacher."
+            )
+
+    def all_tokens(self, student: Signals, teacher: Signals, loss: Callable[..., Tensor]) -> Tensor:
+        """Sum over the pairs of loss(student state, teacher state, mask), [B]."""
+        if self.mixture is not None:
+            return loss(
+                *self.mixture(_ordered(student.states), _ordered(teacher.states), student.mask), student.mask
+            )
+        return sum(loss(student.states[i], teacher.states[j], student.mask) for i, j in self.pairs)
+
+    def first_token(self, student: Signals, teacher: Signals, loss: Callable[..., Tensor]) -> Tensor:
+        """The same for the states at position 0: sum of loss(student state, teacher state), [B]."""
+        if self.mixture is not None:
+            return loss(*self.mixture(_first(student.states), _first(teacher.states)))
+        return sum(loss(student.states[i][:, 0], teacher.states[j][:, 0]) for i, j in self.pairs)
+
+
+class AttentionTransfer(Transfer):
+    """Attention scores, head by head; the embedding pair 0:0 has none and is left out."""
+
+    def __init__(self, task, method: str, mapping: str) -> None:
+        super().__init__(task, method, mapping)
+        self.pairs = [(i, j) for i, j in self.pairs if (i, j) != (0, 0)]
+        if self.problems:
+            return
+
+        self._check_heads()
+        self._check_layers()
+        self.student_wanted = Wanted.of(attention=[i for i, _ in self.pairs])
+        self.teacher_wanted = Wanted.of(attention=[j for _, j in self.pairs])
+
+    def _check_heads(self) -> None:
+        if self.student.heads != self.teacher.heads:
+            self.problems.append(
+                f"--criterion {self.method} compares attention head by head, but the student has "
+                f"{self.student.heads} heads and the teacher {self.teacher.heads}: take a student with "
+                f"--encoder-attention-heads {self.teacher.heads}."
+            )
+
+    def _check_layers(self) -> None:
+        embedding = [f"{i}:{j}" for i, j in self.pairs if 0 in (i, j)]
+        if embedding:
+            self.problems.append(
+                f"--mapping {self.mapping} pairs {embedding[0]}, but state 0 is the embedding output and has no "
+                "attention: pair layers from 1."
+            )
+        elif not self.pairs:
+            self.problems.append(
+                f"--mapping {self.mapping} pairs no layer with attention: pair layers from 1."
+            )
+
+    def scores(self, student: Signals, teacher: Signals, loss: Callable[..., Tensor]) -> Tensor:
+        """Sum over the pairs of loss(student scores, teacher scores, mask), [B]."""
+        return sum(loss(student.attention[i], teacher.attention[j], student.mask) for i, j in self.pairs)
+
+
+def _ordered(states: Mapping[int, Tensor]) -> list[Tensor]:
+    return [states[number] for number in sorted(states)]
+
+
+def _first(states: Mapping[int, Tensor]) -> list[Tensor]:
+    return [state[:, 0] for state in _ordered(states)]

@@ -1,0 +1,1 @@
+"""Data sets of sentences and what is recorded about them."""

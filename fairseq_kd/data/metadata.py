@@ -1,0 +1,73 @@
+"""`meta.json`: what a folder of binarized data says about itself."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from ..errors import CannotStart
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What training needs to know of a data set before reading a sentence of it.
+
+    num_classes      1 for regression
+    pairs            whether there are two sentences an example
+    pair_format      how two are joined: `roberta` puts two separators between them, `bert` one
+    labels           names of the classes in the order of their numbers
+    metric           the task's own metric, in the words of this package's logs
+    dictionary_hash  see `dictionary_hash`
+    sentences        examples by split
+    """
+
+    task: str
+    num_classes: int
+    regression: bool
+    pairs: bool
+    pair_format: str
+    dictionary_hash: str
+    labels: tuple[str, ...] = ()
+    metric: Optional[str] = None
+    sentences: Optional[Mapping[str, int]] = None
+
+
+def read_metadata(data: Path) -> Optional[Metadata]:
+    """What `meta.json` in the folder says; None where there is no such file.
+
+    Raises CannotStart when it is there and cannot be understood.
+    """
+    path = data / "meta.json"
+    if not path.is_file():
+        return None
+
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        return Metadata(
+            task=meta["task"],
+            num_classes=meta["num_classes"],
+            regression=meta["regression"],
+            pairs=meta["pairs"],
+            pair_format=meta["pair_format"],
+            dictionary_hash=meta["dictionary_hash"],
+            labels=tuple(meta.get("labels") or ()),
+            metric=meta.get("metric"),
+            sentences={name: split["sentences"] for name, split in meta["splits"].items()},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CannotStart(
+            f"{path} cannot be understood ({type(error).__name__}: {error}): make the data again with "
+            "`python -m preprocess.glue`."
+        ) from None
+
+
+def dictionary_hash(path: Path) -> str:
+    """SHA-256 over the symbols of a `dict.txt` in their order; counts do not matter.
+
+    Two vocabularies with the same hash give every symbol the same index.
+    """
+    with open(path, encoding="utf-8", newline="\n") as lines:
+        symbols = [line.rstrip("\n").rsplit(" ", 1)[0] for line in lines if line.strip()]
+    return hashlib.sha256("\n".join(symbols).encode()).hexdigest()

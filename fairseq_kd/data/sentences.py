@@ -1,0 +1,106 @@
+"""Sentences or pairs of sentences with their labels, batched with little padding."""
+
+from collections.abc import Sequence
+from typing import Any, Optional
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset
+from fairseq.data.data_utils import collate_tokens
+from torch import Tensor
+
+BOS, PAD, EOS = 0, 1, 2
+
+
+class SentenceDataset(FairseqDataset):
+    """Joins one or two stored sentences into the encoder's input.
+
+        roberta  <s> a </s></s> b </s>        bert  <s> a </s> b </s>
+
+    first, second  indexed data sets of token tensors that end in a separator
+    targets        a class number or a float for each example; None where there are no labels
+    pair_format    roberta or bert
+    seed           of the training order
+    bucket         training order: examples are shuffled, then sorted by length within buckets of
+                   this many, so that a batch holds sentences of like length; 1 does not sort,
+                   None goes through the examples by length alone (validation)
+    """
+
+    def __init__(
+        self,
+        first: Sequence[Tensor],
+        second: Optional[Sequence[Tensor]],
+        targets: Optional[np.ndarray],
+        pair_format: str,
+        seed: int = 1,
+        bucket: Optional[int] = None,
+    ) -> None:
+        self.first = first
+        self.second = second
+        self.targets = None if targets is None else torch.from_numpy(targets)
+        self.seed = seed
+        self.bucket = bucket
+        self.epoch = 1
+        self.start = torch.tensor([BOS])
+        self.between = torch.tensor([EOS] if pair_format == "roberta" else [], dtype=torch.long)
+
+        self.sizes = np.asarray(first.sizes) + len(self.start)
+        if second is not None:
+            self.sizes = self.sizes + np.asarray(second.sizes) + len(self.between)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        parts = [self.start, self.first[index]]
+        if self.second is not None:
+            parts += [self.between, self.second[index]]
+        example = {"id": index, "tokens": torch.cat(parts)}
+        if self.targets is not None:
+            example["target"] = self.targets[index]
+        return example
+
+    def collater(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """A batch. `net_input.padded` says on the host whether any sentence is padded."""
+        if not examples:
+            return {}
+
+        lengths = [len(example["tokens"]) for example in examples]
+        batch = {
+            "id": torch.tensor([example["id"] for example in examples]),
+            "nsentences": len(examples),
+            "ntokens": sum(lengths),
+            "net_input": {
+                "src_tokens": collate_tokens([example["tokens"] for example in examples], PAD),
+                "padded": min(lengths) < max(lengths),
+            },
+        }
+        if "target" in examples[0]:
+            batch["target"] = torch.stack([example["target"] for example in examples])
+        return batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Each epoch has an order of its own, the same for every worker and after a restart."""
+        self.epoch = epoch
+
+    def ordered_indices(self) -> np.ndarray:
+        """The examples in the order they are cut into batches."""
+        if self.bucket is None:
+            return np.argsort(self.sizes, kind="stable")
+
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self))
+        buckets = np.split(order, range(self.bucket, len(order), self.bucket))
+        return np.concatenate([bucket[np.argsort(self.sizes[bucket], kind="stable")] for bucket in buckets])
+
+    def num_tokens(self, index: int) -> int:
+        return int(self.sizes[index])
+
+    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
+        return self.sizes[indices]
+
+    def size(self, index: int) -> int:
+        return int(self.sizes[index])
+
+    @property
+    def supports_prefetch(self) -> bool:
+        return False

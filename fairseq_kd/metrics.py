@@ -1,0 +1,134 @@
+"""GLUE's metrics from counts that add up over batches and workers.
+
+Accuracy, F1 and Matthews' correlation come from the confusion matrix, Pearson's correlation from
+six sums, Spearman's from the gathered predictions. All are logged in percent, as GLUE prints them.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq.logging import metrics
+from fairseq.logging.meters import MetersDict
+from scipy.stats import spearmanr
+from torch import Tensor
+
+
+def label_statistics(
+    logits: Tensor, target: Tensor, regression: bool, predictions: bool
+) -> dict[str, Tensor]:
+    """What a batch contributes to the metrics.
+
+    logits       [B, C], or [B, 1] for regression
+    target       [B]  class numbers, or floats
+    predictions  whether a regression's predictions are passed on themselves
+    """
+    if not regression:
+        return {"confusion": confusion(logits, target)}
+
+    predicted, target = logits.flatten().double(), target.flatten().double()
+    statistics = {"moments": moments(predicted, target)}
+    if predictions:
+        statistics["predictions"] = torch.stack([predicted, target])
+    return statistics
+
+
+def log_metrics(logging_outputs: list[dict[str, Any]]) -> None:
+    """Logs the loss, its terms, and whichever metrics the statistics allow, in a training log."""
+    first = logging_outputs[0] if logging_outputs else {}
+    sentences = sum(output["sample_size"] for output in logging_outputs)
+
+    for key in first:
+        if key == "loss" or key.startswith("term_"):
+            total = sum(output[key] for output in logging_outputs)
+            metrics.log_scalar(key.removeprefix("term_"), total / sentences, sentences, round=5)
+
+    if "confusion" in first:
+        metrics.log_scalar_sum("_confusion", sum(output["confusion"] for output in logging_outputs))
+        metrics.log_derived("accuracy", lambda meters: accuracy(meters["_confusion"].sum))
+        metrics.log_derived("mcc", lambda meters: mcc(meters["_confusion"].sum))
+        if len(first["confusion"]) == 2:
+            metrics.log_derived("f1", lambda meters: f1(meters["_confusion"].sum))
+
+    if "moments" in first:
+        metrics.log_scalar_sum("_moments", sum(output["moments"] for output in logging_outputs))
+        metrics.log_derived("pearson", lambda meters: pearson(meters["_moments"].sum))
+
+    if "predictions" in first:
+        for output in logging_outputs:
+            metrics.log_custom(SpearmanMeter, "spearman", output["predictions"])
+
+
+def confusion(logits: Tensor, target: Tensor) -> Tensor:
+    """Counts [C, C]: row = true class, column = predicted one."""
+    classes = logits.size(-1)
+    cell = target * classes + logits.argmax(dim=-1)
+    counts = torch.zeros(classes * classes, dtype=torch.float64, device=logits.device)
+    return counts.scatter_add_(0, cell, torch.ones_like(cell, dtype=torch.float64)).view(classes, classes)
+
+
+def accuracy(counts: Tensor) -> float:
+    """Percent of predictions that are right."""
+    counts = counts.cpu().numpy()
+    return _percent(np.trace(counts), counts.sum())
+
+
+def f1(counts: Tensor) -> float:
+    """F1 of class 1 in percent; 0 where it is neither present nor predicted."""
+    (_, false_positive), (false_negative, true_positive) = counts.tolist()
+    return _percent(2 * true_positive, 2 * true_positive + false_positive + false_negative)
+
+
+def mcc(counts: Tensor) -> float:
+    """Matthews' correlation in percent, for any number of classes; 0 where it is undefined."""
+    counts = counts.cpu().numpy()
+    total, true, predicted = counts.sum(), counts.sum(axis=1), counts.sum(axis=0)
+    covariance = np.trace(counts) * total - true @ predicted
+    return _percent(covariance, math.sqrt((total**2 - true @ true) * (total**2 - predicted @ predicted)))
+
+
+def moments(predicted: Tensor, target: Tensor) -> Tensor:
+    """[6] in float64: n and the sums of x, y, x^2, y^2, xy."""
+    x, y = predicted, target
+    return torch.stack([torch.ones_like(x), x, y, x * x, y * y, x * y]).sum(dim=1)
+
+
+def pearson(sums: Tensor) -> float:
+    """Pearson's correlation in percent from the `moments`; 0 where it is undefined."""
+    n, x, y, xx, yy, xy = sums.tolist()
+    variances = (n * xx - x * x) * (n * yy - y * y)
+    return _percent(n * xy - x * y, math.sqrt(max(variances, 0.0)))
+
+
+class SpearmanMeter(MetersDict._DerivedMeter):
+    """Spearman's correlation in percent of all predictions since the meter was made.
+
+    Derived from its own state alone; being a derived meter, fairseq leaves it out of checkpoints.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: self.value())
+        self.batches: list[Tensor] = []
+
+    def update(self, predictions: Tensor) -> None:
+        """predictions  [2, B]: predicted, true"""
+        self.batches.append(predictions.cpu())
+
+    def value(self) -> float:
+        predicted, target = torch.cat(self.batches, dim=1).numpy()
+        if min(np.ptp(predicted), np.ptp(target)) == 0:
+            return 0.0
+        return _percent(float(spearmanr(predicted, target).statistic), 1.0)
+
+
+def forget(name: str) -> None:
+    """Empties one of fairseq's named groups of meters, which otherwise grow for ever."""
+    meters = metrics.get_meters(name)
+    if meters is not None:
+        meters.clear()
+        meters.priorities.clear()
+
+
+def _percent(part: float, whole: float) -> float:
+    return round(100.0 * float(part) / float(whole), 4) if whole else 0.0

@@ -1,0 +1,145 @@
+"""Reads a checkpoint's weights and model config, never its task, and never unpickles code."""
+
+import argparse
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+from torch import Tensor
+
+from ..data.metadata import dictionary_hash
+from ..errors import CannotStart
+from .shape import ModelShape, shape_of
+
+# In a folder: a run's best checkpoint, or a converted model.
+NAMES_IN_FOLDER = ("checkpoint_best.pt", "model.pt")
+FUSED_PROJECTION = re.compile(r"^(.*\.self_attn\.)in_proj_(weight|bias)$")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights under today's names, what model they belong to, and where they came from."""
+
+    path: Path
+    config: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    shape: ModelShape
+    dictionary_hash: Optional[str]
+
+    @property
+    def words(self) -> int:
+        """Rows of the embedding matrix."""
+        return self.weights["encoder.sentence_encoder.embed_tokens.weight"].size(0)
+
+    def head(self, name: str) -> dict[str, Tensor]:
+        """The classification head called `name`, by full parameter name; empty without one."""
+        prefix = f"classification_heads.{name}."
+        return {key: value for key, value in self.weights.items() if key.startswith(prefix)}
+
+    def classes(self, head: str) -> Optional[int]:
+        """How many classes that head tells apart; None without it."""
+        projection = self.weights.get(f"classification_heads.{head}.out_proj.weight")
+        return None if projection is None else projection.size(0)
+
+
+def checkpoint_path(given: str, flag: str) -> Path:
+    """The checkpoint meant by a path to a file or to a folder that holds one."""
+    path = Path(given)
+    if path.is_file():
+        return path
+
+    if path.is_dir():
+        for name in NAMES_IN_FOLDER:
+            if (path / name).is_file():
+                return path / name
+        raise CannotStart(
+            f"{flag} {given} is a folder without {' or '.join(NAMES_IN_FOLDER)}: name the checkpoint itself."
+        )
+    raise CannotStart(f"{flag} {given} does not exist: give a checkpoint file, or a folder that holds one.")
+
+
+def read_checkpoint(given: str, flag: str) -> Checkpoint:
+    """Reads the checkpoint that `flag` names.
+
+    given  a file, or a folder holding `checkpoint_best.pt` or `model.pt`
+    flag   named in every error
+
+    Raises CannotStart when it is missing, damaged, unsafe to load, or not RoBERTa-like.
+    """
+    path = checkpoint_path(given, flag)
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        raise CannotStart(
+            f"{flag} {path} holds objects that are not safe to load ({_first_line(error)}): "
+            "take a checkpoint of tensors and settings alone."
+        ) from None
+    except (RuntimeError, EOFError, ValueError, OSError) as error:
+        raise CannotStart(
+            f"{flag} {path} cannot be read as a checkpoint ({_first_line(error)}): "
+            "it may be damaged or half-written; take another copy."
+        ) from None
+
+    config = model_config(state) if isinstance(state, dict) else None
+    if config is None or not isinstance(state.get("model"), dict):
+        raise CannotStart(
+            f"{flag} {path} holds no fairseq model and model config: "
+            "convert it first (scripts/convert_hf.py import)."
+        )
+    if config.get("encoder_normalize_before"):
+        raise CannotStart(
+            f"{flag} {path} is a pre-LayerNorm model (encoder_normalize_before): take a post-LayerNorm one."
+        )
+
+    weights = today(state["model"])
+    try:
+        shape = shape_of(config, weights)
+    except (KeyError, ValueError) as error:
+        raise CannotStart(
+            f"{flag} {path} is not a RoBERTa or BERT encoder (it lacks {error}): take one that is."
+        ) from None
+    return Checkpoint(path, config, weights, shape, _hash_beside(path, config))
+
+
+def model_config(state: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+    """The model config as a plain dictionary: from `cfg.model`, or from the older `args`."""
+    config = (state.get("cfg") or {}).get("model") or state.get("args")
+    return dict(vars(config)) if isinstance(config, argparse.Namespace) else config
+
+
+def today(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights under today's names.
+
+    Renames what the first RoBERTa release called a decoder and splits its fused query-key-value
+    projections.
+    """
+    renamed = {}
+    for name, value in weights.items():
+        name = re.sub(r"^decoder\.", "encoder.", name)
+        name = name.replace(".emb_layer_norm.", ".layernorm_embedding.")
+        if name.endswith(".version"):
+            continue
+
+        fused = FUSED_PROJECTION.match(name)
+        if fused:
+            for projection, part in zip("qkv", value.chunk(3), strict=True):
+                renamed[f"{fused[1]}{projection}_proj.{fused[2]}"] = part
+        else:
+            renamed[name] = value
+    return renamed
+
+
+def _hash_beside(path: Path, config: Mapping[str, Any]) -> Optional[str]:
+    if config.get("dictionary_hash"):
+        return config["dictionary_hash"]
+    dictionary = path.parent / "dict.txt"
+    return dictionary_hash(dictionary) if dictionary.is_file() else None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200]

@@ -1,0 +1,183 @@
+"""A RoBERTa or BERT encoder that exposes the signals asked for and nothing else.
+
+Parameters carry the names of fairseq's own RoBERTa, so its checkpoints load as they are; the
+second copy of every matrix that fairseq's layers keep for an inference fast path is not here.
+
+Shapes: B sentences, T tokens, H width, A heads, d = H / A, V words.
+"""
+
+import math
+from typing import Optional
+
+import torch
+from fairseq.utils import get_activation_fn
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..signals import Signals, Wanted
+from .shape import ModelShape
+
+# fairseq's dictionary: learned positions start behind the padding index.
+PAD, SEPARATOR = 1, 2
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention; scores are materialised only on request."""
+
+    def __init__(self, shape: ModelShape, dropout: float) -> None:
+        super().__init__()
+        self.heads = shape.heads
+        self.dropout = dropout
+        self.q_proj = nn.Linear(shape.width, shape.width)
+        self.k_proj = nn.Linear(shape.width, shape.width)
+        self.v_proj = nn.Linear(shape.width, shape.width)
+        self.out_proj = nn.Linear(shape.width, shape.width)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each [B, A, T, d]."""
+        return tuple(
+            linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for linear in (self.q_proj, self.k_proj, self.v_proj)
+        )
+
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, scores: Optional[Tensor], key_bias: Optional[Tensor]
+    ) -> Tensor:
+        """Mixes values over real keys, [B, T, H]; from `scores` when they exist already."""
+        dropout = self.dropout if self.training else 0.0
+        if scores is None:
+            x = F.scaled_dot_product_attention(q, k, v, attn_mask=key_bias, dropout_p=dropout)
+        else:
+            masked = scores if key_bias is None else scores + key_bias
+            x = F.dropout(masked.softmax(dim=-1), dropout) @ v
+        return self.out_proj(x.transpose(1, 2).flatten(2))
+
+
+class EncoderLayer(nn.Module):
+    """One post-LayerNorm Transformer layer."""
+
+    def __init__(self, shape: ModelShape, cfg) -> None:
+        super().__init__()
+        self.self_attn = SelfAttention(shape, cfg.attention_dropout)
+        self.self_attn_layer_norm = nn.LayerNorm(shape.width, eps=shape.layernorm_eps)
+        self.fc1 = nn.Linear(shape.width, shape.ffn)
+        self.fc2 = nn.Linear(shape.ffn, shape.width)
+        self.final_layer_norm = nn.LayerNorm(shape.width, eps=shape.layernorm_eps)
+        self.activation = get_activation_fn(shape.activation)
+        self.dropout = nn.Dropout(cfg.dropout)
+        self.activation_dropout = nn.Dropout(cfg.activation_dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        key_bias: Optional[Tensor],
+        number: int,
+        wanted: Wanted,
+        signals: Signals,
+        whole: bool,
+    ) -> Tensor:
+        """Output of layer `number`, [B, T, H]; leaves what is wanted of it in `signals`."""
+        q, k, v = self.self_attn.project(x)
+
+        if number in wanted.projections:
+            signals.queries[number], signals.keys[number], signals.values[number] = q, k, v
+
+        scores = None
+        if number in wanted.attention:
+            scores = (q / math.sqrt(q.size(-1))) @ k.transpose(-2, -1)  # [B, A, T, T]
+            signals.attention[number] = scores
+
+        if not whole:
+            return x
+
+        x = self.self_attn_layer_norm(x + self.dropout(self.self_attn.attend(q, k, v, scores, key_bias)))
+        hidden = self.activation_dropout(self.activation(self.fc1(x)))
+        return self.final_layer_norm(x + self.dropout(self.fc2(hidden)))
+
+
+class SentenceEncoder(nn.Module):
+    """Embeddings and layers."""
+
+    def __init__(self, shape: ModelShape, words: int, cfg) -> None:
+        super().__init__()
+        self.layer_count = shape.layers
+        self.embed_tokens = nn.Embedding(words, shape.width, PAD)
+        self.embed_positions = nn.Embedding(shape.max_positions + PAD + 1, shape.width, PAD)
+        self.embed_segments = nn.Embedding(shape.segments, shape.width) if shape.segments else None
+        self.layernorm_embedding = nn.LayerNorm(shape.width, eps=shape.layernorm_eps)
+        self.dropout = nn.Dropout(cfg.dropout)
+        self.layers = nn.ModuleList(EncoderLayer(shape, cfg) for _ in range(shape.layers))
+
+    def forward(self, tokens: Tensor, wanted: Wanted, padded: bool = True) -> tuple[Tensor, Signals]:
+        """Runs as many layers as `wanted` needs.
+
+        tokens  [B, T]  word indices
+        padded  whether any sentence may be shorter than T; known on the host, so that an
+                unpadded batch costs no mask and the answer costs no device synchronisation
+
+        Returns the output of the last layer run, [B, T, H], and the signals but for the logits.
+        """
+        mask = tokens.ne(PAD)
+        signals = Signals(mask)
+        x = self.embed(tokens, mask)
+        if 0 in wanted.states:
+            signals.states[0] = x
+
+        key_bias = None
+        if padded:
+            lowest = torch.finfo(x.dtype).min
+            key_bias = torch.zeros_like(mask, dtype=x.dtype).masked_fill_(~mask, lowest)[:, None, None, :]
+
+        for number, layer in enumerate(self.layers[: wanted.depth(self.layer_count)], start=1):
+            x = layer(x, key_bias, number, wanted, signals, wanted.whole(number, self.layer_count))
+            if number in wanted.states:
+                signals.states[number] = x
+
+        return x, signals
+
+    def embed(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Word, position and, where the model has them, segment embeddings, [B, T, H]."""
+        positions = mask.cumsum(dim=1) * mask + PAD
+        x = self.embed_tokens(tokens) + self.embed_positions(positions)
+        if self.embed_segments is not None:
+            x = x + self.embed_segments(segment_ids(tokens))
+        return self.dropout(self.layernorm_embedding(x))
+
+
+def segment_ids(tokens: Tensor) -> Tensor:
+    """BERT's token types from the separators: 0 up to the first one, 1 behind it. [B, T]"""
+    separators = tokens.eq(SEPARATOR)
+    before = separators.cumsum(dim=1) - separators.long()
+    return (before * tokens.ne(PAD)).clamp(max=1)
+
+
+class LMHead(nn.Module):
+    """Masked-LM head, its word matrix tied to the embeddings."""
+
+    def __init__(self, shape: ModelShape, embeddings: nn.Parameter) -> None:
+        super().__init__()
+        self.dense = nn.Linear(shape.width, shape.width)
+        self.activation = get_activation_fn(shape.activation)
+        self.layer_norm = nn.LayerNorm(shape.width, eps=shape.layernorm_eps)
+        self.weight = embeddings
+        self.bias = nn.Parameter(torch.zeros(embeddings.size(0)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[N, H] -> [N, V]"""
+        return F.linear(self.layer_norm(self.activation(self.dense(features))), self.weight, self.bias)
+
+
+class ClassificationHead(nn.Module):
+    """Class scores of position 0: dropout, dense, activation, dropout, projection."""
+
+    def __init__(self, shape: ModelShape, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(shape.width, shape.width)
+        self.activation = get_activation_fn(shape.pooler_activation)
+        self.dropout = nn.Dropout(dropout)
+        self.out_proj = nn.Linear(shape.width, classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, T, H] -> [B, C]"""
+        x = self.activation(self.dense(self.dropout(features[:, 0])))
+        return self.out_proj(self.dropout(x))

@@ -1,0 +1,157 @@
+"""Where a new student's sizes and weights come from: `--init-from`, `--init-layers`, `--init-head`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Optional
+
+from fairseq.models import ARCH_CONFIG_REGISTRY
+from omegaconf import DictConfig, open_dict
+from torch import nn
+
+from ..errors import CannotStart
+from ..layers import layer_numbers, student_state_dict
+from .checkpoint import Checkpoint, read_checkpoint
+from .roberta_student import ROBERTA
+from .shape import CONFIG_NAMES
+
+
+@dataclass(frozen=True)
+class Initialization:
+    """The checkpoint a student starts from, and what is taken from it.
+
+    layers   its layers, bottom-up and counted from 0; None copies no weights
+    head     whether its classification head is copied
+    resumed  the run goes on from a checkpoint of its own, which brings all weights
+    """
+
+    source: Optional[Checkpoint]
+    layers: Optional[tuple[int, ...]]
+    head: bool = False
+    resumed: bool = False
+
+    def apply(self, model: nn.Module, head_name: str) -> list[str]:
+        """Copies the weights into a newly built student; returns one line for each thing copied.
+
+        Raises CannotStart when the source leaves any parameter but those of the classification
+        head without a value, or when a tensor does not fit.
+        """
+        if self.resumed:
+            return [f"everything: continues {self.source.path}"]
+        if self.layers is None:
+            return ["everything: random"]
+
+        weights = student_state_dict(self.source.weights, self.layers)
+        old_head = {
+            name: weights.pop(name) for name in list(weights) if name.startswith("classification_heads.")
+        }
+        wanted = {
+            name: p for name, p in model.state_dict().items() if not name.startswith("classification_heads.")
+        }
+        self._check(weights, wanted)
+        model.load_state_dict({name: weights[name] for name in wanted}, strict=False)
+
+        lines = [f"embeddings: {self.source.path}"]
+        lines += [f"layer {ours}: its layer {theirs}" for ours, theirs in enumerate(self.layers)]
+        lines.append(self._copy_head(model, old_head, head_name))
+        return lines
+
+    def _check(self, weights, wanted) -> None:
+        missing = sorted(set(wanted) - set(weights))
+        if missing:
+            raise CannotStart(
+                f"--init-from {self.source.path} has no {missing[0]}"
+                f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}, which the student needs: "
+                "take a checkpoint that has them, or --init-layers random."
+            )
+        for name, ours in wanted.items():
+            if weights[name].shape != ours.shape:
+                raise CannotStart(
+                    f"--init-from {self.source.path} has {name} of {_size(weights[name])}, the student needs "
+                    f"{_size(ours)}: take an --arch of its sizes, or --init-layers random."
+                )
+
+    def _copy_head(self, model, old_head, head_name: str) -> str:
+        prefix = f"classification_heads.{head_name}."
+        head = {name: p for name, p in model.state_dict().items() if name.startswith(prefix)}
+        if not self.head:
+            return "classification head: new"
+
+        fits = all(name in old_head and old_head[name].shape == p.shape for name, p in head.items())
+        if not fits:
+            raise CannotStart(
+                f"--init-head: {self.source.path} has no classification head that fits the student's: "
+                "leave the flag out for a new one."
+            )
+        model.load_state_dict({name: old_head[name] for name in head}, strict=False)
+        return f"classification head: {self.source.path}"
+
+
+def initialization(cfg: DictConfig, teacher: Optional[Checkpoint]) -> Initialization:
+    """Decides where the student comes from and writes its sizes into the model config.
+
+    cfg      model config of this run; unset sizes are filled in
+    teacher  the default source
+    """
+    with open_dict(cfg):
+        ARCH_CONFIG_REGISTRY[cfg._name](cfg)
+
+    own = Path(cfg.save_dir) / Path(cfg.restore_file).name
+    if Path(cfg.restore_file).name == cfg.restore_file and own.is_file():
+        source = read_checkpoint(str(own), "--save-dir")
+        _fill(cfg, source.shape.config())
+        return Initialization(source, layers=None, resumed=True)
+
+    source = teacher if cfg.init_from is None else read_checkpoint(cfg.init_from, "--init-from")
+    if source is None:
+        _fill(cfg, ROBERTA)
+        if cfg.init_layers not in ("random", "all"):
+            raise CannotStart(
+                f"--init-layers {cfg.init_layers} names layers of nothing: give --init-from or --teacher."
+            )
+        return Initialization(None, layers=None)
+
+    layers = _layers(cfg.init_layers, source)
+    if layers is None:
+        _fill(cfg, source.shape.config())
+        return Initialization(None, layers=None)
+
+    if cfg.encoder_layers is not None and cfg.encoder_layers != len(layers):
+        raise CannotStart(
+            f"the student has {cfg.encoder_layers} layers (--arch, --encoder-layers) but --init-layers "
+            f"{cfg.init_layers} names {len(layers)} of {source.path}: name exactly {cfg.encoder_layers}."
+        )
+    _fill(cfg, replace(source.shape, layers=len(layers)).config())
+    _check_sizes(cfg, source)
+    return Initialization(source, tuple(layers), head=cfg.init_head)
+
+
+def _layers(given: str, source: Checkpoint) -> Optional[Sequence[int]]:
+    if given == "random":
+        return None
+    try:
+        return layer_numbers(given, source.shape.layers)
+    except ValueError as error:
+        raise CannotStart(f"{error} ({source.path})") from None
+
+
+def _fill(cfg: DictConfig, sizes: dict) -> None:
+    with open_dict(cfg):
+        for name, value in sizes.items():
+            if cfg.get(name) is None:
+                cfg[name] = value
+
+
+def _check_sizes(cfg: DictConfig, source: Checkpoint) -> None:
+    theirs = source.shape.config()
+    for name in CONFIG_NAMES.values():
+        if name != "encoder_layers" and cfg[name] != theirs[name]:
+            flag = "--" + name.replace("_", "-")
+            raise CannotStart(
+                f"the student has {flag} {cfg[name]} (--arch or the flag), but --init-layers {cfg.init_layers} copies "
+                f"layers of {source.path}, which has {theirs[name]}: leave {flag} out, or --init-layers random."
+            )
+
+
+def _size(tensor) -> str:
+    return " x ".join(map(str, tensor.shape))

@@ -1,0 +1,242 @@
+"""`--arch roberta_student*`: a RoBERTa or BERT encoder that exposes its signals."""
+
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+import torch
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import (
+    FairseqEncoder,
+    FairseqEncoderModel,
+    register_model,
+    register_model_architecture,
+)
+from fairseq.modules.transformer_sentence_encoder import init_bert_params
+from omegaconf import II
+from torch import Tensor, nn
+
+from ..errors import CannotStart
+from ..signals import Signals, Wanted
+from .encoder import PAD, ClassificationHead, LMHead, SentenceEncoder
+from .shape import CONFIG_NAMES, ModelShape
+
+FROM_SOURCE = "default: that of --init-from"
+
+
+@dataclass
+class RobertaStudentConfig(FairseqDataclass):
+    encoder_layers: Optional[int] = field(
+        default=None, metadata={"help": "number of layers (default: as many as --init-layers names)"}
+    )
+    encoder_embed_dim: Optional[int] = field(
+        default=None, metadata={"help": f"width of the hidden states ({FROM_SOURCE})"}
+    )
+    encoder_ffn_embed_dim: Optional[int] = field(
+        default=None, metadata={"help": f"width inside the feed-forward blocks ({FROM_SOURCE})"}
+    )
+    encoder_attention_heads: Optional[int] = field(
+        default=None, metadata={"help": f"attention heads a layer ({FROM_SOURCE})"}
+    )
+    activation_fn: Optional[str] = field(
+        default=None,
+        metadata={"help": f"activation of the feed-forward blocks: gelu, relu, tanh ({FROM_SOURCE})"},
+    )
+    pooler_activation_fn: Optional[str] = field(
+        default=None,
+        metadata={"help": f"activation of the classification head: tanh, gelu, relu ({FROM_SOURCE})"},
+    )
+    max_positions: Optional[int] = field(
+        default=None, metadata={"help": f"longest input in tokens ({FROM_SOURCE})"}
+    )
+    layernorm_eps: Optional[float] = field(
+        default=None,
+        metadata={"help": f"epsilon of every LayerNorm; RoBERTa 1e-5, BERT 1e-12 ({FROM_SOURCE})"},
+    )
+    segments: Optional[int] = field(
+        default=None, metadata={"help": f"segment embeddings: 0 for RoBERTa, 2 for BERT ({FROM_SOURCE})"}
+    )
+    pair_format: Optional[str] = field(
+        default=None,
+        metadata={"help": f"separators between two sentences: roberta (2) or bert (1) ({FROM_SOURCE})"},
+    )
+    dropout: float = field(
+        default=0.1, metadata={"help": "dropout probability of hidden states (default: 0.1)"}
+    )
+    attention_dropout: float = field(
+        default=0.1, metadata={"help": "dropout probability of attention weights (default: 0.1)"}
+    )
+    activation_dropout: float = field(
+        default=0.0, metadata={"help": "dropout probability inside the feed-forward blocks (default: 0.0)"}
+    )
+    pooler_dropout: float = field(
+        default=0.0, metadata={"help": "dropout probability in the classification head (default: 0.0)"}
+    )
+    init_from: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "checkpoint the student's weights are copied from when it is first built, never on resume: "
+            "a file, or a folder holding checkpoint_best.pt or model.pt (default: the --teacher)"
+        },
+    )
+    init_layers: str = field(
+        default="all",
+        metadata={
+            "help": "which of its layers become the student's, bottom-up and counted from 0, such as 0,1,2; "
+            "or all, or random (copies nothing) (default: all)"
+        },
+    )
+    init_head: bool = field(
+        default=False,
+        metadata={"help": "copy its classification head too where the shape fits (default: a new head)"},
+    )
+    save_dir: str = II("checkpoint.save_dir")
+    restore_file: str = II("checkpoint.restore_file")
+
+
+class StudentEncoder(FairseqEncoder):
+    """The encoder proper, and a masked-LM head where the task trains one."""
+
+    def __init__(self, dictionary, sentence_encoder: SentenceEncoder, lm_head: Optional[LMHead]) -> None:
+        super().__init__(dictionary)
+        self.sentence_encoder = sentence_encoder
+        self.lm_head = lm_head
+
+    def max_positions(self) -> int:
+        return self.sentence_encoder.embed_positions.num_embeddings - PAD - 1
+
+
+@register_model("roberta_student", dataclass=RobertaStudentConfig)
+class RobertaStudent(FairseqEncoderModel):
+    """RoBERTa or BERT, as student or as teacher.
+
+    forward(src_tokens [B, T], wanted=Wanted(...)) returns Signals. Without `wanted` it answers
+    as fairseq's own RoBERTa does: (class scores [B, C] or hidden states [B, T, H], extra).
+    """
+
+    def __init__(self, cfg, shape: ModelShape, dictionary, lm_head: bool = False) -> None:
+        words = len(dictionary)
+        sentence_encoder = SentenceEncoder(shape, words, cfg)
+        head = LMHead(shape, sentence_encoder.embed_tokens.weight) if lm_head else None
+        super().__init__(StudentEncoder(dictionary, sentence_encoder, head))
+        self.cfg = cfg
+        self.shape = shape
+        self.classification_heads = nn.ModuleDict()
+        self.apply(init_bert_params)
+
+    @classmethod
+    def build_model(cls, cfg, task) -> "RobertaStudent":
+        missing = [name for name in CONFIG_NAMES.values() if cfg.get(name) is None]
+        if missing:
+            flags = ", ".join("--" + name.replace("_", "-") for name in missing)
+            raise CannotStart(
+                f"the student's sizes are incomplete: nothing gives {flags}; "
+                "give --init-from or --teacher to take them from, an --arch that sets them, or the flags."
+            )
+
+        shape = ModelShape(**{name: cfg[config_name] for name, config_name in CONFIG_NAMES.items()})
+        if shape.width % shape.heads:
+            raise CannotStart(
+                f"--encoder-embed-dim {shape.width} cannot be split over --encoder-attention-heads {shape.heads}: "
+                "take a multiple."
+            )
+        return cls(cfg, shape, task.source_dictionary, lm_head=getattr(task, "trains_lm_head", False))
+
+    def register_classification_head(self, name: str, num_classes: int, **_: Any) -> None:
+        """Adds a new head for `num_classes` classes (1 for regression)."""
+        head = ClassificationHead(self.shape, num_classes, self.cfg.pooler_dropout)
+        self.classification_heads[name] = head.apply(init_bert_params)
+
+    def forward(
+        self,
+        src_tokens: Tensor,
+        wanted: Optional[Wanted] = None,
+        padded: bool = True,
+        classification_head_name: Optional[str] = None,
+        features_only: bool = False,
+        **_: Any,
+    ) -> Signals | tuple[Tensor, dict[str, Any]]:
+        if wanted is not None:
+            return self.signals(src_tokens, wanted, padded, classification_head_name)
+
+        features, _ = self.encoder.sentence_encoder(src_tokens, Wanted(logits=True), padded)
+        if classification_head_name is not None:
+            return self.classification_heads[classification_head_name](features), {}
+        if features_only or self.encoder.lm_head is None:
+            return features, {}
+        return self.encoder.lm_head(features), {}
+
+    def signals(
+        self, src_tokens: Tensor, wanted: Wanted, padded: bool, classification_head_name: Optional[str]
+    ) -> Signals:
+        """What `wanted` names, computed no further than it needs."""
+        features, signals = self.encoder.sentence_encoder(src_tokens, wanted, padded)
+        if wanted.logits:
+            signals.logits = self.classification_heads[classification_head_name](features)
+        return signals
+
+    def get_normalized_probs(self, net_output, log_probs: bool, sample=None) -> Tensor:
+        """Class probabilities of what `forward` returned, in float32."""
+        scores = net_output[0].float()
+        return scores.log_softmax(dim=-1) if log_probs else scores.softmax(dim=-1)
+
+    def max_positions(self) -> int:
+        return self.encoder.max_positions()
+
+    def freeze_unreached(self, wanted: Wanted, classification_head_name: Optional[str]) -> list[str]:
+        """Freezes every parameter that no wanted signal depends on; returns their names.
+
+        Left trainable, they would have no gradient in one process, a zero one (and so weight
+        decay) under some distributed wrappers, and be an error under others.
+        """
+        training = self.training
+        self.eval()
+        tokens = torch.tensor(
+            [[0, 3, 2, 3, 2]], device=self.encoder.sentence_encoder.embed_tokens.weight.device
+        )
+        with torch.enable_grad():
+            exposed = self.signals(tokens, wanted, False, classification_head_name).tensors()
+            trainable = {name: p for name, p in self.named_parameters() if p.requires_grad}
+            gradients = torch.autograd.grad(
+                sum(tensor.sum() for tensor in exposed), list(trainable.values()), allow_unused=True
+            )
+        self.train(training)
+
+        unreached = [name for name, grad in zip(trainable, gradients, strict=True) if grad is None]
+        for name in unreached:
+            trainable[name].requires_grad_(False)
+        return unreached
+
+
+ROBERTA = {
+    "activation_fn": "gelu",
+    "pooler_activation_fn": "tanh",
+    "max_positions": 512,
+    "layernorm_eps": 1e-5,
+    "segments": 0,
+    "pair_format": "roberta",
+}
+
+# layers, width, feed-forward width, heads
+ARCHITECTURES = {
+    "roberta_student_3x384": (3, 384, 1536, 12),
+    "roberta_student_6x384": (6, 384, 1536, 12),
+    "roberta_student_3x768": (3, 768, 3072, 12),
+    "roberta_student_4x768": (4, 768, 3072, 12),
+    "roberta_student_6x768": (6, 768, 3072, 12),
+    "roberta_student_12x768": (12, 768, 3072, 12),
+    "roberta_student_24x1024": (24, 1024, 4096, 16),
+    "roberta_student_4x312": (4, 312, 1200, 12),
+}
+SIZES = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads")
+
+
+def _register(name: str, sizes: tuple[int, int, int, int]) -> None:
+    @register_model_architecture("roberta_student", name)
+    def architecture(cfg) -> None:
+        for field_name, size in zip(SIZES, sizes, strict=True):
+            if getattr(cfg, field_name, None) is None:
+                setattr(cfg, field_name, size)
+
+
+for _name, _sizes in ARCHITECTURES.items():
+    _register(_name, _sizes)

@@ -1,0 +1,77 @@
+"""The sizes of an encoder, read from a model config or from the weights themselves."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+SENTENCE_ENCODER = "encoder.sentence_encoder."
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Everything about an encoder that its weights do not fix or that losses have to agree on."""
+
+    layers: int
+    width: int
+    ffn: int
+    heads: int
+    activation: str = "gelu"
+    pooler_activation: str = "tanh"
+    max_positions: int = 512
+    layernorm_eps: float = 1e-5
+    segments: int = 0
+    pair_format: str = "roberta"
+
+    def __str__(self) -> str:
+        return f"{self.layers} layers, width {self.width}, {self.heads} heads, ffn {self.ffn}"
+
+    def config(self) -> dict[str, Any]:
+        """The same as fields of the model config."""
+        return {CONFIG_NAMES[name]: value for name, value in asdict(self).items()}
+
+
+CONFIG_NAMES = {
+    "layers": "encoder_layers",
+    "width": "encoder_embed_dim",
+    "ffn": "encoder_ffn_embed_dim",
+    "heads": "encoder_attention_heads",
+    "activation": "activation_fn",
+    "pooler_activation": "pooler_activation_fn",
+    "max_positions": "max_positions",
+    "layernorm_eps": "layernorm_eps",
+    "segments": "segments",
+    "pair_format": "pair_format",
+}
+
+
+def shape_of(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> ModelShape:
+    """The shape of a checkpoint: sizes from its weights, the rest from its model config.
+
+    config      the checkpoint's model config, stock fairseq's or this package's
+    state_dict  its weights
+
+    Raises KeyError when the weights are not those of a RoBERTa-like encoder.
+    """
+    words = state_dict[SENTENCE_ENCODER + "embed_tokens.weight"]
+    positions = state_dict[SENTENCE_ENCODER + "embed_positions.weight"]
+    segments = state_dict.get(SENTENCE_ENCODER + "embed_segments.weight")
+    prefix = SENTENCE_ENCODER + "layers."
+    layers = 1 + max(int(name[len(prefix) :].split(".")[0]) for name in state_dict if name.startswith(prefix))
+
+    chosen = {
+        field: config[name]
+        for field, name in CONFIG_NAMES.items()
+        if field in ("activation", "pooler_activation", "layernorm_eps", "pair_format")
+        and config.get(name) is not None
+    }
+    return ModelShape(
+        layers=layers,
+        width=words.size(1),
+        ffn=state_dict[prefix + "0.fc1.weight"].size(0),
+        heads=int(config["encoder_attention_heads"]),
+        max_positions=positions.size(0) - 2,
+        segments=0 if segments is None else segments.size(0),
+        **chosen,
+    )

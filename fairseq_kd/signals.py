@@ -1,0 +1,85 @@
+"""What one forward pass exposes (Signals), and which of it is asked for (Wanted)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Optional
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which signals a loss asks for. Nothing else is computed.
+
+    logits      the classification head's output
+    states      hidden states by number: 0 = embedding output, k = output of layer k
+    attention   layers, from 1, whose attention scores are exposed
+    projections layers, from 1, whose queries, keys and values are exposed
+    """
+
+    logits: bool = False
+    states: frozenset[int] = frozenset()
+    attention: frozenset[int] = frozenset()
+    projections: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(
+        cls,
+        logits: bool = False,
+        states: Iterable[int] = (),
+        attention: Iterable[int] = (),
+        projections: Iterable[int] = (),
+    ) -> "Wanted":
+        """The same from any iterables of numbers."""
+        return cls(logits, frozenset(states), frozenset(attention), frozenset(projections))
+
+    def __or__(self, other: "Wanted") -> "Wanted":
+        return Wanted(
+            self.logits or other.logits,
+            self.states | other.states,
+            self.attention | other.attention,
+            self.projections | other.projections,
+        )
+
+    def __bool__(self) -> bool:
+        return self.logits or bool(self.states | self.attention | self.projections)
+
+    def depth(self, layers: int) -> int:
+        """How many of `layers` layers have to run, wholly or in part."""
+        if self.logits:
+            return layers
+        return max(self.states | self.attention | self.projections, default=0)
+
+    def whole(self, layer: int, layers: int) -> bool:
+        """Whether layer number `layer` has to run to its end.
+
+        Attention scores and projections of the topmost layer need its first half alone.
+        """
+        return self.logits or layer < self.depth(layers) or layer in self.states
+
+
+@dataclass
+class Signals:
+    """What one forward pass exposed, for B sentences of up to T tokens.
+
+    mask       [B, T]              bool, True = real token (special tokens are real)
+    logits     [B, C]              class scores, or [B, 1] for regression
+    states     {k: [B, T, H]}      0 = embedding output, k = output of layer k
+    attention  {k: [B, A, T, T]}   Q K^T / sqrt(d) of layer k, before mask and softmax
+    queries, keys, values  {k: [B, A, T, d]}
+    """
+
+    mask: Tensor
+    logits: Optional[Tensor] = None
+    states: dict[int, Tensor] = field(default_factory=dict)
+    attention: dict[int, Tensor] = field(default_factory=dict)
+    queries: dict[int, Tensor] = field(default_factory=dict)
+    keys: dict[int, Tensor] = field(default_factory=dict)
+    values: dict[int, Tensor] = field(default_factory=dict)
+
+    def tensors(self) -> list[Tensor]:
+        """Every exposed tensor but the mask."""
+        exposed = [] if self.logits is None else [self.logits]
+        for by_number in (self.states, self.attention, self.queries, self.keys, self.values):
+            exposed += by_number.values()
+        return exposed

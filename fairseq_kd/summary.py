@@ -1,0 +1,45 @@
+"""What is about to be trained, in a few lines."""
+
+from collections.abc import Sequence
+from typing import Optional
+
+from torch import nn
+
+from .models.shape import ModelShape
+
+
+def summary(
+    student: ModelShape,
+    teacher: Optional[ModelShape],
+    initialized: Sequence[str],
+    criterion: nn.Module,
+    model: nn.Module,
+    frozen: Sequence[str],
+) -> str:
+    """Sizes, layer map, where the student came from, active terms, what stays untrained."""
+    parameters = [p.numel() for p in model.parameters() if p.requires_grad]
+    learned = sum(p.numel() for p in criterion.parameters() if p.requires_grad) - criterion.anchor.numel()
+    lines = [
+        f"student   {student}; {sum(parameters):,} parameters trained",
+        f"teacher   {teacher or 'none'}",
+        "init      " + "\n          ".join(initialized),
+        "loss      " + " + ".join(f"{weight:g} {name}" for name, weight in criterion.active().items()),
+    ]
+    lines += [f"map       {line}" for line in _maps(criterion)]
+    if learned:
+        lines.append(f"learned   {learned:,} parameters of the criterion")
+    if frozen:
+        lines.append(f"frozen    {len(frozen)} tensors no loss reaches, such as {frozen[0]}")
+    return "\n".join(["Distillation", *("  " + line.replace("\n", "\n  ") for line in lines)])
+
+
+def _maps(criterion: nn.Module) -> list[str]:
+    """One row for each thing compared: student states above, teacher states below."""
+    rows = []
+    for name, part in criterion.named_children():
+        if getattr(part, "pairs", None):
+            pairs = "  ".join(f"{i} <- {j}" for i, j in part.pairs)
+            rows.append(f"{name}: {pairs}")
+        elif getattr(part, "mapping", None) == "combine":
+            rows.append(f"{name}: all <- a learned mixture of all")
+    return rows

@@ -1,0 +1,81 @@
+"""A frozen checkpoint that answers batch by batch."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any, Optional
+
+import torch
+from torch import Tensor
+
+from ..errors import CannotStart
+from ..models.checkpoint import Checkpoint
+from ..models.roberta_student import RobertaStudent
+from ..signals import Signals, Wanted
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, "pooler_dropout": 0.0}
+
+
+class LiveTeacher:
+    """Runs the teacher beside the student.
+
+    Not a module: it is never in an optimizer, a checkpoint or a distributed wrapper. Always in
+    eval mode, never differentiated.
+
+    checkpoint  the teacher's weights and shape
+    dictionary  the data's vocabulary
+    head        the classification head that gives the logits
+    device      where it runs; None follows the batch
+    precision   of its weights and signals: fp32, bf16 or fp16
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        dictionary,
+        head: str,
+        device: Optional[str] = None,
+        precision: str = "fp32",
+    ) -> None:
+        self.shape = checkpoint.shape
+        self.head = head if checkpoint.head(head) else None
+        self.device = None if device is None else torch.device(device)
+
+        model = RobertaStudent(Namespace(**NO_DROPOUT), checkpoint.shape, dictionary)
+        if self.head is not None:
+            model.register_classification_head(head, checkpoint.classes(head))
+        _load(model, checkpoint)
+        self.model = model.requires_grad_(False).eval().to(PRECISIONS[precision])
+
+    @torch.no_grad()
+    def signals(self, sample: Mapping[str, Any], wanted: Wanted) -> Signals:
+        """The teacher's signals for a batch, on the batch's device.
+
+        sample  a collated batch: `net_input.src_tokens` [B, T], `net_input.padded`
+        """
+        tokens = sample["net_input"]["src_tokens"]
+        self.model.to(self.device or tokens.device)
+
+        # A student's autocast must not reach in here: the teacher has a precision of its own.
+        with torch.autocast(tokens.device.type, enabled=False):
+            signals = self.model.signals(
+                tokens.to(self.device or tokens.device), wanted, sample["net_input"]["padded"], self.head
+            )
+        return signals if self.device is None else _moved(signals, tokens.device)
+
+
+def _load(model: RobertaStudent, checkpoint: Checkpoint) -> None:
+    needed = model.state_dict()
+    missing = [name for name in needed if name not in checkpoint.weights]
+    if missing:
+        raise CannotStart(f"--teacher {checkpoint.path} has no {missing[0]}: take a complete checkpoint.")
+    model.load_state_dict({name: checkpoint.weights[name] for name in needed})
+
+
+def _moved(signals: Signals, device: torch.device) -> Signals:
+    def move(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(device)
+        return {key: move(tensor) for key, tensor in value.items()} if isinstance(value, dict) else value
+
+    return Signals(**{name: move(value) for name, value in vars(signals).items()})
