@@ -109,6 +109,32 @@ def wordpiece_order(vocab: list[str]) -> list[int]:
     return [*first, *(row for row in range(len(vocab)) if row not in placed), last]
 
 
+def wordpiece_settings(folder: str | Path) -> dict[str, bool | None]:
+    """Casing, accents and Chinese characters, as the tokenizer's own configuration has them.
+
+    tokenizer_config.json decides where it names the casing, as in transformers; else the normalizer
+    of tokenizer.json. A vocabulary alone does not say whether it is cased: that is an error.
+    """
+    config = _read_json(Path(folder) / "tokenizer_config.json")
+    normalizer = _read_json(Path(folder) / "tokenizer.json").get("normalizer") or {}
+    if normalizer.get("type") != "BertNormalizer":
+        normalizer = {}
+
+    lowercase = config.get("do_lower_case", normalizer.get("lowercase"))
+    if lowercase is None:
+        raise DataError(
+            f"--encoder-dir {folder} does not say whether its vocabulary is cased: "
+            'add a tokenizer_config.json holding {"do_lower_case": true} or false.'
+        )
+    return {
+        "lowercase": bool(lowercase),
+        "strip_accents": config.get("strip_accents", normalizer.get("strip_accents")),
+        "handle_chinese_chars": bool(
+            config.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True))
+        ),
+    }
+
+
 def _check_wordpiece(vocab: list[str]) -> None:
     missing = [entry for entry in (*BERT_SPECIALS, BERT_MASK) if entry not in vocab]
     if missing:
@@ -123,3 +149,12 @@ def _check_wordpiece(vocab: list[str]) -> None:
             f"The WordPiece vocabulary has {repeated[0]!r} more than once: "
             "give a vocab.txt in which every line differs."
         )
+
+
+def _read_json(path: Path) -> dict:
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON ({error}): take a fresh copy of the encoder.") from None

@@ -1,0 +1,221 @@
+"""One task, from its files to `<TASK>-bin`, in a temporary folder that is renamed when all is there."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from . import meta
+from .encoders import Encoder
+from .errors import DataError
+from .indexed import close_rows, cut_rows, longest_first, write_indexed
+from .rows import Rows, read_rows
+from .sources import Source
+from .tables import read_table
+from .tasks import Task
+from .vocabulary import EOS, SPECIALS, write_dictionary
+
+SPECIALS_IN_PAIR = {"roberta": 4, "bert": 3}
+SPECIALS_IN_SINGLE = 2
+
+
+def binarize(
+    task: Task,
+    sources: dict[str, Source],
+    encoder: Encoder,
+    options: meta.Options,
+    out: Path,
+    overwrite: bool = False,
+    report: Callable[[str], None] = print,
+) -> dict | None:
+    """Makes `<out>/<TASK>-bin`; returns its meta.json, or None where the folder is up to date already."""
+    folder = out / f"{task.name}-bin"
+    if _up_to_date(folder, meta.fingerprint(task, encoder, options, sources), overwrite):
+        return None
+
+    splits = _read_splits(task, sources, options, report)
+    temporary = out / f".{folder.name}.{os.getpid()}.tmp"
+    try:
+        counts = _write(task, splits, encoder, options, temporary)
+        for split, kept in counts.items():
+            source = sources.get(split, sources.get("train"))  # --split-dev takes it out of the training file
+            kept |= {"source": source.names, "sha256": source.sha256}
+        described = meta.describe(task, encoder, options, sources, counts)
+        meta.write(temporary, described)
+        _put_in_place(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return described
+
+
+def choose(available: int, number: int, seed: int) -> list[int]:
+    """`number` of the row numbers 0 .. available - 1, in order: those with the smallest hash of seed and number.
+
+    The same everywhere and in every version, and nested: a smaller choice is part of a larger one.
+    """
+    by_hash = sorted(range(available), key=lambda row: hashlib.sha256(f"{seed}:{row}".encode()).digest())
+    return sorted(by_hash[:number])
+
+
+def _up_to_date(folder: Path, fingerprint: str, overwrite: bool) -> bool:
+    if not folder.exists():
+        return False
+    found = meta.read(folder)
+    if found is None and any(folder.iterdir()):
+        raise DataError(f"--out: {folder} exists without a meta.json, so it was not made here: move it away.")
+    if overwrite or found is None:
+        return False
+    if found.get("made_from") != fingerprint:
+        raise DataError(
+            f"--out: {folder} was made from other files, another encoder or other options: "
+            "add --overwrite to replace it, or choose another --out."
+        )
+    return True
+
+
+def _read_splits(
+    task: Task, sources: dict[str, Source], options: meta.Options, report: Callable[[str], None]
+) -> dict[str, Rows]:
+    splits = {}
+    for split, source in sources.items():
+        needed = [*task.text] if split.startswith("test") else [*task.text, task.label]
+        headerless = () if split.startswith("test") else task.headerless
+
+        parts = []
+        for path, content in zip(source.paths, source.contents, strict=True):
+            table = read_table(path, content, needed, headerless)
+            parts.append(read_rows(table, task, split, options.strict))
+        splits[split] = _join(parts)
+        _report_malformed(splits[split], report)
+    return _split_and_limit(task, splits, options)
+
+
+def _split_and_limit(task: Task, splits: dict[str, Rows], options: meta.Options) -> dict[str, Rows]:
+    """--split-dev first, then --limit-train, so that a limit does not change the dev set."""
+    if options.split_dev is not None:
+        whole = splits["train"]
+        number = round(options.split_dev * len(whole))
+        if not 0 < number < len(whole):
+            raise DataError(
+                f"--split-dev {options.split_dev} of {len(whole)} training sentences leaves an empty split: "
+                "give a share between 0 and 1 that leaves sentences on both sides."
+            )
+        dev = choose(len(whole), number, options.seed)
+        rest = np.setdiff1d(np.arange(len(whole)), dev).tolist()
+        # What was dropped from the file is counted once, with the training sentences.
+        splits["train"], splits["valid"] = whole.take(rest), whole.take(dev, with_record=False)
+        splits = {name: splits[name] for name in task.files if name in splits}
+
+    if options.limit_train is not None and "train" in splits:
+        train = splits["train"]
+        splits["train"] = train.take(choose(len(train), options.limit_train, options.seed))
+    return splits
+
+
+def _join(parts: list[Rows]) -> Rows:
+    first = parts[0]
+    if len({part.labels is None for part in parts}) > 1:
+        raise DataError("Some shards of a test split have labels and others none: give shards that agree.")
+    for part in parts[1:]:
+        for mine, more in zip(first.texts, part.texts, strict=True):
+            mine.extend(more)
+        if first.labels is not None:
+            first.labels.extend(part.labels)
+        first.dropped += part.dropped
+        first.repaired += part.repaired
+        first.reports += part.reports
+    return first
+
+
+def _report_malformed(rows: Rows, report: Callable[[str], None], most: int = 10) -> None:
+    done = "kept with what text it has" if rows.labels is None else "dropped"
+    for line in rows.reports[:most]:
+        report(f"{line}; {done}")
+    if len(rows.reports) > most:
+        report(f"... and {len(rows.reports) - most:,} more malformed rows")
+
+
+def _write(
+    task: Task, splits: dict[str, Rows], encoder: Encoder, options: meta.Options, folder: Path
+) -> dict:
+    counts = {}
+    inputs = [folder / f"input{i}" for i in range(len(task.text))]
+    for place in (*inputs, folder / "label"):
+        place.mkdir(parents=True)
+    for place in inputs:
+        if encoder.dictionary is not None:
+            shutil.copyfile(encoder.dictionary, place / "dict.txt")
+        else:
+            write_dictionary(place / "dict.txt", encoder.symbols)
+
+    for split, rows in splits.items():
+        encoded = [encoder.encode(texts) for texts in rows.texts]
+        kept = _fit(task, encoder, options, [lengths for _, lengths in encoded])
+        cut = np.zeros(len(rows), bool)
+        for place, (indices, lengths), length in zip(inputs, encoded, kept, strict=True):
+            shortened = length < lengths
+            if shortened.any():
+                indices, cut = cut_rows(indices, lengths, length), cut | shortened
+            write_indexed(
+                place / split, *close_rows(indices, length, EOS), len(SPECIALS) + len(encoder.symbols)
+            )
+
+        _write_labels(folder / "label", task, split, rows.labels)
+        counts[split] = {
+            "sentences": len(rows),
+            "dropped": rows.dropped.total(),
+            "dropped_why": dict(rows.dropped),
+            "truncated": int(cut.sum()),
+            "empty": sum(not all(texts) for texts in zip(*rows.texts, strict=True)),
+            "repaired": rows.repaired,
+            "labelled": rows.labels is not None,
+        }
+
+    if not task.regression:
+        labels = splits["train"].labels if "train" in splits else []
+        numbers = np.bincount(np.array(labels, np.int64), minlength=len(task.labels))
+        write_dictionary(folder / "label" / "dict.txt", task.labels, numbers.tolist())
+    return counts
+
+
+def _fit(task: Task, encoder: Encoder, options: meta.Options, lengths: list[np.ndarray]) -> list[np.ndarray]:
+    """How many tokens of each sentence are kept, so that with its specials it fits --max-positions."""
+    if task.pairs:
+        room = options.max_positions - SPECIALS_IN_PAIR[encoder.pair_format]
+        return list(longest_first(*lengths, room))
+    return [np.minimum(lengths[0], options.max_positions - SPECIALS_IN_SINGLE)]
+
+
+def _write_labels(folder: Path, task: Task, split: str, labels: list[int] | list[float] | None) -> None:
+    if labels is None:
+        return
+    if task.regression:
+        text = "".join(f"{score!r}\n" for score in labels)
+        (folder / f"{split}.label").write_text(text, encoding="utf-8")
+        return
+
+    # A row is one symbol and the end of sentence, as fairseq-preprocess makes it.
+    rows = np.full((len(labels), 2), EOS, np.int32)
+    rows[:, 0] = np.array(labels, np.int32) + len(SPECIALS)
+    vocabulary = len(SPECIALS) + len(task.labels)
+    write_indexed(folder / split, rows.ravel(), np.full(len(labels), 2, np.int32), vocabulary)
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Renames; what stood there before is moved aside first and removed last."""
+    if not folder.exists():
+        temporary.rename(folder)
+        return
+
+    aside = next(path for i in count() if not (path := folder.with_name(f".{folder.name}.{i}.old")).exists())
+    folder.rename(aside)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        aside.rename(folder)
+        raise
+    shutil.rmtree(aside)

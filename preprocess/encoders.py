@@ -1,0 +1,260 @@
+"""Text to fairseq indices, in batches on all cores: `load_encoder(folder).encode(sentences)`.
+
+gpt2           RoBERTa's byte-level BPE: encoder.json, vocab.bpe, dict.txt
+wordpiece      BERT's: vocab.txt, with the casing in tokenizer_config.json or tokenizer.json
+sentencepiece  sentencepiece.model, given or from `preprocess.train_sentencepiece`
+
+The Rust library `tokenizers` does the work of the first two, the C++ library `sentencepiece` that of
+the third; dict.txt may be left out of these folders but the first. No encoder knows any special
+token, so text that spells `<mask>`, `</s>` or `[SEP]` is ordinary text.
+"""
+
+import hashlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from .errors import DataError
+from .vocabulary import (
+    BERT_SPECIALS,
+    SPECIALS,
+    UNK,
+    dictionary_symbol,
+    read_dictionary,
+    read_wordpiece_vocabulary,
+    symbols_hash,
+    wordpiece_order,
+    wordpiece_settings,
+    wordpiece_symbols,
+)
+
+FIRST = len(SPECIALS)  # index of the first line of dict.txt
+BATCH = 8192  # sentences handed over at once: enough to keep all cores busy, little memory held
+
+
+class Encoder(ABC):
+    """A vocabulary at work.
+
+    symbols      what dict.txt holds, in order
+    dictionary   the folder's dict.txt, None where the symbols are derived
+    hash         sha256 of everything the encoding depends on: equal hash, equal indices
+    pair_format  how a model of this vocabulary joins a pair: roberta `<s> a </s></s> b </s>`,
+                 bert `[CLS] a [SEP] b [SEP]`
+    """
+
+    name: str
+    pair_format = "roberta"
+    lowercase = False
+    symbols: list[str]
+    dictionary: Path | None = None
+    hash: str
+
+    def encode(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """All indices in one row, and how many belong to each text; no specials are added.
+
+        Returns indices [sum of lengths], int32, and lengths [texts], int32.
+        """
+        parts = [self._encode_batch(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
+        if not parts:
+            return np.empty(0, np.int32), np.empty(0, np.int32)
+        indices, lengths = zip(*parts, strict=True)
+        return np.concatenate(indices), np.concatenate(lengths)
+
+    def _encode_batch(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        ids = self._ids(texts)
+        lengths = np.fromiter(map(len, ids), np.int32, len(ids))
+        flat = np.fromiter(chain.from_iterable(ids), np.int32, int(lengths.sum()))
+        return self._to_fairseq[flat], lengths
+
+    @abstractmethod
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The vocabulary's own ids, text by text."""
+
+    def _number(self, pieces: Iterable[tuple[int, str]], size: int) -> None:
+        """Fixes `_to_fairseq` [size]: own id -> fairseq index; ids without a symbol become `<unk>`."""
+        index = {symbol: FIRST + i for i, symbol in enumerate(self.symbols)}
+        self._to_fairseq = np.full(size, UNK, np.int32)
+        for own_id, symbol in pieces:
+            self._to_fairseq[own_id] = index.get(symbol, UNK)
+
+
+class GPT2Encoder(Encoder):
+    """RoBERTa's byte-level BPE (Radford et al., 2019); ids equal those of fairseq's `GPT2BPE`.
+
+    dict.txt is needed: it is sorted by frequency, its symbols are the BPE's ids in decimal.
+    """
+
+    name = "gpt2"
+
+    def __init__(self, folder: str | Path) -> None:
+        from tokenizers import Tokenizer, models, pre_tokenizers
+
+        files = _files(folder, self.name, ["encoder.json", "vocab.bpe", "dict.txt"])
+        self.dictionary = files[2]
+        self.symbols = read_dictionary(self.dictionary)
+        self.hash = _hash(self.name, *(file.read_bytes() for file in files[:2]), self.symbols)
+
+        try:
+            model = models.BPE.from_file(str(files[0]), str(files[1]))
+        except Exception as error:  # tokenizers raises bare Exceptions
+            raise DataError(
+                f"--encoder-dir {folder}: encoder.json and vocab.bpe cannot be read together ({error}): "
+                "give the pair that belongs together."
+            ) from None
+        self._tokenizer = Tokenizer(model)
+        self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+
+        ids = self._tokenizer.get_vocab().values()
+        self._number(((i, str(i)) for i in ids), max(ids) + 1)
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+
+class WordPieceEncoder(Encoder):
+    """BERT's (Devlin et al., NAACL 2019); ids equal those of transformers' `BertTokenizer`."""
+
+    name = "wordpiece"
+    pair_format = "bert"
+
+    def __init__(self, folder: str | Path) -> None:
+        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+        folder = Path(folder)
+        vocabulary = read_wordpiece_vocabulary(folder)
+        settings = wordpiece_settings(folder)
+        self.lowercase = settings["lowercase"]
+        self.dictionary = _optional(folder / "dict.txt")
+        self.symbols = wordpiece_symbols(vocabulary)
+        if self.dictionary and symbols_hash(read_dictionary(self.dictionary)) != symbols_hash(self.symbols):
+            raise DataError(
+                f"--encoder-dir {folder}: dict.txt does not number the entries of the vocabulary in their order: "
+                "remove dict.txt, it is derived from the vocabulary."
+            )
+        self.hash = _hash(self.name, "\n".join(vocabulary).encode(), settings, self.symbols)
+
+        ids = {entry: row for row, entry in enumerate(vocabulary)}
+        unknown = BERT_SPECIALS[UNK]
+        model = models.WordPiece(vocab=ids, unk_token=unknown, max_input_chars_per_word=100)
+        self._tokenizer = Tokenizer(model)
+        self._tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, **settings)
+        self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+
+        self._to_fairseq = np.empty(len(vocabulary), np.int32)
+        self._to_fairseq[wordpiece_order(vocabulary)] = np.arange(len(vocabulary))
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+
+class SentencePieceEncoder(Encoder):
+    """Kudo and Richardson, EMNLP 2018; ids are the sentencepiece library's own."""
+
+    name = "sentencepiece"
+
+    def __init__(self, folder: str | Path) -> None:
+        from sentencepiece import SentencePieceProcessor
+
+        [model] = _files(folder, self.name, ["sentencepiece.model"])
+        try:
+            self._processor = SentencePieceProcessor(model_file=str(model))
+        except Exception as error:
+            raise DataError(
+                f"--encoder-dir {folder}: sentencepiece.model is not a SentencePiece model ({error}): "
+                "give the file that sentencepiece's trainer wrote."
+            ) from None
+
+        has = self._processor
+        pieces = [
+            (i, dictionary_symbol(has.id_to_piece(i)))
+            for i in range(has.get_piece_size())
+            if not (has.is_control(i) or has.is_unknown(i) or has.is_unused(i))
+        ]
+        self.dictionary = _optional(Path(folder) / "dict.txt")
+        derived = [symbol for _, symbol in pieces]
+        self.symbols = read_dictionary(self.dictionary) if self.dictionary else derived
+        self._number(pieces, has.get_piece_size())
+        if not (self._to_fairseq != UNK).any():
+            raise DataError(
+                f"--encoder-dir {folder}: dict.txt holds none of the pieces of sentencepiece.model: "
+                "give the dictionary that belongs to the model, or remove dict.txt to have it derived."
+            )
+        self.hash = _hash(self.name, model.read_bytes(), self.symbols)
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return self._processor.encode(list(texts), num_threads=cores())
+
+
+ENCODERS = {encoder.name: encoder for encoder in (GPT2Encoder, WordPieceEncoder, SentencePieceEncoder)}
+
+
+def load_encoder(folder: str | Path, name: str | None = None) -> Encoder:
+    """The encoder of a folder; `name` is only needed where the folder holds the files of several."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(
+            f"--encoder-dir {folder} is not a folder: give the folder that holds encoder.json, vocab.bpe and "
+            "dict.txt (gpt2), vocab.txt (wordpiece) or sentencepiece.model (sentencepiece)."
+        )
+    return ENCODERS[name or _recognise(folder)](folder)
+
+
+def use_cores(workers: int | None) -> None:
+    """How many threads encode (None: all cores); takes effect until the first text is encoded."""
+    # The Rust library warns and turns to one thread in forked processes unless told otherwise.
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    if workers:
+        os.environ["RAYON_NUM_THREADS"] = str(workers)
+
+
+def cores() -> int:
+    """The threads chosen by `use_cores`, or the cores this process may run on."""
+    given = os.environ.get("RAYON_NUM_THREADS")
+    if given:
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _recognise(folder: Path) -> str:
+    marks = {
+        "gpt2": ["encoder.json"],
+        "wordpiece": ["vocab.txt", "tokenizer.json"],
+        "sentencepiece": ["sentencepiece.model"],
+    }
+    found = [name for name, files in marks.items() if any((folder / file).is_file() for file in files)]
+    if len(found) == 1:
+        return found[0]
+
+    has = f"holds the files of {' and '.join(found)}" if found else "holds no encoder's files"
+    raise DataError(f"--encoder-dir {folder} {has}: name one with --encoder {'|'.join(ENCODERS)}.")
+
+
+def _files(folder: str | Path, encoder: str, names: list[str]) -> list[Path]:
+    files = [Path(folder) / name for name in names]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise DataError(
+            f"--encoder-dir {folder} has no {' and no '.join(missing)}: "
+            f"a {encoder} encoder needs {', '.join(names)}."
+        )
+    return files
+
+
+def _optional(file: Path) -> Path | None:
+    return file if file.is_file() else None
+
+
+def _hash(name: str, *parts: bytes | dict | list[str]) -> str:
+    """sha256 over all that decides the indices, each part by its own hash so that none run together."""
+    whole = hashlib.sha256(name.encode())
+    for part in parts:
+        raw = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()
+        whole.update(hashlib.sha256(raw).digest())
+    return whole.hexdigest()

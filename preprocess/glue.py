@@ -1,0 +1,195 @@
+"""GLUE, AX and SNLI from raw text to fairseq's binarized data.
+
+    python -m preprocess.glue --glue-dir glue --tasks MRPC,SST-2 --encoder-dir gpt2_bpe --out data
+
+makes data/MRPC-bin and data/SST-2-bin: input0/, input1/ (pairs), label/, each in fairseq's memory-mapped
+format, and meta.json. A sentence is stored with its end `</s>` but without `<s>`, as stock
+`sentence_prediction` expects it with `--init-token 0 --separator-token 2`.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from .binarize import SPECIALS_IN_PAIR, binarize
+from .encoders import ENCODERS, load_encoder, use_cores
+from .errors import DataError
+from .meta import Options
+from .sources import find_sources, tasks_in
+from .tasks import TASKS, Task, find_task
+
+SHORTEST = SPECIALS_IN_PAIR["roberta"] + 2  # a token for each sentence of a pair
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = _parser().parse_args(arguments)
+    try:
+        _run(args)
+    except DataError as error:
+        print(f"preprocess.glue: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(args: argparse.Namespace) -> None:
+    _check_numbers(args)
+    tasks = _tasks(args)
+    given = {"train": args.train_file, "valid": args.dev_file, "test": args.test_file}
+    given = {split: path for split, path in given.items() if path}
+    if given and len(tasks) > 1:
+        raise DataError(
+            f"--tasks {args.tasks or 'all'} names {len(tasks)} tasks, but a file given by name is one task's: "
+            "run once for each."
+        )
+
+    # Every file is looked for before the first is encoded.
+    sources = {
+        task: find_sources(task, args.glue_dir, given, args.splits, args.split_dev is not None)
+        for task in tasks
+    }
+    use_cores(args.workers)
+    encoder = load_encoder(args.encoder_dir, args.encoder)
+    options = Options(args.max_positions, args.limit_train, args.split_dev, args.seed, args.strict)
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    for task in tasks:
+        meta = binarize(task, sources.pop(task), encoder, options, args.out, args.overwrite, _note)
+        if meta is None:
+            print(f"{args.out / task.name}-bin is up to date.")
+        else:
+            _print_summary(meta, args.out / f"{task.name}-bin")
+
+
+def _tasks(args: argparse.Namespace) -> list[Task]:
+    if args.glue_dir is not None and not args.glue_dir.is_dir():
+        raise DataError(
+            f"--glue-dir {args.glue_dir} is not a folder: give the one that holds the tasks' folders."
+        )
+    if args.tasks:
+        return list(dict.fromkeys(find_task(name) for name in args.tasks.split(",") if name))
+    if args.glue_dir is None:
+        raise DataError(
+            "Neither --glue-dir nor --tasks is given: say where the data is and which task to make."
+        )
+    return tasks_in(args.glue_dir)
+
+
+def _print_summary(meta: dict, folder: Path) -> None:
+    print(f"{folder}  ({meta['encoder']['name']}, up to {meta['max_positions']} tokens)")
+    for split, counts in meta["splits"].items():
+        line = f"  {split:<7}{counts['sentences']:>9,} {'pairs' if meta['pairs'] else 'sentences'}"
+        line += f"  {counts['dropped']:,} dropped  {counts['truncated']:,} cut"
+        why = ", ".join(f"{number:,} {reason}" for reason, number in counts["dropped_why"].items())
+        line += f"  ({why})" if why else ""
+        line += "" if counts["labelled"] else "  no labels"
+        print(f"{line}  from {counts['source']}")
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    checks = [
+        ("--max-positions", args.max_positions, lambda n: n >= SHORTEST, f"at least {SHORTEST}"),
+        ("--workers", args.workers, lambda n: n >= 1, "at least 1"),
+        ("--limit-train", args.limit_train, lambda n: n >= 1, "at least 1"),
+        ("--split-dev", args.split_dev, lambda share: 0 < share < 1, "between 0 and 1"),
+    ]
+    for flag, value, allowed, rule in checks:
+        if value is not None and not allowed(value):
+            raise DataError(f"{flag} {value} cannot be: give a number {rule}.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m preprocess.glue",
+        description="Makes fairseq's binarized data of GLUE tasks, AX and SNLI, with a meta.json in each folder.",
+    )
+
+    files = parser.add_argument_group("what is read")
+    files.add_argument(
+        "--glue-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder that holds one folder a task (MRPC, SST-2, ...), as TSV, JSON lines, parquet or arrow",
+    )
+    files.add_argument(
+        "--tasks",
+        metavar="LIST",
+        help=f"comma-separated, among {', '.join(TASKS)} (default: all that --glue-dir has)",
+    )
+    files.add_argument("--train-file", type=Path, metavar="FILE", help="training file of the one task named")
+    files.add_argument("--dev-file", type=Path, metavar="FILE", help="dev file of the one task named")
+    files.add_argument("--test-file", type=Path, metavar="FILE", help="test file of the one task named")
+    files.add_argument(
+        "--splits",
+        type=lambda names: [name for name in names.split(",") if name],
+        default=[],
+        metavar="LIST",
+        help="comma-separated, which splits to make: train, valid, test, for MNLI valid1 and test1 too "
+        "(default: all, and test may be missing)",
+    )
+
+    encoding = parser.add_argument_group("how it is encoded")
+    encoding.add_argument(
+        "--encoder-dir",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder with encoder.json, vocab.bpe, dict.txt (gpt2), vocab.txt (wordpiece) or "
+        "sentencepiece.model (sentencepiece)",
+    )
+    encoding.add_argument(
+        "--encoder",
+        choices=list(ENCODERS),
+        help="kind of encoder (default: told by the files in --encoder-dir)",
+    )
+    encoding.add_argument(
+        "--max-positions",
+        type=int,
+        default=512,
+        metavar="N",
+        help="most tokens of a sentence or pair, specials included; longer ones are cut, of a pair the longer "
+        "sentence first (default: 512)",
+    )
+    encoding.add_argument("--workers", type=int, metavar="N", help="threads that encode (default: all cores)")
+
+    choice = parser.add_argument_group("what is kept")
+    choice.add_argument(
+        "--limit-train",
+        type=int,
+        metavar="N",
+        help="train on N sentences (pairs), chosen by --seed, in the file's order; a smaller choice is part of "
+        "a larger one (default: all)",
+    )
+    choice.add_argument(
+        "--split-dev",
+        type=float,
+        metavar="SHARE",
+        help="take this share of the training sentences, chosen by --seed, as dev set where a task has no dev "
+        "file (default: none)",
+    )
+    choice.add_argument("--seed", type=int, default=1, help="for --limit-train and --split-dev (default: 1)")
+    choice.add_argument(
+        "--strict", action="store_true", help="stop at a malformed row (default: drop it, say so, count it)"
+    )
+
+    output = parser.add_argument_group("what is written")
+    output.add_argument(
+        "--out",
+        type=Path,
+        default=Path("data"),
+        metavar="DIR",
+        help="folder in which <TASK>-bin is made (default: data)",
+    )
+    output.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a <TASK>-bin that was made from other inputs (default: stop)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

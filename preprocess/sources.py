@@ -1,0 +1,153 @@
+"""Which file is which split: looks through the folders GLUE, SNLI and Hugging Face come in."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from .errors import DataError
+from .tasks import TASKS, Task
+
+ENDINGS = ["tsv", "txt", "jsonl", "json", "parquet", "arrow"]  # the first that is there is taken
+FLAGS = {"train": "--train-file", "valid": "--dev-file", "test": "--test-file"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """The file of a split, or its shards in order."""
+
+    paths: tuple[Path, ...]
+
+    @cached_property
+    def contents(self) -> list[bytes]:
+        return [path.read_bytes() for path in self.paths]
+
+    @cached_property
+    def sha256(self) -> str:
+        whole = hashlib.sha256()
+        for content in self.contents:
+            whole.update(content)
+        return whole.hexdigest()
+
+    @property
+    def names(self) -> str:
+        return ", ".join(path.name for path in self.paths)
+
+
+def find_sources(
+    task: Task, glue_dir: Path | None, given: dict[str, Path], only: list[str], split_dev: bool = False
+) -> dict[str, Source]:
+    """The source of every split of `task`, in the task's order.
+
+    given      files named by flags, which replace a search; the other splits are then optional
+    only       splits to make, [] = all; asked for by name, a split has to be there
+    split_dev  the dev set is taken out of the training file: it must have no file of its own
+    """
+    _check_given(task, given, only)
+    folder = _folder(task, glue_dir) if glue_dir else None
+
+    sources = {}
+    for split in only or task.files:
+        if split in given:
+            sources[split] = Source((given[split],))
+            continue
+
+        paths = _search(folder, task.files[split]) if folder else []
+        taken_from_train = split_dev and split.startswith("valid")
+        if paths:
+            sources[split] = Source(tuple(paths))
+        elif not taken_from_train and (split in only or (split in task.needed and not given)):
+            raise DataError(_not_found(task, split, folder, glue_dir))
+    if split_dev:
+        _check_split_dev(task, sources)
+    return sources
+
+
+def _check_given(task: Task, given: dict[str, Path], only: list[str]) -> None:
+    for split, path in given.items():
+        if split not in task.files:
+            raise DataError(f"{_flag(split)} {path}: {task.name} has no {split} split: leave the flag out.")
+        if not path.is_file():
+            raise DataError(f"{_flag(split)} {path} is not a file: correct the path.")
+    unknown = [split for split in only if split not in task.files]
+    if unknown:
+        raise DataError(
+            f"--splits {','.join(only)}: {task.name} has no split {unknown[0]}: "
+            f"choose among {', '.join(task.files)}."
+        )
+
+
+def _check_split_dev(task: Task, sources: dict[str, Source]) -> None:
+    if "train" not in sources:
+        raise DataError(
+            f"--split-dev: {task.name} has no training file here to take a dev set from: leave it out."
+        )
+    if "valid" in sources:
+        raise DataError(
+            f"--split-dev: {task.name} has the dev file {sources['valid'].paths[0]}: "
+            "leave the flag out, or the file with --splits train."
+        )
+
+
+def tasks_in(glue_dir: Path) -> list[Task]:
+    """The tasks that have a folder in `glue_dir`."""
+    found = [task for task in TASKS.values() if _folder(task, glue_dir)]
+    if not found:
+        raise DataError(
+            f"--glue-dir {glue_dir} has no folder of a known task ({', '.join(TASKS)}): "
+            "give the folder that holds them (scripts/download_glue.sh makes one)."
+        )
+    return found
+
+
+def _folder(task: Task, glue_dir: Path) -> Path | None:
+    names = {name.lower() for name in (task.name, task.name.replace("-", ""), *task.folders)}
+    found = [path for path in sorted(glue_dir.iterdir()) if path.name.lower() in names and path.is_dir()]
+    return found[0] if found else None
+
+
+def _search(folder: Path, stems: tuple[str, ...]) -> list[Path]:
+    """The file of a split, or all of its shards: train.tsv, snli_1.0_train.jsonl, train-00000-of-00002.parquet."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    relative = {path: path.relative_to(folder).as_posix() for path in files}
+
+    for stem in stems:
+        # Its own name first, then with a prefix, then shards: alone or in a folder of the split's name.
+        patterns = [
+            rf"{stem}",
+            rf"[^/]*[-_.]{stem}",
+            rf"(data/)?{stem}-\d+-of-\d+",
+            rf"{stem}/[^/]*-\d+-of-\d+",
+        ]
+        for pattern in patterns:
+            for ending in ENDINGS:
+                whole = re.compile(rf"{pattern}\.{ending}", re.IGNORECASE)
+                found = [path for path in files if whole.fullmatch(relative[path])]
+                if found:
+                    return found
+    return []
+
+
+def _not_found(task: Task, split: str, folder: Path | None, glue_dir: Path | None) -> str:
+    wanted = " or ".join(f"{stem}.tsv" for stem in task.files[split])
+    if glue_dir is None:
+        return (
+            f"{task.name} has no {split} split: name its folder's parent with --glue-dir, or the file itself."
+        )
+    if folder is None:
+        return (
+            f"--glue-dir {glue_dir} has no folder {task.name}: get the task (scripts/download_glue.sh), "
+            "correct the path, or leave the task out of --tasks."
+        )
+
+    others = f"--splits {','.join(other for other in task.files if other != split)}"
+    if split == "valid":
+        others = f"--dev-file or --split-dev, or leave the split out with {others}"
+    elif split == "train":
+        others = f"--train-file, or leave the split out with {others}"
+    return f"{folder} has no {split} split ({wanted}, or .jsonl, .parquet, .arrow): add the file, or use {others}."
+
+
+def _flag(split: str) -> str:
+    return FLAGS.get(split, f"--splits {split}")

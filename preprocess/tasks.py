@@ -1,0 +1,100 @@
+"""The tasks: GLUE's nine (Wang et al., ICLR 2019), its diagnostics AX, SNLI (Bowman et al., EMNLP 2015)."""
+
+from dataclasses import dataclass
+
+from .errors import DataError
+
+NLI = ("entailment", "neutral", "contradiction")
+BINARY = ("0", "1")
+ENTAILMENT = ("entailment", "not_entailment")
+
+USUAL_SPLITS = {"train": ("train",), "valid": ("dev", "validation"), "test": ("test",)}
+MNLI_SPLITS = {
+    "train": ("train",),
+    "valid": ("dev_matched", "validation_matched"),
+    "valid1": ("dev_mismatched", "validation_mismatched"),
+    "test": ("test_matched",),
+    "test1": ("test_mismatched",),
+}
+
+
+@dataclass(frozen=True, eq=False)  # each is one of a kind
+class Task:
+    """Where a task's text and labels stand, and how its models are judged.
+
+    text        names of each text column: the original file's, then Hugging Face's
+    label       names of the label column, () where there is none
+    labels      class names in their fixed order (also that of Hugging Face's numbers); () = regression
+    metric      what chooses the best checkpoint, as the training task logs it
+    folders     names its folder is found under, whatever the case
+    splits      fairseq's name of a split -> the file names it is found under
+    headerless  columns of an original file without a header line
+    unlabelled  the class of rows that annotators could not agree on: they are left out of training
+    """
+
+    name: str
+    text: tuple[tuple[str, ...], ...]
+    label: tuple[str, ...]
+    labels: tuple[str, ...]
+    metric: str = "accuracy"
+    folders: tuple[str, ...] = ()
+    splits: dict[str, tuple[str, ...]] | None = None
+    headerless: tuple[str, ...] = ()
+    unlabelled: str | None = None
+
+    @property
+    def pairs(self) -> bool:
+        return len(self.text) == 2
+
+    @property
+    def regression(self) -> bool:
+        return not self.labels
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.labels) or 1
+
+    @property
+    def files(self) -> dict[str, tuple[str, ...]]:
+        return self.splits or USUAL_SPLITS
+
+    @property
+    def needed(self) -> list[str]:
+        """Splits without which the task is not made."""
+        return [split for split in self.files if split.startswith(("train", "valid"))] or list(self.files)
+
+
+_SENTENCES = (("sentence1",), ("sentence2",))
+_PREMISE = (("sentence1", "premise", "Premise"), ("sentence2", "hypothesis", "Hypothesis"))
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            "CoLA",
+            (("sentence",),),
+            ("label",),
+            BINARY,
+            metric="mcc",
+            headerless=("source", "label", "mark", "sentence"),
+        ),
+        Task("SST-2", (("sentence",),), ("label",), BINARY, folders=("SST2",)),
+        Task("MRPC", (("#1 String", "sentence1"), ("#2 String", "sentence2")), ("Quality", "label"), BINARY),
+        Task("QQP", (("question1",), ("question2",)), ("is_duplicate", "label"), BINARY),
+        Task("STS-B", _SENTENCES, ("score", "label"), (), metric="pearson", folders=("STSB",)),
+        Task("MNLI", _PREMISE, ("gold_label", "label"), NLI, splits=MNLI_SPLITS, unlabelled="-"),
+        Task("QNLI", (("question",), ("sentence",)), ("label",), ENTAILMENT),
+        Task("RTE", _SENTENCES, ("label",), ENTAILMENT),
+        Task("WNLI", _SENTENCES, ("label",), BINARY),
+        Task("SNLI", _PREMISE, ("gold_label", "label"), NLI, folders=("snli_1.0",), unlabelled="-"),
+        Task("AX", _PREMISE, (), NLI, folders=("diagnostic",), splits={"test": ("AX", "diagnostic", "test")}),
+    )
+}
+
+
+def find_task(name: str) -> Task:
+    """The task of that name, whatever its case: SST-2, sst-2 and sst2 are one."""
+    for task in TASKS.values():
+        if name.lower() in {known.lower() for known in (task.name, *task.folders)}:
+            return task
+    raise DataError(f"--tasks {name} is not known: choose among {', '.join(TASKS)}.")
