@@ -1,0 +1,85 @@
+"""Reads a Hugging Face model folder and writes a teacher's `model.pt`; no code in a file is ever run."""
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..data.metadata import dictionary_hash
+from ..errors import CannotStart
+from .huggingface import Converted
+
+DROPOUT = {
+    "dropout": 0.1,
+    "attention_dropout": 0.1,
+    "activation_dropout": 0.0,
+    "pooler_dropout": 0.0,
+}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a Hugging Face folder."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise CannotStart(
+            f"{folder} has no config.json: give the folder of a Hugging Face model (config.json, model.safetensors, "
+            "tokenizer files).",
+            doing="convert",
+        )
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise CannotStart(
+            f"{path} is not valid JSON ({error}): take a fresh copy of it.", doing="convert"
+        ) from None
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The state dict from model.safetensors or, where there is none, pytorch_model.bin."""
+    safe, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
+    path = safe if safe.is_file() else pickled
+    if not path.is_file():
+        raise CannotStart(
+            f"{folder} has neither {safe.name} nor {pickled.name}: give a folder that holds the weights in one file.",
+            doing="convert",
+        )
+
+    try:
+        if path == safe:
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CannotStart(
+            f"{path} holds more than tensors, which is not safe to load: take the model as {safe.name}.",
+            doing="convert",
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
+        raise CannotStart(
+            f"{path} cannot be read ({str(error).splitlines()[0][:200]}): it may be damaged; take another copy.",
+            doing="convert",
+        ) from None
+
+
+def write_checkpoint(model: Converted, folder: Path) -> Path:
+    """Writes `model.pt` beside the folder's dict.txt, whose hash it remembers."""
+    config = {
+        "_name": "roberta_student",
+        **model.shape.config(),
+        **DROPOUT,
+        "dictionary_hash": dictionary_hash(folder / "dict.txt"),
+    }
+    state = {
+        "args": None,
+        "cfg": {"model": config, "task": {"labels": list(model.labels)}},
+        "model": model.weights,
+    }
+    path, aside = folder / "model.pt", folder / "model.pt.part"
+    torch.save(state, aside)
+    os.replace(aside, path)
+    return path

@@ -1,0 +1,296 @@
+"""Weights of a Hugging Face BERT or RoBERTa under this package's names: `converted(config, weights, rows)`.
+
+What differs between the two libraries, beside the names:
+
+    positions       ours begin at row 2, behind fairseq's padding index; BERT's at 0
+    words           fairseq's order: <s> <pad> </s> <unk>, the others, <mask>; `rows` says which row each was
+    token types     BERT's two become the segment embedding; a single one is added to every position
+    LayerNorm eps   1e-12 in BERT; kept
+    BERT's head     pooler and classifier are our dense and out_proj; in training, transformers drops out
+                    between the two only, we (as RoBERTa) before `dense` as well: the same without dropout
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import CannotStart
+from ..models.shape import SENTENCE_ENCODER, ModelShape
+
+MODEL_TYPES = ("bert", "roberta")
+HEAD = "classification_heads.sentence_classification_head."
+LM_HEAD = "encoder.lm_head."
+
+# transformers' name -> fairseq's
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_accurate",
+    "gelu_fast": "gelu_accurate",
+    "gelu_pytorch_tanh": "gelu_accurate",
+    "relu": "relu",
+    "tanh": "tanh",
+}
+
+# Inside one layer.
+LAYER_NAMES = {
+    "attention.self.query": "self_attn.q_proj",
+    "attention.self.key": "self_attn.k_proj",
+    "attention.self.value": "self_attn.v_proj",
+    "attention.output.dense": "self_attn.out_proj",
+    "attention.output.LayerNorm": "self_attn_layer_norm",
+    "intermediate.dense": "fc1",
+    "output.dense": "fc2",
+    "output.LayerNorm": "final_layer_norm",
+}
+LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias)")
+
+# Masked-LM heads: dense, layer_norm, bias of the words, word matrix where it is stored a second time.
+LM_HEAD_NAMES = {
+    "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
+    "roberta": ("lm_head.dense", "lm_head.layer_norm"),
+}
+LM_HEAD_BIAS = {
+    "bert": ("cls.predictions.bias", "cls.predictions.decoder.bias"),
+    "roberta": ("lm_head.bias", "lm_head.decoder.bias"),
+}
+LM_HEAD_WORDS = {"bert": "cls.predictions.decoder.weight", "roberta": "lm_head.decoder.weight"}
+
+CLASSIFIER_NAMES = {
+    "bert": {"pooler.dense": "dense", "classifier": "out_proj"},
+    "roberta": {"classifier.dense": "dense", "classifier.out_proj": "out_proj"},
+}
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A model under this package's names.
+
+    labels    what the classes of its classification head are called, in order; empty without one
+    left_out  one phrase for everything that has no counterpart here
+    """
+
+    shape: ModelShape
+    weights: dict[str, Tensor]
+    labels: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def heads(self) -> list[str]:
+        """The heads that came along."""
+        found = []
+        if self.labels:
+            found.append(f"classification ({', '.join(self.labels)})")
+        if LM_HEAD + "bias" in self.weights:
+            found.append("masked LM")
+        return found
+
+
+def check_config(config: Mapping[str, Any], given: str) -> None:
+    """Raises CannotStart, with every reason why the model in `given` could not be converted exactly."""
+    kind = config.get("model_type")
+    if kind not in MODEL_TYPES:
+        raise CannotStart(
+            f"{given} holds a model of type {kind}: only {' and '.join(MODEL_TYPES)} are converted.",
+            doing="convert",
+        )
+
+    problems = []
+    positions = config.get("position_embedding_type") or "absolute"
+    if positions != "absolute":
+        problems.append(
+            f"{given} has {positions} positions (position_embedding_type in config.json), which this package's encoder "
+            "has not: take a model with absolute ones."
+        )
+    if config.get("is_decoder") or config.get("add_cross_attention"):
+        problems.append(
+            f"{given} is a decoder (is_decoder or add_cross_attention in config.json): take an encoder."
+        )
+    if config.get("quantization_config"):
+        problems.append(
+            f"{given} is quantized (quantization_config in config.json): take the original model."
+        )
+    if config.get("hidden_act", "gelu") not in ACTIVATIONS:
+        problems.append(
+            f"{given} uses the activation {config['hidden_act']} (hidden_act in config.json), which fairseq has not: "
+            f"take a model with {', '.join(ACTIVATIONS)}."
+        )
+    if problems:
+        raise CannotStart(*problems, doing="convert")
+
+
+def converted(
+    config: Mapping[str, Any], weights: Mapping[str, Tensor], rows: Sequence[int], given: str
+) -> Converted:
+    """The model under this package's names, in float32.
+
+    config   config.json
+    weights  state dict of any BERT or RoBERTa class of transformers
+    rows     for every index of our dictionary, the row of the model's vocabulary
+    given    what the user called the model, for errors
+
+    Raises CannotStart when the model has parts that would be lost inside the encoder.
+    """
+    check_config(config, given)
+    kind = config["model_type"]
+    source = _Source(_plain_names(kind, weights), given)
+    rows = torch.tensor(rows)
+
+    ours, segments = _embeddings(source, config, rows)
+    ours.update(_layers(source))
+    left_out = []
+    ours.update(_lm_head(source, config, rows, ours[SENTENCE_ENCODER + "embed_tokens.weight"], left_out))
+    head = _classification_head(source, config)
+    ours.update(head)
+    left_out += _leftovers(source)
+
+    return Converted(
+        shape=ModelShape(
+            layers=config["num_hidden_layers"],
+            width=config["hidden_size"],
+            ffn=config["intermediate_size"],
+            heads=config["num_attention_heads"],
+            activation=ACTIVATIONS[config.get("hidden_act", "gelu")],
+            max_positions=ours[SENTENCE_ENCODER + "embed_positions.weight"].size(0) - 2,
+            layernorm_eps=config.get("layer_norm_eps", 1e-12),
+            segments=segments,
+            pair_format=kind,
+        ),
+        weights=ours,
+        labels=_labels(config, head),
+        left_out=tuple(left_out),
+    )
+
+
+class _Source:
+    """The foreign weights; remembers which have been used."""
+
+    def __init__(self, weights: Mapping[str, Tensor], given: str) -> None:
+        self.unused = dict(weights)
+        self.given = given
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.unused
+
+    def take(self, name: str) -> Tensor:
+        if name not in self.unused:
+            raise CannotStart(
+                f"{self.given} has no weights called {name}: give the folder of a complete BERT or RoBERTa model.",
+                doing="convert",
+            )
+        return self.unused.pop(name).float()
+
+    def take_module(self, theirs: str, ours: str) -> dict[str, Tensor]:
+        """Weight and bias of one linear layer or LayerNorm."""
+        return {f"{ours}.{part}": self.take(f"{theirs}.{part}") for part in ("weight", "bias")}
+
+
+def _plain_names(kind: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names without the model's own prefix, and LayerNorm's parameters as they are called today."""
+    plain = {}
+    for name, value in weights.items():
+        name = name.removeprefix(f"{kind}.")
+        name = re.sub(r"\.gamma$", ".weight", name)
+        plain[re.sub(r"\.beta$", ".bias", name)] = value
+    return plain
+
+
+def _embeddings(source: _Source, config: Mapping[str, Any], rows: Tensor) -> tuple[dict[str, Tensor], int]:
+    words = source.take("embeddings.word_embeddings.weight")
+    if int(rows.max()) >= words.size(0):
+        raise CannotStart(
+            f"{source.given} has {words.size(0)} word embeddings, but its vocabulary numbers words up to "
+            f"{int(rows.max())}: give the tokenizer files that belong to the model.",
+            doing="convert",
+        )
+
+    positions = source.take("embeddings.position_embeddings.weight")
+    first = 0 if config["model_type"] == "bert" else config.get("pad_token_id", 1) + 1
+    positions = torch.cat([positions.new_zeros(2, positions.size(1)), positions[first:]])
+
+    types = source.take("embeddings.token_type_embeddings.weight")
+    segments = 2 if config["model_type"] == "bert" and types.size(0) > 1 else 0
+    if not segments:
+        positions += types[0]
+
+    ours = {"embed_tokens.weight": words[rows], "embed_positions.weight": positions}
+    if segments:
+        ours["embed_segments.weight"] = types[:segments].clone()
+    ours.update(source.take_module("embeddings.LayerNorm", "layernorm_embedding"))
+    return {SENTENCE_ENCODER + name: value for name, value in ours.items()}, segments
+
+
+def _layers(source: _Source) -> dict[str, Tensor]:
+    ours = {}
+    for name in list(source.unused):
+        match = LAYER.fullmatch(name)
+        if match and match[2] in LAYER_NAMES:
+            number, module, part = match.groups()
+            ours[f"{SENTENCE_ENCODER}layers.{number}.{LAYER_NAMES[module]}.{part}"] = source.take(name)
+    return ours
+
+
+def _lm_head(
+    source: _Source, config: Mapping[str, Any], rows: Tensor, words: Tensor, left_out: list[str]
+) -> dict[str, Tensor]:
+    kind = config["model_type"]
+    dense, layer_norm = LM_HEAD_NAMES[kind]
+    if f"{dense}.weight" not in source:
+        return {}
+
+    ours = source.take_module(dense, LM_HEAD + "dense")
+    ours.update(source.take_module(layer_norm, LM_HEAD + "layer_norm"))
+    biases = [source.take(name) for name in LM_HEAD_BIAS[kind] if name in source]
+    own_words = source.take(LM_HEAD_WORDS[kind])[rows] if LM_HEAD_WORDS[kind] in source else words
+
+    if not torch.equal(own_words, words):
+        left_out.append("masked-LM head (its word matrix is not that of the embeddings)")
+        return {}
+    if kind == "roberta" and ACTIVATIONS[config.get("hidden_act", "gelu")] != "gelu":
+        left_out.append("masked-LM head (its activation is not that of the layers)")
+        return {}
+    return {**ours, LM_HEAD + "weight": words, LM_HEAD + "bias": biases[0][rows]}
+
+
+def _classification_head(source: _Source, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    names = CLASSIFIER_NAMES[config["model_type"]]
+    # A multiple-choice BERT has the same names, but one score a choice.
+    classes = config.get("architectures") or ["ForSequenceClassification"]
+    if not all(f"{theirs}.weight" in source for theirs in names) or not any(
+        name.endswith("ForSequenceClassification") for name in classes
+    ):
+        return {}
+
+    ours = {}
+    for theirs, name in names.items():
+        ours.update(source.take_module(theirs, HEAD + name))
+    return ours
+
+
+def _labels(config: Mapping[str, Any], head: Mapping[str, Tensor]) -> tuple[str, ...]:
+    if not head:
+        return ()
+    classes = head[HEAD + "out_proj.weight"].size(0)
+    names = {int(number): name for number, name in (config.get("id2label") or {}).items()}
+    return tuple(names.get(number, f"LABEL_{number}") for number in range(classes))
+
+
+def _leftovers(source: _Source) -> list[str]:
+    """What was not used, by module; raises CannotStart when any of it is part of the encoder."""
+    modules = sorted({name.rpartition(".")[0] for name in source.unused if not _is_counter(name)})
+    inside = [module for module in modules if module.startswith(("embeddings", "encoder."))]
+    if inside:
+        raise CannotStart(
+            f"{source.given} has weights inside the encoder that this package's encoder has no place for ({inside[0]}"
+            f"{f' and {len(inside) - 1} more' if len(inside) > 1 else ''}): take a plain BERT or RoBERTa.",
+            doing="convert",
+        )
+    return ["pooler (no classifier behind it)" if module == "pooler.dense" else module for module in modules]
+
+
+def _is_counter(name: str) -> bool:
+    """Old versions stored 0, 1, 2 ... as a buffer."""
+    return name.endswith((".position_ids", ".token_type_ids"))
