@@ -1,0 +1,186 @@
+"""What holds for every criterion."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from tests.tiny import SHAPE, batch, build, write_data, write_teacher
+
+METHODS = [
+    ("kd", {}),
+    ("hidden_mse_learn", {"mapping": "skip"}),
+    ("hidden_mse_learn", {"mapping": "last"}),
+    ("hidden_mse_learn", {"mapping": "combine"}),
+    ("hidden_mse_token", {"mapping": "skip"}),
+    ("hidden_mse_token", {"mapping": "combine"}),
+    ("att_kl_learn", {"mapping": "skip"}),
+    ("att_kl_learn", {"mapping": "1:4"}),
+    ("att_mse_learn", {"mapping": "last"}),
+    ("att_mse_hidden_mse", {"mapping": "skip"}),
+    ("att_kl_hidden_mse", {"mapping": "skip"}),
+]
+
+
+@pytest.mark.parametrize("method, options", METHODS)
+def test_a_batch_is_its_sentences_one_by_one(data, teacher, method, options):
+    task, student, criterion = build(data, teacher, method, **options)
+    indices = [0, 3, 11, 20]
+
+    together, size, _ = criterion(student, batch(task, indices), reduce=False)
+    alone = [criterion(student, batch(task, [index]), reduce=False)[0] for index in indices]
+
+    assert size == len(indices)
+    assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("method, options", METHODS)
+def test_more_padding_changes_neither_loss_nor_gradient(data, teacher, method, options):
+    task, student, criterion = build(data, teacher, method, **options)
+    parameters = [p for p in [*student.parameters(), *criterion.parameters()] if p.requires_grad]
+    sample = batch(task, [0, 3, 11])
+
+    loss, _, _ = criterion(student, sample)
+    expected = torch.autograd.grad(loss, parameters)
+
+    tokens = sample["net_input"]["src_tokens"]
+    sample["net_input"] = {
+        "src_tokens": torch.cat([tokens, torch.ones(len(tokens), 5, dtype=torch.long)], dim=1),
+        "padded": True,
+    }
+    padded, _, _ = criterion(student, sample)
+
+    assert_close(padded, loss)
+    for found, wanted in zip(torch.autograd.grad(padded, parameters), expected, strict=True):
+        assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method, options", METHODS)
+def test_nothing_is_asked_for_in_vain(data, teacher, method, options):
+    task, student, criterion = build(data, teacher, method, **options)
+    sample = batch(task, [0, 1])
+    signals = student(
+        **sample["net_input"], wanted=criterion.student_wanted, classification_head_name=criterion.head
+    )
+
+    assert set(signals.attention) == criterion.student_wanted.attention
+    assert set(signals.states) == criterion.student_wanted.states
+    if not method.startswith("att"):
+        assert not signals.attention
+
+
+def test_stage_one_computes_no_logits(data, teacher):
+    task, student, criterion = build(data, teacher, "att_kl_learn", hard_weight=0.0, soft_weight=0.0)
+    _, _, logged = criterion(student, batch(task, [0, 1]))
+
+    assert not criterion.student_wanted.logits
+    assert not criterion.teacher_wanted.logits
+    assert "term_hard" not in logged
+    assert "confusion" not in logged
+
+
+def test_terms_add_up_with_their_weights(data, teacher):
+    task, student, criterion = build(
+        data, teacher, "att_kl_hidden_mse", hard_weight=0.3, soft_weight=0.7, inter_weight=2.0
+    )
+    loss, _, logged = criterion(student, batch(task, [0, 1, 2]))
+
+    expected = (
+        0.3 * logged["term_hard"]
+        + 0.7 * logged["term_soft"]
+        + 2.0 * (logged["term_attention"] + logged["term_hidden"])
+    )
+    assert_close(loss, expected)
+
+
+# A learned mixture does not start as the identity.
+PAIRED = [entry for entry in METHODS if entry[1].get("mapping", "combine") != "combine"]
+
+
+@pytest.mark.parametrize("method, options", PAIRED)
+def test_a_copy_of_the_teacher_has_nothing_to_learn(data, teacher, method, options):
+    pairs = {"1:4": "4:4"}.get(options["mapping"], options["mapping"])
+    task, student, criterion = build(
+        data, teacher, method, layers="all", mapping=pairs, hard_weight=0.0, soft_weight=0.0
+    )
+    loss, _, _ = criterion(student, batch(task, range(8)))
+    assert_close(loss, torch.zeros(()), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("method, options", METHODS)
+def test_a_student_learns(data, teacher, method, options):
+    task, student, criterion = build(data, teacher, method, **options)
+    parameters = [p for p in [*student.parameters(), *criterion.parameters()] if p.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=1e-2)
+    sample = batch(task, range(16), "train")
+
+    losses = []
+    for _ in range(25):
+        optimizer.zero_grad()
+        loss, size, _ = criterion(student, sample)
+        (loss / size).backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("method, options", METHODS)
+def test_every_trainable_parameter_has_a_gradient(data, teacher, method, options):
+    options = {**options, **({} if method == "kd" else {"hard_weight": 0.0, "soft_weight": 0.0})}
+    task, student, criterion = build(data, teacher, method, **options)
+    loss, _, _ = criterion(student, batch(task, [0, 1, 2]))
+    loss.backward()
+
+    for name, parameter in [*student.named_parameters(), *criterion.named_parameters()]:
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+
+
+@pytest.mark.parametrize("method, options", METHODS)
+def test_the_teacher_stays_as_it_is(data, teacher, method, options):
+    task, student, criterion = build(data, teacher, method, **options)
+    before = {name: p.clone() for name, p in task.teacher.model.state_dict().items()}
+    student.train(), criterion.train()
+    loss, _, _ = criterion(student, batch(task, [0, 1, 2]))
+    loss.backward()
+
+    assert not task.teacher.model.training
+    assert not any(p.requires_grad for p in task.teacher.model.parameters())
+    assert not any("teacher" in name for name, _ in [*student.named_modules(), *criterion.named_modules()])
+    for name, value in task.teacher.model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_the_criterion_owns_a_parameter_and_no_more_than_it_learns(data, teacher):
+    _, _, criterion = build(data, teacher, "kd")
+    assert [name for name, _ in criterion.named_parameters()] == ["anchor"]
+
+    _, _, criterion = build(data, teacher, "hidden_mse_learn", mapping="combine")
+    shapes = {name: tuple(p.shape) for name, p in criterion.named_parameters()}
+    assert shapes["hidden.mixture.projection.weight"] == (3 * SHAPE.width, 5 * SHAPE.width)
+
+
+def test_regression_learns_from_the_teacher_score(tmp_path):
+    data = write_data(tmp_path / "data", regression=True)
+    teacher = write_teacher(tmp_path / "model.pt", classes=1)
+    task, student, criterion = build(data, teacher, "kd", hard_weight=0.5, soft_weight=0.5)
+    sample = batch(task, [0, 1, 2])
+
+    each, _, logged = criterion(student, sample, reduce=False)
+
+    s = student(
+        **sample["net_input"], wanted=criterion.student_wanted, classification_head_name=criterion.head
+    )
+    t = task.teacher.signals(sample, criterion.teacher_wanted)
+    s, t, y = s.logits[:, 0], t.logits[:, 0], sample["target"]
+    assert_close(each, 0.5 * (s - y) ** 2 + 0.5 * (s - t) ** 2)
+    assert set(logged) >= {"moments", "term_hard", "term_soft"}
+
+
+def test_bf16_autocast_stays_close_and_keeps_fp32_losses(data, teacher):
+    task, student, criterion = build(data, teacher, "att_kl_hidden_mse")
+    expected, _, _ = criterion(student, batch(task, range(8)))
+    task, student, criterion = build(data, teacher, "att_kl_hidden_mse", task={"autocast": "bf16"})
+    found, _, _ = criterion(student, batch(task, range(8)))
+
+    assert found.dtype == torch.float32
+    assert found.item() != expected.item()
+    assert_close(found, expected, rtol=0.02, atol=0)

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+
+from fairseq_kd.data.sentences import SentenceDataset
+
+
+class Rows(list):
+    """Token rows with their sizes, as an indexed data set has them."""
+
+    def __init__(self, lengths, first: int = 10):
+        super().__init__(torch.tensor([first] * (n - 1) + [2]) for n in lengths)
+        self.sizes = np.array(lengths)
+
+
+@pytest.mark.parametrize(
+    ("pair_format", "tokens"),
+    [
+        ("roberta", [0, 10, 10, 2, 2, 20, 2]),  # <s> a </s> </s> b </s>
+        ("bert", [0, 10, 10, 2, 20, 2]),  # [CLS] a [SEP] b [SEP]
+    ],
+)
+def test_pairs_are_joined(pair_format, tokens):
+    dataset = SentenceDataset(Rows([3]), Rows([2], first=20), None, pair_format)
+    assert dataset[0]["tokens"].tolist() == tokens
+    assert dataset.size(0) == len(tokens)
+
+
+def test_a_batch_says_whether_it_is_padded():
+    dataset = SentenceDataset(Rows([3, 2, 3]), None, np.array([0, 1, 1]), "roberta")
+
+    batch = dataset.collater([dataset[0], dataset[1]])
+    assert batch["net_input"]["src_tokens"].tolist() == [[0, 10, 10, 2], [0, 10, 2, 1]]
+    assert batch["net_input"]["padded"] is True
+    assert batch["target"].tolist() == [0, 1]
+    assert (batch["nsentences"], batch["ntokens"]) == (2, 7)
+
+    assert dataset.collater([dataset[0], dataset[2]])["net_input"]["padded"] is False
+
+
+def order(epoch: int, seed: int = 1, bucket: int | None = 50) -> np.ndarray:
+    lengths = np.random.default_rng(0).integers(2, 40, size=200)
+    dataset = SentenceDataset(Rows(lengths), None, None, "roberta", seed=seed, bucket=bucket)
+    dataset.set_epoch(epoch)
+    return dataset.ordered_indices()
+
+
+def test_training_order_is_a_permutation_sorted_within_buckets():
+    lengths = np.random.default_rng(0).integers(2, 40, size=200)
+    found = order(epoch=1)
+
+    assert sorted(found) == list(range(200))
+    for start in range(0, 200, 50):
+        assert (np.diff(lengths[found[start : start + 50]]) >= 0).all()
+    assert (np.diff(lengths[found]) < 0).any()
+
+
+def test_training_order_depends_on_seed_and_epoch_alone():
+    assert (order(epoch=3) == order(epoch=3)).all()
+    assert (order(epoch=3) != order(epoch=4)).any()
+    assert (order(epoch=3) != order(epoch=3, seed=2)).any()
+
+
+def test_grouping_by_length_saves_padding():
+    lengths = np.random.default_rng(0).integers(2, 40, size=200)
+
+    def padded(indices):
+        return sum(8 * lengths[part].max() for part in np.split(indices, 25))
+
+    assert padded(order(1, bucket=200)) < 0.75 * padded(order(1, bucket=1))
+
+
+def test_validation_goes_by_length():
+    lengths = np.random.default_rng(0).integers(2, 40, size=200)
+    assert (np.diff(lengths[order(1, bucket=None)]) >= 0).all()

@@ -1,0 +1,98 @@
+import argparse
+import os
+
+import pytest
+import torch
+
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.models.checkpoint import read_checkpoint, today
+from tests.tiny import SHAPE, weights, write_teacher
+
+
+def test_a_checkpoint_is_read_from_file_or_folder(tmp_path):
+    path = write_teacher(tmp_path / "model.pt", classes=3)
+    for given in (path, tmp_path):
+        checkpoint = read_checkpoint(str(given), "--teacher")
+        assert checkpoint.shape == SHAPE
+        assert checkpoint.words == 65
+        assert checkpoint.classes("sentence_classification_head") == 3
+        assert checkpoint.classes("other") is None
+
+
+def test_the_best_checkpoint_of_a_run_comes_first(tmp_path):
+    write_teacher(tmp_path / "model.pt", classes=3)
+    write_teacher(tmp_path / "checkpoint_best.pt", classes=5)
+    assert read_checkpoint(str(tmp_path), "--teacher").classes("sentence_classification_head") == 5
+
+
+def test_an_args_namespace_serves_as_model_config(tmp_path):
+    config = argparse.Namespace(encoder_attention_heads=4, activation_fn="gelu", pooler_activation_fn="tanh")
+    torch.save({"args": config, "model": weights(SHAPE)}, tmp_path / "old.pt")
+    assert read_checkpoint(str(tmp_path / "old.pt"), "--teacher").shape == SHAPE
+
+
+def test_the_first_release_of_roberta_is_understood():
+    new = weights(SHAPE)
+    old = {}
+    for name, value in new.items():
+        name = name.replace("encoder.sentence_encoder", "decoder.sentence_encoder")
+        name = name.replace(".layernorm_embedding.", ".emb_layer_norm.")
+        if ".q_proj." in name:
+            keys, values = (new[_new_name(name).replace("q_proj", other)] for other in ("k_proj", "v_proj"))
+            old[name.replace("q_proj.", "in_proj_")] = torch.cat([value, keys, values])
+        elif ".k_proj." not in name and ".v_proj." not in name:
+            old[name] = value
+    old["decoder.sentence_encoder.version"] = torch.tensor([1.0])
+
+    restored = today(old)
+    assert restored.keys() == new.keys()
+    assert all(torch.equal(restored[name], new[name]) for name in new)
+
+
+def _new_name(name: str) -> str:
+    return name.replace("decoder.", "encoder.").replace(".emb_layer_norm.", ".layernorm_embedding.")
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+def half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda path: None, r"--teacher .*model\.pt does not exist: give a checkpoint file"),
+        (lambda path: path.write_bytes(b"garbage"), r"(is not|cannot be read|not safe)"),
+        (lambda path: half(write_teacher(path)), r"cannot be read as a checkpoint .*may be damaged"),
+        (lambda path: path.write_bytes(b""), r"cannot be read as a checkpoint"),
+        (lambda path: torch.save({"model": Malicious()}, path), r"not safe to load"),
+        (lambda path: torch.save({"weights": {}}, path), r"holds no fairseq model and model config"),
+        (lambda path: torch.save([1, 2], path), r"holds no fairseq model and model config"),
+        (
+            lambda path: torch.save({"cfg": {"model": {"encoder_attention_heads": 4}}, "model": {}}, path),
+            r"is not a RoBERTa or BERT encoder",
+        ),
+        (
+            lambda path: torch.save(
+                {"cfg": {"model": {"encoder_normalize_before": True}}, "model": {}}, path
+            ),
+            r"pre-LayerNorm",
+        ),
+    ],
+)
+def test_a_bad_checkpoint_is_one_sentence(tmp_path, make, sentence):
+    path = tmp_path / "model.pt"
+    make(path)
+    with pytest.raises(CannotStart, match=sentence) as raised:
+        read_checkpoint(str(path), "--teacher")
+    assert str(raised.value).startswith("Cannot start: --teacher")
+    assert "\n" not in str(raised.value)
+
+
+def test_an_empty_folder_is_one_sentence(tmp_path):
+    with pytest.raises(CannotStart, match="is a folder without checkpoint_best.pt or model.pt"):
+        read_checkpoint(str(tmp_path), "--init-from")

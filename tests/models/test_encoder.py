@@ -1,0 +1,146 @@
+from argparse import Namespace
+
+import pytest
+import torch
+from fairseq.data import Dictionary
+from fairseq.models.roberta import RobertaModel, base_architecture
+from torch.testing import assert_close
+
+from fairseq_kd.models.checkpoint import today
+from fairseq_kd.models.encoder import segment_ids
+from fairseq_kd.models.roberta_student import RobertaStudent
+from fairseq_kd.models.shape import ModelShape
+from fairseq_kd.signals import Wanted
+from fairseq_kd.teachers.live import NO_DROPOUT
+from tests.tiny import SHAPE, SYMBOLS, weights
+
+EVERYTHING = Wanted.of(logits=True, states=range(5), attention=range(1, 5), projections=range(1, 5))
+HEAD = "sentence_classification_head"
+TOKENS = torch.tensor([[0, 5, 6, 2, 2, 7, 8, 2], [0, 9, 2, 2, 11, 2, 1, 1], [0, 4, 2, 1, 1, 1, 1, 1]])
+
+
+def dictionary() -> Dictionary:
+    words = Dictionary()
+    for symbol in [*SYMBOLS, "<mask>"]:
+        words.add_symbol(symbol)
+    return words
+
+
+def model(shape: ModelShape = SHAPE) -> RobertaStudent:
+    student = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary())
+    student.register_classification_head(HEAD, 3)
+    student.load_state_dict(weights(shape, classes=3))
+    return student.eval()
+
+
+def test_states_and_logits_equal_fairseq_roberta():
+    args = Namespace(
+        encoder_layers=4,
+        encoder_embed_dim=16,
+        encoder_ffn_embed_dim=32,
+        encoder_attention_heads=4,
+        max_positions=40,
+    )
+    base_architecture(args)
+    stock = RobertaModel.build_model(args, Namespace(source_dictionary=dictionary()))
+    stock.register_classification_head(HEAD, num_classes=3)
+    for parameter in stock.parameters():
+        parameter.data = torch.randn_like(parameter) * 0.3
+    stock.encoder.lm_head.weight = stock.encoder.sentence_encoder.embed_tokens.weight
+    stock.eval()
+
+    ours = model()
+    state = today(stock.state_dict())
+    ours.load_state_dict({name: state[name] for name in ours.state_dict()})
+    signals = ours(TOKENS, wanted=EVERYTHING, classification_head_name=HEAD)
+
+    _, extra = stock(TOKENS, features_only=True, return_all_hiddens=True)
+    logits, _ = stock(TOKENS, classification_head_name=HEAD)
+    assert_close(signals.logits, logits, rtol=1e-4, atol=1e-5)
+    for number, state in enumerate(extra["inner_states"]):
+        real = signals.mask
+        assert_close(signals.states[number][real], state.transpose(0, 1)[real], rtol=1e-4, atol=1e-5)
+
+
+def test_it_answers_as_fairseq_roberta_does_without_wanted():
+    student = model()
+    logits, _ = student(TOKENS, classification_head_name=HEAD)
+    features, _ = student(TOKENS, features_only=True)
+    signals = student(TOKENS, wanted=EVERYTHING, classification_head_name=HEAD)
+    assert_close(logits, signals.logits)
+    assert_close(features, signals.states[4])
+
+
+def test_padding_changes_nothing():
+    student = model()
+    together = student(TOKENS, wanted=EVERYTHING, classification_head_name=HEAD)
+    for row, length in enumerate([8, 6, 3]):
+        alone = student(
+            TOKENS[row : row + 1, :length], wanted=EVERYTHING, padded=False, classification_head_name=HEAD
+        )
+        assert_close(together.logits[row], alone.logits[0], rtol=1e-4, atol=1e-5)
+        for number in range(1, 5):
+            assert_close(
+                together.attention[number][row, :, :length, :length],
+                alone.attention[number][0],
+                rtol=1e-4,
+                atol=1e-5,
+            )
+
+
+def test_scores_are_those_that_attention_uses():
+    student = model()
+    signals = student(TOKENS, wanted=Wanted.of(attention=[2], projections=[2], states=[2]))
+    q, k = signals.queries[2], signals.keys[2]
+    assert q.shape == (3, 4, 8, 4)
+    assert_close(signals.attention[2], q @ k.transpose(-2, -1) / 2.0)
+
+    fused = student(TOKENS, wanted=Wanted.of(states=[2]))
+    assert_close(signals.states[2][signals.mask], fused.states[2][fused.mask], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "whole_layers", "first_halves"),
+    [
+        (Wanted.of(states=[0]), 0, 0),
+        (Wanted.of(states=[0, 2]), 2, 2),
+        (Wanted.of(attention=[3]), 2, 3),
+        (Wanted.of(attention=[1], states=[3]), 3, 3),
+        (Wanted.of(logits=True, attention=[1]), 4, 4),
+    ],
+)
+def test_it_runs_no_further_than_needed(wanted, whole_layers, first_halves):
+    student = model()
+    calls = {"whole": 0, "half": 0}
+
+    def count(kind):
+        return lambda *_: calls.__setitem__(kind, calls[kind] + 1)
+
+    for layer in student.encoder.sentence_encoder.layers:
+        layer.fc2.register_forward_hook(count("whole"))
+        layer.self_attn.q_proj.register_forward_hook(count("half"))
+    student(TOKENS, wanted=wanted, classification_head_name=HEAD)
+    assert calls == {"whole": whole_layers, "half": first_halves}
+
+
+def test_segments_follow_the_first_separator():
+    tokens = torch.tensor([[0, 5, 2, 7, 8, 2], [0, 5, 2, 1, 1, 1]])
+    assert segment_ids(tokens).tolist() == [[0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0]]
+
+
+def test_unreached_parameters_are_frozen():
+    student = model()
+    frozen = student.freeze_unreached(Wanted.of(attention=[2]), HEAD)
+
+    trainable = {name for name, p in student.named_parameters() if p.requires_grad}
+    layers = "encoder.sentence_encoder.layers."
+    assert layers + "0.fc2.weight" in trainable
+    assert layers + "1.self_attn.k_proj.weight" in trainable
+    assert {layers + "1.self_attn.v_proj.weight", layers + "2.fc1.weight"} <= set(frozen)
+    assert "classification_heads.sentence_classification_head.dense.weight" in frozen
+
+
+def test_a_layer_holds_each_matrix_once():
+    names = {name.split("layers.0.")[1] for name, _ in model().named_parameters() if "layers.0." in name}
+    assert len(names) == 16
+    assert "fc1_weight" not in names

@@ -1,0 +1,96 @@
+import pytest
+import torch
+
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.models.shape import ModelShape
+from tests.tiny import SHAPE, build, weights, write_teacher
+
+PREFIX = "encoder.sentence_encoder."
+
+
+def test_layers_are_copied_in_the_order_given(data, teacher):
+    _, student, _ = build(data, teacher, "kd", layers="3,1")
+    source, copied = weights(SHAPE), student.state_dict()
+
+    for name in ("embed_tokens.weight", "embed_positions.weight", "layernorm_embedding.weight"):
+        assert torch.equal(copied[PREFIX + name], source[PREFIX + name])
+    for ours, theirs in enumerate([3, 1]):
+        for name in ("self_attn.q_proj.weight", "fc2.bias", "final_layer_norm.weight"):
+            ours_name, theirs_name = f"{PREFIX}layers.{ours}.{name}", f"{PREFIX}layers.{theirs}.{name}"
+            assert torch.equal(copied[ours_name], source[theirs_name])
+
+
+@pytest.mark.parametrize("init_head", [False, True])
+def test_the_head_is_copied_on_request(data, teacher, init_head):
+    task, student, _ = build(data, teacher, "kd", model={"init_head": init_head})
+    name = "classification_heads.sentence_classification_head.out_proj.weight"
+    assert torch.equal(student.state_dict()[name], weights(SHAPE)[name]) == init_head
+    assert task.initialized[-1].endswith("model.pt" if init_head else "new")
+
+
+def test_sizes_come_from_the_source(data, teacher):
+    _, student, _ = build(data, teacher, "kd", layers="0,2,3")
+    assert student.shape == ModelShape(layers=3, width=16, ffn=32, heads=4, max_positions=40)
+
+
+def test_a_random_student_takes_unset_sizes_from_the_teacher(data, teacher):
+    task, student, _ = build(
+        data,
+        teacher,
+        "kd",
+        layers="random",
+        model={"encoder_layers": 1, "encoder_embed_dim": 8, "encoder_ffn_embed_dim": 12},
+    )
+    assert student.shape == ModelShape(layers=1, width=8, ffn=12, heads=4, max_positions=40)
+    assert task.initialized == ["everything: random"]
+
+
+def test_another_checkpoint_can_be_the_source(data, teacher, tmp_path):
+    other = write_teacher(tmp_path / "other.pt", seed=7)
+    _, student, _ = build(data, teacher, "kd", model={"init_from": str(other)})
+    name = PREFIX + "layers.0.fc1.weight"
+    assert torch.equal(student.state_dict()[name], weights(SHAPE, seed=7)[name])
+
+
+@pytest.mark.parametrize(
+    ("layers", "model", "sentence"),
+    [
+        ("0,4", {}, r"--init-layers 0,4 names layer 4.* 4 layers.*use 0 to 3"),
+        ("0,x", {}, r"--init-layers '0,x' is not a list of layer numbers"),
+        ("0,1", {"encoder_layers": 3}, r"has 3 layers .* but --init-layers 0,1 names 2"),
+        ("0,1", {"encoder_embed_dim": 8}, r"has --encoder-embed-dim 8 .* has 16"),
+        ("0,1", {"encoder_attention_heads": 2}, r"has --encoder-attention-heads 2 .* has 4"),
+        ("random", {"encoder_embed_dim": 10}, r"--encoder-embed-dim 10 cannot be split over .* 4"),
+        ("0,1", {"init_from": "nowhere.pt"}, r"--init-from nowhere\.pt does not exist"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(data, teacher, layers, model, sentence):
+    with pytest.raises(CannotStart, match=sentence):
+        build(data, teacher, "kd", layers=layers, model=model)
+
+
+def test_a_source_with_gaps_is_refused(data, tmp_path):
+    path = write_teacher(tmp_path / "model.pt")
+    state = torch.load(path, weights_only=True)
+    del state["model"][PREFIX + "layers.1.fc2.bias"]
+    torch.save(state, path)
+    with pytest.raises(CannotStart, match=r"has no encoder.*layers\.1\.fc2\.bias, which the student needs"):
+        build(data, path, "kd", layers="0,1")
+
+
+def test_a_head_that_does_not_fit_is_refused(data, tmp_path):
+    path = write_teacher(tmp_path / "model.pt", classes=None)
+    with pytest.raises(CannotStart, match="--init-head: .* has no classification head that fits"):
+        build(data, path, "kd", soft_weight=0.0, hard_weight=1.0, model={"init_head": True})
+
+
+def test_without_any_source_the_sizes_must_be_given(data):
+    with pytest.raises(CannotStart, match="nothing gives --encoder-layers, --encoder-embed-dim"):
+        build(data, None, "kd", layers="random", soft_weight=0.0)
+    with pytest.raises(CannotStart, match="--init-layers 0,1 names layers of nothing"):
+        build(data, None, "kd", layers="0,1", soft_weight=0.0)
+
+    _, student, _ = build(
+        data, None, "kd", layers="random", soft_weight=0.0, model={"_name": "roberta_student_4x312"}
+    )
+    assert student.shape == ModelShape(layers=4, width=312, ffn=1200, heads=12)

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+from fairseq.logging import metrics as fairseq_metrics
+from scipy import stats
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+from fairseq_kd import metrics
+
+
+def logits_for(predicted: np.ndarray, classes: int) -> torch.Tensor:
+    return torch.nn.functional.one_hot(torch.from_numpy(predicted), classes).float()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_classification_metrics_equal_scikit_learn(classes):
+    rng = np.random.default_rng(classes)
+    true = rng.integers(classes, size=200)
+    predicted = np.where(rng.random(200) < 0.6, true, rng.integers(classes, size=200))
+
+    counts = sum(
+        metrics.confusion(logits_for(predicted[part], classes), torch.from_numpy(true[part]))
+        for part in np.array_split(np.arange(200), 7)
+    )
+
+    assert metrics.accuracy(counts) == pytest.approx(100 * accuracy_score(true, predicted), abs=1e-4)
+    assert metrics.mcc(counts) == pytest.approx(100 * matthews_corrcoef(true, predicted), abs=1e-4)
+    if classes == 2:
+        assert metrics.f1(counts) == pytest.approx(100 * f1_score(true, predicted), abs=1e-4)
+
+
+def test_undefined_metrics_are_zero():
+    only_class_0 = metrics.confusion(logits_for(np.zeros(4, dtype=int), 2), torch.zeros(4, dtype=torch.long))
+    assert metrics.mcc(only_class_0) == 0.0
+    assert metrics.f1(only_class_0) == 0.0
+    constant = torch.ones(4, dtype=torch.float64)
+    assert metrics.pearson(metrics.moments(constant, constant)) == 0.0
+
+
+def test_correlations_of_a_whole_split_equal_scipy():
+    rng = np.random.default_rng(0)
+    true = np.round(rng.random(150), 1)
+    predicted = true + rng.normal(scale=0.3, size=150)
+
+    with fairseq_metrics.aggregate(new_root=True) as meters:
+        for part in np.array_split(np.arange(150), 11):
+            statistics = metrics.label_statistics(
+                torch.from_numpy(predicted[part])[:, None],
+                torch.from_numpy(true[part]),
+                True,
+                predictions=True,
+            )
+            metrics.log_metrics([{"loss": torch.zeros(()), "sample_size": len(part), **statistics}])
+
+    values = meters.get_smoothed_values()
+    assert values["pearson"] == pytest.approx(100 * stats.pearsonr(predicted, true).statistic, abs=1e-4)
+    assert values["spearman"] == pytest.approx(100 * stats.spearmanr(predicted, true).statistic, abs=1e-4)
+
+
+def test_meters_go_into_a_checkpoint_and_come_back():
+    with fairseq_metrics.aggregate("saved"):
+        statistics = metrics.label_statistics(torch.rand(5, 1), torch.rand(5), True, predictions=True)
+        metrics.log_metrics([{"loss": torch.zeros(()), "sample_size": 5, **statistics}])
+    saved = fairseq_metrics.state_dict()
+
+    fairseq_metrics.load_state_dict(saved)
+    assert "_moments" in fairseq_metrics.get_meters("saved")
+
+    metrics.forget("saved")
+    assert not fairseq_metrics.get_meters("saved")
+
+
+def test_terms_are_averages_over_all_sentences_of_all_workers():
+    with fairseq_metrics.aggregate(new_root=True) as meters:
+        for total, sentences in [(6.0, 2), (1.0, 3)]:
+            outputs = [
+                {"loss": torch.tensor(total), "term_hard": torch.tensor(2 * total), "sample_size": sentences}
+            ]
+            metrics.log_metrics(outputs)
+    assert meters.get_smoothed_value("loss") == pytest.approx(7 / 5)
+    assert meters.get_smoothed_value("hard") == pytest.approx(14 / 5)

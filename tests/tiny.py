@@ -1,0 +1,257 @@
+"""Tiny data, teachers and training commands, made by us, for tests that need a whole run."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
+
+from fairseq_kd.models.encoder import PAD
+from fairseq_kd.models.shape import ModelShape
+
+ROOT = Path(__file__).parent.parent
+SYMBOLS = [f"w{number}" for number in range(60)]
+WORDS = len(SYMBOLS) + 5
+SHAPE = ModelShape(layers=4, width=16, ffn=32, heads=4, max_positions=40)
+HEAD = "classification_heads.sentence_classification_head."
+
+
+def write_data(
+    folder: Path,
+    sentences: Sequence[tuple[str, int]] = (("train", 64), ("valid", 40)),
+    classes: int = 2,
+    pairs: bool = True,
+    regression: bool = False,
+    pair_format: str = "roberta",
+    seed: int = 0,
+) -> Path:
+    """A folder of binarized data whose label can be told from the words."""
+    rng = np.random.default_rng(seed)
+    for name in ["input0", "input1"] if pairs else ["input0"]:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "dict.txt").write_text("".join(f"{symbol} 1\n" for symbol in SYMBOLS))
+    (folder / "label").mkdir()
+    (folder / "label" / "dict.txt").write_text("".join(f"{label} 1\n" for label in range(classes)))
+
+    for split, count in sentences:
+        labels = rng.integers(classes, size=count)
+        for name in ["input0", "input1"] if pairs else ["input0"]:
+            rows = [
+                np.append(rng.integers(4 + 20 * label, 24 + 20 * label, size=rng.integers(2, 14)), 2)
+                for label in labels
+            ]
+            write_indexed(folder / name / split, rows)
+        if regression:
+            (folder / "label" / f"{split}.label").write_text("".join(f"{label / 2}\n" for label in labels))
+        else:
+            write_indexed(folder / "label" / split, [np.array([label + 4, 2]) for label in labels])
+
+    meta = {
+        "format": 1,
+        "task": "TINY",
+        "num_classes": 1 if regression else classes,
+        "regression": regression,
+        "labels": [] if regression else [str(label) for label in range(classes)],
+        "metric": "pearson" if regression else "accuracy",
+        "pairs": pairs,
+        "pair_format": pair_format,
+        "max_positions": 40,
+        "dictionary_hash": hashlib.sha256("\n".join(SYMBOLS).encode()).hexdigest(),
+        "splits": {split: {"sentences": count} for split, count in sentences},
+    }
+    (folder / "meta.json").write_text(json.dumps(meta))
+    return folder
+
+
+def write_indexed(path: Path, rows: Sequence[np.ndarray]) -> None:
+    """Writes token rows in fairseq's memory-mapped format."""
+    builder = MMapIndexedDatasetBuilder(f"{path}.bin", dtype=np.uint16)
+    for row in rows:
+        builder.add_item(torch.from_numpy(row))
+    builder.finalize(f"{path}.idx")
+
+
+def weights(
+    shape: ModelShape, classes: int | None = 2, seed: int = 0, scale: float = 0.3
+) -> dict[str, torch.Tensor]:
+    """Random weights under their names in a checkpoint."""
+    from argparse import Namespace
+
+    from fairseq.data import Dictionary
+
+    from fairseq_kd.models.roberta_student import RobertaStudent
+    from fairseq_kd.teachers.live import NO_DROPOUT
+
+    dictionary = Dictionary()
+    for symbol in [*SYMBOLS, "<mask>"]:
+        dictionary.add_symbol(symbol)
+    model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary)
+    if classes is not None:
+        model.register_classification_head("sentence_classification_head", classes)
+
+    generator = torch.Generator().manual_seed(seed)
+    state = model.state_dict()
+    for name, value in state.items():
+        noise = torch.randn(value.shape, generator=generator) * scale
+        state[name] = 1 + noise if "layer_norm" in name and name.endswith("weight") else noise
+    state["encoder.sentence_encoder.embed_tokens.weight"][PAD] = 0
+    return state
+
+
+def write_teacher(path: Path, shape: ModelShape = SHAPE, classes: int | None = 2, seed: int = 0) -> Path:
+    """A checkpoint with random weights."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config = {"_name": "roberta_student", **shape.config()}
+    torch.save({"args": None, "cfg": {"model": config}, "model": weights(shape, classes, seed)}, path)
+    return path
+
+
+def train_command(data: Path, save_dir: Path, *flags: str) -> list[str]:
+    """A short `fairseq-train` run: fp32, no dropout, a batch of 8."""
+    given = list(flags)
+    defaults = {
+        "--arch": "roberta_student",
+        "--optimizer": "adamw_fused",
+        "--lr": "1e-3",
+        "--lr-scheduler": "fixed",
+        "--batch-size": "8",
+        "--max-epoch": "1",
+        "--log-interval": "1",
+        "--dropout": "0",
+        "--attention-dropout": "0",
+        "--seed": "1",
+        "--num-workers": "0",
+    }
+    for flag, value in defaults.items():
+        if flag not in given:
+            given += [flag, value]
+    return [
+        str(Path(sys.executable).with_name("fairseq-train")),
+        str(data),
+        "--user-dir",
+        str(ROOT / "fairseq_kd"),
+        "--task",
+        "sentence_prediction_kd",
+        "--save-dir",
+        str(save_dir),
+        "--cpu",
+        "--no-progress-bar",
+        "--log-format",
+        "json",
+        *given,
+    ]
+
+
+def run(command: Sequence[str], **kwargs) -> subprocess.CompletedProcess:
+    """Runs a command in one thread and captures what it prints."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **kwargs.pop("env", {})}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, **kwargs)
+
+
+def logged(output: str, tag: str) -> list[dict[str, float]]:
+    """The statistics that a run logged under a tag: train_inner, train, valid."""
+    rows = []
+    for line in output.splitlines():
+        head, _, record = line.rpartition(f" | {tag} | ")
+        if head and record.startswith("{"):
+            rows.append({key: _number(value) for key, value in json.loads(record).items()})
+    return rows
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def train_here(command: Sequence[str]) -> list[tuple[str, dict[str, float]]]:
+    """Runs a `train_command` in this process; returns the statistics it logged, (tag, values) each.
+
+    Importing torch and fairseq takes longer than a tiny run, so most tests train this way.
+    """
+    import logging
+    from unittest import mock
+
+    import fairseq.utils
+    from fairseq import checkpoint_utils
+    from fairseq_cli import train
+
+    rows = []
+
+    class Capture(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            message = record.getMessage()
+            if record.name in ("train_inner", "train", "valid", "valid1") and message.startswith("{"):
+                values = json.loads(message)
+                rows.append((record.name, {key: _number(value) for key, value in values.items()}))
+
+    # The package is imported already; and fairseq remembers the best score on a function.
+    fairseq.utils.import_user_module.memo = {str(ROOT / "fairseq_kd")}
+    vars(checkpoint_utils.save_checkpoint).pop("best", None)
+
+    capture = Capture()
+    logging.getLogger().addHandler(capture)
+    try:
+        with mock.patch.object(sys, "argv", list(command)):
+            train.cli_main()
+    finally:
+        logging.getLogger().removeHandler(capture)
+    return rows
+
+
+def build(
+    data: Path, teacher: Path | None, criterion: str, layers: str = "0,3", task=(), model=(), **options
+):
+    """Task, student and criterion as `fairseq-train` builds them."""
+    from fairseq.dataclass.utils import merge_with_parent
+    from fairseq.registry import REGISTRIES
+    from omegaconf import OmegaConf
+
+    import fairseq_kd  # noqa: F401
+    from fairseq_kd.models.roberta_student import RobertaStudentConfig
+    from fairseq_kd.tasks.sentence_prediction_kd import SentencePredictionKDConfig, SentencePredictionKDTask
+
+    def config(dataclass, **values):
+        return merge_with_parent(dataclass(), OmegaConf.create(values))
+
+    torch.manual_seed(1)
+    task_config = {"data": str(data), "teacher": teacher and str(teacher), "seed": 1, **dict(task)}
+    built = SentencePredictionKDTask.setup_task(
+        config(
+            SentencePredictionKDConfig,
+            classification_head_name="sentence_classification_head",
+            **task_config,
+        )
+    )
+    model_config = {
+        "_name": "roberta_student",
+        "init_layers": layers,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        **dict(model),
+    }
+    student = built.build_model(
+        config(
+            RobertaStudentConfig,
+            save_dir="nowhere",
+            restore_file="checkpoint_last.pt",
+            **model_config,
+        )
+    )
+    dataclass = REGISTRIES["criterion"]["dataclass_registry"][criterion]
+    return built, student, built.build_criterion(config(dataclass, _name=criterion, **options))
+
+
+def batch(task, indices: Sequence[int], split: str = "valid"):
+    """These examples of a split as one batch."""
+    if split not in task.datasets:
+        task.load_dataset(split)
+    dataset = task.dataset(split)
+    return dataset.collater([dataset[index] for index in indices])
