@@ -1,0 +1,111 @@
+"""`--optimizer adamw_fused`: AdamW in one fused pass, with an exact resume in every precision.
+
+The wrapper that fairseq puts around the optimizer decides what the two see:
+
+(none)                                   fp32 weights; groups, their clipping, resume: exact
+--bf16, --fp16 --fp16-no-flatten-grads   fairseq keeps fp32 masters and forgets to save them; we save them
+--memory-efficient-bf16, -fp16           we keep the masters, and save them
+--fp16 alone                             refused by fairseq: one flat vector has no groups
+
+In the second and third, --clip-norm counts and scales the groups with a limit of their own, too: the
+wrapper clips all gradients by one factor. Their own limit holds in addition.
+"""
+
+import ast
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.optim import FairseqOptimizer, register_optimizer
+from omegaconf import II
+from torch import Tensor
+from torch.nn import Parameter
+
+from ..errors import CannotStart
+from .grouped_adamw import GroupedAdamW
+
+
+@dataclass
+class AdamWFusedConfig(FairseqDataclass):
+    # A string, because a config of today's omegaconf holds a tuple to be a tuple.
+    adam_betas: Any = field(
+        default="(0.9, 0.999)",
+        metadata={
+            "help": "decay of the averages of the gradient and of its square (default: '(0.9, 0.999)')"
+        },
+    )
+    adam_eps: float = field(
+        default=1e-8, metadata={"help": "added to the root of the squared gradient's average (default: 1e-8)"}
+    )
+    weight_decay: float = field(
+        default=0.0, metadata={"help": "decoupled weight decay, as a share of the learning rate (default: 0)"}
+    )
+    no_decay_norm_and_bias: bool = field(
+        default=False,
+        metadata={"help": "no weight decay for biases and LayerNorms (default: decayed, as in fairseq)"},
+    )
+    lr: list[float] = II("optimization.lr")
+    fp16: bool = II("common.fp16")
+    bf16: bool = II("common.bf16")
+
+
+@register_optimizer("adamw_fused", dataclass=AdamWFusedConfig)
+class AdamWFused(FairseqOptimizer):
+    """AdamW (Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019)."""
+
+    def __init__(self, cfg: AdamWFusedConfig, params: Collection[Parameter]) -> None:
+        super().__init__(cfg)
+        self._optimizer = GroupedAdamW(
+            params,
+            **self.optimizer_config,
+            decay_vectors=not cfg.no_decay_norm_and_bias,
+            are_masters=cfg.fp16 or cfg.bf16,
+        )
+
+    @property
+    def optimizer_config(self) -> dict[str, Any]:
+        lr = self.cfg.lr
+        return {
+            "lr": lr[0] if isinstance(lr, Collection) else lr,
+            "betas": _betas(self.cfg.adam_betas),
+            "eps": self.cfg.adam_eps,
+            "weight_decay": self.cfg.weight_decay,
+        }
+
+    @property
+    def params(self) -> list[Parameter]:
+        """The weights, in the model's precision."""
+        return self.optimizer.weights
+
+    @property
+    def before_step(self) -> list[Callable[[], None]]:
+        """Called once an update, just before the weights change; not where an update is skipped."""
+        return self.optimizer.before_step
+
+    def multiply_grads(self, c: float | Tensor) -> None:
+        self.optimizer.multiply_grads(c)
+
+    def clip_grad_norm(
+        self, max_norm: float, aggregate_norm_fn: Optional[Callable[[Tensor], Tensor]] = None
+    ) -> Tensor:
+        return self.optimizer.clip_grad_norm(max_norm, aggregate_norm_fn)
+
+    def zero_grad(self) -> None:
+        for weight in self.params:
+            weight.grad = None
+
+
+def _betas(given: Any) -> tuple[float, float]:
+    """The pair that `--adam-betas` spells: a string on the command line, a list in a config."""
+    try:
+        pair = ast.literal_eval(given) if isinstance(given, str) else given
+        betas = tuple(float(beta) for beta in pair)
+    except (SyntaxError, TypeError, ValueError):
+        betas = ()
+    if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
+        raise CannotStart(
+            f"--adam-betas {given} is not a pair of decay rates: give two numbers from 0 to below 1, "
+            "such as '(0.9, 0.999)'."
+        )
+    return betas

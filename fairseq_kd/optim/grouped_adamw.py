@@ -1,0 +1,171 @@
+"""`torch.optim.AdamW(fused=True)` with groups of their own and fp32 masters that are saved."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from .groups import rate, split
+
+# Where torch's and fairseq's clipping put it: keeps a norm of 0 from dividing.
+EPS = 1e-6
+
+
+class GroupedAdamW(torch.optim.AdamW):
+    """AdamW in one fused pass over all weights, on CPU and CUDA.
+
+    Weights of fewer than 32 bits get an fp32 *master*: `param_groups` holds the masters, the step
+    updates them, and the weights are their rounded copies. Masters are part of the saved state.
+
+    params        weights, marked by `groups.set_group` where they have options of their own
+    decay_vectors False leaves unmarked biases and LayerNorms without weight decay
+    are_masters   the params are fp32 copies that somebody else rounds: save them as well
+    """
+
+    # What fairseq's MemoryEfficientFP16Optimizer asks of the optimizer inside it. Its way of loading
+    # would replace our state by the checkpoint's tensors themselves.
+    supports_memory_efficient_fp16 = True
+    disable_mem_eff_fp16_loading_hack = True
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        *,
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+        decay_vectors: bool = True,
+        are_masters: bool = False,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        groups = split(params, defaults, decay_vectors)
+
+        self.weights = [weight for group in groups for weight in group["params"]]
+        for group in groups:
+            group["params"] = [_master(weight) for weight in group["params"]]
+        super().__init__(groups, **defaults, fused=True)
+
+        self.masters = [master for group in self.param_groups for master in group["params"]]
+        self.narrow = [
+            (weight, master)
+            for weight, master in zip(self.weights, self.masters, strict=True)
+            if weight is not master
+        ]
+        self.saves_masters = are_masters or bool(self.narrow)
+        # Gradients of 16 bits must not be divided by the loss scale before they are widened.
+        self.supports_step_with_scale = bool(self.narrow)
+        self.before_step: list[Callable[[], None]] = []
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None, scale: float | Tensor = 1.0) -> Any:
+        """One update with the gradients divided by `scale`; `before_step` is called first."""
+        loss = None if closure is None else torch.enable_grad()(closure)()
+        for hook in self.before_step:
+            hook()
+
+        for weight, master in self.narrow:
+            master.grad = None if weight.grad is None else weight.grad.float()
+        if torch.is_tensor(scale) or scale != 1.0:
+            _multiply(_gradients(self.masters), 1.0 / scale)
+        for group in self.param_groups:
+            if group["clip_norm"] is not None:
+                gradients = _gradients(group["params"])
+                _clip(gradients, _norm(_norms(gradients)), group["clip_norm"])
+
+        scheduled = [group["lr"] for group in self.param_groups]
+        for group in self.param_groups:
+            group["lr"] = rate(group)
+        super().step()
+        for group, lr in zip(self.param_groups, scheduled, strict=True):
+            group["lr"] = lr
+            group["updates"] += 1
+
+        self._round_masters()
+        return loss
+
+    def multiply_grads(self, c: float | Tensor) -> None:
+        """Multiplies the gradients of all weights by a number."""
+        _multiply(_gradients(self.weights), c)
+
+    @torch.no_grad()
+    def clip_grad_norm(
+        self, max_norm: float, aggregate_norm_fn: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """The norm of all gradients. Where max_norm > 0, clips those whose groups have no limit of their own.
+
+        Groups with a limit are clipped to it at the step, each by itself.
+        """
+        gradients = _gradients(self.weights)
+        if not gradients:
+            return self.weights[0].new_tensor(0.0, dtype=torch.float32)
+
+        aggregate = aggregate_norm_fn or (lambda norm: norm)
+        norms = _norms(gradients)
+        total = aggregate(_norm(norms))
+        if max_norm > 0:
+            own = {
+                id(p)
+                for group in self.param_groups
+                if group["clip_norm"] is not None
+                for p in group["params"]
+            }
+            with_gradient = [m for w, m in zip(self.weights, self.masters, strict=True) if w.grad is not None]
+            shared = [i for i, master in enumerate(with_gradient) if id(master) not in own]
+            if shared:
+                norm = aggregate(_norm([norms[i] for i in shared])) if own else total
+                _clip([gradients[i] for i in shared], norm, max_norm)
+        return total
+
+    def state_dict(self) -> dict[str, Any]:
+        """torch's state, which holds every group's options and updates, and the masters where there are any."""
+        state = super().state_dict()
+        if self.saves_masters:
+            state["masters"] = [master.detach() for master in self.masters]
+        return state
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores the state exactly; masters replace what was rounded on the way to the checkpoint."""
+        super().load_state_dict(state_dict)
+        for master, saved in zip(self.masters, state_dict.get("masters", self.masters), strict=True):
+            master.copy_(saved)
+        self._round_masters()
+
+    def _round_masters(self) -> None:
+        if self.narrow:
+            weights, masters = zip(*self.narrow, strict=True)
+            torch._foreach_copy_(weights, masters)
+            for master in masters:
+                master.grad = None
+
+
+def _master(weight: Parameter) -> Parameter:
+    """The weight itself where it has 32 bits or more, else a copy of it in fp32."""
+    return weight if weight.element_size() >= 4 else Parameter(weight.detach().float())
+
+
+def _gradients(weights: Iterable[Parameter]) -> list[Tensor]:
+    return [weight.grad for weight in weights if weight.grad is not None]
+
+
+def _norms(gradients: list[Tensor]) -> list[Tensor]:
+    return torch._foreach_norm(gradients, 2, dtype=torch.float32) if gradients else []
+
+
+def _norm(norms: list[Tensor]) -> Tensor:
+    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.tensor(0.0)
+
+
+def _clip(gradients: list[Tensor], norm: Tensor, limit: float) -> None:
+    _multiply(gradients, (limit / (norm + EPS)).clamp(max=1.0))
+
+
+def _multiply(gradients: list[Tensor], c: float | Tensor) -> None:
+    if not gradients:
+        return
+    if torch.is_tensor(c):
+        c = c.to(gradients[0].device).reshape(())
+    torch._foreach_mul_(gradients, c)
