@@ -52,7 +52,10 @@ class AdamWFusedConfig(FairseqDataclass):
 
 @register_optimizer("adamw_fused", dataclass=AdamWFusedConfig)
 class AdamWFused(FairseqOptimizer):
-    """AdamW (Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019)."""
+    """AdamW (Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019).
+
+    Differs from fairseq's `adam`: eps is added after the bias correction, as in the paper.
+    """
 
     def __init__(self, cfg: AdamWFusedConfig, params: Collection[Parameter]) -> None:
         super().__init__(cfg)
