@@ -1,0 +1,21 @@
+"""Which methods there are: `none`, and every criterion of the plugin."""
+
+import re
+from pathlib import Path
+
+from .places import PLUGIN
+
+# A student fine-tuned on the labels alone, the least a method has to beat.
+NO_TEACHER = "none"
+
+# These compare logits only: they pair no layers and have no first stage.
+LOGITS_ONLY = frozenset({NO_TEACHER, "kd"})
+
+_REGISTERED = re.compile(r'^@register_criterion\(\s*"(\w+)"', re.MULTILINE)
+
+
+def known_methods(plugin: Path = PLUGIN) -> list[str]:
+    """All names `--method` takes. Read from the criterions' source, so that a new one needs no entry here."""
+    sources = sorted((plugin / "criterions").glob("*.py"))
+    registered = [name for source in sources for name in _REGISTERED.findall(source.read_text("utf-8"))]
+    return [NO_TEACHER, *sorted(registered)]

@@ -1,0 +1,103 @@
+"""Where a run's inputs are: the plugin, the training program, the data and the teacher of a task."""
+
+import hashlib
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PLUGIN = ROOT / "fairseq_kd"
+
+# In a teacher's folder: a run's best checkpoint, or a converted model.
+CHECKPOINT_NAMES = ("checkpoint_best.pt", "model.pt")
+
+CHUNKS, CHUNK = 64, 1 << 16
+
+
+@dataclass(frozen=True)
+class Data:
+    """A folder of binarized data.
+
+    sentences    training sentences
+    metric       what chooses the best checkpoint
+    subsets      the splits to validate on; the first decides
+    fingerprint  the same for the same data, wherever it lies
+    """
+
+    folder: Path
+    sentences: int
+    metric: str
+    subsets: tuple[str, ...]
+    fingerprint: str
+
+
+def find_data(data: Path, task: str) -> Data:
+    """The data of a task below `data`, or `data` itself; ValueError says what to give."""
+    folder = data if (data / "meta.json").is_file() else data / f"{task}-bin"
+    path = folder / "meta.json"
+    if not path.is_file():
+        raise ValueError(
+            f"--data {data} has no data of {task} ({path} is missing): give the folder that "
+            f"`python -m preprocess.glue --tasks {task} --out {data}` makes"
+        )
+
+    try:
+        text = path.read_text("utf-8")
+        meta = json.loads(text)
+        found, splits, metric = meta["task"], meta["splits"], meta["metric"]
+        sentences = splits["train"]["sentences"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} cannot be understood ({type(error).__name__}: {error}): make the data again"
+        ) from None
+    if found != task:
+        raise ValueError(
+            f"--data {data} holds {found}, not {task}: give the folder above it, or --task {found.lower()}"
+        )
+
+    subsets = tuple(sorted(name for name in splits if name.startswith("valid")))
+    fingerprint = meta.get("made_from") or hashlib.sha256(text.encode()).hexdigest()
+    return Data(folder, sentences, metric, subsets, fingerprint)
+
+
+def find_teacher(given: str, task: str) -> Path:
+    """The checkpoint of a task's teacher; ValueError says what to give."""
+    path = Path(given.replace("{task}", task))
+    candidates = [path, *(path / name for name in CHECKPOINT_NAMES)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+
+    found = f"holds neither {' nor '.join(CHECKPOINT_NAMES)}" if path.is_dir() else "does not exist"
+    raise ValueError(
+        f"--teacher {path} {found}: give a model fine-tuned on {task} (scripts/finetune_teacher.py makes one); "
+        "{task} in the path stands for the task's name"
+    )
+
+
+def fingerprint(path: Path) -> str:
+    """A checksum of a large file from its size and 64 pieces of it: two trainings never agree in all."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as file:
+        for number in range(CHUNKS):
+            file.seek(number * max(0, size - CHUNK) // (CHUNKS - 1))
+            digest.update(file.read(CHUNK))
+    return digest.hexdigest()
+
+
+def find_trainer(given: str | None) -> str:
+    """The fairseq-train to call: the one named, beside this Python, on PATH, or in the project's .venv."""
+    if given is not None:
+        found = shutil.which(given)
+        if found is None:
+            raise ValueError(f"--trainer {given} is not a program: give the path of a fairseq-train")
+        return found
+
+    for folder in (Path(sys.executable).parent, None, ROOT / ".venv" / "bin"):
+        found = shutil.which("fairseq-train", path=folder)
+        if found is not None:
+            return found
+    raise ValueError("there is no fairseq-train yet: run `bash scripts/setup.sh`, or give --trainer PATH")

@@ -1,0 +1,70 @@
+"""From lists to runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+
+from .methods import LOGITS_ONLY
+from .places import Data
+from .spec import FIRST, ONE, SECOND, RunSpec
+from .tasks import TASKS
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is multiplied; None leaves a setting to the task's published one."""
+
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    inits: tuple[str, ...]
+    mappings: tuple[str, ...]
+    stages: tuple[str, ...]
+    seeds: tuple[int, ...]
+    epochs: int
+    first_epochs: int
+    batch_size: int | None = None
+    lr: float | None = None
+    flags: tuple[str, ...] = ()
+
+
+def plan(grid: Grid, data: Mapping[str, Data], teachers: Mapping[str, str]) -> list[RunSpec]:
+    """All runs of a grid, each once, a first stage before its second.
+
+    data      by task
+    teachers  fingerprint by task
+
+    Methods on logits alone have neither mapping nor first stage: they make one cell.
+    """
+    runs: dict[str, RunSpec] = {}
+    axes = product(grid.tasks, grid.methods, grid.inits, grid.mappings, grid.stages, grid.seeds)
+    for task, method, init, mapping, stages, seed in axes:
+        if method in LOGITS_ONLY:
+            mapping, stages = "", "one"
+
+        settings = TASKS[task]
+        batch_size = grid.batch_size or settings.batch_size
+
+        def schedule(epochs: int, settings=settings, task=task, batch_size=batch_size) -> dict[str, int]:
+            updates, warmup = settings.schedule(epochs, batch_size, data[task].sentences)
+            return {"epochs": epochs, "updates": updates, "warmup": warmup}
+
+        last = RunSpec(
+            task=task,
+            method=method,
+            init=init,
+            mapping=mapping,
+            stage=ONE,
+            seed=seed,
+            batch_size=batch_size,
+            lr=grid.lr or settings.lr,
+            data=data[task].fingerprint,
+            teacher=teachers[task],
+            flags=grid.flags,
+            **schedule(grid.epochs),
+        )
+        if stages == "two":
+            first = replace(last, stage=FIRST, **schedule(grid.first_epochs))
+            last = replace(last, stage=SECOND, after=first.name)
+            runs.setdefault(first.name, first)
+        runs.setdefault(last.name, last)
+    return list(runs.values())

@@ -1,0 +1,111 @@
+"""What came of a run: read from its log, kept in its `result.json`."""
+
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from .places import ROOT
+
+VALIDATION = re.compile(r"\| (valid\d*) \| (\{.*\})\s*$")
+
+# Counts and clocks, which say nothing of the model.
+NOT_METRICS = frozenset({"wps", "wpb", "bsz", "num_updates"})
+
+
+def validations(log: Iterable[str]) -> dict[int, dict[str, dict[str, float]]]:
+    """Metrics by update and subset; a validation that was repeated after an interruption counts once."""
+    found: dict[int, dict[str, dict[str, float]]] = {}
+    for line in log:
+        match = VALIDATION.search(line)
+        if match is None:
+            continue
+
+        subset, told = match[1], json.loads(match[2])
+        plain = {key.removeprefix(f"{subset}_"): value for key, value in told.items()}
+        scores = {
+            key: float(value)
+            for key, value in plain.items()
+            if key not in NOT_METRICS and key != "epoch" and not key.startswith("best_")
+        }
+        found.setdefault(int(plain["num_updates"]), {})[subset] = scores
+    return dict(sorted(found.items()))
+
+
+def best_update(found: dict[int, dict[str, dict[str, float]]], metric: str) -> int:
+    """The update whose checkpoint is the best: highest `metric` of the first subset, lowest for a loss.
+
+    ValueError says what is missing from the log.
+    """
+    if not found:
+        raise ValueError("its log holds no validation")
+
+    scores = {update: subsets.get("valid", {}).get(metric, math.nan) for update, subsets in found.items()}
+    scores = {update: score for update, score in scores.items() if not math.isnan(score)}
+    if not scores:
+        logged = ", ".join(next(iter(found.values())).get("valid", {}))
+        raise ValueError(f"its validations never tell {metric}, only {logged}")
+    return min(scores, key=scores.get) if metric == "loss" else max(scores, key=scores.get)
+
+
+def summarize(log: Path, metric: str) -> dict[str, Any]:
+    """The scores of a finished run, at its best checkpoint and at its end."""
+    with open(log, encoding="utf-8", errors="replace") as lines:
+        found = validations(lines)
+    update = best_update(found, metric)
+    return {
+        "metric": metric,
+        "best": found[update]["valid"][metric],
+        "best_update": update,
+        "at_best": found[update],
+        "at_end": found[max(found)],
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """Versions, code and machine, for whoever wants to repeat the number."""
+    versions = {"python": platform.python_version()}
+    for name in ("torch", "fairseq", "numpy"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "versions": versions,
+        "commit": _git("rev-parse", "HEAD"),
+        "modified": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "machine": {"system": platform.platform(), "cores": os.cpu_count()},
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The result of a finished run; None where it is not finished."""
+    try:
+        return json.loads((folder / "result.json").read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def write(path: Path, text: str) -> None:
+    """Writes aside, then renames: a file is there whole or not at all."""
+    aside = path.with_name(path.name + ".new")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    write(path, json.dumps(content, indent=1) + "\n")

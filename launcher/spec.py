@@ -1,0 +1,58 @@
+"""What makes one run what it is, and its name."""
+
+import hashlib
+import json
+from dataclasses import MISSING, asdict, dataclass, fields
+
+# A cell of the grid is trained at once with all loss terms, or in two stages: the method's own
+# terms first, then the logits from where those led.
+ONE, FIRST, SECOND = "one", "first", "second"
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that decides a run's result; where things lie and how fast is no part of it.
+
+    init           --init-layers
+    mapping        --mapping; "" where the method pairs no layers
+    stage          one, first or second
+    updates        length of the learning-rate schedule, `warmup` of them rising
+    data, teacher  fingerprints
+    flags          more flags for fairseq-train, after all others
+    after          name of the first stage that a second one starts from
+    """
+
+    task: str
+    method: str
+    init: str
+    mapping: str
+    stage: str
+    seed: int
+    epochs: int
+    batch_size: int
+    lr: float
+    updates: int
+    warmup: int
+    data: str
+    teacher: str
+    flags: tuple[str, ...] = ()
+    after: str = ""
+
+    @property
+    def name(self) -> str:
+        """Readable, and ending in a hash of the contents: equal specs share a folder, others never do."""
+        parts = [self.task, self.method, self.init, self.mapping, self.stage, f"seed{self.seed}"]
+        readable = "-".join(part for part in parts if part).replace(",", "_").replace(":", ".")
+        return f"{readable}-{self._hash()}"
+
+    def _hash(self) -> str:
+        # Fields at their default are left out, so that a field added later renames no old run.
+        defaults = {field.name: field.default for field in fields(self) if field.default is not MISSING}
+        told = {key: value for key, value in asdict(self).items() if value != defaults.get(key, MISSING)}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def cell(self) -> tuple[str, str, str, str, str]:
+        """What runs that differ by their seed have in common: task, method, init, mapping, stages."""
+        stages = {ONE: "one", SECOND: "two"}.get(self.stage, self.stage)
+        return self.task, self.method, self.init, self.mapping, stages

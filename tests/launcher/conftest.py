@@ -1,0 +1,98 @@
+"""A data folder, a teacher and a `fairseq-train` that take no time."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from launcher.spec import RunSpec
+
+FAKE_TRAINER = '''#!{python}
+"""Behaves like fairseq-train as far as a launcher can tell; FAKE_* variables say what goes wrong."""
+import json, os, sys, time
+from pathlib import Path
+
+flag = lambda name: sys.argv[sys.argv.index(name) + 1]
+folder, metric = Path(flag("--save-dir")), flag("--best-checkpoint-metric")
+if os.environ.get("FAKE_FAIL", "no run") in folder.name:
+    print("Traceback (most recent call last):")
+    sys.exit("Cannot start: it was told to fail.")
+
+last = folder / "checkpoint_last.pt"
+begin = int(last.read_text()) if last.exists() else 0
+for epoch in range(begin + 1, int(flag("--max-epoch")) + 1):
+    if os.environ.get("FAKE_HANG") == str(epoch):
+        (folder / "hanging").touch()
+        time.sleep(60)
+    score = 70 + epoch + int(flag("--seed")) if metric != "loss" else 1 / epoch
+    numbers = {{"epoch": epoch, "valid_loss": "0.5", "valid_num_updates": str(epoch * 10), "valid_wps": "9"}}
+    numbers["valid_" + metric] = str(score)
+    print(f"2000-01-01 00:00:00 | INFO | train | " + json.dumps({{"epoch": epoch, "train_loss": "1"}}))
+    print(f"2000-01-01 00:00:00 | INFO | valid | " + json.dumps(numbers), flush=True)
+    last.write_text(str(epoch))
+    (folder / "checkpoint_best.pt").write_text("best")
+    if os.environ.get("FAKE_KILL") == str(epoch):
+        os.kill(os.getpid(), 9)
+'''
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Path:
+    path = tmp_path / "fake-train"
+    path.write_text(FAKE_TRAINER.format(python=sys.executable))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """MRPC and MNLI, as much of them as meta.json tells."""
+    for task, sentences, splits in (("MRPC", 3668, ["valid"]), ("MNLI", 392702, ["valid", "valid1"])):
+        folder = tmp_path / "data" / f"{task}-bin"
+        folder.mkdir(parents=True)
+        meta = {
+            "task": task,
+            "metric": "accuracy",
+            "splits": {"train": {"sentences": sentences}, **{split: {"sentences": 10} for split in splits}},
+            "made_from": f"hash of {task}",
+        }
+        (folder / "meta.json").write_text(json.dumps(meta))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    folder = tmp_path / "teachers" / "MRPC"
+    folder.mkdir(parents=True)
+    (folder / "checkpoint_best.pt").write_bytes(b"weights")
+    return folder
+
+
+@pytest.fixture
+def call(tmp_path: Path, trainer: Path, data: Path, teacher: Path) -> list[str]:
+    """Arguments of experiments.py for a small grid on MRPC, on the fakes."""
+    given = {"--data": data, "--teacher": teacher, "--trainer": trainer, "--out": tmp_path / "runs"}
+    return ["--task", "mrpc", "--cpu", "--epochs", "2", "--group", "g"] + [
+        text for flag, value in given.items() for text in (flag, str(value))
+    ]
+
+
+@pytest.fixture
+def spec() -> RunSpec:
+    """One run of one grid."""
+    return RunSpec(
+        task="MRPC",
+        method="att_kl_learn",
+        init="0,1,2",
+        mapping="0:0,1:4",
+        stage="one",
+        seed=1,
+        epochs=10,
+        batch_size=16,
+        lr=1e-5,
+        updates=2296,
+        warmup=137,
+        data="d",
+        teacher="t",
+    )

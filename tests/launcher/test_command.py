@@ -1,0 +1,72 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from launcher.command import environment, train_command
+from launcher.places import Data
+
+DATA = Data(Path("data/MRPC-bin"), 3668, "accuracy", ("valid", "valid1"), "d")
+
+
+@pytest.fixture
+def command(spec):
+    """The flags of `spec` with some of its fields changed, as one text."""
+
+    def flags(cpu: bool = True, **changes) -> str:
+        changed = replace(spec, **changes)
+        words = train_command(changed, "fairseq-train", DATA, Path("t/model.pt"), Path("runs/g"), cpu)
+        return " ".join(words) + " "
+
+    return flags
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"stage": "one"}, "--criterion att_kl_learn --mapping 0:0,1:4 --optimizer"),
+        (
+            {"stage": "first"},
+            "--criterion att_kl_learn --mapping 0:0,1:4 --hard-weight 0 --soft-weight 0 --optimizer",
+        ),
+        ({"stage": "first"}, "--best-checkpoint-metric loss --no-epoch"),
+        ({"stage": "second", "after": "F"}, "--init-from runs/g/F/checkpoint_best.pt --init-layers all "),
+        ({"stage": "second", "after": "F"}, "--teacher t/model.pt --criterion kd --optimizer"),
+        ({"method": "kd", "mapping": ""}, "--criterion kd --optimizer"),
+        (
+            {"method": "none", "mapping": ""},
+            "--init-from t/model.pt --init-layers 0,1,2 --criterion kd --hard-weight 1 --soft-weight 0 --opt",
+        ),
+        ({}, "--best-checkpoint-metric accuracy --maximize-best-checkpoint-metric "),
+        ({}, "--adam-betas (0.9, 0.98) --adam-eps 1e-6 --weight-decay 0.1 --clip-norm 0.0 "),
+        (
+            {},
+            "--batch-size 16 --lr 1e-05 --warmup-updates 137 --total-num-update 2296 --max-epoch 10 --seed 1 ",
+        ),
+        ({}, "--valid-subset valid,valid1 --save-dir runs/g/MRPC-att_kl_learn-"),
+        ({"flags": ("--lr", "3")}, " --cpu --lr 3 "),
+    ],
+)
+def test_a_spec_becomes_these_flags(command, changes, part):
+    assert part in command(**changes)
+
+
+def test_no_teacher_is_loaded_for_a_student_without_one(command):
+    assert "--teacher" not in command(method="none", mapping="")
+
+
+def test_nothing_says_cpu_on_a_gpu(command):
+    assert "--cpu" not in command(cpu=False)
+
+
+def test_cpu_runs_get_huge_pages_and_their_share_of_the_cores(monkeypatch):
+    for name in ("GLIBC_TUNABLES", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+
+    assert environment(cpu=True, jobs=1, gpu=None) == {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    assert environment(cpu=True, jobs=3, gpu=None)["OMP_NUM_THREADS"] == "2"
+    assert environment(cpu=False, jobs=3, gpu="1") == {"CUDA_VISIBLE_DEVICES": "1"}
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert "OMP_NUM_THREADS" not in environment(cpu=True, jobs=3, gpu=None)

@@ -1,0 +1,196 @@
+"""experiments.py from its flags to its folder, with a trainer that takes no time."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import experiments
+
+ROOT = Path(__file__).parents[2]
+KD = ["--method", "kd", "--seeds", "1,2"]
+
+
+def results_in(folder: Path) -> dict[str, dict]:
+    return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/result.json")}
+
+
+def only_run(folder: Path) -> Path:
+    (spec,) = folder.glob("*/spec.json")
+    return spec.parent
+
+
+def test_a_grid_is_trained_and_told_in_a_table(call, tmp_path, capsys):
+    assert experiments.main([*call, "--method", "kd,att_kl_learn", "--seeds", "1,2"]) == 0
+
+    group = tmp_path / "runs" / "g"
+    results = results_in(group)
+    assert len(results) == 2 + 2 * 2
+    assert sorted(r["best"] for n, r in results.items() if "-kd-" in n) == [73, 74]
+    assert all(r["metric"] == "loss" for n, r in results.items() if "-first-" in n)
+
+    text = capsys.readouterr().out
+    assert (group / "table.md").read_text() in text
+    assert "| MRPC | kd | 0,1,2 | - | one | accuracy | 73.50 ± 0.71 | 2 |" in text
+    assert "| MRPC | att_kl_learn | 0,1,2 | skip | two | accuracy | 73.50 ± 0.71 | 2 |" in text
+
+
+def test_a_run_keeps_what_repeats_it(call, tmp_path):
+    experiments.main([*call, "--method", "kd", "--seeds", "1", "--", "--patience", "2"])
+
+    run = only_run(tmp_path / "runs" / "g")
+    assert json.loads((run / "spec.json").read_text())["flags"] == ["--patience", "2"]
+    assert (run / "command.txt").read_text().rstrip().endswith("--cpu --patience 2")
+
+    result = json.loads((run / "result.json").read_text())
+    assert (result["best"], result["best_update"], result["exit_code"], result["resumed"]) == (
+        73,
+        20,
+        0,
+        False,
+    )
+    assert result["at_best"] == {"valid": {"loss": 0.5, "accuracy": 73}}
+    assert result["versions"]["torch"]
+    assert result["seconds"] >= 0
+    assert (run / "checkpoint_best.pt").exists()
+    assert not (run / "checkpoint_last.pt").exists()
+
+
+def test_finished_runs_are_skipped(call, tmp_path, capsys):
+    experiments.main([*call, *KD])
+    logs = {path: path.read_text() for path in (tmp_path / "runs" / "g").glob("*/log.txt")}
+
+    assert experiments.main([*call, *KD]) == 0
+    assert {path: path.read_text() for path in logs} == logs
+    assert "finished before" in capsys.readouterr().out
+
+
+def test_another_teacher_makes_another_run(call, teacher, tmp_path):
+    experiments.main([*call, "--method", "kd", "--seeds", "1"])
+    (teacher / "checkpoint_best.pt").write_bytes(b"trained again")
+    experiments.main([*call, "--method", "kd", "--seeds", "1"])
+
+    assert len(results_in(tmp_path / "runs" / "g")) == 2
+
+
+def test_a_killed_run_is_a_failure_and_goes_on_next_time(call, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FAKE_KILL", "1")
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 1
+    assert "killed by signal 9" in capsys.readouterr().out
+    run = only_run(tmp_path / "runs" / "g")
+    assert not (run / "result.json").exists()
+
+    monkeypatch.delenv("FAKE_KILL")
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
+    result = json.loads((run / "result.json").read_text())
+    assert (result["resumed"], result["best"]) == (True, 73)
+    assert (run / "log.txt").read_text().count("| valid |") == 2
+
+
+def test_a_failure_shows_its_last_lines_and_stops_no_other(call, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FAKE_FAIL", "att_kl_learn")
+    assert experiments.main([*call, "--method", "att_kl_learn,kd", "--seeds", "1"]) == 1
+
+    text = capsys.readouterr().out
+    assert "FAILED, exit status 1" in text
+    assert "    Cannot start: it was told to fail." in text
+    assert "not started because its first stage failed" in text
+    assert "| MRPC | att_kl_learn | 0,1,2 | skip | two | accuracy | - | 0 of 1 |" in text
+    assert len(results_in(tmp_path / "runs" / "g")) == 1
+
+
+def test_jobs_run_side_by_side_and_give_the_same_table(call, tmp_path):
+    method = ["--method", "kd,hidden_mse_learn", "--seeds", "1,2,3"]
+    assert experiments.main([*call, *method, "--jobs", "3"]) == 0
+    assert len(results_in(tmp_path / "runs" / "g")) == 3 + 2 * 3
+
+
+def test_a_dry_run_prints_commands_and_touches_nothing(call, tmp_path, capsys):
+    assert experiments.main([*call, "--method", "att_kl_learn", "--seeds", "1", "--dry-run"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    commands = [line for line in lines if not line.startswith("#")]
+    assert len(commands) == 2
+    assert "--adam-betas '(0.9, 0.98)'" in commands[0]
+    assert lines[-1].startswith("# 2 runs in ")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_interrupting_stops_the_children_and_the_same_command_goes_on(call, tmp_path):
+    command = [sys.executable, str(ROOT / "experiments.py"), *call, "--method", "kd", "--seeds", "1"]
+    launcher = subprocess.Popen(
+        command,
+        env=os.environ | {"FAKE_HANG": "2"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    group = tmp_path / "runs" / "g"
+    deadline = time.monotonic() + 20
+    while not list(group.glob("*/hanging")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+    # A second launcher leaves the run that is being trained alone.
+    second = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert second.returncode == 1
+    assert "another process is training it" in second.stdout
+
+    launcher.send_signal(signal.SIGTERM)
+    _, errors = launcher.communicate(timeout=20)
+    assert launcher.returncode == 130
+    assert "the same command goes on from here" in errors
+
+    again = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert again.returncode == 0
+    assert "| 73.00 | 1 |" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--task", "mnli"], "MRPC is one model for MRPC and MNLI: write {task} where"),
+        (["--task", "foo"], "'foo' is not a task: choose among CoLA"),
+        (["--method", "cdr"], "'cdr' is not a method: choose among none, att_kl"),
+        (["--init", "a"], "'a' names no layers"),
+        (["--mapping", "0:x"], "'0:x' is not a mapping"),
+        (["--stage", "three"], "'three' is not a number of stages"),
+        (["--seeds", "0"], "'0' is not a whole number from 1"),
+        (["--lr", "5"], "'5' is not a learning rate"),
+        (
+            ["--data", "nowhere"],
+            "--data nowhere has no data of MRPC (nowhere/MRPC-bin/meta.json is missing): give",
+        ),
+        (["--teacher", "no/{task}"], "--teacher no/MRPC does not exist: give a model fine-tuned on MRPC"),
+        (["--trainer", "no-such-program"], "--trainer no-such-program is not a program"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_lacking_is_said_before_anything_starts(call, change, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        experiments.main([*call, "--method", "kd", *change])
+
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_everything_that_is_lacking_is_said_at_once(call, capsys):
+    with pytest.raises(SystemExit):
+        experiments.main([*call, "--method", "kd", "--data", "nowhere", "--teacher", "nobody"])
+    assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == [
+        "Cannot",
+        "--data",
+        "--teacher",
+    ]
+
+
+def test_help_and_plans_need_neither_torch_nor_fairseq():
+    code = "import experiments, sys; print({'torch', 'fairseq', 'numpy', 'fairseq_kd'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "set()\n"

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from launcher.methods import known_methods
+from launcher.places import Data
+from launcher.plan import Grid, plan
+from launcher.tasks import TASKS, find_task
+
+DATA = {name: Data(Path(name), task.sentences, "accuracy", ("valid",), name) for name, task in TASKS.items()}
+TEACHERS = dict.fromkeys(TASKS, "t")
+
+
+def planned(**changes):
+    settings = {
+        "tasks": ("MRPC",),
+        "methods": ("att_kl_learn",),
+        "inits": ("0,1,2",),
+        "mappings": ("skip",),
+        "stages": ("two",),
+        "seeds": (1,),
+        "epochs": 10,
+        "first_epochs": 10,
+    }
+    return plan(Grid(**settings | changes), DATA, TEACHERS)
+
+
+def test_lists_multiply():
+    runs = planned(
+        tasks=("MRPC", "RTE"),
+        inits=("0,1,2", "3,4,5"),
+        mappings=("skip", "last"),
+        stages=("one",),
+        seeds=(1, 2, 3),
+    )
+    assert len(runs) == len({run.name for run in runs}) == 2 * 2 * 2 * 3
+
+
+def test_two_stages_are_two_runs_and_the_second_starts_from_the_first():
+    first, second = planned(epochs=3, first_epochs=5)
+    assert (first.stage, first.epochs, first.after) == ("first", 5, "")
+    assert (second.stage, second.epochs, second.after) == ("second", 3, first.name)
+
+
+def test_methods_on_logits_are_one_cell_whatever_the_mappings_and_stages():
+    runs = planned(methods=("none", "kd"), mappings=("skip", "last"), stages=("one", "two"))
+    assert [run.cell for run in runs] == [("MRPC", name, "0,1,2", "", "one") for name in ("none", "kd")]
+
+
+def test_a_second_stage_of_other_length_shares_the_first():
+    shorter, longer = planned(epochs=3), planned(epochs=4)
+    assert shorter[0] == longer[0]
+    assert shorter[1].name != longer[1].name
+
+
+@pytest.mark.parametrize(
+    ("task", "epochs", "batch_size", "sentences", "schedule"),
+    [
+        ("MRPC", 10, 16, 3668, (2296, 137)),  # as published
+        ("RTE", 10, 16, 2490, (2036, 122)),
+        ("QQP", 10, 32, 363849, (113272, 28318)),
+        ("MRPC", 3, 16, 3668, (689, 41)),
+        ("MRPC", 3, 32, 3668, (344, 21)),
+        ("SST-2", 1, 32, 6735, (209, 13)),  # a tenth of it, a tenth as long
+    ],
+)
+def test_schedules_are_the_published_ones_scaled(task, epochs, batch_size, sentences, schedule):
+    assert TASKS[task].schedule(epochs, batch_size, sentences) == schedule
+
+
+def test_given_settings_replace_the_published_ones():
+    (run,) = planned(methods=("kd",), batch_size=8, lr=3e-4, flags=("--bf16",))
+    assert (run.batch_size, run.lr, run.updates, run.flags) == (8, 3e-4, 4592, ("--bf16",))
+
+
+@pytest.mark.parametrize("name", ["sst2", "SST-2", "sst-2", "Sst2"])
+def test_tasks_are_known_by_any_spelling(name):
+    assert find_task(name).name == "SST-2"
+
+
+def test_every_criterion_of_the_plugin_is_a_method():
+    assert {"none", "kd", "hidden_mse_learn", "hidden_mse_token", "att_kl_learn"} <= set(known_methods())

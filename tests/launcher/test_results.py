@@ -1,0 +1,44 @@
+import json
+
+import pytest
+
+from launcher.results import best_update, validations
+
+
+def line(update: int, subset: str = "valid", **scores) -> str:
+    told = {"epoch": 1, f"{subset}_num_updates": str(update), f"{subset}_wps": "7"}
+    told |= {f"{subset}_{name}": str(score) for name, score in scores.items()}
+    return f"2000-01-01 00:00:00 | INFO | {subset} | {json.dumps(told)}\n"
+
+
+def test_a_log_is_read_by_update_and_subset():
+    log = [
+        "anything | valid | else\n",
+        line(10, loss=0.5, accuracy=70, best_accuracy=70),
+        line(10, "valid1", accuracy=60),
+        line(20, loss=0.4, accuracy=68),
+        line(20, loss=0.4, accuracy=69),  # again, after an interruption
+    ]
+    assert validations(log) == {
+        10: {"valid": {"loss": 0.5, "accuracy": 70}, "valid1": {"accuracy": 60}},
+        20: {"valid": {"loss": 0.4, "accuracy": 69}},
+    }
+
+
+@pytest.mark.parametrize(("metric", "best"), [("accuracy", 10), ("loss", 20)])
+def test_best_is_the_highest_metric_or_the_lowest_loss(metric, best):
+    found = validations([line(10, loss=0.5, accuracy=70), line(20, loss=0.4, accuracy=69)])
+    assert best_update(found, metric) == best
+
+
+def test_a_score_that_is_no_number_is_never_the_best():
+    assert best_update(validations([line(10, mcc="nan"), line(20, mcc=0)]), "mcc") == 20
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [([], "holds no validation"), ([line(10, loss=1.0, f1=3)], "never tell accuracy, only loss, f1")],
+)
+def test_a_log_without_the_metric_is_named(log, message):
+    with pytest.raises(ValueError, match=message):
+        best_update(validations(log), "accuracy")
