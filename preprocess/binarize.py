@@ -69,12 +69,20 @@ def _up_to_date(folder: Path, fingerprint: str, overwrite: bool) -> bool:
         raise DataError(f"--out: {folder} exists without a meta.json, so it was not made here: move it away.")
     if overwrite or found is None:
         return False
-    if found.get("made_from") != fingerprint:
+    if found.get("made_from") != fingerprint or not _complete(folder, found):
         raise DataError(
-            f"--out: {folder} was made from other files, another encoder or other options: "
+            f"--out: {folder} was made from other files, another encoder or other options, or has lost files: "
             "add --overwrite to replace it, or choose another --out."
         )
     return True
+
+
+def _complete(folder: Path, found: dict) -> bool:
+    inputs = ["input0", "input1"] if found["pairs"] else ["input0"]
+    names = [
+        f"{place}/{split}.{end}" for place in inputs for split in found["splits"] for end in ("bin", "idx")
+    ]
+    return all((folder / name).is_file() for name in names)
 
 
 def _read_splits(
@@ -167,6 +175,7 @@ def _write(
         _write_labels(folder / "label", task, split, rows.labels)
         counts[split] = {
             "sentences": len(rows),
+            "available": rows.available or len(rows),
             "dropped": rows.dropped.total(),
             "dropped_why": dict(rows.dropped),
             "truncated": int(cut.sum()),

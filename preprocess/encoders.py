@@ -13,11 +13,12 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from .errors import DataError
 from .vocabulary import (
@@ -69,21 +70,30 @@ class Encoder(ABC):
         ids = self._ids(texts)
         lengths = np.fromiter(map(len, ids), np.int32, len(ids))
         flat = np.fromiter(chain.from_iterable(ids), np.int32, int(lengths.sum()))
-        return self._to_fairseq[flat], lengths
+        return self._table.take(flat, mode="clip"), lengths
 
     @abstractmethod
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The vocabulary's own ids, text by text."""
 
-    def _number(self, pieces: Iterable[tuple[int, str]], size: int) -> None:
-        """Fixes `_to_fairseq` [size]: own id -> fairseq index; ids without a symbol become `<unk>`."""
-        index = {symbol: FIRST + i for i, symbol in enumerate(self.symbols)}
-        self._to_fairseq = np.full(size, UNK, np.int32)
-        for own_id, symbol in pieces:
-            self._to_fairseq[own_id] = index.get(symbol, UNK)
+    def _number(self, index: dict[int, int]) -> None:
+        """Fixes the table own id -> fairseq index; ids that are not in `index` become `<unk>`."""
+        own = np.fromiter(index.keys(), np.int64, len(index))
+        self._table = np.full(own.max() + 2, UNK, np.int32)  # one more, where larger ids are clipped to
+        self._table[own] = np.fromiter(index.values(), np.int32, len(index))
 
 
-class GPT2Encoder(Encoder):
+class RustEncoder(Encoder):
+    """One that the library `tokenizers` runs; its own cores are those of `use_cores`."""
+
+    _tokenizer: Tokenizer
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+
+class GPT2Encoder(RustEncoder):
     """RoBERTa's byte-level BPE (Radford et al., 2019); ids equal those of fairseq's `GPT2BPE`.
 
     dict.txt is needed: it is sorted by frequency, its symbols are the BPE's ids in decimal.
@@ -92,12 +102,17 @@ class GPT2Encoder(Encoder):
     name = "gpt2"
 
     def __init__(self, folder: str | Path) -> None:
-        from tokenizers import Tokenizer, models, pre_tokenizers
-
         files = _files(folder, self.name, ["encoder.json", "vocab.bpe", "dict.txt"])
         self.dictionary = files[2]
         self.symbols = read_dictionary(self.dictionary)
         self.hash = _hash(self.name, *(file.read_bytes() for file in files[:2]), self.symbols)
+        index = {int(symbol): i for i, symbol in enumerate(self.symbols, FIRST) if symbol.isdecimal()}
+        if not index:
+            raise DataError(
+                f"--encoder-dir {folder}: dict.txt holds no number, so it is not that of a byte-level BPE: "
+                "give RoBERTa's, whose symbols are the BPE's ids."
+            )
+        self._number(index)
 
         try:
             model = models.BPE.from_file(str(files[0]), str(files[1]))
@@ -109,23 +124,14 @@ class GPT2Encoder(Encoder):
         self._tokenizer = Tokenizer(model)
         self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
-        ids = self._tokenizer.get_vocab().values()
-        self._number(((i, str(i)) for i in ids), max(ids) + 1)
 
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
-
-
-class WordPieceEncoder(Encoder):
+class WordPieceEncoder(RustEncoder):
     """BERT's (Devlin et al., NAACL 2019); ids equal those of transformers' `BertTokenizer`."""
 
     name = "wordpiece"
     pair_format = "bert"
 
     def __init__(self, folder: str | Path) -> None:
-        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-
         folder = Path(folder)
         vocabulary = read_wordpiece_vocabulary(folder)
         settings = wordpiece_settings(folder)
@@ -146,12 +152,7 @@ class WordPieceEncoder(Encoder):
         self._tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, **settings)
         self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
 
-        self._to_fairseq = np.empty(len(vocabulary), np.int32)
-        self._to_fairseq[wordpiece_order(vocabulary)] = np.arange(len(vocabulary))
-
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        self._number({row: i for i, row in enumerate(wordpiece_order(vocabulary))})
 
 
 class SentencePieceEncoder(Encoder):
@@ -172,20 +173,21 @@ class SentencePieceEncoder(Encoder):
             ) from None
 
         has = self._processor
-        pieces = [
-            (i, dictionary_symbol(has.id_to_piece(i)))
+        pieces = {
+            dictionary_symbol(has.id_to_piece(i)): i
             for i in range(has.get_piece_size())
             if not (has.is_control(i) or has.is_unknown(i) or has.is_unused(i))
-        ]
+        }
         self.dictionary = _optional(Path(folder) / "dict.txt")
-        derived = [symbol for _, symbol in pieces]
-        self.symbols = read_dictionary(self.dictionary) if self.dictionary else derived
-        self._number(pieces, has.get_piece_size())
-        if not (self._to_fairseq != UNK).any():
+        self.symbols = read_dictionary(self.dictionary) if self.dictionary else list(pieces)
+
+        index = {pieces[symbol]: i for i, symbol in enumerate(self.symbols, FIRST) if symbol in pieces}
+        if not index:
             raise DataError(
                 f"--encoder-dir {folder}: dict.txt holds none of the pieces of sentencepiece.model: "
                 "give the dictionary that belongs to the model, or remove dict.txt to have it derived."
             )
+        self._number(index)
         self.hash = _hash(self.name, model.read_bytes(), self.symbols)
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:

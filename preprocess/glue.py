@@ -28,6 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     except DataError as error:
         print(f"preprocess.glue: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # a folder that may not be written, a full disk
+        print(
+            f"preprocess.glue: {error.filename}: {error.strerror}; nothing was kept of it.", file=sys.stderr
+        )
+        return 1
     return 0
 
 
@@ -78,6 +83,7 @@ def _print_summary(meta: dict, folder: Path) -> None:
     print(f"{folder}  ({meta['encoder']['name']}, up to {meta['max_positions']} tokens)")
     for split, counts in meta["splits"].items():
         line = f"  {split:<7}{counts['sentences']:>9,} {'pairs' if meta['pairs'] else 'sentences'}"
+        line += f" of {counts['available']:,}" if counts["available"] != counts["sentences"] else ""
         line += f"  {counts['dropped']:,} dropped  {counts['truncated']:,} cut"
         why = ", ".join(f"{number:,} {reason}" for reason, number in counts["dropped_why"].items())
         line += f"  ({why})" if why else ""

@@ -51,11 +51,15 @@ def describe(
 
 def fingerprint(task: Task, encoder: Encoder, options: Options, sources: dict[str, Source]) -> str:
     """One hash over all inputs: two folders with the same one hold the same data."""
+    decide = asdict(options)
+    del decide["strict"]  # stops, or changes nothing
+    if options.limit_train is None and options.split_dev is None:
+        del decide["seed"]
     inputs = {
         "format": FORMAT,
         "task": task.name,
         "encoder": encoder.hash,
-        "options": asdict(options),
+        "options": decide,
         "sources": {split: source.sha256 for split, source in sources.items()},
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()

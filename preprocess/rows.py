@@ -17,11 +17,12 @@ TOP_SCORE = 5.0  # STS-B scores run from 0 to 5 and are learned as a share of it
 class Rows:
     """Sentences of one split.
 
-    texts    one list a text column, all equally long
-    labels   class numbers, or scores from 0 to 1, or None where the split has none
-    dropped  reason -> rows left out
-    repaired rows of an unlabelled split that were malformed and kept, so that predictions stay one a row
-    reports  one line for every malformed row: file, line, reason
+    texts     one list a text column, all equally long
+    labels    class numbers, or scores from 0 to 1, or None where the split has none
+    dropped   reason -> rows left out
+    repaired  rows of an unlabelled split that were malformed and kept, so that predictions stay one a row
+    reports   one line for every malformed row: file, line, reason
+    available usable rows of the file, of which some may have been chosen (0: all of them)
     """
 
     texts: list[list[str]]
@@ -29,6 +30,7 @@ class Rows:
     dropped: Counter[str] = field(default_factory=Counter)
     repaired: int = 0
     reports: list[str] = field(default_factory=list)
+    available: int = 0
 
     def __len__(self) -> int:
         return len(self.texts[0])
@@ -37,8 +39,8 @@ class Rows:
         """The rows of these numbers, with or without the record of what was dropped before."""
         texts = [[column[i] for i in numbers] for column in self.texts]
         labels = None if self.labels is None else [self.labels[i] for i in numbers]
-        record = (self.dropped, self.repaired, self.reports) if with_record else ()
-        return Rows(texts, labels, *record)
+        record = (self.dropped, self.repaired, self.reports) if with_record else (Counter(), 0, [])
+        return Rows(texts, labels, *record, available=self.available or len(self))
 
 
 def read_rows(table: Table, task: Task, split: str, strict: bool = False) -> Rows:

@@ -54,13 +54,17 @@ def find_sources(
             continue
 
         paths = _search(folder, task.files[split]) if folder else []
-        taken_from_train = split_dev and split.startswith("valid")
         if paths:
             sources[split] = Source(tuple(paths))
-        elif not taken_from_train and (split in only or (split in task.needed and not given)):
+        elif split_dev and split.startswith("valid"):
+            continue
+        elif split in only or (split in task.needed and not given):
             raise DataError(_not_found(task, split, folder, glue_dir))
+
     if split_dev:
         _check_split_dev(task, sources)
+    elif "train" in sources and "valid" not in sources and not only:
+        raise DataError(_not_found(task, "valid", folder, glue_dir))
     return sources
 
 
@@ -130,23 +134,21 @@ def _search(folder: Path, stems: tuple[str, ...]) -> list[Path]:
 
 
 def _not_found(task: Task, split: str, folder: Path | None, glue_dir: Path | None) -> str:
-    wanted = " or ".join(f"{stem}.tsv" for stem in task.files[split])
-    if glue_dir is None:
-        return (
-            f"{task.name} has no {split} split: name its folder's parent with --glue-dir, or the file itself."
-        )
-    if folder is None:
+    if folder is None and glue_dir is not None:
         return (
             f"--glue-dir {glue_dir} has no folder {task.name}: get the task (scripts/download_glue.sh), "
             "correct the path, or leave the task out of --tasks."
         )
 
-    others = f"--splits {','.join(other for other in task.files if other != split)}"
-    if split == "valid":
-        others = f"--dev-file or --split-dev, or leave the split out with {others}"
-    elif split == "train":
-        others = f"--train-file, or leave the split out with {others}"
-    return f"{folder} has no {split} split ({wanted}, or .jsonl, .parquet, .arrow): add the file, or use {others}."
+    where = f"{folder} has" if folder else f"{task.name} has"
+    wanted = " or ".join(f"{stem}.tsv" for stem in task.files[split])
+    flags = {"train": "--train-file, ", "valid": "--dev-file or --split-dev, ", "test": "--test-file, "}
+    others = ",".join(other for other in task.files if other != split)
+    instead = f" or make the others alone with --splits {others}" if others else " or correct --glue-dir"
+    return (
+        f"{where} no {split} split ({wanted}, or .jsonl, .parquet, .arrow): "
+        f"add the file, use {flags.get(split, '')}{instead.strip()}."
+    )
 
 
 def _flag(split: str) -> str:

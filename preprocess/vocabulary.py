@@ -27,17 +27,17 @@ def read_dictionary(path: str | Path) -> list[str]:
     if not path.is_file():
         raise DataError(f"{path} does not exist: an encoder folder holds the fairseq dictionary as dict.txt.")
 
-    symbols = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            symbol, _, count = line.rstrip().removesuffix(" #fairseq:overwrite").rpartition(" ")
-            if not count.lstrip("-").isdigit():
-                raise DataError(
-                    f"{path} line {number} is {line.rstrip()!r}, not a symbol and its count: "
-                    "give the dict.txt that belongs to the encoder."
-                )
-            symbols.append(symbol)
-    return symbols
+    # Universal newlines, as fairseq opens it.
+    with path.open(encoding="utf-8") as file:
+        lines = [line.rstrip() for line in file]
+    pairs = [line.removesuffix(" #fairseq:overwrite").rpartition(" ") for line in lines]
+    for number, (_, _, count) in enumerate(pairs, start=1):
+        if not count.removeprefix("-").isdecimal():
+            raise DataError(
+                f"{path} line {number} is {lines[number - 1]!r}, not a symbol and its count: "
+                "give the dict.txt that belongs to the encoder."
+            )
+    return [symbol for symbol, _, _ in pairs]
 
 
 def write_dictionary(path: str | Path, symbols: Iterable[str], counts: Iterable[int] | None = None) -> None:

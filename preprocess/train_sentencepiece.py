@@ -1,0 +1,120 @@
+"""Trains a SentencePiece model on plain text, one sentence a line, and makes an encoder folder of it.
+
+python -m preprocess.train_sentencepiece corpus.txt --vocab-size 32000 --out sp
+"""
+
+import argparse
+import io
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from .encoders import SentencePieceEncoder
+from .errors import DataError
+from .vocabulary import write_dictionary
+
+# More threads add their shares in another order, which changes the last digits of a score; so the
+# number is fixed and the model is the same on every machine.
+THREADS = 16
+SEED = 1
+
+
+def train(
+    files: list[Path], vocab_size: int, out: Path, kind: str = "unigram", sentences: int = 1_000_000
+) -> None:
+    """Writes `sentencepiece.model` and the derived dict.txt into the new folder `out`.
+
+    sentences  at most so many lines take part, chosen by a fixed seed
+    """
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise DataError(f"{missing[0]} is not a file: give text files with one sentence a line.")
+    if out.exists():
+        raise DataError(f"--out {out} exists already: choose another folder, or remove it.")
+
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    temporary.mkdir(parents=True)
+    try:
+        (temporary / "sentencepiece.model").write_bytes(_trained(files, vocab_size, kind, sentences))
+        write_dictionary(temporary / "dict.txt", SentencePieceEncoder(temporary).symbols)
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _trained(files: list[Path], vocab_size: int, kind: str, sentences: int) -> bytes:
+    import sentencepiece
+
+    sentencepiece.set_random_generator_seed(SEED)
+    model = io.BytesIO()
+    try:
+        # Read and written here, not by the library, which would record this machine's paths in the model.
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_lines(files),
+            model_writer=model,
+            vocab_size=vocab_size,
+            model_type=kind,
+            input_sentence_size=sentences,
+            shuffle_input_sentence=True,
+            max_sentence_length=65_536,  # bytes; the library's 4,192 drops long lines
+            num_threads=THREADS,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        reason = str(error).strip().rpartition("] ")[2].rstrip(".")
+        raise DataError(
+            f"--vocab-size {vocab_size}: no {kind} model could be trained on this text ({reason}): "
+            "choose another size or give more text."
+        ) from None
+    return model.getvalue()
+
+
+def _lines(files: list[Path]) -> Iterator[str]:
+    for file in files:
+        with file.open(encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                yield line.rstrip("\r\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m preprocess.train_sentencepiece",
+        description="Trains a SentencePiece model and makes an encoder folder of it.",
+    )
+    parser.add_argument("files", type=Path, nargs="+", metavar="TEXT", help="text, one sentence a line")
+    parser.add_argument(
+        "--vocab-size",
+        type=int,
+        default=32_000,
+        metavar="N",
+        help="pieces, three specials included (default: 32000)",
+    )
+    parser.add_argument(
+        "--kind",
+        choices=["unigram", "bpe"],
+        default="unigram",
+        help="how pieces are found (default: unigram)",
+    )
+    parser.add_argument(
+        "--sentences",
+        type=int,
+        default=1_000_000,
+        metavar="N",
+        help="lines learned from at most (default: 1000000)",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the encoder")
+    args = parser.parse_args(arguments)
+
+    try:
+        train(args.files, args.vocab_size, args.out, args.kind, args.sentences)
+    except DataError as error:
+        print(f"preprocess.train_sentencepiece: {error}", file=sys.stderr)
+        return 1
+    print(f"{args.out}: an encoder of {args.vocab_size:,} pieces")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

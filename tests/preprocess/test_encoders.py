@@ -1,0 +1,200 @@
+import json
+import random
+import shutil
+
+import numpy as np
+import pytest
+
+from preprocess.encoders import load_encoder
+from preprocess.errors import DataError
+from preprocess.vocabulary import read_wordpiece_vocabulary, wordpiece_order
+
+SPECIALS = {0, 1, 2}
+
+
+def rows(encoder, texts):
+    indices, lengths = encoder.encode(texts)
+    return [row.tolist() for row in np.split(indices, np.cumsum(lengths)[:-1])]
+
+
+def random_texts(number, seed=0):
+    """Strings of arbitrary characters, blanks and letters among them more often than chance has it."""
+    rng = random.Random(seed)
+    planes = [(0x20, 0x7F), (0, 0x300), (0, 0xD800), (0xE000, 0x30000), (0x1F000, 0x1FB00)]
+    texts = []
+    for _ in range(number):
+        chosen = rng.choices(planes, k=rng.randrange(40))
+        texts.append(
+            "".join(rng.choice("  aé\t\n") if rng.random() < 0.3 else chr(rng.randrange(*p)) for p in chosen)
+        )
+    return texts
+
+
+def fairseq_rows(folder, texts):
+    """By fairseq's own code: its GPT-2 BPE, then its dictionary."""
+    from fairseq.data import Dictionary
+    from fairseq.data.encoders.gpt2_bpe import GPT2BPE, GPT2BPEConfig
+
+    files = {"gpt2_encoder_json": folder / "encoder.json", "gpt2_vocab_bpe": folder / "vocab.bpe"}
+    bpe = GPT2BPE(GPT2BPEConfig(**{name: str(file) for name, file in files.items()}))
+    dictionary = Dictionary.load(str(folder / "dict.txt"))
+    return [dictionary.encode_line(bpe.encode(text), append_eos=False).tolist() for text in texts]
+
+
+def test_gpt2_equals_fairseq_on_awkward_text(gpt2_folder, awkward):
+    texts = [*awkward, *random_texts(300)]
+    assert rows(load_encoder(gpt2_folder), texts) == fairseq_rows(gpt2_folder, texts)
+
+
+@pytest.mark.real_data
+def test_gpt2_equals_fairseq_with_roberta_vocabulary(real_data, awkward):
+    texts = [*awkward, *random_texts(2000, seed=1)]
+    assert rows(load_encoder(real_data / "gpt2_bpe"), texts) == fairseq_rows(real_data / "gpt2_bpe", texts)
+
+
+@pytest.mark.real_data
+def test_gpt2_equals_fairseq_for_every_kind_of_character(real_data):
+    """After a letter, alone, doubled and after blanks: a character's class decides where text is split."""
+    from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
+
+    folder = real_data / "gpt2_bpe"
+    characters = [chr(c) for c in [*range(0x3100), *range(0x3100, 0x110000, 101)] if not 0xD800 <= c < 0xE000]
+    texts = [f"a{c}1 {c} {c}{c}b  {c}." for c in characters]
+    bpe = get_encoder(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
+    encoder = load_encoder(folder)
+
+    number = {symbol: index for index, symbol in enumerate(encoder.symbols, start=4)}
+    expected = [[number[str(i)] for i in bpe.encode(text)] for text in texts]
+    assert rows(encoder, texts) == expected
+
+
+def test_wordpiece_equals_transformers(wordpiece_folder, awkward):
+    from transformers import BertTokenizer
+
+    texts = [*awkward, *random_texts(300)]
+    vocabulary = read_wordpiece_vocabulary(wordpiece_folder)
+    tokenizer = BertTokenizer.from_pretrained(str(wordpiece_folder), do_lower_case=True)
+    theirs = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+    index = {row: i for i, row in enumerate(wordpiece_order(vocabulary))}
+    assert rows(load_encoder(wordpiece_folder), texts) == [[index[i] for i in row] for row in theirs]
+
+
+def test_sentencepiece_equals_its_library(sentencepiece_folder, awkward):
+    from sentencepiece import SentencePieceProcessor
+
+    texts = [*awkward, *random_texts(300)]
+    encoder = load_encoder(sentencepiece_folder)
+    library = SentencePieceProcessor(model_file=str(sentencepiece_folder / "sentencepiece.model"))
+
+    # unknown 0, <s> 1 and </s> 2 come first; the pieces follow in dict.txt's order
+    expected = [[3 if i == 0 else i + 1 for i in row] for row in library.encode(texts)]
+    assert rows(encoder, texts) == expected
+    assert encoder.symbols[0] == library.id_to_piece(3)
+
+
+def test_text_that_spells_a_special_is_ordinary(encoder_folder):
+    encoder = load_encoder(encoder_folder)
+    mask = 4 + len(encoder.symbols)
+    spelled = [
+        "<mask>",
+        "</s>",
+        "<s>",
+        "<pad>",
+        "[SEP]",
+        "[MASK]",
+        "[CLS]",
+        "[PAD]",
+        "a <mask> b",
+        "a [SEP] b",
+    ]
+    for row in rows(encoder, spelled):
+        assert row
+        assert not SPECIALS & set(row)
+        assert mask not in row
+
+
+def test_many_batches_are_one(gpt2_folder, monkeypatch, awkward):
+    encoder = load_encoder(gpt2_folder)
+    whole = encoder.encode(awkward)
+    monkeypatch.setattr("preprocess.encoders.BATCH", 3)
+    parts = encoder.encode(awkward)
+    assert all((a == b).all() for a, b in zip(whole, parts, strict=True))
+    assert encoder.encode([])[0].shape == (0,)
+
+
+def test_casing_changes_what_is_encoded(wordpiece_folder, tmp_path):
+    cased = shutil.copytree(wordpiece_folder, tmp_path / "cased")
+    (cased / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    lower, upper = load_encoder(wordpiece_folder), load_encoder(cased)
+
+    assert (lower.lowercase, upper.lowercase) == (True, False)
+    assert rows(lower, ["The CAFÉ"]) == rows(lower, ["the cafe"])
+    assert rows(upper, ["The"]) == [[3]]  # [UNK]: the vocabulary has no capitals
+    assert lower.hash != upper.hash
+
+
+def test_casing_is_found_in_tokenizer_json(wordpiece_folder, tmp_path):
+    folder = tmp_path / "hf"
+    folder.mkdir()
+    shutil.copy(wordpiece_folder / "vocab.txt", folder)
+    normalizer = {
+        "type": "BertNormalizer",
+        "lowercase": False,
+        "strip_accents": None,
+        "handle_chinese_chars": True,
+    }
+    (folder / "tokenizer.json").write_text(json.dumps({"normalizer": normalizer, "model": {}}))
+    assert load_encoder(folder).lowercase is False
+
+
+def test_sentencepiece_takes_fairseq_dictionaries_in_another_order(sentencepiece_folder, tmp_path):
+    folder = shutil.copytree(sentencepiece_folder, tmp_path / "sorted")
+    derived = load_encoder(sentencepiece_folder)
+    [mine] = rows(derived, ["the ferry"])
+    pieces = [derived.symbols[i - 4] for i in mine]
+
+    kept = [symbol for symbol in reversed(derived.symbols) if symbol != pieces[0]]
+    (folder / "dict.txt").write_text("".join(f"{symbol} 1\n" for symbol in kept), encoding="utf-8")
+    number = {symbol: i for i, symbol in enumerate(kept, start=4)}
+    assert rows(load_encoder(folder), ["the ferry"]) == [[3, *(number[piece] for piece in pieces[1:])]]
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("no such folder", "is not a folder"),
+        ("empty", "holds no encoder's files: name one with --encoder"),
+        ("two kinds", "holds the files of gpt2 and wordpiece"),
+        ("no dict", "has no dict.txt: a gpt2 encoder needs"),
+        ("no casing", "does not say whether its vocabulary is cased"),
+        ("other dict", "dict.txt does not number the entries"),
+        ("broken model", "is not a SentencePiece model"),
+        ("broken json", "cannot be read together"),
+        ("word dict", "dict.txt holds no number"),
+    ],
+)
+def test_a_folder_that_cannot_encode_is_refused(broken, said, tmp_path, gpt2_folder, wordpiece_folder):
+    folder = tmp_path / "encoder"
+    if broken in ("no dict", "two kinds", "broken json", "word dict"):
+        shutil.copytree(gpt2_folder, folder)
+    elif broken in ("no casing", "other dict"):
+        shutil.copytree(wordpiece_folder, folder)
+    elif broken != "no such folder":
+        folder.mkdir()
+
+    if broken == "two kinds":
+        shutil.copy(wordpiece_folder / "vocab.txt", folder)
+    elif broken == "no dict":
+        (folder / "dict.txt").unlink()
+    elif broken == "no casing":
+        (folder / "tokenizer_config.json").unlink()
+    elif broken in ("other dict", "word dict"):
+        (folder / "dict.txt").write_text("a 1\nb 1\n")
+    elif broken == "broken model":
+        (folder / "sentencepiece.model").write_text("no model")
+    elif broken == "broken json":
+        (folder / "encoder.json").write_text("{")
+
+    with pytest.raises(DataError, match=said):
+        load_encoder(folder)

@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import pytest
+
+from preprocess.errors import DataError
+from preprocess.rows import read_rows
+from preprocess.tables import Table
+from preprocess.tasks import TASKS
+
+
+def table(rows, names=("sentence1", "sentence2", "label"), **other):
+    return Table(Path("train.tsv"), list(names), rows, first=2, **other)
+
+
+def test_blanks_around_a_sentence_go_those_inside_stay():
+    rows = read_rows(table([[" a  b \xa0", "c\t", "entailment "]]), TASKS["RTE"], "train")
+    assert rows.texts == [["a  b"], ["c"]]
+    assert rows.labels == [0]
+
+
+@pytest.mark.parametrize(
+    ("task", "value", "label"),
+    [
+        ("RTE", "entailment", 0),
+        ("RTE", "not_entailment", 1),
+        ("MNLI", "neutral", 1),
+        ("SNLI", "contradiction", 2),
+        ("WNLI", "1", 1),
+        ("STS-B", "3.800", 0.76),
+        ("STS-B", "5", 1.0),
+        ("STS-B", "0.0", 0.0),
+    ],
+)
+def test_labels(task, value, label):
+    assert read_rows(table([["a", "b", value]]), TASKS[task], "train").labels == [
+        pytest.approx(label, abs=1e-12)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task", "value", "label"),
+    [("RTE", 1, 1), ("MNLI", 2, 2), ("MNLI", "neutral", 1), ("STS-B", 2.5, 0.5), ("SST-2", 1, 1)],
+)
+def test_labels_of_hugging_face(task, value, label):
+    names = ("sentence1", "sentence2", "label") if TASKS[task].pairs else ("sentence", "idx", "label")
+    assert read_rows(table([["a", "b", value]], names, typed=True), TASKS[task], "train").labels == [label]
+
+
+@pytest.mark.parametrize(
+    ("task", "value", "typed"),
+    [
+        ("RTE", "yes", False),
+        ("RTE", "", False),
+        ("RTE", "0", False),
+        ("RTE", "-", False),
+        ("RTE", -1, True),
+        ("RTE", 2, True),
+        ("RTE", ["entailment"], True),
+        ("STS-B", "5.1", False),
+        ("STS-B", "nan", False),
+        ("STS-B", "high", False),
+        ("STS-B", None, True),
+    ],
+)
+def test_an_unknown_label_is_an_error_with_its_line(task, value, typed):
+    good = {"RTE": "entailment", "STS-B": "1.0"}[task]
+    with pytest.raises(DataError, match=rf"train.tsv line 3 has the label .*, but {task} has"):
+        read_rows(table([["a", "b", good], ["c", "d", value]], typed=typed), TASKS[task], "train")
+
+
+@pytest.mark.parametrize(("value", "typed"), [("-", False), ("-", True), (-1, True)])
+def test_rows_without_a_gold_label_are_dropped_and_counted(value, typed):
+    good = [["a", "b", "neutral"], ["c", "d", value], ["e", "f", "entailment"]]
+    rows = read_rows(table(good, typed=typed), TASKS["MNLI"], "train", strict=True)
+    assert rows.texts == [["a", "e"], ["b", "f"]]
+    assert rows.labels == [1, 0]
+    assert rows.dropped == {"no gold label": 1}
+
+
+def test_malformed_rows_are_dropped_reported_and_with_strict_an_error():
+    given = [["a", "b", "entailment"], ["c"], ["d", "e", "not_entailment"]]
+    rows = read_rows(table(given, bad={1: "1 fields instead of 3"}), TASKS["RTE"], "train")
+    assert rows.texts == [["a", "d"], ["b", "e"]]
+    assert rows.dropped == {"malformed": 1}
+    assert rows.reports == ["train.tsv line 3: 1 fields instead of 3"]
+
+    with pytest.raises(DataError, match="line 3: 1 fields instead of 3; 1 such rows"):
+        read_rows(table(given, bad={1: "1 fields instead of 3"}), TASKS["RTE"], "train", strict=True)
+
+
+def test_a_test_row_is_kept_whatever_it_is():
+    given = [["a", "b"], ["c"], ["d", "e"]]
+    rows = read_rows(table(given, ("sentence1", "sentence2"), bad={1: "1 fields"}), TASKS["RTE"], "test")
+    assert rows.texts == [["a", "c", "d"], ["b", "", "e"]]
+    assert (rows.labels, rows.repaired, rows.dropped) == (None, 1, {})
+
+
+def test_a_test_split_has_labels_when_its_file_has():
+    assert read_rows(table([["a", "b", "neutral"]]), TASKS["SNLI"], "test").labels == [1]
+    assert read_rows(table([["a", "b", -1]], typed=True), TASKS["MNLI"], "test").labels is None
+
+
+def test_what_is_no_text_is_malformed():
+    given = [["a", None, 0], ["a", "lone \ud83d half", 0], ["a", "b", 1]]
+    rows = read_rows(table(given, typed=True), TASKS["RTE"], "train")
+    assert rows.texts == [["a"], ["b"]]
+    assert rows.dropped == {"malformed": 2}
+
+
+def test_a_file_without_one_good_row_is_an_error():
+    with pytest.raises(DataError, match="not one of its 1 rows can be used"):
+        read_rows(table([["a"]], bad={0: "1 fields instead of 3"}), TASKS["RTE"], "train")
+
+
+def test_chosen_rows_keep_their_labels_and_know_how_many_there_were():
+    rows = read_rows(table([[c, c, "entailment"] for c in "abcd"]), TASKS["RTE"], "train").take([1, 3])
+    assert rows.texts == [["b", "d"], ["b", "d"]]
+    assert (rows.labels, rows.available) == ([0, 0], 4)

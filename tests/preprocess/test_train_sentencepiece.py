@@ -1,0 +1,42 @@
+import pytest
+
+from preprocess.errors import DataError
+from preprocess.train_sentencepiece import main, train
+from preprocess.vocabulary import read_dictionary
+
+TEXT = "the ferry leaves the harbour\nnobody said the bread was stale\na red kite over the old mill\n" * 20
+
+
+@pytest.fixture
+def text(tmp_path):
+    (tmp_path / "text.txt").write_text(TEXT)
+    return tmp_path / "text.txt"
+
+
+def test_the_model_depends_on_the_text_alone(text, tmp_path):
+    moved = tmp_path / "elsewhere.txt"
+    moved.write_text(TEXT)
+    train([text], vocab_size=30, out=tmp_path / "one")
+    train([moved], vocab_size=30, out=tmp_path / "two")
+    assert (tmp_path / "one/sentencepiece.model").read_bytes() == (
+        tmp_path / "two/sentencepiece.model"
+    ).read_bytes()
+
+
+def test_the_dictionary_has_every_piece_but_the_specials(text, tmp_path, capsys):
+    assert main([str(text), "--vocab-size", "40", "--kind", "bpe", "--out", str(tmp_path / "sp")]) == 0
+    assert len(read_dictionary(tmp_path / "sp" / "dict.txt")) == 40 - 3
+    assert "an encoder of 40 pieces" in capsys.readouterr().out
+
+
+def test_too_large_a_vocabulary_is_one_sentence_and_no_folder(text, tmp_path, capsys):
+    assert main([str(text), "--vocab-size", "5000", "--out", str(tmp_path / "sp")]) == 1
+    assert "--vocab-size 5000: no unigram model could be trained" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+
+def test_missing_text_and_existing_folder_are_refused(text, tmp_path):
+    with pytest.raises(DataError, match="absent.txt is not a file"):
+        train([tmp_path / "absent.txt"], vocab_size=30, out=tmp_path / "sp")
+    with pytest.raises(DataError, match="exists already"):
+        train([text], vocab_size=30, out=tmp_path)
