@@ -1,0 +1,307 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from preprocess.encoders import load_encoder
+from preprocess.glue import main
+from preprocess.tasks import TASKS
+from preprocess.vocabulary import dictionary_hash
+
+
+@pytest.fixture
+def run(glue_dir, gpt2_folder, tmp_path):
+    """Calls the command for the small GLUE; returns its exit code."""
+
+    def call(*arguments, encoder=gpt2_folder, glue=True):
+        where = ["--glue-dir", str(glue_dir)] if glue else []
+        return main(
+            [*where, "--encoder-dir", str(encoder), "--out", str(tmp_path / "out"), *map(str, arguments)]
+        )
+
+    return call
+
+
+def meta_of(tmp_path, task):
+    return json.loads((tmp_path / "out" / f"{task}-bin" / "meta.json").read_text())
+
+
+def stock_task(folder: Path, meta: dict):
+    """fairseq's own sentence_prediction over the folder, with the tokens a pair is joined by."""
+    from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
+
+    config = SentencePredictionConfig(
+        data=str(folder),
+        num_classes=meta["num_classes"],
+        init_token=0,
+        separator_token=2 if meta["pair_format"] == "roberta" else None,
+        no_shuffle=True,
+        regression_target=meta["regression"],
+        classification_head_name="head",
+        max_positions=meta["max_positions"],
+        seed=1,
+    )
+    return SentencePredictionTask.setup_task(config)
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_stock_fairseq_reads_every_task(task, run, glue_dir, encoder_folder, tmp_path):
+    assert run("--tasks", task, encoder=encoder_folder) == 0
+    meta = meta_of(tmp_path, task)
+    encoder = load_encoder(encoder_folder)
+    between = [2, 2] if meta["pair_format"] == "roberta" else [2]
+
+    stock = stock_task(tmp_path / "out" / f"{task}-bin", meta)
+    assert stock.source_dictionary.index("<mask>") == 4 + len(encoder.symbols)
+
+    for split, counts in meta["splits"].items():
+        dataset = stock.load_dataset(split)
+        assert len(dataset) == counts["sentences"] > 0
+
+        for i, (texts, label) in enumerate(expected_rows(glue_dir, task, split)):
+            sentences = [encoder.encode([text])[0].tolist() for text in texts]
+            joined = [0, *sentences[0], *(between + sentences[1] if meta["pairs"] else []), 2]
+            sample = dataset.collater([dataset[i]])
+            assert sample["net_input"]["src_tokens"].tolist() == [joined]
+            assert ("target" in sample) == (label is not None)
+            if label is not None:
+                assert sample["target"].flatten().tolist() == pytest.approx([label])
+
+
+def expected_rows(glue_dir, task, split):
+    """What the small GLUE holds, written out by hand: texts and label number of the first row of a split."""
+    first = {
+        ("CoLA", "train"): (["The ferry leaves."], 1),
+        ("CoLA", "valid"): (["Nobody said it."], 1),
+        ("CoLA", "test"): (["The mill circles."], None),
+        ("SST-2", "train"): (["a red kite"], 1),
+        ("MRPC", "train"): (['He said " noon .', "Noon , he said ."], 1),
+        ("QQP", "train"): (["Is it noon?", "Is it 12?"], 1),
+        ("QQP", "test"): (["Is it?", "It is?"], None),
+        ("STS-B", "train"): (["A kite.", "A bird."], 0.76),
+        ("MNLI", "train"): (["A kite.", "A bird."], 1),
+        ("MNLI", "valid"): (["A mill.", "A building."], 0),
+        ("MNLI", "valid1"): (["A goat.", "A sheep."], 2),
+        ("MNLI", "test1"): (["A horn.", "A goat."], None),
+        ("QNLI", "train"): (["When?", 'At "noon.'], 0),
+        ("RTE", "train"): (["A kite.", "A bird."], 1),
+        ("WNLI", "valid"): (["They repaint it.", "They do."], 1),
+        ("SNLI", "test"): (["A mill.", "A cat."], 1),
+        ("AX", "test"): (["The cat sat.", "The cat did not."], None),
+    }
+    return [first[task, split]] if (task, split) in first else []
+
+
+def test_meta_says_what_was_made(run, gpt2_folder, tmp_path):
+    assert run("--tasks", "mnli") == 0
+    meta = meta_of(tmp_path, "MNLI")
+    encoder = meta.pop("encoder")
+    train = meta["splits"].pop("train")
+
+    assert encoder == {"name": "gpt2", "lowercase": False, "hash": load_encoder(gpt2_folder).hash}
+    assert (train["sentences"], train["dropped"], train["truncated"]) == (2, 1, 0)
+    assert train["dropped_why"] == {"no gold label": 1}
+    assert train["source"] == "train.tsv"
+    assert len(train["sha256"]) == 64
+    assert list(meta["splits"]) == ["valid", "valid1", "test", "test1"]
+    assert meta["dictionary_hash"] == dictionary_hash(tmp_path / "out/MNLI-bin/input1/dict.txt")
+    assert {name: meta[name] for name in list(meta)[:9]} == {
+        "format": 1,
+        "task": "MNLI",
+        "num_classes": 3,
+        "regression": False,
+        "labels": ["entailment", "neutral", "contradiction"],
+        "metric": "accuracy",
+        "pairs": True,
+        "pair_format": "roberta",
+        "max_positions": 512,
+    }
+
+
+def test_all_tasks_of_a_folder_at_once(run, tmp_path, capsys):
+    assert run() == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        f"{task}-bin" for task in TASKS
+    )
+    said = capsys.readouterr()
+    assert "2 pairs  1 dropped  0 cut  (1 malformed)  from train.tsv" in said.out
+    assert "QQP/train.tsv line 3: 4 fields instead of 6; dropped" in said.err
+    assert "QQP/test.tsv line 3: 2 fields instead of 3; kept with what text it has" in said.err
+
+
+def test_long_pairs_are_cut_longest_first_and_counted(run, glue_dir, wordpiece_folder, tmp_path):
+    from fairseq.data.indexed_dataset import MMapIndexedDataset
+
+    words = "a b c d e f g h i j"
+    header = "index\tsentence1\tsentence2\tlabel\n"
+    rows = [f"0\t{words}\ta b\t0\n", f"1\t{words}\t{words}\t1\n", "2\ta b c\td e f\t1\n"]
+    (glue_dir / "WNLI" / "train.tsv").write_text(header + "".join(rows))
+    assert run("--tasks", "WNLI", "--max-positions", 12, encoder=wordpiece_folder) == 0
+
+    assert meta_of(tmp_path, "WNLI")["splits"]["train"]["truncated"] == 2
+    lengths = [
+        [len(row) - 1 for row in MMapIndexedDataset(str(tmp_path / f"out/WNLI-bin/input{i}/train"))]
+        for i in (0, 1)
+    ]
+    assert lengths == [[7, 5, 3], [2, 4, 3]]  # [CLS] a [SEP] b [SEP]: room for 9
+
+
+def test_a_limit_and_a_dev_share_are_seeded_and_recorded(run, glue_dir, tmp_path):
+    (glue_dir / "QQP" / "dev.tsv").unlink()
+    lines = (glue_dir / "QQP" / "train.tsv").read_text().splitlines()[:2]
+    rows = [f"{i}\t1\t2\tWhy {i}?\tWho {i}?\t{i % 2}" for i in range(50)]
+    (glue_dir / "QQP" / "train.tsv").write_text("\n".join([lines[0], *rows]))
+
+    assert run("--tasks", "QQP", "--split-dev", 0.2, "--limit-train", 15, "--seed", 7) == 0
+    meta = meta_of(tmp_path, "QQP")
+    train, valid = meta["splits"]["train"], meta["splits"]["valid"]
+    assert (train["sentences"], train["available"], valid["sentences"]) == (15, 50, 10)
+    assert valid["sha256"] == train["sha256"]
+    assert meta["options"] | {"limit_train": 15, "split_dev": 0.2, "seed": 7} == meta["options"]
+
+    stock = stock_task(tmp_path / "out/QQP-bin", meta)
+    splits = {
+        split: {tuple(row["net_input.src_tokens"].tolist()) for row in stock.load_dataset(split)}
+        for split in ("train", "valid")
+    }
+    assert [len(rows) for rows in splits.values()] == [15, 10]
+    assert not splits["train"] & splits["valid"]
+
+
+def test_hugging_face_files_give_the_same_data(run, glue_dir, tmp_path):
+    assert run("--tasks", "RTE,STS-B") == 0
+    before = {task: content(tmp_path / f"out/{task}-bin") for task in ("RTE", "STS-B")}
+
+    for path in [*(glue_dir / "RTE").iterdir(), *(glue_dir / "STS-B").iterdir()]:
+        path.unlink()
+    write = {
+        "RTE/train.jsonl": [{"sentence1": "A kite.", "sentence2": "A bird.", "label": 1, "idx": 0}],
+        "RTE/validation.jsonl": [{"sentence1": "Noon.", "sentence2": "Midday.", "label": 0, "idx": 0}],
+        "STS-B/train.json": [
+            {"sentence1": "A kite.", "sentence2": "A bird.", "label": 3.8},
+            {"sentence1": "Noon.", "sentence2": "Midday.", "label": 5},
+        ],
+        "STS-B/validation.jsonl": [{"sentence1": "Bread.", "sentence2": "Mill.", "label": 0.0}],
+    }
+    for name, records in write.items():
+        text = json.dumps(records) if name.endswith("json") else "\n".join(map(json.dumps, records))
+        (glue_dir / name).write_text(text)
+
+    assert run("--tasks", "RTE,STS-B", "--overwrite") == 0
+    assert {task: content(tmp_path / f"out/{task}-bin") for task in before} == before
+
+
+def content(folder):
+    return {
+        path.name: path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "meta.json"
+    }
+
+
+def test_a_second_run_is_up_to_date_until_something_changes(run, glue_dir, tmp_path, capsys):
+    assert run("--tasks", "RTE") == 0
+    made = (tmp_path / "out/RTE-bin").stat().st_ino
+    assert run("--tasks", "RTE", "--seed", 5) == 0  # nothing is chosen, so the seed does not matter
+    assert "RTE-bin is up to date" in capsys.readouterr().out
+    assert (tmp_path / "out/RTE-bin").stat().st_ino == made
+
+    with (glue_dir / "RTE" / "dev.tsv").open("a") as file:
+        file.write("1\tNoon.\tNight.\tnot_entailment\n")
+    assert run("--tasks", "RTE") == 1
+    assert "add --overwrite to replace it" in capsys.readouterr().err
+    assert run("--tasks", "RTE", "--overwrite") == 0
+    assert meta_of(tmp_path, "RTE")["splits"]["valid"]["sentences"] == 2
+
+    (tmp_path / "out/RTE-bin/input1/train.bin").unlink()
+    assert run("--tasks", "RTE") == 1
+    assert "has lost files" in capsys.readouterr().err
+
+
+def test_a_folder_made_by_others_is_left_alone(run, tmp_path, capsys):
+    (tmp_path / "out/RTE-bin").mkdir(parents=True)
+    (tmp_path / "out/RTE-bin/notes.txt").write_text("mine")
+    assert run("--tasks", "RTE", "--overwrite") == 1
+    assert "exists without a meta.json" in capsys.readouterr().err
+    assert (tmp_path / "out/RTE-bin/notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--tasks", "foo"], "--tasks foo is not known"),
+        (["--tasks", "RTE", "--max-positions", "5"], "--max-positions 5 cannot be: give a number at least 6"),
+        (["--tasks", "RTE", "--workers", "0"], "--workers 0 cannot be"),
+        (["--tasks", "RTE", "--limit-train", "0"], "--limit-train 0 cannot be"),
+        (["--tasks", "RTE", "--split-dev", "1.0"], "--split-dev 1.0 cannot be"),
+        (
+            ["--tasks", "RTE,QNLI", "--train-file", "x"],
+            "names 2 tasks, but a file given by name is one task's",
+        ),
+        (["--tasks", "RTE", "--encoder", "wordpiece"], "has neither vocab.txt nor"),
+        (["--tasks", "QQP", "--strict"], "line 3: 4 fields instead of 6"),
+        (["--tasks", "AX", "--split-dev", "0.1"], "has no training file"),
+        (["--glue-dir", "absent"], "--glue-dir absent is not a folder"),
+    ],
+)
+def test_an_error_is_one_sentence_and_leaves_nothing(arguments, said, run, tmp_path, capsys):
+    assert run(*arguments) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.startswith("preprocess.glue: ")
+    assert error.count("\n") == 1
+    out = tmp_path / "out"
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_it_starts_without_torch_and_fairseq():
+    code = "import sys, preprocess.glue; print([m for m in ('torch', 'fairseq', 'transformers') if m in sys.modules])"
+    repository = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+PUBLISHED = {
+    "CoLA": {"train": 8551, "valid": 1043, "test": 1063},
+    "SST-2": {"train": 67349, "valid": 872, "test": 1821},
+    "MRPC": {"train": 3668, "valid": 408, "test": 1725},
+    "RTE": {"train": 2490, "valid": 277, "test": 3000},
+    "STS-B": {"train": 5749, "valid": 1500, "test": 1379},
+}
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("task", list(PUBLISHED))
+def test_no_row_of_the_real_files_is_lost(task, real_data, tmp_path):
+    folders = [
+        "--glue-dir",
+        real_data / "glue",
+        "--encoder-dir",
+        real_data / "gpt2_bpe",
+        "--out",
+        tmp_path / "out",
+    ]
+    assert main([*map(str, folders), "--tasks", task, "--strict"]) == 0
+    splits = meta_of(tmp_path, task)["splits"]
+    assert {split: counts["sentences"] for split, counts in splits.items()} == PUBLISHED[task]
+    assert [counts["dropped"] for counts in splits.values()] == [0, 0, 0]
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("task", "train", "dev", "counts"),
+    [
+        ("MNLI", "subsets/MNLI/train_10k.tsv", "subsets/MNLI/dev_matched.tsv", [9999, 9815]),
+        ("QNLI", "subsets/QNLI/train_19k.tsv", "glue/QNLI/dev.tsv", [19476, 5463]),
+        ("SNLI", "subsets/SNLI/train_10k.tsv", "subsets/SNLI/dev.tsv", [9999, 9842]),
+    ],
+)
+def test_subsets_go_in_by_name(task, train, dev, counts, real_data, tmp_path):
+    files = ["--train-file", real_data / train, "--dev-file", real_data / dev]
+    folders = ["--encoder-dir", real_data / "gpt2_bpe", "--out", tmp_path / "out"]
+    assert main([*map(str, [*files, *folders]), "--tasks", task, "--strict"]) == 0
+    assert [split["sentences"] for split in meta_of(tmp_path, task)["splits"].values()] == counts
