@@ -9,7 +9,7 @@ from pathlib import Path
 from .errors import DataError
 from .tasks import TASKS, Task
 
-ENDINGS = ["tsv", "txt", "jsonl", "json", "parquet", "arrow"]  # the first that is there is taken
+ENDINGS = ["tsv", "jsonl", "json", "txt", "parquet", "arrow"]  # the first that is there is taken
 FLAGS = {"train": "--train-file", "valid": "--dev-file", "test": "--test-file"}
 
 
