@@ -94,7 +94,9 @@ def _init(text: str) -> str:
 
 
 def _mappings(text: str) -> list[str]:
-    mappings = [text] if ":" in text else text.split(",")
+    parts = text.split(",")
+    pairs = ",".join(part for part in parts if ":" in part)  # all pairs in one list are one mapping
+    mappings = [part for part in parts if ":" not in part] + ([pairs] if pairs else [])
     for mapping in mappings:
         if not MAPPING.fullmatch(mapping):
             raise argparse.ArgumentTypeError(

@@ -194,3 +194,12 @@ def test_help_and_plans_need_neither_torch_nor_fairseq():
     code = "import experiments, sys; print({'torch', 'fairseq', 'numpy', 'fairseq_kd'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "set()\n"
+
+
+def test_pairs_in_a_list_of_mappings_are_one_mapping(call, capsys):
+    kinds = ["--method", "hidden_mse_learn", "--stage", "one", "--seeds", "1", "--dry-run"]
+    experiments.main([*call, *kinds, "--mapping", "skip,0:0,1:4"])
+
+    text = capsys.readouterr().out
+    assert "--mapping skip " in text
+    assert "--mapping 0:0,1:4 " in text
