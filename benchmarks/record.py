@@ -28,8 +28,8 @@ def describe(device: torch.device) -> str:
     """The device in words that another machine can be compared with."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    huge_pages = " with huge pages" if "hugetlb=1" in os.environ.get("GLIBC_TUNABLES", "") else ""
-    return f"{_processor()} {torch.get_num_threads()} threads{huge_pages}"
+    huge_pages = ", huge pages" if "hugetlb=1" in os.environ.get("GLIBC_TUNABLES", "") else ""
+    return f"{_processor()}, threads: {torch.get_num_threads()}{huge_pages}"
 
 
 def _processor() -> str:
