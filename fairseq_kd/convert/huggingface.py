@@ -46,9 +46,8 @@ LAYER_NAMES = {
     "output.dense": "fc2",
     "output.LayerNorm": "final_layer_norm",
 }
-LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias)")
 
-# Masked-LM heads: dense, layer_norm, bias of the words, word matrix where it is stored a second time.
+# Masked-LM heads: dense and layer_norm; the words' bias; their matrix where it is stored a second time.
 LM_HEAD_NAMES = {
     "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
     "roberta": ("lm_head.dense", "lm_head.layer_norm"),
@@ -140,7 +139,7 @@ def converted(
     rows = torch.tensor(rows)
 
     ours, segments = _embeddings(source, config, rows)
-    ours.update(_layers(source))
+    ours.update(_layers(source, config["num_hidden_layers"]))
     left_out = []
     ours.update(_lm_head(source, config, rows, ours[SENTENCE_ENCODER + "embed_tokens.weight"], left_out))
     head = _classification_head(source, config)
@@ -223,13 +222,12 @@ def _embeddings(source: _Source, config: Mapping[str, Any], rows: Tensor) -> tup
     return {SENTENCE_ENCODER + name: value for name, value in ours.items()}, segments
 
 
-def _layers(source: _Source) -> dict[str, Tensor]:
+def _layers(source: _Source, count: int) -> dict[str, Tensor]:
     ours = {}
-    for name in list(source.unused):
-        match = LAYER.fullmatch(name)
-        if match and match[2] in LAYER_NAMES:
-            number, module, part = match.groups()
-            ours[f"{SENTENCE_ENCODER}layers.{number}.{LAYER_NAMES[module]}.{part}"] = source.take(name)
+    for number in range(count):
+        prefix = f"{SENTENCE_ENCODER}layers.{number}."
+        for theirs, name in LAYER_NAMES.items():
+            ours.update(source.take_module(f"encoder.layer.{number}.{theirs}", prefix + name))
     return ours
 
 

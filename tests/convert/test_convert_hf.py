@@ -1,0 +1,194 @@
+"""`scripts/convert_hf.py import` from the outside: what it writes, what it says, what it refuses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.models.checkpoint import read_checkpoint
+from scripts.convert_hf import import_model
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "convert_hf.py"
+
+
+def edit_config(folder: Path, **changes) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def edit_weights(folder: Path, **changes) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights.update(changes)
+    save_file(
+        {name: value for name, value in weights.items() if value is not None}, folder / "model.safetensors"
+    )
+
+
+def refusal(folder: Path, out: Path) -> str:
+    with pytest.raises(CannotStart) as error:
+        import_model(folder, out)
+    assert not (out / "model.pt").exists()
+    return str(error.value)
+
+
+@pytest.mark.slow
+def test_the_command_runs_from_any_folder(save_model, tmp_path):
+    _, folder = save_model(
+        "BertForSequenceClassification", id2label={0: "no", 1: "yes"}, label2id={"no": 0, "yes": 1}
+    )
+    command = [sys.executable, str(SCRIPT), "import", folder.name, "teacher"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    for line in ("3 layers, width 24, 4 heads, ffn 40", "eps 1e-12", "classification (no, yes)", "nothing"):
+        assert line in done.stdout
+    written = sorted(path.name for path in (tmp_path / "teacher").iterdir())
+    assert written == ["dict.txt", "model.pt", "tokenizer_config.json", "vocab.txt"]
+
+    checkpoint = read_checkpoint(str(tmp_path / "teacher"), "--teacher")
+    assert checkpoint.classes("sentence_classification_head") == 2
+    assert (checkpoint.shape.segments, checkpoint.shape.pair_format) == (2, "bert")
+    assert checkpoint.shape.max_positions == 48
+    assert checkpoint.dictionary_hash
+
+
+def test_a_pooler_without_a_classifier_is_left_out_and_said_so(save_model, tmp_path, capsys):
+    _, folder = save_model("BertModel")
+    import_model(folder, tmp_path / "teacher")
+    assert "left out    pooler (no classifier behind it)" in capsys.readouterr().out
+    assert not read_checkpoint(str(tmp_path / "teacher"), "--teacher").head("sentence_classification_head")
+
+
+@pytest.mark.parametrize("class_name", ["BertForMultipleChoice", "BertForTokenClassification"])
+def test_heads_of_other_tasks_are_left_out(save_model, tmp_path, capsys, class_name):
+    _, folder = save_model(class_name)
+    import_model(folder, tmp_path / "teacher")
+    output = capsys.readouterr().out
+    assert "heads       none" in output
+    assert "classifier" in output
+
+
+def test_a_masked_lm_head_with_words_of_its_own_is_left_out(save_model, tmp_path, capsys):
+    _, folder = save_model("RobertaForMaskedLM")
+    edit_weights(
+        folder,
+        **{
+            "lm_head.decoder.weight": torch.zeros(
+                json.loads((folder / "config.json").read_text())["vocab_size"], 24
+            )
+        },
+    )
+    import_model(folder, tmp_path / "teacher")
+    assert "masked-LM head (its word matrix is not that of the embeddings)" in capsys.readouterr().out
+
+
+def test_pytorch_model_bin_gives_the_same(save_model, tmp_path):
+    _, folder = save_model("RobertaModel")
+    import_model(folder, tmp_path / "safe")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    import_model(folder, tmp_path / "pickled")
+
+    first, second = (torch.load(tmp_path / name / "model.pt") for name in ("safe", "pickled"))
+    assert first["model"].keys() == second["model"].keys()
+    assert all(torch.equal(first["model"][name], second["model"][name]) for name in first["model"])
+
+
+def test_old_layernorm_names_and_half_precision(save_model, tmp_path):
+    _, folder = save_model("BertModel")
+    import_model(folder, tmp_path / "new")
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): value.half()
+        for name, value in load_file(folder / "model.safetensors").items()
+    }
+    save_file(old, folder / "model.safetensors")
+    import_model(folder, tmp_path / "old")
+
+    first, second = (torch.load(tmp_path / name / "model.pt")["model"] for name in ("new", "old"))
+    assert first.keys() == second.keys()
+    for name in first:
+        assert second[name].dtype == torch.float32
+        torch.testing.assert_close(first[name], second[name], atol=1e-3, rtol=1e-3)
+
+
+def test_code_in_a_pickle_is_not_run(save_model, tmp_path):
+    _, folder = save_model("BertModel")
+    (folder / "model.safetensors").unlink()
+    torch.save({"weights": Path("x")}, folder / "pytorch_model.bin")
+    assert "holds more than tensors" in refusal(folder, tmp_path / "teacher")
+
+
+def test_damaged_weights(save_model, tmp_path):
+    _, folder = save_model("BertModel")
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    assert "model.safetensors cannot be read" in refusal(folder, tmp_path / "teacher")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"model_type": "distilbert"},
+            "holds a model of type distilbert: only bert and roberta are converted",
+        ),
+        ({"position_embedding_type": "relative_key"}, "has relative_key positions"),
+        ({"is_decoder": True}, "is a decoder"),
+        ({"hidden_act": "silu"}, "uses the activation silu"),
+        ({"quantization_config": {"bits": 8}}, "is quantized"),
+    ],
+)
+def test_models_that_cannot_be_exact(save_model, tmp_path, changes, sentence):
+    _, folder = save_model("BertModel")
+    edit_config(folder, **changes)
+    assert sentence in refusal(folder, tmp_path / "teacher")
+
+
+def test_several_reasons_are_said_at_once(save_model, tmp_path):
+    _, folder = save_model("BertModel")
+    edit_config(folder, is_decoder=True, hidden_act="silu")
+    message = refusal(folder, tmp_path / "teacher")
+    assert message.startswith("Cannot convert:\n")
+    assert "is a decoder" in message
+    assert "silu" in message
+
+
+def test_weights_that_have_no_place_inside_the_encoder(save_model, tmp_path):
+    _, folder = save_model("BertModel")
+    edit_weights(folder, **{"encoder.layer.1.adapter.down.weight": torch.zeros(2, 2)})
+    assert "no place for (encoder.layer.1.adapter.down)" in refusal(folder, tmp_path / "teacher")
+
+
+def test_weights_that_are_missing(save_model, tmp_path):
+    _, folder = save_model("BertModel")
+    edit_weights(folder, **{"encoder.layer.1.output.dense.weight": None})
+    assert "encoder.layer.1.output.dense.weight" in refusal(folder, tmp_path / "teacher")
+
+
+def test_a_vocabulary_larger_than_the_embeddings(save_model, tmp_path):
+    _, folder = save_model("BertModel")
+    with (folder / "vocab.txt").open("a") as vocabulary:
+        vocabulary.write("new\n")
+    assert "33 word embeddings, but its vocabulary numbers words up to 33" in refusal(
+        folder, tmp_path / "teacher"
+    )
+
+
+def test_folders_that_are_not_models(tmp_path):
+    assert "has no config.json" in refusal(tmp_path, tmp_path / "teacher")
+    (tmp_path / "config.json").write_text("{")
+    assert "is not valid JSON" in refusal(tmp_path, tmp_path / "teacher")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    assert "neither model.safetensors nor pytorch_model.bin" in refusal(tmp_path, tmp_path / "teacher")
+
+
+def test_out_must_not_be_the_models_own_folder(save_model):
+    _, folder = save_model("BertModel")
+    assert "is the model's own folder" in refusal(folder, folder)
