@@ -1,0 +1,93 @@
+"""`scripts/finetune_teacher.py`: a teacher from a model and data, once; other settings need another folder."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fairseq_kd.models.checkpoint import read_checkpoint
+from scripts.finetune_teacher import main
+from tests.tiny import write_data, write_teacher
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Tiny data that calls itself RTE."""
+    folder = write_data(tmp_path / "RTE-bin")
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps({**meta, "task": "RTE"}))
+    return folder
+
+
+@pytest.fixture
+def call(tmp_path: Path, data: Path) -> list[str]:
+    model = write_teacher(tmp_path / "model" / "model.pt", classes=None)
+    given = {"--data": data, "--model": model.parent, "--out": tmp_path / "teacher", "--epochs": 2}
+    return ["--cpu", *(text for flag, value in given.items() for text in (flag, str(value)))]
+
+
+@pytest.mark.slow
+def test_a_model_becomes_a_teacher(call, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert main([*call, "--", "--num-workers", "0"]) == 0
+    output = capsys.readouterr().out
+    assert "dev loss" in output
+    assert "best accuracy, update" in output
+
+    out = tmp_path / "teacher"
+    result = json.loads((out / "result.json").read_text())
+    assert result["spec"] | {"task": "RTE", "batch_size": 16, "lr": 2e-5, "seed": 1} == result["spec"]
+    assert set(result["at_best"]["valid"]) >= {"accuracy", "f1", "mcc", "hard"}
+    assert result["versions"]["fairseq"] == "0.12.2"
+    assert (
+        "--init-layers all --criterion kd --hard-weight 1 --soft-weight 0"
+        in (out / "command.txt").read_text()
+    )
+    assert (out / "dict.txt").read_bytes() == (data / "input0" / "dict.txt").read_bytes()
+
+    teacher = read_checkpoint(str(out), "--teacher")
+    assert teacher.path.name == "checkpoint_best.pt"
+    assert teacher.classes("sentence_classification_head") == 2
+
+    trained = (out / "checkpoint_best.pt").stat().st_mtime_ns
+    assert main([*call, "--", "--num-workers", "0"]) == 0
+    assert "best accuracy, update" in capsys.readouterr().out
+    assert (out / "checkpoint_best.pt").stat().st_mtime_ns == trained
+
+    assert main([*call, "--lr", "1e-4", "--", "--num-workers", "0"]) == 2
+    assert "holds a training with another lr (2e-05, now 0.0001)" in capsys.readouterr().err
+
+
+def test_a_failed_training_shows_the_end_of_its_log(call, capsys):
+    assert main([*call, "--trainer", shutil.which("false")]) == 1
+    assert "Training failed: exit status 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "sentence"),
+    [
+        ("--data", "nowhere", "Cannot start: --data nowhere has no meta.json: give a folder <TASK>-bin that"),
+        (
+            "--model",
+            "nowhere",
+            "Cannot start: --model nowhere does not exist: give a fairseq RoBERTa checkpoint",
+        ),
+        ("--trainer", "no-such-program", "--trainer no-such-program is not a program"),
+    ],
+)
+def test_what_is_missing_is_said(call, capsys, flag, value, sentence):
+    assert main([*call, flag, value]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_folder_without_a_checkpoint(call, tmp_path, capsys):
+    assert main([*call, "--model", str(tmp_path)]) == 2
+    assert "holds neither checkpoint_best.pt nor model.pt" in capsys.readouterr().err
+
+
+def test_data_of_an_unknown_task(call, data, capsys):
+    meta = json.loads((data / "meta.json").read_text())
+    (data / "meta.json").write_text(json.dumps({**meta, "task": "TINY"}))
+    assert main(call) == 2
+    assert "'TINY' is not a task: choose among CoLA" in capsys.readouterr().err
