@@ -118,25 +118,26 @@ def check_unused(out: Path, spec: RunSpec) -> None:
 
 def train(spec: RunSpec, command: Sequence[str], data: Data, out: Path, gpu: str | None) -> int:
     """Trains, then puts the dictionary beside the checkpoint and says the dev scores."""
+    print(
+        f"{spec.task}: {spec.epochs} epochs, batch {spec.batch_size}, lr {spec.lr:g}, log in {out / 'log.txt'}",
+        flush=True,
+    )
     trainings = Trainings()
     outcomes: list[Outcome] = []
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    print(
-        f"{spec.task}: {spec.epochs} epochs, batch {spec.batch_size}, lr {spec.lr:g}, log in {out / 'log.txt'}"
-    )
+
+    def run(spec: RunSpec, gpu: str | None) -> Outcome:
+        variables = environment(cpu=gpu is None, jobs=1, gpu=gpu)
+        return trainings.run(spec, command, variables, data.metric)
+
+    # Stopped by SIGTERM as by Ctrl-C: not without the training it started.
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        runner.run_all(
-            [spec],
-            lambda spec, slot: trainings.run(
-                spec, command, environment(cpu=slot is None, jobs=1, gpu=slot), data.metric
-            ),
-            lambda _, outcome: outcomes.append(outcome),
-            [gpu],
-            trainings.stop,
-        )
+        runner.run_all([spec], run, lambda _, outcome: outcomes.append(outcome), [gpu], trainings.stop)
     except KeyboardInterrupt:
         print("Interrupted: the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
     [outcome] = outcomes
     if outcome.result is None:

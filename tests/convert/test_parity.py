@@ -123,6 +123,24 @@ def test_masked_lm_logits(save_model, tmp_path, class_name):
     assert_close(scores[mask], their_scores[mask][:, rows], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("class_name", "longest"), [("BertModel", 48), ("RobertaModel", 46)])
+def test_the_longest_input(save_model, tmp_path, class_name, longest):
+    """RoBERTa counts two rows before its first position, BERT none."""
+    model, folder = save_model(class_name)
+    out = tmp_path / "teacher"
+    import_model(folder, out)
+    assert read_checkpoint(str(out), "--teacher").shape.max_positions == longest
+
+    kind = model.config.model_type
+    words = ["dog " * (longest - 3) + "cat"] if kind == "bert" else ["?" * (longest - 2)]
+    examples = [(words[0], None)]
+    tokens = tokenize_ours(out, examples, kind)
+    assert tokens.size(1) == longest
+    with torch.no_grad():
+        theirs = model(**tokenize_theirs(folder, examples, kind), output_hidden_states=True)
+    assert_same_states(signals_of(out, tokens, head=False).states, theirs.hidden_states, tokens.ne(1))
+
+
 def test_a_vocabulary_padded_with_nameless_rows(save_model, tmp_path, capsys):
     model, folder = save_model("BertForMaskedLM", vocab_size=64)
     import_model(folder, tmp_path / "teacher")

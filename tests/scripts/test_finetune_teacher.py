@@ -1,7 +1,11 @@
 """`scripts/finetune_teacher.py`: a teacher from a model and data, once; other settings need another folder."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,8 @@ import pytest
 from fairseq_kd.models.checkpoint import read_checkpoint
 from scripts.finetune_teacher import main
 from tests.tiny import write_data, write_teacher
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "finetune_teacher.py"
 
 
 @pytest.fixture
@@ -62,6 +68,26 @@ def test_a_model_becomes_a_teacher(call, data, tmp_path, capsys, monkeypatch):
 def test_a_failed_training_shows_the_end_of_its_log(call, capsys):
     assert main([*call, "--trainer", shutil.which("false")]) == 1
     assert "Training failed: exit status 1" in capsys.readouterr().err
+
+
+def test_stopping_it_stops_the_training(call, tmp_path):
+    hanging = tmp_path / "hanging-train"
+    hanging.write_text(
+        f"#!/bin/sh\necho $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 60"
+    )
+    hanging.chmod(0o755)
+    script = subprocess.Popen(
+        [sys.executable, SCRIPT, *call, "--trainer", hanging], stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "pid").exists():
+        assert script.poll() is None
+        time.sleep(0.01)
+
+    script.terminate()
+    assert "Interrupted: the same command goes on from here." in script.communicate(timeout=30)[1]
+    assert script.returncode == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 @pytest.mark.parametrize(
