@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -58,13 +59,28 @@ def _silence_notices() -> None:
 
 
 @contextmanager
-def loadable_checkpoints(module: ModuleType) -> Iterator[None]:
-    """Allow-lists what fairseq checkpoints hold; `weights_only` protection stays on."""
+def dependable_checkpoints(module: ModuleType) -> Iterator[None]:
+    """Lets checkpoints load with `weights_only` protection on, and be whole whenever a run is killed.
+
+    Allow-lists what fairseq checkpoints hold. fairseq writes a new checkpoint aside and renames it,
+    but then copies it over `checkpoint_last.pt` in place: killed in between, a run cannot resume.
+    """
     yield
 
     import torch
 
     torch.serialization.add_safe_globals(SAFE_GLOBALS)
+
+    copy = module.PathManager.copy
+
+    def copy_aside(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
+        if "://" in dst_path:
+            return copy(src_path, dst_path, overwrite)
+        copy(src_path, f"{dst_path}.tmp", overwrite=True)
+        os.replace(f"{dst_path}.tmp", dst_path)
+        return True
+
+    module.PathManager.copy = staticmethod(copy_aside)
 
 
 @contextmanager
@@ -79,7 +95,7 @@ def old_numpy_names(module: ModuleType) -> Iterator[None]:
 
 
 AROUND: dict[str, Callable[[ModuleType], AbstractContextManager[None]]] = {
-    "fairseq.checkpoint_utils": loadable_checkpoints,
+    "fairseq.checkpoint_utils": dependable_checkpoints,
     "fairseq.data.data_utils": old_numpy_names,
     "fairseq.data.language_pair_dataset": old_numpy_names,
     "fairseq.data.token_block_dataset": old_numpy_names,

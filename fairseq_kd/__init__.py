@@ -3,4 +3,4 @@
 Importing the package registers its tasks, models, criterions and optimizers with fairseq.
 """
 
-from . import criterions, models, tasks  # noqa: F401
+from . import criterions, models, optim, tasks  # noqa: F401

@@ -1,63 +1,68 @@
 """GLUE's metrics from counts that add up over batches and workers.
 
 Accuracy, F1 and Matthews' correlation come from the confusion matrix, Pearson's correlation from
-six sums, Spearman's from the gathered predictions. All are logged in percent, as GLUE prints them.
+six sums, Spearman's from a table of the split's predictions. All are logged in percent, as GLUE
+prints them.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from fairseq.logging import metrics
-from fairseq.logging.meters import MetersDict
 from scipy.stats import spearmanr
 from torch import Tensor
 
 
 def label_statistics(
-    logits: Tensor, target: Tensor, regression: bool, predictions: bool
+    logits: Tensor, sample: Mapping[str, Any], regression: bool, training: bool
 ) -> dict[str, Tensor]:
-    """What a batch contributes to the metrics.
+    """What a batch contributes to the metrics: tensors that are summed over batches and workers.
 
-    logits       [B, C], or [B, 1] for regression
-    target       [B]  class numbers, or floats
-    predictions  whether a regression's predictions are passed on themselves
+    logits      [B, C], or [B, 1] for regression
+    sample      the batch: target [B], id [B], split_sentences
+    regression  whether targets are numbers
+    training    leaves out what rank correlation needs, which is as long as the split
     """
+    target = sample["target"]
     if not regression:
         return {"confusion": confusion(logits, target)}
 
     predicted, target = logits.flatten().double(), target.flatten().double()
     statistics = {"moments": moments(predicted, target)}
-    if predictions:
-        statistics["predictions"] = torch.stack([predicted, target])
+    if not training:
+        statistics["predictions"] = predictions(predicted, target, sample["id"], sample["split_sentences"])
     return statistics
 
 
 def log_metrics(logging_outputs: list[dict[str, Any]]) -> None:
     """Logs the loss, its terms, and whichever metrics the statistics allow, in a training log."""
     first = logging_outputs[0] if logging_outputs else {}
-    sentences = sum(output["sample_size"] for output in logging_outputs)
+    totals = {key: sum(output[key] for output in logging_outputs) for key in first}
+    sentences = totals.get("sample_size")
 
-    for key in first:
+    for key, total in totals.items():
         if key == "loss" or key.startswith("term_"):
-            total = sum(output[key] for output in logging_outputs)
             metrics.log_scalar(key.removeprefix("term_"), total / sentences, sentences, round=5)
 
-    if "confusion" in first:
-        metrics.log_scalar_sum("_confusion", sum(output["confusion"] for output in logging_outputs))
+    if "confusion" in totals:
+        metrics.log_scalar_sum("_confusion", totals["confusion"])
         metrics.log_derived("accuracy", lambda meters: accuracy(meters["_confusion"].sum))
         metrics.log_derived("mcc", lambda meters: mcc(meters["_confusion"].sum))
-        if len(first["confusion"]) == 2:
+        if len(totals["confusion"]) == 2:
             metrics.log_derived("f1", lambda meters: f1(meters["_confusion"].sum))
 
-    if "moments" in first:
-        metrics.log_scalar_sum("_moments", sum(output["moments"] for output in logging_outputs))
+    if "moments" in totals:
+        metrics.log_scalar_sum("_moments", totals["moments"])
         metrics.log_derived("pearson", lambda meters: pearson(meters["_moments"].sum))
 
-    if "predictions" in first:
-        for output in logging_outputs:
-            metrics.log_custom(SpearmanMeter, "spearman", output["predictions"])
+    if "predictions" in totals:
+        # fairseq also keeps one group of meters for all subsets together, whose sizes differ.
+        key = f"_predictions_{totals['predictions'].size(1)}"
+        metrics.log_scalar_sum(key, totals["predictions"])
+        metrics.log_derived("spearman", lambda meters: spearman(meters[key].sum))
 
 
 def confusion(logits: Tensor, target: Tensor) -> Tensor:
@@ -101,25 +106,23 @@ def pearson(sums: Tensor) -> float:
     return _percent(n * xy - x * y, math.sqrt(max(variances, 0.0)))
 
 
-class SpearmanMeter(MetersDict._DerivedMeter):
-    """Spearman's correlation in percent of all predictions since the meter was made.
+def predictions(predicted: Tensor, target: Tensor, ids: Tensor, sentences: int) -> Tensor:
+    """[3, N]: seen, predicted and true value of each sentence of a split; 0 for those not in the batch.
 
-    Derived from its own state alone; being a derived meter, fairseq leaves it out of checkpoints.
+    Such tables add up to the whole split, in whatever batches and on whatever workers it was seen.
     """
+    table = torch.zeros(3, sentences, dtype=torch.float64, device=predicted.device)
+    table[:, ids] = torch.stack([torch.ones_like(predicted), predicted, target])
+    return table
 
-    def __init__(self) -> None:
-        super().__init__(lambda _: self.value())
-        self.batches: list[Tensor] = []
 
-    def update(self, predictions: Tensor) -> None:
-        """predictions  [2, B]: predicted, true"""
-        self.batches.append(predictions.cpu())
-
-    def value(self) -> float:
-        predicted, target = torch.cat(self.batches, dim=1).numpy()
-        if min(np.ptp(predicted), np.ptp(target)) == 0:
-            return 0.0
-        return _percent(float(spearmanr(predicted, target).statistic), 1.0)
+def spearman(table: Tensor) -> float:
+    """Spearman's correlation in percent from the sum of the `predictions`; 0 where it is undefined."""
+    seen, predicted, true = table.cpu().numpy()
+    predicted, true = (column[seen > 0] / seen[seen > 0] for column in (predicted, true))
+    if min(np.ptp(predicted), np.ptp(true)) == 0:
+        return 0.0
+    return _percent(float(spearmanr(predicted, true).statistic), 1.0)
 
 
 def forget(name: str) -> None:

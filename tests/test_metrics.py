@@ -44,12 +44,13 @@ def test_correlations_of_a_whole_split_equal_scipy():
 
     with fairseq_metrics.aggregate(new_root=True) as meters:
         for part in np.array_split(np.arange(150), 11):
-            statistics = metrics.label_statistics(
-                torch.from_numpy(predicted[part])[:, None],
-                torch.from_numpy(true[part]),
-                True,
-                predictions=True,
-            )
+            sample = {
+                "target": torch.from_numpy(true[part]),
+                "id": torch.from_numpy(part),
+                "split_sentences": 150,
+            }
+            logits = torch.from_numpy(predicted[part])[:, None]
+            statistics = metrics.label_statistics(logits, sample, regression=True, training=False)
             metrics.log_metrics([{"loss": torch.zeros(()), "sample_size": len(part), **statistics}])
 
     values = meters.get_smoothed_values()
@@ -59,7 +60,8 @@ def test_correlations_of_a_whole_split_equal_scipy():
 
 def test_meters_go_into_a_checkpoint_and_come_back():
     with fairseq_metrics.aggregate("saved"):
-        statistics = metrics.label_statistics(torch.rand(5, 1), torch.rand(5), True, predictions=True)
+        sample = {"target": torch.rand(5), "id": torch.arange(5), "split_sentences": 8}
+        statistics = metrics.label_statistics(torch.rand(5, 1), sample, regression=True, training=False)
         metrics.log_metrics([{"loss": torch.zeros(()), "sample_size": 5, **statistics}])
     saved = fairseq_metrics.state_dict()
 

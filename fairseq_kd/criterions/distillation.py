@@ -70,8 +70,9 @@ class DistillationCriterion(FairseqCriterion):
 
         self.student_wanted = Wanted(logits=cfg.hard_weight != 0 or cfg.soft_weight != 0)
         self.teacher_wanted = Wanted(logits=cfg.soft_weight != 0)
-        # fairseq saves and restores a criterion only when it has a parameter.
-        self.anchor = nn.Parameter(torch.zeros(()))
+        # fairseq saves and restores a criterion only when it has a parameter; not a 0-dim one, which its
+        # legacy_ddp cannot reduce.
+        self.anchor = nn.Parameter(torch.zeros(1))
 
         if not self.student_wanted and not self.inter_weight:
             self.problems.append(
@@ -132,7 +133,7 @@ class DistillationCriterion(FairseqCriterion):
         logging_output |= {f"term_{name}": term.detach().sum() for name, (_, term) in weighted.items()}
         if student.logits is not None and "target" in sample:
             logging_output |= label_statistics(
-                student.logits.detach(), sample["target"], self.task.regression, predictions=not self.training
+                student.logits.detach(), sample, self.task.regression, self.training
             )
         return each.sum() if reduce else each, sample["nsentences"], logging_output
 
@@ -155,6 +156,6 @@ class DistillationCriterion(FairseqCriterion):
         """Logs the loss, every term by name, and the metrics of the labels."""
         log_metrics(logging_outputs)
 
-    def logging_outputs_can_be_summed(self) -> bool:
-        """Sums serve everything but Spearman's correlation, which needs the predictions themselves."""
-        return self.training or not self.task.regression
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        return True

@@ -61,7 +61,11 @@ class SentenceDataset(FairseqDataset):
         return example
 
     def collater(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        """A batch. `net_input.padded` says on the host whether any sentence is padded."""
+        """A batch.
+
+        net_input.padded  says on the host whether any sentence is padded
+        split_sentences   how many examples the whole split has
+        """
         if not examples:
             return {}
 
@@ -69,6 +73,7 @@ class SentenceDataset(FairseqDataset):
         batch = {
             "id": torch.tensor([example["id"] for example in examples]),
             "nsentences": len(examples),
+            "split_sentences": len(self),
             "ntokens": sum(lengths),
             "net_input": {
                 "src_tokens": collate_tokens([example["tokens"] for example in examples], PAD),

@@ -264,10 +264,6 @@ class SentencePredictionKDTask(FairseqTask):
     def begin_valid_epoch(self, epoch: int, model) -> None:
         forget("valid")
 
-    @staticmethod
-    def logging_outputs_can_be_summed(criterion) -> bool:
-        return criterion.logging_outputs_can_be_summed()
-
     def _check_vocabulary(self, checkpoint: Optional[Checkpoint], flag: str) -> None:
         if checkpoint is None:
             return

@@ -21,7 +21,7 @@ METHODS = [
 ]
 
 
-@pytest.mark.parametrize("method, options", METHODS)
+@pytest.mark.parametrize(("method", "options"), METHODS)
 def test_a_batch_is_its_sentences_one_by_one(data, teacher, method, options):
     task, student, criterion = build(data, teacher, method, **options)
     indices = [0, 3, 11, 20]
@@ -33,7 +33,7 @@ def test_a_batch_is_its_sentences_one_by_one(data, teacher, method, options):
     assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("method, options", METHODS)
+@pytest.mark.parametrize(("method", "options"), METHODS)
 def test_more_padding_changes_neither_loss_nor_gradient(data, teacher, method, options):
     task, student, criterion = build(data, teacher, method, **options)
     parameters = [p for p in [*student.parameters(), *criterion.parameters()] if p.requires_grad]
@@ -54,7 +54,7 @@ def test_more_padding_changes_neither_loss_nor_gradient(data, teacher, method, o
         assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("method, options", METHODS)
+@pytest.mark.parametrize(("method", "options"), METHODS)
 def test_nothing_is_asked_for_in_vain(data, teacher, method, options):
     task, student, criterion = build(data, teacher, method, **options)
     sample = batch(task, [0, 1])
@@ -96,7 +96,7 @@ def test_terms_add_up_with_their_weights(data, teacher):
 PAIRED = [entry for entry in METHODS if entry[1].get("mapping", "combine") != "combine"]
 
 
-@pytest.mark.parametrize("method, options", PAIRED)
+@pytest.mark.parametrize(("method", "options"), PAIRED)
 def test_a_copy_of_the_teacher_has_nothing_to_learn(data, teacher, method, options):
     pairs = {"1:4": "4:4"}.get(options["mapping"], options["mapping"])
     task, student, criterion = build(
@@ -106,7 +106,7 @@ def test_a_copy_of_the_teacher_has_nothing_to_learn(data, teacher, method, optio
     assert_close(loss, torch.zeros(()), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("method, options", METHODS)
+@pytest.mark.parametrize(("method", "options"), METHODS)
 def test_a_student_learns(data, teacher, method, options):
     task, student, criterion = build(data, teacher, method, **options)
     parameters = [p for p in [*student.parameters(), *criterion.parameters()] if p.requires_grad]
@@ -123,7 +123,7 @@ def test_a_student_learns(data, teacher, method, options):
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.parametrize("method, options", METHODS)
+@pytest.mark.parametrize(("method", "options"), METHODS)
 def test_every_trainable_parameter_has_a_gradient(data, teacher, method, options):
     options = {**options, **({} if method == "kd" else {"hard_weight": 0.0, "soft_weight": 0.0})}
     task, student, criterion = build(data, teacher, method, **options)
@@ -134,7 +134,7 @@ def test_every_trainable_parameter_has_a_gradient(data, teacher, method, options
         assert (parameter.grad is not None) == parameter.requires_grad, name
 
 
-@pytest.mark.parametrize("method, options", METHODS)
+@pytest.mark.parametrize(("method", "options"), METHODS)
 def test_the_teacher_stays_as_it_is(data, teacher, method, options):
     task, student, criterion = build(data, teacher, method, **options)
     before = {name: p.clone() for name, p in task.teacher.model.state_dict().items()}

@@ -72,3 +72,24 @@ def test_tracebacks_still_find_the_source_of_a_hooked_module():
 def test_activating_twice_leaves_one_finder():
     activate.activate()
     assert sum(type(finder).__name__ == "_FairseqFinder" for finder in sys.meta_path) == 1
+
+
+def test_a_checkpoint_copied_by_a_killed_run_is_the_old_one_or_the_new_one(tmp_path, monkeypatch):
+    new, last = tmp_path / "checkpoint_1_7.pt", tmp_path / "checkpoint_last.pt"
+    new.write_text("new checkpoint")
+    last.write_text("old checkpoint")
+
+    def half(source, target):
+        with open(target, "w") as file:
+            file.write("new che")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.copyfile", half)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint_utils.PathManager.copy(str(new), str(last), overwrite=True)
+    assert last.read_text() == "old checkpoint"
+
+    assert checkpoint_utils.PathManager.copy(str(new), str(last), overwrite=True)
+    assert last.read_text() == "new checkpoint"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint_1_7.pt", "checkpoint_last.pt"]

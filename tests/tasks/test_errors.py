@@ -1,0 +1,168 @@
+"""Whatever cannot work is said before training, in one sentence that names the flag."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.models.shape import ModelShape
+from tests.tiny import build, run, train_command, write_data, write_indexed, write_teacher
+
+WIDE = ModelShape(layers=4, width=32, ffn=32, heads=4, max_positions=40)
+MANY_HEADS = ModelShape(layers=4, width=16, ffn=32, heads=8, max_positions=40)
+STUDENT = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_attention_heads": 4}
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "sentence"),
+    [
+        ("hidden_mse_learn", {"mapping": "3:9"}, r"--mapping 3:9 names student state 3.* 2 layers"),
+        ("hidden_mse_learn", {"mapping": "2:9"}, r"--mapping 2:9 names teacher state 9.* 4 layers"),
+        ("hidden_mse_learn", {"mapping": "diagonal"}, r"--mapping diagonal is not a mapping: use skip, last"),
+        ("att_kl_learn", {"mapping": "combine"}, r"--mapping combine"),
+        ("att_kl_learn", {"mapping": "0:0"}, r"--mapping 0:0 pairs no layer with attention"),
+        ("att_kl_learn", {"mapping": "0:2"}, r"--mapping 0:2 pairs 0:2, but state 0 is the embedding output"),
+        ("kd", {"hard_weight": 0.0, "soft_weight": 0.0}, r"--hard-weight, --soft-weight .* all 0"),
+    ],
+)
+def test_wrong_options(data, teacher, method, options, sentence):
+    with pytest.raises(CannotStart, match=sentence):
+        build(data, teacher, method, **options)
+
+
+def test_hidden_states_of_another_width(data, tmp_path):
+    teacher = write_teacher(tmp_path / "model.pt", WIDE)
+    with pytest.raises(
+        CannotStart, match="hidden_mse_learn compares .* student's are 16 wide and the teacher's 32"
+    ):
+        build(data, teacher, "hidden_mse_learn", layers="random", model=STUDENT)
+    build(data, teacher, "hidden_mse_learn", layers="random", model=STUDENT, mapping="combine")
+
+
+def test_another_number_of_heads(data, tmp_path):
+    teacher = write_teacher(tmp_path / "model.pt", MANY_HEADS)
+    with pytest.raises(CannotStart, match="att_mse_learn compares .* student has 4 heads and the teacher 8"):
+        build(data, teacher, "att_mse_learn", layers="random", model=STUDENT)
+
+
+def test_several_problems_are_told_at_once(data, tmp_path):
+    teacher = write_teacher(tmp_path / "model.pt", classes=None)
+    with pytest.raises(CannotStart) as raised:
+        build(data, teacher, "att_mse_hidden_mse", mapping="2:9")
+    assert str(raised.value).startswith("Cannot start distillation:\n  --teacher")
+    assert "has no classification head" in str(raised.value)
+    assert "--mapping 2:9 names teacher state 9" in str(raised.value)
+
+
+def test_a_teacher_is_needed(data):
+    random = {**STUDENT, "encoder_ffn_embed_dim": 8}
+    with pytest.raises(
+        CannotStart, match="--criterion att_kl_learn learns from a teacher and none was given"
+    ):
+        build(data, None, "att_kl_learn", layers="random", model=random, soft_weight=0.0)
+    with pytest.raises(CannotStart, match="--soft-weight above 0 learns from a teacher and none was given"):
+        build(data, None, "kd", layers="random", model=random)
+    build(data, None, "kd", layers="random", model=random, soft_weight=0.0)
+
+
+def test_a_teacher_of_another_task(data, tmp_path):
+    teacher = write_teacher(tmp_path / "model.pt", classes=3)
+    with pytest.raises(CannotStart, match="tells 3 classes apart, but .* has 2"):
+        build(data, teacher, "kd")
+
+
+def test_another_vocabulary(data, tmp_path):
+    (tmp_path / "other").mkdir()
+    teacher = write_teacher(tmp_path / "other" / "model.pt")
+    (tmp_path / "other" / "dict.txt").write_text("".join(f"v{number} 1\n" for number in range(60)))
+    with pytest.raises(CannotStart, match="--teacher .* numbers its words differently from the data"):
+        build(data, teacher, "kd")
+
+
+def test_a_vocabulary_of_another_size(data, tmp_path):
+    import torch
+
+    teacher = write_teacher(tmp_path / "model.pt")
+    state = torch.load(teacher, weights_only=True)
+    name = "encoder.sentence_encoder.embed_tokens.weight"
+    state["model"][name] = state["model"][name][:50]
+    torch.save(state, teacher)
+    with pytest.raises(CannotStart, match="--teacher .* knows 50 words, but the data .* uses 65"):
+        build(data, teacher, "kd")
+
+
+def test_another_pair_format(tmp_path):
+    data = write_data(tmp_path / "data", pair_format="bert")
+    teacher = write_teacher(tmp_path / "model.pt")
+    with pytest.raises(CannotStart, match="joins pairs as bert does, but the model was made for roberta"):
+        build(data, teacher, "kd")
+
+
+def test_missing_data(tmp_path):
+    with pytest.raises(CannotStart, match=r"nowhere holds no input0/dict\.txt: make it with"):
+        build(tmp_path / "nowhere", None, "kd")
+
+
+def test_missing_split(data, teacher):
+    task, _, _ = build(data, teacher, "kd")
+    with pytest.raises(CannotStart, match="has no split called valid1: it has train, valid"):
+        task.load_dataset("valid1")
+
+
+def test_labels_outside_the_classes(tmp_path, teacher):
+    data = write_data(tmp_path / "data")
+    write_indexed(data / "label" / "valid", [np.array([4 + 2, 2])] * 40)
+    task, _, _ = build(data, teacher, "kd")
+    with pytest.raises(CannotStart, match="has a label outside the 2 classes 0..1"):
+        task.load_dataset("valid")
+
+
+def test_missing_labels(tmp_path, teacher):
+    data = write_data(tmp_path / "data")
+    write_indexed(data / "label" / "valid", [np.array([4, 2])] * 39)
+    task, _, _ = build(data, teacher, "kd")
+    with pytest.raises(CannotStart, match="39 labels for 40 sentences"):
+        task.load_dataset("valid")
+
+
+def test_examples_longer_than_the_model(data, tmp_path):
+    short = ModelShape(layers=4, width=16, ffn=32, heads=4, max_positions=10)
+    task, _, _ = build(data, write_teacher(tmp_path / "model.pt", short), "kd")
+    with pytest.raises(CannotStart, match=r"an example of \d+ tokens, but the student takes 10"):
+        task.load_dataset("train")
+
+
+def test_data_without_metadata(tmp_path, teacher):
+    data = write_data(tmp_path / "data")
+    (data / "meta.json").unlink()
+    with pytest.raises(CannotStart, match=r"has no meta\.json: give --num-classes"):
+        build(data, teacher, "kd")
+    task, _, _ = build(data, teacher, "kd", task={"num_classes": 2})
+    assert task.metadata.num_classes == 2
+
+
+def test_contradicting_classes(data, teacher):
+    with pytest.raises(CannotStart, match="--num-classes 3 contradicts .* which says 2"):
+        build(data, teacher, "kd", task={"num_classes": 3})
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_the_sentence_and_a_non_zero_status(data, tmp_path):
+    result = run(train_command(data, tmp_path / "run", "--criterion", "kd", "--teacher", "nowhere.pt"))
+    assert result.returncode == 1
+    assert result.stderr.strip().splitlines()[-1] == (
+        "Cannot start: --teacher nowhere.pt does not exist: give a checkpoint file, or a folder that holds one."
+    )
+    assert "Traceback" not in result.stderr
+    assert "begin training" not in result.stdout + result.stderr
+
+
+def test_regression_flags_of_stock_data(tmp_path):
+    data = write_data(tmp_path / "data", regression=True)
+    meta = json.loads((data / "meta.json").read_text())
+    (data / "meta.json").unlink()
+    teacher = write_teacher(tmp_path / "model.pt", classes=1)
+    task, _, _ = build(data, teacher, "kd", task={"num_classes": 1, "regression_target": True})
+    assert task.regression
+    assert task.metadata.dictionary_hash == meta["dictionary_hash"]

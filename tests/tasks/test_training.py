@@ -1,0 +1,223 @@
+"""Whole runs: every method trains, saves what it should, and resumes to the same numbers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from tests.tiny import logged, run, train_command, train_here, write_data, write_teacher
+
+METHODS = [
+    "kd",
+    "hidden_mse_learn",
+    "hidden_mse_token",
+    "att_kl_learn",
+    "att_mse_learn",
+    "att_mse_hidden_mse",
+    "att_kl_hidden_mse",
+]
+
+
+def checkpoint(folder: Path, name: str = "checkpoint_last.pt") -> dict:
+    return torch.load(folder / name, weights_only=True)
+
+
+def losses(rows) -> list[float]:
+    return [values["loss"] for tag, values in rows if tag == "train_inner"]
+
+
+def distil(data, save_dir, teacher, method, *flags) -> list[str]:
+    return train_command(
+        data, save_dir, "--teacher", str(teacher), "--criterion", method, "--init-layers", "0,3", *flags
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains(data, teacher, tmp_path, method):
+    rows = train_here(distil(data, tmp_path, teacher, method, "--max-epoch", "4", "--lr", "5e-3"))
+
+    each = losses(rows)
+    assert len(each) == 4 * 8
+    assert sum(each[-8:]) < 0.9 * sum(each[:8])
+    valid = [values for tag, values in rows if tag == "valid"]
+    assert {"valid_loss", "valid_hard", "valid_soft", "valid_accuracy", "valid_f1", "valid_mcc"} <= set(
+        valid[-1]
+    )
+
+    saved = checkpoint(tmp_path)
+    assert not any("teacher" in name for name in [*saved["model"], *saved["criterion"]])
+    assert saved["cfg"]["model"]["encoder_layers"] == 2
+
+
+def test_two_stages(data, teacher, tmp_path):
+    first, second = tmp_path / "one", tmp_path / "two"
+    alone = ("--hard-weight", "0", "--soft-weight", "0", "--best-checkpoint-metric", "loss")
+    rows = train_here(distil(data, first, teacher, "att_kl_learn", *alone))
+    assert all("valid_hard" not in values for tag, values in rows if tag == "valid")
+
+    best = str(first / "checkpoint_best.pt")
+    start = ("--init-from", best, "--init-layers", "all", "--max-update", "1", "--lr", "0")
+    train_here(train_command(data, second, "--teacher", str(teacher), "--criterion", "kd", *start))
+    body = {k: v for k, v in checkpoint(second)["model"].items() if k.startswith("encoder.")}
+    expected = checkpoint(first, "checkpoint_best.pt")["model"]
+    for name, value in body.items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_the_best_checkpoint_follows_the_task_metric(data, teacher, tmp_path):
+    metric = ("--best-checkpoint-metric", "mcc", "--maximize-best-checkpoint-metric")
+    rows = train_here(
+        distil(
+            data, tmp_path, teacher, "kd", "--max-epoch", "4", "--lr", "5e-3", "--hard-weight", "1", *metric
+        )
+    )
+    scores = [values["valid_mcc"] for tag, values in rows if tag == "valid"]
+    assert checkpoint(tmp_path, "checkpoint_best.pt")["extra_state"]["best"] == pytest.approx(
+        max(scores), abs=1e-3
+    )
+
+
+def test_regression_reports_correlations(tmp_path):
+    data = write_data(tmp_path / "data", regression=True)
+    teacher = write_teacher(tmp_path / "model.pt", classes=1)
+    metric = ("--best-checkpoint-metric", "spearman", "--maximize-best-checkpoint-metric")
+    rows = train_here(distil(data, tmp_path / "run", teacher, "kd", "--max-epoch", "2", *metric))
+    valid = [values for tag, values in rows if tag == "valid"]
+    assert {"valid_pearson", "valid_spearman"} <= set(valid[-1])
+
+
+def test_several_valid_subsets(tmp_path, teacher):
+    data = write_data(tmp_path / "data", sentences=[("train", 32), ("valid", 40), ("valid1", 24)])
+    rows = train_here(distil(data, tmp_path / "run", teacher, "kd", "--valid-subset", "valid,valid1"))
+    assert {tag for tag, values in rows if "valid_accuracy" in values or "valid1_accuracy" in values} == {
+        "valid",
+        "valid1",
+    }
+
+
+def test_accumulation_equals_one_large_batch(data, teacher, tmp_path):
+    # With a large epsilon the update is as smooth in the gradient as SGD's.
+    smooth = ("--adam-eps", "0.1")
+    one = distil(data, tmp_path / "one", teacher, "att_kl_hidden_mse", "--batch-size", "64", *smooth)
+    four = distil(
+        data,
+        tmp_path / "four",
+        teacher,
+        "att_kl_hidden_mse",
+        "--batch-size",
+        "16",
+        "--update-freq",
+        "4",
+        *smooth,
+    )
+    (expected,), (found,) = losses(train_here(one)), losses(train_here(four))
+    assert found == pytest.approx(expected, abs=2e-5)
+    for name, value in checkpoint(tmp_path / "one")["model"].items():
+        assert_close(checkpoint(tmp_path / "four")["model"][name], value, rtol=1e-4, atol=2e-5)
+
+
+def test_resuming_does_not_initialise_again(data, tmp_path):
+    teacher = write_teacher(tmp_path / "teacher" / "model.pt")
+    source = write_teacher(tmp_path / "source.pt", seed=3)
+    flags = ("--init-from", str(source), "--max-epoch")
+    train_here(distil(data, tmp_path / "run", teacher, "kd", *flags, "1"))
+
+    source.unlink()
+    rows = train_here(distil(data, tmp_path / "run", teacher, "kd", *flags, "2"))
+    assert len(losses(rows)) == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["kd", "hidden_mse_learn"])
+def test_killed_in_mid_epoch_and_resumed_equals_straight_through(tmp_path, teacher, method):
+    data = write_data(tmp_path / "data", sentences=[("train", 400), ("valid", 40)])
+    flags = ["--max-epoch", "2", "--save-interval-updates", "7", "--dropout", "0.1"]
+    flags += [] if method == "kd" else ["--mapping", "combine"]
+    straight = train_here(distil(data, tmp_path / "straight", teacher, method, *flags))
+
+    run_dir = tmp_path / "killed"
+    with open(tmp_path / "log", "w") as log:
+        killed = subprocess.Popen(distil(data, run_dir, teacher, method, *flags), stdout=log, stderr=log)
+        _wait_for(run_dir / "checkpoint_1_21.pt", killed)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+
+    rows = train_here(distil(data, run_dir, teacher, method, *flags))
+    resumed = losses(rows)
+    assert 0 < len(resumed) < 100
+    assert resumed == losses(straight)[-len(resumed) :]
+
+    expected, found = checkpoint(tmp_path / "straight"), checkpoint(run_dir)
+    for part in ("model", "criterion"):
+        assert found[part].keys() == expected[part].keys()
+        for name, value in expected[part].items():
+            assert torch.equal(found[part][name], value), name
+
+
+def _wait_for(path: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_two_workers_equal_one(tmp_path, teacher):
+    data = write_data(tmp_path / "data", sentences=[("train", 60), ("valid", 39)])
+    common = ["--batch-size", "8", "--mapping", "combine", "--max-epoch", "2"]
+    one = train_here(
+        distil(data, tmp_path / "one", teacher, "hidden_mse_learn", *common, "--update-freq", "2")
+    )
+
+    flags = ["--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo"]
+    command = distil(data, tmp_path / "two", teacher, "hidden_mse_learn", *common, *flags)
+    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--master-port"]
+    result = run([*torchrun, str(20000 + os.getpid() % 20000), *command])
+    assert result.returncode == 0, result.stderr[-2000:]
+
+    keys = ["loss", "hard", "soft", "hidden", "accuracy", "mcc", "gnorm"]
+    expected = [values for tag, values in one if tag == "train_inner"]
+    found = logged(result.stdout + result.stderr, "train_inner")
+    assert len(found) == len(expected) == 8
+    for ours, theirs in zip(found, expected, strict=True):
+        assert [ours[key] for key in keys] == pytest.approx([theirs[key] for key in keys], abs=2e-3)
+
+    valid = [values for tag, values in one if tag == "valid"]
+    for ours, theirs in zip(logged(result.stdout + result.stderr, "valid"), valid, strict=True):
+        for key in ("valid_loss", "valid_accuracy", "valid_f1", "valid_mcc"):
+            assert ours[key] == pytest.approx(theirs[key], abs=1e-3), key
+
+    for part in ("model", "criterion"):
+        expected = checkpoint(tmp_path / "one")[part]
+        for name, value in checkpoint(tmp_path / "two")[part].items():
+            assert_close(value, expected[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_correlations_are_exact_over_two_workers(tmp_path):
+    data = write_data(tmp_path / "data", sentences=[("train", 32), ("valid", 39)], regression=True)
+    teacher = write_teacher(tmp_path / "model.pt", classes=1)
+    common = ["--batch-size", "8", "--lr", "0"]
+    one = train_here(distil(data, tmp_path / "one", teacher, "kd", *common))
+
+    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--master-port"]
+    flags = ["--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo"]
+    result = run(
+        [
+            *torchrun,
+            str(20000 + (os.getpid() + 7) % 20000),
+            *distil(data, tmp_path / "two", teacher, "kd", *common, *flags),
+        ]
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    (found,) = logged(result.stdout + result.stderr, "valid")
+    (expected,) = (values for tag, values in one if tag == "valid")
+    for key in ("valid_pearson", "valid_spearman", "valid_loss"):
+        assert found[key] == pytest.approx(expected[key], abs=1e-3), key
