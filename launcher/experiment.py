@@ -88,18 +88,19 @@ class Experiment:
         """Trains what is not finished, prints and writes the table; returns the exit status."""
         trainings = Trainings()
         outcomes: dict[str, Outcome] = {}
+        width = max(len("start"), len(f"[{len(self.runs)}/{len(self.runs)}]"))
+        _say(f"{len(self.runs)} runs, each in a folder of {self.folder} with its log.txt")
 
         def train(spec: RunSpec, gpu: str | None) -> Outcome:
             if results.read_result(self.folder / spec.name) is None:
-                _say(f"        {spec.name} starts, log in {self.folder / spec.name / 'log.txt'}")
+                _say(f"{'start':>{width}} {spec.name}")
             metric = best_metric(spec, self.data[spec.task].metric)
             return trainings.run(spec, self._command(spec), self._variables(gpu), metric)
 
         def report(spec: RunSpec, outcome: Outcome) -> None:
             outcomes[spec.name] = outcome
-            _say(
-                f"[{len(outcomes):{len(str(len(self.runs)))}}/{len(self.runs)}] {spec.name}: {_in_words(outcome)}"
-            )
+            count = f"[{len(outcomes)}/{len(self.runs)}]"
+            _say(f"{count:>{width}} {spec.name}: {_in_words(outcome)}")
 
         interrupted = False
         with _terminating_as_interrupting():

@@ -15,7 +15,7 @@ from typing import Any
 from . import results
 from .spec import RunSpec
 
-LAST_LINES = 6
+LAST_LINES, LINE_WIDTH = 6, 300  # fairseq prints its whole configuration in one line
 PATIENCE = 10  # seconds a program gets to end by itself
 
 try:
@@ -145,5 +145,10 @@ def _ending(exit_code: int) -> str:
 def _last_lines(log: Path, begin: int) -> str:
     with open(log, "rb") as file:
         file.seek(begin)
-        lines = file.read().decode("utf-8", "replace").splitlines()
-    return "\n".join(f"    {line}" for line in [line for line in lines if line.strip()][-LAST_LINES:])
+        lines = [line for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    return "\n".join(f"    {_shorten(line)}" for line in lines[-LAST_LINES:])
+
+
+def _shorten(line: str) -> str:
+    half = LINE_WIDTH // 2
+    return line if len(line) <= LINE_WIDTH else f"{line[:half]} ... {line[-half:]}"
