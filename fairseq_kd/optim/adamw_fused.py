@@ -28,7 +28,7 @@ from .grouped_adamw import GroupedAdamW
 
 @dataclass
 class AdamWFusedConfig(FairseqDataclass):
-    # A string, because a config of today's omegaconf holds a tuple to be a tuple.
+    # A string, as on the command line: a tuple cannot be written in a YAML config.
     adam_betas: Any = field(
         default="(0.9, 0.999)",
         metadata={
