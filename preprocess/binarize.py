@@ -3,16 +3,16 @@
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
-
-import numpy as np
 
 from . import meta
 from .encoders import Encoder
 from .errors import DataError
-from .indexed import close_rows, cut_rows, longest_first, write_indexed
+from .indexed import IndexedWriter
 from .rows import Rows, read_rows
 from .sources import Source
 from .tables import read_table
@@ -21,6 +21,7 @@ from .vocabulary import EOS, SPECIALS, write_dictionary
 
 SPECIALS_IN_PAIR = {"roberta": 4, "bert": 3}
 SPECIALS_IN_SINGLE = 2
+BATCH = 8192  # rows encoded at once: enough to keep all cores busy, little memory held
 
 
 def binarize(
@@ -113,7 +114,7 @@ def _split_and_limit(task: Task, splits: dict[str, Rows], options: meta.Options)
                 "give a share between 0 and 1 that leaves sentences on both sides."
             )
         dev = choose(len(whole), number, options.seed)
-        rest = np.setdiff1d(np.arange(len(whole)), dev).tolist()
+        rest = sorted(set(range(len(whole))) - set(dev))
         # What was dropped from the file is counted once, with the training sentences.
         splits["train"], splits["valid"] = whole.take(rest), whole.take(dev, with_record=False)
         splits = {name: splits[name] for name in task.files if name in splits}
@@ -161,42 +162,66 @@ def _write(
             write_dictionary(place / "dict.txt", encoder.symbols)
 
     for split, rows in splits.items():
-        encoded = [encoder.encode(texts) for texts in rows.texts]
-        kept = _fit(task, encoder, options, [lengths for _, lengths in encoded])
-        cut = np.zeros(len(rows), bool)
-        for place, (indices, lengths), length in zip(inputs, encoded, kept, strict=True):
-            shortened = length < lengths
-            if shortened.any():
-                indices, cut = cut_rows(indices, lengths, length), cut | shortened
-            write_indexed(
-                place / split, *close_rows(indices, length, EOS), len(SPECIALS) + len(encoder.symbols)
-            )
-
+        cut = _write_sentences(inputs, split, rows, encoder, _room(task, encoder, options))
         _write_labels(folder / "label", task, split, rows.labels)
         counts[split] = {
             "sentences": len(rows),
             "available": rows.available or len(rows),
             "dropped": rows.dropped.total(),
             "dropped_why": dict(rows.dropped),
-            "truncated": int(cut.sum()),
+            "truncated": cut,
             "empty": sum(not all(texts) for texts in zip(*rows.texts, strict=True)),
             "repaired": rows.repaired,
             "labelled": rows.labels is not None,
         }
 
     if not task.regression:
-        labels = splits["train"].labels if "train" in splits else []
-        numbers = np.bincount(np.array(labels, np.int64), minlength=len(task.labels))
-        write_dictionary(folder / "label" / "dict.txt", task.labels, numbers.tolist())
+        numbers = Counter(splits["train"].labels if "train" in splits else [])
+        write_dictionary(
+            folder / "label" / "dict.txt", task.labels, [numbers[i] for i in range(task.num_classes)]
+        )
     return counts
 
 
-def _fit(task: Task, encoder: Encoder, options: meta.Options, lengths: list[np.ndarray]) -> list[np.ndarray]:
-    """How many tokens of each sentence are kept, so that with its specials it fits --max-positions."""
-    if task.pairs:
-        room = options.max_positions - SPECIALS_IN_PAIR[encoder.pair_format]
-        return list(longest_first(*lengths, room))
-    return [np.minimum(lengths[0], options.max_positions - SPECIALS_IN_SINGLE)]
+def _room(task: Task, encoder: Encoder, options: meta.Options) -> int:
+    """Tokens left for text when a model's specials are counted."""
+    specials = SPECIALS_IN_PAIR[encoder.pair_format] if task.pairs else SPECIALS_IN_SINGLE
+    return options.max_positions - specials
+
+
+def _write_sentences(inputs: list[Path], split: str, rows: Rows, encoder: Encoder, room: int) -> int:
+    """Writes each text column into its folder; returns how many rows had to be cut."""
+    cut = 0
+    with ExitStack() as stack:
+        vocabulary = len(SPECIALS) + len(encoder.symbols)
+        writers = [stack.enter_context(IndexedWriter(place / split, vocabulary)) for place in inputs]
+
+        for start in range(0, len(rows), BATCH):
+            encoded = [encoder.encode(texts[start : start + BATCH]) for texts in rows.texts]
+            cut += sum(shorten(sentences, room) for sentences in zip(*encoded, strict=True))
+            for writer, sentences in zip(writers, encoded, strict=True):
+                for sentence in sentences:
+                    sentence.append(EOS)
+                writer.add(sentences)
+    return cut
+
+
+def shorten(sentences: tuple[list[int], ...], room: int) -> bool:
+    """Cuts a sentence, or the longer of a pair first, until `room` tokens are left; says whether it had to.
+
+    The longer one loses tokens, one at a time; of two equally long ones the second. So a sentence no
+    longer than half the room stays whole.
+    """
+    if sum(map(len, sentences)) <= room:
+        return False
+    if len(sentences) == 1:
+        del sentences[0][room:]
+        return True
+
+    first, second = map(len, sentences)
+    del sentences[0][max(room - second, (room + 1) // 2) :]
+    del sentences[1][max(room - first, room // 2) :]
+    return True
 
 
 def _write_labels(folder: Path, task: Task, split: str, labels: list[int] | list[float] | None) -> None:
@@ -208,10 +233,8 @@ def _write_labels(folder: Path, task: Task, split: str, labels: list[int] | list
         return
 
     # A row is one symbol and the end of sentence, as fairseq-preprocess makes it.
-    rows = np.full((len(labels), 2), EOS, np.int32)
-    rows[:, 0] = np.array(labels, np.int32) + len(SPECIALS)
-    vocabulary = len(SPECIALS) + len(task.labels)
-    write_indexed(folder / split, rows.ravel(), np.full(len(labels), 2, np.int32), vocabulary)
+    with IndexedWriter(folder / split, len(SPECIALS) + task.num_classes) as writer:
+        writer.add([[len(SPECIALS) + label, EOS] for label in labels])
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:

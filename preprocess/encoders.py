@@ -1,4 +1,4 @@
-"""Text to fairseq indices, in batches on all cores: `load_encoder(folder).encode(sentences)`.
+"""Text to fairseq indices, on all cores: `load_encoder(folder).encode(sentences)`.
 
 gpt2           RoBERTa's byte-level BPE: encoder.json, vocab.bpe, dict.txt
 wordpiece      BERT's: vocab.txt, with the casing in tokenizer_config.json or tokenizer.json
@@ -7,6 +7,9 @@ sentencepiece  sentencepiece.model, given or from `preprocess.train_sentencepiec
 The Rust library `tokenizers` does the work of the first two, the C++ library `sentencepiece` that of
 the third; dict.txt may be left out of these folders but the first. No encoder knows any special
 token, so text that spells `<mask>`, `</s>` or `[SEP]` is ordinary text.
+
+The Rust models are built over fairseq's indices, so that nothing is left to translate; and nothing
+here needs numpy, whose import takes as long as encoding 20,000 short sentences.
 """
 
 import hashlib
@@ -14,10 +17,8 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 
-import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from .errors import DataError
@@ -35,7 +36,6 @@ from .vocabulary import (
 )
 
 FIRST = len(SPECIALS)  # index of the first line of dict.txt
-BATCH = 8192  # sentences handed over at once: enough to keep all cores busy, little memory held
 
 
 class Encoder(ABC):
@@ -55,42 +55,27 @@ class Encoder(ABC):
     dictionary: Path | None = None
     hash: str
 
-    def encode(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """All indices in one row, and how many belong to each text; no specials are added.
-
-        Returns indices [sum of lengths], int32, and lengths [texts], int32.
-        """
-        parts = [self._encode_batch(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
-        if not parts:
-            return np.empty(0, np.int32), np.empty(0, np.int32)
-        indices, lengths = zip(*parts, strict=True)
-        return np.concatenate(indices), np.concatenate(lengths)
-
-    def _encode_batch(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        ids = self._ids(texts)
-        lengths = np.fromiter(map(len, ids), np.int32, len(ids))
-        flat = np.fromiter(chain.from_iterable(ids), np.int32, int(lengths.sum()))
-        return self._table.take(flat, mode="clip"), lengths
-
     @abstractmethod
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """The vocabulary's own ids, text by text."""
-
-    def _number(self, index: dict[int, int]) -> None:
-        """Fixes the table own id -> fairseq index; ids that are not in `index` become `<unk>`."""
-        own = np.fromiter(index.keys(), np.int64, len(index))
-        self._table = np.full(own.max() + 2, UNK, np.int32)  # one more, where larger ids are clipped to
-        self._table[own] = np.fromiter(index.values(), np.int32, len(index))
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """fairseq's indices, text by text; no specials are added. Lists of thousands keep all cores busy."""
 
 
 class RustEncoder(Encoder):
-    """One that the library `tokenizers` runs; its own cores are those of `use_cores`."""
+    """One that the library `tokenizers` runs; the ids of its model are fairseq's indices.
+
+    An entry that dict.txt lacks stands at `_end` or after it and becomes `<unk>`.
+    """
 
     _tokenizer: Tokenizer
+    _end: int
+    _complete = True
 
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        rows = [encoding.ids for encoding in encodings]
+        if self._complete:
+            return rows
+        return [[i if i < self._end else UNK for i in row] for row in rows]
 
 
 class GPT2Encoder(RustEncoder):
@@ -105,23 +90,28 @@ class GPT2Encoder(RustEncoder):
         files = _files(folder, self.name, ["encoder.json", "vocab.bpe", "dict.txt"])
         self.dictionary = files[2]
         self.symbols = read_dictionary(self.dictionary)
-        self.hash = _hash(self.name, *(file.read_bytes() for file in files[:2]), self.symbols)
+        raw = [file.read_bytes() for file in files[:2]]
+        self.hash = _hash(self.name, *raw, self.symbols)
+
         index = {int(symbol): i for i, symbol in enumerate(self.symbols, FIRST) if symbol.isdecimal()}
         if not index:
             raise DataError(
                 f"--encoder-dir {folder}: dict.txt holds no number, so it is not that of a byte-level BPE: "
                 "give RoBERTa's, whose symbols are the BPE's ids."
             )
-        self._number(index)
-
         try:
-            model = models.BPE.from_file(str(files[0]), str(files[1]))
-        except Exception as error:  # tokenizers raises bare Exceptions
+            ids = json.loads(raw[0])
+            self._end = FIRST + len(self.symbols)
+            self._complete = index.keys() >= set(ids.values())
+            vocabulary = {piece: index.get(i, self._end + i) for piece, i in ids.items()}
+            # As fairseq reads it: a version line first, a line end last.
+            merges = [tuple(line.split()) for line in raw[1].decode().split("\n")[1:-1]]
+            self._tokenizer = Tokenizer(models.BPE(vocabulary, merges))
+        except Exception as error:  # the library raises bare Exceptions
             raise DataError(
                 f"--encoder-dir {folder}: encoder.json and vocab.bpe cannot be read together ({error}): "
                 "give the pair that belongs together."
             ) from None
-        self._tokenizer = Tokenizer(model)
         self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
 
@@ -145,14 +135,12 @@ class WordPieceEncoder(RustEncoder):
             )
         self.hash = _hash(self.name, "\n".join(vocabulary).encode(), settings, self.symbols)
 
-        ids = {entry: row for row, entry in enumerate(vocabulary)}
+        index = {vocabulary[row]: i for i, row in enumerate(wordpiece_order(vocabulary))}
         unknown = BERT_SPECIALS[UNK]
-        model = models.WordPiece(vocab=ids, unk_token=unknown, max_input_chars_per_word=100)
+        model = models.WordPiece(vocab=index, unk_token=unknown, max_input_chars_per_word=100)
         self._tokenizer = Tokenizer(model)
         self._tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, **settings)
         self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-
-        self._number({row: i for i, row in enumerate(wordpiece_order(vocabulary))})
 
 
 class SentencePieceEncoder(Encoder):
@@ -187,11 +175,13 @@ class SentencePieceEncoder(Encoder):
                 f"--encoder-dir {folder}: dict.txt holds none of the pieces of sentencepiece.model: "
                 "give the dictionary that belongs to the model, or remove dict.txt to have it derived."
             )
-        self._number(index)
+        self._table = [index.get(i, UNK) for i in range(has.get_piece_size())]
         self.hash = _hash(self.name, model.read_bytes(), self.symbols)
 
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return self._processor.encode(list(texts), num_threads=cores())
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        translate = self._table.__getitem__
+        rows = self._processor.encode(list(texts), num_threads=cores())
+        return [list(map(translate, row)) for row in rows]
 
 
 ENCODERS = {encoder.name: encoder for encoder in (GPT2Encoder, WordPieceEncoder, SentencePieceEncoder)}

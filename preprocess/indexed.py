@@ -1,55 +1,52 @@
-"""fairseq's memory-mapped dataset format (`MMapIndexedDataset`), written whole from numpy arrays.
+"""fairseq's memory-mapped dataset format (`MMapIndexedDataset`), written row by row.
 
-x.bin   all indices in one row
+x.bin   all indices, one row after the other
 x.idx   b"MMIDIDX\\0\\0", version 1 (u64), dtype code (u8), rows N (u64), sizes [N] i32, byte offsets [N] i64
 """
 
 import struct
+from array import array
+from collections.abc import Sequence
+from itertools import accumulate, chain
 from pathlib import Path
 
-import numpy as np
-
 MAGIC = b"MMIDIDX\x00\x00"
-DTYPE_CODES = {np.dtype(np.uint16): 8, np.dtype(np.uint32): 9}
+NARROW, WIDE = ("H", 8), ("I", 9)  # unsigned of two and of four bytes, with fairseq's codes of them
 
 
-def write_indexed(prefix: str | Path, indices: np.ndarray, lengths: np.ndarray, vocabulary: int) -> None:
-    """Writes `<prefix>.bin` and `<prefix>.idx`, byte for byte what fairseq's own builder writes.
+class IndexedWriter:
+    """Writes `<prefix>.bin` as rows come and `<prefix>.idx` at the end, byte for byte as fairseq's builder.
 
-    indices     [sum of lengths]
-    lengths     [N]
+        with IndexedWriter("input0/train", vocabulary=50264) as writer:
+            writer.add([[5, 6, 2], [7, 2]])
+
     vocabulary  number of symbols: decides whether an index takes two bytes or four
     """
-    dtype = np.dtype(np.uint16 if vocabulary < 65_500 else np.uint32)  # fairseq's threshold
-    sizes = lengths.astype(np.int32)
-    offsets = np.zeros(len(sizes), np.int64)
-    np.cumsum(sizes[:-1], out=offsets[1:])
 
-    Path(f"{prefix}.bin").write_bytes(indices.astype(dtype).tobytes())
-    with Path(f"{prefix}.idx").open("wb") as index:
-        index.write(MAGIC + struct.pack("<QBQ", 1, DTYPE_CODES[dtype], len(sizes)))
-        index.write(sizes.tobytes())
-        index.write((offsets * dtype.itemsize).tobytes())
+    def __init__(self, prefix: str | Path, vocabulary: int) -> None:
+        self._prefix = prefix
+        self._type, self._code = NARROW if vocabulary < 65_500 else WIDE  # fairseq's threshold
+        self._sizes = array("i")
 
+    def __enter__(self) -> "IndexedWriter":
+        self._bin = Path(f"{self._prefix}.bin").open("wb")
+        return self
 
-def close_rows(indices: np.ndarray, lengths: np.ndarray, end: int) -> tuple[np.ndarray, np.ndarray]:
-    """Appends `end` (end of sentence) to every row: indices [sum + N], lengths + 1."""
-    return np.insert(indices, np.cumsum(lengths), end), lengths + 1
+    def add(self, rows: Sequence[list[int]]) -> None:
+        self._sizes.extend(map(len, rows))
+        array(self._type, chain.from_iterable(rows)).tofile(self._bin)
 
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self._bin.close()
+        if error is None:
+            self._write_index()
 
-def cut_rows(indices: np.ndarray, lengths: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Keeps the first `kept[i]` indices of row i."""
-    starts = np.cumsum(lengths) - lengths
-    place = np.arange(len(indices)) - np.repeat(starts, lengths)  # of an index in its row
-    return indices[place < np.repeat(kept, lengths)]
+    def _write_index(self) -> None:
+        width = array(self._type).itemsize
+        ends = accumulate((size * width for size in self._sizes), initial=0)
+        offsets = array("q", ends)[:-1]
 
-
-def longest_first(first: np.ndarray, second: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray]:
-    """How much of each sentence of a pair is kept so that both fit into `room` tokens.
-
-    The longer one loses tokens, one at a time, until the pair fits; of two equally long ones the
-    second. So a sentence no longer than half the room stays whole.
-    """
-    kept_first = np.minimum(first, np.maximum(room - second, (room + 1) // 2))
-    kept_second = np.minimum(second, np.maximum(room - first, room // 2))
-    return kept_first, kept_second
+        with Path(f"{self._prefix}.idx").open("wb") as index:
+            index.write(MAGIC + struct.pack("<QBQ", 1, self._code, len(self._sizes)))
+            self._sizes.tofile(index)
+            offsets.tofile(index)

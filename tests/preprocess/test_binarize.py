@@ -1,6 +1,8 @@
+from itertools import product
+
 import pytest
 
-from preprocess.binarize import binarize, choose
+from preprocess.binarize import binarize, choose, shorten
 from preprocess.encoders import load_encoder
 from preprocess.meta import Options
 from preprocess.sources import find_sources
@@ -17,6 +19,37 @@ def test_a_choice_is_seeded_ordered_and_nested():
     assert choose(4, 9, seed=1) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("room", [2, 7, 8])
+def test_a_pair_is_cut_longest_first_one_token_at_a_time(room):
+    for a, b in product(range(12), range(12)):
+        pair = (list(range(a)), list(range(b)))
+        was_cut = shorten(pair, room)
+        assert was_cut == (a + b > room)
+
+        while a + b > room:
+            a, b = (a - 1, b) if a > b else (a, b - 1)
+        assert pair == (list(range(a)), list(range(b)))
+
+
+def test_a_sentence_is_cut_at_its_end():
+    assert shorten(([1, 2, 3],), 3) is False
+    sentence = [1, 2, 3, 4]
+    assert shorten((sentence,), 3) is True
+    assert sentence == [1, 2, 3]
+
+
+def test_many_batches_give_the_files_of_one(glue_dir, gpt2_folder, tmp_path, monkeypatch):
+    def files(out):
+        out.mkdir()
+        sources = find_sources(TASKS["SST-2"], glue_dir, {}, [])
+        binarize(TASKS["SST-2"], sources, load_encoder(gpt2_folder), Options(), out)
+        return [path.read_bytes() for path in sorted(out.rglob("*.*")) if path.is_file()]
+
+    whole = files(tmp_path / "whole")
+    monkeypatch.setattr("preprocess.binarize.BATCH", 2)
+    assert files(tmp_path / "parts") == whole
+
+
 def test_a_failure_leaves_nothing_and_the_old_folder_stands(glue_dir, gpt2_folder, tmp_path, monkeypatch):
     def make(**options):
         sources = find_sources(TASKS["RTE"], glue_dir, {}, [])
@@ -31,7 +64,7 @@ def test_a_failure_leaves_nothing_and_the_old_folder_stands(glue_dir, gpt2_folde
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("preprocess.binarize.write_indexed", fail)
+        patched.setattr("preprocess.indexed.IndexedWriter.add", fail)
         with pytest.raises(OSError, match="No space left"):
             make(max_positions=64)
 

@@ -2,7 +2,6 @@ import json
 import random
 import shutil
 
-import numpy as np
 import pytest
 
 from preprocess.encoders import load_encoder
@@ -10,11 +9,6 @@ from preprocess.errors import DataError
 from preprocess.vocabulary import read_wordpiece_vocabulary, wordpiece_order
 
 SPECIALS = {0, 1, 2}
-
-
-def rows(encoder, texts):
-    indices, lengths = encoder.encode(texts)
-    return [row.tolist() for row in np.split(indices, np.cumsum(lengths)[:-1])]
 
 
 def random_texts(number, seed=0):
@@ -38,18 +32,19 @@ def fairseq_rows(folder, texts):
     files = {"gpt2_encoder_json": folder / "encoder.json", "gpt2_vocab_bpe": folder / "vocab.bpe"}
     bpe = GPT2BPE(GPT2BPEConfig(**{name: str(file) for name, file in files.items()}))
     dictionary = Dictionary.load(str(folder / "dict.txt"))
-    return [dictionary.encode_line(bpe.encode(text), append_eos=False).tolist() for text in texts]
+    fixed = {"append_eos": False, "add_if_not_exist": False}
+    return [dictionary.encode_line(bpe.encode(text), **fixed).tolist() for text in texts]
 
 
 def test_gpt2_equals_fairseq_on_awkward_text(gpt2_folder, awkward):
     texts = [*awkward, *random_texts(300)]
-    assert rows(load_encoder(gpt2_folder), texts) == fairseq_rows(gpt2_folder, texts)
+    assert load_encoder(gpt2_folder).encode(texts) == fairseq_rows(gpt2_folder, texts)
 
 
 @pytest.mark.real_data
 def test_gpt2_equals_fairseq_with_roberta_vocabulary(real_data, awkward):
     texts = [*awkward, *random_texts(2000, seed=1)]
-    assert rows(load_encoder(real_data / "gpt2_bpe"), texts) == fairseq_rows(real_data / "gpt2_bpe", texts)
+    assert load_encoder(real_data / "gpt2_bpe").encode(texts) == fairseq_rows(real_data / "gpt2_bpe", texts)
 
 
 @pytest.mark.real_data
@@ -65,7 +60,7 @@ def test_gpt2_equals_fairseq_for_every_kind_of_character(real_data):
 
     number = {symbol: index for index, symbol in enumerate(encoder.symbols, start=4)}
     expected = [[number[str(i)] for i in bpe.encode(text)] for text in texts]
-    assert rows(encoder, texts) == expected
+    assert encoder.encode(texts) == expected
 
 
 def test_wordpiece_equals_transformers(wordpiece_folder, awkward):
@@ -77,7 +72,7 @@ def test_wordpiece_equals_transformers(wordpiece_folder, awkward):
     theirs = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     index = {row: i for i, row in enumerate(wordpiece_order(vocabulary))}
-    assert rows(load_encoder(wordpiece_folder), texts) == [[index[i] for i in row] for row in theirs]
+    assert load_encoder(wordpiece_folder).encode(texts) == [[index[i] for i in row] for row in theirs]
 
 
 def test_sentencepiece_equals_its_library(sentencepiece_folder, awkward):
@@ -89,7 +84,7 @@ def test_sentencepiece_equals_its_library(sentencepiece_folder, awkward):
 
     # unknown 0, <s> 1 and </s> 2 come first; the pieces follow in dict.txt's order
     expected = [[3 if i == 0 else i + 1 for i in row] for row in library.encode(texts)]
-    assert rows(encoder, texts) == expected
+    assert encoder.encode(texts) == expected
     assert encoder.symbols[0] == library.id_to_piece(3)
 
 
@@ -108,19 +103,21 @@ def test_text_that_spells_a_special_is_ordinary(encoder_folder):
         "a <mask> b",
         "a [SEP] b",
     ]
-    for row in rows(encoder, spelled):
+    for row in encoder.encode(spelled):
         assert row
         assert not SPECIALS & set(row)
         assert mask not in row
 
 
-def test_many_batches_are_one(gpt2_folder, monkeypatch, awkward):
-    encoder = load_encoder(gpt2_folder)
-    whole = encoder.encode(awkward)
-    monkeypatch.setattr("preprocess.encoders.BATCH", 3)
-    parts = encoder.encode(awkward)
-    assert all((a == b).all() for a, b in zip(whole, parts, strict=True))
-    assert encoder.encode([])[0].shape == (0,)
+def test_an_id_that_the_dictionary_lacks_is_unknown(gpt2_folder, tmp_path):
+    folder = shutil.copytree(gpt2_folder, tmp_path / "short")
+    lines = (folder / "dict.txt").read_text().splitlines()
+    [first, *_] = load_encoder(gpt2_folder).encode(["the ferry"])[0]
+    (folder / "dict.txt").write_text(
+        "\n".join(line for i, line in enumerate(lines, start=4) if i != first) + "\n"
+    )
+    assert load_encoder(folder).encode(["the ferry"]) == fairseq_rows(folder, ["the ferry"])
+    assert load_encoder(folder).encode(["the ferry"])[0][0] == 3
 
 
 def test_casing_changes_what_is_encoded(wordpiece_folder, tmp_path):
@@ -129,8 +126,8 @@ def test_casing_changes_what_is_encoded(wordpiece_folder, tmp_path):
     lower, upper = load_encoder(wordpiece_folder), load_encoder(cased)
 
     assert (lower.lowercase, upper.lowercase) == (True, False)
-    assert rows(lower, ["The CAFÉ"]) == rows(lower, ["the cafe"])
-    assert rows(upper, ["The"]) == [[3]]  # [UNK]: the vocabulary has no capitals
+    assert lower.encode(["The CAFÉ"]) == lower.encode(["the cafe"])
+    assert upper.encode(["The"]) == [[3]]  # [UNK]: the vocabulary has no capitals
     assert lower.hash != upper.hash
 
 
@@ -151,13 +148,13 @@ def test_casing_is_found_in_tokenizer_json(wordpiece_folder, tmp_path):
 def test_sentencepiece_takes_fairseq_dictionaries_in_another_order(sentencepiece_folder, tmp_path):
     folder = shutil.copytree(sentencepiece_folder, tmp_path / "sorted")
     derived = load_encoder(sentencepiece_folder)
-    [mine] = rows(derived, ["the ferry"])
+    [mine] = derived.encode(["the ferry"])
     pieces = [derived.symbols[i - 4] for i in mine]
 
     kept = [symbol for symbol in reversed(derived.symbols) if symbol != pieces[0]]
     (folder / "dict.txt").write_text("".join(f"{symbol} 1\n" for symbol in kept), encoding="utf-8")
     number = {symbol: i for i, symbol in enumerate(kept, start=4)}
-    assert rows(load_encoder(folder), ["the ferry"]) == [[3, *(number[piece] for piece in pieces[1:])]]
+    assert load_encoder(folder).encode(["the ferry"]) == [[3, *(number[piece] for piece in pieces[1:])]]
 
 
 @pytest.mark.parametrize(

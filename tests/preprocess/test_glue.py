@@ -61,7 +61,7 @@ def test_stock_fairseq_reads_every_task(task, run, glue_dir, encoder_folder, tmp
         assert len(dataset) == counts["sentences"] > 0
 
         for i, (texts, label) in enumerate(expected_rows(glue_dir, task, split)):
-            sentences = [encoder.encode([text])[0].tolist() for text in texts]
+            sentences = [encoder.encode([text])[0] for text in texts]
             joined = [0, *sentences[0], *(between + sentences[1] if meta["pairs"] else []), 2]
             sample = dataset.collater([dataset[i]])
             assert sample["net_input"]["src_tokens"].tolist() == [joined]
