@@ -50,6 +50,9 @@ def _silence_notices() -> None:
         warnings.filterwarnings("ignore", category=category, module=r"hydra\.")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"fairseq\.")
 
+    # Python >= 3.12 complains when it first compiles a file; the file's path stands for its module.
+    warnings.filterwarnings("ignore", category=SyntaxWarning, module=r".*[\\/]fairseq[\\/]")
+
     # These are attributed to whoever called.
     warnings.filterwarnings("ignore", message=r"\s*The version_base parameter is not specified")
     warnings.filterwarnings("ignore", message=r"\s*'config' is validated against ConfigStore schema")
