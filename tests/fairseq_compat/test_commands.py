@@ -11,7 +11,7 @@ BIN = Path(sys.executable).parent
 MASKED_LM = "bin --cpu --task masked_lm --criterion masked_lm --batch-size 8"
 TRAIN = f"""fairseq-train {MASKED_LM} --tokens-per-sample 16 --sample-break-mode eos
     --arch roberta_base --encoder-layers 1 --encoder-embed-dim 8 --encoder-ffn-embed-dim 8
-    --encoder-attention-heads 2 --optimizer adam --lr 1e-3 --max-update 2 --save-dir saved
+    --encoder-attention-heads 2 --optimizer adam --adam-betas '(0.9, 0.98)' --lr 1e-3 --max-update 2 --save-dir saved
     --num-workers 0 --no-progress-bar"""
 
 

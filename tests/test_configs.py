@@ -1,0 +1,97 @@
+"""Every config is one that `fairseq-hydra-train` accepts, and says how it is run."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from tests.tiny import ROOT, run, write_data, write_teacher
+
+CONFIGS = sorted(path for path in (ROOT / "configs").glob("**/*.yaml") if path.stem != "base")
+HYDRA_TRAIN = str(Path(sys.executable).with_name("fairseq-hydra-train"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_key_of_a_config_exists(path):
+    from fairseq.dataclass.configs import FairseqConfig
+    from fairseq.models import ARCH_MODEL_NAME_REGISTRY, MODEL_DATACLASS_REGISTRY
+    from fairseq.registry import REGISTRIES
+    from fairseq.tasks import TASK_DATACLASS_REGISTRY
+
+    import fairseq_kd  # noqa: F401
+
+    config = OmegaConf.merge(OmegaConf.load(ROOT / "configs" / "base.yaml"), OmegaConf.load(path))
+    del config["hydra"], config["defaults"]
+    for name, section in config.items():
+        if name == "task":
+            dataclass = TASK_DATACLASS_REGISTRY[section._name]
+        elif name == "model":
+            dataclass = MODEL_DATACLASS_REGISTRY[ARCH_MODEL_NAME_REGISTRY[section._name]]
+        elif name in REGISTRIES:
+            dataclass = REGISTRIES[name]["dataclass_registry"][section._name]
+        else:
+            dataclass = FairseqConfig.__dataclass_fields__[name].type
+        OmegaConf.merge(OmegaConf.structured(dataclass), section)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_opens_with_the_command_that_runs_it(path):
+    comment = path.read_text().split("defaults:")[0]
+    assert f"--config-name {path.stem} " in comment
+    assert re.match(r"# \w.*\.\n#   fairseq-hydra-train --config-dir configs", comment)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_and_the_base_have_no_key_in_common(path):
+    def keys(config: dict) -> set[tuple[str, str]]:
+        return {
+            (name, key) for name, section in config.items() if isinstance(section, dict) for key in section
+        }
+
+    assert not keys(yaml.safe_load(path.read_text())) & keys(
+        yaml.safe_load((ROOT / "configs/base.yaml").read_text())
+    )
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_published_updates_belong_to_the_batch_size(path):
+    config = yaml.safe_load(path.read_text())
+    assert config["lr_scheduler"]["warmup_updates"] / config["lr_scheduler"][
+        "total_num_update"
+    ] == pytest.approx(0.06, abs=0.001)
+
+
+@pytest.mark.slow
+def test_every_criterion_trains_from_a_config(tmp_path):
+    """One process, one job a criterion; relative paths, from a folder of the user's."""
+    write_data(tmp_path / "data")
+    write_teacher(tmp_path / "teacher" / "model.pt")
+    methods = sorted(path.stem for path in (ROOT / "fairseq_kd" / "criterions").glob("*.py"))
+    methods = [name for name in methods if name not in ("__init__", "distillation", "transfer")]
+    done = run(
+        [
+            HYDRA_TRAIN,
+            "--multirun",
+            "--config-dir",
+            str(ROOT / "configs"),
+            "--config-name",
+            "rte_kd",
+            f"common.user_dir={ROOT / 'fairseq_kd'}",
+            "common.cpu=true",
+            "hydra.sweep.dir=sweep",
+            "task.data=data",
+            "task.teacher=teacher",
+            "model.init_from=teacher",
+            "model.init_layers='0,3'",
+            "optimization.max_epoch=1",
+            "checkpoint.save_dir=runs/${criterion._name}",
+            "criterion._name=" + ",".join(methods),
+        ],
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for method in methods:
+        assert (tmp_path / "runs" / method / "checkpoint_best.pt").is_file(), method
