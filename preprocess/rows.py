@@ -47,7 +47,7 @@ def read_rows(table: Table, task: Task, split: str, strict: bool = False) -> Row
     """The sentences and labels of a split; with `strict` a malformed row is an error."""
     columns = [column(table, names) for names in task.text]
     label_column = _label_column(table, task, split)
-    bad = {**table.bad, **_not_text(table, columns)}
+    bad = {**_not_text(table, columns), **table.bad}
     reports = [f"{table.place(number)}: {bad[number]}" for number in sorted(bad)]
     if strict and reports:
         raise DataError(f"{reports[0]}; {len(reports)} such rows: correct them, or leave out --strict.")

@@ -2,21 +2,11 @@ from itertools import product
 
 import pytest
 
-from preprocess.binarize import binarize, choose, shorten
+from preprocess.binarize import binarize, shorten
 from preprocess.encoders import load_encoder
 from preprocess.meta import Options
 from preprocess.sources import find_sources
 from preprocess.tasks import TASKS
-
-
-def test_a_choice_is_seeded_ordered_and_nested():
-    chosen = choose(1000, 100, seed=1)
-    assert chosen == sorted(set(chosen))
-    assert len(chosen) == 100
-    assert set(choose(1000, 50, seed=1)) < set(chosen)
-    assert choose(1000, 100, seed=2) != chosen
-    assert choose(10, 3, seed=1) == [4, 7, 8]  # stands for every machine and version
-    assert choose(4, 9, seed=1) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("room", [2, 7, 8])
