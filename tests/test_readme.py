@@ -1,0 +1,104 @@
+"""The README's commands are run, its example method trains, its tables are complete."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from scripts.make_small_glue import write
+from tests.tiny import ROOT, batch, build, write_data, write_teacher
+
+README = (ROOT / "README.md").read_text()
+WORDS = "the a is not never and or film story script cast plot dull funny warm messy in its own way".split()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.M | re.S)
+
+
+def commands() -> list[str]:
+    return [
+        line for block in blocks("bash") for line in block.replace("\\\n", " ").splitlines() if line.strip()
+    ]
+
+
+def shortened(command: str) -> str:
+    """The same command, made to end after an update or two on a CPU."""
+    if command.startswith("fairseq-train"):
+        return f"{command} --cpu --max-update 2"
+    if command.startswith("fairseq-hydra-train"):
+        return f"{command} common.cpu=true optimization.max_update=2"
+    if "finetune_teacher.py" in command:
+        return f"{command} --cpu -- --max-update 2"
+    return command
+
+
+def hugging_face_folder(folder: Path) -> None:
+    from transformers import BertConfig, BertForMaskedLM
+
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(set(WORDS))]
+    sizes = {"hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 32}
+    config = BertConfig(vocab_size=len(vocabulary), num_hidden_layers=6, max_position_embeddings=512, **sizes)
+    BertForMaskedLM(config).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": true}')
+
+
+@pytest.mark.slow
+def test_every_command_works_in_the_order_given(tmp_path):
+    for name in ("fairseq_kd", "preprocess", "launcher", "scripts", "configs", "experiments.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    hugging_face_folder(tmp_path / "hf" / "bert")
+    write(tmp_path / "glue")
+
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for command in commands():
+        done = subprocess.run(
+            ["bash", "-c", shortened(command)],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    assert (tmp_path / "runs" / "sst2" / "checkpoint_best.pt").is_file()
+
+
+def test_the_example_of_a_new_method_trains(tmp_path):
+    (example,) = blocks("python")
+    imports = """
+from fairseq.criterions import register_criterion
+from torch.nn.functional import cosine_similarity
+from fairseq_kd.criterions.distillation import DistillationCriterion, IntermediateConfig
+from fairseq_kd.criterions.transfer import HiddenTransfer
+"""
+    exec(imports + example, {})  # registers hidden_cosine
+
+    data, teacher = write_data(tmp_path / "data"), write_teacher(tmp_path / "model.pt")
+    task, student, criterion = build(data, teacher, "hidden_cosine", mapping="last")
+    loss, _, _ = criterion(student, batch(task, [0, 1]))
+    loss.backward()
+    assert torch.isfinite(loss)
+
+
+def test_every_criterion_has_its_row():
+    files = {path.stem for path in (ROOT / "fairseq_kd" / "criterions").glob("*.py")}
+    methods = files - {"__init__", "distillation", "transfer"}
+    assert set(re.findall(r"^\| `(\w+)` \| ", README, flags=re.M)) >= methods
+
+
+def test_every_link_leads_somewhere():
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_map_names_what_is_there():
+    tree = README.split("## Map of the tree")[1]
+    names = re.findall(r"^(\w[\w.]*/?) ", tree.split("```")[1], flags=re.M)
+    assert len(names) >= 8
+    for name in names:
+        assert (ROOT / name).exists(), name
