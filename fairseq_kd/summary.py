@@ -22,7 +22,7 @@ def summary(
     lines = [
         f"student   {student}; {sum(parameters):,} parameters trained",
         f"teacher   {teacher or 'none'}",
-        "init      " + "\n          ".join(initialized),
+        "init      " + "\n          ".join(initialized or ["all of it loaded from a checkpoint"]),
         "loss      " + " + ".join(f"{weight:g} {name}" for name, weight in criterion.active().items()),
     ]
     lines += [f"map       {line}" for line in _maps(criterion)]

@@ -223,13 +223,7 @@ def build(
 
     torch.manual_seed(1)
     task_config = {"data": str(data), "teacher": teacher and str(teacher), "seed": 1, **dict(task)}
-    built = SentencePredictionKDTask.setup_task(
-        config(
-            SentencePredictionKDConfig,
-            classification_head_name="sentence_classification_head",
-            **task_config,
-        )
-    )
+    built = SentencePredictionKDTask.setup_task(config(SentencePredictionKDConfig, **task_config))
     model_config = {
         "_name": "roberta_student",
         "init_layers": layers,

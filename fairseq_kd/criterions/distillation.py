@@ -27,10 +27,6 @@ class DistillationConfig(FairseqDataclass):
     temperature: float = field(
         default=2.0, metadata={"help": "T that divides both sides' logits in the soft loss (default: 2.0)"}
     )
-    classification_head_name: str = field(
-        default="sentence_classification_head",
-        metadata={"help": "name of the classification head (default: sentence_classification_head)"},
-    )
 
 
 @dataclass
@@ -64,7 +60,7 @@ class DistillationCriterion(FairseqCriterion):
     def __init__(self, cfg: DistillationConfig, task) -> None:
         super().__init__(task)
         self.cfg = cfg
-        self.head = cfg.classification_head_name
+        self.head = task.head
         self.inter_weight = cfg.inter_weight if self.own_terms else 0.0
         self.problems: list[str] = []
 
@@ -79,7 +75,7 @@ class DistillationCriterion(FairseqCriterion):
                 "--hard-weight, --soft-weight and --inter-weight are all 0, which leaves no loss: raise one."
             )
         if self.teacher_wanted.logits:
-            self.problems += task.logits_problems(self.head)
+            self.problems += task.logits_problems()
 
     def use(self, build: Callable[..., nn.Module], *args: Any) -> nn.Module | None:
         """Builds one part of the method and asks for its signals; None where inter_weight is 0.

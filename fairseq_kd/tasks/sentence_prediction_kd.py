@@ -68,7 +68,13 @@ class SentencePredictionKDConfig(FairseqDataclass):
             "padding; 1 does not sort (default: 1024 sentences)"
         },
     )
-    classification_head_name: str = II("criterion.classification_head_name")
+    classification_head_name: str = field(
+        default="sentence_classification_head",
+        metadata={
+            "help": "name of the classification head, the student's and the teacher's "
+            "(default: sentence_classification_head)"
+        },
+    )
     seed: int = II("common.seed")
 
 
@@ -113,6 +119,11 @@ class SentencePredictionKDTask(FairseqTask):
     @property
     def regression(self) -> bool:
         return self.metadata.regression
+
+    @property
+    def head(self) -> str:
+        """The name of the classification head."""
+        return self.cfg.classification_head_name
 
     def max_positions(self) -> Optional[int]:
         return None if self.student_shape is None else self.student_shape.max_positions
@@ -186,10 +197,10 @@ class SentencePredictionKDTask(FairseqTask):
         self._check_pair_format(cfg)
 
         model = super().build_model(cfg, from_checkpoint)
-        model.register_classification_head(self.cfg.classification_head_name, self.metadata.num_classes)
+        model.register_classification_head(self.head, self.metadata.num_classes)
         self.student, self.student_shape = model, model.shape
         if source is not None:
-            self.initialized = source.apply(model, self.cfg.classification_head_name)
+            self.initialized = source.apply(model, self.head)
             with open_dict(cfg):
                 cfg.dictionary_hash = self.metadata.dictionary_hash
         return model
@@ -227,16 +238,16 @@ class SentencePredictionKDTask(FairseqTask):
         """The sentence that says that `what` cannot do without a teacher."""
         return f"{what} learns from a teacher and none was given: give --teacher CHECKPOINT."
 
-    def logits_problems(self, head: str) -> list[str]:
+    def logits_problems(self) -> list[str]:
         """Why the teacher's logits cannot be learned from: sentences, none where they can."""
         teacher = self.teacher_checkpoint
         if teacher is None:
             return [self.teacher_missing("--soft-weight above 0")]
 
-        classes = teacher.classes(head)
+        classes = teacher.classes(self.head)
         if classes is None:
             return [
-                f"--teacher {teacher.path} has no classification head {head}, which --soft-weight above 0 learns from: "
+                f"--teacher {teacher.path} has no classification head {self.head}, which --soft-weight above 0 learns from: "
                 "fine-tune it on the task first (scripts/finetune_teacher.py), or set --soft-weight 0."
             ]
         if classes != self.metadata.num_classes:
@@ -250,7 +261,7 @@ class SentencePredictionKDTask(FairseqTask):
         return LiveTeacher(
             self.teacher_checkpoint,
             self.dictionary,
-            self.cfg.classification_head_name,
+            self.head,
             self.cfg.teacher_device,
             self.cfg.teacher_precision,
         )

@@ -42,14 +42,13 @@ def criterion_of(criterion_class, mapping: str):
         inter_weight=1.0,
         mapping=mapping,
         attention_clamp=None,
-        classification_head_name="head",
     )
     criterion = criterion_class(cfg, TASK_WITH_DICTIONARY)
     assert criterion.problems == []
     return criterion
 
 
-TASK_WITH_DICTIONARY = SimpleNamespace(target_dictionary=None, **vars(TASK))
+TASK_WITH_DICTIONARY = SimpleNamespace(target_dictionary=None, head="head", **vars(TASK))
 
 
 @pytest.mark.parametrize(

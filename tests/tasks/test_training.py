@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tests.tiny import logged, run, train_command, train_here, write_data, write_teacher
+from tests.tiny import ROOT, logged, run, train_command, train_here, write_data, write_teacher
 
 METHODS = [
     "kd",
@@ -221,3 +221,21 @@ def test_correlations_are_exact_over_two_workers(tmp_path):
     (expected,) = (values for tag, values in one if tag == "valid")
     for key in ("valid_pearson", "valid_spearman", "valid_loss"):
         assert found[key] == pytest.approx(expected[key], abs=1e-3), key
+
+
+@pytest.mark.slow
+def test_a_trained_student_validates_as_it_did(data, teacher, tmp_path):
+    rows = train_here(distil(data, tmp_path, teacher, "att_kl_learn"))
+    (expected,) = (values for tag, values in rows if tag == "valid")
+
+    validate = str(Path(sys.executable).with_name("fairseq-validate"))
+    task = ["--user-dir", str(ROOT / "fairseq_kd"), "--task", "sentence_prediction_kd", "--batch-size", "8"]
+    result = run([validate, str(data), *task, "--path", str(tmp_path / "checkpoint_last.pt"), "--cpu"])
+
+    assert result.returncode == 0, result.stderr[-2000:]
+    line = next(
+        line for line in (result.stdout + result.stderr).splitlines() if "valid on 'valid' subset" in line
+    )
+    found = dict(part.split(" ", 1) for part in line.split(" | ")[4:])
+    for key in ("loss", "attention", "accuracy", "mcc"):
+        assert float(found[key]) == pytest.approx(expected[f"valid_{key}"], abs=1e-3), key
