@@ -29,7 +29,7 @@ bash scripts/setup.sh
 python=.venv/bin/python
 demo=runs/demo
 mkdir -p "$demo"
-# Large tensors in huge pages: several times faster to allocate on a CPU.
+# Large tensors in huge pages: faster to allocate on a CPU.
 export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
 device=$($python -c 'import torch; print("" if torch.cuda.is_available() else "--cpu")')
 

@@ -198,6 +198,7 @@ def train_here(command: Sequence[str]) -> list[tuple[str, dict[str, float]]]:
 
     capture = Capture()
     logging.getLogger().addHandler(capture)
+    logging.getLogger().setLevel(logging.INFO)
     try:
         with mock.patch.object(sys, "argv", list(command)):
             train.cli_main()

@@ -72,8 +72,8 @@ def read_checkpoint(given: str, flag: str) -> Checkpoint:
     """
     path = checkpoint_path(given, flag)
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # fairseq_compat allows argparse.Namespace, and nothing more, for as long as Python runs.
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise CannotStart(
             f"{flag} {path} holds objects that are not safe to load ({_first_line(error)}): "

@@ -96,3 +96,9 @@ def test_a_bad_checkpoint_is_one_sentence(tmp_path, make, sentence):
 def test_an_empty_folder_is_one_sentence(tmp_path):
     with pytest.raises(CannotStart, match="is a folder without checkpoint_best.pt or model.pt"):
         read_checkpoint(str(tmp_path), "--init-from")
+
+
+def test_reading_one_checkpoint_leaves_others_loadable(tmp_path):
+    read_checkpoint(str(write_teacher(tmp_path / "model.pt")), "--teacher")
+    torch.save({"args": argparse.Namespace(arch="x")}, tmp_path / "other.pt")
+    assert torch.load(tmp_path / "other.pt", weights_only=True)["args"].arch == "x"
