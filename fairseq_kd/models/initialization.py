@@ -12,7 +12,7 @@ from torch import nn
 from ..errors import CannotStart
 from ..layers import layer_numbers, student_state_dict
 from .checkpoint import Checkpoint, read_checkpoint
-from .roberta_student import ROBERTA
+from .roberta_student import FRESH
 from .shape import CONFIG_NAMES
 
 
@@ -87,11 +87,12 @@ class Initialization:
         return f"classification head: {self.source.path}"
 
 
-def initialization(cfg: DictConfig, teacher: Optional[Checkpoint]) -> Initialization:
+def initialization(cfg: DictConfig, teacher: Optional[Checkpoint], pair_format: str) -> Initialization:
     """Decides where the student comes from and writes its sizes into the model config.
 
-    cfg      model config of this run; unset sizes are filled in
-    teacher  the default source
+    cfg          model config of this run; unset sizes are filled in
+    teacher      the default source
+    pair_format  of the data, which a student without any source is made for
     """
     with open_dict(cfg):
         ARCH_CONFIG_REGISTRY[cfg._name](cfg)
@@ -104,7 +105,7 @@ def initialization(cfg: DictConfig, teacher: Optional[Checkpoint]) -> Initializa
 
     source = teacher if cfg.init_from is None else read_checkpoint(cfg.init_from, "--init-from")
     if source is None:
-        _fill(cfg, ROBERTA)
+        _fill(cfg, FRESH[pair_format])
         if cfg.init_layers not in ("random", "all"):
             raise CannotStart(
                 f"--init-layers {cfg.init_layers} names layers of nothing: give --init-from or --teacher."

@@ -207,14 +207,13 @@ class RobertaStudent(FairseqEncoderModel):
         return unreached
 
 
-ROBERTA = {
-    "activation_fn": "gelu",
-    "pooler_activation_fn": "tanh",
-    "max_positions": 512,
-    "layernorm_eps": 1e-5,
-    "segments": 0,
-    "pair_format": "roberta",
+# What a student without any source is otherwise made like, by the format of the data's pairs.
+FRESH = {
+    "roberta": {"layernorm_eps": 1e-5, "segments": 0, "pair_format": "roberta"},
+    "bert": {"layernorm_eps": 1e-12, "segments": 2, "pair_format": "bert"},
 }
+for _fresh in FRESH.values():
+    _fresh |= {"activation_fn": "gelu", "pooler_activation_fn": "tanh", "max_positions": 512}
 
 # layers, width, feed-forward width, heads
 ARCHITECTURES = {

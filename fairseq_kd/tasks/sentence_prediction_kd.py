@@ -192,7 +192,9 @@ class SentencePredictionKDTask(FairseqTask):
 
         The sizes it ends up with are written into `cfg`, which fairseq saves with the weights.
         """
-        source = None if from_checkpoint else initialization(cfg, self.teacher_checkpoint)
+        source = None
+        if not from_checkpoint:
+            source = initialization(cfg, self.teacher_checkpoint, self.metadata.pair_format)
         self._check_vocabulary(source.source if source else None, "--init-from")
         self._check_pair_format(cfg)
 

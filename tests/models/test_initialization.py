@@ -3,7 +3,7 @@ import torch
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.shape import ModelShape
-from tests.tiny import SHAPE, build, weights, write_teacher
+from tests.tiny import SHAPE, build, weights, write_data, write_teacher
 
 PREFIX = "encoder.sentence_encoder."
 
@@ -94,3 +94,11 @@ def test_without_any_source_the_sizes_must_be_given(data):
         data, None, "kd", layers="random", soft_weight=0.0, model={"_name": "roberta_student_4x312"}
     )
     assert student.shape == ModelShape(layers=4, width=312, ffn=1200, heads=12)
+
+
+def test_a_student_without_source_is_made_for_the_data(tmp_path):
+    data = write_data(tmp_path / "data", pair_format="bert")
+    arch = {"_name": "roberta_student_4x312"}
+    _, student, _ = build(data, None, "kd", layers="random", soft_weight=0.0, model=arch)
+    shape = student.shape
+    assert (shape.pair_format, shape.segments, shape.layernorm_eps) == ("bert", 2, 1e-12)
