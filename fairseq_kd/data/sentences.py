@@ -88,6 +88,11 @@ class SentenceDataset(FairseqDataset):
         """Each epoch has an order of its own, the same for every worker and after a restart."""
         self.epoch = epoch
 
+    @property
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
+        """False: otherwise fairseq keeps the batches of the first epoch, until a restart makes new ones."""
+        return False
+
     def ordered_indices(self) -> np.ndarray:
         """The examples in the order they are cut into batches."""
         if self.bucket is None:

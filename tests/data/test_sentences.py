@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from fairseq.tasks import FairseqTask
+from omegaconf import OmegaConf
 
 from fairseq_kd.data.sentences import SentenceDataset
 
@@ -73,3 +75,21 @@ def test_grouping_by_length_saves_padding():
 def test_validation_goes_by_length():
     lengths = np.random.default_rng(0).integers(2, 40, size=200)
     assert (np.diff(lengths[order(1, bucket=None)]) >= 0).all()
+
+
+def batches_of(task: FairseqTask, dataset: SentenceDataset, epoch: int) -> list[list[int]]:
+    """The batches that the trainer would go through in this epoch."""
+    iterator = task.get_batch_iterator(dataset, max_sentences=8, epoch=epoch)
+    return [batch["id"].tolist() for batch in iterator.next_epoch_itr(shuffle=True)]
+
+
+def test_every_epoch_has_batches_of_its_own_and_a_restart_finds_them_again():
+    lengths = np.random.default_rng(0).integers(2, 40, size=200)
+
+    def dataset():
+        return SentenceDataset(Rows(lengths), None, None, "roberta", bucket=50)
+
+    task, running = FairseqTask(OmegaConf.create({})), dataset()
+    first, second = (batches_of(task, running, epoch) for epoch in (1, 2))
+    assert not {tuple(sorted(batch)) for batch in first} & {tuple(sorted(batch)) for batch in second}
+    assert batches_of(FairseqTask(OmegaConf.create({})), dataset(), epoch=2) == second
