@@ -142,9 +142,12 @@ class RobertaStudent(FairseqEncoderModel):
         return cls(cfg, shape, task.source_dictionary, lm_head=getattr(task, "trains_lm_head", False))
 
     def register_classification_head(self, name: str, num_classes: int, **_: Any) -> None:
-        """Adds a new head for `num_classes` classes (1 for regression)."""
-        head = ClassificationHead(self.shape, num_classes, self.cfg.pooler_dropout)
-        self.classification_heads[name] = head.apply(init_bert_params)
+        """Adds a new head for `num_classes` classes (1 for regression).
+
+        As in fairseq, it keeps torch's own initialisation, half as wide again as that of the body:
+        the published learning rates belong to it.
+        """
+        self.classification_heads[name] = ClassificationHead(self.shape, num_classes, self.cfg.pooler_dropout)
 
     def forward(
         self,

@@ -144,3 +144,13 @@ def test_a_layer_holds_each_matrix_once():
     names = {name.split("layers.0.")[1] for name, _ in model().named_parameters() if "layers.0." in name}
     assert len(names) == 16
     assert "fc1_weight" not in names
+
+
+def test_a_new_head_is_initialised_as_fairseq_does():
+    shape = ModelShape(layers=1, width=64, ffn=64, heads=4)
+    student = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary())
+    student.register_classification_head(HEAD, 3)
+    head = student.classification_heads[HEAD]
+    assert head.dense.weight.abs().max() <= 1 / 64**0.5  # uniform
+    assert head.dense.weight.std().item() == pytest.approx((1 / 64**0.5) / 3**0.5, rel=0.05)
+    assert student.encoder.sentence_encoder.layers[0].fc1.weight.std().item() == pytest.approx(0.02, rel=0.1)
