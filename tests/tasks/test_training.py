@@ -40,10 +40,10 @@ def distil(data, save_dir, teacher, method, *flags) -> list[str]:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains(data, teacher, tmp_path, method):
-    rows = train_here(distil(data, tmp_path, teacher, method, "--max-epoch", "4", "--lr", "5e-3"))
+    rows = train_here(distil(data, tmp_path, teacher, method, "--max-epoch", "8", "--lr", "1e-3"))
 
     each = losses(rows)
-    assert len(each) == 4 * 8
+    assert len(each) == 8 * 8
     assert sum(each[-8:]) < 0.9 * sum(each[:8])
     valid = [values for tag, values in rows if tag == "valid"]
     assert {"valid_loss", "valid_hard", "valid_soft", "valid_accuracy", "valid_f1", "valid_mcc"} <= set(
