@@ -31,7 +31,7 @@ demo=runs/demo
 mkdir -p "$demo"
 # Large tensors in huge pages: faster to allocate on a CPU.
 export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
-device=$($python -c 'import torch; print("" if torch.cuda.is_available() else "--cpu")')
+device=$($python -c 'import torch; print("" if torch.cuda.is_available() else "--cpu --jobs 2")')
 
 step() { printf '\n== %s\n' "$*"; }
 
@@ -55,9 +55,9 @@ $python -m preprocess.glue --glue-dir "$glue" --tasks SST-2 --encoder-dir "$demo
 
 step "Teacher: fine-tuned for 2 epochs"
 $python scripts/finetune_teacher.py --data "$demo/data/SST-2-bin" --model "$demo/minilm" --out "$demo/teachers/SST-2" \
-    --epochs 2 --batch-size 32 --lr 5e-5 $device
+    --epochs 2 --batch-size 32 --lr 5e-5 ${device%--jobs 2}
 
-step "Students: 3 of its 6 layers, lower or upper, each method in one stage"
+step "Students: 3 of its 6 layers, lower or upper, each method in one stage of one epoch"
 exec $python experiments.py --task SST-2 --method none,kd,att_kl_learn,hidden_mse_learn --init 0,1,2 --init 3,4,5 \
-    --stage one --epochs 2 --batch-size 32 --lr 5e-5 --seeds 1 --data "$demo/data" --teacher "$demo/teachers/{task}" \
+    --stage one --epochs 1 --batch-size 32 --lr 5e-5 --seeds 1 --data "$demo/data" --teacher "$demo/teachers/{task}" \
     --out "$demo" --group students $device "$@"

@@ -223,7 +223,13 @@ def build(
         return merge_with_parent(dataclass(), OmegaConf.create(values))
 
     torch.manual_seed(1)
-    task_config = {"data": str(data), "teacher": teacher and str(teacher), "seed": 1, **dict(task)}
+    task_config = {
+        "data": str(data),
+        "teacher": teacher and str(teacher),
+        "seed": 1,
+        "train_subset": "train",
+        **dict(task),
+    }
     built = SentencePredictionKDTask.setup_task(config(SentencePredictionKDConfig, **task_config))
     model_config = {
         "_name": "roberta_student",

@@ -76,6 +76,7 @@ class SentencePredictionKDConfig(FairseqDataclass):
         },
     )
     seed: int = II("common.seed")
+    train_subset: str = II("dataset.train_subset")
 
 
 @register_task("sentence_prediction_kd", dataclass=SentencePredictionKDConfig)
@@ -143,7 +144,7 @@ class SentencePredictionKDTask(FairseqTask):
             self._labels(data / "label" / split, len(first), combine),
             self.metadata.pair_format,
             seed=self.cfg.seed,
-            bucket=self.cfg.length_bucket if split.startswith("train") else None,
+            bucket=self.cfg.length_bucket if split == self.cfg.train_subset else None,
         )
         longest = int(dataset.sizes.max(initial=0))
         if self.student_shape is not None and longest > self.student_shape.max_positions:
