@@ -63,23 +63,25 @@ class SentenceDataset(FairseqDataset):
     def collater(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """A batch.
 
-        net_input.padded  says on the host whether any sentence is padded
+        net_input.padded  says on the host whether any sentence is padded, and if so
+        net_input.real    [N] where the real tokens stand in the flattened batch
         split_sentences   how many examples the whole split has
         """
         if not examples:
             return {}
 
         lengths = [len(example["tokens"]) for example in examples]
+        tokens = collate_tokens([example["tokens"] for example in examples], PAD)
+        padded = min(lengths) < max(lengths)
         batch = {
             "id": torch.tensor([example["id"] for example in examples]),
             "nsentences": len(examples),
             "split_sentences": len(self),
             "ntokens": sum(lengths),
-            "net_input": {
-                "src_tokens": collate_tokens([example["tokens"] for example in examples], PAD),
-                "padded": min(lengths) < max(lengths),
-            },
+            "net_input": {"src_tokens": tokens, "padded": padded},
         }
+        if padded:
+            batch["net_input"]["real"] = tokens.ne(PAD).flatten().nonzero().squeeze(1)
         if "target" in examples[0]:
             batch["target"] = torch.stack([example["target"] for example in examples])
         return batch

@@ -3,7 +3,7 @@
 Parameters carry the names of fairseq's own RoBERTa, so its checkpoints load as they are; the
 second copy of every matrix that fairseq's layers keep for an inference fast path is not here.
 
-Shapes: B sentences, T tokens, H width, A heads, d = H / A, V words.
+Shapes: B sentences, T tokens, N real tokens of the batch, H width, A heads, d = H / A, V words.
 """
 
 import math
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..signals import Signals, Wanted
+from .packing import Packing
 from .shape import ModelShape
 
 # fairseq's dictionary: learned positions start behind the padding index.
@@ -33,24 +34,30 @@ class SelfAttention(nn.Module):
         self.v_proj = nn.Linear(shape.width, shape.width)
         self.out_proj = nn.Linear(shape.width, shape.width)
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each [B, A, T, d]."""
+    def project(self, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of x [N, H], each [B, A, T, d]."""
         return tuple(
-            linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            packing.unpack(linear(x)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for linear in (self.q_proj, self.k_proj, self.v_proj)
         )
 
     def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, scores: Optional[Tensor], key_bias: Optional[Tensor]
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        scores: Optional[Tensor],
+        key_bias: Optional[Tensor],
+        packing: Packing,
     ) -> Tensor:
-        """Mixes values over real keys, [B, T, H]; from `scores` when they exist already."""
+        """Mixes values over real keys, [N, H]; from `scores` when they exist already."""
         dropout = self.dropout if self.training else 0.0
         if scores is None:
             x = F.scaled_dot_product_attention(q, k, v, attn_mask=key_bias, dropout_p=dropout)
         else:
             masked = scores if key_bias is None else scores + key_bias
             x = F.dropout(masked.softmax(dim=-1), dropout) @ v
-        return self.out_proj(x.transpose(1, 2).flatten(2))
+        return self.out_proj(packing.pack(x.transpose(1, 2).flatten(2)))
 
 
 class EncoderLayer(nn.Module):
@@ -71,13 +78,14 @@ class EncoderLayer(nn.Module):
         self,
         x: Tensor,
         key_bias: Optional[Tensor],
+        packing: Packing,
         number: int,
         wanted: Wanted,
         signals: Signals,
         whole: bool,
     ) -> Tensor:
-        """Output of layer `number`, [B, T, H]; leaves what is wanted of it in `signals`."""
-        q, k, v = self.self_attn.project(x)
+        """Output of layer `number` for x [N, H]; leaves what is wanted of it in `signals`."""
+        q, k, v = self.self_attn.project(x, packing)
 
         if number in wanted.projections:
             signals.queries[number], signals.keys[number], signals.values[number] = q, k, v
@@ -90,7 +98,8 @@ class EncoderLayer(nn.Module):
         if not whole:
             return x
 
-        x = self.self_attn_layer_norm(x + self.dropout(self.self_attn.attend(q, k, v, scores, key_bias)))
+        mixed = self.self_attn.attend(q, k, v, scores, key_bias, packing)
+        x = self.self_attn_layer_norm(x + self.dropout(mixed))
         hidden = self.activation_dropout(self.activation(self.fc1(x)))
         return self.final_layer_norm(x + self.dropout(self.fc2(hidden)))
 
@@ -108,39 +117,40 @@ class SentenceEncoder(nn.Module):
         self.dropout = nn.Dropout(cfg.dropout)
         self.layers = nn.ModuleList(EncoderLayer(shape, cfg) for _ in range(shape.layers))
 
-    def forward(self, tokens: Tensor, wanted: Wanted, padded: bool = True) -> tuple[Tensor, Signals]:
+    def forward(
+        self, tokens: Tensor, wanted: Wanted, padded: bool = True, real: Optional[Tensor] = None
+    ) -> tuple[Tensor, Signals]:
         """Runs as many layers as `wanted` needs.
 
         tokens  [B, T]  word indices
-        padded  whether any sentence may be shorter than T; known on the host, so that an
-                unpadded batch costs no mask and the answer costs no device synchronisation
+        padded  whether any sentence may be shorter than T
+        real    [N]     positions of the real tokens in the flattened batch (see `Packing`)
 
-        Returns the output of the last layer run, [B, T, H], and the signals but for the logits.
+        Returns the output of the last layer run, [B, T, H], and the signals but for the logits;
+        hidden states are 0 at padded positions.
         """
         mask = tokens.ne(PAD)
+        packing = Packing.of(mask, real, padded)
         signals = Signals(mask)
-        x = self.embed(tokens, mask)
+        x = self.embed(tokens, mask, packing)
         if 0 in wanted.states:
-            signals.states[0] = x
+            signals.states[0] = packing.unpack(x)
 
-        key_bias = None
-        if padded:
-            lowest = torch.finfo(x.dtype).min
-            key_bias = torch.zeros_like(mask, dtype=x.dtype).masked_fill_(~mask, lowest)[:, None, None, :]
-
+        key_bias = packing.key_bias(mask, x.dtype)
         for number, layer in enumerate(self.layers[: wanted.depth(self.layer_count)], start=1):
-            x = layer(x, key_bias, number, wanted, signals, wanted.whole(number, self.layer_count))
+            whole = wanted.whole(number, self.layer_count)
+            x = layer(x, key_bias, packing, number, wanted, signals, whole)
             if number in wanted.states:
-                signals.states[number] = x
+                signals.states[number] = packing.unpack(x)
 
-        return x, signals
+        return packing.unpack(x), signals
 
-    def embed(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Word, position and, where the model has them, segment embeddings, [B, T, H]."""
+    def embed(self, tokens: Tensor, mask: Tensor, packing: Packing) -> Tensor:
+        """Word, position and, where the model has them, segment embeddings, [N, H]."""
         positions = mask.cumsum(dim=1) * mask + PAD
-        x = self.embed_tokens(tokens) + self.embed_positions(positions)
+        x = self.embed_tokens(packing.pack(tokens)) + self.embed_positions(packing.pack(positions))
         if self.embed_segments is not None:
-            x = x + self.embed_segments(segment_ids(tokens))
+            x = x + self.embed_segments(packing.pack(segment_ids(tokens)))
         return self.dropout(self.layernorm_embedding(x))
 
 

@@ -154,14 +154,15 @@ class RobertaStudent(FairseqEncoderModel):
         src_tokens: Tensor,
         wanted: Optional[Wanted] = None,
         padded: bool = True,
+        real: Optional[Tensor] = None,
         classification_head_name: Optional[str] = None,
         features_only: bool = False,
         **_: Any,
     ) -> Signals | tuple[Tensor, dict[str, Any]]:
         if wanted is not None:
-            return self.signals(src_tokens, wanted, padded, classification_head_name)
+            return self.signals(src_tokens, wanted, classification_head_name, padded, real)
 
-        features, _ = self.encoder.sentence_encoder(src_tokens, Wanted(logits=True), padded)
+        features, _ = self.encoder.sentence_encoder(src_tokens, Wanted(logits=True), padded, real)
         if classification_head_name is not None:
             return self.classification_heads[classification_head_name](features), {}
         if features_only or self.encoder.lm_head is None:
@@ -169,10 +170,15 @@ class RobertaStudent(FairseqEncoderModel):
         return self.encoder.lm_head(features), {}
 
     def signals(
-        self, src_tokens: Tensor, wanted: Wanted, padded: bool, classification_head_name: Optional[str]
+        self,
+        src_tokens: Tensor,
+        wanted: Wanted,
+        classification_head_name: Optional[str] = None,
+        padded: bool = True,
+        real: Optional[Tensor] = None,
     ) -> Signals:
-        """What `wanted` names, computed no further than it needs."""
-        features, signals = self.encoder.sentence_encoder(src_tokens, wanted, padded)
+        """What `wanted` names, computed no further than it needs (see `SentenceEncoder`)."""
+        features, signals = self.encoder.sentence_encoder(src_tokens, wanted, padded, real)
         if wanted.logits:
             signals.logits = self.classification_heads[classification_head_name](features)
         return signals
@@ -197,7 +203,7 @@ class RobertaStudent(FairseqEncoderModel):
             [[0, 3, 2, 3, 2]], device=self.encoder.sentence_encoder.embed_tokens.weight.device
         )
         with torch.enable_grad():
-            exposed = self.signals(tokens, wanted, False, classification_head_name).tensors()
+            exposed = self.signals(tokens, wanted, classification_head_name, padded=False).tensors()
             trainable = {name: p for name, p in self.named_parameters() if p.requires_grad}
             gradients = torch.autograd.grad(
                 sum(tensor.sum() for tensor in exposed), list(trainable.values()), allow_unused=True

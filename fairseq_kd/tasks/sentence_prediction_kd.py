@@ -62,10 +62,10 @@ class SentencePredictionKDConfig(FairseqDataclass):
         default=False, metadata={"help": "labels are numbers (default: as the data's meta.json says)"}
     )
     length_bucket: int = field(
-        default=1024,
+        default=1,
         metadata={
-            "help": "training sentences are shuffled, then sorted by length within buckets of this many, to save "
-            "padding; 1 does not sort (default: 1024 sentences)"
+            "help": "training sentences are shuffled, then sorted by length within buckets of this many; saves some "
+            "attention over padding, at the cost of batches that are alike (default: 1 sentence, no sorting)"
         },
     )
     classification_head_name: str = field(

@@ -51,17 +51,20 @@ class LiveTeacher:
     def signals(self, sample: Mapping[str, Any], wanted: Wanted) -> Signals:
         """The teacher's signals for a batch, on the batch's device.
 
-        sample  a collated batch: `net_input.src_tokens` [B, T], `net_input.padded`
+        sample  a collated batch; of it `net_input`: what the student is called with
         """
-        tokens = sample["net_input"]["src_tokens"]
-        self.model.to(self.device or tokens.device)
+        given = sample["net_input"]
+        device = given["src_tokens"].device
+        if self.device is not None:
+            given = {name: _moved(value, self.device) for name, value in given.items()}
+        self.model.to(given["src_tokens"].device)
 
         # A student's autocast must not reach in here: the teacher has a precision of its own.
-        with torch.autocast(tokens.device.type, enabled=False):
-            signals = self.model.signals(
-                tokens.to(self.device or tokens.device), wanted, sample["net_input"]["padded"], self.head
-            )
-        return signals if self.device is None else _moved(signals, tokens.device)
+        with torch.autocast(given["src_tokens"].device.type, enabled=False):
+            signals = self.model(**given, wanted=wanted, classification_head_name=self.head)
+        if self.device is None:
+            return signals
+        return Signals(**{name: _moved(value, device) for name, value in vars(signals).items()})
 
 
 def _load(model: RobertaStudent, checkpoint: Checkpoint) -> None:
@@ -72,10 +75,7 @@ def _load(model: RobertaStudent, checkpoint: Checkpoint) -> None:
     model.load_state_dict({name: checkpoint.weights[name] for name in needed})
 
 
-def _moved(signals: Signals, device: torch.device) -> Signals:
-    def move(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.to(device)
-        return {key: move(tensor) for key, tensor in value.items()} if isinstance(value, dict) else value
-
-    return Signals(**{name: move(value) for name, value in vars(signals).items()})
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, dict):
+        return {key: tensor.to(device) for key, tensor in value.items()}
+    return value.to(device) if isinstance(value, Tensor) else value

@@ -110,11 +110,11 @@ def test_a_copy_of_the_teacher_has_nothing_to_learn(data, teacher, method, optio
 def test_a_student_learns(data, teacher, method, options):
     task, student, criterion = build(data, teacher, method, **options)
     parameters = [p for p in [*student.parameters(), *criterion.parameters()] if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=1e-2)
+    optimizer = torch.optim.Adam(parameters, lr=3e-3)
     sample = batch(task, range(16), "train")
 
     losses = []
-    for _ in range(25):
+    for _ in range(60):
         optimizer.zero_grad()
         loss, size, _ = criterion(student, sample)
         (loss / size).backward()

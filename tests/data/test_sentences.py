@@ -34,6 +34,7 @@ def test_a_batch_says_whether_it_is_padded():
     batch = dataset.collater([dataset[0], dataset[1]])
     assert batch["net_input"]["src_tokens"].tolist() == [[0, 10, 10, 2], [0, 10, 2, 1]]
     assert batch["net_input"]["padded"] is True
+    assert batch["net_input"]["real"].tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert batch["target"].tolist() == [0, 1]
     assert (batch["nsentences"], batch["ntokens"]) == (2, 7)
 

@@ -1,0 +1,38 @@
+import torch
+
+from fairseq_kd.models.packing import Packing
+
+MASK = torch.tensor([[1, 1, 1], [1, 0, 0]], dtype=torch.bool)
+
+
+def test_packing_keeps_real_tokens_in_order():
+    x = torch.arange(6).view(2, 3)
+    packing = Packing.of(MASK, None, padded=True)
+    assert packing.pack(x).tolist() == [0, 1, 2, 3]
+    assert packing.unpack(packing.pack(x)).tolist() == [[0, 1, 2], [3, 0, 0]]
+
+
+def test_positions_known_to_the_caller_are_taken():
+    packing = Packing.of(MASK, torch.tensor([0, 1, 2, 3]), padded=True)
+    assert packing.pack(torch.arange(6).view(2, 3)).tolist() == [0, 1, 2, 3]
+
+
+def test_an_unpadded_batch_is_only_reshaped():
+    x = torch.arange(6).view(2, 3)
+    packing = Packing.of(torch.ones(2, 3, dtype=torch.bool), None, padded=False)
+    assert packing.pack(x).data_ptr() == x.data_ptr()
+    assert torch.equal(packing.unpack(packing.pack(x)), x)
+    assert packing.key_bias(MASK, torch.float32) is None
+
+
+def test_padded_keys_get_the_lowest_score():
+    bias = Packing.of(MASK, None, padded=True).key_bias(MASK, torch.float32)
+    lowest = torch.finfo(torch.float32).min
+    assert bias.tolist() == [[[[0, 0, 0]]], [[[0, lowest, lowest]]]]
+
+
+def test_gradients_reach_real_tokens_alone():
+    x = torch.ones(2, 3, requires_grad=True)
+    packing = Packing.of(MASK, None, padded=True)
+    packing.unpack(packing.pack(x) * 2).sum().backward()
+    assert x.grad.tolist() == [[2, 2, 2], [2, 0, 0]]
