@@ -20,14 +20,20 @@ NOT_METRICS = frozenset({"wps", "wpb", "bsz", "num_updates"})
 
 
 def validations(log: Iterable[str]) -> dict[int, dict[str, dict[str, float]]]:
-    """Metrics by update and subset; a validation that was repeated after an interruption counts once."""
+    """Metrics by update and subset; a validation that was repeated after an interruption counts once.
+
+    A line that a kill left half written is passed over: the validation is repeated.
+    """
     found: dict[int, dict[str, dict[str, float]]] = {}
     for line in log:
         match = VALIDATION.search(line)
         if match is None:
             continue
 
-        subset, told = match[1], json.loads(match[2])
+        try:
+            subset, told = match[1], json.loads(match[2])
+        except ValueError:
+            continue
         plain = {key.removeprefix(f"{subset}_"): value for key, value in told.items()}
         scores = {
             key: float(value)

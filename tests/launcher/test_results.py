@@ -25,6 +25,11 @@ def test_a_log_is_read_by_update_and_subset():
     }
 
 
+def test_a_line_torn_by_a_kill_is_passed_over():
+    torn = line(10, loss=0.5)[:-20] + '"}\n'
+    assert validations([torn, line(20, loss=0.4)]) == {20: {"valid": {"loss": 0.4}}}
+
+
 @pytest.mark.parametrize(("metric", "best"), [("accuracy", 10), ("loss", 20)])
 def test_best_is_the_highest_metric_or_the_lowest_loss(metric, best):
     found = validations([line(10, loss=0.5, accuracy=70), line(20, loss=0.4, accuracy=69)])
