@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = ROOT / "fairseq_kd"
 
-# In a teacher's folder: a run's best checkpoint, or a converted model.
+# In a folder: a run's best checkpoint, or a converted model. The plugin looks for the same ones.
 CHECKPOINT_NAMES = ("checkpoint_best.pt", "model.pt")
 
 CHUNKS, CHUNK = 64, 1 << 16
@@ -64,17 +64,23 @@ def find_data(data: Path, task: str) -> Data:
 
 def find_teacher(given: str, task: str) -> Path:
     """The checkpoint of a task's teacher; ValueError says what to give."""
-    path = Path(given.replace("{task}", task))
-    candidates = [path, *(path / name for name in CHECKPOINT_NAMES)]
-    for candidate in candidates:
+    try:
+        return find_checkpoint(Path(given.replace("{task}", task)), "--teacher")
+    except ValueError as error:
+        raise ValueError(
+            f"{error}: give a model fine-tuned on {task} (scripts/finetune_teacher.py makes one); "
+            "{task} in the path stands for the task's name"
+        ) from None
+
+
+def find_checkpoint(given: Path, flag: str) -> Path:
+    """The checkpoint meant by a file or a folder that holds one; ValueError says what `flag` names instead."""
+    for candidate in (given, *(given / name for name in CHECKPOINT_NAMES)):
         if candidate.is_file():
             return candidate
 
-    found = f"holds neither {' nor '.join(CHECKPOINT_NAMES)}" if path.is_dir() else "does not exist"
-    raise ValueError(
-        f"--teacher {path} {found}: give a model fine-tuned on {task} (scripts/finetune_teacher.py makes one); "
-        "{task} in the path stands for the task's name"
-    )
+    found = f"holds neither {' nor '.join(CHECKPOINT_NAMES)}" if given.is_dir() else "does not exist"
+    raise ValueError(f"{flag} {given} {found}")
 
 
 def fingerprint(path: Path) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 from launcher import places, runner
 from launcher.command import environment, train_command
 from launcher.methods import NO_TEACHER
-from launcher.places import CHECKPOINT_NAMES, Data
+from launcher.places import Data
 from launcher.spec import ONE, RunSpec
 from launcher.tasks import PUBLISHED_EPOCHS, find_task
 from launcher.train import Outcome, Trainings
@@ -66,15 +66,12 @@ def find_data(folder: Path) -> Data:
 
 def find_model(given: Path) -> Path:
     """The checkpoint to start from; ValueError says what to give."""
-    candidates = [given, *(given / name for name in CHECKPOINT_NAMES)]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    found = f"holds neither {' nor '.join(CHECKPOINT_NAMES)}" if given.is_dir() else "does not exist"
-    raise ValueError(
-        f"--model {given} {found}: give a fairseq RoBERTa checkpoint, or a folder that "
-        "`scripts/convert_hf.py import` made"
-    )
+    try:
+        return places.find_checkpoint(given, "--model")
+    except ValueError as error:
+        raise ValueError(
+            f"{error}: give a fairseq RoBERTa checkpoint, or a folder that `scripts/convert_hf.py import` made"
+        ) from None
 
 
 def describe(args: argparse.Namespace, data: Data, model: Path, flags: Sequence[str]) -> RunSpec:

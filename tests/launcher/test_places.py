@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from fairseq_kd.models.checkpoint import NAMES_IN_FOLDER
+from launcher import places
+
+
+def test_the_launcher_and_the_plugin_look_for_the_same_checkpoints():
+    assert places.CHECKPOINT_NAMES == NAMES_IN_FOLDER
+
+
+def test_a_checkpoint_is_a_file_or_in_a_folder(tmp_path):
+    (tmp_path / "model.pt").touch()
+    assert places.find_checkpoint(tmp_path / "model.pt", "--teacher") == tmp_path / "model.pt"
+    assert places.find_checkpoint(tmp_path, "--teacher") == tmp_path / "model.pt"
+
+    (tmp_path / "checkpoint_best.pt").touch()
+    assert places.find_checkpoint(tmp_path, "--teacher") == tmp_path / "checkpoint_best.pt"
+
+
+def test_where_no_checkpoint_is_the_flag_says_so(tmp_path):
+    with pytest.raises(ValueError, match=f"--model {tmp_path} holds neither checkpoint_best.pt nor model.pt$"):
+        places.find_checkpoint(tmp_path, "--model")
+    with pytest.raises(ValueError, match="--model nowhere does not exist$"):
+        places.find_checkpoint(Path("nowhere"), "--model")
