@@ -12,8 +12,10 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .errors import DataError
+from .files import checked_rows, damaged, part, read_object, read_text
 from .vocabulary import (
     MASK,
     SPECIALS,
@@ -89,23 +91,33 @@ def read_byte_level(folder: Path) -> ByteLevelBPE:
     """From vocab.json and merges.txt or, where only that is kept, tokenizer.json."""
     vocabulary, merges, full = (folder / name for name in ("vocab.json", "merges.txt", "tokenizer.json"))
     if vocabulary.is_file() and merges.is_file():
-        lines = merges.read_bytes().decode().split("\n")
+        lines = read_text(merges).split("\n")
         header = 1 if lines[0].startswith("#version") else 0
-        return ByteLevelBPE(_read_json(vocabulary), [line.rstrip("\r") for line in lines[header:] if line])
+        rows = checked_rows(vocabulary, read_object(vocabulary))
+        return ByteLevelBPE(rows, [line.rstrip("\r") for line in lines[header:] if line])
 
     if full.is_file():
-        tokenizer = _read_json(full)
-        model = tokenizer.get("model", {})
+        tokenizer = read_object(full)
+        model = part(full, tokenizer, "model")
         if model.get("type") == "BPE":
-            added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
-            # Older versions write "left right", newer ones ["left", "right"].
-            pairs = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
-            return ByteLevelBPE({**model["vocab"], **added}, pairs)
+            return _byte_level_of(full, model, tokenizer.get("added_tokens") or [])
 
     raise DataError(
         f"{folder} has neither vocab.json with merges.txt nor a byte-level BPE tokenizer.json: "
         "give a folder that holds a RoBERTa tokenizer."
     )
+
+
+def _byte_level_of(path: Path, model: Mapping[str, Any], added: list[Mapping[str, Any]]) -> ByteLevelBPE:
+    try:
+        rows = {**model["vocab"], **{token["content"]: token["id"] for token in added}}
+        # Older versions write "left right", newer ones ["left", "right"].
+        merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    except (KeyError, TypeError) as error:
+        raise damaged(
+            path, f"is not a BPE tokenizer as it should be ({type(error).__name__}: {error})"
+        ) from None
+    return ByteLevelBPE(checked_rows(path, rows), merges)
 
 
 def _import_wordpiece(source: Path, target: Path) -> list[int]:
@@ -146,10 +158,3 @@ def _write(path: Path, text: str) -> None:
 def _write_dictionary(folder: Path, symbols: list[str]) -> None:
     write_dictionary(folder / "dict.txt.part", symbols)
     os.replace(folder / "dict.txt.part", folder / "dict.txt")
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{path} is not valid JSON ({error}): take a fresh copy of it.") from None

@@ -6,12 +6,13 @@ fairseq numbers its four specials first, then the lines of `dict.txt`; tasks app
 """
 
 import hashlib
-import json
+import io
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import DataError
+from .files import checked_rows, damaged, part, read_object, read_text
 
 BOS, PAD, EOS, UNK = range(4)
 SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -19,6 +20,13 @@ MASK = "<mask>"
 
 BERT_SPECIALS = ["[CLS]", "[PAD]", "[SEP]", "[UNK]"]  # in the order of SPECIALS
 BERT_MASK = "[MASK]"
+
+# As the normalizer of tokenizer.json calls them -> as tokenizer_config.json does.
+SETTINGS = {
+    "lowercase": "do_lower_case",
+    "strip_accents": "strip_accents",
+    "handle_chinese_chars": "tokenize_chinese_chars",
+}
 
 
 def read_dictionary(path: str | Path) -> list[str]:
@@ -28,8 +36,7 @@ def read_dictionary(path: str | Path) -> list[str]:
         raise DataError(f"{path} does not exist: an encoder folder holds the fairseq dictionary as dict.txt.")
 
     # Universal newlines, as fairseq opens it.
-    with path.open(encoding="utf-8") as file:
-        lines = [line.rstrip() for line in file]
+    lines = [line.rstrip() for line in io.StringIO(read_text(path), newline=None)]
     pairs = [line.removesuffix(" #fairseq:overwrite").rpartition(" ") for line in lines]
     for number, (_, _, count) in enumerate(pairs, start=1):
         if not count.removeprefix("-").isdecimal():
@@ -76,13 +83,16 @@ def read_wordpiece_vocabulary(folder: str | Path) -> list[str]:
 
     if plain.is_file():
         # Split at "\n" alone: some vocabularies hold Unicode line separators as entries.
-        vocabulary = plain.read_bytes().decode().removesuffix("\n").split("\n")
+        vocabulary = read_text(plain).removesuffix("\n").split("\n")
         return [entry.removesuffix("\r") for entry in vocabulary]
 
     if full.is_file():
-        model = json.loads(full.read_text(encoding="utf-8")).get("model", {})
+        model = part(full, read_object(full), "model")
         if model.get("type") == "WordPiece":
-            return sorted(model["vocab"], key=model["vocab"].get)
+            rows = checked_rows(full, model.get("vocab"))
+            if max(rows.values()) >= len(rows):
+                raise damaged(full, f"leaves out some of the numbers up to {max(rows.values())}")
+            return sorted(rows, key=rows.get)
 
     raise DataError(
         f"{folder} has neither vocab.txt nor a WordPiece tokenizer.json: "
@@ -115,24 +125,27 @@ def wordpiece_settings(folder: str | Path) -> dict[str, bool | None]:
     tokenizer_config.json decides where it names the casing, as in transformers; else the normalizer
     of tokenizer.json. A vocabulary alone does not say whether it is cased: that is an error.
     """
-    config = _read_json(Path(folder) / "tokenizer_config.json")
-    normalizer = _read_json(Path(folder) / "tokenizer.json").get("normalizer") or {}
+    plain, full = Path(folder) / "tokenizer_config.json", Path(folder) / "tokenizer.json"
+    config = read_object(plain) if plain.is_file() else {}
+    normalizer = part(full, read_object(full), "normalizer") if full.is_file() else {}
     if normalizer.get("type") != "BertNormalizer":
         normalizer = {}
 
-    lowercase = config.get("do_lower_case", normalizer.get("lowercase"))
-    if lowercase is None:
+    settings = {}
+    for ours, theirs in SETTINGS.items():
+        path, found = (plain, config[theirs]) if theirs in config else (full, normalizer.get(ours))
+        if not (found is None or isinstance(found, bool)):
+            raise damaged(path, f"sets {theirs if path == plain else ours} to {found!r}, not true or false")
+        settings[ours] = found
+
+    if settings["lowercase"] is None:
         raise DataError(
             f"--encoder-dir {folder} does not say whether its vocabulary is cased: "
             'add a tokenizer_config.json holding {"do_lower_case": true} or false.'
         )
-    return {
-        "lowercase": bool(lowercase),
-        "strip_accents": config.get("strip_accents", normalizer.get("strip_accents")),
-        "handle_chinese_chars": bool(
-            config.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True))
-        ),
-    }
+    if settings["handle_chinese_chars"] is None:
+        settings["handle_chinese_chars"] = True
+    return settings
 
 
 def _check_wordpiece(vocab: list[str]) -> None:
@@ -149,12 +162,3 @@ def _check_wordpiece(vocab: list[str]) -> None:
             f"The WordPiece vocabulary has {repeated[0]!r} more than once: "
             "give a vocab.txt in which every line differs."
         )
-
-
-def _read_json(path: Path) -> dict:
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{path} is not valid JSON ({error}): take a fresh copy of the encoder.") from None

@@ -55,6 +55,26 @@ def test_tokenizer_json_says_the_same_as_the_two_files(tmp_path, style):
     assert read_byte_level(tmp_path) == ByteLevelBPE(TINY, ["a b"])
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"vocab.json": b"[1]", "merges.txt": b""}, r"vocab\.json is JSON but not an object"),
+        ({"vocab.json": b'{"a": null}', "merges.txt": b""}, r"vocab\.json holds no vocabulary"),
+        ({"vocab.json": b'{"a": 0}', "merges.txt": b"\xff"}, r"merges\.txt is not UTF-8"),
+        ({"tokenizer.json": b'{"model": {"type": "BPE", "vocab": {"a": 0}}}'}, r"KeyError: 'merges'"),
+        (
+            {"tokenizer.json": b'{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [1]}}'},
+            r"tokenizer\.json .*TypeError",
+        ),
+    ],
+)
+def test_damaged_files_are_one_sentence(tmp_path, files, said):
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{said}.*: take a fresh copy"):
+        read_byte_level(tmp_path)
+
+
 @pytest.mark.real_data
 def test_robertas_own_vocabulary_comes_out_byte_by_byte(real_data, tmp_path):
     """vocab.json as roberta-base has it, rebuilt from fairseq's files, gives these files back."""

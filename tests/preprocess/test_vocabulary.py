@@ -9,6 +9,7 @@ from preprocess.vocabulary import (
     read_dictionary,
     read_wordpiece_vocabulary,
     wordpiece_order,
+    wordpiece_settings,
     wordpiece_symbols,
     write_dictionary,
 )
@@ -80,6 +81,58 @@ def test_the_vocabulary_is_split_at_line_feeds_only(tmp_path):
 def test_the_vocabulary_is_found_in_tokenizer_json_alone(tmp_path):
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "WordPiece", "vocab": {"b": 1, "a": 0}}}')
     assert read_wordpiece_vocabulary(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("vocab.txt", b"a\n\xff\n", r"is not UTF-8 \(byte 2\)"),
+        ("tokenizer.json", b"{bad", "is not valid JSON"),
+        ("tokenizer.json", b"[1]", "is JSON but not an object"),
+        ("tokenizer.json", b'{"model": []}', 'holds a "model" that is not an object'),
+        ("tokenizer.json", b'{"model": {"type": "WordPiece"}}', "holds no vocabulary"),
+        ("tokenizer.json", b'{"model": {"type": "WordPiece", "vocab": ["a"]}}', "holds no vocabulary"),
+        ("tokenizer.json", b'{"model": {"type": "WordPiece", "vocab": {"a": "0"}}}', "holds no vocabulary"),
+        ("tokenizer.json", b'{"model": {"type": "WordPiece", "vocab": {"a": 0, "b": 0}}}', "same number"),
+        ("tokenizer.json", b'{"model": {"type": "WordPiece", "vocab": {"a": 0, "b": 5}}}', "numbers up to 5"),
+    ],
+)
+def test_a_damaged_vocabulary_is_one_sentence(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{name} .*{said}.*: take a fresh copy"):
+        read_wordpiece_vocabulary(tmp_path)
+
+
+def test_a_tokenizer_without_a_model_is_no_vocabulary(tmp_path):
+    (tmp_path / "tokenizer.json").write_text('{"model": null}')
+    with pytest.raises(DataError, match=r"neither vocab\.txt nor a WordPiece tokenizer\.json"):
+        read_wordpiece_vocabulary(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("tokenizer_config.json", "[1]", "is JSON but not an object"),
+        ("tokenizer_config.json", '{"do_lower_case": "no"}', "sets do_lower_case to 'no', not true or false"),
+        ("tokenizer_config.json", '{"do_lower_case": 1}', "sets do_lower_case to 1"),
+        ("tokenizer.json", '{"normalizer": "lower"}', 'holds a "normalizer" that is not an object'),
+        (
+            "tokenizer.json",
+            '{"normalizer": {"type": "BertNormalizer", "lowercase": []}}',
+            r"lowercase to \[\]",
+        ),
+    ],
+)
+def test_damaged_settings_are_one_sentence(tmp_path, name, content, said):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=rf"{name} .*{said}.*: take a fresh copy"):
+        wordpiece_settings(tmp_path)
+
+
+def test_a_dictionary_that_is_not_utf8_is_one_sentence(tmp_path):
+    (tmp_path / "dict.txt").write_bytes(b"a 1\n\xff 1\n")
+    with pytest.raises(DataError, match=r"dict\.txt is not UTF-8 \(byte 4\)"):
+        read_dictionary(tmp_path / "dict.txt")
 
 
 @pytest.mark.real_data
