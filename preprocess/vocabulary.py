@@ -56,13 +56,11 @@ def write_dictionary(path: str | Path, symbols: Iterable[str], counts: Iterable[
 
 
 def symbols_hash(symbols: Iterable[str]) -> str:
-    """sha256 over the newline-joined symbols: equal for two dictionaries that give equal indices."""
+    """sha256 over the newline-joined symbols: equal for two dictionaries that give equal indices.
+
+    Counts and fairseq's specials do not take part.
+    """
     return hashlib.sha256("\n".join(symbols).encode()).hexdigest()
-
-
-def dictionary_hash(path: str | Path) -> str:
-    """`symbols_hash` of a dict.txt; counts and fairseq's specials do not take part."""
-    return symbols_hash(read_dictionary(path))
 
 
 def dictionary_symbol(piece: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from fairseq.data import Dictionary
+
 from ..errors import CannotStart
 
 
@@ -64,10 +66,16 @@ def read_metadata(data: Path) -> Optional[Metadata]:
 
 
 def dictionary_hash(path: Path) -> str:
-    """SHA-256 over the symbols of a `dict.txt` in their order; counts do not matter.
+    """SHA-256 over the symbols of a `dict.txt` in their order, as fairseq reads it; counts do not matter.
 
-    Two vocabularies with the same hash give every symbol the same index.
+    Two vocabularies with the same hash give every symbol the same index. Raises CannotStart when
+    fairseq cannot read the file.
     """
-    with open(path, encoding="utf-8", newline="\n") as lines:
-        symbols = [line.rstrip("\n").rsplit(" ", 1)[0] for line in lines if line.strip()]
-    return hashlib.sha256("\n".join(symbols).encode()).hexdigest()
+    try:
+        dictionary = Dictionary.load(str(path))
+    except Exception as error:  # fairseq raises bare Exceptions
+        reason = str(error).strip().split("\n")[0][:200]
+        raise CannotStart(
+            f"{path} is not a dictionary that fairseq reads ({reason}): take a fresh copy of the folder it is in."
+        ) from None
+    return hashlib.sha256("\n".join(dictionary.symbols[dictionary.nspecial :]).encode()).hexdigest()

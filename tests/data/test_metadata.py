@@ -1,10 +1,11 @@
+import hashlib
 import json
 
 import pytest
 
 from fairseq_kd.data.metadata import dictionary_hash, read_metadata
 from fairseq_kd.errors import CannotStart
-from preprocess import vocabulary
+from preprocess.vocabulary import read_dictionary, symbols_hash
 from tests.tiny import write_data
 
 
@@ -24,10 +25,41 @@ def test_broken_metadata_is_one_sentence(tmp_path):
         read_metadata(tmp_path)
 
 
-def test_the_hash_is_that_of_preprocessing(tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a 3\nb c 2\n\x85 1\n",
+        "a 1\na 2 #fairseq:overwrite\nb 1\n",
+        "a 1\r\nb 1\rc 1\n",
+        "a 1 \nb 1",
+    ],
+    ids=["blanks in symbols", "flags", "line ends of other systems", "trailing blanks"],
+)
+def test_the_hash_is_that_of_preprocessing(tmp_path, text):
     path = tmp_path / "dict.txt"
-    path.write_text("a 3\nb c 2\n\x85 1\n", encoding="utf-8")
-    other = tmp_path / "other.txt"
-    other.write_text("a 9\nb c 9\n\x85 9\n", encoding="utf-8")
+    path.write_bytes(text.encode())
+    assert dictionary_hash(path) == symbols_hash(read_dictionary(path))
 
-    assert dictionary_hash(path) == dictionary_hash(other) == vocabulary.dictionary_hash(path)
+
+def test_the_hash_is_over_symbols_in_order_not_counts(tmp_path):
+    path = tmp_path / "dict.txt"
+    hashes = []
+    for text in ("a 1\nb 1\n", "a 9\nb 3\n", "b 1\na 1\n"):
+        path.write_text(text)
+        hashes.append(dictionary_hash(path))
+    assert hashes[0] == hashes[1] == hashlib.sha256(b"a\nb").hexdigest()
+    assert hashes[2] != hashes[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a 1\nb\n", "Incorrect dictionary format"),
+        (b"a 1\na 1\n", "Duplicate word"),
+        (b"\xff 1\n", "Incorrect encoding"),
+    ],
+)
+def test_a_dictionary_that_fairseq_cannot_read_is_one_sentence(tmp_path, content, said):
+    (tmp_path / "dict.txt").write_bytes(content)
+    with pytest.raises(CannotStart, match=rf"dict\.txt is not a dictionary that fairseq reads \({said}"):
+        dictionary_hash(tmp_path / "dict.txt")

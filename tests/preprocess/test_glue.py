@@ -8,7 +8,7 @@ import pytest
 from preprocess.encoders import load_encoder
 from preprocess.glue import main
 from preprocess.tasks import TASKS
-from preprocess.vocabulary import dictionary_hash
+from preprocess.vocabulary import read_dictionary, symbols_hash
 
 
 @pytest.fixture
@@ -106,7 +106,8 @@ def test_meta_says_what_was_made(run, gpt2_folder, tmp_path):
     assert train["source"] == "train.tsv"
     assert len(train["sha256"]) == 64
     assert list(meta["splits"]) == ["valid", "valid1", "test", "test1"]
-    assert meta["dictionary_hash"] == dictionary_hash(tmp_path / "out/MNLI-bin/input1/dict.txt")
+    written = read_dictionary(tmp_path / "out/MNLI-bin/input1/dict.txt")
+    assert meta["dictionary_hash"] == symbols_hash(written)
     assert {name: meta[name] for name in list(meta)[:9]} == {
         "format": 1,
         "task": "MNLI",

@@ -1,10 +1,7 @@
-import hashlib
-
 import pytest
 
 from preprocess.errors import DataError
 from preprocess.vocabulary import (
-    dictionary_hash,
     dictionary_symbol,
     read_dictionary,
     read_wordpiece_vocabulary,
@@ -48,16 +45,6 @@ def test_fairseq_reads_what_we_write(tmp_path):
     assert theirs.symbols[4:] == symbols
     assert theirs.add_symbol("<mask>") == 4 + len(symbols)
     assert read_dictionary(tmp_path / "dict.txt") == symbols
-
-
-def test_the_hash_is_over_symbols_in_order_not_counts(tmp_path):
-    write_dictionary(tmp_path / "one.txt", ["a", "b"])
-    write_dictionary(tmp_path / "counted.txt", ["a", "b"], [9, 3])
-    write_dictionary(tmp_path / "other.txt", ["b", "a"])
-
-    assert dictionary_hash(tmp_path / "one.txt") == hashlib.sha256(b"a\nb").hexdigest()
-    assert dictionary_hash(tmp_path / "one.txt") == dictionary_hash(tmp_path / "counted.txt")
-    assert dictionary_hash(tmp_path / "one.txt") != dictionary_hash(tmp_path / "other.txt")
 
 
 def test_a_line_that_is_no_dictionary_line_is_named(tmp_path):
