@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from launcher.arguments import Parser, positive, rate, split
 from launcher.experiment import CannotStart, Experiment
 from launcher.methods import known_methods
 from launcher.plan import Grid
@@ -28,7 +29,7 @@ MAPPING = re.compile(r"skip|last|combine|\d+:\d+(,\d+:\d+)*")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 all runs are finished, 1 some failed, 2 nothing was started, 130 interrupted."""
-    own, flags = _split(sys.argv[1:] if arguments is None else list(arguments))
+    own, flags = split(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
     args = parser.parse_args(own)
     try:
@@ -44,13 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CannotStart as error:
         parser.exit(2, f"{error}\n")
     return experiment.show() if args.dry_run else experiment.run()
-
-
-def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    if "--" not in arguments:
-        return arguments, []
-    here = arguments.index("--")
-    return arguments[:here], arguments[here + 1 :]
 
 
 def _grid(args: argparse.Namespace, flags: Sequence[str]) -> Grid:
@@ -74,7 +68,10 @@ def _unique(lists: Iterable[Iterable]) -> tuple:
 
 
 def _tasks(text: str) -> list[str]:
-    return [_or_refuse(find_task, name).name for name in text.split(",")]
+    try:
+        return [find_task(name).name for name in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _methods(text: str) -> list[str]:
@@ -113,39 +110,11 @@ def _stages(text: str) -> list[str]:
 
 
 def _seeds(text: str) -> list[int]:
-    return [_positive(seed) for seed in text.split(",")]
+    return [positive(seed) for seed in text.split(",")]
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    rate = _or_refuse(float, text)
-    if not 0 < rate < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a learning rate between 0 and 1")
-    return rate
-
-
-def _or_refuse(read, text: str):
-    try:
-        return read(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        """One sentence, without the twenty lines of usage in front of it."""
-        self.exit(2, f"Cannot start: {message} (--help shows all flags).\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+def _parser() -> Parser:
+    parser = Parser(__doc__)
     grid = parser.add_argument_group("what is multiplied (lists: a,b,c; flags may repeat)")
     grid.add_argument(
         "--task", "-t", type=_tasks, action="append", required=True, metavar="A,B", help=f"{', '.join(TASKS)}"
@@ -211,19 +180,19 @@ def _parser() -> argparse.ArgumentParser:
     training = parser.add_argument_group("training (defaults: the published settings of each task)")
     training.add_argument(
         "--epochs",
-        type=_positive,
+        type=positive,
         default=PUBLISHED_EPOCHS,
         metavar="N",
         help="epochs of a run (default: 10)",
     )
     training.add_argument(
-        "--stage1-epochs", type=_positive, metavar="N", help="epochs of a first stage (default: as --epochs)"
+        "--stage1-epochs", type=positive, metavar="N", help="epochs of a first stage (default: as --epochs)"
     )
-    training.add_argument("--batch-size", type=_positive, metavar="N", help="sentences an update")
-    training.add_argument("--lr", type=_rate, metavar="LR", help="highest learning rate")
+    training.add_argument("--batch-size", type=positive, metavar="N", help="sentences an update")
+    training.add_argument("--lr", type=rate, metavar="LR", help="highest learning rate")
 
     how = parser.add_argument_group("how")
-    how.add_argument("--jobs", type=_positive, default=1, metavar="N", help="runs at a time (default: 1)")
+    how.add_argument("--jobs", type=positive, default=1, metavar="N", help="runs at a time (default: 1)")
     how.add_argument("--cpu", action="store_true", help="use no GPU (default: the GPUs there are, one a run)")
     how.add_argument("--dry-run", action="store_true", help="print the plan and every command, start nothing")
     how.add_argument(

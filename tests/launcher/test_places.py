@@ -20,7 +20,9 @@ def test_a_checkpoint_is_a_file_or_in_a_folder(tmp_path):
 
 
 def test_where_no_checkpoint_is_the_flag_says_so(tmp_path):
-    with pytest.raises(ValueError, match=f"--model {tmp_path} holds neither checkpoint_best.pt nor model.pt$"):
+    with pytest.raises(
+        ValueError, match=f"--model {tmp_path} holds neither checkpoint_best.pt nor model.pt$"
+    ):
         places.find_checkpoint(tmp_path, "--model")
     with pytest.raises(ValueError, match="--model nowhere does not exist$"):
         places.find_checkpoint(Path("nowhere"), "--model")

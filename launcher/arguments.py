@@ -1,0 +1,43 @@
+"""Reads command lines: what the programs that start trainings have in common."""
+
+import argparse
+from collections.abc import Sequence
+
+
+class Parser(argparse.ArgumentParser):
+    """Shows the module's docstring as help, knows flags by their full names only, refuses in one sentence."""
+
+    def __init__(self, description: str | None) -> None:
+        super().__init__(
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str):
+        """Ends the program, without the twenty lines of usage that argparse puts in front."""
+        self.exit(2, f"Cannot start: {message} (--help shows all flags).\n")
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What stands before `--`, the program's own, and after it, for fairseq-train."""
+    here = arguments.index("--") if "--" in arguments else len(arguments)
+    return list(arguments[:here]), list(arguments[here + 1 :])
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def rate(text: str) -> float:
+    """A learning rate."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a learning rate between 0 and 1")
+    return number
