@@ -68,7 +68,8 @@ class Trainings:
         resumed = (folder / "checkpoint_last.pt").is_file()
         begin = time.monotonic()
         log = folder / "log.txt"
-        with open(log, "ab") as sink:
+        # Without a checkpoint it starts anew, and what an earlier try logged is of no training that is kept.
+        with open(log, "ab" if resumed else "wb") as sink:
             here = sink.tell()
             exit_code = self._call(command, variables, sink, lock)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import places, runner
+from launcher.arguments import Parser, positive, rate, split
 from launcher.command import environment, train_command
 from launcher.methods import NO_TEACHER
 from launcher.places import Data
@@ -32,13 +33,12 @@ FAILED, NOT_STARTED, INTERRUPTED = 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 the teacher is there, 1 training failed, 2 nothing was started, 130 interrupted."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    here = given.index("--") if "--" in given else len(given)
-    args = _parser().parse_args(given[:here])
+    own, flags = split(sys.argv[1:] if arguments is None else arguments)
+    args = _parser().parse_args(own)
     try:
         data = find_data(args.data)
         model = find_model(args.model)
-        spec = describe(args, data, model, given[here + 1 :])
+        spec = describe(args, data, model, flags)
         check_unused(args.out, spec)
         trainer = places.find_trainer(args.trainer)
     except ValueError as error:
@@ -99,9 +99,12 @@ def describe(args: argparse.Namespace, data: Data, model: Path, flags: Sequence[
 
 
 def check_unused(out: Path, spec: RunSpec) -> None:
-    """Raises ValueError when `out` holds a training with other settings, finished or not."""
+    """Raises ValueError when `out` holds a training with other settings, finished or not.
+
+    One that failed before its first checkpoint is none.
+    """
     path = out / "spec.json"
-    if not path.is_file():
+    if not path.is_file() or not any([*out.glob("checkpoint*.pt"), *out.glob("result.json")]):
         return
     there, wanted = json.loads(path.read_text("utf-8")), json.loads(json.dumps(asdict(spec)))
     differing = [name for name in wanted if there.get(name) != wanted[name]]
@@ -157,16 +160,8 @@ def in_words(result: dict[str, Any], out: Path) -> str:
     )
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+def _parser() -> Parser:
+    parser = Parser(__doc__)
     parser.add_argument(
         "--data", type=Path, required=True, metavar="BIN", help="binarized data of one task, <TASK>-bin"
     )
@@ -180,18 +175,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the teacher")
     parser.add_argument(
         "--epochs",
-        type=_positive,
+        type=positive,
         default=PUBLISHED_EPOCHS,
         metavar="N",
         help=f"passes over the training data (default: {PUBLISHED_EPOCHS})",
     )
     parser.add_argument(
-        "--batch-size", type=_positive, metavar="N", help="sentences an update (default: published, 16 or 32)"
+        "--batch-size", type=positive, metavar="N", help="sentences an update (default: published, 16 or 32)"
     )
     parser.add_argument(
-        "--lr", type=float, metavar="LR", help="highest learning rate (default: published, 1e-5 or 2e-5)"
+        "--lr", type=rate, metavar="LR", help="highest learning rate (default: published, 1e-5 or 2e-5)"
     )
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="random seed (default: 1)")
+    parser.add_argument("--seed", type=positive, default=1, metavar="N", help="random seed (default: 1)")
     parser.add_argument(
         "--trainer", metavar="PROGRAM", help="the fairseq-train to call (default: the environment's)"
     )

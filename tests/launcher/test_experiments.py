@@ -92,6 +92,17 @@ def test_a_killed_run_is_a_failure_and_goes_on_next_time(call, tmp_path, monkeyp
     assert (run / "log.txt").read_text().count("| valid |") == 2
 
 
+def test_a_run_without_a_checkpoint_starts_a_log_of_its_own(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_FAIL", "MRPC")
+    experiments.main([*call, "--method", "kd", "--seeds", "1"])
+    log = only_run(tmp_path / "runs" / "g") / "log.txt"
+    assert "it was told to fail" in log.read_text()
+
+    monkeypatch.delenv("FAKE_FAIL")
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
+    assert "it was told to fail" not in log.read_text()
+
+
 def test_a_failure_shows_its_last_lines_and_stops_no_other(call, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FAKE_FAIL", "att_kl_learn")
     assert experiments.main([*call, "--method", "att_kl_learn,kd", "--seeds", "1"]) == 1

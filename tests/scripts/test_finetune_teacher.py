@@ -70,6 +70,37 @@ def test_a_failed_training_shows_the_end_of_its_log(call, capsys):
     assert "Training failed: exit status 1" in capsys.readouterr().err
 
 
+def test_a_try_that_failed_before_training_does_not_block_the_next(call, tmp_path, capsys):
+    assert main([*call, "--lr", "1e-3", "--trainer", shutil.which("false")]) == 1
+    assert main([*call, "--lr", "1e-4", "--trainer", shutil.which("true")]) == 1
+    assert "ended well but its log holds no validation" in capsys.readouterr().err
+    assert json.loads((tmp_path / "teacher" / "spec.json").read_text())["lr"] == 1e-4
+
+
+@pytest.mark.parametrize("begun", ["checkpoint_last.pt", "checkpoint_best.pt", "result.json"])
+def test_a_training_with_other_settings_is_kept(call, tmp_path, capsys, begun):
+    main([*call, "--lr", "1e-3", "--trainer", shutil.which("false")])
+    (tmp_path / "teacher" / begun).touch()
+    assert main([*call, "--lr", "1e-4"]) == 2
+    assert "holds a training with another lr (0.001, now 0.0001)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "sentence"),
+    [
+        ("--lr", "5", "argument --lr: '5' is not a learning rate between 0 and 1"),
+        ("--epochs", "0", "argument --epochs: '0' is not a whole number from 1"),
+        ("--batch-size", "x", "argument --batch-size: 'x' is not a whole number from 1"),
+        ("--seed", "0", "argument --seed: '0' is not a whole number from 1"),
+    ],
+)
+def test_numbers_are_checked_as_by_the_launcher(call, capsys, flag, value, sentence):
+    with pytest.raises(SystemExit) as stopped:
+        main([*call, flag, value])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == f"Cannot start: {sentence} (--help shows all flags).\n"
+
+
 def test_stopping_it_stops_the_training(call, tmp_path):
     hanging = tmp_path / "hanging-train"
     hanging.write_text(
