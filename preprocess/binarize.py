@@ -1,16 +1,15 @@
 """One task, from its files to `<TASK>-bin`, in a temporary folder that is renamed when all is there."""
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from itertools import count
 from pathlib import Path
 
 from . import meta
 from .encoders import Encoder
 from .errors import DataError
+from .folders import recover, replacing
 from .indexed import IndexedWriter
 from .rows import Rows
 from .sources import Source
@@ -34,21 +33,19 @@ def binarize(
 ) -> dict | None:
     """Makes `<out>/<TASK>-bin`; returns its meta.json, or None where the folder is up to date already."""
     folder = out / f"{task.name}-bin"
+    if recover(folder):
+        report(f"{folder} is back: an earlier run was killed while it replaced it.")
     if _up_to_date(folder, meta.fingerprint(task, encoder, options, sources), overwrite):
         return None
 
     splits = read_splits(task, sources, options, report)
-    temporary = out / f".{folder.name}.{os.getpid()}.tmp"
-    try:
+    with replacing(folder) as temporary:
         counts = _write(task, splits, encoder, options, temporary)
         for split, kept in counts.items():
             source = sources.get(split, sources.get("train"))  # --split-dev takes it out of the training file
             kept |= {"source": source.names, "sha256": source.sha256}
         described = meta.describe(task, encoder, options, sources, counts)
         meta.write(temporary, described)
-        _put_in_place(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return described
 
 
@@ -163,19 +160,3 @@ def _write_labels(folder: Path, task: Task, split: str, labels: list[int] | list
     # A row is one symbol and the end of sentence, as fairseq-preprocess makes it.
     with IndexedWriter(folder / split, len(SPECIALS) + task.num_classes) as writer:
         writer.add([[len(SPECIALS) + label, EOS] for label in labels])
-
-
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Renames; what stood there before is moved aside first and removed last."""
-    if not folder.exists():
-        temporary.rename(folder)
-        return
-
-    aside = next(path for i in count() if not (path := folder.with_name(f".{folder.name}.{i}.old")).exists())
-    folder.rename(aside)
-    try:
-        temporary.rename(folder)
-    except OSError:
-        aside.rename(folder)
-        raise
-    shutil.rmtree(aside)

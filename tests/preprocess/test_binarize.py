@@ -61,3 +61,18 @@ def test_a_failure_leaves_nothing_and_the_old_folder_stands(glue_dir, gpt2_folde
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["RTE-bin"]
     assert make() == first  # and it can be replaced
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["RTE-bin"]
+
+
+def test_what_a_killed_run_moved_aside_comes_back(glue_dir, gpt2_folder, tmp_path):
+    out, said = tmp_path / "out", []
+
+    def make():
+        sources = find_sources(TASKS["RTE"], glue_dir, {}, [])
+        return binarize(TASKS["RTE"], sources, load_encoder(gpt2_folder), Options(), out, report=said.append)
+
+    out.mkdir()
+    make()
+    (out / "RTE-bin").rename(out / ".RTE-bin.0.old")
+    assert make() is None  # up to date
+    assert [path.name for path in out.iterdir()] == ["RTE-bin"]
+    assert said == [f"{out / 'RTE-bin'} is back: an earlier run was killed while it replaced it."]
