@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from launcher.arguments import Parser, positive, rate, split
-from launcher.experiment import CannotStart, Experiment
+from launcher.experiment import Experiment, NotReady
 from launcher.methods import known_methods
 from launcher.plan import Grid
 from launcher.runner import visible_gpus
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             gpus=[] if args.cpu else visible_gpus(),
             jobs=args.jobs,
         )
-    except CannotStart as error:
+    except NotReady as error:
         parser.exit(2, f"{error}\n")
     return experiment.show() if args.dry_run else experiment.run()
 

@@ -17,7 +17,7 @@ from .train import Outcome, Trainings
 FAILED, INTERRUPTED = 1, 130
 
 
-class CannotStart(ValueError):
+class NotReady(ValueError):
     """Everything that is lacking, one sentence each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -55,6 +55,7 @@ class Experiment:
             except ValueError as error:
                 problems.append(str(error))
 
+        find(places.check_writable, folder, "--out")
         self.trainer = find(places.find_trainer, trainer)
         self.data = {task: find(places.find_data, data, task) for task in grid.tasks}
         self.teachers = {task: find(places.find_teacher, teacher, task) for task in grid.tasks}
@@ -65,7 +66,7 @@ class Experiment:
                 "tells their own teachers apart"
             )
         if problems:
-            raise CannotStart(problems)
+            raise NotReady(problems)
 
         self.folder, self.cpu, self.jobs = folder, not gpus, jobs
         self.slots = [gpus[job % len(gpus)] if gpus else None for job in range(jobs)]
@@ -109,19 +110,29 @@ class Experiment:
             except KeyboardInterrupt:
                 interrupted = True
 
-        self._write_table(outcomes)
+        written = self._write_table(outcomes)
         if interrupted:
             print("Interrupted: the same command goes on from here.", file=sys.stderr)
             return INTERRUPTED
-        return FAILED if any(outcome.result is None for outcome in outcomes.values()) else 0
+        finished = all(outcome.result is not None for outcome in outcomes.values())
+        return 0 if finished and written else FAILED
 
-    def _write_table(self, outcomes: dict[str, Outcome]) -> None:
+    def _write_table(self, outcomes: dict[str, Outcome]) -> bool:
+        """Shows the table first: what cannot be written, on a full disk say, is not lost."""
         metrics = {task: data.metric for task, data in self.data.items()}
         rows = table.rows(self.runs, outcomes, metrics)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        results.write(self.folder / "table.md", table.markdown(rows))
-        results.write(self.folder / "table.csv", table.as_csv(rows))
-        _say(f"\n{table.markdown(rows)}\nAlso in {self.folder / 'table.md'} and {self.folder / 'table.csv'}")
+        _say(f"\n{table.markdown(rows)}")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            results.write(self.folder / "table.md", table.markdown(rows))
+            results.write(self.folder / "table.csv", table.as_csv(rows))
+        except OSError as error:
+            print(
+                f"The table could not be written ({error}): make room, and call this again.", file=sys.stderr
+            )
+            return False
+        _say(f"Also in {self.folder / 'table.md'} and {self.folder / 'table.csv'}")
+        return True
 
     def _command(self, spec: RunSpec) -> list[str]:
         data, teacher = self.data[spec.task], self.teachers[spec.task]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -81,6 +82,15 @@ def find_checkpoint(given: Path, flag: str) -> Path:
 
     found = f"holds neither {' nor '.join(CHECKPOINT_NAMES)}" if given.is_dir() else "does not exist"
     raise ValueError(f"{flag} {given} {found}")
+
+
+def check_writable(folder: Path, flag: str) -> None:
+    """ValueError where `folder` could not be made or written; makes nothing."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"{flag} {folder} cannot be made: {there} is no folder, name another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{flag} {folder} cannot be made: {there} may not be written, name another")
 
 
 def fingerprint(path: Path) -> str:

@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = find_data(args.data)
         model = find_model(args.model)
         spec = describe(args, data, model, flags)
+        places.check_writable(args.out, "--out")
         check_unused(args.out, spec)
         trainer = places.find_trainer(args.trainer)
     except ValueError as error:

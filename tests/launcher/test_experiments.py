@@ -178,17 +178,28 @@ def test_interrupting_stops_the_children_and_the_same_command_goes_on(call, tmp_
             "--data nowhere has no data of MRPC (nowhere/MRPC-bin/meta.json is missing): give",
         ),
         (["--teacher", "no/{task}"], "--teacher no/MRPC does not exist: give a model fine-tuned on MRPC"),
+        (["--out", "experiments.py"], "--out experiments.py/g cannot be made: experiments.py is no folder"),
         (["--trainer", "no-such-program"], "--trainer no-such-program is not a program"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_lacking_is_said_before_anything_starts(call, change, message, tmp_path, capsys):
+def test_what_is_lacking_is_said_before_anything_starts(call, change, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
     with pytest.raises(SystemExit) as stopped:
         experiments.main([*call, "--method", "kd", *change])
 
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_table_that_cannot_be_written_is_still_shown(call, tmp_path, capsys):
+    (tmp_path / "runs" / "g" / "table.md.new").mkdir(parents=True)
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 1
+
+    output = capsys.readouterr()
+    assert "| MRPC | kd | 0,1,2 | - | one | accuracy | 73.00 | 1 |" in output.out
+    assert output.err.startswith("The table could not be written")
 
 
 def test_everything_that_is_lacking_is_said_at_once(call, capsys):

@@ -130,6 +130,7 @@ def test_stopping_it_stops_the_training(call, tmp_path):
             "nowhere",
             "Cannot start: --model nowhere does not exist: give a fairseq RoBERTa checkpoint",
         ),
+        ("--out", str(SCRIPT), f"--out {SCRIPT} cannot be made: {SCRIPT} is no folder"),
         ("--trainer", "no-such-program", "--trainer no-such-program is not a program"),
     ],
 )
