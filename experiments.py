@@ -23,8 +23,9 @@ from launcher.runner import visible_gpus
 from launcher.tasks import PUBLISHED_EPOCHS, TASKS, find_task
 
 STAGES = {"one": "one", "two": "two", "one_stage": "one", "two_stage": "two"}
-INIT = re.compile(r"\d+(,\d+)*|all|random")
-MAPPING = re.compile(r"skip|last|combine|\d+:\d+(,\d+:\d+)*")
+INIT = re.compile(r"\d+(,\d+)*|all|random(:[1-9]\d*)?")
+MAPPING = re.compile(r"skip|last|combine|pkd-skip|pkd-last|top\d+|\d+:\d+(,\d+:\d+)*")
+MAPPINGS = "skip, last, combine, pkd-skip, pkd-last, topX such as top10, or pairs such as 0:0,1:4"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,7 +86,7 @@ def _methods(text: str) -> list[str]:
 def _init(text: str) -> str:
     if not INIT.fullmatch(text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} names no layers: give numbers from 0 such as 0,1,2, or all, or random"
+            f"{text!r} names no layers: give numbers from 0 such as 0,1,2, or all, random, random:3"
         )
     return text
 
@@ -96,9 +97,7 @@ def _mappings(text: str) -> list[str]:
     mappings = [part for part in parts if ":" not in part] + ([pairs] if pairs else [])
     for mapping in mappings:
         if not MAPPING.fullmatch(mapping):
-            raise argparse.ArgumentTypeError(
-                f"{mapping!r} is not a mapping: choose among skip, last, combine, or pairs such as 0:0,1:4"
-            )
+            raise argparse.ArgumentTypeError(f"{mapping!r} is not a mapping: choose among {MAPPINGS}")
     return mappings
 
 
@@ -133,15 +132,15 @@ def _parser() -> Parser:
         type=_init,
         action="append",
         metavar="LAYERS",
-        help="teacher layers the student starts from, counted from 0, or all, or random (default: 0,1,2)",
+        help="teacher layers the student starts from, counted from 0, or all, or random: none, but as many as the "
+        "other students have; random:3 says how many (default: 0,1,2)",
     )
     grid.add_argument(
         "--mapping",
         type=_mappings,
         action="append",
         metavar="A,B",
-        help="which teacher state each student state learns from: skip, last, combine, or pairs such as 0:0,1:4 "
-        "(default: skip)",
+        help=f"which teacher state each student state learns from: {MAPPINGS} (default: skip)",
     )
     grid.add_argument(
         "--stage",

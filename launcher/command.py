@@ -47,10 +47,13 @@ def train_command(
 
 
 def _student(spec: RunSpec, teacher: Path, group: Path) -> list[str]:
-    source, layers = teacher, spec.init
+    student = ["--arch", "roberta_student", "--init-from"]
     if spec.stage == SECOND:
-        source, layers = group / spec.after / "checkpoint_best.pt", "all"
-    return ["--arch", "roberta_student", "--init-from", str(source), "--init-layers", layers]
+        return [*student, str(group / spec.after / "checkpoint_best.pt"), "--init-layers", "all"]
+
+    # A random student takes its width from the teacher, and would take its depth from there too.
+    layers, _, count = spec.init.partition(":")
+    return [*student, str(teacher), "--init-layers", layers, *(("--encoder-layers", count) if count else ())]
 
 
 def _criterion(spec: RunSpec, teacher: Path) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from . import places, results, runner, table
 from .command import best_metric, environment, train_command
 from .methods import NO_TEACHER
-from .plan import Grid, plan
+from .plan import Grid, plan, settle
 from .spec import RunSpec
 from .train import Outcome, Trainings
 
@@ -56,6 +56,7 @@ class Experiment:
                 problems.append(str(error))
 
         find(places.check_writable, folder, "--out")
+        grid = find(settle, grid) or grid
         self.trainer = find(places.find_trainer, trainer)
         self.data = {task: find(places.find_data, data, task) for task in grid.tasks}
         self.teachers = {task: find(places.find_teacher, teacher, task) for task in grid.tasks}

@@ -11,6 +11,9 @@ NO_TEACHER = "none"
 # These compare logits only: they pair no layers and have no first stage.
 LOGITS_ONLY = frozenset({NO_TEACHER, "kd"})
 
+# The method's own name says that it compares attention, of which there is no learned mixture.
+_ATTENTION = "att_"
+
 _REGISTERED = re.compile(r'^@register_criterion\(\s*"(\w+)"', re.MULTILINE)
 
 
@@ -19,3 +22,8 @@ def known_methods(plugin: Path = PLUGIN) -> list[str]:
     sources = sorted((plugin / "criterions").glob("*.py"))
     registered = [name for source in sources for name in _REGISTERED.findall(source.read_text("utf-8"))]
     return [NO_TEACHER, *sorted(registered)]
+
+
+def on_attention(method: str) -> bool:
+    """Whether a method compares attention, alone or beside hidden states."""
+    return method.startswith(_ATTENTION)

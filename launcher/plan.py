@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
-from .methods import LOGITS_ONLY
+from .methods import LOGITS_ONLY, on_attention
 from .places import Data
 from .spec import FIRST, ONE, SECOND, RunSpec
 from .tasks import TASKS
@@ -25,6 +25,34 @@ class Grid:
     batch_size: int | None = None
     lr: float | None = None
     flags: tuple[str, ...] = ()
+
+
+def settle(grid: Grid) -> Grid:
+    """The grid with its random students as deep as the others; ValueError where it contradicts itself."""
+    clashing = [method for method in grid.methods if on_attention(method)]
+    if "combine" in grid.mappings and clashing:
+        raise ValueError(
+            f"--mapping combine mixes hidden states, but --method {','.join(clashing)} compares attention: leave one "
+            "of the two out"
+        )
+    if "random" not in grid.inits:
+        return grid
+
+    depths = sorted({depth(init) for init in grid.inits} - {None})
+    if len(depths) != 1:
+        found = f"depths {' and '.join(map(str, depths))}" if depths else "no depth"
+        raise ValueError(
+            f"--init random has {found} to take over from other students: write random:3 for one of 3 layers"
+        )
+    inits = (f"random:{depths[0]}" if init == "random" else init for init in grid.inits)
+    return replace(grid, inits=tuple(dict.fromkeys(inits)))
+
+
+def depth(init: str) -> int | None:
+    """Layers of a student with that --init; None where the teacher decides, or other students."""
+    if init.startswith("random:"):
+        return int(init.removeprefix("random:"))
+    return None if init in ("all", "random") else init.count(",") + 1
 
 
 def plan(grid: Grid, data: Mapping[str, Data], teachers: Mapping[str, str]) -> list[RunSpec]:

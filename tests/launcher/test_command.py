@@ -32,6 +32,11 @@ def command(spec):
         ({"stage": "first"}, "--best-checkpoint-metric loss --no-epoch"),
         ({"stage": "second", "after": "F"}, "--init-from runs/g/F/checkpoint_best.pt --init-layers all "),
         ({"stage": "second", "after": "F"}, "--teacher t/model.pt --criterion kd --optimizer"),
+        ({"init": "random:3"}, "--init-from t/model.pt --init-layers random --encoder-layers 3 --teacher"),
+        (
+            {"stage": "second", "after": "F", "init": "random:3"},
+            "/checkpoint_best.pt --init-layers all --teacher",
+        ),
         ({"method": "kd", "mapping": ""}, "--criterion kd --optimizer"),
         (
             {"method": "none", "mapping": ""},

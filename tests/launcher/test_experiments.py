@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import experiments
+from fairseq_kd.layers import layer_map
 
 ROOT = Path(__file__).parents[2]
 KD = ["--method", "kd", "--seeds", "1,2"]
@@ -169,7 +170,17 @@ def test_interrupting_stops_the_children_and_the_same_command_goes_on(call, tmp_
         (["--task", "foo"], "'foo' is not a task: choose among CoLA"),
         (["--method", "cdr"], "'cdr' is not a method: choose among none, att_kl"),
         (["--init", "a"], "'a' names no layers"),
-        (["--mapping", "0:x"], "'0:x' is not a mapping"),
+        (["--init", "random"], "--init random has no depth to take over"),
+        (["--init", "random:0"], "'random:0' names no layers"),
+        (
+            ["--mapping", "0:x"],
+            "'0:x' is not a mapping: choose among skip, last, combine, pkd-skip, pkd-last, topX",
+        ),
+        (["--mapping", "top"], "'top' is not a mapping"),
+        (
+            ["--method", "att_kl_learn", "--mapping", "combine"],
+            "--mapping combine mixes hidden states, but --method",
+        ),
         (["--stage", "three"], "'three' is not a number of stages"),
         (["--seeds", "0"], "'0' is not a whole number from 1"),
         (["--lr", "5"], "'5' is not a learning rate"),
@@ -216,6 +227,14 @@ def test_help_and_plans_need_neither_torch_nor_fairseq():
     code = "import experiments, sys; print({'torch', 'fairseq', 'numpy', 'fairseq_kd'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("word", ["skip", "last", "pkd-skip", "pkd-last", "top4", "0:0,2:4"])
+def test_the_launcher_takes_the_mappings_of_the_plugin(call, word, capsys):
+    layer_map(word, 3, 12)
+    kinds = ["--method", "hidden_mse_learn", "--stage", "one", "--seeds", "1", "--dry-run"]
+    assert experiments.main([*call, *kinds, "--mapping", word]) == 0
+    assert f"--mapping {word} " in capsys.readouterr().out
 
 
 def test_pairs_in_a_list_of_mappings_are_one_mapping(call, capsys):

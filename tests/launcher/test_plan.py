@@ -1,17 +1,18 @@
+from inspect import getsource
 from pathlib import Path
 
 import pytest
 
-from launcher.methods import known_methods
+from launcher.methods import known_methods, on_attention
 from launcher.places import Data
-from launcher.plan import Grid, plan
+from launcher.plan import Grid, plan, settle
 from launcher.tasks import TASKS, find_task
 
 DATA = {name: Data(Path(name), task.sentences, "accuracy", ("valid",), name) for name, task in TASKS.items()}
 TEACHERS = dict.fromkeys(TASKS, "t")
 
 
-def planned(**changes):
+def grid(**changes) -> Grid:
     settings = {
         "tasks": ("MRPC",),
         "methods": ("att_kl_learn",),
@@ -22,7 +23,11 @@ def planned(**changes):
         "epochs": 10,
         "first_epochs": 10,
     }
-    return plan(Grid(**settings | changes), DATA, TEACHERS)
+    return Grid(**settings | changes)
+
+
+def planned(**changes):
+    return plan(grid(**changes), DATA, TEACHERS)
 
 
 def test_lists_multiply():
@@ -71,6 +76,56 @@ def test_schedules_are_the_published_ones_scaled(task, epochs, batch_size, sente
 def test_given_settings_replace_the_published_ones():
     (run,) = planned(methods=("kd",), batch_size=8, lr=3e-4, flags=("--bf16",))
     assert (run.batch_size, run.lr, run.updates, run.flags) == (8, 3e-4, 4592, ("--bf16",))
+
+
+@pytest.mark.parametrize(
+    ("inits", "settled"),
+    [
+        (("random", "0,1,2"), ("random:3", "0,1,2")),
+        (("0,4,8,11", "all", "random"), ("0,4,8,11", "all", "random:4")),
+        (("random:3", "random"), ("random:3",)),
+        (("random:3", "0,1"), ("random:3", "0,1")),
+        (("all",), ("all",)),
+    ],
+)
+def test_a_random_student_is_as_deep_as_those_beside_it(inits, settled):
+    assert settle(grid(inits=inits)).inits == settled
+
+
+@pytest.mark.parametrize(
+    ("inits", "found"),
+    [
+        (("random",), "no depth"),
+        (("all", "random"), "no depth"),
+        (("0,1,2", "random:6", "random"), "depths 3 and 6"),
+    ],
+)
+def test_a_random_student_of_unknown_depth_is_refused(inits, found):
+    with pytest.raises(ValueError, match=f"--init random has {found} to take over.*write random:3 "):
+        settle(grid(inits=inits))
+
+
+def test_a_mixture_of_states_is_not_for_attention():
+    methods = ("none", "att_kl_learn", "hidden_mse_learn", "att_mse_hidden_mse")
+    with pytest.raises(ValueError, match="but --method att_kl_learn,att_mse_hidden_mse compares attention"):
+        settle(grid(methods=methods, mappings=("skip", "combine")))
+    assert settle(grid(methods=methods)) == grid(methods=methods)
+    assert settle(grid(methods=("kd", "hidden_mse_token"), mappings=("combine",))).mappings == ("combine",)
+
+
+def test_the_methods_on_attention_are_those_of_the_plugin():
+    from fairseq.criterions import CRITERION_REGISTRY
+
+    import fairseq_kd  # noqa: F401
+
+    def compares_attention(method: str) -> bool:
+        parts = [
+            part for part in CRITERION_REGISTRY[method].__mro__ if part.__module__.startswith("fairseq_kd")
+        ]
+        return any("AttentionTransfer" in getsource(part) for part in parts)
+
+    for method in known_methods()[1:]:
+        assert on_attention(method) == compares_attention(method), method
 
 
 @pytest.mark.parametrize("name", ["sst2", "SST-2", "sst-2", "Sst2"])
