@@ -14,7 +14,19 @@ from fairseq_kd.convert.folders import read_config, read_weights, write_checkpoi
 from fairseq_kd.convert.huggingface import Converted, check_config, converted
 from fairseq_kd.errors import CannotStart
 from preprocess.errors import DataError
+from preprocess.folders import recover, replacing
 from preprocess.huggingface import import_encoder
+
+# All that an import may write.
+TEACHER_FILES = {
+    "model.pt",
+    "dict.txt",
+    "vocab.txt",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "encoder.json",
+    "vocab.bpe",
+}
 
 
 def main() -> None:
@@ -33,21 +45,51 @@ def main() -> None:
 
 
 def import_model(source: Path, out: Path) -> None:
-    """Writes the teacher folder `out`; model.pt comes last, so where it is, everything is."""
-    config = read_config(source)
-    check_config(config, str(source))
-    if out.exists() and out.resolve() == source.resolve():
-        raise CannotStart(f"OUT {out} is the model's own folder: name another.", doing="convert")
-    weights = read_weights(source)
-
-    out.mkdir(parents=True, exist_ok=True)
+    """Writes the teacher folder `out`, whole or not at all."""
     try:
-        rows = import_encoder(config["model_type"], source, out)
+        _import_model(source, out)
     except DataError as error:
         raise CannotStart(str(error), doing="convert") from None
-    model = converted(config, weights, rows, str(source))
-    path = write_checkpoint(model, out)
-    print(summary(source, path, config["vocab_size"], len(rows), model))
+    except OSError as error:
+        raise CannotStart(
+            f"{error.filename or out} cannot be read or written ({error.strerror}): mend that, or name another OUT.",
+            doing="convert",
+        ) from None
+
+
+def _import_model(source: Path, out: Path) -> None:
+    config = read_config(source)
+    check_config(config, str(source))
+    place = out.resolve()
+    if recover(place):
+        print(f"{out} is back: an earlier run was killed while it replaced it.")
+    _check_out(out, source)
+
+    weights = read_weights(source)
+    with replacing(place) as folder:
+        rows = import_encoder(config["model_type"], source, folder)
+        model = converted(config, weights, rows, str(source))
+        name = write_checkpoint(model, folder).name
+    print(summary(source, out / name, config["vocab_size"], len(rows), model))
+
+
+def _check_out(out: Path, source: Path) -> None:
+    """What is replaced is a teacher folder of ours, or empty."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise CannotStart(f"OUT {out} is a file: name a folder.", doing="convert")
+    if out.resolve() == source.resolve():
+        raise CannotStart(f"OUT {out} is the model's own folder: name another.", doing="convert")
+
+    found = {path.name for path in out.iterdir()}
+    others = sorted(found - TEACHER_FILES) or sorted(found if "model.pt" not in found else ())
+    if others:
+        raise CannotStart(
+            f"OUT {out} holds {others[0]}{f' and {len(others) - 1} more' if len(others) > 1 else ''}, so it is not "
+            "a folder that an import made: name another.",
+            doing="convert",
+        )
 
 
 def summary(source: Path, path: Path, stored: int, words: int, model: Converted) -> str:

@@ -1,7 +1,6 @@
 """Reads a Hugging Face model folder and writes a teacher's `model.pt`; no code in a file is ever run."""
 
 import json
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -33,11 +32,14 @@ def read_config(folder: Path) -> dict[str, Any]:
             doing="convert",
         )
     try:
-        return json.loads(path.read_bytes())
+        config = json.loads(path.read_bytes())
     except ValueError as error:
         raise CannotStart(
             f"{path} is not valid JSON ({error}): take a fresh copy of it.", doing="convert"
         ) from None
+    if not isinstance(config, dict):
+        raise CannotStart(f"{path} is JSON but not an object: take a fresh copy of it.", doing="convert")
+    return config
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -79,7 +81,7 @@ def write_checkpoint(model: Converted, folder: Path) -> Path:
         "cfg": {"model": config, "task": {"labels": list(model.labels)}},
         "model": model.weights,
     }
-    path, aside = folder / "model.pt", folder / "model.pt.part"
-    torch.save(state, aside)
-    os.replace(aside, path)
+    path = folder / "model.pt"
+    with path.open("wb") as file:  # given a file, torch leaves the system's own error where it cannot write
+        torch.save(state, file)
     return path

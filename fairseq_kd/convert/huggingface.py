@@ -13,6 +13,7 @@ What differs between the two libraries, beside the names:
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 import torch
@@ -33,6 +34,16 @@ ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_accurate",
     "relu": "relu",
     "tanh": "tanh",
+}
+
+# What config.json must hold, and the kinds of what it may.
+SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+KINDS = {
+    "hidden_act": str,
+    "layer_norm_eps": (int, float),
+    "pad_token_id": (int, NoneType),
+    "id2label": (dict, NoneType),
+    "architectures": (list, NoneType),
 }
 
 # Inside one layer.
@@ -97,7 +108,7 @@ def check_config(config: Mapping[str, Any], given: str) -> None:
             doing="convert",
         )
 
-    problems = []
+    problems = _misfits(config, given)
     positions = config.get("position_embedding_type") or "absolute"
     if positions != "absolute":
         problems.append(
@@ -112,13 +123,36 @@ def check_config(config: Mapping[str, Any], given: str) -> None:
         problems.append(
             f"{given} is quantized (quantization_config in config.json): take the original model."
         )
-    if config.get("hidden_act", "gelu") not in ACTIVATIONS:
+    activation = config.get("hidden_act", "gelu")
+    if isinstance(activation, str) and activation not in ACTIVATIONS:
         problems.append(
-            f"{given} uses the activation {config['hidden_act']} (hidden_act in config.json), which fairseq has not: "
+            f"{given} uses the activation {activation} (hidden_act in config.json), which fairseq has not: "
             f"take a model with {', '.join(ACTIVATIONS)}."
         )
     if problems:
         raise CannotStart(*problems, doing="convert")
+
+
+def _misfits(config: Mapping[str, Any], given: str) -> list[str]:
+    """A sentence for the sizes that config.json lacks, and one for every value of another kind."""
+    problems = []
+    missing = [name for name in SIZES if name not in config]
+    if missing:
+        problems.append(
+            f"{given} has a config.json without {', '.join(missing)}: take the one that belongs to the model."
+        )
+
+    wrong = [name for name in SIZES if name in config and not _is_size(config[name])]
+    wrong += [name for name, kind in KINDS.items() if name in config and not isinstance(config[name], kind)]
+    problems += [
+        f"{given} has {name} {config[name]!r} in config.json, which cannot be: take the file that belongs to the model."
+        for name in wrong
+    ]
+    return problems
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value > 0
 
 
 def converted(
@@ -140,6 +174,7 @@ def converted(
 
     ours, segments = _embeddings(source, config, rows)
     ours.update(_layers(source, config["num_hidden_layers"]))
+    _check_sizes(config, ours, given)
     left_out = []
     ours.update(_lm_head(source, config, rows, ours[SENTENCE_ENCODER + "embed_tokens.weight"], left_out))
     head = _classification_head(source, config)
@@ -162,6 +197,25 @@ def converted(
         labels=_labels(config, head),
         left_out=tuple(left_out),
     )
+
+
+def _check_sizes(config: Mapping[str, Any], ours: Mapping[str, Tensor], given: str) -> None:
+    """Raises CannotStart when config.json belongs to a model of another size."""
+    width = ours[SENTENCE_ENCODER + "embed_tokens.weight"].size(1)
+    ffn = ours[SENTENCE_ENCODER + "layers.0.fc1.weight"].size(0)
+    heads = config["num_attention_heads"]
+    problems = []
+    if config["hidden_size"] != width:
+        problems.append(f"hidden_size {config['hidden_size']}, but weights of width {width}")
+    if config["intermediate_size"] != ffn:
+        problems.append(f"intermediate_size {config['intermediate_size']}, but weights of {ffn}")
+    if width % heads != 0:
+        problems.append(f"{heads} attention heads, but a width of {width}")
+    if problems:
+        raise CannotStart(
+            f"{given} has {', and '.join(problems)}: take the config.json that belongs to the model.",
+            doing="convert",
+        )
 
 
 class _Source:
@@ -207,7 +261,8 @@ def _embeddings(source: _Source, config: Mapping[str, Any], rows: Tensor) -> tup
         )
 
     positions = source.take("embeddings.position_embeddings.weight")
-    first = 0 if config["model_type"] == "bert" else config.get("pad_token_id", 1) + 1
+    padding = config.get("pad_token_id")
+    first = 0 if config["model_type"] == "bert" else (1 if padding is None else padding) + 1
     positions = torch.cat([positions.new_zeros(2, positions.size(1)), positions[first:]])
 
     types = source.take("embeddings.token_type_embeddings.weight")
@@ -272,8 +327,8 @@ def _labels(config: Mapping[str, Any], head: Mapping[str, Tensor]) -> tuple[str,
     if not head:
         return ()
     classes = head[HEAD + "out_proj.weight"].size(0)
-    names = {int(number): name for number, name in (config.get("id2label") or {}).items()}
-    return tuple(names.get(number, f"LABEL_{number}") for number in range(classes))
+    names = {str(number): name for number, name in (config.get("id2label") or {}).items()}
+    return tuple(names.get(str(number), f"LABEL_{number}") for number in range(classes))
 
 
 def _leftovers(source: _Source) -> list[str]:

@@ -1,6 +1,7 @@
 """`scripts/convert_hf.py import` from the outside: what it writes, what it says, what it refuses."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,8 @@ def edit_weights(folder: Path, **changes) -> None:
 def refusal(folder: Path, out: Path) -> str:
     with pytest.raises(CannotStart) as error:
         import_model(folder, out)
-    assert not (out / "model.pt").exists()
+    assert not out.exists() or out == folder
+    assert not list(out.parent.glob(".*"))
     return str(error.value)
 
 
@@ -143,12 +145,41 @@ def test_damaged_weights(save_model, tmp_path):
         ({"is_decoder": True}, "is a decoder"),
         ({"hidden_act": "silu"}, "uses the activation silu"),
         ({"quantization_config": {"bits": 8}}, "is quantized"),
+        ({"hidden_size": "24"}, "has hidden_size '24' in config.json, which cannot be"),
+        ({"num_hidden_layers": 0}, "has num_hidden_layers 0 in config.json"),
+        ({"hidden_act": ["gelu"]}, r"has hidden_act ['gelu'] in config.json"),
+        ({"layer_norm_eps": None}, "has layer_norm_eps None in config.json"),
+        ({"id2label": ["no", "yes"]}, "has id2label ['no', 'yes'] in config.json"),
     ],
 )
 def test_models_that_cannot_be_exact(save_model, tmp_path, changes, sentence):
     _, folder = save_model("BertModel")
     edit_config(folder, **changes)
     assert sentence in refusal(folder, tmp_path / "teacher")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"hidden_size": 32}, "has hidden_size 32, but weights of width 24"),
+        ({"intermediate_size": 41}, "has intermediate_size 41, but weights of 40"),
+        ({"num_attention_heads": 5}, "has 5 attention heads, but a width of 24"),
+    ],
+)
+def test_sizes_of_another_model(save_model, tmp_path, changes, sentence):
+    _, folder = save_model("BertModel")
+    edit_config(folder, **changes)
+    assert f"{sentence}: take the config.json that belongs" in refusal(folder, tmp_path / "teacher")
+
+
+@pytest.mark.parametrize("class_name", ["BertForSequenceClassification", "RobertaForSequenceClassification"])
+def test_values_that_may_be_null(save_model, tmp_path, class_name):
+    _, folder = save_model(class_name)
+    edit_config(folder, pad_token_id=None, id2label=None, architectures=None)
+    import_model(folder, tmp_path / "teacher")
+    checkpoint = torch.load(tmp_path / "teacher" / "model.pt")
+    assert checkpoint["cfg"]["task"]["labels"] == ["LABEL_0", "LABEL_1"]
+    assert checkpoint["cfg"]["model"]["max_positions"] == (48 if class_name.startswith("Bert") else 46)
 
 
 def test_several_reasons_are_said_at_once(save_model, tmp_path):
@@ -182,13 +213,95 @@ def test_a_vocabulary_larger_than_the_embeddings(save_model, tmp_path):
 
 
 def test_folders_that_are_not_models(tmp_path):
-    assert "has no config.json" in refusal(tmp_path, tmp_path / "teacher")
-    (tmp_path / "config.json").write_text("{")
-    assert "is not valid JSON" in refusal(tmp_path, tmp_path / "teacher")
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    assert "neither model.safetensors nor pytorch_model.bin" in refusal(tmp_path, tmp_path / "teacher")
+    source, out = tmp_path / "source", tmp_path / "teacher"
+    source.mkdir()
+    assert "has no config.json" in refusal(source, out)
+    for config, sentence in [
+        ("{", "is not valid JSON"),
+        ("[]", "is JSON but not an object"),
+        (
+            '{"model_type": "bert", "vocab_size": 9, "hidden_size": 4}',
+            "has a config.json without num_hidden_layers, num_attention_heads, intermediate_size",
+        ),
+    ]:
+        (source / "config.json").write_text(config)
+        assert sentence in refusal(source, out)
+
+
+def test_a_folder_without_weights(save_model, tmp_path):
+    _, folder = save_model("BertModel")
+    (folder / "model.safetensors").unlink()
+    assert "neither model.safetensors nor pytorch_model.bin" in refusal(folder, tmp_path / "teacher")
+
+
+def test_a_damaged_tokenizer(save_model, tmp_path):
+    _, folder = save_model("BertModel")
+    (folder / "vocab.txt").write_bytes(b"\xff")
+    assert "vocab.txt is not UTF-8" in refusal(folder, tmp_path / "teacher")
 
 
 def test_out_must_not_be_the_models_own_folder(save_model):
     _, folder = save_model("BertModel")
     assert "is the model's own folder" in refusal(folder, folder)
+
+
+def test_out_must_not_be_a_file_or_lie_in_one(save_model, tmp_path):
+    _, folder = save_model("BertModel")
+    (tmp_path / "notes").write_text("mine")
+    for out, sentence in [
+        (tmp_path / "notes", "is a file: name a folder"),
+        (tmp_path / "notes" / "teacher", "cannot be read or written (Not a directory)"),
+    ]:
+        with pytest.raises(CannotStart, match=re.escape(sentence)):
+            import_model(folder, out)
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "vocab.txt"])
+def test_a_folder_that_no_import_made_is_not_replaced(save_model, tmp_path, name):
+    _, folder = save_model("BertModel")
+    out = tmp_path / "teacher"
+    out.mkdir()
+    (out / name).write_text("mine")
+    with pytest.raises(CannotStart, match=f"holds {name}, so it is not a folder that an import made"):
+        import_model(folder, out)
+    assert [path.name for path in out.iterdir()] == [name]
+
+
+def test_another_import_replaces_the_folder_whole(save_model, tmp_path):
+    _, bert = save_model("BertModel")
+    _, roberta = save_model("RobertaModel")
+    out = tmp_path / "teacher"
+    import_model(bert, out)
+    import_model(roberta, out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "dict.txt",
+        "encoder.json",
+        "model.pt",
+        "vocab.bpe",
+    ]
+
+
+def test_a_failed_import_leaves_the_folder_as_it_was(save_model, tmp_path, monkeypatch):
+    _, bert = save_model("BertModel")
+    _, roberta = save_model("RobertaModel")
+    out = tmp_path / "teacher"
+    import_model(bert, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    edit_weights(roberta, **{"encoder.layer.1.output.dense.weight": None})
+    with pytest.raises(CannotStart, match="has no weights called"):
+        import_model(roberta, out)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", fail)
+        with pytest.raises(
+            CannotStart, match=r"teacher cannot be read or written \(No space left on device\)"
+        ):
+            import_model(bert, out)
+
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert not list(tmp_path.glob(".*"))

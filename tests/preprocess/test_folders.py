@@ -52,9 +52,9 @@ def test_a_run_stopped_while_it_renames_is_recovered_from(
         if len(renamed) == stopped_after:
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(Path, "rename", rename_or_stop)
-        write(folder, "new")
+        pytest.raises(KeyboardInterrupt, write, folder, "new")
 
     assert ".x.0.old" in names(tmp_path)
     assert recover(folder) is restored
