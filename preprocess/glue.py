@@ -10,6 +10,7 @@ format, and meta.json. A sentence is stored with its end `</s>` but without `<s>
 import argparse
 import gc
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from .binarize import SPECIALS_IN_PAIR, binarize
@@ -17,7 +18,7 @@ from .encoders import ENCODERS, load_encoder, use_cores
 from .errors import DataError
 from .meta import Options
 from .sources import find_sources, tasks_in
-from .tasks import TASKS, Task, find_task
+from .tasks import MNLI_SPLITS, TASKS, Task, find_task
 
 SHORTEST = SPECIALS_IN_PAIR["roberta"] + 2  # a token for each sentence of a pair
 
@@ -31,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:  # a folder that may not be written, a full disk
         print(
-            f"preprocess.glue: {error.filename}: {error.strerror}; nothing was kept of it.", file=sys.stderr
+            f"preprocess.glue: {error.filename or args.out}: {error.strerror}; nothing was kept of it.",
+            file=sys.stderr,
         )
         return 1
     return 0
@@ -39,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> None:
     _check_numbers(args)
-    tasks = _tasks(args)
+    tasks, splits = _tasks(args), _splits(args)
+    if args.out.exists() and not args.out.is_dir():
+        raise DataError(f"--out {args.out} is a file: name a folder, in which <TASK>-bin is made.")
     given = {"train": args.train_file, "valid": args.dev_file, "test": args.test_file}
     given = {split: path for split, path in given.items() if path}
     if given and len(tasks) > 1:
@@ -50,8 +54,7 @@ def _run(args: argparse.Namespace) -> None:
 
     # Every file is looked for before the first is encoded.
     sources = {
-        task: find_sources(task, args.glue_dir, given, args.splits, args.split_dev is not None)
-        for task in tasks
+        task: find_sources(task, args.glue_dir, given, splits, args.split_dev is not None) for task in tasks
     }
     use_cores(args.workers)
     encoder = load_encoder(args.encoder_dir, args.encoder)
@@ -71,13 +74,24 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
         raise DataError(
             f"--glue-dir {args.glue_dir} is not a folder: give the one that holds the tasks' folders."
         )
-    if args.tasks:
-        return list(dict.fromkeys(find_task(name) for name in args.tasks.split(",") if name))
+    if args.tasks is not None:
+        return list(dict.fromkeys(find_task(name) for name in _names("--tasks", args.tasks, "task", TASKS)))
     if args.glue_dir is None:
         raise DataError(
             "Neither --glue-dir nor --tasks is given: say where the data is and which task to make."
         )
     return tasks_in(args.glue_dir)
+
+
+def _splits(args: argparse.Namespace) -> list[str]:
+    return [] if args.splits is None else _names("--splits", args.splits, "split", MNLI_SPLITS)
+
+
+def _names(flag: str, given: str, what: str, known: Iterable[str]) -> list[str]:
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    if not names:
+        raise DataError(f"{flag} {given!r} names no {what}: choose among {', '.join(known)}.")
+    return names
 
 
 def _print_summary(meta: dict, folder: Path) -> None:
@@ -131,8 +145,6 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument("--test-file", type=Path, metavar="FILE", help="test file of the one task named")
     files.add_argument(
         "--splits",
-        type=lambda names: [name for name in names.split(",") if name],
-        default=[],
         metavar="LIST",
         help="comma-separated, which splits to make: train, valid, test, for MNLI valid1 and test1 too "
         "(default: all, and test may be missing)",

@@ -245,6 +245,9 @@ def test_a_folder_made_by_others_is_left_alone(run, tmp_path, capsys):
         (["--tasks", "QQP", "--strict"], "line 3: 4 fields instead of 6"),
         (["--tasks", "AX", "--split-dev", "0.1"], "has no training file"),
         (["--glue-dir", "absent"], "--glue-dir absent is not a folder"),
+        (["--tasks", ","], "--tasks ',' names no task: choose among CoLA"),
+        (["--tasks", " "], "--tasks ' ' names no task"),
+        (["--tasks", "RTE", "--splits", ","], "--splits ',' names no split: choose among train, valid"),
     ],
 )
 def test_an_error_is_one_sentence_and_leaves_nothing(arguments, said, run, tmp_path, capsys):
@@ -255,6 +258,30 @@ def test_an_error_is_one_sentence_and_leaves_nothing(arguments, said, run, tmp_p
     assert error.count("\n") == 1
     out = tmp_path / "out"
     assert not out.exists() or not list(out.iterdir())
+
+
+def test_blanks_between_names_do_not_matter(run, tmp_path):
+    assert run("--tasks", " RTE, mrpc ,", "--splits", "train, valid") == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["MRPC-bin", "RTE-bin"]
+    assert list(meta_of(tmp_path, "MRPC")["splits"]) == ["train", "valid"]
+
+
+def test_out_must_not_be_a_file(run, tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    assert run("--tasks", "RTE") == 1
+    assert f"--out {tmp_path / 'out'} is a file: name a folder" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_full_disk_is_one_sentence(run, tmp_path, capsys, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")  # as a write raises it, without a file name
+
+    monkeypatch.setattr("preprocess.indexed.IndexedWriter.add", fail)
+    assert run("--tasks", "RTE") == 1
+    assert capsys.readouterr().err.endswith(
+        f"{tmp_path / 'out'}: No space left on device; nothing was kept of it.\n"
+    )
 
 
 def test_it_starts_without_torch_and_fairseq():
