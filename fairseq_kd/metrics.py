@@ -37,11 +37,19 @@ def label_statistics(
     return statistics
 
 
+def metric_names(classes: int, regression: bool) -> set[str]:
+    """Which metrics of the labels a validation logs."""
+    if regression:
+        return {"pearson", "spearman"}
+    return {"accuracy", "mcc"} | ({"f1"} if classes == 2 else set())
+
+
 def log_metrics(logging_outputs: list[dict[str, Any]]) -> None:
     """Logs the loss, its terms, and whichever metrics the statistics allow, in a training log."""
     first = logging_outputs[0] if logging_outputs else {}
     totals = {key: sum(output[key] for output in logging_outputs) for key in first}
-    sentences = totals.get("sample_size")
+    # Once a number: meters compare it with 0 each time, and on several GPUs it comes as a tensor there.
+    sentences = float(totals.get("sample_size", 0))
 
     for key, total in totals.items():
         if key == "loss" or key.startswith("term_"):

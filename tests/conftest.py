@@ -17,3 +17,19 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the real data sets: set FAIRSEQ_KD_DATA to their folder (there is no {folder})")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    """A folder of tiny binarized data."""
+    from tests.tiny import write_data
+
+    return write_data(tmp_path_factory.mktemp("data") / "TINY-bin")
+
+
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory) -> Path:
+    """The checkpoint of a tiny teacher for it."""
+    from tests.tiny import write_teacher
+
+    return write_teacher(tmp_path_factory.mktemp("teacher") / "model.pt")

@@ -226,8 +226,12 @@ def build(
     task_config = {
         "data": str(data),
         "teacher": teacher and str(teacher),
+        # What fairseq fills in from other sections of its configuration.
         "seed": 1,
         "train_subset": "train",
+        "best_checkpoint_metric": "loss",
+        "cpu": True,
+        "bf16": False,
         **dict(task),
     }
     built = SentencePredictionKDTask.setup_task(config(SentencePredictionKDConfig, **task_config))

@@ -32,6 +32,10 @@ class AttentionKL(DistillationCriterion):
     def __init__(self, cfg: AttentionKLConfig, task) -> None:
         super().__init__(cfg, task)
         self.attention = self.use(AttentionTransfer, cfg.mapping)
+        if cfg.attention_clamp is not None and not 0 < cfg.attention_clamp < 1:
+            self.problems.append(
+                f"--attention-clamp {cfg.attention_clamp} is not a probability: give a number between 0 and 1 such as 1e-7."
+            )
         self.attention_kl = partial(attention_kl, clamp=cfg.attention_clamp)
 
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:

@@ -9,8 +9,9 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import FairseqDataclass
 from torch import Tensor, nn
 
+from ..layers import MAPPINGS
 from ..losses import cross_entropy, kd, squared_error
-from ..metrics import label_statistics, log_metrics
+from ..metrics import label_statistics, log_metrics, metric_names
 from ..signals import Signals, Wanted
 
 
@@ -37,9 +38,9 @@ class IntermediateConfig(DistillationConfig):
     mapping: str = field(
         default="skip",
         metadata={
-            "help": "which teacher state each student state learns from: skip, last, combine (hidden states only: a "
-            "learned mixture of all), or pairs such as 0:0,1:4,2:8,3:12; state 0 is the embedding output, "
-            "which attention losses leave out (default: skip)"
+            "help": f"which teacher state each student state learns from: {MAPPINGS}; state 0 is the embedding "
+            "output, which attention losses leave out; combine, for hidden states alone, is a learned mixture of all "
+            "(default: skip)"
         },
     )
 
@@ -70,6 +71,16 @@ class DistillationCriterion(FairseqCriterion):
         # legacy_ddp cannot reduce.
         self.anchor = nn.Parameter(torch.zeros(1))
 
+        for name in ("hard_weight", "soft_weight", "inter_weight"):
+            if getattr(cfg, name, 0.0) < 0:
+                flag = "--" + name.replace("_", "-")
+                self.problems.append(
+                    f"{flag} {getattr(cfg, name)} would reward what it measures: give 0 or more."
+                )
+        if cfg.temperature <= 0:
+            self.problems.append(
+                f"--temperature {cfg.temperature} divides the logits: give a number above 0."
+            )
         if not self.student_wanted and not self.inter_weight:
             self.problems.append(
                 "--hard-weight, --soft-weight and --inter-weight are all 0, which leaves no loss: raise one."
@@ -95,6 +106,13 @@ class DistillationCriterion(FairseqCriterion):
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
         """The method's own terms by name, each [B], before their weight."""
         return {}
+
+    def logged(self) -> set[str]:
+        """Names of what a validation logs, any of which can choose the best checkpoint."""
+        terms = {name for name, weight in self.active().items() if weight and name != "inter"}
+        parts = {name for name, part in self.named_children() if part is not None}
+        labels = metric_names(self.task.metadata.num_classes, self.task.regression)
+        return {"loss"} | terms | parts | (labels if self.student_wanted.logits else set())
 
     def active(self) -> dict[str, float]:
         """The weights that are not zero, by name."""
@@ -138,8 +156,12 @@ class DistillationCriterion(FairseqCriterion):
     ) -> Iterable[tuple[str, tuple[float, Tensor]]]:
         regression = self.task.regression
         if self.cfg.hard_weight:
-            hard = squared_error if regression else cross_entropy
-            yield "hard", (self.cfg.hard_weight, hard(student.logits, target))
+            hard = (
+                squared_error(student.logits, target.float())
+                if regression
+                else cross_entropy(student.logits, target)
+            )
+            yield "hard", (self.cfg.hard_weight, hard)
         if self.cfg.soft_weight:
             if regression:
                 soft = squared_error(student.logits, teacher.logits)

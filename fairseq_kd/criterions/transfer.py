@@ -83,7 +83,12 @@ class AttentionTransfer(Transfer):
     """Attention scores, head by head; the embedding pair 0:0 has none and is left out."""
 
     def __init__(self, task, method: str, mapping: str) -> None:
-        super().__init__(task, method, mapping)
+        super().__init__(task, method, mapping, combine=mapping == "combine")
+        if mapping == "combine":
+            self.problems.append(
+                f"--mapping combine mixes hidden states, but --criterion {method} compares attention too: take skip, last "
+                "or pairs of layers."
+            )
         self.pairs = [(i, j) for i, j in self.pairs if (i, j) != (0, 0)]
         if self.problems:
             return

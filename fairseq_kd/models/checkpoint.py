@@ -3,6 +3,7 @@
 import argparse
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,8 @@ def read_checkpoint(given: str, flag: str) -> Checkpoint:
     path = checkpoint_path(given, flag)
     try:
         # fairseq_compat allows argparse.Namespace, and nothing more, for as long as Python runs.
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # Files older than torch 1.6, the first RoBERTa among them, are no archives and cannot be mapped.
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise CannotStart(
             f"{flag} {path} holds objects that are not safe to load ({_first_line(error)}): "

@@ -113,6 +113,10 @@ def initialization(cfg: DictConfig, teacher: Optional[Checkpoint], pair_format: 
         return Initialization(None, layers=None)
 
     layers = _layers(cfg.init_layers, source)
+    if layers is None and cfg.encoder_layers is None:
+        raise CannotStart(
+            "--init-layers random says nothing of the student's depth: give --encoder-layers, or an --arch that has one."
+        )
     if layers is None:
         _fill(cfg, source.shape.config())
         return Initialization(None, layers=None)

@@ -94,7 +94,7 @@ class RobertaStudentConfig(FairseqDataclass):
 
 
 class StudentEncoder(FairseqEncoder):
-    """The encoder proper, and a masked-LM head where the task trains one."""
+    """The encoder proper, and a masked-LM head for models that have one."""
 
     def __init__(self, dictionary, sentence_encoder: SentenceEncoder, lm_head: Optional[LMHead]) -> None:
         super().__init__(dictionary)
@@ -114,11 +114,12 @@ class RobertaStudent(FairseqEncoderModel):
     """
 
     def __init__(self, cfg, shape: ModelShape, dictionary, lm_head: bool = False) -> None:
-        words = len(dictionary)
-        sentence_encoder = SentenceEncoder(shape, words, cfg)
+        sentence_encoder = SentenceEncoder(shape, len(dictionary), cfg)
         head = LMHead(shape, sentence_encoder.embed_tokens.weight) if lm_head else None
         super().__init__(StudentEncoder(dictionary, sentence_encoder, head))
         self.cfg = cfg
+        # Where fairseq's own sentence_prediction criterion looks.
+        self.args = cfg
         self.shape = shape
         self.classification_heads = nn.ModuleDict()
         self.apply(init_bert_params)
@@ -139,7 +140,16 @@ class RobertaStudent(FairseqEncoderModel):
                 f"--encoder-embed-dim {shape.width} cannot be split over --encoder-attention-heads {shape.heads}: "
                 "take a multiple."
             )
-        return cls(cfg, shape, task.source_dictionary, lm_head=getattr(task, "trains_lm_head", False))
+        if shape.segments == 1 or shape.segments < 0:
+            raise CannotStart(
+                f"--segments {shape.segments}: give 0 for none, or 2 for a first and a second sentence."
+            )
+        for name in ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout"):
+            if not 0 <= cfg[name] < 1:
+                raise CannotStart(
+                    f"--{name.replace('_', '-')} {cfg[name]} is not a probability: give 0 to below 1."
+                )
+        return cls(cfg, shape, task.source_dictionary)
 
     def register_classification_head(self, name: str, num_classes: int, **_: Any) -> None:
         """Adds a new head for `num_classes` classes (1 for regression).

@@ -5,7 +5,8 @@ The wrapper that fairseq puts around the optimizer decides what the two see:
 (none)                                   fp32 weights; groups, their clipping, resume: exact
 --bf16, --fp16 --fp16-no-flatten-grads   fairseq keeps fp32 masters and forgets to save them; we save them
 --memory-efficient-bf16, -fp16           we keep the masters, and save them
---fp16 alone                             refused by fairseq: one flat vector has no groups
+--fp16 alone                             refused: one flat vector has no groups
+--amp                                    refused: fairseq's wrapper divides by the loss scale twice
 
 In the second and third, --clip-norm counts and scales the groups with a limit of their own, too: the
 wrapper clips all gradients by one factor. Their own limit holds in addition.
@@ -48,6 +49,9 @@ class AdamWFusedConfig(FairseqDataclass):
     lr: list[float] = II("optimization.lr")
     fp16: bool = II("common.fp16")
     bf16: bool = II("common.bf16")
+    amp: bool = II("common.amp")
+    fp16_no_flatten_grads: bool = II("common.fp16_no_flatten_grads")
+    memory_efficient_fp16: bool = II("common.memory_efficient_fp16")
 
 
 @register_optimizer("adamw_fused", dataclass=AdamWFusedConfig)
@@ -59,6 +63,16 @@ class AdamWFused(FairseqOptimizer):
 
     def __init__(self, cfg: AdamWFusedConfig, params: Collection[Parameter]) -> None:
         super().__init__(cfg)
+        if cfg.fp16 and not (cfg.fp16_no_flatten_grads or cfg.memory_efficient_fp16):
+            raise CannotStart(
+                "--fp16 joins all weights into one vector, which leaves --optimizer adamw_fused no groups: add "
+                "--fp16-no-flatten-grads, or --memory-efficient-fp16."
+            )
+        if cfg.amp:
+            raise CannotStart(
+                "--amp lets fairseq divide the gradients by the loss scale twice: take --autocast bf16, --bf16, or --fp16 "
+                "--fp16-no-flatten-grads."
+            )
         self._optimizer = GroupedAdamW(
             params,
             **self.optimizer_config,

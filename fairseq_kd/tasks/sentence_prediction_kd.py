@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -77,6 +78,9 @@ class SentencePredictionKDConfig(FairseqDataclass):
     )
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
+    best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
+    cpu: bool = II("common.cpu")
+    bf16: bool = II("common.bf16")
 
 
 @register_task("sentence_prediction_kd", dataclass=SentencePredictionKDConfig)
@@ -89,9 +93,11 @@ class SentencePredictionKDTask(FairseqTask):
         self.metadata = metadata
         self.student_shape: Optional[ModelShape] = None
         self.initialized: list[str] = []
+        self.needs_labels = False
 
     @classmethod
     def setup_task(cls, cfg: SentencePredictionKDConfig, **_: Any) -> "SentencePredictionKDTask":
+        _check_flags(cfg)
         data = Path(cfg.data)
         path = data / "input0" / "dict.txt"
         if not path.is_file():
@@ -146,6 +152,11 @@ class SentencePredictionKDTask(FairseqTask):
             seed=self.cfg.seed,
             bucket=self.cfg.length_bucket if split == self.cfg.train_subset else None,
         )
+        if dataset.targets is None and self.needs_labels:
+            raise CannotStart(
+                f"{data} has no labels for {split}, which --hard-weight above 0 learns from: take a split that has them "
+                "(--train-subset, --valid-subset), or set --hard-weight 0."
+            )
         longest = int(dataset.sizes.max(initial=0))
         if self.student_shape is not None and longest > self.student_shape.max_positions:
             raise CannotStart(
@@ -158,14 +169,25 @@ class SentencePredictionKDTask(FairseqTask):
         return dataset
 
     def _stored(self, path: Path, combine: bool):
-        return data_utils.load_indexed_dataset(str(path), self.dictionary, combine=combine)
+        try:
+            return data_utils.load_indexed_dataset(str(path), self.dictionary, combine=combine)
+        except (OSError, ValueError, AttributeError, AssertionError, struct.error) as error:
+            raise CannotStart(
+                f"{path}.idx or .bin cannot be read ({type(error).__name__}: {error}): they may be damaged; make the "
+                "data again with `python -m preprocess.glue --overwrite`."
+            ) from None
 
     def _labels(self, path: Path, expected: int, combine: bool) -> Optional[np.ndarray]:
         if self.regression:
             text = path.with_name(path.name + ".label")
             if not text.is_file():
                 return None
-            labels = np.array([float(line) for line in text.read_text().split()], dtype=np.float32)
+            try:
+                labels = np.array([float(line) for line in text.read_text().split()])
+            except ValueError as error:
+                raise CannotStart(
+                    f"{text} holds a label that is no number ({error}): make the data again."
+                ) from None
         else:
             stored = self._stored(path, combine)
             if stored is None:
@@ -213,8 +235,15 @@ class SentencePredictionKDTask(FairseqTask):
         criterion = super().build_criterion(cfg)
         if not hasattr(criterion, "problems"):
             return criterion
-        if criterion.problems:
-            raise CannotStart(*criterion.problems, doing="start distillation")
+        problems = criterion.problems
+        if not problems and self.cfg.best_checkpoint_metric not in criterion.logged():
+            problems.append(
+                f"--best-checkpoint-metric {self.cfg.best_checkpoint_metric} is not logged here: choose among "
+                f"{', '.join(sorted(criterion.logged()))}."
+            )
+        if problems:
+            raise CannotStart(*problems, doing="start distillation")
+        self.needs_labels = criterion.cfg.hard_weight != 0
 
         if criterion.teacher_wanted:
             self.teacher = self._load_teacher()
@@ -298,6 +327,13 @@ class SentencePredictionKDTask(FairseqTask):
                 f"the data in {self.cfg.data} joins pairs as {self.metadata.pair_format} does, but the model was made for "
                 f"{cfg.pair_format}: make the data again with this model's vocabulary (--encoder-dir)."
             )
+
+
+def _check_flags(cfg: SentencePredictionKDConfig) -> None:
+    if cfg.length_bucket < 1:
+        raise CannotStart(f"--length-bucket {cfg.length_bucket} holds no sentence: give 1 or more.")
+    if cfg.bf16 and cfg.cpu:
+        raise CannotStart("--bf16 with --cpu takes fairseq's way for TPUs: give --autocast bf16 instead.")
 
 
 def _metadata_from_flags(cfg: SentencePredictionKDConfig, dictionary: Path) -> Metadata:

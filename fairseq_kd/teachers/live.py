@@ -39,7 +39,8 @@ class LiveTeacher:
     ) -> None:
         self.shape = checkpoint.shape
         self.head = head if checkpoint.head(head) else None
-        self.device = None if device is None else torch.device(device)
+        self.device = None if device is None else _device(device)
+        self.placed_on: Optional[torch.device] = None
 
         model = RobertaStudent(Namespace(**NO_DROPOUT), checkpoint.shape, dictionary)
         if self.head is not None:
@@ -57,7 +58,11 @@ class LiveTeacher:
         device = given["src_tokens"].device
         if self.device is not None:
             given = {name: _moved(value, self.device) for name, value in given.items()}
-        self.model.to(given["src_tokens"].device)
+        # The batch decides where the teacher runs; walking over all its weights each step would cost
+        # a small student dearly.
+        if self.placed_on != given["src_tokens"].device:
+            self.placed_on = given["src_tokens"].device
+            self.model.to(self.placed_on)
 
         # A student's autocast must not reach in here: the teacher has a precision of its own.
         with torch.autocast(given["src_tokens"].device.type, enabled=False):
@@ -73,6 +78,19 @@ def _load(model: RobertaStudent, checkpoint: Checkpoint) -> None:
     if missing:
         raise CannotStart(f"--teacher {checkpoint.path} has no {missing[0]}: take a complete checkpoint.")
     model.load_state_dict({name: checkpoint.weights[name] for name in needed})
+
+
+def _device(given: str) -> torch.device:
+    """The device that `--teacher-device` names; CannotStart where there is no such device."""
+    try:
+        device = torch.device(given)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise CannotStart(
+            f"--teacher-device {given} cannot be used ({str(error).split(chr(10))[0][:120]}): give cpu, or a GPU that "
+            "there is such as cuda:0."
+        ) from None
+    return device
 
 
 def _moved(value: Any, device: torch.device) -> Any:

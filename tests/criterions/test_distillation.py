@@ -1,7 +1,11 @@
 """What holds for every criterion."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from fairseq.nan_detector import NanDetector
+from fairseq.registry import REGISTRIES
 from torch.testing import assert_close
 
 from tests.tiny import SHAPE, batch, build, write_data, write_teacher
@@ -170,7 +174,7 @@ def test_regression_learns_from_the_teacher_score(tmp_path):
         **sample["net_input"], wanted=criterion.student_wanted, classification_head_name=criterion.head
     )
     t = task.teacher.signals(sample, criterion.teacher_wanted)
-    s, t, y = s.logits[:, 0], t.logits[:, 0], sample["target"]
+    s, t, y = s.logits[:, 0], t.logits[:, 0], sample["target"].float()
     assert_close(each, 0.5 * (s - y) ** 2 + 0.5 * (s - t) ** 2)
     assert set(logged) >= {"moments", "term_hard", "term_soft"}
 
@@ -184,3 +188,24 @@ def test_bf16_autocast_stays_close_and_keeps_fp32_losses(data, teacher):
     assert found.dtype == torch.float32
     assert found.item() != expected.item()
     assert_close(found, expected, rtol=0.02, atol=0)
+
+
+def test_fairseq_says_where_a_nan_comes_from(data, teacher, caplog):
+    task, student, criterion = build(data, teacher, "att_kl_learn")
+    student.encoder.sentence_encoder.layers[1].fc1.weight.data[0, 0] = float("nan")
+    with caplog.at_level("WARNING"), NanDetector(student):
+        loss, _, _ = criterion(student, batch(task, [0, 1]))
+        loss.backward()
+    assert "NaN detected in output of encoder.sentence_encoder.layers.1.fc1" in caplog.text
+
+
+def test_fairseq_own_criterion_fine_tunes_the_student(data, teacher):
+    task, student, _ = build(data, teacher, "kd")
+    criterion = REGISTRIES["criterion"]["registry"]["sentence_prediction"](
+        SimpleNamespace(classification_head_name=task.head, regression_target=False), task
+    )
+    loss, size, logged = criterion(student, batch(task, [0, 1, 2]))
+    loss.backward()
+    assert size == 3
+    assert torch.isfinite(loss)
+    assert "ncorrect" in logged

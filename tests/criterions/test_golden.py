@@ -40,6 +40,7 @@ def criterion_of(criterion_class, mapping: str):
         hard_weight=0.0,
         soft_weight=0.0,
         inter_weight=1.0,
+        temperature=2.0,
         mapping=mapping,
         attention_clamp=None,
     )

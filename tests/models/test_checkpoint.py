@@ -102,3 +102,10 @@ def test_reading_one_checkpoint_leaves_others_loadable(tmp_path):
     read_checkpoint(str(write_teacher(tmp_path / "model.pt")), "--teacher")
     torch.save({"args": argparse.Namespace(arch="x")}, tmp_path / "other.pt")
     assert torch.load(tmp_path / "other.pt", weights_only=True)["args"].arch == "x"
+
+
+def test_files_of_the_oldest_format_are_read(tmp_path):
+    config = argparse.Namespace(encoder_attention_heads=4, activation_fn="gelu", pooler_activation_fn="tanh")
+    state = {"args": config, "model": weights(SHAPE)}
+    torch.save(state, tmp_path / "model.pt", _use_new_zipfile_serialization=False)
+    assert read_checkpoint(str(tmp_path), "--teacher").shape == SHAPE

@@ -60,7 +60,14 @@ def test_another_checkpoint_can_be_the_source(data, teacher, tmp_path):
         ("0,1", {"encoder_layers": 3}, r"has 3 layers .* but --init-layers 0,1 names 2"),
         ("0,1", {"encoder_embed_dim": 8}, r"has --encoder-embed-dim 8 .* has 16"),
         ("0,1", {"encoder_attention_heads": 2}, r"has --encoder-attention-heads 2 .* has 4"),
-        ("random", {"encoder_embed_dim": 10}, r"--encoder-embed-dim 10 cannot be split over .* 4"),
+        ("random", {}, r"--init-layers random says nothing of the student's depth: give --encoder-layers"),
+        ("0,1", {"dropout": 1.5}, r"--dropout 1.5 is not a probability"),
+        ("random", {"encoder_layers": 2, "segments": 1}, r"--segments 1: give 0 for none, or 2"),
+        (
+            "random",
+            {"encoder_layers": 2, "encoder_embed_dim": 10},
+            r"--encoder-embed-dim 10 cannot be split over .* 4",
+        ),
         ("0,1", {"init_from": "nowhere.pt"}, r"--init-from nowhere\.pt does not exist"),
     ],
 )

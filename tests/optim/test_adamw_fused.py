@@ -29,6 +29,9 @@ def config(*, fp16=False, bf16=False, scale_window=2, **options):
                 "lr": [LR],
                 "fp16": fp16,
                 "bf16": bf16,
+                "amp": False,
+                "fp16_no_flatten_grads": True,
+                "memory_efficient_fp16": False,
                 **options,
             },
             "common": {
@@ -396,3 +399,18 @@ def test_a_state_of_other_groups_is_refused():
     state = copy.deepcopy(plain(grouped_model(torch.float32).parameters()).state_dict())
     with pytest.raises(ValueError, match="parameter group"):
         optimizer.load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"fp16": True, "fp16_no_flatten_grads": False},
+            "--fp16 joins all weights .* add --fp16-no-flatten-grads",
+        ),
+        ({"amp": True}, "--amp lets fairseq divide the gradients .* take --autocast bf16"),
+    ],
+)
+def test_what_it_cannot_do_in_half_precision_is_refused(options, sentence):
+    with pytest.raises(CannotStart, match=sentence):
+        AdamWFused(config(**options).optimizer, [torch.nn.Parameter(torch.ones(2))])

@@ -23,6 +23,16 @@ STUDENT = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_attention_head
         ("att_kl_learn", {"mapping": "combine"}, r"--mapping combine"),
         ("att_kl_learn", {"mapping": "0:0"}, r"--mapping 0:0 pairs no layer with attention"),
         ("att_kl_learn", {"mapping": "0:2"}, r"--mapping 0:2 pairs 0:2, but state 0 is the embedding output"),
+        (
+            "att_kl_hidden_mse",
+            {"mapping": "combine"},
+            r"--mapping combine mixes hidden states, but .* attention too",
+        ),
+        ("att_kl_learn", {"attention_clamp": 0.0}, r"--attention-clamp 0.0 is not a probability"),
+        ("kd", {"temperature": 0.0}, r"--temperature 0.0 divides the logits: give a number above 0"),
+        ("kd", {"temperature": -1.0}, r"--temperature -1.0"),
+        ("kd", {"hard_weight": -1.0}, r"--hard-weight -1.0 would reward"),
+        ("hidden_mse_learn", {"inter_weight": -0.5}, r"--inter-weight -0.5 would reward"),
         ("kd", {"hard_weight": 0.0, "soft_weight": 0.0}, r"--hard-weight, --soft-weight .* all 0"),
     ],
 )
@@ -102,6 +112,59 @@ def test_another_pair_format(tmp_path):
 def test_missing_data(tmp_path):
     with pytest.raises(CannotStart, match=r"nowhere holds no input0/dict\.txt: make it with"):
         build(tmp_path / "nowhere", None, "kd")
+
+
+@pytest.mark.parametrize(
+    ("method", "task", "sentence"),
+    [
+        (
+            "kd",
+            {"best_checkpoint_metric": "f2"},
+            "f2 is not logged here: choose among accuracy, f1, hard, loss, mcc, soft",
+        ),
+        ("kd", {"teacher_device": "gpu"}, "--teacher-device gpu cannot be used"),
+        ("kd", {"teacher_device": "cuda:99"}, "--teacher-device cuda:99 cannot be used"),
+        ("kd", {"length_bucket": 0}, "--length-bucket 0 holds no sentence"),
+        ("kd", {"bf16": True}, "--bf16 with --cpu .* give --autocast bf16"),
+    ],
+)
+def test_wrong_settings_of_the_task(data, teacher, method, task, sentence):
+    with pytest.raises(CannotStart, match=sentence):
+        build(data, teacher, method, task=task)
+
+
+def test_a_first_stage_has_no_accuracy_to_choose_by(data, teacher):
+    alone = {"hard_weight": 0.0, "soft_weight": 0.0}
+    with pytest.raises(CannotStart, match="accuracy is not logged here: choose among attention, loss"):
+        build(data, teacher, "att_kl_learn", task={"best_checkpoint_metric": "accuracy"}, **alone)
+
+
+def test_a_split_without_labels(tmp_path, teacher):
+    data = write_data(tmp_path / "data")
+    for path in (data / "label").glob("valid.*"):
+        path.unlink()
+    task, _, _ = build(data, teacher, "kd")
+    with pytest.raises(CannotStart, match="has no labels for valid, which --hard-weight above 0 learns from"):
+        task.load_dataset("valid")
+    task, _, _ = build(data, teacher, "kd", hard_weight=0.0)
+    assert task.load_dataset("valid").targets is None
+
+
+def test_a_label_that_is_no_number(tmp_path):
+    data = write_data(tmp_path / "data", regression=True)
+    (data / "label" / "valid.label").write_text("0.5\nhalf\n")
+    task, _, _ = build(data, write_teacher(tmp_path / "model.pt", classes=1), "kd")
+    with pytest.raises(CannotStart, match=r"valid\.label holds a label that is no number .*'half'"):
+        task.load_dataset("valid")
+
+
+def test_a_damaged_index(tmp_path, teacher):
+    data = write_data(tmp_path / "data")
+    index = data / "input0" / "valid.idx"
+    index.write_bytes(index.read_bytes()[:20])
+    task, _, _ = build(data, teacher, "kd")
+    with pytest.raises(CannotStart, match=r"valid\.idx or \.bin cannot be read .* may be damaged"):
+        task.load_dataset("valid")
 
 
 def test_missing_split(data, teacher):
