@@ -130,7 +130,7 @@ def _read_arrow(path: Path, raw: bytes, ending: str) -> Table:
     except ImportError:
         raise DataError(
             f"{path} needs the package pyarrow, which is not installed: "
-            "install it (uv pip install pyarrow), or give TSV or JSON lines."
+            "install it (uv pip install pyarrow, or fairseq-kd with the extra parquet), or give TSV or JSON lines."
         ) from None
 
     source = pa.BufferReader(raw)
@@ -141,8 +141,9 @@ def _read_arrow(path: Path, raw: bytes, ending: str) -> Table:
             data = pa.ipc.open_file(source).read_all()
         else:
             data = pa.ipc.open_stream(source).read_all()  # what `datasets` saves
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} cannot be read as {ending[1:]} ({error}): get it again.") from None
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise DataError(f"{path} cannot be read as {ending[1:]} ({reason}): get it again.") from None
 
     columns = [data.column(name).to_pylist() for name in data.column_names]
     return Table(path, data.column_names, list(zip(*columns, strict=True)), typed=True, unit="row")

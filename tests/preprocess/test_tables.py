@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -82,11 +81,12 @@ def test_a_file_of_no_use_is_refused(name, content, said):
 
 def test_without_pyarrow_parquet_is_answered_with_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DataError, match="a.parquet needs the package pyarrow.*or give TSV or JSON lines"):
+    with pytest.raises(
+        DataError, match="a.parquet needs the package pyarrow.*extra parquet.*or give TSV or JSON lines"
+    ):
         read("a.parquet", "PAR1...")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="needs the optional package pyarrow")
 @pytest.mark.parametrize("kind", ["parquet", "file", "stream"])
 def test_parquet_and_arrow(kind):
     import pyarrow as pa
@@ -105,5 +105,8 @@ def test_parquet_and_arrow(kind):
     assert table.rows == [("a", 1), (None, 0)]
     assert table.place(0).endswith("row 1")
 
-    with pytest.raises(DataError, match="cannot be read as"):
-        read(name, "no such data")
+    raw = sink.getvalue().to_pybytes()
+    halfway = len(raw) // 2
+    for damaged in (b"no such data", raw[:halfway], raw[:halfway] + bytes(halfway - 8) + raw[-8:]):
+        with pytest.raises(DataError, match="cannot be read as"):
+            read(name, damaged)
