@@ -241,3 +241,18 @@ def test_a_trained_student_validates_as_it_did(data, teacher, tmp_path):
     found = dict(part.split(" ", 1) for part in line.split(" | ")[4:])
     for key in ("loss", "attention", "accuracy", "mcc"):
         assert float(found[key]) == pytest.approx(expected[f"valid_{key}"], abs=1e-3), key
+
+
+@pytest.mark.parametrize("flags", [["--fp16", "--fp16-no-flatten-grads"], ["--memory-efficient-fp16"]])
+def test_half_precision_trains_and_resumes_exactly(data, teacher, tmp_path, flags):
+    flags = ["--mapping", "combine", *flags, "--max-epoch"]
+    straight = train_here(distil(data, tmp_path / "straight", teacher, "hidden_mse_learn", *flags, "3"))
+    train_here(distil(data, tmp_path / "twice", teacher, "hidden_mse_learn", *flags, "2"))
+    resumed = train_here(distil(data, tmp_path / "twice", teacher, "hidden_mse_learn", *flags, "3"))
+
+    assert losses(straight)[-1] < 0.7 * losses(straight)[0]
+    assert losses(resumed) == losses(straight)[-8:]
+    expected, found = checkpoint(tmp_path / "straight"), checkpoint(tmp_path / "twice")
+    for part in ("model", "criterion"):
+        for name, value in expected[part].items():
+            assert torch.equal(found[part][name], value), name
