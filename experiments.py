@@ -17,6 +17,7 @@ from pathlib import Path
 
 from launcher.arguments import Parser, positive, rate, split
 from launcher.experiment import Experiment, NotReady
+from launcher.flags import check_flags
 from launcher.methods import known_methods
 from launcher.plan import Grid
 from launcher.runner import visible_gpus
@@ -27,12 +28,28 @@ INIT = re.compile(r"\d+(,\d+)*|all|random(:[1-9]\d*)?")
 MAPPING = re.compile(r"skip|last|combine|pkd-skip|pkd-last|top\d+|\d+:\d+(,\d+:\d+)*")
 MAPPINGS = "skip, last, combine, pkd-skip, pkd-last, topX such as top10, or pairs such as 0:0,1:4"
 
+# What to use instead of a flag of fairseq-train that every run sets.
+INSTEAD = {
+    "--save-dir": "--out and --group",
+    "--seed": "--seeds",
+    "--max-epoch": "--epochs",
+    "--max-sentences": "--batch-size",
+    "--criterion": "--method",
+    "--init-layers": "--init",
+    "--encoder-layers": "--init random:N",
+    **{flag: flag for flag in ("--batch-size", "--lr", "--cpu", "--teacher", "--mapping")},
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 all runs are finished, 1 some failed, 2 nothing was started, 130 interrupted."""
     own, flags = split(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
     args = parser.parse_args(own)
+    try:
+        check_flags(flags, INSTEAD)
+    except ValueError as error:
+        parser.error(str(error))
     try:
         experiment = Experiment(
             _grid(args, flags),

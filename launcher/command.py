@@ -24,7 +24,11 @@ HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 def train_command(
     spec: RunSpec, trainer: str, data: Data, teacher: Path, group: Path, cpu: bool
 ) -> list[str]:
-    """What trains the run `spec` into its folder below `group`."""
+    """What trains the run `spec` into its folder below `group`.
+
+    What makes a stage that stage comes after the user's flags, so that `--hard-weight 0.3` weighs
+    the labels where there are labels to weigh, and gives none to a first stage.
+    """
     schedule = {
         "--batch-size": spec.batch_size,
         "--lr": spec.lr,
@@ -37,35 +41,44 @@ def train_command(
     }
     return [
         *(trainer, str(data.folder), "--user-dir", str(PLUGIN), "--task", "sentence_prediction_kd"),
-        *(*_student(spec, teacher, group), *_criterion(spec, teacher)),
+        *(*_student(spec, teacher), *_criterion(spec, teacher)),
         *RECIPE,
         *(text for flag, value in schedule.items() for text in (flag, str(value))),
         *(*_best(spec, data.metric), *REPORTING),
         *(("--cpu",) if cpu else ()),
         *spec.flags,
+        *_stage(spec, group),
     ]
 
 
-def _student(spec: RunSpec, teacher: Path, group: Path) -> list[str]:
-    student = ["--arch", "roberta_student", "--init-from"]
+def _student(spec: RunSpec, teacher: Path) -> list[str]:
+    student = ["--arch", "roberta_student"]
     if spec.stage == SECOND:
-        return [*student, str(group / spec.after / "checkpoint_best.pt"), "--init-layers", "all"]
+        return student
 
     # A random student takes its width from the teacher, and would take its depth from there too.
     layers, _, count = spec.init.partition(":")
-    return [*student, str(teacher), "--init-layers", layers, *(("--encoder-layers", count) if count else ())]
+    depth = ["--encoder-layers", count] if count else []
+    return [*student, "--init-from", str(teacher), "--init-layers", layers, *depth]
 
 
 def _criterion(spec: RunSpec, teacher: Path) -> list[str]:
     if spec.method == NO_TEACHER:
-        return ["--criterion", "kd", "--hard-weight", "1", "--soft-weight", "0"]
-
+        return ["--criterion", "kd"]
     with_teacher = ["--teacher", str(teacher), "--criterion"]
     if spec.stage == SECOND:
         return [*with_teacher, "kd"]
+    return [*with_teacher, spec.method, *(("--mapping", spec.mapping) if spec.mapping else ())]
 
-    method = [*with_teacher, spec.method, *(("--mapping", spec.mapping) if spec.mapping else ())]
-    return [*method, "--hard-weight", "0", "--soft-weight", "0"] if spec.stage == FIRST else method
+
+def _stage(spec: RunSpec, group: Path) -> list[str]:
+    if spec.method == NO_TEACHER:
+        return ["--hard-weight", "1", "--soft-weight", "0"]
+    if spec.stage == FIRST:
+        return ["--hard-weight", "0", "--soft-weight", "0"]
+    if spec.stage == SECOND:
+        return ["--init-from", str(group / spec.after / "checkpoint_best.pt"), "--init-layers", "all"]
+    return []
 
 
 def _best(spec: RunSpec, metric: str) -> list[str]:

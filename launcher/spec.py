@@ -18,7 +18,7 @@ class RunSpec:
     stage          one, first or second
     updates        length of the learning-rate schedule, `warmup` of them rising
     data, teacher  fingerprints
-    flags          more flags for fairseq-train, after all others
+    flags          more flags for fairseq-train
     after          name of the first stage that a second one starts from
     """
 

@@ -22,6 +22,7 @@ from typing import Any
 from launcher import places, runner
 from launcher.arguments import Parser, positive, rate, split
 from launcher.command import environment, train_command
+from launcher.flags import check_flags
 from launcher.methods import NO_TEACHER
 from launcher.places import Data
 from launcher.spec import ONE, RunSpec
@@ -30,12 +31,22 @@ from launcher.train import Outcome, Trainings
 
 FAILED, NOT_STARTED, INTERRUPTED = 1, 2, 130
 
+# What to use instead of a flag of fairseq-train that is set here.
+INSTEAD = {
+    "--save-dir": "--out",
+    "--init-from": "--model",
+    "--max-epoch": "--epochs",
+    "--max-sentences": "--batch-size",
+    **{flag: flag for flag in ("--batch-size", "--lr", "--cpu", "--seed")},
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 the teacher is there, 1 training failed, 2 nothing was started, 130 interrupted."""
     own, flags = split(sys.argv[1:] if arguments is None else arguments)
     args = _parser().parse_args(own)
     try:
+        check_flags(flags, INSTEAD)
         data = find_data(args.data)
         model = find_model(args.model)
         spec = describe(args, data, model, flags)

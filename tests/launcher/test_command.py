@@ -27,20 +27,31 @@ def command(spec):
         ({"stage": "one"}, "--criterion att_kl_learn --mapping 0:0,1:4 --optimizer"),
         (
             {"stage": "first"},
-            "--criterion att_kl_learn --mapping 0:0,1:4 --hard-weight 0 --soft-weight 0 --optimizer",
+            "--criterion att_kl_learn --mapping 0:0,1:4 --optimizer",
         ),
         ({"stage": "first"}, "--best-checkpoint-metric loss --no-epoch"),
-        ({"stage": "second", "after": "F"}, "--init-from runs/g/F/checkpoint_best.pt --init-layers all "),
+        (
+            {"stage": "first", "flags": ("--hard-weight", "2")},
+            " --hard-weight 2 --hard-weight 0 --soft-weight 0 ",
+        ),
+        (
+            {"stage": "second", "after": "F"},
+            " --cpu --init-from runs/g/F/checkpoint_best.pt --init-layers all ",
+        ),
         ({"stage": "second", "after": "F"}, "--teacher t/model.pt --criterion kd --optimizer"),
         ({"init": "random:3"}, "--init-from t/model.pt --init-layers random --encoder-layers 3 --teacher"),
         (
             {"stage": "second", "after": "F", "init": "random:3"},
-            "/checkpoint_best.pt --init-layers all --teacher",
+            "--arch roberta_student --teacher t/model.pt --criterion kd",
         ),
         ({"method": "kd", "mapping": ""}, "--criterion kd --optimizer"),
         (
             {"method": "none", "mapping": ""},
-            "--init-from t/model.pt --init-layers 0,1,2 --criterion kd --hard-weight 1 --soft-weight 0 --opt",
+            "--init-from t/model.pt --init-layers 0,1,2 --criterion kd --optimizer",
+        ),
+        (
+            {"method": "none", "mapping": "", "flags": ("--bf16",)},
+            "--cpu --bf16 --hard-weight 1 --soft-weight 0 ",
         ),
         ({}, "--best-checkpoint-metric accuracy --maximize-best-checkpoint-metric "),
         ({}, "--adam-betas (0.9, 0.98) --adam-eps 1e-6 --weight-decay 0.1 --clip-norm 0.0 "),
@@ -49,7 +60,7 @@ def command(spec):
             "--batch-size 16 --lr 1e-05 --warmup-updates 137 --total-num-update 2296 --max-epoch 10 --seed 1 ",
         ),
         ({}, "--valid-subset valid,valid1 --save-dir runs/g/MRPC-att_kl_learn-"),
-        ({"flags": ("--lr", "3")}, " --cpu --lr 3 "),
+        ({"flags": ("--clip-norm", "1")}, " --cpu --clip-norm 1 "),
     ],
 )
 def test_a_spec_becomes_these_flags(command, changes, part):

@@ -213,6 +213,16 @@ def test_a_table_that_cannot_be_written_is_still_shown(call, tmp_path, capsys):
     assert output.err.startswith("The table could not be written")
 
 
+def test_flags_that_the_launcher_sets_are_refused(call, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        experiments.main([*call, "--method", "kd", "--", "--save-dir", "x", "--encoder-layers", "4"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == (
+        "Cannot start: the flags after -- name --save-dir, --encoder-layers, which this program sets: "
+        "use --out and --group for --save-dir, use --init random:N for --encoder-layers (--help shows all flags).\n"
+    )
+
+
 def test_everything_that_is_lacking_is_said_at_once(call, capsys):
     with pytest.raises(SystemExit):
         experiments.main([*call, "--method", "kd", "--data", "nowhere", "--teacher", "nobody"])

@@ -46,10 +46,8 @@ def test_a_model_becomes_a_teacher(call, data, tmp_path, capsys, monkeypatch):
     assert result["spec"] | {"task": "RTE", "batch_size": 16, "lr": 2e-5, "seed": 1} == result["spec"]
     assert set(result["at_best"]["valid"]) >= {"accuracy", "f1", "mcc", "hard"}
     assert result["versions"]["fairseq"] == "0.12.2"
-    assert (
-        "--init-layers all --criterion kd --hard-weight 1 --soft-weight 0"
-        in (out / "command.txt").read_text()
-    )
+    assert "--init-layers all --criterion kd --opt" in (out / "command.txt").read_text()
+    assert (out / "command.txt").read_text().endswith("--hard-weight 1 --soft-weight 0\n")
     assert (out / "dict.txt").read_bytes() == (data / "input0" / "dict.txt").read_bytes()
 
     teacher = read_checkpoint(str(out), "--teacher")
@@ -137,6 +135,11 @@ def test_stopping_it_stops_the_training(call, tmp_path):
 def test_what_is_missing_is_said(call, capsys, flag, value, sentence):
     assert main([*call, flag, value]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_flags_that_are_set_already_are_refused(call, capsys):
+    assert main([*call, "--", "--init-from", "x", "--restore-file", "y"]) == 2
+    assert "use --model for --init-from, leave out --restore-file." in capsys.readouterr().err
 
 
 def test_a_folder_without_a_checkpoint(call, tmp_path, capsys):

@@ -1,0 +1,30 @@
+"""Which of fairseq-train's flags a user may not give after `--`."""
+
+from collections.abc import Mapping, Sequence
+
+# Set for every run, or contrary to how runs are found, resumed and judged.
+SET_HERE = frozenset(
+    "--user-dir --task --criterion --valid-subset --disable-validation "
+    "--save-dir --restore-file --continue-once --finetune-from-model --checkpoint-suffix "
+    "--no-save --no-last-checkpoints --no-save-optimizer-state "
+    "--best-checkpoint-metric --maximize-best-checkpoint-metric --log-format "
+    "--seed --max-epoch --batch-size --max-sentences --lr --cpu".split()
+)
+
+
+def check_flags(flags: Sequence[str], options: Mapping[str, str]) -> None:
+    """ValueError names those among `flags` that the program sets itself.
+
+    options  what to use instead of a flag of fairseq-train; the rest of SET_HERE can only be left out
+    """
+    names = dict.fromkeys(flag.partition("=")[0] for flag in flags)
+    own = [name for name in names if name in SET_HERE or name in options]
+    if own:
+        remedies = ", ".join(_remedy(name, options.get(name)) for name in own)
+        raise ValueError(f"the flags after -- name {', '.join(own)}, which this program sets: {remedies}")
+
+
+def _remedy(name: str, option: str | None) -> str:
+    if option is None:
+        return f"leave out {name}"
+    return f"give {name} before --" if option == name else f"use {option} for {name}"

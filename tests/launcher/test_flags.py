@@ -1,0 +1,45 @@
+import pytest
+
+import experiments
+from launcher.command import train_command
+from launcher.flags import SET_HERE, check_flags
+from launcher.places import Data
+
+OPTIONS = {"--save-dir": "--out", "--seed": "--seeds", "--mapping": "--mapping"}
+
+
+@pytest.mark.parametrize("flags", [[], ["--patience", "2"], ["--bf16", "--lr-scheduler", "fixed"]])
+def test_other_flags_pass(flags):
+    check_flags(flags, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (
+            ["--save-dir", "x"],
+            "the flags after -- name --save-dir, which this program sets: use --out for --save-dir",
+        ),
+        (["--bf16", "--seed=3"], "name --seed, which this program sets: use --seeds for --seed"),
+        (["--mapping", "last"], "name --mapping, which this program sets: give --mapping before --"),
+        (["--no-save", "--seed", "1"], "--no-save, --seed, .*: leave out --no-save, use --seeds for --seed"),
+    ],
+)
+def test_flags_that_are_set_already_are_refused_by_name(flags, sentence):
+    with pytest.raises(ValueError, match=f"{sentence}$"):
+        check_flags(flags, OPTIONS)
+
+
+# What a run's command sets, and a user may still set otherwise.
+FREE = set(
+    "--arch --optimizer --adam-betas --adam-eps --weight-decay --clip-norm --dropout --attention-dropout "
+    "--lr-scheduler --warmup-updates --total-num-update --hard-weight --soft-weight "
+    "--init-from --no-epoch-checkpoints --no-progress-bar".split()
+)
+
+
+def test_whatever_a_command_sets_is_refused_or_free_to_change(spec, tmp_path):
+    data = Data(tmp_path, 3668, "accuracy", ("valid",), "d")
+    command = train_command(spec, "fairseq-train", data, tmp_path, tmp_path, cpu=True)
+    given = {word for word in command if word.startswith("--")}
+    assert given <= SET_HERE | FREE | set(experiments.INSTEAD)
