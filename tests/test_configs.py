@@ -8,6 +8,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from launcher.tasks import PUBLISHED_EPOCHS, find_task
 from tests.tiny import ROOT, run, write_data, write_teacher
 
 CONFIGS = sorted(path for path in (ROOT / "configs").glob("**/*.yaml") if path.stem != "base")
@@ -57,11 +58,12 @@ def test_a_config_and_the_base_have_no_key_in_common(path):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_the_published_updates_belong_to_the_batch_size(path):
-    config = yaml.safe_load(path.read_text())
-    assert config["lr_scheduler"]["warmup_updates"] / config["lr_scheduler"][
-        "total_num_update"
-    ] == pytest.approx(0.06, abs=0.001)
+def test_a_config_has_the_published_settings_of_its_task(path):
+    config, task = yaml.safe_load(path.read_text()), find_task(path.stem.split("_")[0])
+    assert [float(lr) for lr in config["optimization"]["lr"]] == [task.lr]
+    assert config["optimization"]["max_epoch"] == PUBLISHED_EPOCHS
+    assert config["dataset"]["batch_size"] == task.batch_size
+    assert config["lr_scheduler"] == {"warmup_updates": task.warmup, "total_num_update": task.updates}
 
 
 @pytest.mark.slow
