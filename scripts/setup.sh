@@ -13,10 +13,14 @@ cd "$root"
 venv=$root/.venv
 stamp=$venv/.setup-stamp # line 1: what .venv was made from, or "unfinished"; line 2: what to say
 log=$root/.cache/setup.log
-
 fail() {
     echo "setup.sh: $*" >&2
     exit 1
+}
+
+# The file an interpreter is, asked of itself: macOS before 12.3 has no program realpath.
+real_path() {
+    "$1" -c 'import os, sys; print(os.path.realpath(sys.executable))'
 }
 
 # The first interpreter that runs and is new enough. A pyenv shim is on PATH for versions that
@@ -28,11 +32,8 @@ find_python() {
 
     for name in "${names[@]}"; do
         for candidate in "$name" ${pyenv_versions:+"$pyenv_versions"/*/bin/"$name"}; do
-            "$candidate" -c '
-import os, sys
-if not (3, 11) <= sys.version_info[:2] < (3, 14):
-    sys.exit(1)
-print(os.path.realpath(sys.executable))' 2>/dev/null && return
+            "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null &&
+                real_path "$candidate" && return
         done
     done
     return 1
@@ -46,7 +47,7 @@ fingerprint() {
 up_to_date() {
     [ -f "$stamp" ] && [ -x "$venv/bin/python" ] || return 1
     [ "$(sed -n 1p "$stamp")" = "$(fingerprint)" ] || return 1
-    [ -z "${FAIRSEQ_KD_PYTHON:-}" ] || [ "$(realpath "$venv/bin/python")" = "$(find_python)" ]
+    [ -z "${FAIRSEQ_KD_PYTHON:-}" ] || [ "$(real_path "$venv/bin/python")" = "$(find_python)" ]
 }
 
 # uv, because only uv can override fairseq's pins (see pyproject.toml). Not the one on PATH when
@@ -86,7 +87,7 @@ install() {
     uv=$(find_uv)
 
     # One that was killed half-way may hold half a package that looks whole.
-    if [ ! -x "$venv/bin/python" ] || [ "$(realpath "$venv/bin/python")" != "$python" ] ||
+    if [ ! -x "$venv/bin/python" ] || [ "$(real_path "$venv/bin/python")" != "$python" ] ||
         [ "$(sed -n 1p "$stamp" 2>/dev/null)" = unfinished ]; then
         "$uv" venv --quiet --clear --python "$python" "$venv"
     fi

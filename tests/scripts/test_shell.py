@@ -1,0 +1,22 @@
+"""The shell scripts: each can be parsed, and needs no program that macOS lacks."""
+
+import re
+import subprocess
+
+import pytest
+
+from tests.tiny import ROOT
+
+SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
+GNU_ONLY = re.compile(r"\b(realpath|tac|nproc|timeout)\b +[\"$-]|readlink -f|sed -i |date -d|\bmapfile\b")
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_can_be_parsed(script):
+    done = subprocess.run(["bash", "-n", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_calls_nothing_that_macos_lacks(script):
+    assert GNU_ONLY.findall(script.read_text()) == []
