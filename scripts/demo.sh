@@ -7,57 +7,84 @@
 #
 # A pre-trained MiniLM (6 layers, 384 wide) is fine-tuned on 8,000 sentences of SST-2; students of 3 of its
 # layers then learn alone, from its logits, from its attention and from its hidden states. All is kept in
-# runs/demo: run it again after an interruption, or with more seeds, and it goes on from there.
+# runs/demo, in a folder for each source of data: run it again after an interruption, or with more seeds, and
+# it goes on from there.
 set -euo pipefail
 
+fail() {
+    echo "demo.sh: $*" >&2
+    exit 1
+}
+
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-glue=${GLUE_DIR:-}
+glue=${GLUE_DIR:-} given_by=GLUE_DIR
 while [ $# -gt 0 ]; do
     case "$1" in
-        --glue-dir) [ $# -ge 2 ] || { echo "demo.sh: --glue-dir needs a folder." >&2; exit 1; }; glue=$2; shift 2 ;;
-        --) shift; break ;;
-        *) echo "demo.sh: $1 is not an option: see the top of $0." >&2; exit 1 ;;
+        --glue-dir)
+            [ $# -ge 2 ] || fail "--glue-dir needs a folder."
+            glue=$2 given_by=--glue-dir
+            shift 2
+            ;;
+        --)
+            shift
+            break
+            ;;
+        *) fail "$1 is not an option: see the top of $0." ;;
     esac
 done
 if [ -n "$glue" ]; then
-    [ -f "$glue/SST-2/train.tsv" ] || { echo "demo.sh: --glue-dir $glue holds no SST-2/train.tsv." >&2; exit 1; }
+    for split in train dev; do
+        [ -f "$glue/SST-2/$split.tsv" ] || fail "$given_by $glue holds no SST-2/$split.tsv: give the folder above SST-2."
+    done
     glue=$(cd "$glue" && pwd -P)
 fi
 
 cd "$root"
 bash scripts/setup.sh
 python=.venv/bin/python
-demo=runs/demo
-mkdir -p "$demo"
 # Large tensors in huge pages: faster to allocate on a CPU.
 export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
-device=$($python -c 'import torch; print("" if torch.cuda.is_available() else "--cpu --jobs 2")')
+device="" jobs=""
+if ! $python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+    device=--cpu jobs="--jobs 2"
+fi
 
 step() { printf '\n== %s\n' "$*"; }
 
-step "Data: 8,000 sentences of SST-2"
-if [ -z "$glue" ]; then
-    glue=$demo/glue
-    if [ -f "$glue/SST-2/train.tsv" ]; then
-        echo "as found in $glue"
-    elif ! bash scripts/download_glue.sh "$glue" SST-2; then
-        echo "GLUE cannot be had here: made-up sentences in its format take its place. Scores mean nothing."
-        glue=$demo/made-up-glue
-        $python scripts/make_small_glue.py "$glue"
-    fi
+# SST-2 in $1: as it is there, or downloaded.
+real_glue() {
+    bash scripts/download_glue.sh --check "$1" SST-2 2>/dev/null || bash scripts/download_glue.sh "$1" SST-2
+}
+
+minilm=runs/demo/minilm
+if [ -n "$glue" ]; then
+    # Two folders of one name are two sources.
+    demo=runs/demo/$(basename "$glue")-$(printf %s "$glue" | cksum | cut -d ' ' -f 1)
+    step "Data: up to 8,000 sentences of SST-2 from $glue"
+elif real_glue runs/demo/sst-2/glue; then
+    demo=runs/demo/sst-2 glue=runs/demo/sst-2/glue
+    step "Data: 8,000 sentences of SST-2"
+else
+    demo=runs/demo/made-up glue=runs/demo/made-up/glue
+    step "Data: 4,000 made-up sentences in the place of SST-2, which cannot be had here: scores mean nothing"
+    $python scripts/make_small_glue.py "$glue"
 fi
 
 step "Teacher: MiniLM, converted from its Hugging Face folder"
 bash scripts/fetch_minilm.sh .cache/minilm
-[ -f "$demo/minilm/model.pt" ] || $python scripts/convert_hf.py import .cache/minilm "$demo/minilm"
-$python -m preprocess.glue --glue-dir "$glue" --tasks SST-2 --encoder-dir "$demo/minilm" --limit-train 8000 \
+[ -f "$minilm/model.pt" ] || $python scripts/convert_hf.py import .cache/minilm "$minilm"
+$python -m preprocess.glue --glue-dir "$glue" --tasks SST-2 --encoder-dir "$minilm" --limit-train 8000 \
     --max-positions 128 --out "$demo/data"
 
 step "Teacher: fine-tuned for 2 epochs"
-$python scripts/finetune_teacher.py --data "$demo/data/SST-2-bin" --model "$demo/minilm" --out "$demo/teachers/SST-2" \
-    --epochs 2 --batch-size 32 --lr 5e-5 ${device%--jobs 2}
+$python scripts/finetune_teacher.py --data "$demo/data/SST-2-bin" --model "$minilm" --out "$demo/teachers/SST-2" \
+    --epochs 2 --batch-size 32 --lr 5e-5 $device
 
 step "Students: 3 of its 6 layers, lower or upper, each method in one stage of one epoch"
-exec $python experiments.py --task SST-2 --method none,kd,att_kl_learn,hidden_mse_learn --init 0,1,2 --init 3,4,5 \
+$python experiments.py --task SST-2 --method none,kd,att_kl_learn,hidden_mse_learn --init 0,1,2 --init 3,4,5 \
     --stage one --epochs 1 --batch-size 32 --lr 5e-5 --seeds 1 --data "$demo/data" --teacher "$demo/teachers/{task}" \
-    --out "$demo" --group students $device "$@"
+    --out "$demo" --group students $device $jobs "$@"
+
+if [ -f "$demo/students/table.md" ]; then
+    echo "The table is in $demo/students/table.md, with the runs beside it: -- --seeds 1,2 adds to them."
+fi

@@ -1,0 +1,113 @@
+"""`scripts/demo.sh`: what it refuses, before any set-up, and where it keeps each source's runs."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from scripts.make_small_glue import SPLITS
+from tests.tiny import ROOT
+
+DEMO = ROOT / "scripts" / "demo.sh"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the demo among scripts that only say that they were called."""
+    scripts = tmp_path / "project" / "scripts"
+    scripts.mkdir(parents=True)
+    (scripts / "demo.sh").write_text(DEMO.read_text())
+    for name in ("setup.sh", "fetch_minilm.sh"):
+        (scripts / name).write_text(f'echo "{name} $*"\n')
+    (scripts / "download_glue.sh").write_text('echo "download $*"; [ -n "${ONLINE:-}" ]\n')
+
+    python = scripts.parent / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] && exit 1\necho "python $*"\n')  # torch sees no GPU
+    python.chmod(0o755)
+    return scripts.parent
+
+
+def demo(*arguments: str, script: Path = DEMO, **variables: str) -> subprocess.CompletedProcess:
+    environment = {name: value for name, value in os.environ.items() if name != "GLUE_DIR"}
+    return subprocess.run(
+        ["bash", script, *arguments], env={**environment, **variables}, capture_output=True, text=True
+    )
+
+
+def glue(folder: Path) -> Path:
+    (folder / "SST-2").mkdir(parents=True)
+    for split in ("train", "dev"):
+        (folder / "SST-2" / f"{split}.tsv").touch()
+    return folder
+
+
+def line(done: subprocess.CompletedProcess, start: str) -> str:
+    assert done.returncode == 0, done.stderr
+    (found,) = (text for text in done.stdout.splitlines() if text.startswith(start))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--glue"], "demo.sh: --glue is not an option: "),
+        (["SST-2"], "demo.sh: SST-2 is not an option: "),
+        (["--glue-dir"], "demo.sh: --glue-dir needs a folder."),
+        (["--glue-dir", "nowhere"], "demo.sh: --glue-dir nowhere holds no SST-2/train.tsv: "),
+    ],
+)
+def test_what_is_wrong_is_said_without_setting_up(project, arguments, sentence):
+    done = demo(*arguments, script=project / "scripts" / "demo.sh")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(sentence)
+    assert not (project / "runs").exists()
+
+
+def test_a_folder_from_the_environment_is_checked_too(project, tmp_path):
+    done = demo(script=project / "scripts" / "demo.sh", GLUE_DIR=str(tmp_path))
+    assert done.stderr.startswith(f"demo.sh: GLUE_DIR {tmp_path} holds no SST-2/train.tsv: ")
+
+
+def test_each_source_has_a_folder_of_its_own(project, tmp_path):
+    script = project / "scripts" / "demo.sh"
+    one, two = glue(tmp_path / "one" / "glue"), glue(tmp_path / "two" / "glue")
+
+    outs = [
+        line(done, "python experiments.py").split("--out ")[1].split()[0]
+        for done in (
+            demo(script=script),
+            demo(script=script, ONLINE="1"),
+            demo("--glue-dir", str(one), script=script),
+            demo("--glue-dir", str(two), script=script),
+        )
+    ]
+    assert outs[:2] == ["runs/demo/made-up", "runs/demo/sst-2"]
+    assert all(out.startswith("runs/demo/glue-") for out in outs[2:])
+    assert len(set(outs)) == 4
+    assert demo("--glue-dir", f"{one}/", script=script).stdout.count(outs[2]) >= 3
+
+
+def test_the_title_tells_what_the_data_is(project, tmp_path):
+    script = project / "scripts" / "demo.sh"
+    made_up = f"== Data: {SPLITS['train']:,} made-up sentences"
+    assert line(demo(script=script), made_up).endswith("scores mean nothing")
+    assert line(demo(script=script, ONLINE="1"), "== Data: 8,000 sentences of SST-2")
+    given = glue(tmp_path / "glue")
+    assert line(demo("--glue-dir", str(given), script=script), "== Data:").endswith(f"of SST-2 from {given}")
+
+
+def test_students_train_two_at_a_time_on_a_cpu_and_more_flags_come_last(project):
+    done = demo("--", "--seeds", "1,2", script=project / "scripts" / "demo.sh")
+    students = line(done, "python experiments.py")
+    assert "--init 0,1,2 --init 3,4,5 --stage one --epochs 1 " in students
+    assert students.endswith("--cpu --jobs 2 --seeds 1,2")
+    assert line(done, "python scripts/finetune_teacher.py").endswith("--lr 5e-5 --cpu")
+
+
+def test_it_ends_with_where_the_table_is(project):
+    (project / "runs" / "demo" / "made-up" / "students").mkdir(parents=True)
+    (project / "runs" / "demo" / "made-up" / "students" / "table.md").touch()
+    done = demo(script=project / "scripts" / "demo.sh")
+    assert done.stdout.splitlines()[-1].startswith("The table is in runs/demo/made-up/students/table.md")
