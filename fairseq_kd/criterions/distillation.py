@@ -71,20 +71,7 @@ class DistillationCriterion(FairseqCriterion):
         # legacy_ddp cannot reduce.
         self.anchor = nn.Parameter(torch.zeros(1))
 
-        for name in ("hard_weight", "soft_weight", "inter_weight"):
-            if getattr(cfg, name, 0.0) < 0:
-                flag = "--" + name.replace("_", "-")
-                self.problems.append(
-                    f"{flag} {getattr(cfg, name)} would reward what it measures: give 0 or more."
-                )
-        if cfg.temperature <= 0:
-            self.problems.append(
-                f"--temperature {cfg.temperature} divides the logits: give a number above 0."
-            )
-        if not self.student_wanted and not self.inter_weight:
-            self.problems.append(
-                "--hard-weight, --soft-weight and --inter-weight are all 0, which leaves no loss: raise one."
-            )
+        self.problems += self._weight_problems()
         if self.teacher_wanted.logits:
             self.problems += task.logits_problems()
 
@@ -109,7 +96,7 @@ class DistillationCriterion(FairseqCriterion):
 
     def logged(self) -> set[str]:
         """Names of what a validation logs, any of which can choose the best checkpoint."""
-        terms = {name for name, weight in self.active().items() if weight and name != "inter"}
+        terms = self.active().keys() - {"inter"}
         parts = {name for name, part in self.named_children() if part is not None}
         labels = metric_names(self.task.metadata.num_classes, self.task.regression)
         return {"loss"} | terms | parts | (labels if self.student_wanted.logits else set())
@@ -151,23 +138,29 @@ class DistillationCriterion(FairseqCriterion):
             )
         return each.sum() if reduce else each, sample["nsentences"], logging_output
 
+    def _weight_problems(self) -> Iterable[str]:
+        for name in ("hard_weight", "soft_weight", "inter_weight"):
+            weight, flag = getattr(self.cfg, name, 0.0), "--" + name.replace("_", "-")
+            if weight < 0:
+                yield f"{flag} {weight} would reward what it measures: give 0 or more."
+        if self.cfg.temperature <= 0:
+            yield f"--temperature {self.cfg.temperature} divides the logits: give a number above 0."
+        if not self.active():
+            yield "--hard-weight, --soft-weight and --inter-weight are all 0, which leaves no loss: raise one."
+
     def _logit_terms(
         self, student: Signals, teacher: Signals | None, target: Tensor | None
     ) -> Iterable[tuple[str, tuple[float, Tensor]]]:
-        regression = self.task.regression
-        if self.cfg.hard_weight:
-            hard = (
-                squared_error(student.logits, target.float())
-                if regression
-                else cross_entropy(student.logits, target)
-            )
-            yield "hard", (self.cfg.hard_weight, hard)
-        if self.cfg.soft_weight:
-            if regression:
-                soft = squared_error(student.logits, teacher.logits)
-            else:
-                soft = kd(student.logits, teacher.logits, self.cfg.temperature)
-            yield "soft", (self.cfg.soft_weight, soft)
+        regression, weights = self.task.regression, self.active()
+        if "hard" in weights and regression:
+            yield "hard", (weights["hard"], squared_error(student.logits, target.float()))
+        elif "hard" in weights:
+            yield "hard", (weights["hard"], cross_entropy(student.logits, target))
+
+        if "soft" in weights and regression:
+            yield "soft", (weights["soft"], squared_error(student.logits, teacher.logits))
+        elif "soft" in weights:
+            yield "soft", (weights["soft"], kd(student.logits, teacher.logits, self.cfg.temperature))
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
