@@ -91,6 +91,12 @@ def test_every_criterion_has_its_row():
     assert set(re.findall(r"^\| `(\w+)` \| ", README, flags=re.M)) >= methods
 
 
+def test_nothing_is_left_to_be_filled_in():
+    results = (ROOT / "docs" / "results.md").read_text()
+    assert not re.findall(r"\b[A-Z]{3,}_[A-Z_]+\b", README.replace("GLUE_DIR", ""))
+    assert {"MRPC", "SST-2", "CoLA", "RTE"} <= set(re.findall(r"[\w-]+", results))
+
+
 def test_every_link_leads_somewhere():
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / target).exists(), target
