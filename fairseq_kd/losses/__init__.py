@@ -6,17 +6,20 @@ input is float64.
 
 `mask` [B, T] is True at real tokens, which need not be a prefix. What stands at padded positions
 reaches neither the loss nor a gradient, NaN and infinities included. No function here reads a
-tensor back to the host.
+tensor back to the host. `CRD` remembers sentences, so its loss depends on what came before.
 """
 
 from .attention import attention_kl, attention_mse
+from .contrastive import CRD, Negatives
 from .hidden import Combine, hidden_mse, patience, token_mse
 from .logits import cross_entropy, kd, logits_mse, soft_cross_entropy, squared_error
 from .pearson import pearson_attention
 from .relation import relation_heads, relation_kl
 
 __all__ = [
+    "CRD",
     "Combine",
+    "Negatives",
     "attention_kl",
     "attention_mse",
     "cross_entropy",

@@ -1,0 +1,225 @@
+"""Contrastive representation distillation: a loss that remembers every training sentence."""
+
+import math
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .precision import at_least_float32
+
+EPS = 1e-7
+
+
+class CRD(nn.Module):
+    """Tells a sentence's own vector on the other side from those of sentences with another label.
+
+        f         = projection of a side's vector to F dimensions, scaled to length 1
+        P_j       = exp(<other side's bank[j], f> / temperature) / Z of this side
+        loss_side = - log P_b / (P_b + K/N + eps) - sum over negatives j of log (K/N) / (P_j + K/N + eps)
+        L_b       = (loss_student + loss_teacher) / 2
+        bank[b]  <- momentum bank[b] + (1 - momentum) f, scaled to length 1, after use
+
+    Z is N times the mean of the first batch's exp(..), over all workers; from then on it is fixed, and
+    no gradient flows through it. Banks start uniform in +-1 / sqrt(F / 3). They and Z change in
+    training mode alone, from the features of all workers, and so are equal on every worker. They
+    stay float32 when the module is made narrower: Z overflows fp16.
+
+    A sentence's loss depends on which sentences came before it: with the batch term of Pearson's
+    correlation, the exception to the rule that its neighbours do not matter.
+
+    Paper: Tian et al., Contrastive Representation Distillation, ICLR 2020.
+    """
+
+    def __init__(
+        self,
+        num_examples: int,
+        student_dim: int,
+        teacher_dim: int,
+        feature_dim: int = 128,
+        negatives: int = 100,
+        temperature: float = 0.07,
+        momentum: float = 0.5,
+    ) -> None:
+        """For N training examples, vectors of two widths, F = feature_dim and K = negatives."""
+        super().__init__()
+        self.num_examples = num_examples
+        self.feature_dim = feature_dim
+        self.negatives = negatives
+        self.temperature = temperature
+        self.momentum = momentum
+        self.student_projection = nn.Linear(student_dim, feature_dim)
+        self.teacher_projection = nn.Linear(teacher_dim, feature_dim)
+
+        bound = 1 / math.sqrt(feature_dim / 3)
+        self.register_buffer("student_bank", torch.empty(num_examples, feature_dim).uniform_(-bound, bound))
+        self.register_buffer("teacher_bank", torch.empty(num_examples, feature_dim).uniform_(-bound, bound))
+        # Z of the student's and of the teacher's side; 0 = not yet measured, which no mean of exp(..) is.
+        self.register_buffer("normalizers", torch.zeros(2))
+
+    def forward(self, student: Tensor, teacher: Tensor, index: Tensor, negatives: Tensor) -> Tensor:
+        """The loss of each sentence; in training mode they are then remembered.
+
+        student    [B, D_s]
+        teacher    [B, D_t]
+        index      [B]       numbers of the sentences in the training set; -1 for one not to be remembered
+        negatives  [B, K]    numbers of the sentences to tell each from
+        Returns [B]. In training mode all workers have to call this together, with batches of any sizes.
+        """
+        s, t = self._features(student, teacher)
+        keys = torch.cat([index.clamp(min=0)[:, None], negatives], dim=1)  # [B, 1 + K]
+        similar = self._similarities(s, self.teacher_bank[keys], t, self.student_bank[keys])
+
+        seen = torch.cat([s, t, _mean_exp(similar)], dim=1).detach()
+        if self.training:
+            seen, index = _gather(seen, index)
+        s_seen, t_seen, means = seen.split([self.feature_dim, self.feature_dim, 2], dim=1)
+
+        known = index >= 0
+        normalizers = self._normalizers(means, known)
+        if self.training:
+            self.normalizers.copy_(torch.where(known.any(), normalizers, self.normalizers))
+            self._remember(self.student_bank, s_seen, index)
+            self._remember(self.teacher_bank, t_seen, index)
+        return self._contrast(similar, normalizers)
+
+    def unseen(self, student: Tensor, teacher: Tensor, negatives: Tensor) -> Tensor:
+        """The loss of sentences outside the training set, shapes as in `forward`; changes nothing.
+
+        The banks do not hold such a sentence: it has to be told by the other side's own feature. Once
+        Z is measured, the neighbours do not matter here.
+        """
+        s, t = self._features(student, teacher)
+        similar = self._similarities(
+            s,
+            torch.cat([t[:, None], self.teacher_bank[negatives]], dim=1),
+            t,
+            torch.cat([s[:, None], self.student_bank[negatives]], dim=1),
+        )
+        means = _mean_exp(similar).detach()
+        return self._contrast(
+            similar, self._normalizers(means, torch.ones_like(means[:, 0], dtype=torch.bool))
+        )
+
+    def _features(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        """Both sides' features, two of [B, F]."""
+        features = []
+        for projection, vector in ((self.student_projection, student), (self.teacher_projection, teacher)):
+            projected = projection(vector.to(projection.weight.dtype))
+            features.append(F.normalize(projected.to(at_least_float32(projected)), dim=-1))
+        return features[0], features[1]
+
+    def _similarities(self, s: Tensor, s_keys: Tensor, t: Tensor, t_keys: Tensor) -> Tensor:
+        """<key, f> / temperature of both sides, [2, B, 1 + K], from f [B, F] and keys [B, 1 + K, F]."""
+        # Not as a matrix product, which autocast would round.
+        sides = [(keys * f[:, None]).sum(dim=-1) for f, keys in ((s, s_keys), (t, t_keys))]
+        return torch.stack(sides) / self.temperature
+
+    def _normalizers(self, means: Tensor, known: Tensor) -> Tensor:
+        """Z of both sides, [2]: as measured before, or else from the known sentences of this batch.
+
+        means [R, 2], known [R]. A batch that only fills up a worker's turn knows none: then any will do.
+        """
+        counted = known | ~known.any()
+        measured = self.num_examples * (means * counted[:, None]).sum(dim=0) / counted.sum()
+        return torch.where(self.normalizers == 0, measured, self.normalizers.to(measured.dtype))
+
+    def _contrast(self, similar: Tensor, normalizers: Tensor) -> Tensor:
+        """The loss from similarities [2, B, 1 + K], the sentence's own first, and Z [2]; [B]."""
+        log_p = similar - normalizers.log()[:, None, None]
+        noise = self.negatives / self.num_examples
+        log_total = (log_p.exp() + (noise + EPS)).log()
+        own = log_total[..., 0] - log_p[..., 0]
+        others = (log_total[..., 1:] - math.log(noise)).sum(dim=-1)
+        return (own + others).mean(dim=0)
+
+    @torch.no_grad()
+    def _remember(self, bank: Tensor, features: Tensor, index: Tensor) -> None:
+        """Moves the rows `index` [R] of the bank towards features [R, F]; a row -1 moves none."""
+        place = index.clamp(min=0)
+        old = bank[place]
+        new = F.normalize(self.momentum * old + (1 - self.momentum) * features.to(old.dtype), dim=-1)
+        # Adding 0 leaves rows out without asking the device which.
+        bank.index_add_(0, place, torch.where((index >= 0)[:, None], new - old, 0.0))
+
+    def _apply(self, fn, *args, **kwargs):
+        """As torch's, for `.half()`, `.to(..)` and the like; buffers never become narrower than float32."""
+        before = dict(self.named_buffers(recurse=False))
+        super()._apply(fn, *args, **kwargs)
+        for name, buffer in before.items():
+            after = getattr(self, name)
+            setattr(self, name, buffer.to(after.device, at_least_float32(after)))
+        return self
+
+
+class Negatives(nn.Module):
+    """Draws training sentences of another label, on the device and without asking it anything.
+
+    A pool, all sentences of other labels, is cut into K parts of equal size that begin at a random
+    place, and one sentence is drawn from each part: all K differ and every sentence of the pool is
+    as likely as any other. Where the smallest pool has fewer than K sentences, all are drawn with
+    replacement. In evaluation mode the K sentences are evenly spaced and always the same.
+    """
+
+    def __init__(self, labels: Tensor, classes: int, count: int) -> None:
+        """labels [N], numbers 0..classes-1 of at least two classes, on the CPU; K = count."""
+        super().__init__()
+        self.count = count
+        members = torch.bincount(labels, minlength=classes)
+        pools = len(labels) - members
+        self.replacement = int(pools.min()) < count
+        # Sentences in the order of their labels: a pool is all but one stretch of it.
+        self.register_buffer("order", labels.argsort(stable=True), persistent=False)
+        self.register_buffer("members", members, persistent=False)
+        self.register_buffer("start", members.cumsum(0) - members, persistent=False)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Numbers of K training sentences for each of the labels [B]; returns [B, K]."""
+        members, start = self.members[labels][:, None], self.start[labels][:, None]
+        rank = self._ranks(len(self.order) - members)
+        return self.order[torch.where(rank < start, rank, rank + members)]
+
+    def _ranks(self, pool: Tensor) -> Tensor:
+        """K numbers below each of the pool sizes [B, 1]; returns [B, K]."""
+        edges = torch.arange(self.count + 1, device=pool.device) * pool // self.count  # [B, K + 1]
+        if not self.training:
+            return edges[:, :-1]
+        if self.replacement:
+            return _below(pool.expand(-1, self.count))
+        parts = edges.diff(dim=1)
+        return (_below(pool) + edges[:, :-1] + _below(parts)) % pool
+
+
+def _below(limit: Tensor) -> Tensor:
+    """Random whole numbers 0 .. limit - 1, as many as there are limits."""
+    return torch.randint(1 << 62, limit.shape, device=limit.device) % limit
+
+
+def _mean_exp(similar: Tensor) -> Tensor:
+    """[2, B, 1 + K] -> [B, 2]"""
+    return similar.exp().mean(dim=-1).T
+
+
+def _gather(rows: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows [B, W] and their index [B] of all workers, in the same order on each.
+
+    Batches differ in size: they are filled up with rows of 0 and index -1. The common size is the one
+    number that is read back to the host, where there are several workers.
+    """
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return rows, index
+
+    size = torch.tensor(len(rows), device=rows.device)
+    dist.all_reduce(size, op=dist.ReduceOp.MAX)
+    missing = int(size) - len(rows)
+    return (
+        _all_gather(F.pad(rows, (0, 0, 0, missing))),
+        _all_gather(F.pad(index, (0, missing), value=-1)),
+    )
+
+
+def _all_gather(tensor: Tensor) -> Tensor:
+    gathered = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    dist.all_gather(gathered, tensor.contiguous())
+    return torch.cat(gathered)

@@ -1,0 +1,263 @@
+"""CRD against the original's numbers and a plain loop; its banks, its Z and the drawing of negatives."""
+
+import math
+import os
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.testing import assert_close
+
+from fairseq_kd.losses import CRD, Negatives
+
+N, F, K = 40, 16, 10
+
+
+def draw(module: CRD, batch: int, seed: int = 0):
+    """Vectors of both sides, training numbers and negatives."""
+    generator = torch.Generator().manual_seed(seed)
+    student = torch.randn(batch, module.student_projection.in_features, generator=generator)
+    teacher = torch.randn(batch, module.teacher_projection.in_features, generator=generator)
+    index = torch.randperm(module.num_examples, generator=generator)[:batch]
+    negatives = torch.randint(module.num_examples, (batch, module.negatives), generator=generator)
+    return student, teacher, index, negatives
+
+
+@pytest.fixture
+def crd() -> CRD:
+    torch.manual_seed(1)
+    return CRD(N, 24, 36, feature_dim=F, negatives=K)
+
+
+def buffers(module: CRD) -> dict[str, torch.Tensor]:
+    return {name: buffer.clone() for name, buffer in module.named_buffers()}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-5)])
+def test_two_calls_equal_the_original(golden, dtype, tolerance):
+    """Z and the temperature are float32 there; its scalar is the mean over B."""
+    d = golden("crd", dtype)
+    module = CRD(N, 96, 312, feature_dim=F, negatives=K).to(dtype)
+    state = {
+        f"{side}_projection.{name}": d[f"in_{name}_{side}"] for side in SIDES for name in ("weight", "bias")
+    }
+    state |= {f"{side}_bank": d[f"in_bank_{side}_0"] for side in SIDES}
+    module.load_state_dict(state, strict=False)
+
+    for call in (1, 2):
+        student = d[f"in_student_features_{call}"].requires_grad_()
+        contrast = d[f"in_contrast_index_{call}"]
+        each = module(student, d[f"in_teacher_features_{call}"], d[f"in_index_{call}"], contrast[:, 1:])
+        module.zero_grad()
+        each.mean().backward()
+
+        assert each.dtype == dtype
+        assert_close(each, d[f"out_each_sentence_{call}"], rtol=tolerance, atol=0)
+        assert each.mean().item() == pytest.approx(d[f"out_loss_{call}"].item(), rel=tolerance)
+        expected = {"student_features": student.grad} | {
+            f"{name}_{side}": getattr(module.get_submodule(f"{side}_projection"), name).grad
+            for side in SIDES
+            for name in ("weight", "bias")
+        }
+        for name, found in expected.items():
+            wanted = d[f"grad_{name}_{call}"]
+            assert_close(found, wanted, rtol=0, atol=tolerance * wanted.abs().max().item())
+        for side, z in zip(SIDES, module.normalizers, strict=True):
+            assert_close(getattr(module, f"{side}_bank"), d[f"out_bank_{side}_{call}"], rtol=0, atol=1e-6)
+            assert z.item() == pytest.approx(d[f"out_z_{side}_{call}"], rel=1e-5)
+
+
+SIDES = ("student", "teacher")
+
+
+def test_a_plain_loop_says_the_same(crd):
+    student, teacher, index, negatives = draw(crd, 3)
+    banks = crd.student_bank.clone(), crd.teacher_bank.clone()
+    found = crd(student, teacher, index, negatives)
+
+    def unit(vector):
+        return vector / vector.norm()
+
+    f_s = [unit(crd.student_projection(x)) for x in student]
+    f_t = [unit(crd.teacher_projection(x)) for x in teacher]
+    each = torch.zeros(3)
+    for features, bank in ((f_s, banks[1]), (f_t, banks[0])):
+        keys = torch.cat([index[:, None], negatives], dim=1)
+        exp = torch.stack(
+            [(bank[j] @ f / 0.07).exp() for f, row in zip(features, keys, strict=True) for j in row]
+        )
+        p = (exp / (N * exp.mean())).view(3, 1 + K)
+        each -= 0.5 * (p[:, 0] / (p[:, 0] + K / N + 1e-7)).log()
+        each -= 0.5 * ((K / N) / (p[:, 1:] + K / N + 1e-7)).log().sum(dim=1)
+    assert_close(found, each)
+
+    for b, i in enumerate(index):
+        assert_close(crd.student_bank[i], unit(0.5 * banks[0][i] + 0.5 * f_s[b]).detach())
+        assert_close(crd.teacher_bank[i], unit(0.5 * banks[1][i] + 0.5 * f_t[b]).detach())
+    others = [i for i in range(N) if i not in index]
+    assert torch.equal(crd.student_bank[others], banks[0][others])
+
+
+def test_z_is_that_of_the_first_batch(crd):
+    crd(*draw(crd, 4, seed=1))
+    first = crd.normalizers.clone()
+    crd(*draw(crd, 4, seed=2))
+    assert (first > 0).all()
+    assert torch.equal(crd.normalizers, first)
+
+
+def test_banks_start_uniform():
+    bank = CRD(1000, 2, 2, feature_dim=12).student_bank
+    assert bank.abs().max() <= 1 / math.sqrt(12 / 3)
+    assert bank.std().item() == pytest.approx(0.5 / math.sqrt(3), rel=0.02)
+
+
+def test_gradients_are_those_of_the_loss(crd):
+    crd = crd.double()
+    crd(*(x.double() if x.is_floating_point() else x for x in draw(crd, 3)))
+    crd.eval()  # Z and banks stay, so that the loss is a function
+    student, teacher, index, negatives = draw(crd, 3, seed=5)
+    assert torch.autograd.gradcheck(
+        lambda s, t: crd(s, t, index, negatives),
+        (student.double().requires_grad_(), teacher.double().requires_grad_()),
+    )
+
+
+@pytest.mark.parametrize("narrow", [torch.float16, torch.bfloat16])
+def test_buffers_stay_float32_in_a_narrow_module(crd, narrow):
+    expected = buffers(crd)
+    crd.to(narrow)
+
+    assert crd.student_projection.weight.dtype == narrow
+    for name, buffer in crd.named_buffers():
+        assert buffer.dtype == torch.float32
+        assert torch.equal(buffer, expected[name])
+    each = crd(*draw(crd, 3))
+    assert each.dtype == torch.float32
+    assert torch.isfinite(each).all()
+
+
+def test_evaluation_changes_nothing(crd):
+    crd(*draw(crd, 4))
+    before = buffers(crd)
+    crd.eval()
+    student, teacher, index, negatives = draw(crd, 4, seed=3)
+    crd(student, teacher, index, negatives)
+    together = crd.unseen(student, teacher, negatives)
+    alone = [crd.unseen(student[b, None], teacher[b, None], negatives[b, None]) for b in range(4)]
+
+    assert_close(together, torch.cat(alone))
+    for name, buffer in crd.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+
+
+def test_what_has_no_number_is_not_remembered(crd):
+    student, teacher, index, negatives = draw(crd, 4)
+    before = buffers(crd)
+    each = crd(student, teacher, torch.full_like(index, -1), negatives)
+    assert torch.isfinite(each).all()
+    for name, buffer in crd.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+
+    index[1] = -1
+    crd(student, teacher, index, negatives)
+    moved = (crd.student_bank != before["student_bank"]).any(dim=1).nonzero().flatten()
+    assert moved.tolist() == sorted(index[index >= 0].tolist())
+    assert (crd.normalizers > 0).all()
+
+
+def test_state_is_complete(crd):
+    crd(*draw(crd, 4))
+    other = CRD(N, 24, 36, feature_dim=F, negatives=K)
+    other.load_state_dict(crd.state_dict())
+    assert torch.equal(crd(*draw(crd, 4, seed=2)), other(*draw(crd, 4, seed=2)))
+    for name, buffer in crd.named_buffers():
+        assert torch.equal(buffer, other.get_buffer(name)), name
+
+
+# Worker 0 has five sentences, worker 1 three of which one is not to be remembered.
+SHARES = [slice(0, 5), slice(5, 8)]
+
+
+def batches(module: CRD):
+    for seed in range(3):
+        student, teacher, index, negatives = draw(module, 8, seed)
+        index[6] = -1
+        yield student, teacher, index, negatives
+
+
+def _worker(rank: int, port: int, out) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    torch.manual_seed(1)
+    module = CRD(N, 24, 36, feature_dim=F, negatives=K)
+    losses = [module(*(x[SHARES[rank]] for x in batch)) for batch in batches(module)]
+    torch.save({"losses": [loss.detach() for loss in losses], **buffers(module)}, f"{out}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_workers_remember_what_one_does(crd, tmp_path):
+    mp.spawn(_worker, args=(20000 + os.getpid() % 20000, tmp_path), nprocs=2)
+    expected = [crd(*batch).detach() for batch in batches(crd)]
+    zero, one = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+
+    for together, first, second in zip(expected, zero["losses"], one["losses"], strict=True):
+        # Z counts remembered sentences alone, on both sides of the comparison.
+        assert_close(torch.cat([first, second]), together)
+    for name, buffer in crd.named_buffers():
+        assert torch.equal(zero[name], one[name]), name
+        assert_close(zero[name], buffer)
+
+
+LABELS = torch.tensor([0, 1, 2, 1, 0, 0, 2, 1, 0, 1] * 6)
+
+
+def test_negatives_have_another_label():
+    for count in (5, 36, 37, 100):
+        drawn = Negatives(LABELS, 3, count)(LABELS)
+        assert drawn.shape == (60, count)
+        assert (LABELS[drawn] != LABELS[:, None]).all()
+
+
+@pytest.mark.parametrize(("count", "replacement"), [(36, False), (37, True)])
+def test_negatives_repeat_only_where_the_smallest_pool_is_too_small(count, replacement):
+    negatives = Negatives(LABELS, 3, count)  # 24 sentences of labels 0 and 1, 12 of label 2
+    assert negatives.replacement == replacement
+    repeated = [len(row.unique()) < count for row in negatives(LABELS)]
+    assert any(repeated) == replacement
+
+
+def test_every_sentence_of_the_pool_is_as_likely():
+    torch.manual_seed(0)
+    drawn = Negatives(LABELS, 3, 7)(torch.full((12000,), 2))  # from a pool of 48
+    share = torch.bincount(drawn.flatten(), minlength=60)[LABELS != 2] / 12000
+    assert_close(share, torch.full((48,), 7 / 48), rtol=0, atol=0.015)
+
+
+def test_negatives_follow_the_seed():
+    negatives = Negatives(LABELS, 3, 10)
+    torch.manual_seed(3)
+    first, second = negatives(LABELS), negatives(LABELS)
+    torch.manual_seed(3)
+    assert torch.equal(negatives(LABELS), first)
+    assert not torch.equal(first, second)
+
+
+def test_validation_always_has_the_same_negatives():
+    negatives = Negatives(LABELS, 3, 10).eval()
+    state = torch.get_rng_state()
+    assert torch.equal(negatives(LABELS), negatives(LABELS))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(len(row.unique()) == 10 for row in negatives(LABELS))
+
+
+def test_nothing_is_asked_of_the_device(crd):
+    """Tensors of the device "meta" hold no numbers: whoever reads one fails."""
+    labels, negatives = LABELS[:8].to("meta"), Negatives(LABELS, 3, K).to("meta")
+    student, teacher, index, _ = (x.to("meta") for x in draw(crd, 8))
+    each = crd.to("meta")(student, teacher, index, negatives(labels))
+    each.sum().backward()
+    assert each.shape == (8,)
