@@ -82,25 +82,32 @@ class CRD(nn.Module):
             self.normalizers.copy_(torch.where(known.any(), normalizers, self.normalizers))
             self._remember(self.student_bank, s_seen, index)
             self._remember(self.teacher_bank, t_seen, index)
-        return self._contrast(similar, normalizers)
 
-    def unseen(self, student: Tensor, teacher: Tensor, negatives: Tensor) -> Tensor:
-        """The loss of sentences outside the training set, shapes as in `forward`; changes nothing.
+        own, other = self._terms(similar - normalizers.log()[:, None, None])
+        return (own[..., 0] + other[..., 1:].sum(dim=-1)).mean(dim=0)
 
-        The banks do not hold such a sentence: it has to be told by the other side's own feature. Once
-        Z is measured, the neighbours do not matter here.
+    def unseen(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+        """The loss of sentences outside the training set, which no bank holds; changes nothing.
+
+        Each is told by the other side's own feature from the sentences of another label in its batch,
+        their mean taken K times. Not from the banks: those begin as noise and are harder to tell apart
+        the longer they are filled, which would make the first epoch look best.
+
+        student, teacher  as in `forward`
+        labels            [B]
+        Returns [B].
         """
         s, t = self._features(student, teacher)
-        similar = self._similarities(
-            s,
-            torch.cat([t[:, None], self.teacher_bank[negatives]], dim=1),
-            t,
-            torch.cat([s[:, None], self.student_bank[negatives]], dim=1),
+        similar = (s[:, None] * t).sum(dim=-1) / self.temperature  # [B, B]
+        similar = torch.stack([similar, similar.T])
+
+        normalizers = self._normalizers(
+            _mean_exp(similar).detach(), known=torch.ones_like(labels, dtype=torch.bool)
         )
-        means = _mean_exp(similar).detach()
-        return self._contrast(
-            similar, self._normalizers(means, torch.ones_like(means[:, 0], dtype=torch.bool))
-        )
+        own, other = self._terms(similar - normalizers.log()[:, None, None])
+        negative = labels[:, None] != labels
+        share = negative * (self.negatives / negative.sum(dim=1, keepdim=True).clamp(min=1))
+        return (own.diagonal(dim1=1, dim2=2) + (other * share).sum(dim=-1)).mean(dim=0)
 
     def _features(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Both sides' features, two of [B, F]."""
@@ -125,14 +132,11 @@ class CRD(nn.Module):
         measured = self.num_examples * (means * counted[:, None]).sum(dim=0) / counted.sum()
         return torch.where(self.normalizers == 0, measured, self.normalizers.to(measured.dtype))
 
-    def _contrast(self, similar: Tensor, normalizers: Tensor) -> Tensor:
-        """The loss from similarities [2, B, 1 + K], the sentence's own first, and Z [2]; [B]."""
-        log_p = similar - normalizers.log()[:, None, None]
+    def _terms(self, log_p: Tensor) -> tuple[Tensor, Tensor]:
+        """-log of the chance that a pair is one sentence's, and -log of the chance that it is not, from log P."""
         noise = self.negatives / self.num_examples
         log_total = (log_p.exp() + (noise + EPS)).log()
-        own = log_total[..., 0] - log_p[..., 0]
-        others = (log_total[..., 1:] - math.log(noise)).sum(dim=-1)
-        return (own + others).mean(dim=0)
+        return log_total - log_p, log_total - math.log(noise)
 
     @torch.no_grad()
     def _remember(self, bank: Tensor, features: Tensor, index: Tensor) -> None:
@@ -159,7 +163,7 @@ class Negatives(nn.Module):
     A pool, all sentences of other labels, is cut into K parts of equal size that begin at a random
     place, and one sentence is drawn from each part: all K differ and every sentence of the pool is
     as likely as any other. Where the smallest pool has fewer than K sentences, all are drawn with
-    replacement. In evaluation mode the K sentences are evenly spaced and always the same.
+    replacement.
     """
 
     def __init__(self, labels: Tensor, classes: int, count: int) -> None:
@@ -182,11 +186,9 @@ class Negatives(nn.Module):
 
     def _ranks(self, pool: Tensor) -> Tensor:
         """K numbers below each of the pool sizes [B, 1]; returns [B, K]."""
-        edges = torch.arange(self.count + 1, device=pool.device) * pool // self.count  # [B, K + 1]
-        if not self.training:
-            return edges[:, :-1]
         if self.replacement:
             return _below(pool.expand(-1, self.count))
+        edges = torch.arange(self.count + 1, device=pool.device) * pool // self.count  # [B, K + 1]
         parts = edges.diff(dim=1)
         return (_below(pool) + edges[:, :-1] + _below(parts)) % pool
 
