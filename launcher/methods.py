@@ -11,6 +11,9 @@ NO_TEACHER = "none"
 # These compare logits only: they pair no layers and have no first stage.
 LOGITS_ONLY = frozenset({NO_TEACHER, "kd"})
 
+# These compare all states at once, whatever the mapping.
+ALL_STATES = frozenset({"crd"})
+
 # The method's own name says that it compares attention, of which there is no learned mixture.
 _ATTENTION = "att_"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
-from .methods import LOGITS_ONLY, on_attention
+from .methods import ALL_STATES, LOGITS_ONLY, on_attention
 from .places import Data
 from .spec import FIRST, ONE, SECOND, RunSpec
 from .tasks import TASKS
@@ -61,13 +61,16 @@ def plan(grid: Grid, data: Mapping[str, Data], teachers: Mapping[str, str]) -> l
     data      by task
     teachers  fingerprint by task
 
-    Methods on logits alone have neither mapping nor first stage: they make one cell.
+    Methods on logits alone have neither mapping nor first stage: they make one cell. Methods on all
+    states have no mapping.
     """
     runs: dict[str, RunSpec] = {}
     axes = product(grid.tasks, grid.methods, grid.inits, grid.mappings, grid.stages, grid.seeds)
     for task, method, init, mapping, stages, seed in axes:
         if method in LOGITS_ONLY:
             mapping, stages = "", "one"
+        elif method in ALL_STATES:
+            mapping = ""
 
         settings = TASKS[task]
         batch_size = grid.batch_size or settings.batch_size

@@ -5,6 +5,7 @@ from . import (  # noqa: F401
     att_kl_learn,
     att_mse_hidden_mse,
     att_mse_learn,
+    crd,
     hidden_mse_learn,
     hidden_mse_token,
     kd,

@@ -31,10 +31,14 @@ class DistillationConfig(FairseqDataclass):
 
 
 @dataclass
-class IntermediateConfig(DistillationConfig):
+class OwnTermsConfig(DistillationConfig):
     inter_weight: float = field(
         default=1.0, metadata={"help": "weight of the method's own terms; 0 leaves them out (default: 1.0)"}
     )
+
+
+@dataclass
+class IntermediateConfig(OwnTermsConfig):
     mapping: str = field(
         default="skip",
         metadata={
@@ -94,6 +98,14 @@ class DistillationCriterion(FairseqCriterion):
         """The method's own terms by name, each [B], before their weight."""
         return {}
 
+    def terms_of(self, sample: Mapping[str, Any], student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
+        """The same, for a method that has to know which sentences these are."""
+        return self.terms(student, teacher)
+
+    def labels_for(self) -> list[str]:
+        """The flags of active terms that learn from labels."""
+        return ["--hard-weight"] if self.cfg.hard_weight else []
+
     def logged(self) -> set[str]:
         """Names of what a validation logs, any of which can choose the best checkpoint."""
         terms = self.active().keys() - {"inter"}
@@ -121,7 +133,7 @@ class DistillationCriterion(FairseqCriterion):
 
         weighted = dict(self._logit_terms(student, teacher, sample.get("target")))
         if self.inter_weight:
-            own = self.terms(student, teacher)
+            own = self.terms_of(sample, student, teacher)
             weighted.update({name: (self.inter_weight, term) for name, term in own.items()})
 
         each = sum(weight * term for weight, term in weighted.values()) + 0.0 * self.anchor  # [B]

@@ -75,7 +75,7 @@ class HiddenTransfer(Transfer):
     def first_token(self, student: Signals, teacher: Signals, loss: Callable[..., Tensor]) -> Tensor:
         """The same for the states at position 0: sum of loss(student state, teacher state), [B]."""
         if self.mixture is not None:
-            return loss(*self.mixture(_first(student.states), _first(teacher.states)))
+            return loss(*self.mixture(first_tokens(student.states), first_tokens(teacher.states)))
         return sum(loss(student.states[i][:, 0], teacher.states[j][:, 0]) for i, j in self.pairs)
 
 
@@ -127,5 +127,6 @@ def _ordered(states: Mapping[int, Tensor]) -> list[Tensor]:
     return [states[number] for number in sorted(states)]
 
 
-def _first(states: Mapping[int, Tensor]) -> list[Tensor]:
+def first_tokens(states: Mapping[int, Tensor]) -> list[Tensor]:
+    """What stands at position 0 of each state, from the lowest up, [B, H] each."""
     return [state[:, 0] for state in _ordered(states)]

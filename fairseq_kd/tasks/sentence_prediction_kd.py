@@ -93,7 +93,7 @@ class SentencePredictionKDTask(FairseqTask):
         self.metadata = metadata
         self.student_shape: Optional[ModelShape] = None
         self.initialized: list[str] = []
-        self.needs_labels = False
+        self.labels_for: list[str] = []
 
     @classmethod
     def setup_task(cls, cfg: SentencePredictionKDConfig, **_: Any) -> "SentencePredictionKDTask":
@@ -152,10 +152,11 @@ class SentencePredictionKDTask(FairseqTask):
             seed=self.cfg.seed,
             bucket=self.cfg.length_bucket if split == self.cfg.train_subset else None,
         )
-        if dataset.targets is None and self.needs_labels:
+        if dataset.targets is None and self.labels_for:
+            flags = self.labels_for
             raise CannotStart(
-                f"{data} has no labels for {split}, which --hard-weight above 0 learns from: take a split that has them "
-                "(--train-subset, --valid-subset), or set --hard-weight 0."
+                f"{data} has no labels for {split}, which {' and '.join(flags)} above 0 learns from: take a split that has "
+                f"them (--train-subset, --valid-subset), or set {' 0 and '.join(flags)} 0."
             )
         longest = int(dataset.sizes.max(initial=0))
         if self.student_shape is not None and longest > self.student_shape.max_positions:
@@ -210,6 +211,20 @@ class SentencePredictionKDTask(FairseqTask):
             )
         return labels
 
+    def train_labels(self) -> Optional[np.ndarray]:
+        """Class numbers of the training set, [N], for criterions, which are built before fairseq loads that set.
+
+        None where it has none.
+        """
+        data, split = Path(self.cfg.data), self.cfg.train_subset
+        # Parts of a split (train, train1, ..) are joined, as fairseq does in training.
+        first = self._stored(data / "input0" / split, combine=True)
+        return None if first is None else self._labels(data / "label" / split, len(first), combine=True)
+
+    def train_step(self, sample, *args, ignore_grad: bool = False, **kwargs):
+        """As fairseq's. Tells the criterion which batches only fill up a worker's turn, of whatever split."""
+        return super().train_step({**sample, "filler": ignore_grad}, *args, ignore_grad=ignore_grad, **kwargs)
+
     def build_model(self, cfg, from_checkpoint: bool = False):
         """Builds the student; initialises it unless it is being loaded from a checkpoint.
 
@@ -243,7 +258,7 @@ class SentencePredictionKDTask(FairseqTask):
             )
         if problems:
             raise CannotStart(*problems, doing="start distillation")
-        self.needs_labels = criterion.cfg.hard_weight != 0
+        self.labels_for = criterion.labels_for()
 
         if criterion.teacher_wanted:
             self.teacher = self._load_teacher()

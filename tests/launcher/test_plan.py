@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.methods import known_methods, on_attention
+from launcher.methods import ALL_STATES, LOGITS_ONLY, known_methods, on_attention
 from launcher.places import Data
 from launcher.plan import Grid, plan, settle
 from launcher.tasks import TASKS, find_task
@@ -50,6 +50,11 @@ def test_two_stages_are_two_runs_and_the_second_starts_from_the_first():
 def test_methods_on_logits_are_one_cell_whatever_the_mappings_and_stages():
     runs = planned(methods=("none", "kd"), mappings=("skip", "last"), stages=("one", "two"))
     assert [run.cell for run in runs] == [("MRPC", name, "0,1,2", "", "one") for name in ("none", "kd")]
+
+
+def test_a_method_on_all_states_has_stages_but_no_mapping():
+    runs = planned(methods=("crd",), mappings=("skip", "last"), stages=("one", "two"))
+    assert [run.cell[3:] for run in runs] == [("", "one"), ("", "first"), ("", "two")]
 
 
 def test_a_second_stage_of_other_length_shares_the_first():
@@ -113,6 +118,16 @@ def test_a_mixture_of_states_is_not_for_attention():
     assert settle(grid(methods=("kd", "hidden_mse_token"), mappings=("combine",))).mappings == ("combine",)
 
 
+def test_every_other_method_of_the_plugin_takes_a_mapping():
+    from fairseq.criterions import CRITERION_DATACLASS_REGISTRY
+
+    import fairseq_kd  # noqa: F401
+
+    for method in set(known_methods()) - {"none"}:
+        mapped = hasattr(CRITERION_DATACLASS_REGISTRY[method], "mapping")
+        assert mapped == (method not in LOGITS_ONLY | ALL_STATES), method
+
+
 def test_the_methods_on_attention_are_those_of_the_plugin():
     from fairseq.criterions import CRITERION_REGISTRY
 
@@ -134,4 +149,6 @@ def test_tasks_are_known_by_any_spelling(name):
 
 
 def test_every_criterion_of_the_plugin_is_a_method():
-    assert {"none", "kd", "hidden_mse_learn", "hidden_mse_token", "att_kl_learn"} <= set(known_methods())
+    assert {"none", "kd", "hidden_mse_learn", "hidden_mse_token", "att_kl_learn", "crd"} <= set(
+        known_methods()
+    )

@@ -34,6 +34,10 @@ STUDENT = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_attention_head
         ("kd", {"hard_weight": -1.0}, r"--hard-weight -1.0 would reward"),
         ("hidden_mse_learn", {"inter_weight": -0.5}, r"--inter-weight -0.5 would reward"),
         ("kd", {"hard_weight": 0.0, "soft_weight": 0.0}, r"--hard-weight, --soft-weight .* all 0"),
+        ("crd", {"crd_feature_dim": 0}, r"--crd-feature-dim 0 leaves nothing to compare: give 1 or more"),
+        ("crd", {"crd_negatives": 0}, r"--crd-negatives 0 leaves nothing to compare: give 1 or more"),
+        ("crd", {"crd_temperature": 0.0}, r"--crd-temperature 0.0 divides .*: give a number above 0"),
+        ("crd", {"crd_momentum": 1.0}, r"--crd-momentum 1.0 is no share that can stay: give a number from 0"),
     ],
 )
 def test_wrong_options(data, teacher, method, options, sentence):
@@ -148,6 +152,28 @@ def test_a_split_without_labels(tmp_path, teacher):
         task.load_dataset("valid")
     task, _, _ = build(data, teacher, "kd", hard_weight=0.0)
     assert task.load_dataset("valid").targets is None
+
+
+def test_contrasts_need_labels_of_classes(tmp_path, teacher):
+    data = write_data(tmp_path / "regression", regression=True)
+    scores = write_teacher(tmp_path / "model.pt", classes=1)
+    with pytest.raises(CannotStart, match=r"crd contrasts sentences of different labels, .* \(regression\)"):
+        build(data, scores, "crd")
+
+    data = write_data(tmp_path / "data")
+    for path in (data / "label").glob("valid.*"):
+        path.unlink()
+    task, _, _ = build(data, teacher, "crd", hard_weight=0.0, soft_weight=0.0)
+    with pytest.raises(CannotStart, match="no labels for valid, which --inter-weight above 0 learns from"):
+        task.load_dataset("valid")
+
+    write_indexed(data / "label" / "train", [np.array([4, 2])] * 64)
+    with pytest.raises(CannotStart, match="all sentences of train in .* have the same label"):
+        build(data, teacher, "crd")
+    for path in (data / "label").glob("train.*"):
+        path.unlink()
+    with pytest.raises(CannotStart, match="has no labels for train, by which --criterion crd chooses"):
+        build(data, teacher, "crd")
 
 
 def test_a_label_that_is_no_number(tmp_path):
