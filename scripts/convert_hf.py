@@ -1,4 +1,4 @@
-"""Hugging Face BERT and RoBERTa models to and from this package.
+"""Hugging Face BERT and RoBERTa models for this package.
 
     python scripts/convert_hf.py import HF_FOLDER OUT
 

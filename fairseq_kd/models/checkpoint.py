@@ -23,13 +23,17 @@ FUSED_PROJECTION = re.compile(r"^(.*\.self_attn\.)in_proj_(weight|bias)$")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights under today's names, what model they belong to, and where they came from."""
+    """Weights under today's names, what model they belong to, and where they came from.
+
+    criterion  config of the criterion they were trained with, where the checkpoint tells
+    """
 
     path: Path
     config: Mapping[str, Any]
     weights: Mapping[str, Tensor]
     shape: ModelShape
     dictionary_hash: Optional[str]
+    criterion: Optional[Mapping[str, Any]] = None
 
     @property
     def words(self) -> int:
@@ -105,7 +109,15 @@ def read_checkpoint(given: str, flag: str) -> Checkpoint:
         raise CannotStart(
             f"{flag} {path} is not a RoBERTa or BERT encoder (it lacks {error}): take one that is."
         ) from None
-    return Checkpoint(path, config, weights, shape, _hash_beside(path, config))
+    criterion = (state.get("cfg") or {}).get("criterion")
+    return Checkpoint(
+        path,
+        config,
+        weights,
+        shape,
+        _hash_beside(path, config),
+        criterion if isinstance(criterion, dict) else None,
+    )
 
 
 def model_config(state: Mapping[str, Any]) -> Optional[dict[str, Any]]:

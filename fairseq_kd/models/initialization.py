@@ -100,6 +100,7 @@ def initialization(cfg: DictConfig, teacher: Optional[Checkpoint], pair_format: 
     own = Path(cfg.save_dir) / Path(cfg.restore_file).name
     if Path(cfg.restore_file).name == cfg.restore_file and own.is_file():
         source = read_checkpoint(str(own), "--save-dir")
+        _check_same_run(cfg, source)
         _fill(cfg, source.shape.config())
         return Initialization(source, layers=None, resumed=True)
 
@@ -138,6 +139,17 @@ def _layers(given: str, source: Checkpoint) -> Optional[Sequence[int]]:
         return layer_numbers(given, source.shape.layers)
     except ValueError as error:
         raise CannotStart(f"{error} ({source.path})") from None
+
+
+def _check_same_run(cfg: DictConfig, own: Checkpoint) -> None:
+    """Refuses to go on with a student that started from something else than is asked for now."""
+    # Not by --init-from: one file has many paths, and may be gone by now.
+    for name in ("init_layers", "init_head"):
+        if name in own.config and own.config[name] != cfg[name]:
+            raise CannotStart(
+                f"--save-dir {cfg.save_dir} holds a run with --{name.replace('_', '-')} {own.config[name]}, now "
+                f"{cfg[name]}: give another --save-dir, or the settings of that run to go on with it."
+            )
 
 
 def _fill(cfg: DictConfig, sizes: dict) -> None:

@@ -93,6 +93,7 @@ class SentencePredictionKDTask(FairseqTask):
         self.metadata = metadata
         self.student_shape: Optional[ModelShape] = None
         self.initialized: list[str] = []
+        self.resumed: Optional[Checkpoint] = None
         self.labels_for: list[str] = []
 
     @classmethod
@@ -241,8 +242,10 @@ class SentencePredictionKDTask(FairseqTask):
         self.student, self.student_shape = model, model.shape
         if source is not None:
             self.initialized = source.apply(model, self.head)
+            self.resumed = source.source if source.resumed else None
             with open_dict(cfg):
                 cfg.dictionary_hash = self.metadata.dictionary_hash
+                cfg.fine_tuned_on = self.metadata.task
         return model
 
     def build_criterion(self, cfg):
@@ -256,12 +259,14 @@ class SentencePredictionKDTask(FairseqTask):
                 f"--best-checkpoint-metric {self.cfg.best_checkpoint_metric} is not logged here: choose among "
                 f"{', '.join(sorted(criterion.logged()))}."
             )
+        problems += self._other_criterion(cfg)
         if problems:
             raise CannotStart(*problems, doing="start distillation")
         self.labels_for = criterion.labels_for()
 
         if criterion.teacher_wanted:
             self.teacher = self._load_teacher()
+            self._warn_of_another_task()
         frozen = self.student.freeze_unreached(criterion.student_wanted, criterion.head)
         logger.info(
             summary(self.student_shape, self.teacher_shape, self.initialized, criterion, self.student, frozen)
@@ -303,6 +308,24 @@ class SentencePredictionKDTask(FairseqTask):
                 f"{self.metadata.num_classes}: take a teacher fine-tuned on this task."
             ]
         return []
+
+    def _other_criterion(self, cfg) -> list[str]:
+        """Why the run in --save-dir cannot go on with this criterion; nothing where it can."""
+        before = (self.resumed and self.resumed.criterion) or {}
+        return [
+            f"the run in {self.resumed.path.parent} was begun with {flag} {before[name]}, now {cfg[name]}: give another "
+            "--save-dir, or the settings of that run to go on with it."
+            for name, flag in (("_name", "--criterion"), ("mapping", "--mapping"))
+            if name in before and name in cfg and before[name] != cfg[name]
+        ]
+
+    def _warn_of_another_task(self) -> None:
+        learned = self.teacher_checkpoint.config.get("fine_tuned_on")
+        if learned not in (None, self.metadata.task):
+            logger.warning(
+                f"--teacher {self.teacher_checkpoint.path} was fine-tuned on {learned}, but {self.cfg.data} is "
+                f"{self.metadata.task}."
+            )
 
     def _load_teacher(self) -> LiveTeacher:
         return LiveTeacher(

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from fairseq_kd.errors import CannotStart
 from tests.tiny import ROOT, logged, run, train_command, train_here, write_data, write_teacher
 
 METHODS = [
@@ -286,3 +287,50 @@ def test_half_precision_trains_and_resumes_exactly(data, teacher, tmp_path, flag
         for name, value in expected[part].items():
             assert torch.equal(found[part][name], value), name
             assert "bank" not in name or value.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--init-layers", "1,2"], "holds a run with --init-layers 0,3, now 1,2: give another --save-dir"),
+        (["--mapping", "last"], "was begun with --mapping skip, now last: give another --save-dir"),
+    ],
+)
+def test_a_folder_of_another_run_is_refused(data, teacher, tmp_path, flags, sentence):
+    train_here(distil(data, tmp_path, teacher, "att_kl_learn", "--mapping", "skip", "--max-update", "1"))
+    command = [
+        "--teacher",
+        str(teacher),
+        "--criterion",
+        "att_kl_learn",
+        "--init-layers",
+        "0,3",
+        "--mapping",
+        "skip",
+    ]
+    for flag, value in zip(flags[::2], flags[1::2], strict=True):
+        command[command.index(flag) + 1] = value
+    with pytest.raises(CannotStart, match=sentence):
+        train_here(train_command(data, tmp_path, *command))
+
+
+def test_another_criterion_in_the_same_folder_is_refused(data, teacher, tmp_path):
+    train_here(distil(data, tmp_path, teacher, "att_kl_learn", "--max-update", "1"))
+    with pytest.raises(CannotStart, match="was begun with --criterion att_kl_learn, now kd"):
+        train_here(distil(data, tmp_path, teacher, "kd"))
+
+
+def test_a_teacher_of_another_task_is_said(data, teacher, tmp_path, caplog):
+    train_here(distil(data, tmp_path / "teacher", teacher, "kd", "--max-update", "1"))
+    assert "was fine-tuned on" not in caplog.text
+
+    other = write_data(tmp_path / "OTHER-bin")
+    meta = (other / "meta.json").read_text()
+    (other / "meta.json").write_text(meta.replace('"TINY"', '"OTHER"'))
+    last = tmp_path / "teacher" / "checkpoint_last.pt"
+    train_here(
+        train_command(
+            other, tmp_path / "student", "--teacher", str(last), "--criterion", "kd", "--max-update", "1"
+        )
+    )
+    assert "was fine-tuned on TINY, but" in caplog.text
