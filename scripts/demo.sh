@@ -86,5 +86,5 @@ $python experiments.py --task SST-2 --method none,kd,att_kl_learn,hidden_mse_lea
     --out "$demo" --group students $device $jobs "$@"
 
 if [ -f "$demo/students/table.md" ]; then
-    echo "The table is in $demo/students/table.md, with the runs beside it: -- --seeds 1,2 adds to them."
+    echo "The table is in $demo/students/table.md. The same command with -- --seeds 1,2 adds a seed."
 fi
