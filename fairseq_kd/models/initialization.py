@@ -72,11 +72,11 @@ class Initialization:
                 )
 
     def _copy_head(self, model, old_head, head_name: str) -> str:
-        prefix = f"classification_heads.{head_name}."
-        head = {name: p for name, p in model.state_dict().items() if name.startswith(prefix)}
         if not self.head:
             return "classification head: new"
 
+        prefix = f"classification_heads.{head_name}."
+        head = {name: p for name, p in model.state_dict().items() if name.startswith(prefix)}
         fits = all(name in old_head and old_head[name].shape == p.shape for name, p in head.items())
         if not fits:
             raise CannotStart(
@@ -114,11 +114,11 @@ def initialization(cfg: DictConfig, teacher: Optional[Checkpoint], pair_format: 
         return Initialization(None, layers=None)
 
     layers = _layers(cfg.init_layers, source)
-    if layers is None and cfg.encoder_layers is None:
-        raise CannotStart(
-            "--init-layers random says nothing of the student's depth: give --encoder-layers, or an --arch that has one."
-        )
     if layers is None:
+        if cfg.encoder_layers is None:
+            raise CannotStart(
+                "--init-layers random says nothing of the student's depth: give --encoder-layers, or an --arch that has one."
+            )
         _fill(cfg, source.shape.config())
         return Initialization(None, layers=None)
 
