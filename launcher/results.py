@@ -15,6 +15,8 @@ from .places import ROOT
 
 VALIDATION = re.compile(r"\| (valid\d*) \| (\{.*\})\s*$")
 
+PEAK = re.compile(r'"(?:train_)?peak_gb": "([\d.]+)"')
+
 # Counts and clocks, which say nothing of the model.
 NOT_METRICS = frozenset({"wps", "wpb", "bsz", "num_updates"})
 
@@ -60,10 +62,16 @@ def best_update(found: dict[int, dict[str, dict[str, float]]], metric: str) -> i
     return min(scores, key=scores.get) if metric == "loss" else max(scores, key=scores.get)
 
 
+def peak_memory(log: Iterable[str]) -> float | None:
+    """The most memory the training ever held, in GiB (see `fairseq_kd/memory.py`); None where its log tells none."""
+    return max((float(peak) for line in log for peak in PEAK.findall(line)), default=None)
+
+
 def summarize(log: Path, metric: str) -> dict[str, Any]:
-    """The scores of a finished run, at its best checkpoint and at its end."""
-    with open(log, encoding="utf-8", errors="replace") as lines:
-        found = validations(lines)
+    """The scores of a finished run, at its best checkpoint and at its end, and the memory it took."""
+    with open(log, encoding="utf-8", errors="replace") as file:
+        lines = list(file)
+    found = validations(lines)
     update = best_update(found, metric)
     return {
         "metric": metric,
@@ -71,6 +79,7 @@ def summarize(log: Path, metric: str) -> dict[str, Any]:
         "best_update": update,
         "at_best": found[update],
         "at_end": found[max(found)],
+        "peak_gb": peak_memory(lines),
     }
 
 

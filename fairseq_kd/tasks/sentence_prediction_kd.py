@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from fairseq.data import Dictionary, data_utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
 from ..data.metadata import Metadata, dictionary_hash, read_metadata
 from ..data.sentences import SentenceDataset
 from ..errors import CannotStart
+from ..memory import peak_memory
 from ..metrics import forget
 from ..models.checkpoint import Checkpoint, read_checkpoint
 from ..models.initialization import initialization
@@ -95,6 +97,7 @@ class SentencePredictionKDTask(FairseqTask):
         self.initialized: list[str] = []
         self.resumed: Optional[Checkpoint] = None
         self.labels_for: list[str] = []
+        self.peak_gb = 0.0
 
     @classmethod
     def setup_task(cls, cfg: SentencePredictionKDConfig, **_: Any) -> "SentencePredictionKDTask":
@@ -223,8 +226,16 @@ class SentencePredictionKDTask(FairseqTask):
         return None if first is None else self._labels(data / "label" / split, len(first), combine=True)
 
     def train_step(self, sample, *args, ignore_grad: bool = False, **kwargs):
-        """As fairseq's. Tells the criterion which batches only fill up a worker's turn, of whatever split."""
-        return super().train_step({**sample, "filler": ignore_grad}, *args, ignore_grad=ignore_grad, **kwargs)
+        """As fairseq's. Tells the criterion which batches only fill up a worker's turn, of whatever split.
+
+        Logs `peak_gb`, the most memory needed so far, in GiB.
+        """
+        done = super().train_step({**sample, "filler": ignore_grad}, *args, ignore_grad=ignore_grad, **kwargs)
+        peak = peak_memory(done[0].device)
+        if peak is not None:
+            self.peak_gb = max(self.peak_gb, peak)
+            metrics.log_scalar("peak_gb", self.peak_gb, weight=0, priority=1500, round=2)
+        return done
 
     def build_model(self, cfg, from_checkpoint: bool = False):
         """Builds the student; initialises it unless it is being loaded from a checkpoint.

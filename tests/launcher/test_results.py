@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from launcher.results import best_update, validations
+from launcher.results import best_update, peak_memory, validations
 
 
 def line(update: int, subset: str = "valid", **scores) -> str:
@@ -47,3 +47,13 @@ def test_a_score_that_is_no_number_is_never_the_best():
 def test_a_log_without_the_metric_is_named(log, message):
     with pytest.raises(ValueError, match=message):
         best_update(validations(log), "accuracy")
+
+
+def test_peak_memory_is_the_highest_of_all_lines_an_interruption_between_them():
+    log = [
+        '| INFO | train_inner | {"epoch": 1, "peak_gb": "1.25", "lr": "1"}',
+        '| INFO | train | {"epoch": 1, "train_peak_gb": "1.31"}',
+        '| INFO | train_inner | {"epoch": 2, "peak_gb": "0.9"}',
+    ]
+    assert peak_memory(log) == 1.31
+    assert peak_memory(["nothing"]) is None

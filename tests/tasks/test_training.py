@@ -48,6 +48,7 @@ def test_every_method_trains(data, teacher, tmp_path, method):
     assert len(each) == 8 * 8
     start = 8 if method == "crd" else 0  # its first epoch fills the banks, which makes the task harder
     assert sum(each[-8:]) < 0.9 * sum(each[start : start + 8])
+    assert 0.05 < [values["train_peak_gb"] for tag, values in rows if tag == "train"][-1] < 64
     valid = [values for tag, values in rows if tag == "valid"]
     assert {"valid_loss", "valid_hard", "valid_soft", "valid_accuracy", "valid_f1", "valid_mcc"} <= set(
         valid[-1]

@@ -1,0 +1,14 @@
+import torch
+
+from fairseq_kd.memory import GIB, peak_memory
+
+
+def test_peak_memory_of_the_host_holds_what_was_once_allocated():
+    before = peak_memory(torch.device("cpu"))
+    size = int((before + 0.25) * GIB)
+    block = torch.ones(size, dtype=torch.uint8)  # written to, so that it is really there
+    del block
+    after = peak_memory(torch.device("cpu"))
+
+    assert before > 0.05  # torch alone
+    assert size / GIB <= after < size / GIB + before + 0.5
