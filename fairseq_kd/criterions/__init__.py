@@ -9,4 +9,7 @@ from . import (  # noqa: F401
     hidden_mse_learn,
     hidden_mse_token,
     kd,
+    minilm,
+    minilm_v2,
+    pearson,
 )

@@ -1,11 +1,11 @@
 """The parts that intermediate criterions are made of: what is paired, and whether it can be."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor, nn
 
 from ..layers import layer_map
-from ..losses import Combine
+from ..losses import Combine, relation_heads, relation_kl
 from ..signals import Signals, Wanted
 
 
@@ -79,8 +79,8 @@ class HiddenTransfer(Transfer):
         return sum(loss(student.states[i][:, 0], teacher.states[j][:, 0]) for i, j in self.pairs)
 
 
-class AttentionTransfer(Transfer):
-    """Attention scores, head by head; the embedding pair 0:0 has none and is left out."""
+class LayerTransfer(Transfer):
+    """What is computed inside layers; the embedding pair 0:0 has none of it and is left out."""
 
     def __init__(self, task, method: str, mapping: str) -> None:
         super().__init__(task, method, mapping, combine=mapping == "combine")
@@ -90,21 +90,8 @@ class AttentionTransfer(Transfer):
                 "or pairs of layers."
             )
         self.pairs = [(i, j) for i, j in self.pairs if (i, j) != (0, 0)]
-        if self.problems:
-            return
-
-        self._check_heads()
-        self._check_layers()
-        self.student_wanted = Wanted.of(attention=[i for i, _ in self.pairs])
-        self.teacher_wanted = Wanted.of(attention=[j for _, j in self.pairs])
-
-    def _check_heads(self) -> None:
-        if self.student.heads != self.teacher.heads:
-            self.problems.append(
-                f"--criterion {self.method} compares attention head by head, but the student has "
-                f"{self.student.heads} heads and the teacher {self.teacher.heads}: take a student with "
-                f"--encoder-attention-heads {self.teacher.heads}."
-            )
+        if not self.problems:
+            self._check_layers()
 
     def _check_layers(self) -> None:
         embedding = [f"{i}:{j}" for i, j in self.pairs if 0 in (i, j)]
@@ -118,9 +105,70 @@ class AttentionTransfer(Transfer):
                 f"--mapping {self.mapping} pairs no layer with attention: pair layers from 1."
             )
 
+
+class AttentionTransfer(LayerTransfer):
+    """Attention scores, head by head."""
+
+    def __init__(self, task, method: str, mapping: str) -> None:
+        super().__init__(task, method, mapping)
+        if self.problems:
+            return
+
+        self._check_heads()
+        self.student_wanted = Wanted.of(attention=[i for i, _ in self.pairs])
+        self.teacher_wanted = Wanted.of(attention=[j for _, j in self.pairs])
+
+    def _check_heads(self) -> None:
+        if self.student.heads != self.teacher.heads:
+            self.problems.append(
+                f"--criterion {self.method} compares attention head by head, but the student has "
+                f"{self.student.heads} heads and the teacher {self.teacher.heads}: take a student with "
+                f"--encoder-attention-heads {self.teacher.heads}, or --criterion minilm_v2 with --relation-heads."
+            )
+
     def scores(self, student: Signals, teacher: Signals, loss: Callable[..., Tensor]) -> Tensor:
         """Sum over the pairs of loss(student scores, teacher scores, mask), [B]."""
         return sum(loss(student.attention[i], teacher.attention[j], student.mask) for i, j in self.pairs)
+
+
+class RelationTransfer(LayerTransfer):
+    """Relations among queries, keys or values, in as many heads on both sides.
+
+    heads  relation heads that each side's full width is cut into; None for the attention heads
+    """
+
+    def __init__(self, task, method: str, mapping: str, heads: int | None = None) -> None:
+        super().__init__(task, method, mapping)
+        self.heads = heads
+        if self.problems:
+            return
+
+        self.problems += self._heads_problems()
+        self.student_wanted = Wanted.of(projections=[i for i, _ in self.pairs])
+        self.teacher_wanted = Wanted.of(projections=[j for _, j in self.pairs])
+
+    def _heads_problems(self) -> Iterable[str]:
+        if self.heads is None:
+            if self.student.heads != self.teacher.heads:
+                yield (
+                    f"--criterion {self.method} compares the relations of each head, but the student has "
+                    f"{self.student.heads} heads and the teacher {self.teacher.heads}: give --relation-heads, a number "
+                    "that divides both widths."
+                )
+            return
+        for who, shape in ("student", self.student), ("teacher", self.teacher):
+            if self.heads < 1 or shape.width % self.heads:
+                yield (
+                    f"--relation-heads {self.heads} cannot share the {who}'s width of {shape.width}: give a number "
+                    "that divides it."
+                )
+
+    def relations(self, student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], mask: Tensor) -> Tensor:
+        """Sum over the pairs of the KL between relations, [B]; of queries, keys or values by layer."""
+        return sum(relation_kl(self._cut(student[i]), self._cut(teacher[j]), mask) for i, j in self.pairs)
+
+    def _cut(self, vectors: Tensor) -> Tensor:
+        return vectors if self.heads is None else relation_heads(vectors, self.heads)
 
 
 def _ordered(states: Mapping[int, Tensor]) -> list[Tensor]:

@@ -22,9 +22,13 @@ METHODS = [
     ("att_mse_learn", {"mapping": "last"}),
     ("att_mse_hidden_mse", {"mapping": "skip"}),
     ("att_kl_hidden_mse", {"mapping": "skip"}),
+    ("minilm", {"mapping": "last"}),
+    ("minilm", {"mapping": "skip"}),
+    ("minilm_v2", {"mapping": "last"}),
+    ("minilm_v2", {"mapping": "skip", "relation_heads": 2}),
 ]
-# In training, CRD's loss depends on what came before; see test_crd.py.
-ALL_METHODS = [*METHODS, ("crd", {"crd_negatives": 8})]
+# In training, CRD's loss depends on what came before (see test_crd.py); Pearson's on the rest of the batch.
+ALL_METHODS = [*METHODS, ("crd", {"crd_negatives": 8}), ("pearson", {"mapping": "last"})]
 
 
 @pytest.mark.parametrize(("method", "options"), METHODS)
@@ -70,7 +74,7 @@ def test_nothing_is_asked_for_in_vain(data, teacher, method, options):
 
     assert set(signals.attention) == criterion.student_wanted.attention
     assert set(signals.states) == criterion.student_wanted.states
-    if not method.startswith("att"):
+    if not method.startswith("att") and method not in ("minilm", "pearson"):
         assert not signals.attention
 
 

@@ -14,6 +14,9 @@ from fairseq_kd.criterions.att_mse_hidden_mse import AttentionMSEHiddenMSE
 from fairseq_kd.criterions.att_mse_learn import AttentionMSE
 from fairseq_kd.criterions.hidden_mse_learn import HiddenMSE
 from fairseq_kd.criterions.hidden_mse_token import HiddenMSEToken
+from fairseq_kd.criterions.minilm import MiniLM
+from fairseq_kd.criterions.minilm_v2 import MiniLMv2
+from fairseq_kd.criterions.pearson import Pearson
 from fairseq_kd.models.shape import ModelShape
 from fairseq_kd.signals import Signals
 
@@ -26,15 +29,22 @@ TASK = SimpleNamespace(
 
 def signals(recorded, side: str) -> Signals:
     states = recorded.get(f"in_{side}_hidden", np.zeros((0,)))
-    attention = recorded.get(f"in_{side}_attention", np.zeros((0,)))
+
+    def by_layer(name: str) -> dict[int, torch.Tensor]:
+        layers = recorded.get(f"in_{side}_{name}", np.zeros((0,)))
+        return {number: torch.from_numpy(layer) for number, layer in enumerate(layers, start=1)}
+
     return Signals(
         mask=torch.ones(3, 7, dtype=torch.bool),
         states={number: torch.from_numpy(state) for number, state in enumerate(states)},
-        attention={number: torch.from_numpy(scores) for number, scores in enumerate(attention, start=1)},
+        attention=by_layer("attention"),
+        queries=by_layer("query"),
+        keys=by_layer("key"),
+        values=by_layer("value"),
     )
 
 
-def criterion_of(criterion_class, mapping: str):
+def criterion_of(criterion_class, mapping: str, task=None, **options):
     cfg = SimpleNamespace(
         _name="golden",
         hard_weight=0.0,
@@ -43,8 +53,9 @@ def criterion_of(criterion_class, mapping: str):
         temperature=2.0,
         mapping=mapping,
         attention_clamp=None,
+        **options,
     )
-    criterion = criterion_class(cfg, TASK_WITH_DICTIONARY)
+    criterion = criterion_class(cfg, task or TASK_WITH_DICTIONARY)
     assert criterion.problems == []
     return criterion
 
@@ -89,3 +100,43 @@ def test_combine_equals_the_original():
     terms = criterion.terms(signals(recorded, "student"), signals(recorded, "teacher"))
 
     assert_close(terms["hidden"].mean().item(), float(recorded["out_loss"]), rtol=1e-9, atol=0)
+
+
+def shape(layers: int, width: int = 24) -> ModelShape:
+    return ModelShape(layers=layers, width=width, ffn=48, heads=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "criterion_class", "mapping", "student", "options"),
+    [
+        ("minilm_last", MiniLM, "last", shape(3), {}),
+        ("minilm_all", MiniLM, "skip", shape(3), {}),
+        ("agnostic_minilm_last", MiniLM, "last", shape(6), {}),
+        ("agnostic_minilm_all", MiniLM, "skip", shape(6), {}),
+        ("qkv_relation", MiniLMv2, "skip", shape(3), {"relation_heads": None}),
+        ("minilm_v2", MiniLMv2, "last", shape(6), {"relation_heads": None}),
+        ("minilm_v2_other_width", MiniLMv2, "last", shape(6, width=16), {"relation_heads": 4}),
+        ("minilm_v2_relation_heads", MiniLMv2, "last", shape(6), {"relation_heads": 6}),
+    ],
+)
+def test_relations_equal_the_original(name, criterion_class, mapping, student, options):
+    recorded = dict(np.load(GOLDEN / f"{name}.npz"))
+    task = SimpleNamespace(**vars(TASK_WITH_DICTIONARY) | {"student_shape": student})
+    criterion = criterion_of(criterion_class, mapping, task, **options)
+
+    terms = criterion.terms(signals(recorded, "student"), signals(recorded, "teacher"))
+
+    assert_close(sum(terms.values()).mean().item(), float(recorded["out_loss"]), rtol=1e-9, atol=0)
+    for term, each in terms.items():
+        if f"out_loss_{term}" in recorded:
+            assert_close(each.mean().item(), float(recorded[f"out_loss_{term}"]), rtol=1e-9, atol=0)
+
+
+def test_pearson_equals_the_original():
+    recorded = dict(np.load(GOLDEN / "pearson.npz"))
+    sides = [
+        Signals(torch.ones(3, 7, dtype=torch.bool), attention={top: torch.from_numpy(recorded[name])})
+        for name, top in (("in_student_attention", 3), ("in_teacher_attention", 12))
+    ]
+    terms = criterion_of(Pearson, "last").terms(*sides)
+    assert_close(terms["attention"].mean().item(), float(recorded["out_loss"]), rtol=1e-6, atol=0)

@@ -23,6 +23,9 @@ METHODS = [
     "att_mse_hidden_mse",
     "att_kl_hidden_mse",
     "crd",
+    "minilm",
+    "minilm_v2",
+    "pearson",
 ]
 
 
