@@ -23,6 +23,7 @@ class Metadata:
     metric           the task's own metric, in the words of this package's logs
     dictionary_hash  see `dictionary_hash`
     sentences        examples by split
+    score_scale      what a predicted number is multiplied with to be the task's own score (regression)
     """
 
     task: str
@@ -34,6 +35,7 @@ class Metadata:
     labels: tuple[str, ...] = ()
     metric: Optional[str] = None
     sentences: Optional[Mapping[str, int]] = None
+    score_scale: float = 1.0
 
 
 def read_metadata(data: Path) -> Optional[Metadata]:
@@ -57,6 +59,7 @@ def read_metadata(data: Path) -> Optional[Metadata]:
             labels=tuple(meta.get("labels") or ()),
             metric=meta.get("metric"),
             sentences={name: split["sentences"] for name, split in meta["splits"].items()},
+            score_scale=meta.get("score_scale") or 1.0,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CannotStart(

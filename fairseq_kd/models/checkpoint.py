@@ -5,7 +5,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
@@ -26,6 +26,7 @@ class Checkpoint:
     """Weights under today's names, what model they belong to, and where they came from.
 
     criterion  config of the criterion they were trained with, where the checkpoint tells
+    run        all settings of that training by section (task, dataset, ...), where it tells
     """
 
     path: Path
@@ -34,6 +35,7 @@ class Checkpoint:
     shape: ModelShape
     dictionary_hash: Optional[str]
     criterion: Optional[Mapping[str, Any]] = None
+    run: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def words(self) -> int:
@@ -109,7 +111,8 @@ def read_checkpoint(given: str, flag: str) -> Checkpoint:
         raise CannotStart(
             f"{flag} {path} is not a RoBERTa or BERT encoder (it lacks {error}): take one that is."
         ) from None
-    criterion = (state.get("cfg") or {}).get("criterion")
+    run = state.get("cfg") or {}
+    criterion = run.get("criterion")
     return Checkpoint(
         path,
         config,
@@ -117,6 +120,7 @@ def read_checkpoint(given: str, flag: str) -> Checkpoint:
         shape,
         _hash_beside(path, config),
         criterion if isinstance(criterion, dict) else None,
+        run,
     )
 
 

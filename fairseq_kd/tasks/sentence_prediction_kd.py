@@ -245,8 +245,8 @@ class SentencePredictionKDTask(FairseqTask):
         source = None
         if not from_checkpoint:
             source = initialization(cfg, self.teacher_checkpoint, self.metadata.pair_format)
-        self._check_vocabulary(source.source if source else None, "--init-from")
-        self._check_pair_format(cfg)
+        self.check_vocabulary(source.source if source else None, "--init-from")
+        self.check_pair_format(cfg.get("pair_format"))
 
         model = super().build_model(cfg, from_checkpoint)
         model.register_classification_head(self.head, self.metadata.num_classes)
@@ -290,7 +290,7 @@ class SentencePredictionKDTask(FairseqTask):
         if self.cfg.teacher is None:
             return None
         checkpoint = read_checkpoint(self.cfg.teacher, "--teacher")
-        self._check_vocabulary(checkpoint, "--teacher")
+        self.check_vocabulary(checkpoint, "--teacher")
         return checkpoint
 
     @property
@@ -356,7 +356,8 @@ class SentencePredictionKDTask(FairseqTask):
     def begin_valid_epoch(self, epoch: int, model) -> None:
         forget("valid")
 
-    def _check_vocabulary(self, checkpoint: Optional[Checkpoint], flag: str) -> None:
+    def check_vocabulary(self, checkpoint: Optional[Checkpoint], flag: str) -> None:
+        """Raises CannotStart when the model numbers its words differently from the data."""
         if checkpoint is None:
             return
         if checkpoint.words != len(self.dictionary):
@@ -370,11 +371,12 @@ class SentencePredictionKDTask(FairseqTask):
                 "dict.txt differ): make the data again with this model's vocabulary (--encoder-dir)."
             )
 
-    def _check_pair_format(self, cfg) -> None:
-        if self.metadata.pairs and cfg.get("pair_format") not in (None, self.metadata.pair_format):
+    def check_pair_format(self, pair_format: Optional[str]) -> None:
+        """Raises CannotStart when the model joins pairs in another way than the data does."""
+        if self.metadata.pairs and pair_format not in (None, self.metadata.pair_format):
             raise CannotStart(
                 f"the data in {self.cfg.data} joins pairs as {self.metadata.pair_format} does, but the model was made for "
-                f"{cfg.pair_format}: make the data again with this model's vocabulary (--encoder-dir)."
+                f"{pair_format}: make the data again with this model's vocabulary (--encoder-dir)."
             )
 
 

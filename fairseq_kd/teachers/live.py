@@ -42,11 +42,7 @@ class LiveTeacher:
         self.device = None if device is None else _device(device)
         self.placed_on: Optional[torch.device] = None
 
-        model = RobertaStudent(Namespace(**NO_DROPOUT), checkpoint.shape, dictionary)
-        if self.head is not None:
-            model.register_classification_head(head, checkpoint.classes(head))
-        _load(model, checkpoint)
-        self.model = model.requires_grad_(False).eval().to(PRECISIONS[precision])
+        self.model = frozen_model(checkpoint, dictionary, self.head, "--teacher").to(PRECISIONS[precision])
 
     @torch.no_grad()
     def signals(self, sample: Mapping[str, Any], wanted: Wanted) -> Signals:
@@ -72,12 +68,24 @@ class LiveTeacher:
         return Signals(**{name: _moved(value, device) for name, value in vars(signals).items()})
 
 
-def _load(model: RobertaStudent, checkpoint: Checkpoint) -> None:
+def frozen_model(checkpoint: Checkpoint, dictionary, head: Optional[str], flag: str) -> RobertaStudent:
+    """The checkpoint's model, never to be trained again.
+
+    head  which of its classification heads it gets; None for none
+    flag  what named the checkpoint, for errors
+
+    Raises CannotStart when weights are missing.
+    """
+    model = RobertaStudent(Namespace(**NO_DROPOUT), checkpoint.shape, dictionary)
+    if head is not None:
+        model.register_classification_head(head, checkpoint.classes(head))
+
     needed = model.state_dict()
     missing = [name for name in needed if name not in checkpoint.weights]
     if missing:
-        raise CannotStart(f"--teacher {checkpoint.path} has no {missing[0]}: take a complete checkpoint.")
+        raise CannotStart(f"{flag} {checkpoint.path} has no {missing[0]}: take a complete checkpoint.")
     model.load_state_dict({name: checkpoint.weights[name] for name in needed})
+    return model.requires_grad_(False).eval()
 
 
 def _device(given: str) -> torch.device:

@@ -1,0 +1,131 @@
+"""Logits of finished models: those the training saw in its validations."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.evaluation.finished import FinishedModel
+from tests.tiny import SHAPE, train_command, train_here, write_data, write_teacher
+
+CPU = torch.device("cpu")
+
+
+def predictions(run, *splits, batch_size=None):
+    model = FinishedModel.read(str(run.folder), run.data)
+    return dict(model.predict(splits or ["valid"], CPU, batch_size))
+
+
+def test_logits_are_those_of_the_validation(three_classes):
+    found = predictions(three_classes, "valid", "valid1")
+
+    assert found["valid"].logits.shape == (40, 3)
+    assert found["valid1"].logits.shape == (30, 3)
+    for split, expected in three_classes.seen.items():
+        assert found[split].logits.dtype == np.float32
+        np.testing.assert_array_equal(found[split].logits, expected)
+        assert np.ptp(expected) > 0
+
+
+def test_logits_are_those_of_the_validation_in_bf16(train):
+    run = train("TINY", "--autocast", "bf16")
+    found = predictions(run)["valid"].logits
+
+    np.testing.assert_array_equal(found, run.seen["valid"])
+    np.testing.assert_array_equal(found, torch.from_numpy(found).bfloat16().float().numpy())
+
+
+def test_regression_has_one_number_a_sentence(regression):
+    found = predictions(regression)["valid"]
+
+    np.testing.assert_array_equal(found.logits, regression.seen["valid"])
+    text = (regression.data / "label" / "valid.label").read_text().split()
+    np.testing.assert_array_equal(found.labels, np.array(text, dtype=np.float64))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 40])
+def test_the_size_of_a_batch_changes_nothing(three_classes, batch_size):
+    np.testing.assert_allclose(
+        predictions(three_classes, batch_size=batch_size)["valid"].logits,
+        predictions(three_classes)["valid"].logits,
+        atol=2e-6,
+    )
+
+
+def test_labels_are_in_the_order_of_the_logits(three_classes):
+    model = FinishedModel.read(str(three_classes.folder), three_classes.data)
+    [(_, found)] = model.predict(["valid1"], CPU)
+    dataset = model.dataset("valid1")
+
+    assert found.labels.dtype == np.int64
+    assert found.labels.tolist() == [int(dataset[index]["target"]) for index in range(30)]
+
+
+def test_an_unlabelled_split_has_no_labels(three_classes):
+    found = predictions(three_classes, "test")["test"]
+    assert found.labels is None
+    assert found.logits.shape == (23, 3)
+
+
+def test_the_data_is_found_in_the_folder_above(three_classes):
+    model = FinishedModel.read(str(three_classes.folder), three_classes.data.parent)
+    assert model.data == three_classes.data
+    assert model.splits() == ["train", "valid", "valid1", "test", "test1"]
+
+
+def test_data_without_metadata_is_described_by_the_checkpoint(three_classes, tmp_path):
+    data = shutil.copytree(three_classes.data, tmp_path / "MNLI-bin")
+    (data / "meta.json").unlink()
+
+    model = FinishedModel.read(str(three_classes.folder), data)
+    assert model.metadata.num_classes == 3
+    assert set(model.splits()) == {"train", "valid", "valid1", "test", "test1"}
+    [(_, found)] = model.predict(["valid"], CPU)
+    np.testing.assert_array_equal(found.logits, three_classes.seen["valid"])
+
+
+def test_data_of_other_classes_is_refused(three_classes, data):
+    with pytest.raises(CannotStart, match=r"--checkpoint .* tells 3 classes apart, but .* has 2: give"):
+        FinishedModel.read(str(three_classes.folder), data)
+
+
+def test_data_of_another_vocabulary_is_refused(three_classes, tmp_path):
+    data = write_data(tmp_path / "TINY-bin", classes=3)
+    meta = json.loads((data / "meta.json").read_text())
+    (data / "meta.json").write_text(json.dumps({**meta, "dictionary_hash": "0" * 64}))
+    with pytest.raises(CannotStart, match=r"--checkpoint .* numbers its words differently from the data in"):
+        FinishedModel.read(str(three_classes.folder), data)
+
+
+def test_missing_data_is_named(three_classes, tmp_path):
+    with pytest.raises(CannotStart, match=r"--data .* has no data of MNLI, which --checkpoint"):
+        FinishedModel.read(str(three_classes.folder), tmp_path)
+
+    model = write_teacher(tmp_path / "model.pt")
+    with pytest.raises(CannotStart, match="does not say which task it was fine-tuned on: give the folder"):
+        FinishedModel.read(str(model), tmp_path)
+
+
+def test_a_model_without_a_classifier_is_refused(data, tmp_path):
+    model = write_teacher(tmp_path / "model.pt", SHAPE, classes=None)
+    with pytest.raises(CannotStart, match="has no classification head sentence_classification_head: give"):
+        FinishedModel.read(str(model), data)
+
+
+def test_a_first_stage_is_refused(data, teacher, tmp_path):
+    alone = ["--criterion", "hidden_mse_learn", "--hard-weight", "0", "--soft-weight", "0"]
+    command = train_command(data, tmp_path, "--teacher", str(teacher), "--init-layers", "0,3", *alone)
+    train_here([*command, "--no-epoch-checkpoints"])
+    with pytest.raises(CannotStart, match="whose classifier was never trained: give the second stage's"):
+        FinishedModel.read(str(tmp_path), data)
+
+
+def test_a_split_that_is_not_there_is_named(three_classes):
+    model = FinishedModel.read(str(three_classes.folder), three_classes.data)
+    with pytest.raises(
+        CannotStart, match="has no split called dev: it has test, test1, train, valid, valid1"
+    ):
+        model.dataset("dev")

@@ -1,0 +1,46 @@
+"""Scores of predictions: numbers by hand, and those that a training logged."""
+
+import numpy as np
+import pytest
+import torch
+
+from fairseq_kd.evaluation.finished import FinishedModel
+from fairseq_kd.evaluation.predictions import Predictions
+from fairseq_kd.evaluation.scores import in_words, scores
+
+
+def test_classes_by_hand():
+    # predicted 1 1 0 0 1, true 1 0 0 0 1
+    logits = np.array([[0, 1], [0, 1], [1, 0], [2, 1], [-1, 3]], np.float32)
+    found = scores(Predictions(logits, np.array([1, 0, 0, 0, 1])))
+    # MCC = (2 * 2 - 1 * 0) / sqrt(3 * 2 * 3 * 2)
+    assert found == {"accuracy": 80.0, "mcc": 66.6667, "f1": 80.0}
+    assert in_words(found) == "accuracy 80, mcc 66.67, f1 80"
+
+
+def test_three_classes_have_no_f1():
+    logits = np.eye(3, dtype=np.float32)
+    assert scores(Predictions(logits, np.array([0, 1, 2]))) == {"accuracy": 100.0, "mcc": 100.0}
+
+
+def test_regression_by_hand():
+    logits = np.array([[0.0], [1.0], [3.0]], np.float32)
+    found = scores(Predictions(logits, np.array([0.0, 0.5, 0.6])))
+    # Pearson: deviations (-4, -1, 5) / 3 and (-11, 4, 7) / 30
+    assert found["pearson"] == pytest.approx(100 * 75 / np.sqrt(42 * 186), abs=1e-4)
+    assert found["spearman"] == 100.0
+
+
+def test_without_labels_there_is_no_score():
+    with pytest.raises(ValueError, match="without labels"):
+        scores(Predictions(np.zeros((2, 2), np.float32)))
+
+
+@pytest.mark.parametrize("name", ["three_classes", "regression"])
+def test_scores_are_those_the_training_logged(name, request):
+    run = request.getfixturevalue(name)
+    model = FinishedModel.read(str(run.folder), run.data)
+    for split, predictions in model.predict(list(run.seen), torch.device("cpu")):
+        found = scores(predictions)
+        assert found
+        assert found == {metric: run.logged[split][metric] for metric in found}
