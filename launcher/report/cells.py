@@ -1,0 +1,185 @@
+"""Cells of the grid: runs that differ by their seed alone."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..methods import NO_TEACHER
+from ..spec import FIRST, RunSpec
+from .runs import Run
+from .scores import Score, average
+
+# Fields of a spec that make or number a cell; every other one is a setting.
+IDENTITY = frozenset({"task", "method", "init", "mapping", "stage", "seed", "after"})
+
+# Follow from other settings: the epochs, the batch size and the data; of `start`, the name that init gives it.
+DERIVED = ("updates", "warmup", "start")
+
+FINGERPRINT = 7  # characters shown of it
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """What the runs of a cell have in common, and the runs.
+
+    settings   the other fields of their spec, and those in which their first stages differ from them,
+               as "stage 1 epochs"
+    runs       finished, by seed
+    planned    seeds that any run of the task has
+    trainings  finished runs and their first stages, each once
+    """
+
+    task: str
+    method: str
+    init: str
+    mapping: str
+    stages: str
+    settings: dict[str, Any]
+    runs: dict[int, Run]
+    planned: int
+    trainings: tuple[Run, ...]
+
+    @property
+    def metric(self) -> str | None:
+        """What chose the best checkpoints; None where nothing is finished."""
+        return next((run.result["metric"] for run in self.runs.values()), None)
+
+    def scores(self, score: Score) -> dict[int, float]:
+        """By seed, at the best checkpoint."""
+        told = {seed: run.score(*score) for seed, run in self.runs.items()}
+        return {seed: value for seed, value in told.items() if value is not None}
+
+    def average(self, score: Score) -> tuple[float | None, float | None]:
+        """Mean and sample deviation over seeds."""
+        return average(self.scores(score).values())
+
+    @property
+    def seconds(self) -> float | None:
+        """Training time of a seed, its first stage included."""
+        spent = sum(run.result["seconds"] for run in self.trainings)
+        return spent / len(self.runs) if self.runs else None
+
+    @property
+    def peak_gb(self) -> float | None:
+        """Highest memory of any of its trainings, GiB; None where no run tells."""
+        return max(
+            (run.result["peak_gb"] for run in self.trainings if run.result.get("peak_gb")), default=None
+        )
+
+    @property
+    def resumed(self) -> bool:
+        return any(run.result.get("resumed") for run in self.trainings)
+
+
+def cells(runs: Sequence[Run], baseline: str) -> list[Cell]:
+    """The cells of a group, by task: the student alone, the baseline, the rest; inits in numerical order.
+
+    First stages alone make no cell: how their second stages will be trained is not known yet.
+    """
+    by_name = {run.name: run for run in runs}
+    planned: dict[str, set[int]] = {}
+    members: dict[tuple, list[Run]] = {}
+    for run in runs:
+        planned.setdefault(run.spec.task, set()).add(run.spec.seed)
+        if run.spec.stage != FIRST:
+            settings = _settings(run.spec, by_name.get(run.spec.after))
+            members.setdefault((*run.spec.cell, tuple(settings.items())), []).append(run)
+
+    found = []
+    for (*identity, settings), started in members.items():
+        finished = {run.spec.seed: run for run in started if run.result is not None}
+        names = {name for run in finished.values() for name in (run.name, run.spec.after)}
+        trainings = (by_name[name] for name in sorted(names & by_name.keys()))
+        found.append(
+            Cell(
+                *identity,
+                settings=dict(settings),
+                runs=dict(sorted(finished.items())),
+                planned=len(planned[identity[0]]),
+                trainings=tuple(run for run in trainings if run.result is not None),
+            )
+        )
+    return sorted(found, key=lambda cell: _order(cell, baseline))
+
+
+def _settings(spec: RunSpec, first: Run | None) -> dict[str, Any]:
+    names = [field.name for field in fields(spec) if field.name not in IDENTITY]
+    settings = {name: getattr(spec, name) for name in names}
+    if first is None:
+        return settings
+    other = {name: getattr(first.spec, name) for name in names if name not in DERIVED}
+    return settings | {f"stage 1 {name}": value for name, value in other.items() if value != settings[name]}
+
+
+def _order(cell: Cell, baseline: str) -> tuple:
+    method = (cell.method != NO_TEACHER, cell.method != baseline, cell.method)
+    return cell.task, *method, cell.mapping, cell.stages, str(cell.settings), init_order(cell.init)
+
+
+def init_order(init: str) -> tuple:
+    """Sorts layer numbers as numbers, then `all`, then random students."""
+    layers = init.split(",")
+    if all(layer.isdecimal() for layer in layers):
+        return 0, tuple(map(int, layers)), ""
+    return 1, (), init
+
+
+def differing(of_task: Sequence[Cell]) -> list[str]:
+    """The settings a table of these cells has to show: those in which two of them differ.
+
+    What follows from other settings is shown only where it alone tells two cells apart.
+    """
+    names = list(dict.fromkeys(name for cell in of_task for name in cell.settings))
+    shown = [
+        name
+        for name in names
+        if name not in DERIVED and len({cell.settings.get(name) for cell in of_task}) > 1
+    ]
+    for name in DERIVED:
+        apart: dict[tuple, set] = {}
+        for cell in of_task:
+            apart.setdefault(_key(cell, shown), set()).add(cell.settings.get(name))
+        if any(len(values) > 1 for values in apart.values()):
+            shown.append(name)
+    return shown
+
+
+def setting(cell: Cell, name: str) -> str:
+    """A setting as a table writes it; of a fingerprint, as much as tells a few apart."""
+    value = cell.settings.get(name, "")
+    if isinstance(value, tuple):
+        return shlex.join(map(str, value))
+    return str(value)[:FINGERPRINT] if name.endswith(("data", "teacher", "start")) else str(value)
+
+
+def _key(cell: Cell, shown: Sequence[str]) -> tuple:
+    values = (cell.settings.get(name) for name in shown)
+    return cell.task, cell.method, cell.init, cell.mapping, cell.stages, *values
+
+
+def find_baseline(cell: Cell, others: Sequence[Cell], method: str) -> Cell | None:
+    """The cell of the baseline's `method` that is trained as `cell` is: same task, init and settings.
+
+    Where several differ by mapping or stages, the one that shares these with `cell`; else none.
+    """
+
+    def shared(one: Cell) -> tuple:
+        settings = {key: value for key, value in one.settings.items() if not key.startswith("stage 1 ")}
+        return one.task, one.init, settings
+
+    candidates = [other for other in others if other.method == method and shared(other) == shared(cell)]
+    if len(candidates) > 1:
+        candidates = [
+            other for other in candidates if (other.mapping, other.stages) == (cell.mapping, cell.stages)
+        ]
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def find_init(cell: Cell, others: Sequence[Cell], init: str) -> Cell | None:
+    """The cell that differs from `cell` by its init alone."""
+
+    def shared(one: Cell) -> tuple:
+        return one.task, one.method, one.mapping, one.stages, one.settings
+
+    return next((other for other in others if other.init == init and shared(other) == shared(cell)), None)

@@ -1,0 +1,124 @@
+"""Dev score over updates: a panel an init, a line a method."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import TYPE_CHECKING
+
+from ..results import validations
+from .cells import Cell
+from .runs import Run
+from .scores import Score
+from .study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind readers tell apart, but for yellow, too faint on white;
+# black is the baseline's. Markers tell lines apart in grey print.
+BASELINE = ("#000000", "o")
+STYLES = (
+    *(("#0072B2", "s"), ("#D55E00", "^"), ("#009E73", "D"), ("#CC79A7", "v")),
+    *(("#E69F00", "P"), ("#56B4E9", "X"), ("#7F7F7F", "*")),
+)
+
+PANEL = (3.1, 2.9)  # inches
+LEGEND = 2.0
+
+
+def curve(cell: Cell, runs: Mapping[str, Run], score: Score) -> dict[int, list[float]]:
+    """The score of every seed by update, at those updates at which all of them were validated.
+
+    The updates of a second stage are counted on from those of its first.
+    """
+    seeds = [_points(run, runs, score) for run in cell.runs.values()]
+    shared = set.intersection(*map(set, seeds)) if seeds else set()
+    return {update: [points[update] for points in seeds] for update in sorted(shared)}
+
+
+def _points(run: Run, runs: Mapping[str, Run], score: Score) -> dict[int, float]:
+    before = max(_validations(runs[run.spec.after]), default=0) if run.spec.after in runs else 0
+    return {
+        before + update: subsets[score.subset][score.metric]
+        for update, subsets in _validations(run).items()
+        if score.metric in subsets.get(score.subset, {})
+    }
+
+
+def _validations(run: Run) -> dict[int, dict[str, dict[str, float]]]:
+    try:
+        with open(run.folder / "log.txt", encoding="utf-8", errors="replace") as lines:
+            return validations(lines)
+    except OSError:
+        return {}
+
+
+def draw_curves(study: Study, runs: Sequence[Run]) -> "Figure":
+    """Mean over seeds, and a band from the lowest to the highest; eight lines a panel at most.
+
+    A row of panels holds all inits, with the baseline in each.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    names = study.names
+    pinned, rows = _rows(study)
+    size = (len(study.inits) * PANEL[0] + LEGEND, len(rows) * PANEL[1] + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(rows), len(study.inits), sharex=True, sharey=True, squeeze=False)
+    by_name = {run.name: run for run in runs}
+    for row, panels in zip(rows, grid, strict=True):
+        styles = dict(zip(pinned, [BASELINE], strict=False))
+        styles |= dict(zip(row, STYLES, strict=False))
+        handles: dict[str, object] = {}
+        for init, axes in zip(study.inits, panels, strict=True):
+            for cell in study.cells:
+                if cell.init == init and names[cell] in styles:
+                    points = curve(cell, by_name, study.scores[0])
+                    handles[names[cell]] = _draw_line(axes, points, *styles[names[cell]])
+        shown = {name: handles[name] for name in [*pinned, *row] if name in handles}
+        panels[-1].legend(
+            shown.values(), shown.keys(), loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False
+        )
+        panels[0].set_ylabel(f"dev {study.scores[0].title(study.task)}")
+
+    for init, axes in zip(study.inits, grid[0], strict=True):
+        axes.set_title(f"init {init}", fontsize="medium")
+    for axes in grid.flat:
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+        axes.grid(color="#DDDDDD", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("updates, first stages included", fontsize="medium")
+    figure.suptitle(f"{study.task}: mean over seeds, lowest to highest shaded", fontsize="medium")
+    return figure
+
+
+def _rows(study: Study) -> tuple[list[str], list[list[str]]]:
+    """The baseline's name, if there is one, and the other names, a list a row; a method is not torn apart."""
+    names = study.names
+    pinned = list(dict.fromkeys(names[cell] for cell in study.baselines.values()))[:1]
+    methods: dict[str, dict[str, None]] = {}
+    for cell in study.cells:
+        if names[cell] not in pinned:
+            methods.setdefault(cell.method, {})[names[cell]] = None
+
+    rows: list[list[str]] = [[]]
+    for of_method in methods.values():
+        if len(rows[-1]) + len(of_method) > len(STYLES) and rows[-1]:
+            rows.append([])
+        for name in of_method:
+            if len(rows[-1]) == len(STYLES):
+                rows.append([])
+            rows[-1].append(name)
+    return pinned, rows
+
+
+def _draw_line(axes: "Axes", points: Mapping[int, Sequence[float]], colour: str, marker: str) -> object:
+    updates = list(points)
+    if any(len(scores) > 1 for scores in points.values()):
+        lowest, highest = ([pick(scores) for scores in points.values()] for pick in (min, max))
+        axes.fill_between(updates, lowest, highest, color=colour, alpha=0.12, linewidth=0)
+    means = [mean(scores) for scores in points.values()]
+    (line,) = axes.plot(updates, means, color=colour, marker=marker, markersize=4, linewidth=1.4)
+    return line

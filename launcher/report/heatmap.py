@@ -1,0 +1,66 @@
+"""Scores by method and init, as a heat map."""
+
+from typing import TYPE_CHECKING
+
+from .cells import Cell
+from .study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CELL = (1.15, 0.52)  # inches
+AROUND = (3.4, 1.2)  # labels, colour bar, title
+MISSING = "#EEEEEE"
+DARK = 0.45  # share of cividis that is too dark for black ink
+
+
+def draw_heatmap(study: Study) -> "Figure":
+    """A row a method, a column an init: mean ± deviation over seeds in each cell, the best one framed."""
+    import numpy as np
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    score, names, inits = study.scores[0], study.names, study.inits
+    methods = list(dict.fromkeys(names.values()))
+    means = np.full((len(methods), len(inits)), np.nan)
+    places = {cell: (methods.index(names[cell]), inits.index(cell.init)) for cell in study.cells}
+    for cell, place in places.items():
+        mean, _ = cell.average(score)
+        means[place] = np.nan if mean is None else mean
+
+    size = (len(inits) * CELL[0] + AROUND[0], len(methods) * CELL[1] + AROUND[1])
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    colours = colormaps["cividis"].with_extremes(bad=MISSING)
+    image = axes.imshow(means, cmap=colours, aspect="auto")
+    for cell, (row, column) in places.items():
+        value = means[row, column]
+        ink = "black" if np.isnan(value) or image.norm(value) > DARK else "white"
+        axes.text(column, row, _written(cell, study), ha="center", va="center", color=ink, fontsize=8)
+        if cell is study.best:
+            frame = Rectangle(
+                (column - 0.48, row - 0.46), 0.96, 0.92, fill=False, edgecolor="#D55E00", linewidth=2
+            )
+            axes.add_patch(frame)
+
+    axes.set_xticks(range(len(inits)), inits)
+    axes.set_yticks(range(len(methods)), methods)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("init: teacher layers, from 0")
+    axes.set_title(
+        f"{study.task}: dev {score.title(study.task)}, mean ± deviation over seeds", fontsize="medium"
+    )
+    figure.colorbar(image, ax=axes, shrink=0.9)
+    return figure
+
+
+def _written(cell: Cell, study: Study) -> str:
+    mean, deviation = cell.average(study.scores[0])
+    if mean is None:
+        return "-"
+    lines = [f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"]
+    if len(cell.runs) < cell.planned:
+        lines.append(f"{len(cell.runs)} of {cell.planned} seeds")
+    return "\n".join(lines)

@@ -1,0 +1,124 @@
+"""GLUE's metrics, in percent, of many resampled data sets at once.
+
+A resampled data set is told by how often each sentence is in it: counts [S, N]. Accuracy, F1 and
+Matthews' correlation come from the confusion matrix, Pearson's from six moments: sums over
+sentences, hence counts @ terms. Spearman's is Pearson's correlation of ranks, and ranks depend on
+which other sentences were drawn, so they are taken anew in each sample.
+
+Shapes: R runs, S samples, N sentences, C classes (1 for regression), K terms a sentence.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scorer = Callable[[NDArray], NDArray]
+
+LINEAR = ("accuracy", "f1", "mcc", "pearson")
+METRICS = (*LINEAR, "spearman")
+
+
+def scorer(metric: str, logits: NDArray, labels: NDArray) -> Scorer:
+    """What turns counts [S, N] into the metric of each run on each sample, [S, R].
+
+    logits  [R, N, C]
+    labels  [N], class numbers, or values for regression
+    0 where a metric is undefined, as in training. ValueError for a metric that is unknown or does
+    not fit the number of classes.
+    """
+    runs, _, classes = logits.shape
+    regression = metric in ("pearson", "spearman")
+    if metric not in METRICS or regression != (classes == 1) or (metric == "f1" and classes != 2):
+        raise ValueError(f"{metric} cannot be computed from {classes} logits a sentence")
+    if metric == "spearman":
+        return _spearman(logits[:, :, 0], labels)
+
+    terms = _moments(logits[:, :, 0], labels) if regression else _confusion(logits, labels)  # [N, R * K]
+    value = {"accuracy": _accuracy, "f1": _f1, "mcc": _mcc, "pearson": _pearson}[metric]
+    return lambda counts: value((counts @ terms).reshape(len(counts), runs, -1))
+
+
+def _confusion(logits: NDArray, labels: NDArray) -> NDArray:
+    """[N, R * C * C]: 1 at (true class, predicted class)."""
+    runs, sentences, classes = logits.shape
+    filled = labels.astype(np.int64) * classes + logits.argmax(axis=-1)  # [R, N]
+    terms = np.zeros((sentences, runs, classes * classes))
+    np.put_along_axis(terms, filled.T[:, :, None], 1.0, axis=-1)
+    return terms.reshape(sentences, -1)
+
+
+def _square(sums: NDArray) -> NDArray:
+    classes = round(sums.shape[-1] ** 0.5)
+    return sums.reshape(*sums.shape[:-1], classes, classes)
+
+
+def _accuracy(sums: NDArray) -> NDArray:
+    return _percent(np.trace(_square(sums), axis1=-2, axis2=-1), sums.sum(axis=-1))
+
+
+def _f1(sums: NDArray) -> NDArray:
+    """Of class 1."""
+    false_positive, false_negative, true_positive = np.moveaxis(sums[..., 1:], -1, 0)
+    return _percent(2 * true_positive, 2 * true_positive + false_positive + false_negative)
+
+
+def _mcc(sums: NDArray) -> NDArray:
+    """For any number of classes."""
+    counts = _square(sums)
+    total, true, predicted = sums.sum(axis=-1), counts.sum(axis=-1), counts.sum(axis=-2)
+    covariance = np.trace(counts, axis1=-2, axis2=-1) * total - (true * predicted).sum(axis=-1)
+    spread = (total**2 - (true**2).sum(axis=-1)) * (total**2 - (predicted**2).sum(axis=-1))
+    return _percent(covariance, np.sqrt(spread))
+
+
+def _moments(predicted: NDArray, labels: NDArray) -> NDArray:
+    """[N, R * 6]: 1, x, y, x^2, y^2, xy, about the means: sums of squares then lose no digits."""
+    x = (predicted - predicted.mean(axis=1, keepdims=True, dtype=np.float64)).T  # [N, R]
+    y = np.broadcast_to((labels - labels.mean())[:, None], x.shape)
+    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=-1).reshape(len(labels), -1)
+
+
+def _pearson(sums: NDArray) -> NDArray:
+    n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+    variances = np.maximum(n * xx - x * x, 0) * np.maximum(n * yy - y * y, 0)
+    return _percent(n * xy - x * y, np.sqrt(variances))
+
+
+def _spearman(predicted: NDArray, labels: NDArray) -> Scorer:
+    ranks_of_labels = _ranker(labels)
+    rankers = [_ranker(values) for values in predicted]
+
+    def score(counts: NDArray) -> NDArray:
+        y = ranks_of_labels(counts)
+        return np.stack([_weighted_correlation(rank(counts), y, counts) for rank in rankers], axis=1)
+
+    return score
+
+
+def _ranker(values: NDArray) -> Scorer:
+    """What gives each of the N values its rank among those drawn, [S, N]; ties share their mean rank.
+
+    Of a value drawn c times, with b smaller ones drawn: b + (c + 1) / 2.
+    """
+    distinct, group = np.unique(values, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    begins = np.searchsorted(group[order], np.arange(len(distinct)))
+
+    def ranks(counts: NDArray) -> NDArray:
+        drawn = np.add.reduceat(counts[:, order], begins, axis=1)  # [S, distinct values]
+        return (np.cumsum(drawn, axis=1) - drawn + (drawn + 1) / 2)[:, group]
+
+    return ranks
+
+
+def _weighted_correlation(x: NDArray, y: NDArray, weights: NDArray) -> NDArray:
+    total = weights.sum(axis=1, keepdims=True)
+    x = x - (weights * x).sum(axis=1, keepdims=True) / total
+    y = y - (weights * y).sum(axis=1, keepdims=True) / total
+    spread = (weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1)
+    return _percent((weights * x * y).sum(axis=1), np.sqrt(spread))
+
+
+def _percent(part: NDArray, whole: NDArray) -> NDArray:
+    return np.divide(100.0 * part, whole, out=np.zeros_like(part, dtype=np.float64), where=whole > 0)

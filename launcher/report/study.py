@@ -1,0 +1,103 @@
+"""What is known of one task: its cells, their scores and the differences between them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .bootstrap import Difference
+from .cells import Cell, differing, find_baseline, find_init, init_order, setting
+from .comparison import compare
+from .scores import SECOND_METRIC, Score
+
+
+@dataclass(frozen=True)
+class Study:
+    """A task of a group.
+
+    scores       what is shown; the first decides
+    shown        settings in which cells differ
+    best         the cell with the highest mean
+    baselines    of each cell, the one it is compared with
+    references   of each cell, the one that starts from the first init
+    differences  first cell minus second one, by score
+    """
+
+    task: str
+    cells: tuple[Cell, ...]
+    scores: tuple[Score, ...]
+    shown: tuple[str, ...]
+    best: Cell | None
+    baselines: dict[Cell, Cell]
+    references: dict[Cell, Cell]
+    differences: dict[tuple[Cell, Cell, Score], Difference]
+
+    @property
+    def inits(self) -> list[str]:
+        """In numerical order, as the cells are."""
+        return sorted({cell.init for cell in self.cells}, key=init_order)
+
+    @property
+    def names(self) -> dict[Cell, str]:
+        """What a plot calls each cell beside its init: the method, and what else tells its cells apart."""
+        described = {
+            cell: [cell.mapping, cell.stages, *(f"{name} {setting(cell, name)}" for name in self.shown)]
+            for cell in self.cells
+        }
+        names = {}
+        for cell, parts in described.items():
+            same = [others for other, others in described.items() if other.method == cell.method]
+            telling = [part for part, *column in zip(parts, *same, strict=True) if len(set(column)) > 1]
+            names[cell] = " ".join([cell.method, ", ".join(filter(None, telling))]).strip()
+        return names
+
+
+def study(
+    task: str, cells: Sequence[Cell], baseline: str, samples: int, seed: int, note: Callable[[str], None]
+) -> Study:
+    """Everything the report says of a task; `note` is told what it cannot say."""
+    runs = [run for cell in cells for run in cell.runs.values()]
+    scores = _scores(task, cells)
+    first = min((cell.init for cell in cells), key=init_order)
+    baselines = _pairs(cells, lambda cell: find_baseline(cell, cells, baseline))
+    references = _pairs(cells, lambda cell: find_init(cell, cells, first))
+
+    differences = {}
+    for score in scores:
+        comparisons = compare(runs, *score, samples, seed, note)
+        for ours, theirs in dict.fromkeys([*baselines.items(), *references.items()]):
+            found = comparisons(ours, theirs)
+            if found is not None:
+                differences[ours, theirs, score] = found
+
+    means = {cell: cell.average(scores[0])[0] for cell in cells if cell.runs}
+    means = {cell: value for cell, value in means.items() if value is not None}
+    return Study(
+        task=task,
+        cells=tuple(cells),
+        scores=scores,
+        shown=tuple(differing(cells)),
+        best=max(means, key=means.get, default=None),
+        baselines=baselines,
+        references=references,
+        differences=differences,
+    )
+
+
+def _pairs(cells: Sequence[Cell], find: Callable[[Cell], Cell | None]) -> dict[Cell, Cell]:
+    found = ((cell, find(cell)) for cell in cells)
+    return {cell: other for cell, other in found if other is not None and other is not cell}
+
+
+def _scores(task: str, cells: Sequence[Cell]) -> tuple[Score, ...]:
+    metric = next((cell.metric for cell in cells if cell.metric is not None), None)
+    if metric is None:
+        return ()
+    logged = {
+        Score(subset, name)
+        for cell in cells
+        for run in cell.runs.values()
+        for subset, told in run.result["at_best"].items()
+        for name in told
+    }
+    metrics = dict.fromkeys([metric, SECOND_METRIC.get(task, metric)])
+    subsets = ["valid", *sorted({subset for subset, _ in logged} - {"valid"})]
+    return tuple(Score(subset, name) for subset in subsets for name in metrics if (subset, name) in logged)

@@ -1,0 +1,165 @@
+"""The tables of a report, as Markdown and as CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .bootstrap import LEVEL, Difference
+from .cells import Cell, setting
+from .study import Study
+
+NOTHING = "-"
+
+
+def scores_table(study: Study, baseline: str) -> str:
+    """A row a cell: scores, the difference to the baseline, seeds and cost."""
+    header = [
+        *("method", "init", "mapping", "stages", *study.shown),
+        *(score.title(study.task) for score in study.scores),
+        *(f"vs {baseline} [{LEVEL} %]", "seeds", "seconds a seed", "peak GiB"),
+    ]
+    rows = []
+    for cell in study.cells:
+        averages = [_average(*cell.average(score)) for score in study.scores]
+        if cell is study.best:
+            averages[0] = f"**{averages[0]}**"
+        against = study.baselines.get(cell)
+        found = study.differences.get((cell, against, study.scores[0])) if against and study.scores else None
+        seeds = (
+            f"{len(cell.runs)}" if len(cell.runs) == cell.planned else f"{len(cell.runs)} of {cell.planned}"
+        )
+        cost = [_number(cell.seconds, ".0f"), _number(cell.peak_gb, ".2f")]
+        rows.append(
+            [
+                cell.method,
+                cell.init,
+                cell.mapping,
+                cell.stages,
+                *(setting(cell, name) for name in study.shown),
+                *averages,
+            ]
+            + [_difference(found, cell), seeds, *cost]
+        )
+    return _markdown(header, rows)
+
+
+def inits_table(study: Study) -> str:
+    """A row a method, a column an init: its difference to the first init. Empty with one init alone."""
+    first, *others = study.inits
+    if not others or not study.scores:
+        return ""
+
+    families: dict[tuple, dict[str, Cell]] = {}
+    for cell in study.cells:
+        family = (cell.method, cell.mapping, cell.stages, *(setting(cell, name) for name in study.shown))
+        families.setdefault(family, {})[cell.init] = cell
+
+    def against_first(cell: Cell | None) -> str:
+        reference = study.references.get(cell)
+        found = study.differences.get((cell, reference, study.scores[0])) if reference else None
+        return NOTHING if cell is None else _difference(found, cell)
+
+    header = ["method", "mapping", "stages", *study.shown, first, *others]
+    rows = []
+    for family, members in families.items():
+        base = NOTHING if first not in members else _average(*members[first].average(study.scores[0]))
+        rows.append([*family, base, *(against_first(members.get(init)) for init in others)])
+    return _markdown(header, rows)
+
+
+def cells_csv(studies: Sequence[Study]) -> str:
+    """A line a cell, with the scores of every seed; settings and metrics of all tasks have a column each."""
+    shown = list(dict.fromkeys(name for study in studies for name in study.shown))
+    scores = list(dict.fromkeys(score for study in studies for score in study.scores))
+    measured = [f"{score.subset}_{score.metric}" for score in scores]
+    header = [
+        *("task", "method", "init", "mapping", "stages", *shown, "metric", "mean", "deviation"),
+        *("seeds", "planned", "seconds_per_seed", "seconds", "peak_gb", "best"),
+        *(f"{name}_{what}" for name in measured for what in ("mean", "deviation", "by_seed")),
+    ]
+    lines = []
+    for study in studies:
+        for cell in study.cells:
+            decisive = study.scores[0] if study.scores else None
+            averages = cell.average(decisive) if decisive else (None, None)
+            total = None if cell.seconds is None else cell.seconds * len(cell.runs)
+            line = [cell.task, cell.method, cell.init, cell.mapping, cell.stages]
+            line += [setting(cell, name) for name in shown]
+            line += [decisive.metric if decisive else "", *(_number(value, ".4f", "") for value in averages)]
+            line += [len(cell.runs), cell.planned]
+            line += [_number(value, ".1f", "") for value in (cell.seconds, total)]
+            line += [_number(cell.peak_gb, ".3f", ""), int(cell is study.best)]
+            for score in scores:
+                line += [_number(value, ".4f", "") for value in cell.average(score)]
+                line.append(" ".join(f"{seed}:{value}" for seed, value in cell.scores(score).items()))
+            lines.append(line)
+    return _csv(header, lines)
+
+
+def differences_csv(studies: Sequence[Study]) -> str:
+    """A line a difference: every cell with its baseline and with the first init, in every metric."""
+    shown = list(dict.fromkeys(name for study in studies for name in study.shown))
+    header = [
+        *(
+            "task",
+            "method",
+            "init",
+            "mapping",
+            "stages",
+            *shown,
+            "minus_method",
+            "minus_init",
+            "split",
+            "metric",
+        ),
+        *("difference", "low", "high", "seeds", "sentences"),
+    ]
+    lines = []
+    for study in studies:
+        for cell in study.cells:
+            others = dict.fromkeys(pairs.get(cell) for pairs in (study.baselines, study.references))
+            for other in others:
+                for score in study.scores:
+                    found = study.differences.get((cell, other, score))
+                    if found is None:
+                        continue
+                    line = [cell.task, cell.method, cell.init, cell.mapping, cell.stages]
+                    line += [setting(cell, name) for name in shown]
+                    line += [other.method, other.init, *score]
+                    line += [f"{number:.4f}" for number in (found.value, found.low, found.high)]
+                    lines.append([*line, found.seeds, found.sentences])
+    return _csv(header, lines)
+
+
+def _average(mean: float | None, deviation: float | None) -> str:
+    return _number(mean, ".2f") + ("" if deviation is None else f" ± {deviation:.2f}")
+
+
+def _difference(found: Difference | None, cell: Cell) -> str:
+    if found is None:
+        return NOTHING
+    fewer = f" ({found.seeds} of its seeds)" if found.seeds < len(cell.runs) else ""
+    return f"{_signed(found.value)} [{_signed(found.low)}, {_signed(found.high)}]{fewer}"
+
+
+def _signed(number: float) -> str:
+    rounded = round(number, 2)
+    return f"{rounded:+.2f}" if rounded else "0.00"
+
+
+def _number(value: float | None, form: str, without: str = NOTHING) -> str:
+    return without if value is None else f"{value:{form}}"
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    cells = ([str(text).replace("|", r"\|") or NOTHING for text in line] for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
+def _csv(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([header, *lines])
+    return text.getvalue()

@@ -1,0 +1,88 @@
+import importlib.util
+
+import pytest
+
+from launcher.report import plots
+from launcher.report.cells import cells
+from launcher.report.curves import curve, draw_curves
+from launcher.report.heatmap import draw_heatmap
+from launcher.report.scores import Score
+from launcher.report.study import study
+from tests.launcher.report.folders import classes_with, read, spec, write_log, write_run, write_two_stages
+
+ACCURACY = Score("valid", "accuracy")
+
+
+def studied(group):
+    notes = []
+    return study("SST-2", cells(read(group), "kd"), "kd", samples=100, seed=1, note=notes.append)
+
+
+def test_second_stages_go_on_where_their_first_ended(group):
+    runs = {run.name: run for run in read(group)}
+    by_method = {cell.method: cell for cell in cells(list(runs.values()), "kd") if cell.init == "0,1,2"}
+    assert curve(by_method["kd"], runs, ACCURACY) == {250: [88, 86], 500: [90, 88]}
+    assert curve(by_method["att_kl_learn"], runs, ACCURACY) == {750: [90, 89], 1000: [92, 91]}
+
+
+def test_a_curve_has_the_updates_that_all_seeds_have(tmp_path):
+    for seed, updates in ((1, (10, 20)), (2, (10, 30)), (3, (10, 20))):
+        folder = write_run(tmp_path, spec(seed=seed), classes_with(4))
+        write_log(folder, {update: {"accuracy": 80 + seed} for update in updates})
+    (cell,) = cells(read(tmp_path), "kd")
+    assert curve(cell, {}, ACCURACY) == {10: [81, 82, 83]}
+
+    (folder / "log.txt").unlink()
+    assert curve(cell, {}, ACCURACY) == {}
+
+
+def test_a_panel_an_init_and_a_line_a_method(group):
+    figure = draw_curves(studied(group), read(group))
+    left, right = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["init 0,1,2", "init 3,4,5"]
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["kd", "att_kl_learn"]
+    assert {tuple(line.get_ydata()) for line in left.lines} == {(87, 89), (89.5, 91.5)}
+    assert {line.get_color() for line in left.lines} == {"#000000", "#0072B2"}
+
+
+def test_a_panel_holds_eight_lines_with_the_baseline_in_each_row(tmp_path):
+    for method in ("none", "kd", *"abcde"):
+        write_run(tmp_path, spec(method, mapping=""), classes_with(4))
+    for mapping in ("skip", "last", "combine"):
+        write_run(tmp_path, spec("hidden_mse_learn", mapping=mapping), classes_with(4))
+    figure = draw_curves(studied(tmp_path), read(tmp_path))
+
+    first, second = ([text.get_text() for text in axes.get_legend().get_texts()] for axes in figure.axes)
+    assert first == ["kd", "none", *"abcde"]
+    assert second == ["kd", *(f"hidden_mse_learn {mapping}" for mapping in ("combine", "last", "skip"))]
+
+
+def test_the_heat_map_has_every_cell(group):
+    write_two_stages(group, spec("att_mse_learn", "0,1,2", 1), classes_with(10))
+    axes, _ = draw_heatmap(studied(group)).axes
+    image = axes.images[0].get_array()
+    assert image.tolist() == [[89, 79], [91.5, 78], [95, None]]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["kd", "att_kl_learn", "att_mse_learn"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0,1,2", "3,4,5"]
+    texts = {text.get_position(): text.get_text() for text in axes.texts}
+    assert texts[0, 1] == "91.50 ± 0.71"
+    assert texts[0, 2] == "95.00\n1 of 2 seeds"
+
+
+def test_the_same_runs_give_the_same_files(group, tmp_path):
+    import matplotlib
+
+    contents = []
+    for size in (5, 20):
+        with matplotlib.rc_context({"font.size": size}):  # the user's own settings
+            written = plots.draw(studied(group), read(group), tmp_path)
+        contents.append([path.read_bytes() for path in written])
+    assert contents[0] == contents[1]
+    assert [path.name for path in written] == ["curves-SST-2.png", "init-method-SST-2.png"]
+    assert all(content.startswith(b"\x89PNG") for content in contents[0])
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_whether_matplotlib_is_there_is_asked_without_loading_it(monkeypatch, installed):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
+    assert plots.available() is installed

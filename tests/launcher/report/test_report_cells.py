@@ -1,0 +1,127 @@
+from dataclasses import replace
+
+import pytest
+
+from launcher.report.cells import cells, differing, find_baseline, find_init, init_order, setting
+from launcher.report.scores import Score
+from tests.launcher.report.folders import classes_with, read, spec, write_run, write_two_stages
+
+ACCURACY = Score("valid", "accuracy")
+
+
+def found(group):
+    return cells(read(group), "kd")
+
+
+def test_runs_that_differ_by_their_seed_are_a_cell(tmp_path):
+    for seed, wrong in ((1, 40), (2, 36), (3, 26)):  # 80, 82, 87 % right
+        write_run(tmp_path, spec(seed=seed), classes_with(wrong))
+    write_run(tmp_path, spec(epochs=3), classes_with(0))
+
+    short, long = found(tmp_path)
+    assert list(short.runs) == [1, 2, 3]
+    assert short.average(ACCURACY) == (83.0, pytest.approx(13**0.5))
+    assert (long.average(ACCURACY), long.planned) == ((100.0, None), 3)
+
+
+def test_the_cost_of_a_seed_has_its_first_stage_and_of_a_shared_one_its_share(tmp_path):
+    shared = spec("crd", mapping="", stage="first")
+    write_run(tmp_path, shared, score=0.5, metric="loss", seconds=60.0, peak_gb=2.5)
+    for seed in (1, 2):
+        second = spec("crd", mapping="", stage="second", seed=seed, after=shared.name)
+        write_run(tmp_path, second, classes_with(4), seconds=100.0, peak_gb=1.5)
+    write_run(tmp_path, spec("none"), classes_with(4), seconds=40.0)
+
+    alone, two = found(tmp_path)
+    assert (two.stages, two.seconds, two.peak_gb) == ("two", (60 + 100 + 100) / 2, 2.5)
+    assert (alone.seconds, alone.peak_gb) == (40, None)  # an older run does not tell its memory
+
+
+def test_cells_of_unfinished_runs_are_there_and_first_stages_alone_are_not(tmp_path):
+    for run in (spec(), spec("att_kl_learn", stage="first")):
+        (write_run(tmp_path, run, score=1.0) / "result.json").unlink()
+    write_run(tmp_path, spec(seed=2, init="3,4,5"), classes_with(4))
+
+    unfinished, finished = found(tmp_path)
+    assert (unfinished.init, unfinished.runs, unfinished.planned, unfinished.seconds) == (
+        "0,1,2",
+        {},
+        2,
+        None,
+    )
+    assert (finished.init, list(finished.runs)) == ("3,4,5", [2])
+
+
+def test_cells_are_in_the_order_of_a_study(tmp_path):
+    for method in ("crd", "kd", "none"):
+        for init in ("random:3", "10,11", "2,3"):
+            write_run(tmp_path, spec(method, init, mapping=""), classes_with(4))
+    assert [(cell.method, cell.init) for cell in found(tmp_path)] == [
+        (method, init) for method in ("none", "kd", "crd") for init in ("2,3", "10,11", "random:3")
+    ]
+    assert sorted(["random:3", "all", "10,2", "2,11"], key=init_order) == ["2,11", "10,2", "all", "random:3"]
+
+
+def test_only_settings_that_differ_are_shown(tmp_path):
+    write_run(tmp_path, spec(), classes_with(4))
+    write_run(tmp_path, spec(epochs=4, updates=1000, warmup=60), classes_with(4))
+    write_run(tmp_path, spec("none", flags=("--clip-norm", "1.0 x"), teacher="u" * 64), classes_with(4))
+    write_two_stages(tmp_path, spec("crd", mapping=""), classes_with(4), first={"epochs": 7})
+
+    several = found(tmp_path)
+    assert differing(several) == ["epochs", "teacher", "flags", "stage 1 epochs"]
+    alone = several[0]
+    assert [setting(alone, name) for name in differing(several)] == [
+        "2",
+        "uuuuuuu",
+        "--clip-norm '1.0 x'",
+        "",
+    ]
+    assert setting(several[-1], "stage 1 epochs") == "7"
+
+
+def test_what_follows_from_others_is_shown_where_it_alone_tells_cells_apart(tmp_path):
+    for updates in (500, 400):
+        write_run(tmp_path, spec(updates=updates), classes_with(4))
+    assert differing(found(tmp_path)) == ["updates"]
+
+
+def test_a_baseline_has_the_same_init_and_settings(tmp_path):
+    for run in (spec(), spec(epochs=4), spec(init="3,4,5"), spec(init="1,3,5", lr=1e-4)):
+        write_run(tmp_path, run, classes_with(4))
+    write_two_stages(tmp_path, spec("att_kl_learn", epochs=4), classes_with(4), first={"epochs": 1})
+    write_run(tmp_path, spec("att_kl_learn", init="1,3,5"), classes_with(4))
+    everything = found(tmp_path)
+    *_, without, with_two = everything
+
+    baseline = find_baseline(with_two, everything, "kd")
+    assert (baseline.init, baseline.settings["epochs"]) == ("0,1,2", 4)
+    assert find_baseline(without, everything, "kd") is None  # no kd from 1,3,5 at this learning rate
+
+
+def test_among_several_baselines_the_one_of_the_same_mapping_and_stages_is_taken(tmp_path):
+    for mapping in ("skip", "last"):
+        write_run(tmp_path, spec("hidden_mse_learn", mapping=mapping), classes_with(4))
+        write_run(tmp_path, spec("att_kl_learn", mapping=mapping), classes_with(4))
+    write_run(tmp_path, spec("crd", mapping=""), classes_with(4))
+    everything = found(tmp_path)
+
+    baselines = {
+        (cell.method, cell.mapping): find_baseline(cell, everything, "hidden_mse_learn")
+        for cell in everything
+    }
+    assert baselines["att_kl_learn", "last"].mapping == "last"
+    assert baselines["crd", ""] is None  # which of the two is meant cannot be said
+
+
+def test_the_first_init_of_the_same_cell_is_found(tmp_path):
+    for init in ("0,1,2", "3,4,5"):
+        for mapping in ("skip", "last"):
+            write_run(tmp_path, spec("att_kl_learn", init, mapping=mapping), classes_with(4))
+    write_run(tmp_path, replace(spec("crd", "3,4,5"), mapping=""), classes_with(4))
+    everything = found(tmp_path)
+
+    last = next(cell for cell in everything if (cell.init, cell.mapping) == ("3,4,5", "last"))
+    reference = find_init(last, everything, "0,1,2")
+    assert (reference.init, reference.mapping) == ("0,1,2", "last")
+    assert find_init(next(cell for cell in everything if cell.method == "crd"), everything, "0,1,2") is None

@@ -1,0 +1,220 @@
+import csv
+import itertools
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from launcher.report import main, plots
+from tests.launcher.report.folders import classes_with, spec, write_predictions, write_run
+
+ROOT = Path(__file__).parents[3]
+
+
+def table(text, title):
+    """The lines of the first table below a heading or a sentence, as lists of cells."""
+    lines = text.split(title, 1)[1].strip().splitlines()
+    return [line.strip("| ").split(" | ") for line in itertools.takewhile(bool, lines)]
+
+
+def lines(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_report_of_a_small_grid(group, report, capsys):
+    assert report() == 0
+    printed = capsys.readouterr().out
+    assert "12 of 12 runs that were started are finished" in printed
+
+    header, _, *rows = table(printed, "## SST-2")
+    assert header == ["method", "init", "mapping", "stages", "accuracy", "vs kd [95 %]", "seeds",
+                      "seconds a seed", "peak GiB"]  # fmt: skip
+    by_cell = {(row[0], row[1]): row[4:] for row in rows}
+    assert by_cell["kd", "0,1,2"] == ["89.00 ± 1.41", "-", "2", "100", "3.00"]
+    score, against, *cost = by_cell["att_kl_learn", "0,1,2"]
+    assert (score, cost) == ("**91.50 ± 0.71**", ["2", "150", "3.00"])
+    assert re.fullmatch(r"\+2\.50 \[[+-]?\d\.\d\d, \+\d\.\d\d\]", against)
+    assert by_cell["att_kl_learn", "3,4,5"][1].startswith("-1.00 [")
+
+    header, _, *rows = table(printed, "Minus init 0,1,2, accuracy:")
+    assert header == ["method", "mapping", "stages", "0,1,2", "3,4,5"]
+    assert [row[:4] for row in rows] == [
+        ["kd", "-", "one", "89.00 ± 1.41"],
+        ["att_kl_learn", "skip", "two", "91.50 ± 0.71"],
+    ]
+    assert [row[4].split()[0] for row in rows] == ["-10.00", "-13.50"]
+
+    folder = group / "report"
+    assert (folder / "report.md").read_text() in printed
+    assert {path.name for path in folder.iterdir()} == {
+        "report.md", "report.csv", "differences.csv", "curves-SST-2.png", "init-method-SST-2.png"
+    }  # fmt: skip
+
+
+def test_the_files_for_programs(group, report):
+    report()
+    cells = lines(group / "report" / "report.csv")
+    assert [(row["method"], row["init"], row["mean"], row["seeds"], row["best"]) for row in cells] == [
+        ("kd", "0,1,2", "89.0000", "2", "0"),
+        ("kd", "3,4,5", "79.0000", "2", "0"),
+        ("att_kl_learn", "0,1,2", "91.5000", "2", "1"),
+        ("att_kl_learn", "3,4,5", "78.0000", "2", "0"),
+    ]
+    assert (cells[2]["seconds"], cells[2]["seconds_per_seed"], cells[2]["peak_gb"]) == (
+        "300.0",
+        "150.0",
+        "3.000",
+    )
+    assert cells[0]["valid_accuracy_by_seed"] == "1:90.0 2:88.0"
+
+    differences = lines(group / "report" / "differences.csv")
+    found = {(row["method"], row["init"], row["minus_method"], row["minus_init"]): row for row in differences}
+    assert {key: float(row["difference"]) for key, row in found.items()} == pytest.approx({
+        ("kd", "3,4,5", "kd", "0,1,2"): -10,
+        ("att_kl_learn", "0,1,2", "kd", "0,1,2"): 2.5,
+        ("att_kl_learn", "3,4,5", "kd", "3,4,5"): -1,
+        ("att_kl_learn", "3,4,5", "att_kl_learn", "0,1,2"): -13.5,
+    })  # fmt: skip
+    row = found["att_kl_learn", "0,1,2", "kd", "0,1,2"]
+    assert (row["split"], row["metric"], row["seeds"], row["sentences"]) == ("valid", "accuracy", "2", "200")
+    assert float(row["low"]) < 2.5 < float(row["high"])
+
+
+def test_a_report_repeats_exactly_and_follows_its_seed(group, report, tmp_path):
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        report("--to", str(tmp_path / name), "--seed", seed)
+    a, b, c = ((tmp_path / name / "differences.csv").read_text() for name in "abc")
+    assert a == b != c
+    assert (tmp_path / "a" / "curves-SST-2.png").read_bytes() == (
+        tmp_path / "b" / "curves-SST-2.png"
+    ).read_bytes()
+
+
+def test_an_interval_does_not_depend_on_what_else_is_there(group, report, tmp_path):
+    report("--to", str(tmp_path / "before"))
+    write_run(group, spec("crd", mapping=""), classes_with(3))
+    report("--to", str(tmp_path / "after"))
+    before, after = (lines(tmp_path / name / "differences.csv") for name in ("before", "after"))
+    assert [row for row in after if row["method"] != "crd"] == before
+
+
+def test_an_unfinished_group_is_reported_as_far_as_it_goes(group, report, capsys):
+    for name in ("MRPC", "RTE"):
+        (write_run(group, spec(task=name), score=1.0) / "result.json").unlink()
+    unfinished = next(group.glob("*kd-3_4_5*seed2*"))
+    (unfinished / "result.json").unlink()
+
+    assert report("--task", "sst2,rte") == 0
+    printed = capsys.readouterr().out
+    assert "11 of 13 runs" in printed
+    assert ["kd", "3,4,5", "-", "one", "80.00", "-", "1 of 2", "100", "2.00"] in table(printed, "## SST-2")
+    assert "## RTE\n\nNothing is finished yet." in printed
+    assert "MRPC" not in printed
+
+
+def test_the_other_metrics_and_splits_of_a_task(tmp_path, capsys):
+    group = tmp_path / "g"
+    for method in ("kd", "crd"):
+        more = {"valid": {"accuracy": 90.0, "f1": 90.0, "mcc": 80.0}}
+        write_run(group, spec(method, task="MRPC", mapping=""), classes_with(20), more=more)
+        run = spec(method, task="MNLI", mapping="")
+        folder = write_run(group, run, classes_with(20), more={"valid1": {"accuracy": 80.0, "mcc": 60.0}})
+        write_predictions(folder, classes_with(40), split="valid1")
+        values = np.linspace(0, 1, 200)
+        more = {"valid": {"pearson": 100.0, "spearman": 100.0}}
+        run = spec(method, task="STS-B", mapping="")
+        write_run(group, run, values[:, None], values, metric="pearson", more=more)
+
+    assert main(["--out", str(tmp_path), "--group", "g", "--samples", "100"]) == 0
+    printed = capsys.readouterr().out
+    assert "## Notes" not in printed
+    for task, titles in (
+        ("MRPC", ["accuracy", "F1"]),
+        ("MNLI", ["accuracy, matched", "accuracy, mismatched"]),
+        ("STS-B", ["Pearson", "Spearman"]),
+    ):
+        assert table(printed, f"## {task}")[0][4:6] == titles
+    differences = lines(group / "report" / "differences.csv")
+    assert {(row["task"], row["split"], row["metric"], float(row["difference"])) for row in differences} == {
+        ("MNLI", "valid", "accuracy", 0), ("MNLI", "valid1", "accuracy", 0),
+        ("MRPC", "valid", "accuracy", 0), ("MRPC", "valid", "f1", 0),
+        ("STS-B", "valid", "pearson", 0), ("STS-B", "valid", "spearman", 0),
+    }  # fmt: skip
+
+
+def test_without_matplotlib_the_tables_are_written(group, report, capsys, monkeypatch):
+    monkeypatch.setattr(plots, "available", lambda: False)
+    assert report() == 0
+    assert (
+        "* There are no plots, because matplotlib is not installed: pip install matplotlib."
+        in capsys.readouterr().out
+    )
+    assert {path.name for path in (group / "report").iterdir()} == {
+        "report.md",
+        "report.csv",
+        "differences.csv",
+    }
+
+
+def test_what_is_damaged_or_lacking_is_noted(group, report, capsys):
+    run = next(group.glob("*kd-3_4_5*seed2*"))
+    (run / "result.json").write_text('{"metric": "accuracy", "best"')
+    result = json.loads((next(group.glob("*kd-3_4_5*seed1*")) / "result.json").read_text())
+    result["resumed"] = True
+    (next(group.glob("*kd-3_4_5*seed1*")) / "result.json").write_text(json.dumps(result))
+    (group / "notes").mkdir()  # somebody's own folder is none of ours
+
+    assert report("--baseline", "crd") == 0
+    notes = capsys.readouterr().out.split("## Notes")[1]
+    assert f"* {run / 'result.json'} cannot be understood (JSONDecodeError" in notes
+    assert "* No cell has the method crd: name one of att_kl_learn, kd with --baseline." in notes
+    assert "their seconds count the last part alone" in notes
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--group", "h"], r"there is no folder .*/runs/h: give the --out and --group"),
+        (["--task", "rte"], "--task RTE has no runs in this group, only SST-2 has"),
+        (["--task", "xyz"], "argument --task/-t: 'xyz' is not a task"),
+        (["--baseline", "xyz"], "argument --baseline: 'xyz' is not a method: choose among none, "),
+        (["--samples", "20"], "argument --samples: 20 are too few for an interval: give 100 or more"),
+    ],
+)
+def test_what_cannot_be_reported_is_one_sentence(group, report, capsys, more, message):
+    with pytest.raises(SystemExit) as exit:
+        report(*more)
+    assert exit.value.code == 2
+    error = capsys.readouterr().err
+    assert re.match("Cannot start: " + message, error)
+    assert error.count("\n") == 1
+
+
+def test_a_group_where_nothing_is_finished_and_one_without_runs(group, report, capsys):
+    for path in group.glob("*/result.json"):
+        path.unlink()
+    with pytest.raises(SystemExit):
+        report()
+    assert capsys.readouterr().err.startswith("Cannot start: none of the 12 runs in ")
+
+    (group.parent / "empty").mkdir()
+    with pytest.raises(SystemExit):
+        report("--group", "empty")
+    assert "holds no runs: give the --out and --group" in capsys.readouterr().err
+
+
+def test_neither_torch_nor_matplotlib_is_loaded_to_refuse(tmp_path):
+    code = (
+        "import sys; from launcher.report import main\n"
+        "try: main(['--out', sys.argv[1]])\n"
+        "except SystemExit: print(*({'torch', 'matplotlib', 'fairseq', 'scipy'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "\n"
