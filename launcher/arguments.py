@@ -5,18 +5,24 @@ from collections.abc import Sequence
 
 
 class Parser(argparse.ArgumentParser):
-    """Shows the module's docstring as help, knows flags by their full names only, refuses in one sentence."""
+    """Shows the module's docstring as help, knows flags by their full names only, refuses in one sentence.
 
-    def __init__(self, description: str | None) -> None:
+    source  where arguments come from that are not those of the command line: begins the sentence
+    """
+
+    source = ""
+
+    def __init__(self, description: str | None, **settings) -> None:
         super().__init__(
             description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
+            **settings,
         )
 
     def error(self, message: str):
         """Ends the program, without the twenty lines of usage that argparse puts in front."""
-        self.exit(2, f"Cannot start: {message} (--help shows all flags).\n")
+        self.exit(2, f"Cannot start: {self.source}{message} (--help shows all flags).\n")
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -29,6 +35,13 @@ def positive(text: str) -> int:
     """A whole number from 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """A whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
 
 

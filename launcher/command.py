@@ -1,10 +1,11 @@
-"""The fairseq-train command of a run, as a list of arguments."""
+"""The commands of a run, as lists of arguments: fairseq-train's, and that of its predictions."""
 
 import os
 from pathlib import Path
 
 from .methods import NO_TEACHER
-from .places import PLUGIN, Data
+from .places import BEST, PLUGIN, ROOT, Data
+from .slots import Slot
 from .spec import FIRST, SECOND, RunSpec
 
 # fairseq's published recipe for fine-tuning RoBERTa on GLUE.
@@ -22,9 +23,12 @@ HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 def train_command(
-    spec: RunSpec, trainer: str, data: Data, teacher: Path, group: Path, cpu: bool
+    spec: RunSpec, trainer: str, data: Data, folder: Path, teacher: Path | None, start: Path, cpu: bool
 ) -> list[str]:
-    """What trains the run `spec` into its folder below `group`.
+    """What trains the run `spec` into `folder`.
+
+    teacher  what it learns from; None where `spec` names no teacher
+    start    where its weights come from: its teacher, its first stage, or a model of the user's
 
     What makes a stage that stage comes after the user's flags, so that `--hard-weight 0.3` weighs
     the labels where there are labels to weigh, and gives none to a first stage.
@@ -37,32 +41,34 @@ def train_command(
         "--max-epoch": spec.epochs,
         "--seed": spec.seed,
         "--valid-subset": ",".join(data.subsets),
-        "--save-dir": group / spec.name,
+        "--save-dir": folder,
     }
     return [
         *(trainer, str(data.folder), "--user-dir", str(PLUGIN), "--task", "sentence_prediction_kd"),
-        *(*_student(spec, teacher), *_criterion(spec, teacher)),
+        *(*_student(spec, start), *_criterion(spec, teacher)),
         *RECIPE,
         *(text for flag, value in schedule.items() for text in (flag, str(value))),
         *(*_best(spec, data.metric), *REPORTING),
         *(("--cpu",) if cpu else ()),
         *spec.flags,
-        *_stage(spec, group),
+        *_stage(spec, start),
     ]
 
 
-def _student(spec: RunSpec, teacher: Path) -> list[str]:
+def _student(spec: RunSpec, start: Path) -> list[str]:
     student = ["--arch", "roberta_student"]
     if spec.stage == SECOND:
         return student
+    if spec.start:
+        return [*student, "--init-from", str(start), "--init-layers", "all"]
 
     # A random student takes its width from the teacher, and would take its depth from there too.
     layers, _, count = spec.init.partition(":")
     depth = ["--encoder-layers", count] if count else []
-    return [*student, "--init-from", str(teacher), "--init-layers", layers, *depth]
+    return [*student, "--init-from", str(start), "--init-layers", layers, *depth]
 
 
-def _criterion(spec: RunSpec, teacher: Path) -> list[str]:
+def _criterion(spec: RunSpec, teacher: Path | None) -> list[str]:
     if spec.method == NO_TEACHER:
         return ["--criterion", "kd"]
     with_teacher = ["--teacher", str(teacher), "--criterion"]
@@ -71,13 +77,13 @@ def _criterion(spec: RunSpec, teacher: Path) -> list[str]:
     return [*with_teacher, spec.method, *(("--mapping", spec.mapping) if spec.mapping else ())]
 
 
-def _stage(spec: RunSpec, group: Path) -> list[str]:
+def _stage(spec: RunSpec, start: Path) -> list[str]:
     if spec.method == NO_TEACHER:
         return ["--hard-weight", "1", "--soft-weight", "0"]
     if spec.stage == FIRST:
         return ["--hard-weight", "0", "--soft-weight", "0"]
     if spec.stage == SECOND:
-        return ["--init-from", str(group / spec.after / "checkpoint_best.pt"), "--init-layers", "all"]
+        return ["--init-from", str(start), "--init-layers", "all"]
     return []
 
 
@@ -93,12 +99,20 @@ def best_metric(spec: RunSpec, metric: str) -> str:
     return "loss" if spec.stage == FIRST else metric
 
 
-def environment(cpu: bool, jobs: int, gpu: str | None) -> dict[str, str]:
+def predict_command(python: str, data: Data, folder: Path, cpu: bool) -> list[str]:
+    """What saves the predictions of the run in `folder` on every dev set."""
+    return [
+        *(python, str(ROOT / "scripts" / "predict.py"), "--checkpoint", str(folder / BEST)),
+        *("--data", str(data.folder), "--split", ",".join(data.subsets)),
+        *(("--cpu",) if cpu else ()),
+    ]
+
+
+def environment(slot: Slot) -> dict[str, str]:
     """Variables a run is started with; what the user has set stays, but for the GPU of its slot."""
-    added: dict[str, str] = {}
-    if cpu:
-        added |= HUGE_PAGES
-        if jobs > 1:
-            added["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
-    missing = {name: value for name, value in added.items() if name not in os.environ}
-    return missing if gpu is None else missing | {"CUDA_VISIBLE_DEVICES": gpu}
+    if slot.gpu is not None:
+        return {"CUDA_VISIBLE_DEVICES": slot.gpu}
+    added = dict(HUGE_PAGES)
+    if slot.threads is not None:
+        added["OMP_NUM_THREADS"] = str(slot.threads)
+    return {name: value for name, value in added.items() if name not in os.environ}

@@ -1,128 +1,89 @@
-"""A planned grid with everything it needs, all of it found before anything starts."""
+"""A planned grid: shown, or trained."""
 
 import contextlib
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import places, results, runner, table
-from .command import best_metric, environment, train_command
-from .methods import NO_TEACHER
-from .plan import Grid, plan, settle
+from . import results, runner, table
+from .command import environment
+from .display import display, say
+from .job import Job, make_job
+from .places import BEST
+from .plan import plan
+from .programs import Programs
+from .progress import Progress
+from .slots import Slot
 from .spec import RunSpec
-from .train import Outcome, Trainings
+from .supplies import Supplies
+from .train import Outcome, train
 
 FAILED, INTERRUPTED = 1, 130
 
 
-class NotReady(ValueError):
-    """Everything that is lacking, one sentence each."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        sentences = [f"{problem}." for problem in problems]
-        super().__init__("Cannot start: " + sentences[0] if len(sentences) == 1 else _listed(sentences))
-
-
-def _listed(sentences: Sequence[str]) -> str:
-    return "\n  ".join(["Cannot start:", *sentences])
-
-
 class Experiment:
-    """The runs of a grid, in OUT/GROUP.
+    """The runs of a grid, and the teachers that they need first.
 
-    data, teacher, trainer  as given: --data, --teacher, --trainer
-    gpus                    numbers of those to use; none means the CPU
+    slots    where they train, one in each at a time
+    retries  how often one that failed is started again
     """
 
-    def __init__(
-        self,
-        grid: Grid,
-        folder: Path,
-        *,
-        data: Path,
-        teacher: str,
-        trainer: str | None,
-        gpus: Sequence[str],
-        jobs: int,
-    ) -> None:
-        problems: list[str] = []
-
-        def find(look: Callable, *where):
-            try:
-                return look(*where)
-            except ValueError as error:
-                problems.append(str(error))
-
-        find(places.check_writable, folder, "--out")
-        grid = find(settle, grid) or grid
-        self.trainer = find(places.find_trainer, trainer)
-        self.data = {task: find(places.find_data, data, task) for task in grid.tasks}
-        self.teachers = {task: find(places.find_teacher, teacher, task) for task in grid.tasks}
-        shared = len(grid.tasks) > 1 and len(set(self.teachers.values())) == 1
-        if not problems and shared and set(grid.methods) != {NO_TEACHER}:
-            problems.append(
-                f"--teacher {teacher} is one model for {' and '.join(grid.tasks)}: write {{task}} where the path "
-                "tells their own teachers apart"
-            )
-        if problems:
-            raise NotReady(problems)
-
-        self.folder, self.cpu, self.jobs = folder, not gpus, jobs
-        self.slots = [gpus[job % len(gpus)] if gpus else None for job in range(jobs)]
-        teachers = {task: places.fingerprint(path) for task, path in self.teachers.items()}
-        self.runs = plan(grid, self.data, teachers)
+    def __init__(self, supplies: Supplies, slots: Sequence[Slot], retries: int) -> None:
+        self.supplies, self.folder, self.slots, self.retries = supplies, supplies.folder, slots, retries
+        identities = {task: teacher.identity for task, teacher in supplies.teachers.items()}
+        self.runs = plan(supplies.grid, supplies.data, identities, supplies.models)
+        self.teachers = [teacher.job for teacher in supplies.teachers.values() if teacher.job is not None]
+        self.jobs = [*self.teachers, *(self._job(spec) for spec in self.runs)]
 
     def show(self) -> int:
         """Prints the plan and every command."""
-        for spec in self.runs:
-            finished = results.read_result(self.folder / spec.name) is not None
-            print(f"# {spec.name}{'  (finished)' if finished else ''}")
-            variables = [
-                f"{name}={shlex.quote(value)}" for name, value in self._variables(self.slots[0]).items()
-            ]
-            print(" ".join([*variables, shlex.join(self._command(spec))]))
-        print(f"# {len(self.runs)} runs in {self.folder}, {self.jobs} at a time")
+        variables = [f"{name}={shlex.quote(value)}" for name, value in environment(self.slots[0]).items()]
+        for job in self.jobs:
+            finished = results.read_result(job.folder) is not None
+            print(f"# {job.name}{'  (finished)' if finished else ''}")
+            for command in filter(None, (job.command, job.predict)):
+                print(" ".join([*variables, shlex.join(command)]))
+        print(f"# {self._count()} in {self.folder}, {len(self.slots)} at a time")
         return 0
 
     def run(self) -> int:
         """Trains what is not finished, prints and writes the table; returns the exit status."""
-        trainings = Trainings()
-        outcomes: dict[str, Outcome] = {}
-        width = max(len("start"), len(f"[{len(self.runs)}/{len(self.runs)}]"))
-        _say(f"{len(self.runs)} runs, each in a folder of {self.folder} with its log.txt")
+        programs = Programs()
+        progress = Progress(self.jobs, len(self.slots))
+        shown = display(progress)
+        say(f"{self._count()}, each in a folder of {self.folder} with its log.txt")
 
-        def train(spec: RunSpec, gpu: str | None) -> Outcome:
-            if results.read_result(self.folder / spec.name) is None:
-                _say(f"{'start':>{width}} {spec.name}")
-            metric = best_metric(spec, self.data[spec.task].metric)
-            return trainings.run(spec, self._command(spec), self._variables(gpu), metric)
+        def start(job: Job, slot: Slot) -> Outcome:
+            progress.start(job)
+            if results.read_result(job.folder) is None:
+                shown.start(job)
+            return train(job, slot, programs, self.retries)
 
-        def report(spec: RunSpec, outcome: Outcome) -> None:
-            outcomes[spec.name] = outcome
-            count = f"[{len(outcomes)}/{len(self.runs)}]"
-            _say(f"{count:>{width}} {spec.name}: {_in_words(outcome)}")
+        def end(job: Job, outcome: Outcome) -> None:
+            progress.end(job, outcome)
+            shown.end(job, outcome)
 
         interrupted = False
-        with _terminating_as_interrupting():
+        with _ending_as_interrupted(), shown.showing():
             try:
-                runner.run_all(self.runs, train, report, self.slots, trainings.stop)
+                runner.run_all(self.jobs, start, end, self.slots, programs.stop)
             except KeyboardInterrupt:
                 interrupted = True
 
-        written = self._write_table(outcomes)
+        written = self._write_table(progress.ended)
         if interrupted:
             print("Interrupted: the same command goes on from here.", file=sys.stderr)
             return INTERRUPTED
-        finished = all(outcome.result is not None for outcome in outcomes.values())
+        finished = all(outcome.result is not None for outcome in progress.ended.values())
         return 0 if finished and written else FAILED
 
     def _write_table(self, outcomes: dict[str, Outcome]) -> bool:
         """Shows the table first: what cannot be written, on a full disk say, is not lost."""
-        metrics = {task: data.metric for task, data in self.data.items()}
+        metrics = {task: data.metric for task, data in self.supplies.data.items()}
         rows = table.rows(self.runs, outcomes, metrics)
-        _say(f"\n{table.markdown(rows)}")
+        say(f"\n{table.markdown(rows)}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             results.write(self.folder / "table.md", table.markdown(rows))
@@ -132,37 +93,53 @@ class Experiment:
                 f"The table could not be written ({error}): make room, and call this again.", file=sys.stderr
             )
             return False
-        _say(f"Also in {self.folder / 'table.md'} and {self.folder / 'table.csv'}")
+        say(f"Also in {self.folder / 'table.md'} and {self.folder / 'table.csv'}")
         return True
 
-    def _command(self, spec: RunSpec) -> list[str]:
-        data, teacher = self.data[spec.task], self.teachers[spec.task]
-        return train_command(spec, self.trainer, data, teacher, self.folder, self.cpu)
+    def _job(self, spec: RunSpec) -> Job:
+        teacher = self.supplies.teachers.get(spec.task)
+        trained = [teacher.job.name] if teacher is not None and teacher.job is not None else []
+        return make_job(
+            spec,
+            self.folder / spec.name,
+            self.supplies.data[spec.task],
+            self.supplies.trainer,
+            self.slots[0].gpu is None,
+            teacher=teacher.checkpoint if teacher is not None else None,
+            start=self._start(spec),
+            after=[*trained, *([spec.after] if spec.after else [])],
+        )
 
-    def _variables(self, gpu: str | None) -> dict[str, str]:
-        return environment(self.cpu, self.jobs, gpu)
+    def _start(self, spec: RunSpec) -> Path:
+        """Where the weights of a run come from."""
+        if spec.after:
+            return self.folder / spec.after / BEST
+        if spec.start:
+            models = self.supplies.models[spec.task]
+            return next(model.checkpoint for model in models if model.fingerprint == spec.start)
+        return self.supplies.teachers[spec.task].checkpoint
 
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _in_words(outcome: Outcome) -> str:
-    if outcome.result is None:
-        return f"FAILED, {outcome.problem}"
-    score = f"{outcome.result['metric']} {outcome.result['best']:.4g}"
-    return f"{score}, finished before" if outcome.skipped else f"{score} in {outcome.result['seconds']:.0f} s"
+    def _count(self) -> str:
+        teachers = f"{len(self.teachers)} teachers and " if self.teachers else ""
+        return f"{teachers}{len(self.runs)} runs"
 
 
 @contextlib.contextmanager
-def _terminating_as_interrupting() -> Iterator[None]:
-    """Lets SIGTERM, like Ctrl-C, stop the children and leave a table behind."""
+def _ending_as_interrupted() -> Iterator[None]:
+    """Lets SIGTERM and a closed terminal, like Ctrl-C, stop the children and leave a table behind.
+
+    Where `nohup` has SIGHUP ignored, it stays ignored, by the children too.
+    """
 
     def interrupt(*_) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

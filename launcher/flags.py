@@ -12,6 +12,13 @@ SET_HERE = frozenset(
 )
 
 
+def merged(flags: Sequence[str], winning: Sequence[str]) -> list[str]:
+    """Both, without those of `flags` that are given again in `winning`."""
+    given = {name for name, _ in _grouped(winning)}
+    kept = [word for name, words in _grouped(flags) if name not in given for word in words]
+    return [*kept, *winning]
+
+
 def check_flags(flags: Sequence[str], options: Mapping[str, str]) -> None:
     """ValueError names those among `flags` that the program sets itself.
 
@@ -28,3 +35,14 @@ def _remedy(name: str, option: str | None) -> str:
     if option is None:
         return f"leave out {name}"
     return f"give {name} before --" if option == name else f"use {option} for {name}"
+
+
+def _grouped(flags: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Each flag's name, and the flag with its values."""
+    groups: list[tuple[str, list[str]]] = []
+    for word in flags:
+        if word.startswith("--") or not groups:
+            groups.append((word.partition("=")[0], [word]))
+        else:
+            groups[-1][1].append(word)
+    return groups

@@ -14,8 +14,8 @@ LOGITS_ONLY = frozenset({NO_TEACHER, "kd"})
 # These compare all states at once, whatever the mapping.
 ALL_STATES = frozenset({"crd"})
 
-# The method's own name says that it compares attention, of which there is no learned mixture.
-_ATTENTION = "att_"
+# Names that begin so compare attention or relations, of which there is no learned mixture.
+_ATTENTION = ("att_", "minilm", "pearson")
 
 _REGISTERED = re.compile(r'^@register_criterion\(\s*"(\w+)"', re.MULTILINE)
 
@@ -28,5 +28,5 @@ def known_methods(plugin: Path = PLUGIN) -> list[str]:
 
 
 def on_attention(method: str) -> bool:
-    """Whether a method compares attention, alone or beside hidden states."""
+    """Whether a method compares attention or relations, alone or beside hidden states."""
     return method.startswith(_ATTENTION)

@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = ROOT / "fairseq_kd"
 
 # In a folder: a run's best checkpoint, or a converted model. The plugin looks for the same ones.
-CHECKPOINT_NAMES = ("checkpoint_best.pt", "model.pt")
+BEST = "checkpoint_best.pt"
+CHECKPOINT_NAMES = (BEST, "model.pt")
 
 CHUNKS, CHUNK = 64, 1 << 16
 
@@ -34,10 +35,14 @@ class Data:
     fingerprint: str
 
 
+def has_data(data: Path, task: str) -> bool:
+    """Whether there is data where that of a task would be."""
+    return _meta(data, task).is_file()
+
+
 def find_data(data: Path, task: str) -> Data:
     """The data of a task below `data`, or `data` itself; ValueError says what to give."""
-    folder = data if (data / "meta.json").is_file() else data / f"{task}-bin"
-    path = folder / "meta.json"
+    path = _meta(data, task)
     if not path.is_file():
         raise ValueError(
             f"--data {data} has no data of {task} ({path} is missing): give the folder that "
@@ -60,7 +65,12 @@ def find_data(data: Path, task: str) -> Data:
 
     subsets = tuple(sorted(name for name in splits if name.startswith("valid")))
     fingerprint = meta.get("made_from") or hashlib.sha256(text.encode()).hexdigest()
-    return Data(folder, sentences, metric, subsets, fingerprint)
+    return Data(path.parent, sentences, metric, subsets, fingerprint)
+
+
+def _meta(data: Path, task: str) -> Path:
+    own = data / "meta.json"
+    return own if own.is_file() else data / f"{task}-bin" / "meta.json"
 
 
 def find_teacher(given: str, task: str) -> Path:
@@ -117,3 +127,8 @@ def find_trainer(given: str | None) -> str:
         if found is not None:
             return found
     raise ValueError("there is no fairseq-train yet: run `bash scripts/setup.sh`, or give --trainer PATH")
+
+
+def find_python(trainer: str) -> str:
+    """The Python beside a fairseq-train, which has what it needs; this one where there is none."""
+    return shutil.which("python", path=Path(trainer).parent) or sys.executable

@@ -1,18 +1,26 @@
 """From lists to runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from .methods import ALL_STATES, LOGITS_ONLY, on_attention
+from .listed import Listed
+from .methods import ALL_STATES, LOGITS_ONLY, NO_TEACHER, on_attention
 from .places import Data
 from .spec import FIRST, ONE, SECOND, RunSpec
 from .tasks import TASKS
 
+# What a grid is of: students of a method, second stages of models listed in a file, or those
+# models fine-tuned without a teacher.
+METHOD, PREDICTION, FINETUNING = "method_specific", "pred", "finetune"
+
 
 @dataclass(frozen=True)
 class Grid:
-    """What is multiplied; None leaves a setting to the task's published one."""
+    """What is multiplied; None leaves a setting to the task's published one.
+
+    models  name and path of each model listed, which then stand for methods, inits, mappings and stages
+    """
 
     tasks: tuple[str, ...]
     methods: tuple[str, ...]
@@ -25,6 +33,12 @@ class Grid:
     batch_size: int | None = None
     lr: float | None = None
     flags: tuple[str, ...] = ()
+    kind: str = METHOD
+    models: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def needs_teacher(self) -> bool:
+        return self.kind != FINETUNING
 
 
 def settle(grid: Grid) -> Grid:
@@ -55,47 +69,79 @@ def depth(init: str) -> int | None:
     return None if init in ("all", "random") else init.count(",") + 1
 
 
-def plan(grid: Grid, data: Mapping[str, Data], teachers: Mapping[str, str]) -> list[RunSpec]:
+def plan(
+    grid: Grid, data: Mapping[str, Data], teachers: Mapping[str, str], models: Mapping[str, Sequence[Listed]]
+) -> list[RunSpec]:
     """All runs of a grid, each once, a first stage before its second.
 
     data      by task
-    teachers  fingerprint by task
-
-    Methods on logits alone have neither mapping nor first stage: they make one cell. Methods on all
-    states have no mapping.
+    teachers  by task, what stands for them
+    models    by task, those that were listed
     """
     runs: dict[str, RunSpec] = {}
-    axes = product(grid.tasks, grid.methods, grid.inits, grid.mappings, grid.stages, grid.seeds)
-    for task, method, init, mapping, stages, seed in axes:
+    for task in grid.tasks:
+        cells = _listed(grid, models[task]) if grid.kind != METHOD else _cells(grid)
+        for cell, seed in product(cells, grid.seeds):
+            for spec in _stages(grid, cell, task, seed, data[task], teachers.get(task, "")):
+                runs.setdefault(spec.name, spec)
+    return list(runs.values())
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """What runs of any task and seed have in common; see RunSpec."""
+
+    method: str
+    init: str
+    mapping: str
+    stages: str
+    start: str = ""
+
+
+def _cells(grid: Grid) -> list[_Cell]:
+    """Methods on logits alone have neither mapping nor first stage: they make one cell. Methods on all states
+    have no mapping.
+    """
+    cells = []
+    for method, init, mapping, stages in product(grid.methods, grid.inits, grid.mappings, grid.stages):
         if method in LOGITS_ONLY:
             mapping, stages = "", "one"
         elif method in ALL_STATES:
             mapping = ""
+        cells.append(_Cell(method, init, mapping, stages))
+    return list(dict.fromkeys(cells))
 
-        settings = TASKS[task]
-        batch_size = grid.batch_size or settings.batch_size
 
-        def schedule(epochs: int, settings=settings, task=task, batch_size=batch_size) -> dict[str, int]:
-            updates, warmup = settings.schedule(epochs, batch_size, data[task].sentences)
-            return {"epochs": epochs, "updates": updates, "warmup": warmup}
+def _listed(grid: Grid, models: Sequence[Listed]) -> list[_Cell]:
+    """A second stage of each model, or its fine-tuning."""
+    method, stages = ("kd", SECOND) if grid.kind == PREDICTION else (NO_TEACHER, "one")
+    return [_Cell(method, model.name, "", stages, model.fingerprint) for model in models]
 
-        last = RunSpec(
-            task=task,
-            method=method,
-            init=init,
-            mapping=mapping,
-            stage=ONE,
-            seed=seed,
-            batch_size=batch_size,
-            lr=grid.lr or settings.lr,
-            data=data[task].fingerprint,
-            teacher=teachers[task],
-            flags=grid.flags,
-            **schedule(grid.epochs),
-        )
-        if stages == "two":
-            first = replace(last, stage=FIRST, **schedule(grid.first_epochs))
-            last = replace(last, stage=SECOND, after=first.name)
-            runs.setdefault(first.name, first)
-        runs.setdefault(last.name, last)
-    return list(runs.values())
+
+def _stages(grid: Grid, cell: _Cell, task: str, seed: int, data: Data, teacher: str) -> list[RunSpec]:
+    settings = TASKS[task]
+    batch_size = grid.batch_size or settings.batch_size
+
+    def schedule(epochs: int) -> dict[str, int]:
+        updates, warmup = settings.schedule(epochs, batch_size, data.sentences)
+        return {"epochs": epochs, "updates": updates, "warmup": warmup}
+
+    last = RunSpec(
+        task=task,
+        method=cell.method,
+        init=cell.init,
+        mapping=cell.mapping,
+        stage=SECOND if cell.stages == SECOND else ONE,
+        seed=seed,
+        batch_size=batch_size,
+        lr=grid.lr or settings.lr,
+        data=data.fingerprint,
+        teacher=teacher,
+        flags=grid.flags,
+        start=cell.start,
+        **schedule(grid.epochs),
+    )
+    if cell.stages != "two":
+        return [last]
+    first = replace(last, stage=FIRST, **schedule(grid.first_epochs))
+    return [first, replace(last, stage=SECOND, after=first.name)]

@@ -1,75 +1,62 @@
 """Many runs: as many at once as there are slots, each after the one it depends on."""
 
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from .spec import RunSpec
+from .job import Job
+from .slots import Slot
 from .train import Outcome
 
-Train = Callable[[RunSpec, str | None], Outcome]
-Report = Callable[[RunSpec, Outcome], None]
+Train = Callable[[Job, Slot], Outcome]
+Report = Callable[[Job, Outcome], None]
 
 
 def run_all(
-    runs: Sequence[RunSpec],
+    jobs: Sequence[Job],
     train: Train,
     report: Report,
-    slots: Sequence[str | None],
+    slots: Sequence[Slot],
     stop: Callable[[], None],
 ) -> None:
-    """Trains all runs; a failure stops only what starts from the failed run.
+    """Trains all jobs; a failure stops only what starts from the failed one.
 
-    train   trains one run in a slot
+    train   trains one job in a slot
     report  is told as each ends
-    slots   GPU numbers, or None for the CPU: one run at a time in each
+    slots   one job at a time in each
     stop    ends the programs that run, on KeyboardInterrupt
     """
 
-    def guarded(spec: RunSpec, slot: str | None) -> Outcome:
+    def guarded(job: Job, slot: Slot) -> Outcome:
         try:
-            return train(spec, slot)
+            return train(job, slot)
         except OSError as error:  # a full disk, a folder that may not be written
             return Outcome(None, f"{type(error).__name__}: {error}")
 
-    waiting, free = list(runs), list(slots)
-    running: dict[Future[Outcome], tuple[RunSpec, str | None]] = {}
+    waiting, free = list(jobs), list(slots)
+    running: dict[Future[Outcome], tuple[Job, Slot]] = {}
     finished: dict[str, bool] = {}
 
-    def end(spec: RunSpec, outcome: Outcome) -> None:
-        finished[spec.name] = outcome.result is not None
-        report(spec, outcome)
+    def end(job: Job, outcome: Outcome) -> None:
+        finished[job.name] = outcome.result is not None
+        report(job, outcome)
 
     with ThreadPoolExecutor(len(slots)) as pool:
         try:
             while waiting or running:
-                spec = next((spec for spec in waiting if not spec.after or spec.after in finished), None)
-                if spec is not None and not finished.get(spec.after, True):
-                    waiting.remove(spec)
-                    end(spec, Outcome(None, f"not started because its first stage failed: {spec.after}"))
-                elif spec is not None and free:
-                    waiting.remove(spec)
+                job = next((job for job in waiting if finished.keys() >= set(job.after)), None)
+                failed = next((name for name in job.after if not finished[name]), None) if job else None
+                if failed is not None:
+                    waiting.remove(job)
+                    end(job, Outcome(None, f"not started because {job.role(failed)} failed: {failed}"))
+                elif job is not None and free:
+                    waiting.remove(job)
                     slot = free.pop(0)
-                    running[pool.submit(guarded, spec, slot)] = spec, slot
+                    running[pool.submit(guarded, job, slot)] = job, slot
                 else:
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        spec, slot = running.pop(future)
+                        job, slot = running.pop(future)
                         free.append(slot)
-                        end(spec, future.result())
+                        end(job, future.result())
         except KeyboardInterrupt:
             stop()
             raise
-
-
-def visible_gpus() -> list[str]:
-    """Numbers of the GPUs there are, or those CUDA_VISIBLE_DEVICES leaves; asked of the driver, not of torch."""
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is not None:
-        return [number for number in allowed.split(",") if number.strip() not in ("", "-1")]
-    if shutil.which("nvidia-smi") is None:
-        return []
-    listing = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
-    gpus = [line for line in listing.stdout.splitlines() if line.startswith("GPU ")]
-    return [str(number) for number in range(len(gpus))] if listing.returncode == 0 else []

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any
 
 # A cell of the grid is trained at once with all loss terms, or in two stages: the method's own
 # terms first, then the logits from where those led.
@@ -13,13 +14,14 @@ ONE, FIRST, SECOND = "one", "first", "second"
 class RunSpec:
     """Everything that decides a run's result; where things lie and how fast is no part of it.
 
-    init           --init-layers; random:3 for a student of 3 layers that copies none
+    init           --init-layers; random:3 for a student of 3 layers that copies none; with `start`, a name for it
     mapping        --mapping; "" where the method pairs no layers
     stage          one, first or second
     updates        length of the learning-rate schedule, `warmup` of them rising
-    data, teacher  fingerprints
+    data, teacher  fingerprints; of a teacher that is trained first, the digest of its own spec
     flags          more flags for fairseq-train
     after          name of the first stage that a second one starts from
+    start          fingerprint of a model of the user's that it starts from instead
     """
 
     task: str
@@ -37,19 +39,27 @@ class RunSpec:
     teacher: str
     flags: tuple[str, ...] = ()
     after: str = ""
+    start: str = ""
 
     @property
     def name(self) -> str:
         """Readable, and ending in a hash of the contents: equal specs share a folder, others never do."""
         parts = [self.task, self.method, self.init, self.mapping, self.stage, f"seed{self.seed}"]
         readable = "-".join(part for part in parts if part).replace(",", "_").replace(":", ".")
-        return f"{readable}-{self._hash()}"
+        return f"{readable}-{self.digest}"
 
-    def _hash(self) -> str:
+    @property
+    def digest(self) -> str:
+        """The same for equal contents, wherever and whenever."""
         # Fields at their default are left out, so that a field added later renames no old run.
-        defaults = {field.name: field.default for field in fields(self) if field.default is not MISSING}
+        defaults = self.defaults()
         told = {key: value for key, value in asdict(self).items() if value != defaults.get(key, MISSING)}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The fields that may be left out."""
+        return {field.name: field.default for field in fields(cls) if field.default is not MISSING}
 
     @property
     def cell(self) -> tuple[str, str, str, str, str]:

@@ -1,132 +1,128 @@
-"""One run: started, watched, judged."""
+"""One run: trained, judged, predicted."""
 
 import json
-import os
 import shlex
+import shutil
 import signal
-import subprocess
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from . import results
-from .spec import RunSpec
+from .command import environment
+from .job import Job
+from .programs import Programs
+from .slots import Slot
 
 LAST_LINES, LINE_WIDTH = 6, 300  # fairseq prints its whole configuration in one line
-PATIENCE = 10  # seconds a program gets to end by itself
+
+# How a program ends that somebody stopped, by itself or as a shell tells it.
+STOPPED = {
+    code for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) for code in (-number, 128 + number)
+}
 
 try:
     import fcntl
 except ImportError:  # not a Unix: two launchers at once are up to the user
     fcntl = None
 
+Call = Callable[..., int]  # (command, sink=file) -> exit code
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: its result, or why there is none."""
+    """How a run ended: its result, or why there is none.
+
+    skipped  it was finished before
+    note     what went wrong after the training
+    """
 
     result: Mapping[str, Any] | None
     problem: str = ""
     skipped: bool = False
+    note: str = ""
 
 
-class Trainings:
-    """The programs that are running, so that all of them can be stopped."""
+def train(job: Job, slot: Slot, programs: Programs, retries: int = 0) -> Outcome:
+    """Trains a run and saves its predictions; what is there already is left alone.
 
-    def __init__(self) -> None:
-        self.running: set[subprocess.Popen] = set()
-        self.stopped = False
-        self.lock = threading.Lock()
+    An interrupted training goes on: fairseq finds its checkpoint_last.pt. So does one that failed,
+    `retries` times. Nothing is raised for a training that fails.
+    """
+    result = results.read_result(job.folder)
+    if result is not None and not job.lacks_predictions:
+        return Outcome(result, skipped=True)
 
-    def run(
-        self, spec: RunSpec, command: Sequence[str], variables: Mapping[str, str], metric: str
-    ) -> Outcome:
-        """Trains `spec` in the folder that its command names; finished runs are left alone.
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with open(job.folder / "lock", "w") as lock:
+        if not _take(lock):
+            busy = "another process is training it: wait for that, then call this again"
+            return Outcome(result, "" if result else busy, skipped=result is not None)
+        call = partial(programs.call, slot=slot, lock=lock.fileno())
+        outcome = Outcome(result, skipped=True) if result else _train(job, slot, call, retries)
+        return outcome if outcome.result is None else replace(outcome, note=_predict(job, call))
 
-        An interrupted one goes on: fairseq finds its checkpoint_last.pt. Nothing is raised for a
-        training that fails.
-        """
-        folder = Path(command[command.index("--save-dir") + 1])
-        result = results.read_result(folder)
-        if result is not None:
-            return Outcome(result, skipped=True)
 
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "lock", "w") as lock:
-            if not _take(lock):
-                return Outcome(None, "another process is training it: wait for that, then call this again")
-            return self._train(spec, command, variables, metric, folder, lock.fileno())
+def _train(job: Job, slot: Slot, call: Call, retries: int) -> Outcome:
+    started = [f"{name}={shlex.quote(value)}" for name, value in environment(slot).items()]
+    results.write(job.folder / "command.txt", " ".join([*started, shlex.join(job.command)]) + "\n")
+    results.write_json(job.folder / "spec.json", asdict(job.spec))
 
-    def _train(self, spec, command, variables, metric, folder: Path, lock: int) -> Outcome:
-        started = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
-        results.write(folder / "command.txt", " ".join([*started, shlex.join(command)]) + "\n")
-        results.write_json(folder / "spec.json", asdict(spec))
-
-        resumed = (folder / "checkpoint_last.pt").is_file()
+    log = job.folder / "log.txt"
+    for attempt in range(1, retries + 2):
+        resumed = (job.folder / "checkpoint_last.pt").is_file()
+        surroundings = _surroundings(job.folder, resumed)
+        tries = f" in try {attempt} of {retries + 1}" if attempt > 1 else ""
         begin = time.monotonic()
-        log = folder / "log.txt"
         # Without a checkpoint it starts anew, and what an earlier try logged is of no training that is kept.
         with open(log, "ab" if resumed else "wb") as sink:
             here = sink.tell()
-            exit_code = self._call(command, variables, sink, lock)
+            exit_code = call(job.command, sink=sink)
+        if exit_code == 0 or exit_code in STOPPED:
+            break
 
-        if exit_code != 0:
-            return Outcome(None, f"{_ending(exit_code)}; the end of {log}:\n{_last_lines(log, here)}")
-        try:
-            summary = results.summarize(log, metric)
-        except ValueError as error:
-            return Outcome(None, f"ended well but {error} ({log})")
+    if exit_code != 0:
+        return Outcome(None, f"{_ending(exit_code)}{tries}; the end of {log}:\n{_last_lines(log, here)}")
+    try:
+        summary = results.summarize(log, job.metric)
+    except ValueError as error:
+        return Outcome(None, f"ended well but {error} ({log})")
 
-        result = {
-            **summary,
-            "seconds": round(time.monotonic() - begin, 1),
-            "resumed": resumed,
-            "exit_code": exit_code,
-            "spec": asdict(spec),
-            **results.surroundings(),
-        }
-        results.write_json(folder / "result.json", result)
-        # It holds the optimizer, several times the model, and has served its purpose.
-        (folder / "checkpoint_last.pt").unlink(missing_ok=True)
-        return Outcome(json.loads(json.dumps(result)))
+    result = {
+        **summary,
+        "seconds": round(time.monotonic() - begin, 1),
+        "resumed": resumed,
+        "exit_code": exit_code,
+        "spec": asdict(job.spec),
+        **surroundings,
+    }
+    if job.dictionary is not None:
+        shutil.copyfile(job.dictionary, job.folder / "dict.txt")
+    results.write_json(job.folder / "result.json", result)
+    # It holds the optimizer, several times the model, and has served its purpose.
+    (job.folder / "checkpoint_last.pt").unlink(missing_ok=True)
+    return Outcome(json.loads(json.dumps(result)))
 
-    def _call(self, command, variables, sink, lock: int) -> int:
-        with self.lock:
-            if self.stopped:
-                return -signal.SIGTERM
-            # The program inherits the lock: it is held for as long as anything trains here, even
-            # when the launcher is killed.
-            program = subprocess.Popen(
-                command,
-                env=os.environ | variables,
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                pass_fds=(lock,),
-            )
-            self.running.add(program)
-        try:
-            return program.wait()
-        finally:
-            with self.lock:
-                self.running.discard(program)
 
-    def stop(self) -> None:
-        """Ends everything that runs and lets nothing start any more."""
-        with self.lock:
-            self.stopped = True
-            running = list(self.running)
-        for program in running:
-            program.terminate()
-        deadline = time.monotonic() + PATIENCE
-        for program in running:
-            try:
-                program.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                program.kill()
+def _surroundings(folder: Path, resumed: bool) -> dict[str, Any]:
+    """What the training began with: by its end, somebody may have changed the code."""
+    path = folder / "environment.json"
+    if not resumed or not path.is_file():
+        results.write_json(path, results.surroundings())
+    return json.loads(path.read_text("utf-8"))
+
+
+def _predict(job: Job, call: Call) -> str:
+    """Saves the predictions; returns what went wrong, which decides nothing about the run."""
+    if not job.predict:
+        return ""
+    log = job.folder / "log.txt"
+    with open(log, "ab") as sink:
+        exit_code = call(job.predict, sink=sink)
+    return f"no predictions, {_ending(exit_code)}: see {log}" if exit_code != 0 else ""
 
 
 def _take(lock) -> bool:

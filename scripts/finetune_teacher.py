@@ -9,9 +9,7 @@ finished one is left alone. Settings not given are those published for RoBERTa o
 schedule scaled to the epochs, the batch size and the data at hand.
 """
 
-import argparse
 import json
-import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,13 +19,16 @@ from typing import Any
 
 from launcher import places, runner
 from launcher.arguments import Parser, positive, rate, split
-from launcher.command import environment, train_command
 from launcher.flags import check_flags
-from launcher.methods import NO_TEACHER
+from launcher.job import Job
 from launcher.places import Data
-from launcher.spec import ONE, RunSpec
+from launcher.programs import Programs
+from launcher.slots import Slot, visible_gpus
+from launcher.spec import RunSpec
 from launcher.tasks import PUBLISHED_EPOCHS, find_task
-from launcher.train import Outcome, Trainings
+from launcher.teachers import teacher_job, teacher_spec
+from launcher.train import Outcome
+from launcher.train import train as train_job
 
 FAILED, NOT_STARTED, INTERRUPTED = 1, 2, 130
 
@@ -47,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(own)
     try:
         check_flags(flags, INSTEAD)
-        data = find_data(args.data)
+        task, data = find_data(args.data)
         model = find_model(args.model)
-        spec = describe(args, data, model, flags)
+        spec = teacher_spec(task, data, model, args.epochs, args.batch_size, args.lr, args.seed, flags)
         places.check_writable(args.out, "--out")
         check_unused(args.out, spec)
         trainer = places.find_trainer(args.trainer)
@@ -57,14 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Cannot start: {error}.", file=sys.stderr)
         return NOT_STARTED
 
-    gpu = None if args.cpu else next(iter(runner.visible_gpus()), None)
-    command = train_command(spec, trainer, data, model, args.out, cpu=gpu is None)
-    command[command.index("--save-dir") + 1] = str(args.out)
-    return train(spec, command, data, args.out, gpu)
+    gpu = None if args.cpu else next(iter(visible_gpus()), None)
+    return train(teacher_job(spec, args.out, data, model, trainer, cpu=gpu is None), Slot(gpu))
 
 
-def find_data(folder: Path) -> Data:
-    """The binarized data of one task; ValueError says what to give."""
+def find_data(folder: Path) -> tuple[str, Data]:
+    """The task and its binarized data; ValueError says what to give."""
     try:
         task = json.loads((folder / "meta.json").read_text("utf-8"))["task"]
     except FileNotFoundError:
@@ -73,7 +72,7 @@ def find_data(folder: Path) -> Data:
         ) from None
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"--data {folder} has a meta.json that is not ours: make the data again") from None
-    return places.find_data(folder, task)
+    return find_task(task).name, places.find_data(folder, task)
 
 
 def find_model(given: Path) -> Path:
@@ -86,30 +85,6 @@ def find_model(given: Path) -> Path:
         ) from None
 
 
-def describe(args: argparse.Namespace, data: Data, model: Path, flags: Sequence[str]) -> RunSpec:
-    """The training as a run of the launcher: every layer of the model, labels alone."""
-    task = json.loads((data.folder / "meta.json").read_text("utf-8"))["task"]
-    settings = find_task(task)
-    batch_size = args.batch_size or settings.batch_size
-    updates, warmup = settings.schedule(args.epochs, batch_size, data.sentences)
-    return RunSpec(
-        task=settings.name,
-        method=NO_TEACHER,
-        init="all",
-        mapping="",
-        stage=ONE,
-        seed=args.seed,
-        epochs=args.epochs,
-        batch_size=batch_size,
-        lr=args.lr or settings.lr,
-        updates=updates,
-        warmup=warmup,
-        data=data.fingerprint,
-        teacher=places.fingerprint(model),
-        flags=tuple(flags),
-    )
-
-
 def check_unused(out: Path, spec: RunSpec) -> None:
     """Raises ValueError when `out` holds a training with other settings, finished or not.
 
@@ -119,6 +94,7 @@ def check_unused(out: Path, spec: RunSpec) -> None:
     if not path.is_file() or not any([*out.glob("checkpoint*.pt"), *out.glob("result.json")]):
         return
     there, wanted = json.loads(path.read_text("utf-8")), json.loads(json.dumps(asdict(spec)))
+    there = json.loads(json.dumps(spec.defaults())) | there  # it may be older than some field
     differing = [name for name in wanted if there.get(name) != wanted[name]]
     if differing:
         name = differing[0]
@@ -128,23 +104,26 @@ def check_unused(out: Path, spec: RunSpec) -> None:
         )
 
 
-def train(spec: RunSpec, command: Sequence[str], data: Data, out: Path, gpu: str | None) -> int:
-    """Trains, then puts the dictionary beside the checkpoint and says the dev scores."""
+def train(job: Job, slot: Slot) -> int:
+    """Trains and says the dev scores."""
+    spec, out = job.spec, job.folder
     print(
         f"{spec.task}: {spec.epochs} epochs, batch {spec.batch_size}, lr {spec.lr:g}, log in {out / 'log.txt'}",
         flush=True,
     )
-    trainings = Trainings()
+    programs = Programs()
     outcomes: list[Outcome] = []
-
-    def run(spec: RunSpec, gpu: str | None) -> Outcome:
-        variables = environment(cpu=gpu is None, jobs=1, gpu=gpu)
-        return trainings.run(spec, command, variables, data.metric)
 
     # Stopped by SIGTERM as by Ctrl-C: not without the training it started.
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        runner.run_all([spec], run, lambda _, outcome: outcomes.append(outcome), [gpu], trainings.stop)
+        runner.run_all(
+            [job],
+            lambda job, slot: train_job(job, slot, programs),
+            lambda _, outcome: outcomes.append(outcome),
+            [slot],
+            programs.stop,
+        )
     except KeyboardInterrupt:
         print("Interrupted: the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED
@@ -155,7 +134,8 @@ def train(spec: RunSpec, command: Sequence[str], data: Data, out: Path, gpu: str
     if outcome.result is None:
         print(f"Training failed: {outcome.problem}", file=sys.stderr)
         return FAILED
-    shutil.copyfile(data.folder / "input0" / "dict.txt", out / "dict.txt")
+    if outcome.note:
+        print(outcome.note, file=sys.stderr)
     print(in_words(outcome.result, out))
     return 0
 

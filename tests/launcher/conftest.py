@@ -24,7 +24,7 @@ begin = int(last.read_text()) if last.exists() else 0
 for epoch in range(begin + 1, int(flag("--max-epoch")) + 1):
     if os.environ.get("FAKE_HANG") == str(epoch):
         (folder / "hanging").touch()
-        time.sleep(60)
+        time.sleep(float(os.environ.get("FAKE_SECONDS", "60")))
     score = 70 + epoch + int(flag("--seed")) if metric != "loss" else 1 / epoch
     numbers = {{"epoch": epoch, "valid_loss": "0.5", "valid_num_updates": str(epoch * 10), "valid_wps": "9"}}
     numbers["valid_" + metric] = str(score)
@@ -37,12 +37,34 @@ for epoch in range(begin + 1, int(flag("--max-epoch")) + 1):
 '''
 
 
+# The Python beside the trainer, which is called for predictions and for data.
+FAKE_PYTHON = """#!{python}
+import os, sys
+from pathlib import Path
+
+if os.environ.get("FAKE_PREDICT") == "fail":
+    sys.exit("Cannot predict: it was told to fail.")
+flag = lambda name: sys.argv[sys.argv.index(name) + 1]
+with open(Path(__file__).with_name("calls"), "a") as calls:
+    print(*sys.argv[1:], file=calls)
+if "preprocess.glue" in sys.argv:
+    sys.exit("It was told to fail.")
+folder = Path(flag("--checkpoint")).parent / "predictions"
+folder.mkdir(exist_ok=True)
+for split in flag("--split").split(","):
+    (folder / (split + ".npz")).write_text("predictions")
+print("predicted")
+"""
+
+
 @pytest.fixture
 def trainer(tmp_path: Path) -> Path:
-    path = tmp_path / "fake-train"
-    path.write_text(FAKE_TRAINER.format(python=sys.executable))
-    path.chmod(0o755)
-    return path
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, text in (("fake-train", FAKE_TRAINER), ("python", FAKE_PYTHON)):
+        (folder / name).write_text(text.format(python=sys.executable))
+        (folder / name).chmod(0o755)
+    return folder / "fake-train"
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from launcher.command import environment, train_command
+from launcher.command import environment, predict_command, train_command
 from launcher.places import Data
+from launcher.slots import Slot
+from launcher.spec import RunSpec
 
 DATA = Data(Path("data/MRPC-bin"), 3668, "accuracy", ("valid", "valid1"), "d")
 
@@ -15,7 +17,9 @@ def command(spec):
 
     def flags(cpu: bool = True, **changes) -> str:
         changed = replace(spec, **changes)
-        words = train_command(changed, "fairseq-train", DATA, Path("t/model.pt"), Path("runs/g"), cpu)
+        teacher, folder = Path("t/model.pt"), Path("runs/g") / changed.name
+        start = Path("runs/g/F/checkpoint_best.pt") if changed.after else teacher
+        words = train_command(changed, "fairseq-train", DATA, folder, teacher, start, cpu)
         return " ".join(words) + " "
 
     return flags
@@ -75,14 +79,35 @@ def test_nothing_says_cpu_on_a_gpu(command):
     assert "--cpu" not in command(cpu=False)
 
 
-def test_cpu_runs_get_huge_pages_and_their_share_of_the_cores(monkeypatch):
+def test_a_model_of_the_users_is_taken_whole():
+    model = Path("mine/model.pt")
+    spec = RunSpec("MRPC", "none", "mine", "", "one", 1, 1, 16, 1e-5, 10, 1, "d", "", start="f")
+    words = " ".join(train_command(spec, "fairseq-train", DATA, Path("r"), None, model, cpu=True))
+    assert "--init-from mine/model.pt --init-layers all --criterion kd --optimizer" in words
+    assert "--teacher" not in words
+
+    spec = replace(spec, method="kd", stage="second", teacher="t")
+    words = " ".join(train_command(spec, "fairseq-train", DATA, Path("r"), Path("t.pt"), model, cpu=True))
+    assert "--arch roberta_student --teacher t.pt --criterion kd --optimizer" in words
+    assert words.endswith(" --cpu --init-from mine/model.pt --init-layers all")
+
+
+def test_predictions_are_made_of_every_dev_set_at_the_best_checkpoint():
+    words = predict_command("bin/python", DATA, Path("runs/g/R"), cpu=True)
+    assert words[0] == "bin/python"
+    assert Path(words[1]).parts[-2:] == ("scripts", "predict.py")
+    assert " ".join(words[2:]) == (
+        "--checkpoint runs/g/R/checkpoint_best.pt --data data/MRPC-bin --split valid,valid1 --cpu"
+    )
+
+
+def test_cpu_runs_get_huge_pages_and_the_threads_of_their_slot(monkeypatch):
     for name in ("GLIBC_TUNABLES", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
 
-    assert environment(cpu=True, jobs=1, gpu=None) == {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-    assert environment(cpu=True, jobs=3, gpu=None)["OMP_NUM_THREADS"] == "2"
-    assert environment(cpu=False, jobs=3, gpu="1") == {"CUDA_VISIBLE_DEVICES": "1"}
+    assert environment(Slot()) == {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    assert environment(Slot(cores=(0, 1), threads=2))["OMP_NUM_THREADS"] == "2"
+    assert environment(Slot(gpu="1")) == {"CUDA_VISIBLE_DEVICES": "1"}
 
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert "OMP_NUM_THREADS" not in environment(cpu=True, jobs=3, gpu=None)
+    assert "OMP_NUM_THREADS" not in environment(Slot(cores=(0, 1), threads=2))

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import pytest
 
 import experiments
 from fairseq_kd.layers import layer_map
+from launcher.programs import Programs
 
 ROOT = Path(__file__).parents[2]
 KD = ["--method", "kd", "--seeds", "1,2"]
@@ -24,6 +27,14 @@ def results_in(folder: Path) -> dict[str, dict]:
 def only_run(folder: Path) -> Path:
     (spec,) = folder.glob("*/spec.json")
     return spec.parent
+
+
+def wait_for(group: Path) -> None:
+    """Returns once a run hangs."""
+    deadline = time.monotonic() + 20
+    while not list(group.glob("*/hanging")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_grid_is_trained_and_told_in_a_table(call, tmp_path, capsys):
@@ -81,7 +92,7 @@ def test_another_teacher_makes_another_run(call, teacher, tmp_path):
 
 def test_a_killed_run_is_a_failure_and_goes_on_next_time(call, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FAKE_KILL", "1")
-    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 1
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1", "--retries", "0"]) == 1
     assert "killed by signal 9" in capsys.readouterr().out
     run = only_run(tmp_path / "runs" / "g")
     assert not (run / "result.json").exists()
@@ -127,7 +138,7 @@ def test_a_dry_run_prints_commands_and_touches_nothing(call, tmp_path, capsys):
 
     lines = capsys.readouterr().out.splitlines()
     commands = [line for line in lines if not line.startswith("#")]
-    assert len(commands) == 2
+    assert [Path(shlex.split(line)[1]).name for line in commands] == ["fake-train", "fake-train", "python"]
     assert "--adam-betas '(0.9, 0.98)'" in commands[0]
     assert lines[-1].startswith("# 2 runs in ")
     assert not (tmp_path / "runs").exists()
@@ -142,11 +153,7 @@ def test_interrupting_stops_the_children_and_the_same_command_goes_on(call, tmp_
         stderr=subprocess.PIPE,
         text=True,
     )
-    group = tmp_path / "runs" / "g"
-    deadline = time.monotonic() + 20
-    while not list(group.glob("*/hanging")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(tmp_path / "runs" / "g")
 
     # A second launcher leaves the run that is being trained alone.
     second = subprocess.run(command, capture_output=True, text=True, timeout=20)
@@ -254,3 +261,125 @@ def test_pairs_in_a_list_of_mappings_are_one_mapping(call, capsys):
     text = capsys.readouterr().out
     assert "--mapping skip " in text
     assert "--mapping 0:0,1:4 " in text
+
+
+def predictions_of(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "predictions").glob("*"))
+
+
+def test_a_classifier_is_followed_by_its_predictions_and_a_first_stage_is_not(call, tmp_path):
+    experiments.main([*call, "--method", "hidden_mse_learn", "--seeds", "1"])
+    made = {run.parent.name: predictions_of(run.parent) for run in tmp_path.glob("runs/g/*/spec.json")}
+    assert sorted(("first" in name, files) for name, files in made.items()) == [
+        (False, ["valid.npz"]),
+        (True, []),
+    ]
+
+    [second] = tmp_path.glob("runs/g/*-second-*")
+    assert (second / "log.txt").read_text().endswith("predicted\n")
+
+
+def test_predictions_decide_nothing_and_are_made_next_time(call, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FAKE_PREDICT", "fail")
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
+    run = only_run(tmp_path / "runs" / "g")
+    assert (
+        f"accuracy 73 in 0 s; no predictions, exit status 1: see {run / 'log.txt'}" in capsys.readouterr().out
+    )
+    assert "it was told to fail" in (run / "log.txt").read_text()
+    assert predictions_of(run) == []
+
+    monkeypatch.delenv("FAKE_PREDICT")
+    trained = (run / "result.json").read_text()
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
+    assert predictions_of(run) == ["valid.npz"]
+    assert (run / "result.json").read_text() == trained
+    assert "accuracy 73, finished before\n" in capsys.readouterr().out
+
+
+def test_a_finished_run_without_its_checkpoint_is_left_alone(call, tmp_path):
+    experiments.main([*call, "--method", "kd", "--seeds", "1"])
+    run = only_run(tmp_path / "runs" / "g")
+    shutil.rmtree(run / "predictions")
+    (run / "checkpoint_best.pt").unlink()
+
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
+    assert not (run / "predictions").exists()
+
+
+def test_what_a_run_began_with_is_what_its_result_says(call, tmp_path, monkeypatch):
+    commits = iter(["as it began", "as it ended"])
+    monkeypatch.setattr("launcher.results.surroundings", lambda: {"commit": next(commits)})
+    experiments.main([*call, "--method", "kd", "--seeds", "1"])
+
+    run = only_run(tmp_path / "runs" / "g")
+    assert json.loads((run / "environment.json").read_text()) == {"commit": "as it began"}
+    assert json.loads((run / "result.json").read_text())["commit"] == "as it began"
+
+
+def test_a_run_that_fails_is_started_once_more_from_its_checkpoint(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_KILL", "1")
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
+
+    run = only_run(tmp_path / "runs" / "g")
+    result = json.loads((run / "result.json").read_text())
+    assert (result["resumed"], result["best"]) == (True, 73)
+    assert (run / "log.txt").read_text().count("| valid |") == 2
+
+
+def test_a_run_that_fails_every_time_is_reported_with_its_last_lines(call, monkeypatch, capsys):
+    monkeypatch.setenv("FAKE_FAIL", "kd")
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1", "--retries", "2"]) == 1
+
+    text = capsys.readouterr().out
+    assert "FAILED, exit status 1 in try 3 of 3; the end of " in text
+    assert "    Cannot start: it was told to fail." in text
+
+
+@pytest.mark.parametrize("ending", [-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT])
+def test_a_run_that_somebody_stopped_is_not_started_again(call, monkeypatch, capsys, ending):
+    tries = []
+    monkeypatch.setattr(Programs, "call", lambda *_, **__: tries.append(1) or ending)
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1", "--retries", "5"]) == 1
+    assert len(tries) == 1
+
+
+def test_names_of_runs_are_those_of_earlier_versions(call, capsys):
+    """Else every grid that is being trained would be trained again."""
+    experiments.main(
+        [*call, "--method", "hidden_mse_learn", "--seeds", "1", "--dry-run", "--", "--autocast", "bf16"]
+    )
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("# MRPC")] == [
+        "# MRPC-hidden_mse_learn-0_1_2-skip-first-seed1-767918c6",
+        "# MRPC-hidden_mse_learn-0_1_2-skip-second-seed1-49cb2b08",
+    ]
+
+
+def test_a_launcher_that_no_terminal_may_end_goes_on(call, tmp_path):
+    command = [sys.executable, str(ROOT / "experiments.py"), *call, "--method", "kd", "--seeds", "1"]
+    launcher = subprocess.Popen(
+        ["nohup", *command],
+        env=os.environ | {"FAKE_HANG": "2", "FAKE_SECONDS": "1"},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    wait_for(tmp_path / "runs" / "g")
+    os.killpg(launcher.pid, signal.SIGHUP)  # as a terminal does that is closed
+
+    output, _ = launcher.communicate(timeout=20)
+    assert launcher.returncode == 0
+    assert "| 73.00 | 1 |" in output
+
+
+def test_without_nohup_a_closed_terminal_is_an_interruption(call, tmp_path):
+    command = [sys.executable, str(ROOT / "experiments.py"), *call, "--method", "kd", "--seeds", "1"]
+    launcher = subprocess.Popen(
+        command, env=os.environ | {"FAKE_HANG": "2"}, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(tmp_path / "runs" / "g")
+    launcher.send_signal(signal.SIGHUP)
+
+    assert "the same command goes on from here" in launcher.communicate(timeout=20)[1]
+    assert launcher.returncode == 130

@@ -1,9 +1,9 @@
 import pytest
 
-import experiments
 from launcher.command import train_command
 from launcher.flags import SET_HERE, check_flags
 from launcher.places import Data
+from launcher.settings import INSTEAD
 
 OPTIONS = {"--save-dir": "--out", "--seed": "--seeds", "--mapping": "--mapping"}
 
@@ -40,6 +40,6 @@ FREE = set(
 
 def test_whatever_a_command_sets_is_refused_or_free_to_change(spec, tmp_path):
     data = Data(tmp_path, 3668, "accuracy", ("valid",), "d")
-    command = train_command(spec, "fairseq-train", data, tmp_path, tmp_path, cpu=True)
+    command = train_command(spec, "fairseq-train", data, tmp_path, tmp_path, tmp_path, cpu=True)
     given = {word for word in command if word.startswith("--")}
-    assert given <= SET_HERE | FREE | set(experiments.INSTEAD)
+    assert given <= SET_HERE | FREE | set(INSTEAD)

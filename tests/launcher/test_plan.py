@@ -1,3 +1,4 @@
+import re
 from inspect import getsource
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def grid(**changes) -> Grid:
 
 
 def planned(**changes):
-    return plan(grid(**changes), DATA, TEACHERS)
+    return plan(grid(**changes), DATA, TEACHERS, {})
 
 
 def test_lists_multiply():
@@ -137,7 +138,7 @@ def test_the_methods_on_attention_are_those_of_the_plugin():
         parts = [
             part for part in CRITERION_REGISTRY[method].__mro__ if part.__module__.startswith("fairseq_kd")
         ]
-        return any("AttentionTransfer" in getsource(part) for part in parts)
+        return any(re.search("AttentionTransfer|RelationTransfer", getsource(part)) for part in parts)
 
     for method in known_methods()[1:]:
         assert on_attention(method) == compares_attention(method), method

@@ -1,0 +1,84 @@
+"""What is seen while a grid trains: a table that lives, on a terminal; lines, elsewhere."""
+
+import contextlib
+import sys
+from contextlib import AbstractContextManager
+
+from .job import Job
+from .progress import Progress, Snapshot, in_words
+from .train import Outcome
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+class Lines:
+    """A line when a run starts, and one when it ends."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.total = len(progress.waiting)
+        self.width = max(len("start"), len(f"[{self.total}/{self.total}]"))
+
+    def showing(self) -> AbstractContextManager:
+        return contextlib.nullcontext()
+
+    def start(self, job: Job) -> None:
+        say(f"{'start':>{self.width}} {job.name}")
+
+    def end(self, job: Job, outcome: Outcome) -> None:
+        now = self.progress.snapshot()
+        left = "" if now.left is None or now.ended == self.total else f"; {in_words(now.left)} left"
+        say(f"{f'[{now.ended}/{self.total}]':>{self.width}} {job.name}: {told(outcome)}{left}")
+
+
+class LiveTable(Lines):
+    """What runs and how long it will take, below a line for each run that has ended."""
+
+    def showing(self) -> AbstractContextManager:
+        from rich.live import Live
+
+        return Live(get_renderable=lambda: running_table(self.progress.snapshot(), self.total), transient=True,
+                    refresh_per_second=1)  # fmt: skip
+
+    def start(self, job: Job) -> None:
+        """Nothing: the table has it."""
+
+
+def display(progress: Progress) -> Lines:
+    """The table where there is a terminal that can show it."""
+    with contextlib.suppress(ImportError):
+        from rich.console import Console
+
+        if sys.stdout.isatty() and not Console().is_dumb_terminal:
+            return LiveTable(progress)
+    return Lines(progress)
+
+
+def running_table(now: Snapshot, total: int):
+    """A row for each run that trains, and a line about all."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    waiting = total - now.ended - len(now.running)
+    caption = (
+        f"{now.ended - now.failed} done, {now.failed} failed, {len(now.running)} running, {waiting} waiting; "
+    )
+    table = Table(caption=f"{caption}time left: {in_words(now.left)}", caption_justify="left", box=None)
+    table.add_column("run", overflow="fold")
+    for name in ("", "updates", "time left"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in now.running:
+        bar = ProgressBar(total=run.job.updates, completed=run.done, width=20)
+        table.add_row(run.job.name, bar, f"{run.done}/{run.job.updates}", in_words(run.left))
+    return table
+
+
+def told(outcome: Outcome) -> str:
+    """How a run ended, in words."""
+    if outcome.result is None:
+        return f"FAILED, {outcome.problem}"
+    score = f"{outcome.result['metric']} {outcome.result['best']:.4g}"
+    took = ", finished before" if outcome.skipped else f" in {outcome.result['seconds']:.0f} s"
+    return f"{score}{took}" + (f"; {outcome.note}" if outcome.note else "")

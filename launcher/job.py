@@ -1,0 +1,94 @@
+"""A run with all that training it takes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .command import best_metric, predict_command, train_command
+from .places import BEST, Data, find_python
+from .spec import FIRST, RunSpec
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, and the commands that make it.
+
+    folder      where it goes
+    command     trains it
+    metric      what its best checkpoint is chosen by
+    updates     how many there will be, about
+    after       names of the jobs it starts from: its first stage, its teacher
+    predict     saves the predictions of its best checkpoint; empty for a run without a classifier
+    subsets     the splits that are predicted
+    dictionary  of the data, to be kept beside a teacher's checkpoint
+    """
+
+    spec: RunSpec
+    folder: Path
+    command: tuple[str, ...]
+    metric: str
+    updates: int
+    after: tuple[str, ...] = ()
+    predict: tuple[str, ...] = ()
+    subsets: tuple[str, ...] = ()
+    dictionary: Path | None = None
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def lacks_predictions(self) -> bool:
+        """Whether predictions are missing that can still be made."""
+        made = [self.folder / "predictions" / f"{subset}.npz" for subset in self.subsets]
+        return (
+            bool(self.predict) and (self.folder / BEST).is_file() and not all(path.is_file() for path in made)
+        )
+
+    def role(self, name: str) -> str:
+        """What the job of that name is to this one."""
+        return "its first stage" if name == self.spec.after else "its teacher"
+
+
+def make_job(
+    spec: RunSpec,
+    folder: Path,
+    data: Data,
+    trainer: str,
+    cpu: bool,
+    *,
+    start: Path,
+    teacher: Path | None = None,
+    after: Sequence[str] = (),
+    keep_dictionary: bool = False,
+) -> Job:
+    """The job of the run `spec` in `folder`; see `command.train_command` and `Job`."""
+    # A first stage trains no classifier, so it has nothing to predict with.
+    predicts = spec.stage != FIRST
+    return Job(
+        spec,
+        folder,
+        tuple(train_command(spec, trainer, data, folder, teacher, start, cpu)),
+        best_metric(spec, data.metric),
+        planned_updates(spec, data.sentences),
+        tuple(after),
+        tuple(predict_command(find_python(trainer), data, folder, cpu)) if predicts else (),
+        data.subsets,
+        data.folder / "input0" / "dict.txt" if keep_dictionary else None,
+    )
+
+
+def planned_updates(spec: RunSpec, sentences: int) -> int:
+    """Updates of a whole run on that many training sentences: what its flags say, not its schedule."""
+    each = int(_last(spec.flags, "--update-freq", "1"))
+    updates = spec.epochs * math.ceil(sentences / (spec.batch_size * each))
+    return min(updates, int(_last(spec.flags, "--max-update", "0")) or updates)
+
+
+def _last(flags: Sequence[str], name: str, otherwise: str) -> str:
+    """The value a flag is given last, as one whole number."""
+    given = [*flags, ""]
+    values = [word.partition("=")[2] or after for word, after in zip(given, given[1:], strict=False)
+              if word.partition("=")[0] == name]  # fmt: skip
+    return values[-1] if values and values[-1].isdecimal() else otherwise

@@ -1,0 +1,207 @@
+"""The flags of `experiments.py`, and how their values are read."""
+
+import argparse
+import re
+from pathlib import Path
+
+from .arguments import Parser, count, positive, rate
+from .listed import FORMAT
+from .methods import known_methods
+from .plan import FINETUNING, METHOD, PREDICTION
+from .tasks import PUBLISHED_EPOCHS, TASKS, find_task
+
+STAGES = {"one": "one", "two": "two", "one_stage": "one", "two_stage": "two"}
+INIT = re.compile(r"\d+(,\d+)*|all|random(:[1-9]\d*)?")
+MAPPING = re.compile(r"skip|last|combine|pkd-skip|pkd-last|top\d+|\d+:\d+(,\d+:\d+)*")
+MAPPINGS = "skip, last, combine, pkd-skip, pkd-last, topX such as top10, or pairs such as 0:0,1:4"
+
+DEFAULTS = {
+    "experiment": METHOD,
+    "pass_dic": None,
+    "init": ["0,1,2"],
+    "mapping": [["skip"]],
+    "stage": [["two"]],
+    "seeds": [1, 2, 3, 4],
+    "data": Path("data"),
+    "glue_dir": Path("glue"),
+    "teacher": None,
+    "pretrained": None,
+    "out": Path("runs"),
+    "group": "default",
+    "epochs": PUBLISHED_EPOCHS,
+    "stage1_epochs": None,
+    "teacher_epochs": PUBLISHED_EPOCHS,
+    "batch_size": None,
+    "lr": None,
+    "jobs": 1,
+    "retries": 1,
+    "cpu": False,
+    "dry_run": False,
+    "trainer": None,
+}
+
+
+def _tasks(text: str) -> list[str]:
+    try:
+        return [find_task(name).name for name in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _methods(text: str) -> list[str]:
+    known = known_methods()
+    for name in text.split(","):
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name!r} is not a method: choose among {', '.join(known)}")
+    return text.split(",")
+
+
+def _init(text: str) -> str:
+    if not INIT.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} names no layers: give numbers from 0 such as 0,1,2, or all, random, random:3"
+        )
+    return text
+
+
+def _mappings(text: str) -> list[str]:
+    parts = text.split(",")
+    pairs = ",".join(part for part in parts if ":" in part)  # all pairs in one list are one mapping
+    mappings = [part for part in parts if ":" not in part] + ([pairs] if pairs else [])
+    for mapping in mappings:
+        if not MAPPING.fullmatch(mapping):
+            raise argparse.ArgumentTypeError(f"{mapping!r} is not a mapping: choose among {MAPPINGS}")
+    return mappings
+
+
+def _stages(text: str) -> list[str]:
+    for name in text.split(","):
+        if name not in STAGES:
+            raise argparse.ArgumentTypeError(f"{name!r} is not a number of stages: choose one or two")
+    return [STAGES[name] for name in text.split(",")]
+
+
+def _seeds(text: str) -> list[int]:
+    return [positive(seed) for seed in text.split(",")]
+
+
+def make_parser(description: str | None) -> Parser:
+    """What is not given is not in the namespace, so that --grid and DEFAULTS can say it."""
+    parser = Parser(description, argument_default=argparse.SUPPRESS)
+    parser.add_argument(
+        "--grid",
+        type=Path,
+        metavar="FILE",
+        help="YAML file that says the same as flags: `task: [mrpc, rte]`, `init: [[0, 1, 2], all]`, and as `flags:` what "
+        "follows --; flags given here win over it",
+    )
+    grid = parser.add_argument_group("what is multiplied (lists: a,b,c; flags may repeat)")
+    grid.add_argument("--task", "-t", type=_tasks, action="append", metavar="A,B", help=f"{', '.join(TASKS)}")
+    grid.add_argument(
+        "--method",
+        "-m",
+        type=_methods,
+        action="append",
+        metavar="A,B",
+        help="criterions of the plugin, or none: a student without a teacher",
+    )
+    grid.add_argument(
+        "--init",
+        type=_init,
+        action="append",
+        metavar="LAYERS",
+        help="teacher layers the student starts from, counted from 0, or all, or random: none, but as many as the "
+        "other students have; random:3 says how many (default: 0,1,2)",
+    )
+    grid.add_argument(
+        "--mapping",
+        type=_mappings,
+        action="append",
+        metavar="A,B",
+        help=f"which teacher state each student state learns from: {MAPPINGS} (default: skip)",
+    )
+    grid.add_argument(
+        "--stage",
+        "-s",
+        type=_stages,
+        action="append",
+        metavar="A,B",
+        help="two: the method's own loss, then the logits; one: all at once (default: two)",
+    )
+    grid.add_argument("--seeds", type=_seeds, metavar="A,B", help="random seeds (default: 1,2,3,4)")
+
+    listed = parser.add_argument_group("models of your own, in the place of methods")
+    listed.add_argument(
+        "--experiment",
+        "-e",
+        choices=(METHOD, PREDICTION, FINETUNING),
+        help=f"{METHOD}: students of the methods; {PREDICTION}: second stages that start from the models of --pass_dic; "
+        f"{FINETUNING}: those models trained on the labels, without a teacher (default: {METHOD})",
+    )
+    listed.add_argument(
+        "--pass_dic",
+        type=Path,
+        metavar="FILE",
+        help=f"JSON or YAML: {FORMAT}; {{task}} in a path stands for the task's name, and with -e {PREDICTION} a run's "
+        "model is used for the run's own task alone",
+    )
+
+    inputs = parser.add_argument_group("inputs and outputs")
+    inputs.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder with <TASK>-bin (default: data)",
+    )
+    inputs.add_argument(
+        "--teacher",
+        metavar="PATH",
+        help="fine-tuned teacher: a checkpoint, or a folder with checkpoint_best.pt or model.pt; {task} stands for "
+        "the task's name (default: teachers/{task}, and where there is none, one made of --pretrained)",
+    )
+    inputs.add_argument(
+        "--pretrained",
+        type=Path,
+        metavar="PATH",
+        help="pre-trained model that teachers which are missing are made of, in OUT/teachers: a checkpoint, or a folder "
+        "with checkpoint_best.pt or model.pt (default: the only model in models/)",
+    )
+    inputs.add_argument(
+        "--glue-dir",
+        type=Path,
+        metavar="DIR",
+        help="raw files that data which is missing is made of, with the vocabulary of --pretrained (default: glue)",
+    )
+    inputs.add_argument("--out", type=Path, metavar="DIR", help="where groups lie (default: runs)")
+    inputs.add_argument("--group", metavar="NAME", help="this grid's folder in OUT (default: default)")
+
+    training = parser.add_argument_group("training (defaults: the published settings of each task)")
+    training.add_argument(
+        "--epochs",
+        type=positive,
+        metavar="N",
+        help="epochs of a run (default: 10)",
+    )
+    training.add_argument(
+        "--stage1-epochs", type=positive, metavar="N", help="epochs of a first stage (default: as --epochs)"
+    )
+    training.add_argument(
+        "--teacher-epochs", type=positive, metavar="N", help="epochs of a teacher that is made (default: 10)"
+    )
+    training.add_argument("--batch-size", type=positive, metavar="N", help="sentences an update")
+    training.add_argument("--lr", type=rate, metavar="LR", help="highest learning rate")
+
+    how = parser.add_argument_group("how")
+    how.add_argument("--jobs", type=positive, metavar="N", help="runs at a time (default: 1)")
+    how.add_argument(
+        "--retries",
+        type=count,
+        metavar="N",
+        help="how often a run that failed is started again, from its last checkpoint (default: 1)",
+    )
+    how.add_argument("--cpu", action="store_true", help="use no GPU (default: the GPUs there are, one a run)")
+    how.add_argument("--dry-run", action="store_true", help="print the plan and every command, start nothing")
+    how.add_argument(
+        "--trainer", metavar="PROGRAM", help="the fairseq-train to call (default: the environment's)"
+    )
+    return parser

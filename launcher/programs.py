@@ -1,0 +1,62 @@
+"""The programs that are running: started in a slot, stopped all together."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+
+from .command import environment
+from .slots import Slot
+
+PATIENCE = 10  # seconds a program gets to end by itself
+
+
+class Programs:
+    """Starts programs from any thread, for as long as none has called `stop`."""
+
+    def __init__(self) -> None:
+        self.running: set[subprocess.Popen] = set()
+        self.stopped = False
+        self.lock = threading.Lock()
+
+    def call(self, command: Sequence[str], slot: Slot, sink, lock: int) -> int:
+        """The exit code of `command`, which writes to the file `sink`.
+
+        lock  file descriptor that the program inherits: what it locks stays so for as long as
+              anything trains there, even when the launcher is killed
+        """
+        with self.lock:
+            if self.stopped:
+                return -signal.SIGTERM
+            if slot.cores:
+                os.sched_setaffinity(0, slot.cores)  # of this thread alone, and of what it starts
+            program = subprocess.Popen(
+                command,
+                env=os.environ | environment(slot),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                pass_fds=(lock,),
+            )
+            self.running.add(program)
+        try:
+            return program.wait()
+        finally:
+            with self.lock:
+                self.running.discard(program)
+
+    def stop(self) -> None:
+        """Ends everything that runs and lets nothing start any more."""
+        with self.lock:
+            self.stopped = True
+            running = list(self.running)
+        for program in running:
+            program.terminate()
+        deadline = time.monotonic() + PATIENCE
+        for program in running:
+            try:
+                program.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                program.kill()

@@ -1,0 +1,56 @@
+"""Where a run trains: on one GPU, or on a set of CPU cores of its own."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one run at a time.
+
+    gpu      number of its GPU; None for the CPU
+    cores    numbers of the cores its programs may use; empty where they are not told apart
+    threads  of its programs; None leaves that to them
+    """
+
+    gpu: str | None = None
+    cores: tuple[int, ...] = ()
+    threads: int | None = None
+
+
+def make_slots(jobs: int, gpus: Sequence[str]) -> list[Slot]:
+    """A slot for each of `jobs`, on the GPUs in turn or, without any, on equal shares of the cores."""
+    if gpus:
+        return [Slot(gpu=gpus[job % len(gpus)]) for job in range(jobs)]
+    if jobs == 1:
+        return [Slot()]
+    if not hasattr(os, "sched_getaffinity"):  # macOS: threads alone
+        return [Slot(threads=max(1, (os.cpu_count() or 1) // jobs))] * jobs
+    return [Slot(cores=cores, threads=len(cores)) for cores in share(sorted(os.sched_getaffinity(0)), jobs)]
+
+
+def share(cores: Sequence[int], jobs: int) -> list[tuple[int, ...]]:
+    """Neighbouring cores for each job, sizes differing by one at most; more jobs than cores share them.
+
+    share([0, 1, 2, 3, 4], 2) == [(0, 1, 2), (3, 4)]
+    """
+    if jobs >= len(cores):
+        return [(cores[job % len(cores)],) for job in range(jobs)]
+    size, larger = divmod(len(cores), jobs)
+    ends = [job * size + min(job, larger) for job in range(jobs + 1)]
+    return [tuple(cores[begin:end]) for begin, end in zip(ends, ends[1:], strict=False)]
+
+
+def visible_gpus() -> list[str]:
+    """Numbers of the GPUs there are, or those CUDA_VISIBLE_DEVICES leaves; asked of the driver, not of torch."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is not None:
+        return [number for number in allowed.split(",") if number.strip() not in ("", "-1")]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listing = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
+    gpus = [line for line in listing.stdout.splitlines() if line.startswith("GPU ")]
+    return [str(number) for number in range(len(gpus))] if listing.returncode == 0 else []

@@ -1,0 +1,213 @@
+"""What a grid needs before it can be planned: found, or to be made first."""
+
+import contextlib
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import places
+from .job import Job
+from .listed import Listed, find_models
+from .methods import NO_TEACHER
+from .places import Data
+from .plan import PREDICTION, Grid, settle
+from .tasks import PUBLISHED_EPOCHS
+from .teachers import teacher_job, teacher_spec
+
+MODELS, TEACHER = Path("models"), "teachers/{task}"
+VOCABULARIES = ("encoder.json", "vocab.txt", "tokenizer.json", "sentencepiece.model")
+
+
+class NotReady(ValueError):
+    """Everything that is lacking, one sentence each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        sentences = [f"{problem}." for problem in problems]
+        super().__init__("Cannot start: " + sentences[0] if len(sentences) == 1 else _listed(sentences))
+
+
+def _listed(sentences: Sequence[str]) -> str:
+    return "\n  ".join(["Cannot start:", *sentences])
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where things lie, as given.
+
+    out, group      the grid's runs go to out/group, teachers that it makes to out/teachers
+    teacher         None: teachers/{task}
+    pretrained      None: the only model in models/
+    teacher_epochs  of a teacher that is made
+    """
+
+    out: Path
+    group: str
+    data: Path
+    teacher: str | None = None
+    pretrained: Path | None = None
+    glue_dir: Path = Path("glue")
+    teacher_epochs: int = PUBLISHED_EPOCHS
+    trainer: str | None = None
+    cpu: bool = False
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Of one task.
+
+    identity  stands for it in the names of its students
+    job       what trains it, where it was not found
+    """
+
+    checkpoint: Path
+    identity: str
+    job: Job | None = None
+
+
+@dataclass(frozen=True)
+class Supplies:
+    """All that was found; data and teachers by task.
+
+    models        that students start from, by task, where the grid lists any
+    make_data     the command that makes the data that is missing; nothing can be planned before
+    waiting_for   the tasks of that data
+    """
+
+    grid: Grid
+    folder: Path
+    trainer: str
+    data: dict[str, Data]
+    teachers: dict[str, Teacher]
+    models: dict[str, list[Listed]]
+    make_data: tuple[str, ...] = ()
+    waiting_for: tuple[str, ...] = ()
+
+
+def gather(grid: Grid, inputs: Inputs) -> Supplies:
+    """Looks for everything; NotReady says all that is lacking and cannot be made."""
+    problems: list[str] = []
+
+    def find(look: Callable, *where):
+        try:
+            return look(*where)
+        except ValueError as error:
+            problems.append(str(error))
+
+    folder = inputs.out / inputs.group
+    find(places.check_writable, folder, "--out")
+    grid = find(settle, grid) or grid
+    trainer = find(places.find_trainer, inputs.trainer)
+
+    missing = tuple(task for task in grid.tasks if not places.has_data(inputs.data, task))
+    for task in missing:
+        find(_check_raw, inputs, task)
+    data = {task: find(places.find_data, inputs.data, task) for task in grid.tasks if task not in missing}
+
+    teachers: dict[str, Teacher] = {}
+    if grid.needs_teacher:
+        for task in grid.tasks:
+            teachers[task] = find(_teacher, inputs, grid, task, data.get(task), trainer)
+        _check_own(grid, inputs, teachers, problems)
+    models = find(find_models, grid.models, grid.tasks, grid.kind == PREDICTION) or {}
+    if problems:
+        raise NotReady(problems)
+    command = _data_command(inputs, missing, trainer) if missing else ()
+    return Supplies(grid, folder, trainer, data, teachers, models, command, missing)
+
+
+def make_data(supplies: Supplies) -> None:
+    """Runs its command; NotReady where that fails, after what it said itself."""
+    search = os.pathsep.join([str(places.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    print(shlex.join(supplies.make_data), flush=True)
+    done = subprocess.run(supplies.make_data, env=os.environ | {"PYTHONPATH": search})
+    if done.returncode != 0:
+        raise NotReady([f"the data of {' and '.join(supplies.waiting_for)} could not be made, as said above"])
+
+
+def _check_raw(inputs: Inputs, task: str) -> None:
+    """ValueError where the data of a task is neither there nor can be made."""
+    from preprocess.errors import DataError
+    from preprocess.sources import find_sources
+    from preprocess.tasks import find_task
+
+    try:
+        places.find_data(inputs.data, task)
+    except ValueError as missing:
+        try:
+            find_sources(find_task(task), inputs.glue_dir, {}, [])
+        except (DataError, OSError):
+            raise ValueError(
+                f"{missing}, or the folder of its raw files with --glue-dir ({inputs.glue_dir} has none)"
+            ) from None
+        try:
+            _vocabulary(inputs)
+        except ValueError as error:
+            raise ValueError(f"{missing}, or have it made from {inputs.glue_dir}: {error}") from None
+
+
+def _data_command(inputs: Inputs, tasks: Sequence[str], trainer: str) -> tuple[str, ...]:
+    return (
+        *(places.find_python(trainer), "-m", "preprocess.glue", "--glue-dir", str(inputs.glue_dir)),
+        *("--tasks", ",".join(tasks), "--encoder-dir", str(_vocabulary(inputs)), "--out", str(inputs.data)),
+    )
+
+
+def _vocabulary(inputs: Inputs) -> Path:
+    """The folder that says how the pre-trained model encodes text."""
+    folder = _pretrained(inputs).parent
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        raise ValueError(
+            f"--pretrained {folder} holds no vocabulary ({', '.join(VOCABULARIES[:-1])} or {VOCABULARIES[-1]}): "
+            "put it beside the model"
+        )
+    return folder
+
+
+def _pretrained(inputs: Inputs) -> Path:
+    if inputs.pretrained is not None:
+        return places.find_checkpoint(inputs.pretrained, "--pretrained")
+
+    found = []
+    for folder in (MODELS, *sorted(MODELS.glob("*/"))):
+        with contextlib.suppress(ValueError):
+            found.append(places.find_checkpoint(folder, "--pretrained"))
+    if len(found) != 1:
+        there = " and ".join(str(path.parent) for path in found) or "no model"
+        raise ValueError(f"name a pre-trained model with --pretrained ({MODELS} holds {there})")
+    return found[0]
+
+
+def _teacher(inputs: Inputs, grid: Grid, task: str, data: Data | None, trainer: str | None) -> Teacher | None:
+    """The teacher that is there, or else the one to be made; None where its data or trainer is lacking yet."""
+    try:
+        path = places.find_teacher(inputs.teacher or TEACHER, task)
+        return Teacher(path, places.fingerprint(path))
+    except ValueError as error:
+        # A path that was given and leads nowhere is a slip, not a wish for hours of training.
+        if inputs.teacher is not None and inputs.pretrained is None:
+            raise
+        try:
+            model = _pretrained(inputs)
+        except ValueError as reason:
+            raise ValueError(f"{error}; to have one made, {reason}") from None
+
+    if data is None or trainer is None:
+        return None
+    spec = teacher_spec(task, data, model, inputs.teacher_epochs, grid.batch_size, grid.lr)
+    folder = inputs.out / "teachers" / spec.name
+    job = teacher_job(spec, folder, data, model, trainer, inputs.cpu)
+    return Teacher(folder / places.BEST, spec.digest, job)
+
+
+def _check_own(
+    grid: Grid, inputs: Inputs, teachers: Mapping[str, Teacher | None], problems: list[str]
+) -> None:
+    paths = {teacher.checkpoint for teacher in teachers.values() if teacher is not None}
+    if not problems and len(grid.tasks) > 1 and len(paths) == 1 and set(grid.methods) != {NO_TEACHER}:
+        problems.append(
+            f"--teacher {inputs.teacher} is one model for {' and '.join(grid.tasks)}: write {{task}} where the path "
+            "tells their own teachers apart"
+        )
