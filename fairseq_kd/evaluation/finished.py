@@ -60,6 +60,7 @@ class FinishedModel:
                 f"--checkpoint {checkpoint.path} tells {checkpoint.classes(head)} classes apart, but {folder} has "
                 f"{task.metadata.num_classes}: give the data it was fine-tuned on."
             )
+        _check_labels(checkpoint, task.metadata)
         task.student_shape = checkpoint.shape
         return cls(checkpoint, head, task, folder)
 
@@ -160,6 +161,11 @@ def find_data(data: Path, checkpoint: Checkpoint) -> Path:
     return folder
 
 
+def device(cpu: bool) -> torch.device:
+    """Where to compute: the first GPU, unless `cpu` says no or there is none."""
+    return torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+
+
 def _task(folder: Path, classes: int) -> SentencePredictionKDTask:
     """The training task, for its data alone."""
     without_metadata = not (folder / "meta.json").is_file()
@@ -176,6 +182,16 @@ def _task(folder: Path, classes: int) -> SentencePredictionKDTask:
             bf16=False,
         )
     )
+
+
+def _check_labels(checkpoint: Checkpoint, metadata: Metadata) -> None:
+    """Refuses a converted model whose classes are those of the data in another order."""
+    theirs = (checkpoint.run.get("task") or {}).get("labels") or ()
+    if sorted(theirs) == sorted(metadata.labels) and tuple(theirs) != metadata.labels:
+        raise CannotStart(
+            f"--checkpoint {checkpoint.path} has the classes {', '.join(theirs)}, but the data of {metadata.task} orders them "
+            f"{', '.join(metadata.labels)}: fine-tune it on this data (scripts/finetune_teacher.py)."
+        )
 
 
 def _moved(value: Any, device: torch.device) -> Any:

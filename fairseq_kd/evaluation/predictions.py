@@ -7,6 +7,7 @@ from typing import Optional
 import numpy as np
 
 from ..models.checkpoint import NAMES_IN_FOLDER
+from .files import whole
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,8 @@ class Predictions:
     def write(self, path: Path) -> None:
         """Writes a `.npz` of the same two names, aside first: it is there whole or not at all."""
         arrays = {name: value for name, value in vars(self).items() if value is not None}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f"{path.name}.new")
-        with aside.open("wb") as file:
+        with whole(path) as file:
             np.savez(file, **arrays)
-        aside.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> "Predictions":

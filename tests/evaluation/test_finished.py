@@ -115,6 +115,16 @@ def test_a_model_without_a_classifier_is_refused(data, tmp_path):
         FinishedModel.read(str(model), data)
 
 
+def test_a_model_that_orders_its_classes_differently_is_refused(data, teacher, tmp_path):
+    state = torch.load(teacher, weights_only=True)
+    state["cfg"]["task"] = {"labels": ["1", "0"]}
+    torch.save(state, tmp_path / "model.pt")
+    with pytest.raises(
+        CannotStart, match="has the classes 1, 0, but the data of TINY orders them 0, 1: fine-tune"
+    ):
+        FinishedModel.read(str(tmp_path), data)
+
+
 def test_a_first_stage_is_refused(data, teacher, tmp_path):
     alone = ["--criterion", "hidden_mse_learn", "--hard-weight", "0", "--soft-weight", "0"]
     command = train_command(data, tmp_path, "--teacher", str(teacher), "--init-layers", "0,3", *alone)

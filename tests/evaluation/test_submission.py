@@ -1,0 +1,236 @@
+"""GLUE's files: names, words, counts, and the archive."""
+
+import hashlib
+import json
+import zipfile
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fairseq.data import Dictionary
+
+from fairseq_kd.data.metadata import Metadata
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.evaluation.predictions import Predictions
+from fairseq_kd.evaluation.submission import GLUE_FILES, answers, write_answers, write_archive
+from fairseq_kd.models.roberta_student import RobertaStudent
+from fairseq_kd.models.shape import ModelShape
+from fairseq_kd.teachers.live import NO_DROPOUT
+from preprocess.glue import main as preprocess
+from preprocess.tasks import TASKS
+from scripts.predict import main
+from tests.evaluation.conftest import rename
+from tests.tiny import SHAPE, weights, write_data
+
+# What the server takes, from GLUE's own test files.
+OFFICIAL = {
+    "CoLA.tsv": 1063,
+    "SST-2.tsv": 1821,
+    "MRPC.tsv": 1725,
+    "STS-B.tsv": 1379,
+    "QQP.tsv": 390965,
+    "MNLI-m.tsv": 9796,
+    "MNLI-mm.tsv": 9847,
+    "QNLI.tsv": 5463,
+    "RTE.tsv": 3000,
+    "WNLI.tsv": 146,
+    "AX.tsv": 1104,
+}
+NLI = ["entailment", "neutral", "contradiction"]
+
+
+def metadata(task: str, scale: float = 1.0) -> Metadata:
+    known = TASKS[task]
+    return Metadata(
+        task, known.num_classes, known.regression, known.pairs, "bert", "", known.labels, score_scale=scale
+    )
+
+
+def write_model(folder: Path, task: str, classes: int) -> Path:
+    """A random model that says it was fine-tuned on a task, as a run saves it."""
+    folder.mkdir(parents=True)
+    config = {"_name": "roberta_student", **SHAPE.config(), "fine_tuned_on": task}
+    state = {"args": None, "cfg": {"model": config}, "model": weights(SHAPE, classes)}
+    torch.save(state, folder / "checkpoint_best.pt")
+    return folder
+
+
+def tiny(folder: Path, task: str, sentences, **described) -> Path:
+    data = write_data(folder / f"{task}-bin", sentences, classes=TASKS[task].num_classes, **described)
+    rename(data, task, labels=TASKS[task].labels, score_scale=5.0 if described.get("regression") else None)
+    for path in (data / "label").glob("test*.*"):
+        path.unlink()
+    return data
+
+
+def submit(*arguments) -> int:
+    return main([*map(str, arguments), "--cpu"])
+
+
+def test_files_and_rows_are_the_official_ones():
+    assert {glue_file.name: glue_file.rows for glue_file in GLUE_FILES.values()} == OFFICIAL
+    assert {task for task, _ in GLUE_FILES} == set(TASKS) - {"SNLI"}
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("CoLA", ["0", "1"]),
+        ("QQP", ["0", "1"]),
+        ("RTE", ["entailment", "not_entailment"]),
+        ("QNLI", ["entailment", "not_entailment"]),
+        ("MNLI", NLI),
+        ("AX", NLI),
+    ],
+)
+def test_answers_are_the_words_of_the_labels(task, words):
+    logits = np.eye(len(words), dtype=np.float32)[::-1]
+    assert answers(logits, metadata(task)) == words[::-1]
+
+
+def test_scores_lie_between_0_and_5():
+    logits = np.array([[-0.2], [0.0], [0.5], [0.77777], [1.3]], np.float32)
+    assert answers(logits, metadata("STS-B", 5.0)) == ["0.000", "0.000", "2.500", "3.889", "5.000"]
+
+
+def test_a_file_is_a_header_and_numbered_rows(tmp_path):
+    logits = np.array([[1, 0], [0, 1]], np.float32)
+    path = write_answers(tmp_path, "test", Predictions(logits), metadata("RTE"))
+    assert path == tmp_path / "RTE.tsv"
+    assert path.read_bytes() == b"index\tprediction\n0\tentailment\n1\tnot_entailment\n"
+
+
+def test_the_archive_tells_what_is_missing_and_is_the_same_twice(tmp_path):
+    for name in ("RTE.tsv", "AX.tsv"):
+        (tmp_path / name).write_text("index\tprediction\n")
+    (tmp_path / "notes.txt").write_text("not GLUE's")
+    archive, missing = write_archive(tmp_path)
+    first = hashlib.sha256(archive.read_bytes()).digest()
+
+    assert zipfile.ZipFile(archive).namelist() == ["RTE.tsv", "AX.tsv"]
+    assert missing == [name for name in OFFICIAL if name not in ("RTE.tsv", "AX.tsv")]
+    (tmp_path / "AX.tsv").touch()
+    write_archive(tmp_path)
+    assert hashlib.sha256(archive.read_bytes()).digest() == first
+
+
+def test_one_command_submits_several_tasks(tmp_path, capsys):
+    sentences = [("train", 8), ("valid", 8), ("test", 11), ("test1", 7)]
+    tiny(tmp_path / "data", "MNLI", sentences)
+    tiny(tmp_path / "data", "AX", [("test", 5)])
+    tiny(tmp_path / "data", "STS-B", [("test", 9)], regression=True)
+    runs = [
+        write_model(tmp_path / "mnli", "MNLI", classes=3),
+        write_model(tmp_path / "stsb", "STS-B", classes=1),
+    ]
+    given = ["--checkpoint", *runs, "--data", tmp_path / "data", "--submission", tmp_path / "out", "--cut"]
+    assert submit(*given) == 0
+
+    written = {path.name: path.read_text().splitlines() for path in (tmp_path / "out").glob("*.tsv")}
+    assert {name: len(lines) - 1 for name, lines in written.items()} == {
+        "MNLI-m.tsv": 11,
+        "MNLI-mm.tsv": 7,
+        "AX.tsv": 5,
+        "STS-B.tsv": 9,
+    }
+    for name, split in (("MNLI-m.tsv", "test"), ("MNLI-mm.tsv", "test1"), ("AX.tsv", "AX")):
+        saved = Predictions.read(runs[0] / "predictions" / f"{split}.npz")
+        assert [line.split("\t")[1] for line in written[name][1:]] == [
+            NLI[number] for number in saved.logits.argmax(1)
+        ]
+    missing = "without CoLA.tsv, SST-2.tsv, MRPC.tsv, QQP.tsv, QNLI.tsv, RTE.tsv, WNLI.tsv"
+    assert f"submission.zip: {missing}\n" in capsys.readouterr().out
+
+
+def test_data_that_lacks_rows_is_refused(tmp_path):
+    tiny(tmp_path, "RTE", [("test", 11)])
+    run = write_model(tmp_path / "rte", "RTE", classes=2)
+    with pytest.raises(
+        CannotStart, match=r"has 11 rows in test, but GLUE's file has 3,000: make .* add --cut"
+    ):
+        submit("--checkpoint", run, "--data", tmp_path, "--submission", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_models_of_a_task_are_refused(tmp_path):
+    tiny(tmp_path, "RTE", [("test", 11)])
+    runs = [write_model(tmp_path / name, "RTE", classes=2) for name in "ab"]
+    with pytest.raises(CannotStart, match="two --checkpoint are given for RTE: leave one out"):
+        submit("--checkpoint", *runs, "--data", tmp_path, "--submission", tmp_path / "out", "--cut")
+
+
+def test_a_model_of_another_task_is_refused(tmp_path):
+    data = tiny(tmp_path, "RTE", [("test", 11)])
+    run = write_model(tmp_path / "qnli", "QNLI", classes=2)
+    with pytest.raises(
+        CannotStart, match=r"was fine-tuned on QNLI, but .*RTE-bin is RTE: give the folder above"
+    ):
+        submit("--checkpoint", run, "--data", data, "--submission", tmp_path / "out", "--cut")
+
+
+def test_tasks_that_are_not_glue_s_are_refused(tmp_path):
+    tiny(tmp_path, "SNLI", [("test", 11)])
+    run = write_model(tmp_path / "snli", "SNLI", classes=3)
+    with pytest.raises(CannotStart, match=r"takes GLUE's tasks, and .* is SNLI: give"):
+        submit("--checkpoint", run, "--data", tmp_path, "--submission", tmp_path / "out")
+
+
+def test_data_without_a_test_split_is_refused(tmp_path):
+    tiny(tmp_path, "RTE", [("train", 8), ("valid", 8)])
+    run = write_model(tmp_path / "rte", "RTE", classes=2)
+    with pytest.raises(CannotStart, match="has no test split: make it with GLUE's test.tsv"):
+        submit("--checkpoint", run, "--data", tmp_path, "--submission", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--submission", "out", "--split", "test"],
+            "--split test with --submission, which takes every test split",
+        ),
+        (["--cut"], "--cut says something of a submission"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(flags, message, capsys):
+    with pytest.raises(SystemExit):
+        submit("--checkpoint", "a", "--data", "b", *flags)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.real_data
+def test_the_real_test_files(real_data, tmp_path, capsys):
+    names = ["CoLA", "SST-2", "MRPC", "STS-B", "QNLI", "RTE"]
+    encoder = real_data / "gpt2_bpe"
+    made = ["--tasks", ",".join(names), "--splits", "test", "--encoder-dir", encoder, "--out", tmp_path]
+    assert preprocess(["--glue-dir", str(real_data / "glue"), *map(str, made)]) == 0
+
+    dictionary = Dictionary.load(str(encoder / "dict.txt"))
+    dictionary.add_symbol("<mask>")
+    shape = ModelShape(layers=1, width=4, ffn=4, heads=1)
+    runs = []
+    for name in names:
+        model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary)
+        model.register_classification_head("sentence_classification_head", TASKS[name].num_classes)
+        runs.append(tmp_path / "runs" / name)
+        runs[-1].mkdir(parents=True)
+        config = {**shape.config(), "fine_tuned_on": name}
+        torch.save({"cfg": {"model": config}, "model": model.state_dict()}, runs[-1] / "model.pt")
+
+    flags = ["--submission", tmp_path / "out", "--batch-size", 128]
+    assert submit("--checkpoint", *runs, "--data", tmp_path, *flags) == 0
+    assert "without QQP.tsv, MNLI-m.tsv, MNLI-mm.tsv, WNLI.tsv, AX.tsv" in capsys.readouterr().out
+
+    for name in names:
+        original = (real_data / "glue" / name / "test.tsv").read_text("utf-8").rstrip("\n").split("\n")
+        rows = (tmp_path / "out" / f"{name}.tsv").read_text().splitlines()
+        assert rows[0] == "index\tprediction"
+        assert [row.split("\t")[0] for row in rows] == [line.split("\t")[0] for line in original]
+
+        words = {row.split("\t")[1] for row in rows[1:]}
+        if name == "STS-B":
+            assert all(0 <= float(word) <= 5 for word in words)
+        else:
+            assert words <= set(json.loads((tmp_path / f"{name}-bin" / "meta.json").read_text())["labels"])
