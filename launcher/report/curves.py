@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..results import validations
 from .cells import Cell
 from .runs import Run
-from .scores import Score
+from .scores import SPAN, Score, at_least
 from .study import Study
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def draw_curves(study: Study, runs: Sequence[Run]) -> "Figure":
 
     for init, axes in zip(study.inits, grid[0], strict=True):
         axes.set_title(f"init {init}", fontsize="medium")
+    grid[0, 0].set_ylim(at_least(SPAN, *grid[0, 0].get_ylim()))
     for axes in grid.flat:
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))

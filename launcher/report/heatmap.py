@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .cells import Cell
+from .scores import SPAN, at_least
 from .study import Study
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def draw_heatmap(study: Study) -> "Figure":
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     colours = colormaps["cividis"].with_extremes(bad=MISSING)
-    image = axes.imshow(means, cmap=colours, aspect="auto")
+    low, high = at_least(SPAN, np.nanmin(means), np.nanmax(means))
+    image = axes.imshow(means, cmap=colours, vmin=low, vmax=high, aspect="auto")
     for cell, (row, column) in places.items():
         value = means[row, column]
         ink = "black" if np.isnan(value) or image.norm(value) > DARK else "white"

@@ -8,6 +8,9 @@ from typing import NamedTuple
 SECOND_METRIC = {"MRPC": "f1", "QQP": "f1", "STS-B": "spearman"}
 SPLITS = {"MNLI": {"valid": "matched", "valid1": "mismatched"}}
 
+# Points a plot shows at least, so that noise does not fill it.
+SPAN = 4.0
+
 
 class Score(NamedTuple):
     """A metric of a dev split; the first of a task decides which checkpoint and which cell is the best."""
@@ -29,3 +32,9 @@ def average(scores: Iterable[float]) -> tuple[float | None, float | None]:
     """Mean, and sample deviation (n - 1); None where there are too few numbers."""
     numbers = list(scores)
     return (mean(numbers) if numbers else None), (stdev(numbers) if len(numbers) > 1 else None)
+
+
+def at_least(span: float, low: float, high: float) -> tuple[float, float]:
+    """The range from `low` to `high`, widened on both sides to `span` where it is narrower."""
+    wider = max(0.0, span - (high - low)) / 2
+    return low - wider, high + wider

@@ -86,3 +86,12 @@ def test_the_same_runs_give_the_same_files(group, tmp_path):
 def test_whether_matplotlib_is_there_is_asked_without_loading_it(monkeypatch, installed):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
     assert plots.available() is installed
+
+
+def test_noise_does_not_fill_a_plot(tmp_path):
+    write_run(tmp_path, spec(), classes_with(20))
+    write_run(tmp_path, spec("none"), classes_with(19))
+    assert draw_heatmap(studied(tmp_path)).axes[0].images[0].get_clim() == (90.25 - 2, 90.25 + 2)
+
+    (axes,) = draw_curves(studied(tmp_path), read(tmp_path)).axes  # from 88 to 90.5
+    assert axes.get_ylim() == pytest.approx((89.25 - 2, 89.25 + 2))
