@@ -1,5 +1,6 @@
 """Scores by method and init, as a heat map."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .cells import Cell
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
 CELL = (1.15, 0.52)  # inches
 AROUND = (3.4, 1.2)  # labels, colour bar, title
 MISSING = "#EEEEEE"
-DARK = 0.45  # share of cividis that is too dark for black ink
+COLOURS = (
+    "YlGnBu"  # tells scores apart for the colour-blind, and leaves no middle grey that no ink can be read on
+)
+DARK = 0.18  # luminance below which white ink has more contrast than black
 
 
 def draw_heatmap(study: Study) -> "Figure":
@@ -33,12 +37,12 @@ def draw_heatmap(study: Study) -> "Figure":
     size = (len(inits) * CELL[0] + AROUND[0], len(methods) * CELL[1] + AROUND[1])
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    colours = colormaps["cividis"].with_extremes(bad=MISSING)
+    colours = colormaps[COLOURS].with_extremes(bad=MISSING)
     low, high = at_least(SPAN, np.nanmin(means), np.nanmax(means))
     image = axes.imshow(means, cmap=colours, vmin=low, vmax=high, aspect="auto")
     for cell, (row, column) in places.items():
-        value = means[row, column]
-        ink = "black" if np.isnan(value) or image.norm(value) > DARK else "white"
+        ground = image.to_rgba(means[row : row + 1, column : column + 1])[0, 0]
+        ink = "white" if _luminance(ground) < DARK else "black"
         axes.text(column, row, _written(cell, study), ha="center", va="center", color=ink, fontsize=8)
         if cell is study.best:
             frame = Rectangle(
@@ -56,6 +60,12 @@ def draw_heatmap(study: Study) -> "Figure":
     )
     figure.colorbar(image, ax=axes, shrink=0.9)
     return figure
+
+
+def _luminance(colour: Sequence[float]) -> float:
+    """Relative luminance of an sRGB colour, 0 black to 1 white (its curve taken as a power of 2.2)."""
+    red, green, blue = (channel**2.2 for channel in colour[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def _written(cell: Cell, study: Study) -> str:

@@ -59,7 +59,7 @@ def _read(path: Path, understand: Callable[[Any], Any], note: Callable[[str], No
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         note(
             f"{path} cannot be understood ({type(error).__name__}: {error}) and is left out: "
-            "call experiments.py again, which makes it anew"
+            "delete it, and experiments.py makes it anew"
         )
         return None
 

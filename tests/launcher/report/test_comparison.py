@@ -22,6 +22,27 @@ def compared(tmp_path):
     return call
 
 
+def test_an_interval_is_that_of_samples_drawn_by_hand(tmp_path, compared):
+    wrong = {("kd", 1): 20, ("kd", 2): 30, ("crd", 1): [3, 50, 61], ("crd", 2): 33}
+    right = {}
+    for (method, seed), mistakes in wrong.items():
+        write_run(tmp_path, spec(method, mapping="", seed=seed), classes_with(mistakes))
+        right[method, seed] = classes_with(mistakes).argmax(-1) == LABELS
+
+    sentences, seeds = np.random.default_rng(1), np.random.default_rng([1, 2])
+    by_hand = []
+    for _ in range(200):
+        drawn = sentences.integers(0, 200, 200)
+        of_seed = [right["crd", seed][drawn].mean() - right["kd", seed][drawn].mean() for seed in (1, 2)]
+        by_hand.append(100 * np.mean([of_seed[place] for place in seeds.integers(0, 2, 2)]))
+
+    found, _ = compared()
+    assert found.value == pytest.approx(
+        100 * (17 - 3) / 400
+    )  # 20 - 3 of the first seed, 30 - 33 of the second
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(by_hand, [2.5, 97.5])))
+
+
 def test_only_seeds_that_both_cells_have_are_compared(tmp_path, compared):
     for seed, wrong in ((1, 20), (2, 30)):
         write_run(tmp_path, spec(seed=seed), classes_with(wrong))

@@ -69,6 +69,13 @@ def test_the_heat_map_has_every_cell(group):
     assert texts[0, 2] == "95.00\n1 of 2 seeds"
 
 
+def test_a_cell_without_a_score_is_a_dash(group):
+    unfinished = write_run(group, spec("crd", mapping="", init="0,1,2"), classes_with(4))
+    (unfinished / "result.json").unlink()
+    axes, _ = draw_heatmap(studied(group)).axes
+    assert {text.get_position(): text.get_text() for text in axes.texts}[0, 2] == "-"
+
+
 def test_the_same_runs_give_the_same_files(group, tmp_path):
     import matplotlib
 

@@ -1,0 +1,62 @@
+import json
+
+import pytest
+
+from launcher.report.runs import read_group
+from tests.launcher.report.folders import classes_with, spec, write_run
+
+
+def test_a_run_is_read_back_as_it_was_planned(tmp_path):
+    planned = spec("att_kl_learn", flags=("--clip-norm", "1.0"))
+    folder = write_run(tmp_path, planned, classes_with(20))
+    (run,) = read_group(tmp_path, pytest.fail)
+    assert (run.folder, run.spec, run.name) == (folder, planned, planned.name)
+    assert (run.score("valid", "accuracy"), run.score("valid", "f1"), run.score("valid1", "accuracy")) == (
+        90,
+        None,
+        None,
+    )
+
+
+def test_a_field_that_older_runs_lack_has_its_default(tmp_path):
+    folder = write_run(tmp_path, spec(), classes_with(20))
+    result = json.loads((folder / "result.json").read_text())
+    del result["spec"]["flags"]
+    (folder / "result.json").write_text(json.dumps(result))
+    assert read_group(tmp_path, pytest.fail)[0].spec == spec()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("{", "JSONDecodeError"),
+        ("[]", "TypeError"),
+        ("{}", "KeyError: 'spec'"),
+        ('{"spec": {"task": "RTE"}}', "TypeError"),
+        (None, "KeyError: 'best'"),
+    ],
+)
+def test_a_damaged_result_is_one_sentence_and_its_run_unfinished(tmp_path, content, problem):
+    path = write_run(tmp_path, spec(), classes_with(20)) / "result.json"
+    result = json.loads(path.read_text())
+    del result["best"]
+    path.write_text(content or json.dumps(result))
+
+    notes = []
+    (run,) = read_group(tmp_path, notes.append)
+    (note,) = notes
+    assert run.result is None
+    assert note.startswith(f"{path} cannot be understood ({problem}")
+    assert note.endswith("delete it, and experiments.py makes it anew")
+
+
+def test_a_run_of_which_nothing_can_be_read_is_left_out(tmp_path):
+    for seed in (1, 2):
+        folder = write_run(tmp_path, spec(seed=seed), classes_with(20))
+    (folder / "result.json").unlink()
+    (folder / "spec.json").write_bytes(b"\xff\xfe")
+
+    notes = []
+    (run,) = read_group(tmp_path, notes.append)
+    assert run.spec.seed == 1
+    assert [note.split(" ")[0] for note in notes] == [str(folder / "spec.json")]
