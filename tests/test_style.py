@@ -71,7 +71,7 @@ def test_no_file_is_large():
 
 def test_every_config_is_run_by_name_somewhere():
     everything = "\n".join(texts().values())
-    configs = [path for path in tracked() if path.is_relative_to(ROOT / "configs") and path.suffix == ".yaml"]
+    configs = [path for path in tracked() if path.parent == ROOT / "configs" and path.suffix == ".yaml"]
     shared = {name for path in configs for name in re.findall(r"^ +- (\w+)$", path.read_text(), re.MULTILINE)}
     unused = [
         path.name
