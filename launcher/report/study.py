@@ -30,6 +30,10 @@ class Study:
     references: dict[Cell, Cell]
     differences: dict[tuple[Cell, Cell, Score], Difference]
 
+    def deciding(self, cell: Cell, other: Cell | None) -> Difference | None:
+        """Their difference in the metric that decides; None where it is not known."""
+        return self.differences.get((cell, other, self.scores[0])) if other and self.scores else None
+
     @property
     def inits(self) -> list[str]:
         """In numerical order, as the cells are."""

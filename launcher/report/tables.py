@@ -24,23 +24,11 @@ def scores_table(study: Study, baseline: str) -> str:
         averages = [_average(*cell.average(score)) for score in study.scores]
         if cell is study.best:
             averages[0] = f"**{averages[0]}**"
-        against = study.baselines.get(cell)
-        found = study.differences.get((cell, against, study.scores[0])) if against and study.scores else None
-        seeds = (
-            f"{len(cell.runs)}" if len(cell.runs) == cell.planned else f"{len(cell.runs)} of {cell.planned}"
-        )
+        against = _difference(study.deciding(cell, study.baselines.get(cell)), cell)
+        of_planned = "" if len(cell.runs) == cell.planned else f" of {cell.planned}"
         cost = [_number(cell.seconds, ".0f"), _number(cell.peak_gb, ".2f")]
-        rows.append(
-            [
-                cell.method,
-                cell.init,
-                cell.mapping,
-                cell.stages,
-                *(setting(cell, name) for name in study.shown),
-                *averages,
-            ]
-            + [_difference(found, cell), seeds, *cost]
-        )
+        identity = _identity(cell, study.shown)
+        rows.append([*identity, *averages, against, f"{len(cell.runs)}{of_planned}", *cost])
     return _markdown(header, rows)
 
 
@@ -56,9 +44,9 @@ def inits_table(study: Study) -> str:
         families.setdefault(family, {})[cell.init] = cell
 
     def against_first(cell: Cell | None) -> str:
-        reference = study.references.get(cell)
-        found = study.differences.get((cell, reference, study.scores[0])) if reference else None
-        return NOTHING if cell is None else _difference(found, cell)
+        if cell is None:
+            return NOTHING
+        return _difference(study.deciding(cell, study.references.get(cell)), cell)
 
     header = ["method", "mapping", "stages", *study.shown, first, *others]
     rows = []
@@ -84,8 +72,7 @@ def cells_csv(studies: Sequence[Study]) -> str:
             decisive = study.scores[0] if study.scores else None
             averages = cell.average(decisive) if decisive else (None, None)
             total = None if cell.seconds is None else cell.seconds * len(cell.runs)
-            line = [cell.task, cell.method, cell.init, cell.mapping, cell.stages]
-            line += [setting(cell, name) for name in shown]
+            line = [cell.task, *_identity(cell, shown)]
             line += [decisive.metric if decisive else "", *(_number(value, ".4f", "") for value in averages)]
             line += [len(cell.runs), cell.planned]
             line += [_number(value, ".1f", "") for value in (cell.seconds, total)]
@@ -101,18 +88,8 @@ def differences_csv(studies: Sequence[Study]) -> str:
     """A line a difference: every cell with its baseline and with the first init, in every metric."""
     shown = list(dict.fromkeys(name for study in studies for name in study.shown))
     header = [
-        *(
-            "task",
-            "method",
-            "init",
-            "mapping",
-            "stages",
-            *shown,
-            "minus_method",
-            "minus_init",
-            "split",
-            "metric",
-        ),
+        *("task", "method", "init", "mapping", "stages", *shown),
+        *("minus_method", "minus_init", "split", "metric"),
         *("difference", "low", "high", "seeds", "sentences"),
     ]
     lines = []
@@ -124,12 +101,15 @@ def differences_csv(studies: Sequence[Study]) -> str:
                     found = study.differences.get((cell, other, score))
                     if found is None:
                         continue
-                    line = [cell.task, cell.method, cell.init, cell.mapping, cell.stages]
-                    line += [setting(cell, name) for name in shown]
+                    line = [cell.task, *_identity(cell, shown)]
                     line += [other.method, other.init, *score]
                     line += [f"{number:.4f}" for number in (found.value, found.low, found.high)]
                     lines.append([*line, found.seeds, found.sentences])
     return _csv(header, lines)
+
+
+def _identity(cell: Cell, shown: Iterable[str]) -> list[str]:
+    return [cell.method, cell.init, cell.mapping, cell.stages, *(setting(cell, name) for name in shown)]
 
 
 def _average(mean: float | None, deviation: float | None) -> str:
