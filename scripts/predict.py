@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.arguments import Parser, positive
+from launcher.arguments import Parser, names, positive
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,14 +114,6 @@ def _check(parser: Parser, args: argparse.Namespace) -> None:
         )
     if args.cut and args.submission is None:
         parser.error("--cut says something of a submission: give --submission DIR, or leave it out")
-
-
-def names(text: str) -> list[str]:
-    """Comma-separated names."""
-    found = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} names nothing")
-    return found
 
 
 def _parser() -> Parser:

@@ -12,6 +12,7 @@ import torch
 from ..data.metadata import Metadata
 from ..data.sentences import SentenceDataset
 from ..errors import CannotStart
+from ..metrics import metric_names
 from ..models.checkpoint import Checkpoint, read_checkpoint
 from ..models.roberta_student import RobertaStudent
 from ..signals import Wanted
@@ -73,6 +74,10 @@ class FinishedModel:
         """Sentences a batch in the run's own validations: in bf16 a score can depend on it."""
         validated = self.checkpoint.run.get("dataset") or {}
         return validated.get("batch_size_valid") or validated.get("batch_size") or USUAL_BATCH_SIZE
+
+    def metrics(self) -> set[str]:
+        """The names of the scores that its predictions have."""
+        return metric_names(self.metadata.num_classes, self.metadata.regression)
 
     def splits(self) -> list[str]:
         """Every split that the data has, training first."""
@@ -189,7 +194,7 @@ def _check_labels(checkpoint: Checkpoint, metadata: Metadata) -> None:
     theirs = (checkpoint.run.get("task") or {}).get("labels") or ()
     if sorted(theirs) == sorted(metadata.labels) and tuple(theirs) != metadata.labels:
         raise CannotStart(
-            f"--checkpoint {checkpoint.path} has the classes {', '.join(theirs)}, but the data of {metadata.task} orders them "
+            f"--checkpoint {checkpoint.path} has the classes {', '.join(theirs)}, but the data of {metadata.task} has "
             f"{', '.join(metadata.labels)}: fine-tune it on this data (scripts/finetune_teacher.py)."
         )
 

@@ -119,9 +119,7 @@ def test_a_model_that_orders_its_classes_differently_is_refused(data, teacher, t
     state = torch.load(teacher, weights_only=True)
     state["cfg"]["task"] = {"labels": ["1", "0"]}
     torch.save(state, tmp_path / "model.pt")
-    with pytest.raises(
-        CannotStart, match="has the classes 1, 0, but the data of TINY orders them 0, 1: fine-tune"
-    ):
+    with pytest.raises(CannotStart, match="has the classes 1, 0, but the data of TINY has 0, 1: fine-tune"):
         FinishedModel.read(str(tmp_path), data)
 
 
