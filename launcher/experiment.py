@@ -120,8 +120,8 @@ class Experiment:
         return self.supplies.teachers[spec.task].checkpoint
 
     def _count(self) -> str:
-        teachers = f"{len(self.teachers)} teachers and " if self.teachers else ""
-        return f"{teachers}{len(self.runs)} runs"
+        counts = {"teacher": len(self.teachers), "run": len(self.runs)}
+        return " and ".join(f"{number} {name}{'s' * (number != 1)}" for name, number in counts.items() if number)
 
 
 @contextlib.contextmanager

@@ -3,10 +3,11 @@
     python scripts/finetune_teacher.py --data data/MRPC-bin --model models/minilm --out teachers/MRPC \\
         --epochs 3 --lr 5e-5 --cpu -- --num-workers 2
 
-What follows `--` goes to fairseq-train. Writes OUT/checkpoint_best.pt, dict.txt, log.txt, command.txt and
-result.json (dev scores, seconds, versions). An interrupted training goes on from where it was; a
-finished one is left alone. Settings not given are those published for RoBERTa on that task, their
-schedule scaled to the epochs, the batch size and the data at hand.
+What follows `--` goes to fairseq-train, by its own names or by hydra's (dataset.num_workers=2). Writes
+OUT/checkpoint_best.pt, dict.txt, log.txt, command.txt, result.json (dev scores, seconds, versions) and
+predictions/. An interrupted training goes on from where it was; a finished one is left alone. Settings
+not given are those published for RoBERTa on that task, their schedule scaled to the epochs, the batch
+size and the data at hand.
 """
 
 import json
@@ -21,6 +22,7 @@ from launcher import places, runner
 from launcher.arguments import Parser, positive, rate, split
 from launcher.flags import check_flags
 from launcher.job import Job
+from launcher.overrides import as_flags
 from launcher.places import Data
 from launcher.programs import Programs
 from launcher.slots import Slot, visible_gpus
@@ -38,15 +40,16 @@ INSTEAD = {
     "--init-from": "--model",
     "--max-epoch": "--epochs",
     "--max-sentences": "--batch-size",
-    **{flag: flag for flag in ("--batch-size", "--lr", "--cpu", "--seed")},
+    **{flag: flag for flag in ("--batch-size", "--lr", "--cpu", "--seed", "--data")},
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 the teacher is there, 1 training failed, 2 nothing was started, 130 interrupted."""
-    own, flags = split(sys.argv[1:] if arguments is None else arguments)
+    own, words = split(sys.argv[1:] if arguments is None else arguments)
     args = _parser().parse_args(own)
     try:
+        flags = as_flags(words)
         check_flags(flags, INSTEAD)
         task, data = find_data(args.data)
         model = find_model(args.model)

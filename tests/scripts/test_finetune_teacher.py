@@ -50,12 +50,18 @@ def test_a_model_becomes_a_teacher(call, data, tmp_path, capsys, monkeypatch):
     assert (out / "command.txt").read_text().endswith("--hard-weight 1 --soft-weight 0\n")
     assert (out / "dict.txt").read_bytes() == (data / "input0" / "dict.txt").read_bytes()
 
+    assert (out / "predictions" / "valid.npz").is_file()
+    assert not result["spec"]["start"]
+
     teacher = read_checkpoint(str(out), "--teacher")
     assert teacher.path.name == "checkpoint_best.pt"
     assert teacher.classes("sentence_classification_head") == 2
 
+    # As an earlier version wrote it, which knew fewer settings.
+    spec = json.loads((out / "spec.json").read_text())
+    (out / "spec.json").write_text(json.dumps({key: value for key, value in spec.items() if key != "start"}))
     trained = (out / "checkpoint_best.pt").stat().st_mtime_ns
-    assert main([*call, "--", "--num-workers", "0"]) == 0
+    assert main([*call, "--", "dataset.num_workers=0"]) == 0
     assert "best accuracy, update" in capsys.readouterr().out
     assert (out / "checkpoint_best.pt").stat().st_mtime_ns == trained
 

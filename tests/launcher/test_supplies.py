@@ -1,0 +1,163 @@
+"""What is missing and can be made is made: teachers once a task, data before anything is planned."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import experiments
+
+KD = ["--method", "kd", "--seeds", "1"]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, trainer, data) -> Path:
+    """A folder with data, a pre-trained model in models/ and no teacher, where the launcher is called."""
+    (data / "MRPC-bin" / "input0").mkdir()
+    (data / "MRPC-bin" / "input0" / "dict.txt").write_text("word 1\n")
+    (data / "MNLI-bin" / "input0").mkdir()
+    (data / "MNLI-bin" / "input0" / "dict.txt").write_text("word 1\n")
+    (tmp_path / "models" / "minilm").mkdir(parents=True)
+    (tmp_path / "models" / "minilm" / "model.pt").write_bytes(b"pre-trained")
+    (tmp_path / "models" / "minilm" / "vocab.txt").write_text("word\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def bare(trainer) -> list[str]:
+    """A call that names neither data nor teacher."""
+    return ["--task", "mrpc", "--cpu", "--epochs", "1", "--teacher-epochs", "2", "--trainer", str(trainer)]
+
+
+def commands(output: str) -> list[str]:
+    return [line for line in output.splitlines() if not line.startswith("#")]
+
+
+def test_a_teacher_is_made_once_and_its_students_come_after_it(home, bare, capsys):
+    assert experiments.main([*bare, "--method", "kd,hidden_mse_learn", "--seeds", "1,2", "--jobs", "3"]) == 0
+
+    [teacher] = (home / "runs" / "teachers").iterdir()
+    assert (teacher / "dict.txt").read_text() == "word 1\n"
+    assert "--init-from models/minilm/model.pt --init-layers all" in (teacher / "command.txt").read_text()
+    assert "--max-epoch 2" in (teacher / "command.txt").read_text()
+    students = [folder for folder in (home / "runs" / "default").iterdir() if folder.is_dir()]
+    assert len(students) == 2 + 2 * 2
+    digest = teacher.name.rpartition("-")[2]
+    for student in students:
+        assert json.loads((student / "spec.json").read_text())["teacher"] == digest
+        assert (
+            f"--teacher {Path('runs/teachers') / teacher.name}/checkpoint_best.pt"
+            in (student / "command.txt").read_text()
+        )
+        assert (student / "result.json").stat().st_mtime_ns > (teacher / "result.json").stat().st_mtime_ns
+
+    text = capsys.readouterr().out
+    assert text.startswith("1 teacher and 6 runs, ")
+    assert f"start {teacher.name}" in text
+    assert "| none |" not in text
+
+    # Another group takes the same one.
+    assert experiments.main([*bare, *KD, "--group", "other"]) == 0
+    assert f"{teacher.name}: accuracy 73, finished before" in capsys.readouterr().out
+
+
+def test_a_plan_names_students_of_a_teacher_that_is_not_trained_yet(home, bare, capsys):
+    assert experiments.main([*bare, *KD, "--dry-run"]) == 0
+    planned = capsys.readouterr().out
+    assert not (home / "runs").exists()
+    assert len(commands(planned)) == 4
+    assert "# 1 teacher and 1 run in runs/default" in planned
+
+    experiments.main([*bare, *KD])
+    capsys.readouterr()
+    experiments.main([*bare, *KD, "--dry-run"])
+    assert capsys.readouterr().out.replace("  (finished)", "") == planned
+
+
+def test_students_of_a_teacher_that_failed_are_not_started(home, bare, monkeypatch, capsys):
+    monkeypatch.setenv("FAKE_FAIL", "MRPC-none-all")
+    assert experiments.main([*bare, "--method", "att_kl_learn", "--seeds", "1"]) == 1
+    assert capsys.readouterr().out.count("not started because its teacher failed: MRPC-none-all") == 2
+
+
+def test_other_settings_make_another_teacher(home, bare, capsys):
+    for more in ([], ["--teacher-epochs", "3"], ["--lr", "1e-4"]):
+        experiments.main([*bare, *KD, *more])
+    assert len(list((home / "runs" / "teachers").iterdir())) == 3
+
+
+def test_a_teacher_that_is_there_is_taken(home, bare, teacher, capsys):
+    experiments.main([*bare, *KD, "--dry-run"])
+    assert "--teacher teachers/MRPC/checkpoint_best.pt" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (
+            ["--teacher", "typo"],
+            "Cannot start: --teacher typo does not exist: give a model fine-tuned on MRPC",
+        ),
+        (["--pretrained", "typo"], "to have one made, --pretrained typo does not exist."),
+    ],
+)
+def test_a_path_that_leads_nowhere_starts_no_training(home, bare, more, sentence, capsys):
+    with pytest.raises(SystemExit):
+        experiments.main([*bare, *KD, *more])
+    assert sentence in capsys.readouterr().err
+
+
+def test_which_pretrained_model_is_meant_must_be_clear(home, bare, capsys):
+    shutil.copytree("models/minilm", "models/roberta")
+    with pytest.raises(SystemExit):
+        experiments.main([*bare, *KD])
+    assert (
+        "to have one made, name a pre-trained model with --pretrained (models holds models/minilm and models/roberta)."
+    ) in capsys.readouterr().err
+    assert experiments.main([*bare, *KD, "--pretrained", "models/roberta", "--dry-run"]) == 0
+
+
+@pytest.fixture
+def raw(home) -> Path:
+    """MRPC's raw files, and none of its data."""
+    shutil.rmtree(home / "data")
+    (home / "glue" / "MRPC").mkdir(parents=True)
+    for split in ("train", "dev"):
+        (home / "glue" / "MRPC" / f"{split}.tsv").write_text("Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n")
+    return home
+
+
+def test_data_that_can_be_made_is_announced(raw, bare, capsys, trainer):
+    assert experiments.main([*bare, *KD, "--dry-run"]) == 0
+    python = trainer.with_name("python")
+    assert capsys.readouterr().out.splitlines() == [
+        f"{python} -m preprocess.glue --glue-dir glue --tasks MRPC --encoder-dir models/minilm --out data",
+        "# the runs are planned once the data of MRPC is there",
+    ]
+    assert not (raw / "data").exists()
+
+
+def test_data_is_made_first_or_nothing_starts(raw, bare, capsys, trainer):
+    with pytest.raises(SystemExit) as stopped:
+        experiments.main([*bare, *KD])
+    assert stopped.value.code == 2
+    assert (
+        trainer.with_name("calls").read_text().startswith("-m preprocess.glue --glue-dir glue --tasks MRPC")
+    )
+    assert capsys.readouterr().err == "Cannot start: the data of MRPC could not be made, as said above.\n"
+
+
+def test_where_data_cannot_be_made_it_is_said_how(raw, bare, capsys):
+    def told(*more: str) -> str:
+        with pytest.raises(SystemExit):
+            experiments.main([*bare, *KD, *more])
+        return capsys.readouterr().err
+
+    assert "--data data has no data of MRPC (data/MRPC-bin/meta.json is missing): give" in told(
+        "--glue-dir", "x"
+    )
+    assert "or the folder of its raw files with --glue-dir (x has none)." in told("--glue-dir", "x")
+    (raw / "models" / "minilm" / "vocab.txt").unlink()
+    assert "or have it made from glue: --pretrained models/minilm holds no vocabulary" in told()
