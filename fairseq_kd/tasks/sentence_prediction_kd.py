@@ -1,61 +1,28 @@
 """`--task sentence_prediction_kd`: classify or score sentences and pairs, beside a teacher."""
 
-import contextlib
 import logging
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
-import torch
 from fairseq.data import Dictionary, data_utils
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from fairseq.logging import metrics
-from fairseq.tasks import FairseqTask, register_task
-from omegaconf import II, MISSING, open_dict
+from fairseq.tasks import register_task
+from omegaconf import MISSING
 
 from ..data.metadata import Metadata, dictionary_hash, read_metadata
 from ..data.sentences import SentenceDataset
 from ..errors import CannotStart
-from ..memory import peak_memory
-from ..metrics import forget
-from ..models.checkpoint import Checkpoint, read_checkpoint
-from ..models.initialization import initialization
-from ..models.shape import ModelShape
-from ..summary import summary
-from ..teachers import LiveTeacher
+from .distillation import DistillationTask, DistillationTaskConfig
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class SentencePredictionKDConfig(FairseqDataclass):
+class SentencePredictionKDConfig(DistillationTaskConfig):
     data: str = field(
         default=MISSING, metadata={"help": "folder of binarized data, as made by `python -m preprocess.glue`"}
-    )
-    teacher: Optional[str] = field(
-        default=None,
-        metadata={
-            "help": "the teacher's checkpoint: a file, or a folder holding checkpoint_best.pt or model.pt "
-            "(default: none, for losses that need no teacher)"
-        },
-    )
-    teacher_device: Optional[str] = field(
-        default=None,
-        metadata={"help": "where the teacher runs, such as cuda:1 or cpu (default: beside the student)"},
-    )
-    teacher_precision: ChoiceEnum(["fp32", "bf16", "fp16"]) = field(
-        default="fp32", metadata={"help": "precision of the teacher's weights and signals (default: fp32)"}
-    )
-    autocast: ChoiceEnum(["none", "bf16"]) = field(
-        default="none",
-        metadata={
-            "help": "run the student's matrix products in bf16, on CPU or GPU; weights, optimizer and losses stay "
-            "fp32 (default: none)"
-        },
     )
     num_classes: Optional[int] = field(
         default=None,
@@ -78,26 +45,15 @@ class SentencePredictionKDConfig(FairseqDataclass):
             "(default: sentence_classification_head)"
         },
     )
-    seed: int = II("common.seed")
-    train_subset: str = II("dataset.train_subset")
-    best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
-    cpu: bool = II("common.cpu")
-    bf16: bool = II("common.bf16")
 
 
 @register_task("sentence_prediction_kd", dataclass=SentencePredictionKDConfig)
-class SentencePredictionKDTask(FairseqTask):
-    """Holds the data, the teacher and what is known of the student, for criterions to ask."""
+class SentencePredictionKDTask(DistillationTask):
+    """Holds labelled sentences beside the teacher."""
 
     def __init__(self, cfg: SentencePredictionKDConfig, dictionary: Dictionary, metadata: Metadata) -> None:
-        super().__init__(cfg)
-        self.dictionary = dictionary
+        super().__init__(cfg, dictionary, metadata.dictionary_hash)
         self.metadata = metadata
-        self.student_shape: Optional[ModelShape] = None
-        self.initialized: list[str] = []
-        self.resumed: Optional[Checkpoint] = None
-        self.labels_for: list[str] = []
-        self.peak_gb = 0.0
 
     @classmethod
     def setup_task(cls, cfg: SentencePredictionKDConfig, **_: Any) -> "SentencePredictionKDTask":
@@ -120,14 +76,6 @@ class SentencePredictionKDTask(FairseqTask):
         return cls(cfg, dictionary, metadata)
 
     @property
-    def source_dictionary(self) -> Dictionary:
-        return self.dictionary
-
-    @property
-    def target_dictionary(self) -> Dictionary:
-        return self.dictionary
-
-    @property
     def regression(self) -> bool:
         return self.metadata.regression
 
@@ -136,8 +84,18 @@ class SentencePredictionKDTask(FairseqTask):
         """The name of the classification head."""
         return self.cfg.classification_head_name
 
-    def max_positions(self) -> Optional[int]:
-        return None if self.student_shape is None else self.student_shape.max_positions
+    @property
+    def pair_format(self) -> str:
+        return self.metadata.pair_format
+
+    def add_heads(self, model) -> None:
+        model.register_classification_head(self.head, self.metadata.num_classes)
+
+    def check_student(self, cfg) -> None:
+        self.check_pair_format(cfg.get("pair_format"))
+
+    def learned_here(self) -> dict[str, Any]:
+        return {**super().learned_here(), "fine_tuned_on": self.metadata.task}
 
     def load_dataset(self, split: str, combine: bool = False, **_: Any) -> SentenceDataset:
         """Loads one split; training data in shuffled buckets, everything else by length."""
@@ -225,82 +183,6 @@ class SentencePredictionKDTask(FairseqTask):
         first = self._stored(data / "input0" / split, combine=True)
         return None if first is None else self._labels(data / "label" / split, len(first), combine=True)
 
-    def train_step(self, sample, *args, ignore_grad: bool = False, **kwargs):
-        """As fairseq's. Tells the criterion which batches only fill up a worker's turn, of whatever split.
-
-        Logs `peak_gb`, the most memory needed so far, in GiB.
-        """
-        done = super().train_step({**sample, "filler": ignore_grad}, *args, ignore_grad=ignore_grad, **kwargs)
-        peak = peak_memory(done[0].device)
-        if peak is not None:
-            self.peak_gb = max(self.peak_gb, peak)
-            metrics.log_scalar("peak_gb", self.peak_gb, weight=0, priority=1500, round=2)
-        return done
-
-    def build_model(self, cfg, from_checkpoint: bool = False):
-        """Builds the student; initialises it unless it is being loaded from a checkpoint.
-
-        The sizes it ends up with are written into `cfg`, which fairseq saves with the weights.
-        """
-        source = None
-        if not from_checkpoint:
-            source = initialization(cfg, self.teacher_checkpoint, self.metadata.pair_format)
-        self.check_vocabulary(source.source if source else None, "--init-from")
-        self.check_pair_format(cfg.get("pair_format"))
-
-        model = super().build_model(cfg, from_checkpoint)
-        model.register_classification_head(self.head, self.metadata.num_classes)
-        self.student, self.student_shape = model, model.shape
-        if source is not None:
-            self.initialized = source.apply(model, self.head)
-            self.resumed = source.source if source.resumed else None
-            with open_dict(cfg):
-                cfg.dictionary_hash = self.metadata.dictionary_hash
-                cfg.fine_tuned_on = self.metadata.task
-        return model
-
-    def build_criterion(self, cfg):
-        """Builds the criterion and checks, before any training, that all its terms can be had."""
-        criterion = super().build_criterion(cfg)
-        if not hasattr(criterion, "problems"):
-            return criterion
-        problems = criterion.problems
-        if not problems and self.cfg.best_checkpoint_metric not in criterion.logged():
-            problems.append(
-                f"--best-checkpoint-metric {self.cfg.best_checkpoint_metric} is not logged here: choose among "
-                f"{', '.join(sorted(criterion.logged()))}."
-            )
-        problems += self._other_criterion(cfg)
-        if problems:
-            raise CannotStart(*problems, doing="start distillation")
-        self.labels_for = criterion.labels_for()
-
-        if criterion.teacher_wanted:
-            self.teacher = self._load_teacher()
-            self._warn_of_another_task()
-        frozen = self.student.freeze_unreached(criterion.student_wanted, criterion.head)
-        logger.info(
-            summary(self.student_shape, self.teacher_shape, self.initialized, criterion, self.student, frozen)
-        )
-        return criterion
-
-    @cached_property
-    def teacher_checkpoint(self) -> Optional[Checkpoint]:
-        """The teacher as read from disk; None without `--teacher`."""
-        if self.cfg.teacher is None:
-            return None
-        checkpoint = read_checkpoint(self.cfg.teacher, "--teacher")
-        self.check_vocabulary(checkpoint, "--teacher")
-        return checkpoint
-
-    @property
-    def teacher_shape(self) -> Optional[ModelShape]:
-        return None if self.teacher_checkpoint is None else self.teacher_checkpoint.shape
-
-    def teacher_missing(self, what: str) -> str:
-        """The sentence that says that `what` cannot do without a teacher."""
-        return f"{what} learns from a teacher and none was given: give --teacher CHECKPOINT."
-
     def logits_problems(self) -> list[str]:
         """Why the teacher's logits cannot be learned from: sentences, none where they can."""
         teacher = self.teacher_checkpoint
@@ -320,55 +202,12 @@ class SentencePredictionKDTask(FairseqTask):
             ]
         return []
 
-    def _other_criterion(self, cfg) -> list[str]:
-        """Why the run in --save-dir cannot go on with this criterion; nothing where it can."""
-        before = (self.resumed and self.resumed.criterion) or {}
-        return [
-            f"the run in {self.resumed.path.parent} was begun with {flag} {before[name]}, now {cfg[name]}: give another "
-            "--save-dir, or the settings of that run to go on with it."
-            for name, flag in (("_name", "--criterion"), ("mapping", "--mapping"))
-            if name in before and name in cfg and before[name] != cfg[name]
-        ]
-
-    def _warn_of_another_task(self) -> None:
+    def warn_of_teacher(self) -> None:
         learned = self.teacher_checkpoint.config.get("fine_tuned_on")
         if learned not in (None, self.metadata.task):
             logger.warning(
                 f"--teacher {self.teacher_checkpoint.path} was fine-tuned on {learned}, but {self.cfg.data} is "
                 f"{self.metadata.task}."
-            )
-
-    def _load_teacher(self) -> LiveTeacher:
-        return LiveTeacher(
-            self.teacher_checkpoint,
-            self.dictionary,
-            self.head,
-            self.cfg.teacher_device,
-            self.cfg.teacher_precision,
-        )
-
-    def autocast(self, sample: Mapping[str, Any]) -> contextlib.AbstractContextManager:
-        """The student's precision, as `--autocast` says."""
-        if self.cfg.autocast == "none":
-            return contextlib.nullcontext()
-        return torch.autocast(sample["net_input"]["src_tokens"].device.type, dtype=torch.bfloat16)
-
-    def begin_valid_epoch(self, epoch: int, model) -> None:
-        forget("valid")
-
-    def check_vocabulary(self, checkpoint: Optional[Checkpoint], flag: str) -> None:
-        """Raises CannotStart when the model numbers its words differently from the data."""
-        if checkpoint is None:
-            return
-        if checkpoint.words != len(self.dictionary):
-            raise CannotStart(
-                f"{flag} {checkpoint.path} knows {checkpoint.words} words, but the data in {self.cfg.data} uses "
-                f"{len(self.dictionary)}: make the data again with this model's vocabulary (--encoder-dir)."
-            )
-        if checkpoint.dictionary_hash not in (None, self.metadata.dictionary_hash):
-            raise CannotStart(
-                f"{flag} {checkpoint.path} numbers its words differently from the data in {self.cfg.data} (their "
-                "dict.txt differ): make the data again with this model's vocabulary (--encoder-dir)."
             )
 
     def check_pair_format(self, pair_format: Optional[str]) -> None:
@@ -383,8 +222,6 @@ class SentencePredictionKDTask(FairseqTask):
 def _check_flags(cfg: SentencePredictionKDConfig) -> None:
     if cfg.length_bucket < 1:
         raise CannotStart(f"--length-bucket {cfg.length_bucket} holds no sentence: give 1 or more.")
-    if cfg.bf16 and cfg.cpu:
-        raise CannotStart("--bf16 with --cpu takes fairseq's way for TPUs: give --autocast bf16 instead.")
 
 
 def _metadata_from_flags(cfg: SentencePredictionKDConfig, dictionary: Path) -> Metadata:
