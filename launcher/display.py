@@ -58,21 +58,23 @@ def display(progress: Progress) -> Lines:
 
 def running_table(now: Snapshot, total: int):
     """A row for each run that trains, and a line about all."""
+    from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
-    waiting = total - now.ended - len(now.running)
-    caption = (
-        f"{now.ended - now.failed} done, {now.failed} failed, {len(now.running)} running, {waiting} waiting; "
-    )
-    table = Table(caption=f"{caption}time left: {in_words(now.left)}", caption_justify="left", box=None)
+    table = Table(box=None)
     table.add_column("run", overflow="fold")
     for name in ("", "updates", "time left"):
         table.add_column(name, justify="right", no_wrap=True)
     for run in now.running:
         bar = ProgressBar(total=run.job.updates, completed=run.done, width=20)
         table.add_row(run.job.name, bar, f"{run.done}/{run.job.updates}", in_words(run.left))
-    return table
+
+    waiting = total - now.ended - len(now.running)
+    counts = (
+        f"{now.ended - now.failed} done, {now.failed} failed, {len(now.running)} running, {waiting} waiting"
+    )
+    return Group(table, f" {counts}; time left: {in_words(now.left)}")
 
 
 def told(outcome: Outcome) -> str:

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from scripts.convert_hf import import_model
 from scripts.make_small_glue import write
 from tests.test_readme import hugging_face_folder
 from tests.tiny import ROOT
@@ -21,6 +22,7 @@ def test_one_command_makes_data_teacher_and_student(tmp_path):
         "".join(train.read_text().splitlines(keepends=True)[:321])
     )  # ten updates for the teacher
     hugging_face_folder(tmp_path / "hf")
+    import_model(tmp_path / "hf", tmp_path / "models" / "tiny")
     variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
     def python(*words) -> str:
@@ -29,7 +31,6 @@ def test_one_command_makes_data_teacher_and_student(tmp_path):
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
-    python(ROOT / "scripts" / "convert_hf.py", "import", "hf", "models/tiny")
     call = [
         ROOT / "experiments.py",
         "--task",
