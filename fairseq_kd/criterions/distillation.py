@@ -10,8 +10,7 @@ from fairseq.dataclass import FairseqDataclass
 from torch import Tensor, nn
 
 from ..layers import MAPPINGS
-from ..losses import cross_entropy, kd, squared_error
-from ..metrics import label_statistics, log_metrics, metric_names
+from ..metrics import log_metrics
 from ..signals import Signals, Wanted
 
 
@@ -110,8 +109,8 @@ class DistillationCriterion(FairseqCriterion):
         """Names of what a validation logs, any of which can choose the best checkpoint."""
         terms = self.active().keys() - {"inter"}
         parts = {name for name, part in self.named_children() if part is not None}
-        labels = metric_names(self.task.metadata.num_classes, self.task.regression)
-        return {"loss"} | terms | parts | (labels if self.student_wanted.logits else set())
+        labels = self.task.objective.metrics() if self.student_wanted.logits else set()
+        return {"loss"} | terms | parts | labels
 
     def active(self) -> dict[str, float]:
         """The weights that are not zero, by name."""
@@ -131,7 +130,9 @@ class DistillationCriterion(FairseqCriterion):
             )
         teacher = self.task.teacher.signals(sample, self.teacher_wanted) if self.teacher_wanted else None
 
-        weighted = dict(self._logit_terms(student, teacher, sample.get("target")))
+        objective, weights = self.task.objective, self.active()
+        terms = objective.terms(weights, self.cfg.temperature, student, teacher, sample)
+        weighted = {name: (weights[name], term) for name, term in terms.items()}
         if self.inter_weight:
             own = self.terms_of(sample, student, teacher)
             weighted.update({name: (self.inter_weight, term) for name, term in own.items()})
@@ -144,10 +145,7 @@ class DistillationCriterion(FairseqCriterion):
             "sample_size": sample["nsentences"],
         }
         logging_output |= {f"term_{name}": term.detach().sum() for name, (_, term) in weighted.items()}
-        if student.logits is not None and "target" in sample:
-            logging_output |= label_statistics(
-                student.logits.detach(), sample, self.task.regression, self.training
-            )
+        logging_output |= objective.statistics(student, sample, self.training)
         return each.sum() if reduce else each, sample["nsentences"], logging_output
 
     def _weight_problems(self) -> Iterable[str]:
@@ -159,20 +157,6 @@ class DistillationCriterion(FairseqCriterion):
             yield f"--temperature {self.cfg.temperature} divides the logits: give a number above 0."
         if not self.active():
             yield "--hard-weight, --soft-weight and --inter-weight are all 0, which leaves no loss: raise one."
-
-    def _logit_terms(
-        self, student: Signals, teacher: Signals | None, target: Tensor | None
-    ) -> Iterable[tuple[str, tuple[float, Tensor]]]:
-        regression, weights = self.task.regression, self.active()
-        if "hard" in weights and regression:
-            yield "hard", (weights["hard"], squared_error(student.logits, target.float()))
-        elif "hard" in weights:
-            yield "hard", (weights["hard"], cross_entropy(student.logits, target))
-
-        if "soft" in weights and regression:
-            yield "soft", (weights["soft"], squared_error(student.logits, teacher.logits))
-        elif "soft" in weights:
-            yield "soft", (weights["soft"], kd(student.logits, teacher.logits, self.cfg.temperature))
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:

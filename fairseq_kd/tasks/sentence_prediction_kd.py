@@ -14,6 +14,7 @@ from omegaconf import MISSING
 from ..data.metadata import Metadata, dictionary_hash, read_metadata
 from ..data.sentences import SentenceDataset
 from ..errors import CannotStart
+from ..objectives import SentenceLabels
 from .distillation import DistillationTask, DistillationTaskConfig
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class SentencePredictionKDTask(DistillationTask):
     def __init__(self, cfg: SentencePredictionKDConfig, dictionary: Dictionary, metadata: Metadata) -> None:
         super().__init__(cfg, dictionary, metadata.dictionary_hash)
         self.metadata = metadata
+        self.objective = SentenceLabels(metadata.num_classes, metadata.regression)
 
     @classmethod
     def setup_task(cls, cfg: SentencePredictionKDConfig, **_: Any) -> "SentencePredictionKDTask":

@@ -74,17 +74,17 @@ def _watched(training: Callable, splits: list[str]) -> tuple[dict[str, np.ndarra
     """Runs a training; returns the logits of its validations, and what it returned."""
     from unittest import mock
 
-    from fairseq_kd.criterions import distillation
+    from fairseq_kd.objectives import sentence_labels
 
     batches = []
-    original = distillation.label_statistics
+    original = sentence_labels.label_statistics
 
     def watch(logits, sample, regression, training):
         if not training:
             batches.append((sample["split_sentences"], sample["id"], logits.float()))
         return original(logits, sample, regression, training)
 
-    with mock.patch.object(distillation, "label_statistics", watch):
+    with mock.patch.object(sentence_labels, "label_statistics", watch):
         rows = training()
 
     # The splits of a validation follow each other; each goes on until all its sentences were seen.

@@ -1,0 +1,54 @@
+"""Sentences and pairs with a class or a score."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from torch import Tensor
+
+from ..losses import cross_entropy, kd, squared_error
+from ..metrics import label_statistics, metric_names
+from ..signals import Signals
+
+
+@dataclass(frozen=True)
+class SentenceLabels:
+    """Compares class scores [B, C] with labels and with the teacher's; of regression, scores [B, 1].
+
+    classes     C
+    regression  labels are numbers
+    """
+
+    classes: int
+    regression: bool
+
+    def terms(
+        self,
+        weights: Mapping[str, float],
+        temperature: float,
+        student: Signals,
+        teacher: Optional[Signals],
+        sample: Mapping[str, Any],
+    ) -> dict[str, Tensor]:
+        """`hard` and `soft`, each [B], as far as `weights` has them."""
+        terms = {}
+        if "hard" in weights and self.regression:
+            terms["hard"] = squared_error(student.logits, sample["target"].float())
+        elif "hard" in weights:
+            terms["hard"] = cross_entropy(student.logits, sample["target"])
+
+        if "soft" in weights and self.regression:
+            terms["soft"] = squared_error(student.logits, teacher.logits)
+        elif "soft" in weights:
+            terms["soft"] = kd(student.logits, teacher.logits, temperature)
+        return terms
+
+    def statistics(self, student: Signals, sample: Mapping[str, Any], training: bool) -> dict[str, Tensor]:
+        """What the batch contributes to the metrics; nothing where it has no labels or no logits."""
+        if student.logits is None or "target" not in sample:
+            return {}
+        return label_statistics(student.logits.detach(), sample, self.regression, training)
+
+    def metrics(self) -> set[str]:
+        """Which metrics a validation logs where there are logits."""
+        return metric_names(self.classes, self.regression)
