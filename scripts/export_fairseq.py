@@ -1,0 +1,112 @@
+"""A student or teacher as a stock RoBERTa checkpoint, which fairseq loads without this package.
+
+    python scripts/export_fairseq.py --checkpoint runs/sst2 --out exported
+
+Writes OUT/model.pt and OUT/dict.txt, for
+
+    RobertaModel.from_pretrained("exported", "model.pt", bpe=None).predict("sentence_classification_head", tokens)
+
+Hidden states and logits stay what they were. What stock RoBERTa cannot express is refused.
+"""
+
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.arguments import Parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 the model is there; what prevents that ends the program with a sentence."""
+    args = _parser().parse_args(arguments)
+
+    # Here, because it takes seconds, and --help and a wrong flag should not.
+    import torch
+
+    from fairseq_kd.convert.stock import notes, problems, stock_state
+    from fairseq_kd.errors import CannotStart
+    from fairseq_kd.evaluation.files import whole
+    from fairseq_kd.models.checkpoint import read_checkpoint
+
+    checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")
+    data = find_training_data(args.data, checkpoint)
+    dictionary = find_dictionary(data, checkpoint)
+    pairs = None if data is None else (data / "input1").is_dir()
+    found = problems(checkpoint, pairs, args.approximate)
+    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+        found.append(f"--out {args.out} is there already and not empty: name a new folder.")
+    if found:
+        raise CannotStart(*found, doing="export")
+
+    with whole(args.out / "dict.txt") as file, dictionary.open("rb") as source:
+        shutil.copyfileobj(source, file)
+    with whole(args.out / "model.pt") as file:
+        torch.save(stock_state(checkpoint), file)
+    print("\n  ".join([f"{args.out / 'model.pt'}: {checkpoint.shape}", *notes(checkpoint)]))
+    return 0
+
+
+def find_training_data(given: Path | None, checkpoint) -> Path | None:
+    """The data named by --data or, without it, that of the checkpoint's own training where it is still there."""
+    from fairseq_kd.evaluation.finished import find_data
+
+    if given is not None:
+        return find_data(given, checkpoint)
+    own = (checkpoint.run.get("task") or {}).get("data")
+    return Path(own) if own and (Path(own) / "input0" / "dict.txt").is_file() else None
+
+
+def find_dictionary(data: Path | None, checkpoint) -> Path:
+    """The model's dict.txt: that of its data, or the one beside it."""
+    from fairseq.data import Dictionary
+
+    from fairseq_kd.data.metadata import dictionary_hash
+    from fairseq_kd.errors import CannotStart
+
+    path = checkpoint.path.parent / "dict.txt" if data is None else data / "input0" / "dict.txt"
+    if not path.is_file():
+        raise CannotStart(
+            f"--checkpoint {checkpoint.path} has no dict.txt beside it: give --data, binarized data for this model.",
+            doing="export",
+        )
+    known = dictionary_hash(path)  # refuses what is no dictionary
+    dictionary = Dictionary.load(str(path))
+    dictionary.add_symbol("<mask>")
+    if len(dictionary) != checkpoint.words or checkpoint.dictionary_hash not in (None, known):
+        raise CannotStart(
+            f"{path} is another vocabulary than that of --checkpoint {checkpoint.path}: give data that was made for this "
+            "model (--data).",
+            doing="export",
+        )
+    return path
+
+
+def _parser() -> Parser:
+    parser = Parser(__doc__)
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="PATH",
+        help="a checkpoint, or a folder with checkpoint_best.pt or model.pt",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder to write")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="binarized data of its task, which has the vocabulary (default: what it was trained on, or the dict.txt "
+        "beside it)",
+    )
+    parser.add_argument(
+        "--approximate",
+        action="store_true",
+        help="export a model with another LayerNorm eps (BERT's) as well, with slightly other answers (default: refuse)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    logging.disable(logging.INFO)
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""`scripts/export_fairseq.py`: stock fairseq, without this package, answers as the model does."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fairseq.data import Dictionary
+from torch.nn.functional import gelu, layer_norm
+
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.models.checkpoint import read_checkpoint
+from fairseq_kd.signals import Wanted
+from fairseq_kd.teachers.live import frozen_model
+from scripts.export_fairseq import main
+from tests.tiny import SHAPE, SYMBOLS, weights, write_data
+
+HEAD = "sentence_classification_head"
+
+# Runs in a Python of its own, which never hears of --user-dir; once for all models, for its start is slow.
+STOCK = """
+import sys
+import numpy as np
+import torch
+from fairseq.models.roberta import RobertaModel
+
+def answers(folder, eps, tokens):
+    roberta = RobertaModel.from_pretrained(folder, "model.pt", bpe=None).eval()
+    for module in roberta.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            assert module.eps == 1e-5
+            module.eps = float(eps)
+
+    yield "features", roberta.extract_features(tokens)
+    yield "logits", roberta.predict("sentence_classification_head", tokens, return_logits=True)
+    yield "words", roberta.model(tokens)[0]
+    # fairseq's fast path transposes the inner states of some layers and not of others.
+    for layer in roberta.model.encoder.sentence_encoder.layers:
+        layer.can_use_fastpath = False
+    for number, state in enumerate(roberta.extract_features(tokens, return_all_hiddens=True)):
+        yield f"state{number}", state
+
+for given in sys.argv[1:]:
+    folder, eps, kind = given.split(":")
+    tokens = torch.from_numpy(np.load(f"{kind}.npy"))
+    with torch.no_grad():
+        np.savez(f"{folder}/{eps}.npz", **dict(answers(folder, eps, tokens)))
+assert not [name for name in sys.modules if name.startswith("fairseq_kd")]
+"""
+
+# Name: how the shape differs, classes, whether there are pairs, further flags.
+MODELS = {
+    "roberta": ({}, 2, True, []),
+    "relu": ({"activation": "relu", "pooler_activation": "relu"}, 1, True, []),
+    "segments": ({"segments": 2}, 3, False, []),
+    "eps": ({"layernorm_eps": 1e-12, "pair_format": "bert"}, 2, True, ["--approximate"]),
+    "lm_head": ({}, 2, True, []),
+}
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory) -> Path:
+    """A folder: each of MODELS as NAME.pt, exported to NAME/ and asked there by stock fairseq."""
+    folder = tmp_path_factory.mktemp("exported")
+    for name, (changes, classes, pairs, flags) in MODELS.items():
+        shape = replace(SHAPE, **changes)
+        model = write_model(folder / f"{name}.pt", shape, classes, lm_head=name == "lm_head")
+        data = write_data(folder / f"{name}-bin", pairs=pairs, pair_format=shape.pair_format)
+        export(model, folder / name, "--data", data, *flags)
+    for pairs in (True, False):
+        np.save(folder / f"{pairs}.npy", sentences(pairs).numpy())
+
+    asked = [f"{name}:1e-5:{pairs}" for name, (_, _, pairs, _) in MODELS.items()]
+    command = [sys.executable, "-c", STOCK, *asked, "eps:1e-12:True"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def write_model(path, shape=SHAPE, classes=2, lm_head=False, **config):
+    """A checkpoint with random weights, as a training leaves it."""
+    model = weights(shape, classes)
+    if lm_head:
+        generator = torch.Generator().manual_seed(3)
+        model |= {
+            "encoder.lm_head.dense.weight": torch.randn(shape.width, shape.width, generator=generator) * 0.3,
+            "encoder.lm_head.dense.bias": torch.randn(shape.width, generator=generator) * 0.3,
+            "encoder.lm_head.layer_norm.weight": torch.ones(shape.width) * 1.2,
+            "encoder.lm_head.layer_norm.bias": torch.zeros(shape.width) + 0.1,
+            "encoder.lm_head.bias": torch.randn(len(SYMBOLS) + 5, generator=generator) * 0.3,
+            "encoder.lm_head.weight": model["encoder.sentence_encoder.embed_tokens.weight"],
+        }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"args": None, "cfg": {"model": {**shape.config(), **config}}, "model": model}, path)
+    return path
+
+
+def sentences(pairs: bool, seed: int = 0) -> torch.Tensor:
+    """A padded batch, [8, T]."""
+    rng = np.random.default_rng(seed)
+
+    def text():
+        return [*rng.integers(4, 64, size=rng.integers(1, 9)), 2]
+
+    rows = [[0, *text(), *([2, *text()] if pairs else [])] for _ in range(8)]
+    longest = max(map(len, rows))
+    return torch.tensor([row + [1] * (longest - len(row)) for row in rows])
+
+
+def ours(checkpoint, tokens):
+    dictionary = Dictionary()
+    for symbol in [*SYMBOLS, "<mask>"]:
+        dictionary.add_symbol(symbol)
+    read = read_checkpoint(str(checkpoint), "--checkpoint")
+    model = frozen_model(read, dictionary, HEAD, "--checkpoint")
+    return model.signals(tokens, Wanted.of(logits=True, states=range(read.shape.layers + 1)), HEAD)
+
+
+def export(checkpoint, out, *flags) -> int:
+    return main(["--checkpoint", str(checkpoint), "--out", str(out), *map(str, flags)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "eps", "tolerance"),
+    [
+        ("roberta", "1e-5", 2e-5),
+        ("relu", "1e-5", 2e-5),
+        ("segments", "1e-5", 2e-5),
+        ("eps", "1e-5", 1e-3),  # what --approximate is about
+        ("eps", "1e-12", 2e-5),  # set back, as the export says
+    ],
+)
+def test_stock_fairseq_answers_the_same(exported, name, eps, tolerance):
+    tokens = sentences(pairs=MODELS[name][2])
+    found = np.load(exported / name / f"{eps}.npz")
+    signals, mask = ours(exported / f"{name}.pt", tokens), tokens.ne(1)
+    assert 0 < mask.float().mean() < 1  # otherwise padding is not tried
+
+    def same(found, expected):
+        np.testing.assert_allclose(found, expected, atol=tolerance, rtol=tolerance)
+
+    same(found["logits"], signals.logits)
+    same(found["features"][mask], signals.states[SHAPE.layers][mask])
+    for number, state in signals.states.items():
+        same(found[f"state{number}"][mask], state[mask])
+
+
+@pytest.mark.slow
+def test_a_masked_lm_head_comes_along(exported):
+    found = np.load(exported / "lm_head" / "1e-5.npz")
+    saved = torch.load(exported / "lm_head.pt", weights_only=True)["model"]
+    head = {name.removeprefix("encoder.lm_head."): value for name, value in saved.items()}
+
+    x = torch.from_numpy(found["features"]) @ head["dense.weight"].T + head["dense.bias"]
+    x = layer_norm(gelu(x), x.shape[-1:], head["layer_norm.weight"], head["layer_norm.bias"])
+    expected = x @ saved["encoder.sentence_encoder.embed_tokens.weight"].T + head["bias"]
+    mask = sentences(pairs=True).ne(1)
+    np.testing.assert_allclose(found["words"][mask], expected[mask], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("roberta", ["masked-LM head a placeholder"]),
+        ("lm_head", []),
+        ("segments", ["segments ", "masked-LM head a placeholder"]),
+        ("eps", ["LayerNorm      eps 1e-05 instead of 1e-12", "masked-LM head", "no_separator=True"]),
+    ],
+)
+def test_what_differs_is_said(tmp_path, capsys, name, told):
+    changes, classes, pairs, flags = MODELS[name]
+    model = write_model(tmp_path / "model.pt", replace(SHAPE, **changes), classes, name == "lm_head")
+    data = write_data(tmp_path / "TINY-bin", pairs=pairs)
+    assert export(model, tmp_path / "out", "--data", data, *flags) == 0
+
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == f"{tmp_path / 'out' / 'model.pt'}: 4 layers, width 16, 4 heads, ffn 32"
+    assert len(lines) == len(told)
+    assert all(part in line for part, line in zip(told, lines, strict=True))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dict.txt", "model.pt"]
+
+
+def test_this_package_reads_it_again(tmp_path, data):
+    model = write_model(tmp_path / "model.pt", fine_tuned_on="RTE")
+    export(model, tmp_path / "out", "--data", data)
+    again = read_checkpoint(str(tmp_path / "out"), "--teacher")
+
+    assert again.shape == SHAPE
+    assert again.config["fine_tuned_on"] == "RTE"
+    tokens = sentences(pairs=True)
+    assert torch.equal(ours(tmp_path / "out" / "model.pt", tokens).logits, ours(model, tokens).logits)
+
+
+def test_the_dictionary_beside_the_checkpoint_serves(tmp_path, data):
+    model = write_model(tmp_path / "teacher" / "model.pt")
+    (tmp_path / "teacher" / "dict.txt").write_bytes((data / "input0" / "dict.txt").read_bytes())
+    assert export(model.parent, tmp_path / "out") == 0
+    assert (tmp_path / "out" / "dict.txt").read_bytes() == (data / "input0" / "dict.txt").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (
+            {"segments": 2},
+            "has segment embeddings and its data has pairs, which stock RoBERTa cannot express",
+        ),
+        ({"layernorm_eps": 1e-6}, "has a LayerNorm eps of 1e-06"),
+    ],
+)
+def test_what_stock_roberta_cannot_express_is_refused(tmp_path, data, shape, message):
+    model = write_model(tmp_path / "model.pt", replace(SHAPE, **shape))
+    with pytest.raises(CannotStart, match=f"Cannot export: --checkpoint .* {message}"):
+        export(model, tmp_path / "out", "--data", data)
+
+
+def test_segments_of_an_unknown_task_are_refused(tmp_path, data):
+    model = write_model(tmp_path / "model.pt", replace(SHAPE, segments=2))
+    (tmp_path / "dict.txt").write_bytes((data / "input0" / "dict.txt").read_bytes())
+    with pytest.raises(CannotStart, match="does not say what it was trained on: give --data"):
+        export(model, tmp_path / "out")
+
+
+def test_other_vocabularies_and_used_folders_are_refused(tmp_path, data):
+    model = write_model(tmp_path / "model.pt")
+    with pytest.raises(CannotStart, match="has no dict.txt beside it: give --data"):
+        export(model, tmp_path / "out")
+    (tmp_path / "dict.txt").write_text("one 1\ntwo 1\n")
+    with pytest.raises(CannotStart, match="dict.txt is another vocabulary than that of --checkpoint"):
+        export(model, tmp_path / "out")
+    (tmp_path / "dict.txt").unlink()
+    with pytest.raises(CannotStart, match="is there already and not empty: name a new folder"):
+        export(model, tmp_path, "--data", data)
