@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shutil.copyfileobj(source, file)
     with whole(args.out / "model.pt") as file:
         torch.save(stock_state(checkpoint), file)
-    print("\n  ".join([f"{args.out / 'model.pt'}: {checkpoint.shape}", *notes(checkpoint)]))
+    print("\n  ".join([f"{args.out / 'model.pt'}: {checkpoint.shape}", *notes(checkpoint, pairs)]))
     return 0
 
 

@@ -49,12 +49,13 @@ def problems(checkpoint: Checkpoint, pairs: Optional[bool], approximate: bool) -
     return found
 
 
-def notes(checkpoint: Checkpoint) -> list[str]:
+def notes(checkpoint: Checkpoint, pairs: Optional[bool]) -> list[str]:
     """What is otherwise than in the checkpoint: a line each, none where nothing is."""
     shape, found = checkpoint.shape, []
     if shape.layernorm_eps != STOCK_EPS:
         found.append(
-            f"LayerNorm      eps {STOCK_EPS:g} instead of {shape.layernorm_eps:g}: answers differ a little"
+            f"LayerNorm      eps {STOCK_EPS:g} instead of {shape.layernorm_eps:g}: answers differ a little, unless every "
+            "LayerNorm's eps is set back once it is loaded"
         )
     if shape.segments:
         found.append("segments       that of first sentences in every position, exact for single sentences")
@@ -62,7 +63,7 @@ def notes(checkpoint: Checkpoint) -> list[str]:
         found.append(
             "masked-LM head a placeholder: the model has none, and stock RoBERTa does not load without"
         )
-    if shape.pair_format == "bert":
+    if shape.pair_format == "bert" and pairs is not False:
         found.append("pairs          joined by one </s>: encode(first, second, no_separator=True)")
     return found
 
