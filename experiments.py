@@ -55,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             supplies = gather(grid, inputs)
     except NotReady as error:
         parser.exit(2, f"{error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, "Interrupted: the same command starts again.\n")
     experiment = Experiment(supplies, make_slots(args.jobs, gpus), args.retries)
     return experiment.show() if args.dry_run else experiment.run()
 

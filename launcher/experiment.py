@@ -81,6 +81,8 @@ class Experiment:
 
     def _write_table(self, outcomes: dict[str, Outcome]) -> bool:
         """Shows the table first: what cannot be written, on a full disk say, is not lost."""
+        # After an interruption, some that were finished before have not been looked at.
+        outcomes = {job.name: Outcome(results.read_result(job.folder)) for job in self.jobs} | outcomes
         metrics = {task: data.metric for task, data in self.supplies.data.items()}
         rows = table.rows(self.runs, outcomes, metrics)
         say(f"\n{table.markdown(rows)}")
@@ -121,7 +123,9 @@ class Experiment:
 
     def _count(self) -> str:
         counts = {"teacher": len(self.teachers), "run": len(self.runs)}
-        return " and ".join(f"{number} {name}{'s' * (number != 1)}" for name, number in counts.items() if number)
+        return " and ".join(
+            f"{number} {name}{'s' * (number != 1)}" for name, number in counts.items() if number
+        )
 
 
 @contextlib.contextmanager

@@ -140,6 +140,7 @@ def make_parser(description: str | None) -> Parser:
     )
     listed.add_argument(
         "--pass_dic",
+        "--pass-dic",
         type=Path,
         metavar="FILE",
         help=f"JSON or YAML: {FORMAT}; {{task}} in a path stands for the task's name, and with -e {PREDICTION} a run's "

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from .job import Job
@@ -76,8 +77,12 @@ class Progress:
         ]
         paces = [*self.paces, *own]
 
+        @cache
+        def usual(kind: Kind) -> float | None:
+            return seconds_per_update(kind, paces)
+
         def seconds(job: Job, updates: int, *pace: Pace) -> float | None:
-            each = seconds_per_update(_kind(job.spec), pace) or seconds_per_update(_kind(job.spec), paces)
+            each = seconds_per_update(_kind(job.spec), pace) or usual(_kind(job.spec))
             return None if each is None else max(0, job.updates - updates) * each
 
         running = [

@@ -120,8 +120,11 @@ def _predict(job: Job, call: Call) -> str:
     if not job.predict:
         return ""
     log = job.folder / "log.txt"
-    with open(log, "ab") as sink:
-        exit_code = call(job.predict, sink=sink)
+    try:
+        with open(log, "ab") as sink:
+            exit_code = call(job.predict, sink=sink)
+    except OSError as error:  # a full disk
+        return f"no predictions, {error}"
     return f"no predictions, {_ending(exit_code)}: see {log}" if exit_code != 0 else ""
 
 

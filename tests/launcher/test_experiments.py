@@ -383,3 +383,21 @@ def test_without_nohup_a_closed_terminal_is_an_interruption(call, tmp_path):
 
     assert "the same command goes on from here" in launcher.communicate(timeout=20)[1]
     assert launcher.returncode == 130
+
+
+def test_an_interruption_leaves_a_table_of_all_that_was_finished(call, monkeypatch, capsys):
+    experiments.main([*call, "--method", "kd", "--seeds", "1"])
+    capsys.readouterr()
+
+    def interrupted(*_) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("launcher.runner.run_all", interrupted)
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1,2"]) == 130
+    assert "| MRPC | kd | 0,1,2 | - | one | accuracy | 73.00 | 1 of 2 |" in capsys.readouterr().out
+
+
+def test_a_program_for_predictions_that_cannot_start_fails_no_run(call, tmp_path, trainer, capsys):
+    trainer.with_name("python").write_text("#!/no/such/interpreter\n")
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
+    assert "accuracy 73 in 0 s; no predictions, [Errno 2]" in capsys.readouterr().out
