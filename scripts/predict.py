@@ -6,8 +6,9 @@
 Writes `predictions/<split>.npz` beside each checkpoint: `logits` float32 [N, C] and, where the split has
 them, `labels` [N], in the data's own order. Scores are printed.
 
-With --submission, the test splits of each checkpoint's task (those of MNLI answer AX, too) become
-DIR/SST-2.tsv, DIR/MNLI-m.tsv, ... and, with what earlier calls left there, DIR/submission.zip.
+With --submission, the test splits of each checkpoint's task become DIR/SST-2.tsv, DIR/MNLI-m.tsv, ... and,
+with what earlier calls left there, DIR/submission.zip. That of MNLI answers AX-bin beside its data, too
+(predictions/AX.npz).
 """
 
 import argparse

@@ -80,7 +80,7 @@ class FinishedModel:
         return metric_names(self.metadata.num_classes, self.metadata.regression)
 
     def splits(self) -> list[str]:
-        """Every split that the data has, training first."""
+        """Every split that the data has."""
         if self.metadata.sentences is not None:
             return list(self.metadata.sentences)
         return sorted(path.stem for path in (self.data / "input0").glob("*.idx"))
