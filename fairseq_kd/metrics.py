@@ -49,11 +49,18 @@ def log_metrics(logging_outputs: list[dict[str, Any]]) -> None:
     first = logging_outputs[0] if logging_outputs else {}
     totals = {key: sum(output[key] for output in logging_outputs) for key in first}
     # Once a number: meters compare it with 0 each time, and on several GPUs it comes as a tensor there.
-    sentences = float(totals.get("sample_size", 0))
+    sample_size, sentences = (float(totals.get(name, 0)) for name in ("sample_size", "nsentences"))
 
     for key, total in totals.items():
-        if key == "loss" or key.startswith("term_"):
-            metrics.log_scalar(key.removeprefix("term_"), total / sentences, sentences, round=5)
+        prefix, _, name = key.partition("_")
+        if key == "loss":
+            metrics.log_scalar("loss", total / sample_size, sample_size, round=5)
+        elif prefix == "term":
+            metrics.log_scalar(name, total / sentences, sentences, round=5)
+        elif prefix == "token":
+            metrics.log_scalar(name, total / sample_size, sample_size, round=5)
+    if "token_hard" in totals:
+        metrics.log_derived("ppl", lambda meters: round(math.exp(min(meters["hard"].avg, 80)), 2))
 
     if "confusion" in totals:
         metrics.log_scalar_sum("_confusion", totals["confusion"])

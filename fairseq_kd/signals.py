@@ -1,6 +1,6 @@
 """What one forward pass exposes (Signals), and which of it is asked for (Wanted)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -11,7 +11,7 @@ from torch import Tensor
 class Wanted:
     """Which signals a loss asks for. Nothing else is computed.
 
-    logits      the classification head's output
+    logits      the classification head's output, or what the masked-LM head is given
     states      hidden states by number: 0 = embedding output, k = output of layer k
     attention   layers, from 1, whose attention scores are exposed
     projections layers, from 1, whose queries, keys and values are exposed
@@ -67,6 +67,8 @@ class Signals:
     states     {k: [B, T, H]}      0 = embedding output, k = output of layer k
     attention  {k: [B, A, T, T]}   Q K^T / sqrt(d) of layer k, before mask and softmax
     queries, keys, values  {k: [B, A, T, d]}
+    masked     [M, H]              top states at the M masked positions, in place of logits
+    lm_head    [n, H] -> [n, V]    makes word scores of some of them, so that no one has to hold all
     """
 
     mask: Tensor
@@ -76,10 +78,12 @@ class Signals:
     queries: dict[int, Tensor] = field(default_factory=dict)
     keys: dict[int, Tensor] = field(default_factory=dict)
     values: dict[int, Tensor] = field(default_factory=dict)
+    masked: Optional[Tensor] = None
+    lm_head: Optional[Callable[[Tensor], Tensor]] = None
 
     def tensors(self) -> list[Tensor]:
         """Every exposed tensor but the mask."""
-        exposed = [] if self.logits is None else [self.logits]
+        exposed = [tensor for tensor in (self.logits, self.masked) if tensor is not None]
         for by_number in (self.states, self.attention, self.queries, self.keys, self.values):
             exposed += by_number.values()
         return exposed

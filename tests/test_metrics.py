@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -76,8 +78,23 @@ def test_terms_are_averages_over_all_sentences_of_all_workers():
     with fairseq_metrics.aggregate(new_root=True) as meters:
         for total, sentences in [(6.0, 2), (1.0, 3)]:
             outputs = [
-                {"loss": torch.tensor(total), "term_hard": torch.tensor(2 * total), "sample_size": sentences}
+                {
+                    "loss": torch.tensor(total),
+                    "term_hard": torch.tensor(2 * total),
+                    "nsentences": sentences,
+                    "sample_size": sentences,
+                }
             ]
             metrics.log_metrics(outputs)
     assert meters.get_smoothed_value("loss") == pytest.approx(7 / 5)
     assert meters.get_smoothed_value("hard") == pytest.approx(14 / 5)
+
+
+def test_terms_of_words_are_averages_over_masked_words():
+    with fairseq_metrics.aggregate(new_root=True) as meters:
+        output = {"loss": 12.0, "token_hard": 8.0, "term_attention": 6.0, "nsentences": 3, "sample_size": 16}
+        metrics.log_metrics([output])
+    assert meters.get_smoothed_value("loss") == pytest.approx(12 / 16)
+    assert meters.get_smoothed_value("hard") == pytest.approx(1 / 2)
+    assert meters.get_smoothed_value("attention") == pytest.approx(2)
+    assert meters.get_smoothed_value("ppl") == pytest.approx(math.exp(1 / 2), abs=0.01)

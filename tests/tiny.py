@@ -69,6 +69,23 @@ def write_data(
     return folder
 
 
+def write_text(
+    folder: Path, lines: Sequence[tuple[str, int]] = (("train", 120), ("valid", 60)), seed: int = 0
+) -> Path:
+    """A folder of binarized running text in which some words follow others; every second one begins a word."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    (folder / "dict.txt").write_text("".join(f"{symbol} 1\n" for symbol in SYMBOLS))
+    (folder / "word_starts.txt").write_text("".join(f"{number % 2}\n" for number in range(len(SYMBOLS))))
+    for split, count in lines:
+        starts = rng.integers(4, 4 + len(SYMBOLS), size=count)
+        rows = [
+            np.append(4 + (start - 4 + np.arange(rng.integers(3, 12))) % len(SYMBOLS), 2) for start in starts
+        ]
+        write_indexed(folder / split, rows)
+    return folder
+
+
 def write_indexed(path: Path, rows: Sequence[np.ndarray]) -> None:
     """Writes token rows in fairseq's memory-mapped format."""
     builder = MMapIndexedDatasetBuilder(f"{path}.bin", dtype=np.uint16)
@@ -78,7 +95,7 @@ def write_indexed(path: Path, rows: Sequence[np.ndarray]) -> None:
 
 
 def weights(
-    shape: ModelShape, classes: int | None = 2, seed: int = 0, scale: float = 0.3
+    shape: ModelShape, classes: int | None = 2, seed: int = 0, scale: float = 0.3, lm_head: bool = False
 ) -> dict[str, torch.Tensor]:
     """Random weights under their names in a checkpoint."""
     from argparse import Namespace
@@ -91,7 +108,7 @@ def weights(
     dictionary = Dictionary()
     for symbol in [*SYMBOLS, "<mask>"]:
         dictionary.add_symbol(symbol)
-    model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary)
+    model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary, lm_head)
     if classes is not None:
         model.register_classification_head("sentence_classification_head", classes)
 
@@ -100,19 +117,25 @@ def weights(
     for name, value in state.items():
         noise = torch.randn(value.shape, generator=generator) * scale
         state[name] = 1 + noise if "layer_norm" in name and name.endswith("weight") else noise
-    state["encoder.sentence_encoder.embed_tokens.weight"][PAD] = 0
+    words = state["encoder.sentence_encoder.embed_tokens.weight"]
+    words[PAD] = 0
+    if lm_head:
+        state["encoder.lm_head.weight"] = words
     return state
 
 
-def write_teacher(path: Path, shape: ModelShape = SHAPE, classes: int | None = 2, seed: int = 0) -> Path:
+def write_teacher(
+    path: Path, shape: ModelShape = SHAPE, classes: int | None = 2, seed: int = 0, lm_head: bool = False
+) -> Path:
     """A checkpoint with random weights."""
     path.parent.mkdir(parents=True, exist_ok=True)
     config = {"_name": "roberta_student", **shape.config()}
-    torch.save({"args": None, "cfg": {"model": config}, "model": weights(shape, classes, seed)}, path)
+    state = weights(shape, classes, seed, lm_head=lm_head)
+    torch.save({"args": None, "cfg": {"model": config}, "model": state}, path)
     return path
 
 
-def train_command(data: Path, save_dir: Path, *flags: str) -> list[str]:
+def train_command(data: Path, save_dir: Path, *flags: str, task: str = "sentence_prediction_kd") -> list[str]:
     """A short `fairseq-train` run: fp32, no dropout, a batch of 8."""
     given = list(flags)
     defaults = {
@@ -137,7 +160,7 @@ def train_command(data: Path, save_dir: Path, *flags: str) -> list[str]:
         "--user-dir",
         str(ROOT / "fairseq_kd"),
         "--task",
-        "sentence_prediction_kd",
+        task,
         "--save-dir",
         str(save_dir),
         "--cpu",
@@ -208,16 +231,23 @@ def train_here(command: Sequence[str]) -> list[tuple[str, dict[str, float]]]:
 
 
 def build(
-    data: Path, teacher: Path | None, criterion: str, layers: str = "0,3", task=(), model=(), **options
+    data: Path,
+    teacher: Path | None,
+    criterion: str,
+    layers: str = "0,3",
+    task=(),
+    model=(),
+    task_name: str = "sentence_prediction_kd",
+    **options,
 ):
     """Task, student and criterion as `fairseq-train` builds them."""
     from fairseq.dataclass.utils import merge_with_parent
     from fairseq.registry import REGISTRIES
+    from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY
     from omegaconf import OmegaConf
 
     import fairseq_kd  # noqa: F401
     from fairseq_kd.models.roberta_student import RobertaStudentConfig
-    from fairseq_kd.tasks.sentence_prediction_kd import SentencePredictionKDConfig, SentencePredictionKDTask
 
     def config(dataclass, **values):
         return merge_with_parent(dataclass(), OmegaConf.create(values))
@@ -234,7 +264,8 @@ def build(
         "bf16": False,
         **dict(task),
     }
-    built = SentencePredictionKDTask.setup_task(config(SentencePredictionKDConfig, **task_config))
+    task_class, task_dataclass = TASK_REGISTRY[task_name], TASK_DATACLASS_REGISTRY[task_name]
+    built = task_class.setup_task(config(task_dataclass, **task_config))
     model_config = {
         "_name": "roberta_student",
         "init_layers": layers,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Optional
 
 import torch
 from fairseq.criterions import FairseqCriterion
@@ -16,13 +16,19 @@ from ..signals import Signals, Wanted
 
 @dataclass
 class DistillationConfig(FairseqDataclass):
-    hard_weight: float = field(
-        default=0.5,
-        metadata={"help": "weight of the loss against the labels; 0 leaves it out (default: 0.5)"},
+    hard_weight: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "weight of the loss against the labels, or the masked words; 0 leaves it out (default: 0.5, "
+            "with masked_lm_kd 0)"
+        },
     )
-    soft_weight: float = field(
-        default=0.5,
-        metadata={"help": "weight of the loss against the teacher's logits; 0 leaves it out (default: 0.5)"},
+    soft_weight: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "weight of the loss against the teacher's logits; 0 leaves it out (default: 0.5, with masked_lm_kd "
+            "1 for kd and 0 for methods with terms of their own)"
+        },
     )
     temperature: float = field(
         default=2.0, metadata={"help": "T that divides both sides' logits in the soft loss (default: 2.0)"}
@@ -51,6 +57,8 @@ class IntermediateConfig(OwnTermsConfig):
 class DistillationCriterion(FairseqCriterion):
     """Loss of a sentence: hard * label term + soft * logits term + inter * sum of the method's terms.
 
+    The task's objective gives the first two, which may be sums over a sentence's masked words.
+
     A method says in its constructor what it compares (`wanted` of each side, through the parts in
     `transfer.py`) and returns its terms from `terms`, each one number per sentence. The sum over
     the batch is the loss and the number of sentences the sample size, so nothing depends on
@@ -65,11 +73,11 @@ class DistillationCriterion(FairseqCriterion):
         super().__init__(task)
         self.cfg = cfg
         self.head = task.head
-        self.inter_weight = cfg.inter_weight if self.own_terms else 0.0
+        self.weights = self._weights(cfg, task.objective)
         self.problems: list[str] = []
 
-        self.student_wanted = Wanted(logits=cfg.hard_weight != 0 or cfg.soft_weight != 0)
-        self.teacher_wanted = Wanted(logits=cfg.soft_weight != 0)
+        self.student_wanted = Wanted(logits=bool(self.weights["hard"] or self.weights["soft"]))
+        self.teacher_wanted = Wanted(logits=bool(self.weights["soft"]))
         # fairseq saves and restores a criterion only when it has a parameter; not a 0-dim one, which its
         # legacy_ddp cannot reduce.
         self.anchor = nn.Parameter(torch.zeros(1))
@@ -77,6 +85,17 @@ class DistillationCriterion(FairseqCriterion):
         self.problems += self._weight_problems()
         if self.teacher_wanted.logits:
             self.problems += task.logits_problems()
+
+    def _weights(self, cfg: DistillationConfig, objective) -> dict[str, float]:
+        defaults = {"hard": objective.hard_weight, "soft": objective.soft_weight(self.own_terms)}
+        given = {"hard": cfg.hard_weight, "soft": cfg.soft_weight}
+        weights = {name: defaults[name] if weight is None else weight for name, weight in given.items()}
+        return weights | {"inter": cfg.inter_weight if self.own_terms else 0.0}
+
+    @property
+    def inter_weight(self) -> float:
+        """The weight of the method's own terms."""
+        return self.weights["inter"]
 
     def use(self, build: Callable[..., nn.Module], *args: Any) -> nn.Module | None:
         """Builds one part of the method and asks for its signals; None where inter_weight is 0.
@@ -103,7 +122,7 @@ class DistillationCriterion(FairseqCriterion):
 
     def labels_for(self) -> list[str]:
         """The flags of active terms that learn from labels."""
-        return ["--hard-weight"] if self.cfg.hard_weight else []
+        return ["--hard-weight"] if self.weights["hard"] else []
 
     def logged(self) -> set[str]:
         """Names of what a validation logs, any of which can choose the best checkpoint."""
@@ -114,11 +133,10 @@ class DistillationCriterion(FairseqCriterion):
 
     def active(self) -> dict[str, float]:
         """The weights that are not zero, by name."""
-        weights = {"hard": self.cfg.hard_weight, "soft": self.cfg.soft_weight, "inter": self.inter_weight}
-        return {name: weight for name, weight in weights.items() if weight}
+        return {name: weight for name, weight in self.weights.items() if weight}
 
     def forward(self, model, sample: Mapping[str, Any], reduce: bool = True):
-        """The batch's loss, its number of sentences, and what to log.
+        """The batch's loss, its sample size, and what to log.
 
         model   answers model(**net_input, wanted, classification_head_name) with Signals
         sample  a collated batch
@@ -135,24 +153,27 @@ class DistillationCriterion(FairseqCriterion):
         weighted = {name: (weights[name], term) for name, term in terms.items()}
         if self.inter_weight:
             own = self.terms_of(sample, student, teacher)
-            weighted.update({name: (self.inter_weight, term) for name, term in own.items()})
+            weight = self.inter_weight * objective.scale(weights)
+            weighted |= {name: (weight, term) for name, term in own.items()}
 
         each = sum(weight * term for weight, term in weighted.values()) + 0.0 * self.anchor  # [B]
         logging_output = {
             "loss": each.detach().sum(),
             "ntokens": sample["ntokens"],
             "nsentences": sample["nsentences"],
-            "sample_size": sample["nsentences"],
+            "sample_size": objective.sample_size(weights, sample),
         }
-        logging_output |= {f"term_{name}": term.detach().sum() for name, (_, term) in weighted.items()}
+        units = dict.fromkeys(terms, objective.unit)
+        logging_output |= {
+            f"{units.get(name, 'term')}_{name}": term.detach().sum() for name, (_, term) in weighted.items()
+        }
         logging_output |= objective.statistics(student, sample, self.training)
-        return each.sum() if reduce else each, sample["nsentences"], logging_output
+        return each.sum() if reduce else each, logging_output["sample_size"], logging_output
 
     def _weight_problems(self) -> Iterable[str]:
-        for name in ("hard_weight", "soft_weight", "inter_weight"):
-            weight, flag = getattr(self.cfg, name, 0.0), "--" + name.replace("_", "-")
+        for name, weight in self.weights.items():
             if weight < 0:
-                yield f"{flag} {weight} would reward what it measures: give 0 or more."
+                yield f"--{name}-weight {weight} would reward what it measures: give 0 or more."
         if self.cfg.temperature <= 0:
             yield f"--temperature {self.cfg.temperature} divides the logits: give a number above 0."
         if not self.active():

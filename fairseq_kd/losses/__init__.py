@@ -10,6 +10,7 @@ tensor back to the host. `CRD` remembers sentences, so its loss depends on what 
 """
 
 from .attention import attention_kl, attention_mse
+from .chunks import in_chunks
 from .contrastive import CRD, Negatives
 from .hidden import Combine, hidden_mse, patience, token_mse
 from .logits import cross_entropy, kd, logits_mse, soft_cross_entropy, squared_error
@@ -24,6 +25,7 @@ __all__ = [
     "attention_mse",
     "cross_entropy",
     "hidden_mse",
+    "in_chunks",
     "kd",
     "logits_mse",
     "patience",

@@ -42,6 +42,11 @@ class Checkpoint:
         """Rows of the embedding matrix."""
         return self.weights["encoder.sentence_encoder.embed_tokens.weight"].size(0)
 
+    @property
+    def has_lm_head(self) -> bool:
+        """Whether it can predict words."""
+        return "encoder.lm_head.dense.weight" in self.weights
+
     def head(self, name: str) -> dict[str, Tensor]:
         """The classification head called `name`, by full parameter name; empty without one."""
         prefix = f"classification_heads.{name}."

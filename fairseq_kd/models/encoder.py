@@ -118,13 +118,19 @@ class SentenceEncoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(shape, cfg) for _ in range(shape.layers))
 
     def forward(
-        self, tokens: Tensor, wanted: Wanted, padded: bool = True, real: Optional[Tensor] = None
+        self,
+        tokens: Tensor,
+        wanted: Wanted,
+        padded: bool = True,
+        real: Optional[Tensor] = None,
+        one_segment: bool = False,
     ) -> tuple[Tensor, Signals]:
         """Runs as many layers as `wanted` needs.
 
         tokens  [B, T]  word indices
         padded  whether any sentence may be shorter than T
         real    [N]     positions of the real tokens in the flattened batch (see `Packing`)
+        one_segment     running text: separators end sentences, and begin no second segment
 
         Returns the output of the last layer run, [B, T, H], and the signals but for the logits;
         hidden states are 0 at padded positions.
@@ -132,7 +138,7 @@ class SentenceEncoder(nn.Module):
         mask = tokens.ne(PAD)
         packing = Packing.of(mask, real, padded)
         signals = Signals(mask)
-        x = self.embed(tokens, mask, packing)
+        x = self.embed(tokens, mask, packing, one_segment)
         if 0 in wanted.states:
             signals.states[0] = packing.unpack(x)
 
@@ -145,12 +151,13 @@ class SentenceEncoder(nn.Module):
 
         return packing.unpack(x), signals
 
-    def embed(self, tokens: Tensor, mask: Tensor, packing: Packing) -> Tensor:
+    def embed(self, tokens: Tensor, mask: Tensor, packing: Packing, one_segment: bool) -> Tensor:
         """Word, position and, where the model has them, segment embeddings, [N, H]."""
         positions = mask.cumsum(dim=1) * mask + PAD
         x = self.embed_tokens(packing.pack(tokens)) + self.embed_positions(packing.pack(positions))
         if self.embed_segments is not None:
-            x = x + self.embed_segments(packing.pack(segment_ids(tokens)))
+            segments = torch.zeros_like(tokens) if one_segment else segment_ids(tokens)
+            x = x + self.embed_segments(packing.pack(segments))
         return self.dropout(self.layernorm_embedding(x))
 
 

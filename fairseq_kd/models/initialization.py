@@ -15,6 +15,8 @@ from .checkpoint import Checkpoint, read_checkpoint
 from .roberta_student import FRESH
 from .shape import CONFIG_NAMES
 
+LM_HEAD = "encoder.lm_head."
+
 
 @dataclass(frozen=True)
 class Initialization:
@@ -30,11 +32,13 @@ class Initialization:
     head: bool = False
     resumed: bool = False
 
-    def apply(self, model: nn.Module, head_name: str) -> list[str]:
+    def apply(self, model: nn.Module, head_name: Optional[str]) -> list[str]:
         """Copies the weights into a newly built student; returns one line for each thing copied.
 
-        Raises CannotStart when the source leaves any parameter but those of the classification
-        head without a value, or when a tensor does not fit.
+        head_name  the student's classification head; None for a student that predicts words
+
+        Raises CannotStart when the source leaves any parameter but those of a head without a value,
+        or when a tensor does not fit.
         """
         if self.resumed:
             return [f"everything: continues {self.source.path}"]
@@ -48,13 +52,16 @@ class Initialization:
         wanted = {
             name: p for name, p in model.state_dict().items() if not name.startswith("classification_heads.")
         }
+        if not self.source.has_lm_head:
+            wanted = {name: p for name, p in wanted.items() if not name.startswith(LM_HEAD)}
         self._check(weights, wanted)
         model.load_state_dict({name: weights[name] for name in wanted}, strict=False)
 
         lines = [f"embeddings: {self.source.path}"]
         lines += [f"layer {ours}: its layer {theirs}" for ours, theirs in enumerate(self.layers)]
-        lines.append(self._copy_head(model, old_head, head_name))
-        return lines
+        if head_name is None:
+            return [*lines, f"LM head: {self.source.path if self.source.has_lm_head else 'new'}"]
+        return [*lines, self._copy_head(model, old_head, head_name)]
 
     def _check(self, weights, wanted) -> None:
         missing = sorted(set(wanted) - set(weights))

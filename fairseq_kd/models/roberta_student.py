@@ -149,7 +149,7 @@ class RobertaStudent(FairseqEncoderModel):
                 raise CannotStart(
                     f"--{name.replace('_', '-')} {cfg[name]} is not a probability: give 0 to below 1."
                 )
-        return cls(cfg, shape, task.source_dictionary)
+        return cls(cfg, shape, task.source_dictionary, lm_head=getattr(task, "predicts_words", False))
 
     def register_classification_head(self, name: str, num_classes: int, **_: Any) -> None:
         """Adds a new head for `num_classes` classes (1 for regression).
@@ -167,12 +167,18 @@ class RobertaStudent(FairseqEncoderModel):
         real: Optional[Tensor] = None,
         classification_head_name: Optional[str] = None,
         features_only: bool = False,
+        masked: Optional[Tensor] = None,
+        one_segment: bool = False,
         **_: Any,
     ) -> Signals | tuple[Tensor, dict[str, Any]]:
         if wanted is not None:
-            return self.signals(src_tokens, wanted, classification_head_name, padded, real)
+            return self.signals(
+                src_tokens, wanted, classification_head_name, padded, real, masked, one_segment
+            )
 
-        features, _ = self.encoder.sentence_encoder(src_tokens, Wanted(logits=True), padded, real)
+        features, _ = self.encoder.sentence_encoder(
+            src_tokens, Wanted(logits=True), padded, real, one_segment
+        )
         if classification_head_name is not None:
             return self.classification_heads[classification_head_name](features), {}
         if features_only or self.encoder.lm_head is None:
@@ -186,11 +192,20 @@ class RobertaStudent(FairseqEncoderModel):
         classification_head_name: Optional[str] = None,
         padded: bool = True,
         real: Optional[Tensor] = None,
+        masked: Optional[Tensor] = None,
+        one_segment: bool = False,
     ) -> Signals:
-        """What `wanted` names, computed no further than it needs (see `SentenceEncoder`)."""
-        features, signals = self.encoder.sentence_encoder(src_tokens, wanted, padded, real)
-        if wanted.logits:
+        """What `wanted` names, computed no further than it needs (see `SentenceEncoder`).
+
+        masked  [M] positions in the flattened batch that the masked-LM head is asked about, instead of
+                the classification head
+        """
+        features, signals = self.encoder.sentence_encoder(src_tokens, wanted, padded, real, one_segment)
+        if wanted.logits and masked is None:
             signals.logits = self.classification_heads[classification_head_name](features)
+        elif wanted.logits:
+            signals.masked = features.flatten(0, 1).index_select(0, masked)
+            signals.lm_head = self.encoder.lm_head
         return signals
 
     def get_normalized_probs(self, net_output, log_probs: bool, sample=None) -> Tensor:
@@ -204,6 +219,8 @@ class RobertaStudent(FairseqEncoderModel):
     def freeze_unreached(self, wanted: Wanted, classification_head_name: Optional[str]) -> list[str]:
         """Freezes every parameter that no wanted signal depends on; returns their names.
 
+        classification_head_name  the head that gives the logits; None for the masked-LM head
+
         Left trainable, they would have no gradient in one process, a zero one (and so weight
         decay) under some distributed wrappers, and be an error under others.
         """
@@ -212,8 +229,12 @@ class RobertaStudent(FairseqEncoderModel):
         tokens = torch.tensor(
             [[0, 3, 2, 3, 2]], device=self.encoder.sentence_encoder.embed_tokens.weight.device
         )
+        masked = None if classification_head_name else torch.tensor([1], device=tokens.device)
         with torch.enable_grad():
-            exposed = self.signals(tokens, wanted, classification_head_name, padded=False).tensors()
+            signals = self.signals(tokens, wanted, classification_head_name, padded=False, masked=masked)
+            exposed = signals.tensors()
+            if signals.lm_head is not None:
+                exposed.append(signals.lm_head(signals.masked))
             trainable = {name: p for name, p in self.named_parameters() if p.requires_grad}
             gradients = torch.autograd.grad(
                 sum(tensor.sum() for tensor in exposed), list(trainable.values()), allow_unused=True

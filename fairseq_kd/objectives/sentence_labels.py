@@ -22,6 +22,16 @@ class SentenceLabels:
     classes: int
     regression: bool
 
+    hard_weight = 0.5
+
+    # What the terms are logged as: a mean over sentences.
+    unit = "term"
+
+    @staticmethod
+    def soft_weight(own_terms: bool) -> float:
+        """The default weight of the teacher's logits, beside a method's own terms or alone."""
+        return 0.5
+
     def terms(
         self,
         weights: Mapping[str, float],
@@ -42,6 +52,14 @@ class SentenceLabels:
         elif "soft" in weights:
             terms["soft"] = kd(student.logits, teacher.logits, temperature)
         return terms
+
+    def scale(self, weights: Mapping[str, float]) -> float:
+        """What a method's own terms are multiplied by, beside their weight."""
+        return 1.0
+
+    def sample_size(self, weights: Mapping[str, float], sample: Mapping[str, Any]) -> int:
+        """What the loss of a batch is divided by."""
+        return sample["nsentences"]
 
     def statistics(self, student: Signals, sample: Mapping[str, Any], training: bool) -> dict[str, Tensor]:
         """What the batch contributes to the metrics; nothing where it has no labels or no logits."""

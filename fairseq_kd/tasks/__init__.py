@@ -1,3 +1,3 @@
 """Tasks; importing registers them."""
 
-from . import sentence_prediction_kd  # noqa: F401
+from . import masked_lm_kd, sentence_prediction_kd  # noqa: F401

@@ -24,7 +24,7 @@ class LiveTeacher:
 
     checkpoint  the teacher's weights and shape
     dictionary  the data's vocabulary
-    head        the classification head that gives the logits
+    head        the classification head that gives the logits; None for the masked-LM head
     device      where it runs; None follows the batch
     precision   of its weights and signals: fp32, bf16 or fp16
     """
@@ -33,16 +33,18 @@ class LiveTeacher:
         self,
         checkpoint: Checkpoint,
         dictionary,
-        head: str,
+        head: Optional[str],
         device: Optional[str] = None,
         precision: str = "fp32",
     ) -> None:
         self.shape = checkpoint.shape
-        self.head = head if checkpoint.head(head) else None
+        self.head = head if head is not None and checkpoint.head(head) else None
         self.device = None if device is None else _device(device)
         self.placed_on: Optional[torch.device] = None
 
-        self.model = frozen_model(checkpoint, dictionary, self.head, "--teacher").to(PRECISIONS[precision])
+        lm_head = head is None and checkpoint.has_lm_head
+        model = frozen_model(checkpoint, dictionary, self.head, "--teacher", lm_head)
+        self.model = model.to(PRECISIONS[precision])
 
     @torch.no_grad()
     def signals(self, sample: Mapping[str, Any], wanted: Wanted) -> Signals:
@@ -63,20 +65,31 @@ class LiveTeacher:
         # A student's autocast must not reach in here: the teacher has a precision of its own.
         with torch.autocast(given["src_tokens"].device.type, enabled=False):
             signals = self.model(**given, wanted=wanted, classification_head_name=self.head)
+        if signals.lm_head is not None:
+            signals.lm_head = self._word_scores
         if self.device is None:
             return signals
         return Signals(**{name: _moved(value, device) for name, value in vars(signals).items()})
 
+    @torch.no_grad()
+    def _word_scores(self, states: Tensor) -> Tensor:
+        """[n, H] -> [n, V], computed where the teacher is and brought to where the states are."""
+        with torch.autocast(self.placed_on.type, enabled=False):
+            return self.model.encoder.lm_head(states.to(self.placed_on)).to(states.device)
 
-def frozen_model(checkpoint: Checkpoint, dictionary, head: Optional[str], flag: str) -> RobertaStudent:
+
+def frozen_model(
+    checkpoint: Checkpoint, dictionary, head: Optional[str], flag: str, lm_head: bool = False
+) -> RobertaStudent:
     """The checkpoint's model, never to be trained again.
 
-    head  which of its classification heads it gets; None for none
-    flag  what named the checkpoint, for errors
+    head     which of its classification heads it gets; None for none
+    flag     what named the checkpoint, for errors
+    lm_head  whether it gets its masked-LM head
 
     Raises CannotStart when weights are missing.
     """
-    model = RobertaStudent(Namespace(**NO_DROPOUT), checkpoint.shape, dictionary)
+    model = RobertaStudent(Namespace(**NO_DROPOUT), checkpoint.shape, dictionary, lm_head)
     if head is not None:
         model.register_classification_head(head, checkpoint.classes(head))
 

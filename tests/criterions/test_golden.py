@@ -18,6 +18,7 @@ from fairseq_kd.criterions.minilm import MiniLM
 from fairseq_kd.criterions.minilm_v2 import MiniLMv2
 from fairseq_kd.criterions.pearson import Pearson
 from fairseq_kd.models.shape import ModelShape
+from fairseq_kd.objectives import SentenceLabels
 from fairseq_kd.signals import Signals
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -60,7 +61,9 @@ def criterion_of(criterion_class, mapping: str, task=None, **options):
     return criterion
 
 
-TASK_WITH_DICTIONARY = SimpleNamespace(target_dictionary=None, head="head", **vars(TASK))
+TASK_WITH_DICTIONARY = SimpleNamespace(
+    target_dictionary=None, head="head", objective=SentenceLabels(3, regression=False), **vars(TASK)
+)
 
 
 @pytest.mark.parametrize(

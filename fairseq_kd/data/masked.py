@@ -1,0 +1,95 @@
+"""Running text in blocks, with words masked anew each epoch."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset, LRUCacheDataset, MaskTokensDataset
+from fairseq.data.data_utils import collate_tokens, numpy_seed
+
+PAD = 1
+
+
+class MaskedWordsDataset(FairseqDataset):
+    """Blocks of text as the encoder reads them, and the words it has to guess.
+
+    Masks and batches are those of fairseq's own `masked_lm` with the same settings and seed.
+
+    blocks   token tensors, each beginning with <s>
+    mask     settings of `MaskTokensDataset`: vocab, pad_idx, mask_idx, seed, mask_prob, ...
+    frozen   masks the same words in every epoch
+    """
+
+    def __init__(self, blocks: FairseqDataset, mask: dict[str, Any], frozen: bool = False) -> None:
+        # Not its `apply_mask`, whose cache hands out the last epoch's masks again.
+        cached = LRUCacheDataset(blocks)
+        self.inputs = MaskTokensDataset(cached, **mask)
+        self.words = MaskTokensDataset(cached, **mask, return_masked_tokens=True)
+        self.frozen = frozen
+        self.sizes = np.asarray(blocks.sizes)
+        with numpy_seed(mask["seed"]):
+            self.shuffled = np.random.permutation(len(self.sizes))  # noqa: NPY002 - fairseq's own order
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"id": index, "tokens": self.inputs[index], "words": self.words[index]}
+
+    def collater(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """A batch; everything that a mask on the device would have to be read back for is found here.
+
+        net_input.masked  [M] where the words to be guessed stand in the flattened batch
+        masked_words      [M] what they are
+        masked_sentences  [M] in which block they stand
+        nmasked           M
+        """
+        if not examples:
+            return {}
+
+        lengths = [len(example["tokens"]) for example in examples]
+        tokens = collate_tokens([example["tokens"] for example in examples], PAD)
+        words = collate_tokens([example["words"] for example in examples], PAD)
+        masked = words.ne(PAD).flatten().nonzero().squeeze(1)
+        padded = min(lengths) < max(lengths)
+        net_input = {"src_tokens": tokens, "padded": padded, "one_segment": True, "masked": masked}
+        if padded:
+            net_input["real"] = tokens.ne(PAD).flatten().nonzero().squeeze(1)
+        return {
+            "id": torch.tensor([example["id"] for example in examples]),
+            "nsentences": len(examples),
+            "ntokens": sum(lengths),
+            "nmasked": len(masked),
+            "masked_words": words.flatten()[masked],
+            "masked_sentences": masked // tokens.size(1),
+            "net_input": net_input,
+        }
+
+    def set_epoch(self, epoch: int) -> None:
+        """Each epoch has masks of its own, unless they are frozen."""
+        super().set_epoch(epoch)
+        if not self.frozen:
+            self.inputs.set_epoch(epoch)
+            self.words.set_epoch(epoch)
+
+    @property
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
+        """True: which blocks share a batch is the same in all epochs."""
+        return True
+
+    def ordered_indices(self) -> np.ndarray:
+        """Shortest first, blocks of one length in a shuffled order."""
+        return np.lexsort([self.shuffled, self.sizes])
+
+    def num_tokens(self, index: int) -> int:
+        return int(self.sizes[index])
+
+    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
+        return self.sizes[indices]
+
+    def size(self, index: int) -> int:
+        return int(self.sizes[index])
+
+    @property
+    def supports_prefetch(self) -> bool:
+        return False

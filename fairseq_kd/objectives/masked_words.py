@@ -1,0 +1,95 @@
+"""Running text with some of its words masked."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import torch
+from torch import Tensor
+
+from ..losses import cross_entropy, in_chunks, kd
+from ..signals import Signals
+
+
+@dataclass(frozen=True)
+class MaskedWords:
+    """Compares word scores at the M masked positions with the words and with the teacher's scores.
+
+    The loss of a batch is
+
+        sum over masked tokens of (hard + soft) + inter * kappa * sum over sentences of the method's terms
+
+    over M. kappa is about how many tokens of a sentence are masked: with it a method's term weighs as
+    much beside the mean over tokens as it does beside a mean over sentences. Without `hard` and
+    `soft` it is the plain mean over sentences.
+
+    kappa     mask probability x tokens per sample
+    chunk     tokens whose word scores are held at once
+    autocast  the student's precision, as a context for a batch
+    """
+
+    kappa: float
+    chunk: int
+    autocast: Callable[[Mapping[str, Any]], AbstractContextManager]
+
+    # Wang et al., ACL 2023, pre-train without the labels: the method's own terms alone, or the logits.
+    hard_weight = 0.0
+
+    # What the terms are logged as: a mean over masked tokens.
+    unit = "token"
+
+    @staticmethod
+    def soft_weight(own_terms: bool) -> float:
+        """The default weight of the teacher's word scores beside a method's own terms, or alone."""
+        return 0.0 if own_terms else 1.0
+
+    def terms(
+        self,
+        weights: Mapping[str, float],
+        temperature: float,
+        student: Signals,
+        teacher: Optional[Signals],
+        sample: Mapping[str, Any],
+    ) -> dict[str, Tensor]:
+        """`hard` and `soft` as far as `weights` has them: sums over each sentence's masked tokens, [B]."""
+        names = [name for name in ("hard", "soft") if name in weights]
+        if not names:
+            return {}
+
+        def of_tokens(states: Tensor, words: Tensor, teacher_states: Optional[Tensor] = None) -> Tensor:
+            with self.autocast(sample):
+                scores = student.lm_head(states)
+            terms = {}
+            if "hard" in names:
+                terms["hard"] = cross_entropy(scores, words)
+            if "soft" in names:
+                terms["soft"] = kd(scores, teacher.lm_head(teacher_states), temperature)
+            return torch.stack([terms[name] for name in names])
+
+        rows = [student.masked, sample["masked_words"]]
+        if "soft" in names:
+            rows.append(teacher.masked)
+        each = in_chunks(of_tokens, rows, self.chunk)  # [terms, M]
+        sums = each.new_zeros(len(names), sample["nsentences"])
+        return dict(zip(names, sums.index_add(1, sample["masked_sentences"], each), strict=True))
+
+    def scale(self, weights: Mapping[str, float]) -> float:
+        """What a method's own terms are multiplied by, beside their weight."""
+        return self.kappa if _with_tokens(weights) else 1.0
+
+    def sample_size(self, weights: Mapping[str, float], sample: Mapping[str, Any]) -> int:
+        """What the loss of a batch is divided by."""
+        return sample["nmasked"] if _with_tokens(weights) else sample["nsentences"]
+
+    def statistics(self, student: Signals, sample: Mapping[str, Any], training: bool) -> dict[str, Any]:
+        """Nothing beside the losses: perplexity is read from `hard`."""
+        return {}
+
+    def metrics(self) -> set[str]:
+        """Which metrics a validation logs where there are word scores, beside the terms."""
+        return set()
+
+
+def _with_tokens(weights: Mapping[str, float]) -> bool:
+    return "hard" in weights or "soft" in weights

@@ -1,0 +1,199 @@
+"""`--task masked_lm_kd`: running text with masked words, beside a teacher."""
+
+import logging
+import os
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fairseq.data import Dictionary, PrependTokenDataset, TokenBlockDataset, data_utils
+from fairseq.tasks import register_task
+from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES
+from omegaconf import MISSING
+
+from ..data.masked import MaskedWordsDataset
+from ..data.metadata import dictionary_hash
+from ..data.words import word_starts
+from ..errors import CannotStart
+from ..objectives import MaskedWords
+from .distillation import DistillationTask, DistillationTaskConfig
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class MaskedLMKDConfig(DistillationTaskConfig):
+    data: str = field(
+        default=MISSING,
+        metadata={
+            "help": "folders of binarized text, as made by `python -m preprocess.corpus`, joined by colons; each "
+            "epoch reads one of them"
+        },
+    )
+    tokens_per_sample: int = field(
+        default=512, metadata={"help": "length of a block of text, <s> included (default: 512 tokens)"}
+    )
+    sample_break_mode: SAMPLE_BREAK_MODE_CHOICES = field(
+        default="complete",
+        metadata={
+            "help": "where blocks end: none fills each block; complete ends it with a sentence; complete_doc, with a "
+            "document too; eos makes a block of each sentence (default: complete)"
+        },
+    )
+    mask_prob: float = field(
+        default=0.15, metadata={"help": "share of the tokens that have to be guessed (default: 0.15)"}
+    )
+    leave_unmasked_prob: float = field(
+        default=0.1, metadata={"help": "share of those that are shown all the same (default: 0.1)"}
+    )
+    random_token_prob: float = field(
+        default=0.1, metadata={"help": "share of those that show a random word (default: 0.1)"}
+    )
+    mask_whole_words: bool = field(
+        default=False, metadata={"help": "mask all tokens of a word, or none (default: single tokens)"}
+    )
+    frozen_masking: bool = field(
+        default=False, metadata={"help": "mask the same tokens in every epoch (default: anew in each)"}
+    )
+    vocabulary_chunk: int = field(
+        default=1024,
+        metadata={
+            "help": "masked tokens whose scores for the whole vocabulary are held at once; fewer need less memory "
+            "(default: 1024 tokens)"
+        },
+    )
+
+
+@register_task("masked_lm_kd", dataclass=MaskedLMKDConfig)
+class MaskedLMKDTask(DistillationTask):
+    """Holds running text beside the teacher."""
+
+    predicts_words = True
+    regression = False
+
+    def __init__(self, cfg: MaskedLMKDConfig, dictionary: Dictionary, dictionary_hash: str) -> None:
+        super().__init__(cfg, dictionary, dictionary_hash)
+        self.objective = MaskedWords(
+            cfg.mask_prob * cfg.tokens_per_sample, cfg.vocabulary_chunk, self.autocast
+        )
+
+    @classmethod
+    def setup_task(cls, cfg: MaskedLMKDConfig, **_: Any) -> "MaskedLMKDTask":
+        _check_flags(cfg)
+        folders = _folders(cfg)
+        paths = [folder / "dict.txt" for folder in folders]
+        for path in paths:
+            if not path.is_file():
+                raise CannotStart(
+                    f"data folder {path.parent} holds no dict.txt: make it with `python -m preprocess.corpus`."
+                )
+        hashes = [dictionary_hash(path) for path in paths]
+        for path, found in zip(paths, hashes, strict=True):
+            if found != hashes[0]:
+                raise CannotStart(
+                    f"{path} and {paths[0]} number words differently: shards of one --data need one vocabulary, make "
+                    "them in one call of `python -m preprocess.corpus`."
+                )
+
+        dictionary = Dictionary.load(str(paths[0]))
+        dictionary.add_symbol("<mask>")
+        return cls(cfg, dictionary, hashes[0])
+
+    @property
+    def pair_format(self) -> str:
+        return "roberta"
+
+    def check_student(self, cfg) -> None:
+        longest = cfg.get("max_positions")
+        if longest is not None and self.cfg.tokens_per_sample > longest:
+            raise CannotStart(
+                f"--tokens-per-sample {self.cfg.tokens_per_sample} is more than the student takes "
+                f"(--max-positions {longest}): give {longest} or less."
+            )
+
+    def logits_problems(self) -> list[str]:
+        """Why the teacher's word scores cannot be learned from: sentences, none where they can."""
+        teacher = self.teacher_checkpoint
+        if teacher is None:
+            return [self.teacher_missing("--soft-weight above 0")]
+        if not teacher.has_lm_head:
+            return [
+                f"--teacher {teacher.path} has no masked-LM head, whose word scores --soft-weight above 0 learns from: set "
+                "--soft-weight 0 and take a method with terms of its own, or a teacher that has one."
+            ]
+        return []
+
+    def train_labels(self) -> None:
+        """Running text has no labels."""
+        return
+
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **_: Any) -> MaskedWordsDataset:
+        """Loads one split of the shard that `epoch` reads."""
+        folders = _folders(self.cfg)
+        path = folders[(epoch - 1) % len(folders)] / split
+        stored = self._stored(path, combine)
+        if stored is None:
+            raise CannotStart(
+                f"{path.parent} has no split called {split}: name one that it has (--train-subset, --valid-subset), "
+                "or make it with `python -m preprocess.corpus`."
+            )
+        if len(stored) == 0:
+            raise CannotStart(f"{path} is empty: leave that shard out of --data, or make it again.")
+
+        blocks = TokenBlockDataset(
+            stored,
+            stored.sizes,
+            self.cfg.tokens_per_sample - 1,  # <s> comes before
+            pad=self.dictionary.pad(),
+            eos=self.dictionary.eos(),
+            break_mode=self.cfg.sample_break_mode,
+        )
+        dataset = MaskedWordsDataset(
+            PrependTokenDataset(blocks, self.dictionary.bos()), self._mask(), self.cfg.frozen_masking
+        )
+        logger.info(
+            f"{split}: {len(dataset)} blocks of up to {self.cfg.tokens_per_sample} tokens from {path}"
+        )
+        self.datasets[split] = dataset
+        return dataset
+
+    def _mask(self) -> dict[str, Any]:
+        folder = _folders(self.cfg)[0]
+        return {
+            "vocab": self.dictionary,
+            "pad_idx": self.dictionary.pad(),
+            "mask_idx": self.dictionary.index("<mask>"),
+            "seed": self.cfg.seed,
+            "mask_prob": self.cfg.mask_prob,
+            "leave_unmasked_prob": self.cfg.leave_unmasked_prob,
+            "random_token_prob": self.cfg.random_token_prob,
+            "mask_whole_words": word_starts(folder, self.dictionary) if self.cfg.mask_whole_words else None,
+        }
+
+    def _stored(self, path: Path, combine: bool):
+        try:
+            return data_utils.load_indexed_dataset(str(path), self.dictionary, combine=combine)
+        except (OSError, ValueError, AttributeError, AssertionError, struct.error) as error:
+            raise CannotStart(
+                f"{path}.idx or .bin cannot be read ({type(error).__name__}: {error}): they may be damaged; make the "
+                "data again with `python -m preprocess.corpus`."
+            ) from None
+
+
+def _folders(cfg: MaskedLMKDConfig) -> list[Path]:
+    return [Path(folder) for folder in cfg.data.split(os.pathsep)]
+
+
+def _check_flags(cfg: MaskedLMKDConfig) -> None:
+    if not 0 < cfg.mask_prob < 1:
+        raise CannotStart(f"--mask-prob {cfg.mask_prob} is no share: give a number between 0 and 1.")
+    shown = cfg.leave_unmasked_prob + cfg.random_token_prob
+    if min(cfg.leave_unmasked_prob, cfg.random_token_prob) < 0 or shown > 1:
+        raise CannotStart(
+            f"--leave-unmasked-prob {cfg.leave_unmasked_prob} and --random-token-prob {cfg.random_token_prob} are shares "
+            "of the masked tokens: give numbers from 0 that add up to 1 at most."
+        )
+    for name, least in (("tokens_per_sample", 2), ("vocabulary_chunk", 1)):
+        if cfg[name] < least:
+            raise CannotStart(f"--{name.replace('_', '-')} {cfg[name]} is too few: give {least} or more.")

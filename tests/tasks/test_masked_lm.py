@@ -1,0 +1,333 @@
+"""Masked-LM pre-training: the same numbers as fairseq's own, whatever the batch, the chunk or the padding."""
+
+import os
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from fairseq.criterions.masked_lm import MaskedLmLoss
+from fairseq.models.roberta import RobertaModel, base_architecture
+from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
+from torch.testing import assert_close
+
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.losses import attention_kl, kd
+from tests.tiny import SHAPE, batch, build, logged, run, train_command, train_here, write_teacher, write_text
+
+TOKENS = 24
+TASK = {"tokens_per_sample": TOKENS, "sample_break_mode": "complete"}
+FLAGS = ["--tokens-per-sample", str(TOKENS)]
+METHODS = [
+    ("kd", {"hard_weight": 0.5, "soft_weight": 0.5}),
+    ("kd", {}),
+    ("att_kl_learn", {}),
+    ("att_kl_learn", {"hard_weight": 0.5, "soft_weight": 0.5}),
+    ("hidden_mse_learn", {"mapping": "combine"}),
+    ("minilm", {}),
+    ("minilm_v2", {"hard_weight": 1.0}),
+]
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return write_text(tmp_path_factory.mktemp("text") / "text")
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    return write_teacher(tmp_path_factory.mktemp("lm") / "model.pt", classes=None, lm_head=True)
+
+
+def pretraining(text, teacher, criterion, task=(), **options):
+    return build(text, teacher, criterion, task=TASK | dict(task), task_name="masked_lm_kd", **options)
+
+
+def pretrain(text, save_dir, *flags):
+    return train_here(train_command(text, save_dir, *FLAGS, *flags, task="masked_lm_kd"))
+
+
+def stock_task(text):
+    task = MaskedLMTask.setup_task(
+        MaskedLMConfig(data=str(text), tokens_per_sample=TOKENS, sample_break_mode="complete", seed=1)
+    )
+    task.load_dataset("train")
+    return task
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_batches_are_those_of_fairseq(text, teacher, epoch):
+    ours, _, _ = pretraining(text, teacher, "kd")
+    ours.load_dataset("train")
+    ours, stock = ours.dataset("train"), stock_task(text).dataset("train")
+    for dataset in (ours, stock):
+        dataset.set_epoch(epoch)
+
+    assert ours.ordered_indices().tolist() == stock.ordered_indices().tolist()
+    indices = ours.ordered_indices()[:6]
+    mine, theirs = (dataset.collater([dataset[i] for i in indices]) for dataset in (ours, stock))
+    assert_close(mine["net_input"]["src_tokens"], theirs["net_input"]["src_tokens"])
+    masked = theirs["target"].ne(1)
+    assert_close(mine["masked_words"], theirs["target"][masked])
+    assert mine["nmasked"] == masked.sum()
+    assert_close(mine["masked_sentences"], masked.nonzero()[:, 0])
+
+
+def test_each_epoch_masks_anew_unless_it_must_not(text, teacher):
+    for frozen in (False, True):
+        task, _, _ = pretraining(text, teacher, "kd", task={"frozen_masking": frozen})
+        task.load_dataset("train")
+        dataset, seen = task.dataset("train"), []
+        for epoch in (1, 2, 1):
+            dataset.set_epoch(epoch)
+            seen.append(dataset[0]["tokens"])
+        assert torch.equal(seen[0], seen[2])
+        assert torch.equal(seen[0], seen[1]) == frozen
+
+
+def test_plain_masked_lm_is_that_of_fairseq(text, teacher):
+    task, student, criterion = pretraining(text, None, "kd", hard_weight=1.0, soft_weight=0.0,
+                                           layers="all", model={"init_from": str(teacher)})  # fmt: skip
+    sizes = {
+        "encoder_layers": SHAPE.layers,
+        "encoder_embed_dim": SHAPE.width,
+        "encoder_ffn_embed_dim": SHAPE.ffn,
+        "encoder_attention_heads": SHAPE.heads,
+        "max_positions": SHAPE.max_positions,
+    }
+    args = Namespace(**sizes)
+    base_architecture(args)
+    stock = stock_task(text)
+    model = RobertaModel.build_model(args, stock)
+    model.load_state_dict(student.state_dict(), strict=False)
+    reference = MaskedLmLoss(SimpleNamespace(tpu=False), stock)
+
+    indices = task_indices(task, "train")
+    expected, size, _ = reference(model.eval(), collated(stock.dataset("train"), indices))
+    found, ours, logged_here = criterion(student, batch(task, indices, "train"))
+
+    assert ours == int(size)
+    assert_close(found, expected, rtol=1e-5, atol=1e-4)
+    assert_close(logged_here["token_hard"], expected.detach(), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(("method", "options"), METHODS)
+def test_a_batch_is_its_blocks_one_by_one(text, teacher, method, options):
+    task, student, criterion = pretraining(text, teacher, method, **options)
+    indices = task_indices(task, "train")
+
+    together, size, _ = criterion(student, batch(task, indices, "train"))
+    alone = [criterion(student, batch(task, [index], "train"))[:2] for index in indices]
+
+    assert_close(together, sum(loss for loss, _ in alone), rtol=1e-5, atol=1e-4)
+    assert size == sum(part for _, part in alone)
+
+
+@pytest.mark.parametrize("chunk", [1, 5])
+def test_the_size_of_a_chunk_changes_nothing(text, teacher, chunk):
+    found = []
+    for size in (chunk, 1000):
+        task, student, criterion = pretraining(
+            text, teacher, "kd", hard_weight=0.3, soft_weight=0.7, task={"vocabulary_chunk": size}
+        )
+        loss, _, _ = criterion(student, batch(task, range(6), "train"))
+        parameters = [p for p in student.parameters() if p.requires_grad]
+        found.append((loss, torch.autograd.grad(loss, parameters)))
+
+    (loss, gradients), (whole, expected) = found
+    assert_close(loss, whole)
+    for gradient, wanted in zip(gradients, expected, strict=True):
+        assert_close(gradient, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_token_and_sentence_terms_add_up_by_hand(text, teacher):
+    task, student, criterion = pretraining(
+        text, teacher, "att_kl_learn", hard_weight=0.0, soft_weight=0.7, inter_weight=2.0
+    )
+    sample = batch(task, range(5), "train")
+    loss, size, _ = criterion(student, sample)
+
+    given = sample["net_input"]
+    wanted = criterion.student_wanted | criterion.teacher_wanted
+    s = student(**given, wanted=criterion.student_wanted)
+    t = task.teacher.signals(sample, wanted)
+    words = kd(s.lm_head(s.masked), t.lm_head(t.masked), 2.0).sum()
+    attention = sum(
+        attention_kl(s.attention[i], t.attention[j], s.mask).sum() for i, j in criterion.attention.pairs
+    )
+    assert size == sample["nmasked"] == len(sample["masked_words"])
+    assert_close(loss, 0.7 * words + 2.0 * (0.15 * TOKENS) * attention)
+
+
+def test_without_words_the_loss_is_a_mean_over_blocks(text, teacher):
+    task, student, criterion = pretraining(text, teacher, "att_kl_learn")
+    sample = batch(task, range(5), "train")
+    loss, size, logged_here = criterion(student, sample)
+
+    assert size == 5
+    assert_close(loss.detach(), logged_here["term_attention"])
+    assert not criterion.student_wanted.logits
+    assert not student.encoder.lm_head.dense.weight.requires_grad
+
+
+def test_running_text_is_one_segment(text, tmp_path):
+    shape = replace(SHAPE, segments=2, pair_format="bert", layernorm_eps=1e-12)
+    teacher = write_teacher(tmp_path / "model.pt", shape, classes=None, lm_head=True)
+    task, student, criterion = pretraining(text, teacher, "kd")
+    sample = batch(task, range(4), "train")
+    loss, _, _ = criterion(student, sample)
+    student.encoder.sentence_encoder.embed_segments.weight.data[1] += 100
+    assert_close(criterion(student, sample)[0], loss)
+
+
+def test_whole_words_are_masked_together(text, teacher):
+    task, _, _ = pretraining(text, teacher, "kd", task={"mask_whole_words": True})
+    task.load_dataset("train")
+    dataset = task.dataset("train")
+    begins = task._mask()["mask_whole_words"]
+    for index in range(10):
+        example = dataset[index]
+        hidden = example["words"].ne(1)
+        blocks = dataset.words.dataset[index]
+        continues = begins[blocks].eq(0)
+        assert torch.equal(hidden[1:][continues[1:]], hidden[:-1][continues[1:]])
+
+
+@pytest.mark.parametrize(
+    "method", ["kd", "att_kl_learn", "hidden_mse_token", "att_mse_hidden_mse", "minilm_v2", "pearson"]
+)
+def test_every_kind_of_method_pretrains(text, teacher, tmp_path, method):
+    rows = pretrain(
+        text,
+        tmp_path,
+        "--teacher",
+        str(teacher),
+        "--criterion",
+        method,
+        "--init-layers",
+        "0,3",
+        "--max-epoch",
+        "6",
+    )
+    each = [values["train_loss"] for tag, values in rows if tag == "train"]
+    assert each[-1] < 0.97 * each[0]
+
+
+def test_words_are_learned_and_perplexity_is_told(text, teacher, tmp_path):
+    rows = pretrain(text, tmp_path, "--criterion", "kd", "--hard-weight", "1", "--soft-weight", "0",
+                    "--init-layers", "random", "--arch", "roberta_student", "--encoder-layers", "2",
+                    "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "32", "--encoder-attention-heads", "4",
+                    "--max-positions", "40", "--max-epoch", "30", "--lr", "1e-2")  # fmt: skip
+    valid = [values for tag, values in rows if tag == "valid"]
+    assert valid[-1]["valid_ppl"] < 0.85 * valid[0]["valid_ppl"] < 60
+
+
+def test_a_pretrained_student_is_fine_tuned(text, teacher, data, tmp_path):
+    pretrain(
+        text, tmp_path / "pre", "--teacher", str(teacher), "--criterion", "minilm", "--init-layers", "0,3"
+    )
+    rows = train_here(
+        train_command(
+            data,
+            tmp_path / "fine",
+            "--criterion",
+            "kd",
+            "--soft-weight",
+            "0",
+            "--hard-weight",
+            "1",
+            "--init-from",
+            str(tmp_path / "pre" / "checkpoint_last.pt"),
+            "--init-layers",
+            "all",
+            "--max-epoch",
+            "3",
+        )  # fmt: skip
+    )
+    assert [values for tag, values in rows if tag == "valid"]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "options", "message"),
+    [
+        ("kd", {}, "has no masked-LM head, whose word scores --soft-weight above 0"),
+        ("crd", {}, "has no labels for train, by which --criterion crd chooses"),
+        (
+            "att_kl_learn",
+            {"task": {"tokens_per_sample": 64}},
+            "--tokens-per-sample 64 is more than the student",
+        ),
+        ("att_kl_learn", {"task": {"mask_prob": 0.0}}, "--mask-prob 0.0 is no share"),
+        ("att_kl_learn", {"task": {"random_token_prob": 0.95}}, "add up to 1 at most"),
+        ("att_kl_learn", {"task": {"vocabulary_chunk": 0}}, "--vocabulary-chunk 0 is too few"),
+    ],
+)
+def test_what_cannot_be_pretrained_is_said(text, tmp_path, criterion, options, message):
+    teacher = write_teacher(tmp_path / "model.pt", classes=None)
+    with pytest.raises(CannotStart, match=message):
+        pretraining(text, teacher, criterion, **options)
+
+
+def test_a_teacher_without_lm_head_teaches_its_signals(text, tmp_path):
+    teacher = write_teacher(tmp_path / "model.pt", classes=None)
+    task, student, criterion = pretraining(text, teacher, "att_kl_learn")
+    assert task.initialized[-1] == "LM head: new"
+    assert criterion(student, batch(task, [0, 1], "train"))[0] > 0
+
+
+def test_data_that_does_not_fit_is_named(text, teacher, tmp_path):
+    other = write_text(tmp_path / "other")
+    (other / "dict.txt").write_text((other / "dict.txt").read_text().replace("w0 1", "v0 1"))
+    with pytest.raises(CannotStart, match="number words differently"):
+        pretraining(f"{text}:{other}", teacher, "kd")
+    with pytest.raises(CannotStart, match="holds no dict.txt"):
+        pretraining(tmp_path, teacher, "kd")
+    (other / "word_starts.txt").write_text("1\n")
+    task, _, _ = pretraining(text, teacher, "kd")
+    with pytest.raises(CannotStart, match="has no split called test"):
+        task.load_dataset("test")
+
+
+def test_each_epoch_reads_the_next_shard(text, teacher, tmp_path):
+    second = write_text(tmp_path / "second", lines=(("train", 30), ("valid", 5)), seed=1)
+    task, _, _ = pretraining(f"{text}:{second}", teacher, "kd")
+    sizes = []
+    for epoch in (1, 2, 3):
+        task.load_dataset("train", epoch=epoch)
+        sizes.append(len(task.dataset("train")))
+    assert sizes[0] == sizes[2] > sizes[1]
+
+
+@pytest.mark.slow
+def test_two_workers_equal_one(text, teacher, tmp_path):
+    flags = ["--teacher", str(teacher), "--criterion", "att_kl_learn", "--init-layers", "0,3", "--batch-size", "4",
+             "--hard-weight", "0.5", "--soft-weight", "0.5"]  # fmt: skip
+    one = pretrain(text, tmp_path / "one", *flags, "--update-freq", "2")
+
+    flags += [*FLAGS, "--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo"]
+    command = train_command(text, tmp_path / "two", *flags, task="masked_lm_kd")
+    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--master-port"]
+    result = run([*torchrun, str(20000 + os.getpid() % 20000), *command])
+    assert result.returncode == 0, result.stderr[-2000:]
+
+    for tag in ("train_inner", "valid"):
+        prefix = tag if tag == "valid" else ""
+        keys = [f"{prefix}_{key}".lstrip("_") for key in ("loss", "hard", "soft", "attention", "ppl")]
+        expected = [values for name, values in one if name == tag]
+        found = logged(result.stdout + result.stderr, tag)
+        assert len(found) == len(expected) > 0
+        for ours, theirs in zip(found, expected, strict=True):
+            assert [ours[key] for key in keys] == pytest.approx([theirs[key] for key in keys], rel=1e-3)
+
+
+def task_indices(task, split):
+    if split not in task.datasets:
+        task.load_dataset(split)
+    return task.dataset(split).ordered_indices()[:7].tolist()
+
+
+def collated(dataset, indices):
+    return dataset.collater([dataset[index] for index in indices])
