@@ -17,6 +17,10 @@ ALL_STATES = frozenset({"crd"})
 # Names that begin so compare attention or relations, of which there is no learned mixture.
 _ATTENTION = ("att_", "minilm", "pearson")
 
+# What `IntermediateConfig` says, unless a criterion's own config says something else.
+_USUAL_MAPPING = "skip"
+_OWN_MAPPING = re.compile(r'^    mapping: str = field\(\s*default="([^"]+)"', re.MULTILINE)
+
 _REGISTERED = re.compile(r'^@register_criterion\(\s*"(\w+)"', re.MULTILINE)
 
 
@@ -25,6 +29,13 @@ def known_methods(plugin: Path = PLUGIN) -> list[str]:
     sources = sorted((plugin / "criterions").glob("*.py"))
     registered = [name for source in sources for name in _REGISTERED.findall(source.read_text("utf-8"))]
     return [NO_TEACHER, *sorted(registered)]
+
+
+def default_mapping(method: str, plugin: Path = PLUGIN) -> str:
+    """The mapping that `--criterion METHOD` takes when none is given, read from its source as well."""
+    source = plugin / "criterions" / f"{method}.py"
+    found = _OWN_MAPPING.search(source.read_text("utf-8")) if source.is_file() else None
+    return found[1] if found else _USUAL_MAPPING
 
 
 def on_attention(method: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from .arguments import Parser, count, positive, rate
 from .listed import FORMAT
 from .methods import known_methods
-from .plan import FINETUNING, METHOD, PREDICTION
+from .plan import FINETUNING, METHOD, OWN_MAPPING, PREDICTION
 from .tasks import PUBLISHED_EPOCHS, TASKS, find_task
 
 STAGES = {"one": "one", "two": "two", "one_stage": "one", "two_stage": "two"}
@@ -19,7 +19,7 @@ DEFAULTS = {
     "experiment": METHOD,
     "pass_dic": None,
     "init": ["0,1,2"],
-    "mapping": [["skip"]],
+    "mapping": [[OWN_MAPPING]],
     "stage": [["two"]],
     "seeds": [1, 2, 3, 4],
     "data": Path("data"),
@@ -118,7 +118,8 @@ def make_parser(description: str | None) -> Parser:
         type=_mappings,
         action="append",
         metavar="A,B",
-        help=f"which teacher state each student state learns from: {MAPPINGS} (default: skip)",
+        help=f"which teacher state each student state learns from: {MAPPINGS} (default: skip, "
+        "and last for minilm, minilm_v2 and pearson)",
     )
     grid.add_argument(
         "--stage",

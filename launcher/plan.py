@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from .listed import Listed
-from .methods import ALL_STATES, LOGITS_ONLY, NO_TEACHER, on_attention
+from .methods import ALL_STATES, LOGITS_ONLY, NO_TEACHER, default_mapping, on_attention
 from .places import Data
 from .spec import FIRST, ONE, SECOND, RunSpec
 from .tasks import TASKS
@@ -13,6 +13,9 @@ from .tasks import TASKS
 # What a grid is of: students of a method, second stages of models listed in a file, or those
 # models fine-tuned without a teacher.
 METHOD, PREDICTION, FINETUNING = "method_specific", "pred", "finetune"
+
+# In the place of a mapping: each method's own.
+OWN_MAPPING = ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ def _cells(grid: Grid) -> list[_Cell]:
             mapping, stages = "", "one"
         elif method in ALL_STATES:
             mapping = ""
+        elif mapping == OWN_MAPPING:
+            mapping = default_mapping(method)
         cells.append(_Cell(method, init, mapping, stages))
     return list(dict.fromkeys(cells))
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.methods import ALL_STATES, LOGITS_ONLY, known_methods, on_attention
+from launcher.methods import ALL_STATES, LOGITS_ONLY, default_mapping, known_methods, on_attention
 from launcher.places import Data
-from launcher.plan import Grid, plan, settle
+from launcher.plan import OWN_MAPPING, Grid, plan, settle
 from launcher.tasks import TASKS, find_task
 
 DATA = {name: Data(Path(name), task.sentences, "accuracy", ("valid",), name) for name, task in TASKS.items()}
@@ -142,6 +142,28 @@ def test_the_methods_on_attention_are_those_of_the_plugin():
 
     for method in known_methods()[1:]:
         assert on_attention(method) == compares_attention(method), method
+
+
+def test_without_a_mapping_each_method_takes_its_own():
+    runs = planned(methods=("att_kl_learn", "minilm", "kd"), mappings=(OWN_MAPPING,), stages=("one",))
+    assert {(spec.method, spec.mapping) for spec in runs} == {
+        ("att_kl_learn", "skip"),
+        ("minilm", "last"),
+        ("kd", ""),
+    }
+
+
+def test_a_methods_own_mapping_is_that_of_its_criterion():
+    from fairseq.registry import REGISTRIES
+
+    import fairseq_kd  # noqa: F401
+
+    configs = REGISTRIES["criterion"]["dataclass_registry"]
+    own = {
+        name: configs[name]().mapping for name in known_methods()[1:] if hasattr(configs[name](), "mapping")
+    }
+    assert {name: default_mapping(name) for name in own} == own
+    assert {"skip", "last"} <= set(own.values())
 
 
 @pytest.mark.parametrize("name", ["sst2", "SST-2", "sst-2", "Sst2"])
