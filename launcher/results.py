@@ -49,7 +49,7 @@ def validations(log: Iterable[str]) -> dict[int, dict[str, dict[str, float]]]:
 def best_update(found: dict[int, dict[str, dict[str, float]]], metric: str) -> int:
     """The update whose checkpoint is the best: highest `metric` of the first subset, lowest for a loss.
 
-    ValueError says what is missing from the log.
+    Of equal ones the last, as fairseq's checkpoint_best.pt is. ValueError says what is missing from the log.
     """
     if not found:
         raise ValueError("its log holds no validation")
@@ -59,7 +59,8 @@ def best_update(found: dict[int, dict[str, dict[str, float]]], metric: str) -> i
     if not scores:
         logged = ", ".join(next(iter(found.values())).get("valid", {}))
         raise ValueError(f"its validations never tell {metric}, only {logged}")
-    return min(scores, key=scores.get) if metric == "loss" else max(scores, key=scores.get)
+    best = min(scores.values()) if metric == "loss" else max(scores.values())
+    return max(update for update, score in scores.items() if score == best)
 
 
 def peak_memory(log: Iterable[str]) -> float | None:

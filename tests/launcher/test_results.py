@@ -36,6 +36,13 @@ def test_best_is_the_highest_metric_or_the_lowest_loss(metric, best):
     assert best_update(found, metric) == best
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+def test_of_equal_validations_the_last_is_the_best(metric):
+    """As fairseq chooses checkpoint_best.pt, of which at_best tells the other metrics."""
+    found = validations([line(update, loss=0.5, accuracy=70, f1=update) for update in (10, 20)])
+    assert best_update(found, metric) == 20
+
+
 def test_a_score_that_is_no_number_is_never_the_best():
     assert best_update(validations([line(10, mcc="nan"), line(20, mcc=0)]), "mcc") == 20
 
