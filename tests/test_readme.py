@@ -32,7 +32,8 @@ def shortened(command: str) -> str:
         return f"{command} --cpu --max-update 2"
     if command.startswith("fairseq-hydra-train"):
         return f"{command} common.cpu=true optimization.max_update=2"
-    if "finetune_teacher.py" in command:
+    trains_a_grid = "experiments.py --task" in command and "--dry-run" not in command
+    if "finetune_teacher.py" in command or trains_a_grid:
         return f"{command} --cpu -- --max-update 2"
     return command
 
@@ -70,6 +71,9 @@ def test_every_command_works_in_the_order_given(tmp_path):
         )
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     assert (tmp_path / "runs" / "sst2" / "checkpoint_best.pt").is_file()
+    assert (tmp_path / "runs" / "sst2" / "predictions" / "valid.npz").is_file()
+    assert "crd" in (tmp_path / "runs" / "default" / "report" / "report.md").read_text()
+    assert (tmp_path / "exported" / "model.pt").is_file()
 
 
 def test_the_example_of_a_new_method_trains(tmp_path):
