@@ -2,14 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 
-# Set for every run, or contrary to how runs are found, resumed and judged.
+# Set for every run, or contrary to how runs are found, resumed and judged: of validations without a
+# checkpoint one could be the best, and what is written asynchronously never becomes checkpoint_last.pt.
 SET_HERE = frozenset(
     "--user-dir --task --criterion --valid-subset --disable-validation "
     "--save-dir --restore-file --continue-once --finetune-from-model --checkpoint-suffix "
     "--no-save --no-last-checkpoints --no-save-optimizer-state "
+    "--save-interval --validate-interval-updates --write-checkpoints-asynchronously "
+    "--reset-dataloader --reset-lr-scheduler --reset-meters --reset-optimizer "
     "--best-checkpoint-metric --maximize-best-checkpoint-metric --log-format "
     "--seed --max-epoch --batch-size --max-sentences --lr --cpu".split()
 )
+
+# Of fairseq-train itself, what to use instead: it validates whenever it saves.
+SAME = {"--validate-interval-updates": "--save-interval-updates"}
 
 
 def merged(flags: Sequence[str], winning: Sequence[str]) -> list[str]:
@@ -22,8 +28,9 @@ def merged(flags: Sequence[str], winning: Sequence[str]) -> list[str]:
 def check_flags(flags: Sequence[str], options: Mapping[str, str]) -> None:
     """ValueError names those among `flags` that the program sets itself.
 
-    options  what to use instead of a flag of fairseq-train; the rest of SET_HERE can only be left out
+    options  what to use instead of a flag of fairseq-train; most of SET_HERE can only be left out
     """
+    options = SAME | dict(options)
     names = dict.fromkeys(flag.partition("=")[0] for flag in flags)
     own = [name for name in names if name in SET_HERE or name in options]
     if own:

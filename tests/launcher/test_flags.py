@@ -22,6 +22,10 @@ def test_other_flags_pass(flags):
         ),
         (["--bf16", "--seed=3"], "name --seed, which this program sets: use --seeds for --seed"),
         (["--mapping", "last"], "name --mapping, which this program sets: give --mapping before --"),
+        (
+            ["--validate-interval-updates", "50", "--reset-meters"],
+            "use --save-interval-updates for --validate-interval-updates, leave out --reset-meters",
+        ),
         (["--no-save", "--seed", "1"], "--no-save, --seed, .*: leave out --no-save, use --seeds for --seed"),
     ],
 )
