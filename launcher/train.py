@@ -61,6 +61,8 @@ def train(job: Job, slot: Slot, programs: Programs, retries: int = 0) -> Outcome
         if not _take(lock):
             busy = "another process is training it: wait for that, then call this again"
             return Outcome(result, "" if result else busy, skipped=result is not None)
+        # Another launcher may have finished it since it was looked at.
+        result = results.read_result(job.folder)
         call = partial(programs.call, slot=slot, lock=lock.fileno())
         outcome = Outcome(result, skipped=True) if result else _train(job, slot, call, retries)
         return outcome if outcome.result is None else replace(outcome, note=_predict(job, call))

@@ -14,6 +14,7 @@ import pytest
 
 import experiments
 from fairseq_kd.layers import layer_map
+from launcher import train
 from launcher.programs import Programs
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +81,22 @@ def test_finished_runs_are_skipped(call, tmp_path, capsys):
     assert experiments.main([*call, *KD]) == 0
     assert {path: path.read_text() for path in logs} == logs
     assert "finished before" in capsys.readouterr().out
+
+
+def test_a_run_that_another_launcher_finishes_meanwhile_is_left_alone(call, tmp_path, monkeypatch):
+    experiments.main([*call, "--method", "kd", "--seeds", "1"])
+    result = only_run(tmp_path / "runs" / "g") / "result.json"
+    finished = result.read_text()
+    result.unlink()
+    take = train._take
+
+    def after_the_other(lock) -> bool:
+        result.write_text(finished)
+        return take(lock)
+
+    monkeypatch.setattr(train, "_take", after_the_other)
+    monkeypatch.setenv("FAKE_FAIL", "kd")
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
 
 
 def test_another_teacher_makes_another_run(call, teacher, tmp_path):
