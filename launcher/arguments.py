@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
+from .tasks import find_task
+
 
 class Parser(argparse.ArgumentParser):
     """Shows the module's docstring as help, knows flags by their full names only, refuses in one sentence.
@@ -37,6 +39,14 @@ def names(text: str) -> list[str]:
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} names nothing")
     return found
+
+
+def tasks(text: str) -> list[str]:
+    """The same of tasks, as GLUE spells them."""
+    try:
+        return [find_task(name).name for name in names(text)]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def positive(text: str) -> int:

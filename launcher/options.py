@@ -4,11 +4,11 @@ import argparse
 import re
 from pathlib import Path
 
-from .arguments import Parser, count, positive, rate
+from .arguments import Parser, count, names, positive, rate, tasks
 from .listed import FORMAT
 from .methods import known_methods
 from .plan import FINETUNING, METHOD, OWN_MAPPING, PREDICTION
-from .tasks import PUBLISHED_EPOCHS, TASKS, find_task
+from .tasks import PUBLISHED_EPOCHS, TASKS
 
 STAGES = {"one": "one", "two": "two", "one_stage": "one", "two_stage": "two"}
 INIT = re.compile(r"\d+(,\d+)*|all|random(:[1-9]\d*)?")
@@ -41,31 +41,25 @@ DEFAULTS = {
 }
 
 
-def _tasks(text: str) -> list[str]:
-    try:
-        return [find_task(name).name for name in text.split(",")]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 def _methods(text: str) -> list[str]:
-    known = known_methods()
-    for name in text.split(","):
+    known, given = known_methods(), names(text)
+    for name in given:
         if name not in known:
             raise argparse.ArgumentTypeError(f"{name!r} is not a method: choose among {', '.join(known)}")
-    return text.split(",")
+    return given
 
 
 def _init(text: str) -> str:
-    if not INIT.fullmatch(text):
+    init = text.replace(" ", "")
+    if not INIT.fullmatch(init):
         raise argparse.ArgumentTypeError(
             f"{text!r} names no layers: give numbers from 0 such as 0,1,2, or all, random, random:3"
         )
-    return text
+    return init
 
 
 def _mappings(text: str) -> list[str]:
-    parts = text.split(",")
+    parts = names(text)
     pairs = ",".join(part for part in parts if ":" in part)  # all pairs in one list are one mapping
     mappings = [part for part in parts if ":" not in part] + ([pairs] if pairs else [])
     for mapping in mappings:
@@ -75,14 +69,15 @@ def _mappings(text: str) -> list[str]:
 
 
 def _stages(text: str) -> list[str]:
-    for name in text.split(","):
+    given = names(text)
+    for name in given:
         if name not in STAGES:
             raise argparse.ArgumentTypeError(f"{name!r} is not a number of stages: choose one or two")
-    return [STAGES[name] for name in text.split(",")]
+    return [STAGES[name] for name in given]
 
 
 def _seeds(text: str) -> list[int]:
-    return [positive(seed) for seed in text.split(",")]
+    return [positive(seed) for seed in names(text)]
 
 
 def make_parser(description: str | None) -> Parser:
@@ -96,7 +91,7 @@ def make_parser(description: str | None) -> Parser:
         "follows --; flags given here win over it",
     )
     grid = parser.add_argument_group("what is multiplied (lists: a,b,c; flags may repeat)")
-    grid.add_argument("--task", "-t", type=_tasks, action="append", metavar="A,B", help=f"{', '.join(TASKS)}")
+    grid.add_argument("--task", "-t", type=tasks, action="append", metavar="A,B", help=f"{', '.join(TASKS)}")
     grid.add_argument(
         "--method",
         "-m",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import results
-from ..arguments import Parser, positive
+from ..arguments import Parser, positive, tasks
 from ..methods import known_methods
-from ..tasks import TASKS, find_task
+from ..tasks import TASKS
 from . import plots
 from .cells import cells
 from .document import document
@@ -113,13 +113,6 @@ def _draw(
     return {one.task: plots.draw(one, runs, folder) for one in studies if one.scores}
 
 
-def _tasks(text: str) -> list[str]:
-    try:
-        return [find_task(name).name for name in text.split(",")]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 def _method(text: str) -> str:
     known = known_methods()
     if text not in known:
@@ -146,7 +139,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--task",
         "-t",
-        type=_tasks,
+        type=tasks,
         metavar="A,B",
         help=f"of {', '.join(TASKS)} (default: all that the group has)",
     )

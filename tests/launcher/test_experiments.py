@@ -16,6 +16,7 @@ import experiments
 from fairseq_kd.layers import layer_map
 from launcher import train
 from launcher.programs import Programs
+from launcher.settings import read_arguments
 
 ROOT = Path(__file__).parents[2]
 KD = ["--method", "kd", "--seeds", "1,2"]
@@ -235,6 +236,13 @@ def test_a_table_that_cannot_be_written_is_still_shown(call, tmp_path, capsys):
     output = capsys.readouterr()
     assert "| MRPC | kd | 0,1,2 | - | one | accuracy | 73.00 | 1 |" in output.out
     assert output.err.startswith("The table could not be written")
+
+
+def test_lists_may_have_blanks():
+    lists = ["--task", "mrpc, rte", "--method", "kd, minilm", "--init", "0, 1, 2", "--stage", "one, two"]
+    lists += ["--mapping", "skip, last", "--seeds", "1, 2"]
+    plain = [word.replace(" ", "") for word in lists]
+    assert read_arguments(None, lists)[1] == read_arguments(None, plain)[1]
 
 
 def test_flags_that_the_launcher_sets_are_refused(call, capsys):
