@@ -155,6 +155,8 @@ class MaskedLMKDTask(DistillationTask):
         logger.info(
             f"{split}: {len(dataset)} blocks of up to {self.cfg.tokens_per_sample} tokens from {path}"
         )
+        # fairseq keeps every data set it has made batches of: here one an epoch, for days.
+        self.dataset_to_epoch_iter.pop(self.datasets.get(split), None)
         self.datasets[split] = dataset
         return dataset
 

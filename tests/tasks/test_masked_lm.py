@@ -297,8 +297,10 @@ def test_each_epoch_reads_the_next_shard(text, teacher, tmp_path):
     sizes = []
     for epoch in (1, 2, 3):
         task.load_dataset("train", epoch=epoch)
+        task.get_batch_iterator(task.dataset("train"), max_sentences=4)
         sizes.append(len(task.dataset("train")))
     assert sizes[0] == sizes[2] > sizes[1]
+    assert list(task.dataset_to_epoch_iter) == [task.dataset("train")]  # of the others nothing is kept
 
 
 @pytest.mark.slow
