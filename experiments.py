@@ -3,7 +3,7 @@
 
     python experiments.py --task mrpc,rte --method none,kd,att_kl_learn --init 0,1,2 --init 3,4,5 \\
         --mapping skip,last --stage two --seeds 1,2,3,4 --group first -- --num-workers 2
-    python experiments.py --grid configs/grids/small.yaml --dry-run
+    python experiments.py --grid configs/grids/small_methods.yaml --dry-run
     python experiments.py report --help
 
 What follows -- goes to fairseq-train, by its own names (--clip-norm 1.0) or hydra's (optimization.clip_norm=1.0).

@@ -152,7 +152,7 @@ def test_a_file_that_is_not_there_is_named(capsys):
 def test_every_grid_of_ours_is_one(path):
     _, grid = read(["--grid", str(path)])
     assert f"python experiments.py --grid configs/grids/{path.name}" in path.read_text()
-    if path.stem == "small":
+    if path.stem == "small_init":
         assert (len(grid.methods), len(grid.inits), grid.seeds, grid.epochs) == (4, 3, (1, 2), 2)
         assert (grid.tasks, grid.batch_size, grid.lr) == (("SST-2",), 16, 5e-5)
     if path.stem == "acl2023":
@@ -166,4 +166,4 @@ def test_every_grid_of_ours_is_one(path):
 
 
 def test_there_are_grids():
-    assert {"acl2023", "small"} <= {path.stem for path in GRIDS}
+    assert {"acl2023", "small_init", "small_methods"} <= {path.stem for path in GRIDS}
