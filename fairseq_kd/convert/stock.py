@@ -94,6 +94,8 @@ def _settings(checkpoint: Checkpoint) -> Namespace:
         encoder_attention_heads=shape.heads,
         activation_fn=shape.activation,
         pooler_activation_fn=shape.pooler_activation,
+        encoder_normalize_before=shape.pre_layernorm,
+        layernorm_embedding=not shape.bare_embeddings,
         max_positions=shape.max_positions,
         tokens_per_sample=shape.max_positions,
         # Nothing to stock fairseq; for this package, when the file is its teacher.

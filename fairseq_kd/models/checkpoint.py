@@ -104,10 +104,6 @@ def read_checkpoint(given: str, flag: str) -> Checkpoint:
             f"{flag} {path} holds no fairseq model and model config: "
             "convert it first (scripts/convert_hf.py import)."
         )
-    if config.get("encoder_normalize_before"):
-        raise CannotStart(
-            f"{flag} {path} is a pre-LayerNorm model (encoder_normalize_before): take a post-LayerNorm one."
-        )
 
     weights = today(state["model"])
     try:

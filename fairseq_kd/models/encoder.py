@@ -61,10 +61,11 @@ class SelfAttention(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """One post-LayerNorm Transformer layer."""
+    """One Transformer layer: x = norm(x + f(x)) twice, or with pre-LayerNorm x = x + f(norm(x))."""
 
     def __init__(self, shape: ModelShape, cfg) -> None:
         super().__init__()
+        self.pre_layernorm = shape.pre_layernorm
         self.self_attn = SelfAttention(shape, cfg.attention_dropout)
         self.self_attn_layer_norm = nn.LayerNorm(shape.width, eps=shape.layernorm_eps)
         self.fc1 = nn.Linear(shape.width, shape.ffn)
@@ -85,7 +86,7 @@ class EncoderLayer(nn.Module):
         whole: bool,
     ) -> Tensor:
         """Output of layer `number` for x [N, H]; leaves what is wanted of it in `signals`."""
-        q, k, v = self.self_attn.project(x, packing)
+        q, k, v = self.self_attn.project(self.self_attn_layer_norm(x) if self.pre_layernorm else x, packing)
 
         if number in wanted.projections:
             signals.queries[number], signals.keys[number], signals.values[number] = q, k, v
@@ -99,9 +100,15 @@ class EncoderLayer(nn.Module):
             return x
 
         mixed = self.self_attn.attend(q, k, v, scores, key_bias, packing)
-        x = self.self_attn_layer_norm(x + self.dropout(mixed))
-        hidden = self.activation_dropout(self.activation(self.fc1(x)))
-        return self.final_layer_norm(x + self.dropout(self.fc2(hidden)))
+        x = x + self.dropout(mixed)
+        if self.pre_layernorm:
+            return x + self.dropout(self.feed_forward(self.final_layer_norm(x)))
+        x = self.self_attn_layer_norm(x)
+        return self.final_layer_norm(x + self.dropout(self.feed_forward(x)))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """[N, H] -> [N, H]"""
+        return self.fc2(self.activation_dropout(self.activation(self.fc1(x))))
 
 
 class SentenceEncoder(nn.Module):
@@ -113,9 +120,12 @@ class SentenceEncoder(nn.Module):
         self.embed_tokens = nn.Embedding(words, shape.width, PAD)
         self.embed_positions = nn.Embedding(shape.max_positions + PAD + 1, shape.width, PAD)
         self.embed_segments = nn.Embedding(shape.segments, shape.width) if shape.segments else None
-        self.layernorm_embedding = nn.LayerNorm(shape.width, eps=shape.layernorm_eps)
+        norm = nn.LayerNorm(shape.width, eps=shape.layernorm_eps)
+        self.layernorm_embedding = nn.Identity() if shape.bare_embeddings else norm
         self.dropout = nn.Dropout(cfg.dropout)
         self.layers = nn.ModuleList(EncoderLayer(shape, cfg) for _ in range(shape.layers))
+        # With pre-LayerNorm nothing has normalised what the last layer hands to the heads.
+        self.layer_norm = nn.LayerNorm(shape.width, eps=shape.layernorm_eps) if shape.pre_layernorm else None
 
     def forward(
         self,
@@ -132,8 +142,8 @@ class SentenceEncoder(nn.Module):
         real    [N]     positions of the real tokens in the flattened batch (see `Packing`)
         one_segment     running text: separators end sentences, and begin no second segment
 
-        Returns the output of the last layer run, [B, T, H], and the signals but for the logits;
-        hidden states are 0 at padded positions.
+        Returns what the heads read, [B, T, H]: the output of the last layer run, with pre-LayerNorm
+        normalised; and the signals but for the logits. Hidden states are 0 at padded positions.
         """
         mask = tokens.ne(PAD)
         packing = Packing.of(mask, real, padded)
@@ -149,6 +159,8 @@ class SentenceEncoder(nn.Module):
             if number in wanted.states:
                 signals.states[number] = packing.unpack(x)
 
+        if self.layer_norm is not None and wanted.logits:
+            x = self.layer_norm(x)
         return packing.unpack(x), signals
 
     def embed(self, tokens: Tensor, mask: Tensor, packing: Packing, one_segment: bool) -> Tensor:

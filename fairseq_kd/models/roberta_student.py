@@ -59,6 +59,13 @@ class RobertaStudentConfig(FairseqDataclass):
         default=None,
         metadata={"help": f"separators between two sentences: roberta (2) or bert (1) ({FROM_SOURCE})"},
     )
+    encoder_normalize_before: Optional[bool] = field(
+        default=None,
+        metadata={"help": f"LayerNorm before attention and feed-forward, not behind them ({FROM_SOURCE})"},
+    )
+    no_layernorm_embedding: Optional[bool] = field(
+        default=None, metadata={"help": f"no LayerNorm behind the embeddings ({FROM_SOURCE})"}
+    )
     dropout: float = field(
         default=0.1, metadata={"help": "dropout probability of hidden states (default: 0.1)"}
     )
@@ -254,6 +261,7 @@ FRESH = {
 }
 for _fresh in FRESH.values():
     _fresh |= {"activation_fn": "gelu", "pooler_activation_fn": "tanh", "max_positions": 512}
+    _fresh |= {"encoder_normalize_before": False, "no_layernorm_embedding": False}
 
 # layers, width, feed-forward width, heads
 ARCHITECTURES = {

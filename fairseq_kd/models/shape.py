@@ -23,6 +23,8 @@ class ModelShape:
     layernorm_eps: float = 1e-5
     segments: int = 0
     pair_format: str = "roberta"
+    pre_layernorm: bool = False
+    bare_embeddings: bool = False
 
     def __str__(self) -> str:
         return f"{self.layers} layers, width {self.width}, {self.heads} heads, ffn {self.ffn}"
@@ -43,6 +45,8 @@ CONFIG_NAMES = {
     "layernorm_eps": "layernorm_eps",
     "segments": "segments",
     "pair_format": "pair_format",
+    "pre_layernorm": "encoder_normalize_before",
+    "bare_embeddings": "no_layernorm_embedding",
 }
 
 
@@ -73,5 +77,7 @@ def shape_of(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> Mod
         heads=int(config["encoder_attention_heads"]),
         max_positions=positions.size(0) - 2,
         segments=0 if segments is None else segments.size(0),
+        pre_layernorm=bool(config.get("encoder_normalize_before")),
+        bare_embeddings=SENTENCE_ENCODER + "layernorm_embedding.weight" not in state_dict,
         **chosen,
     )

@@ -76,12 +76,6 @@ def half(path):
             lambda path: torch.save({"cfg": {"model": {"encoder_attention_heads": 4}}, "model": {}}, path),
             r"is not a RoBERTa or BERT encoder",
         ),
-        (
-            lambda path: torch.save(
-                {"cfg": {"model": {"encoder_normalize_before": True}}, "model": {}}, path
-            ),
-            r"pre-LayerNorm",
-        ),
     ],
 )
 def test_a_bad_checkpoint_is_one_sentence(tmp_path, make, sentence):

@@ -1,4 +1,5 @@
 from argparse import Namespace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch.testing import assert_close
 from fairseq_kd.models.checkpoint import today
 from fairseq_kd.models.encoder import segment_ids
 from fairseq_kd.models.roberta_student import RobertaStudent
-from fairseq_kd.models.shape import ModelShape
+from fairseq_kd.models.shape import ModelShape, shape_of
 from fairseq_kd.signals import Wanted
 from fairseq_kd.teachers.live import NO_DROPOUT
 from tests.tiny import SHAPE, SYMBOLS, weights
@@ -33,8 +34,12 @@ def model(shape: ModelShape = SHAPE) -> RobertaStudent:
     return student.eval()
 
 
-def test_states_and_logits_equal_fairseq_roberta():
+@pytest.mark.parametrize("pre_layernorm", [False, True])
+@pytest.mark.parametrize("bare_embeddings", [False, True])
+def test_states_and_logits_equal_fairseq_roberta(pre_layernorm, bare_embeddings):
     args = Namespace(
+        encoder_normalize_before=pre_layernorm,
+        layernorm_embedding=not bare_embeddings,
         encoder_layers=4,
         encoder_embed_dim=16,
         encoder_ffn_embed_dim=32,
@@ -49,13 +54,17 @@ def test_states_and_logits_equal_fairseq_roberta():
     stock.encoder.lm_head.weight = stock.encoder.sentence_encoder.embed_tokens.weight
     stock.eval()
 
-    ours = model()
+    ours = model(replace(SHAPE, pre_layernorm=pre_layernorm, bare_embeddings=bare_embeddings))
     state = today(stock.state_dict())
+    assert shape_of(vars(args), state) == ours.shape
     ours.load_state_dict({name: state[name] for name in ours.state_dict()})
     signals = ours(TOKENS, wanted=EVERYTHING, classification_head_name=HEAD)
 
     _, extra = stock(TOKENS, features_only=True, return_all_hiddens=True)
     logits, _ = stock(TOKENS, classification_head_name=HEAD)
+    features, _ = stock(TOKENS, features_only=True)
+    found, _ = ours(TOKENS, features_only=True)
+    assert_close(found[signals.mask], features[signals.mask], rtol=1e-4, atol=1e-5)
     assert_close(signals.logits, logits, rtol=1e-4, atol=1e-5)
     for number, state in enumerate(extra["inner_states"]):
         real = signals.mask

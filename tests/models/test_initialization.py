@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.shape import ModelShape
-from tests.tiny import SHAPE, build, weights, write_data, write_teacher
+from tests.tiny import SHAPE, batch, build, weights, write_data, write_teacher
 
 PREFIX = "encoder.sentence_encoder."
 
@@ -109,3 +112,18 @@ def test_a_student_without_source_is_made_for_the_data(tmp_path):
     _, student, _ = build(data, None, "kd", layers="random", soft_weight=0.0, model=arch)
     shape = student.shape
     assert (shape.pair_format, shape.segments, shape.layernorm_eps) == ("bert", 2, 1e-12)
+
+
+def test_a_student_of_a_pre_layernorm_teacher_is_one_too(data, tmp_path):
+    shape = replace(SHAPE, pre_layernorm=True, bare_embeddings=True)
+    teacher = write_teacher(tmp_path / "model.pt", shape)
+    task, student, criterion = build(data, teacher, "att_kl_hidden_mse", layers="0,1")
+    assert student.shape == replace(shape, layers=2)
+    encoder = student.encoder.sentence_encoder
+    assert_close(encoder.layer_norm.weight, task.teacher.model.encoder.sentence_encoder.layer_norm.weight)
+    loss, _, _ = criterion(student, batch(task, [0, 1]))
+    loss.backward()
+    assert encoder.layer_norm.weight.grad is not None
+
+    with pytest.raises(CannotStart, match="--encoder-normalize-before"):
+        build(data, write_teacher(tmp_path / "post.pt"), "kd", model={"encoder_normalize_before": True})

@@ -58,6 +58,7 @@ MODELS = {
     "segments": ({"segments": 2, "pair_format": "bert"}, 3, False, []),
     "eps": ({"layernorm_eps": 1e-12, "pair_format": "bert"}, 2, True, ["--approximate"]),
     "lm_head": ({}, 2, True, []),
+    "pre_layernorm": ({"pre_layernorm": True, "bare_embeddings": True}, 2, True, []),
 }
 
 
@@ -129,6 +130,7 @@ def export(checkpoint, out, *flags) -> int:
     [
         ("roberta", "1e-5", 2e-5),
         ("relu", "1e-5", 2e-5),
+        ("pre_layernorm", "1e-5", 2e-5),
         ("segments", "1e-5", 2e-5),
         ("eps", "1e-5", 1e-3),  # what --approximate is about
         ("eps", "1e-12", 2e-5),  # set back, as the export says
@@ -144,7 +146,8 @@ def test_stock_fairseq_answers_the_same(exported, name, eps, tolerance):
         np.testing.assert_allclose(found, expected, atol=tolerance, rtol=tolerance)
 
     same(found["logits"], signals.logits)
-    same(found["features"][mask], signals.states[SHAPE.layers][mask])
+    if name != "pre_layernorm":  # whose features are normalised states
+        same(found["features"][mask], signals.states[SHAPE.layers][mask])
     for number, state in signals.states.items():
         same(found[f"state{number}"][mask], state[mask])
 
