@@ -21,7 +21,7 @@ fail() {
     exit 1
 }
 
-[ $# -eq 1 ] || fail "give the folder to write: bash scripts/fetch_minilm.sh OUT"
+[[ $# -eq 1 && "$1" != -* ]] || fail "give the folder to write: bash scripts/fetch_minilm.sh OUT"
 out=$1
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 

@@ -20,3 +20,14 @@ def test_a_script_can_be_parsed(script):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_a_script_calls_nothing_that_macos_lacks(script):
     assert GNU_ONLY.findall(script.read_text()) == []
+
+
+@pytest.mark.parametrize("name", ["fetch_minilm.sh", "download_glue.sh"])
+def test_a_flag_is_not_taken_for_the_folder_to_fill(name, tmp_path):
+    done = subprocess.run(
+        ["bash", ROOT / "scripts" / name, "--help"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{name}: ")
+    assert f"bash scripts/{name}" in done.stderr
+    assert list(tmp_path.iterdir()) == []
