@@ -1,7 +1,7 @@
 """Files that are there whole or not at all."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +17,14 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         with aside.open("wb") as file:
             yield file
         aside.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        # torch.save says with a RuntimeError of its own what went wrong, after the OSError.
+        reason = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(reason, OSError):
+            raise
         raise CannotStart(
-            f"{path} cannot be written ({error.strerror}): mend that, or name another folder.", doing="go on"
+            f"{path} cannot be written ({reason.strerror}): mend that, or name another folder.", doing="go on"
         ) from None
+    finally:
+        with suppress(OSError):
+            aside.unlink()
