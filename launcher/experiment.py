@@ -1,10 +1,8 @@
 """A planned grid: shown, or trained."""
 
-import contextlib
 import shlex
-import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import results, runner, table
@@ -66,7 +64,7 @@ class Experiment:
             shown.end(job, outcome)
 
         interrupted = False
-        with _ending_as_interrupted(), shown.showing():
+        with runner.ending_as_interrupted(), shown.showing():
             try:
                 runner.run_all(self.jobs, start, end, self.slots, programs.stop)
             except KeyboardInterrupt:
@@ -126,24 +124,3 @@ class Experiment:
         return " and ".join(
             f"{number} {name}{'s' * (number != 1)}" for name, number in counts.items() if number
         )
-
-
-@contextlib.contextmanager
-def _ending_as_interrupted() -> Iterator[None]:
-    """Lets SIGTERM and a closed terminal, like Ctrl-C, stop the children and leave a table behind.
-
-    Where `nohup` has SIGHUP ignored, it stays ignored, by the children too.
-    """
-
-    def interrupt(*_) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,6 +1,8 @@
 """Many runs: as many at once as there are slots, each after the one it depends on."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from .job import Job
@@ -60,3 +62,24 @@ def run_all(
         except KeyboardInterrupt:
             stop()
             raise
+
+
+@contextlib.contextmanager
+def ending_as_interrupted() -> Iterator[None]:
+    """Lets SIGTERM and a closed terminal, like Ctrl-C, stop the children before the program ends.
+
+    Where `nohup` has SIGHUP ignored, it stays ignored, by the children too.
+    """
+
+    def interrupt(*_) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -11,7 +11,6 @@ size and the data at hand.
 """
 
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -117,21 +116,18 @@ def train(job: Job, slot: Slot) -> int:
     programs = Programs()
     outcomes: list[Outcome] = []
 
-    # Stopped by SIGTERM as by Ctrl-C: not without the training it started.
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        runner.run_all(
-            [job],
-            lambda job, slot: train_job(job, slot, programs),
-            lambda _, outcome: outcomes.append(outcome),
-            [slot],
-            programs.stop,
-        )
+        with runner.ending_as_interrupted():
+            runner.run_all(
+                [job],
+                lambda job, slot: train_job(job, slot, programs),
+                lambda _, outcome: outcomes.append(outcome),
+                [slot],
+                programs.stop,
+            )
     except KeyboardInterrupt:
         print("Interrupted: the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
     [outcome] = outcomes
     if outcome.result is None:

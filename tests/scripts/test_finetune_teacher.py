@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -105,7 +106,8 @@ def test_numbers_are_checked_as_by_the_launcher(call, capsys, flag, value, sente
     assert capsys.readouterr().err == f"Cannot start: {sentence} (--help shows all flags).\n"
 
 
-def test_stopping_it_stops_the_training(call, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_stopping_it_stops_the_training(call, tmp_path, number):
     hanging = tmp_path / "hanging-train"
     hanging.write_text(
         f"#!/bin/sh\necho $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 60"
@@ -118,7 +120,7 @@ def test_stopping_it_stops_the_training(call, tmp_path):
         assert script.poll() is None
         time.sleep(0.01)
 
-    script.terminate()
+    script.send_signal(number)
     assert "Interrupted: the same command goes on from here." in script.communicate(timeout=30)[1]
     assert script.returncode == 130
     with pytest.raises(ProcessLookupError):
