@@ -303,6 +303,29 @@ def test_each_epoch_reads_the_next_shard(text, teacher, tmp_path):
     assert list(task.dataset_to_epoch_iter) == [task.dataset("train")]  # of the others nothing is kept
 
 
+def test_stopped_in_the_middle_of_a_shard_and_resumed_equals_straight_through(text, teacher, tmp_path):
+    second = write_text(tmp_path / "second", seed=1)
+    flags = ["--teacher", str(teacher), "--criterion", "minilm", "--hard-weight", "0.5", "--init-layers", "0,3",
+             "--dropout", "0.1", "--max-epoch", "3"]  # fmt: skip
+    shards = f"{text}:{second}"
+    straight = pretrain(shards, tmp_path / "straight", *flags)
+    updates = [values for tag, values in straight if tag == "train_inner"]
+    stop = len(updates) // 2
+    assert updates[stop]["epoch"] == 2  # in the second shard
+
+    before = pretrain(shards, tmp_path / "stopped", *flags, "--max-update", str(stop))
+    after = pretrain(shards, tmp_path / "stopped", *flags)
+    found = [values for tag, values in before + after if tag == "train_inner"]
+    assert [values["loss"] for values in found] == [values["loss"] for values in updates]
+
+    expected, resumed = (
+        torch.load(tmp_path / run / "checkpoint_last.pt", weights_only=True)
+        for run in ("straight", "stopped")
+    )
+    for name, value in expected["model"].items():
+        assert torch.equal(resumed["model"][name], value), name
+
+
 @pytest.mark.slow
 def test_two_workers_equal_one(text, teacher, tmp_path):
     flags = ["--teacher", str(teacher), "--criterion", "att_kl_learn", "--init-layers", "0,3", "--batch-size", "4",
