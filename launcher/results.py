@@ -7,7 +7,6 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,17 @@ from .places import ROOT
 VALIDATION = re.compile(r"\| (valid\d*) \| (\{.*\})\s*$")
 
 PEAK = re.compile(r'"(?:train_)?peak_gb": "([\d.]+)"')
+
+VERSIONS = """
+import contextlib, json, platform
+from importlib import metadata
+
+versions = {"python": platform.python_version()}
+for name in ("torch", "fairseq", "numpy"):
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        versions[name] = metadata.version(name)
+print(json.dumps(versions))
+"""
 
 # Counts and clocks, which say nothing of the model.
 NOT_METRICS = frozenset({"wps", "wpb", "bsz", "num_updates"})
@@ -84,20 +94,26 @@ def summarize(log: Path, metric: str) -> dict[str, Any]:
     }
 
 
-def surroundings() -> dict[str, Any]:
-    """Versions, code and machine, for whoever wants to repeat the number."""
-    versions = {"python": platform.python_version()}
-    for name in ("torch", "fairseq", "numpy"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+def surroundings(python: str) -> dict[str, Any]:
+    """Versions, code and machine, for whoever wants to repeat the number.
+
+    python  the one that trains: this one may be another, without torch
+    """
     return {
-        "versions": versions,
+        "versions": _versions(python),
         "commit": _git("rev-parse", "HEAD"),
         "modified": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
     }
+
+
+def _versions(python: str) -> dict[str, str]:
+    """Of Python and what decides numbers, told by that Python; empty where it tells nothing."""
+    try:
+        done = subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+    except (OSError, subprocess.CalledProcessError, ValueError):
+        return {}
 
 
 def _git(*arguments: str) -> str | None:

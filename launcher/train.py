@@ -14,6 +14,7 @@ from typing import Any
 from . import results
 from .command import environment
 from .job import Job
+from .places import find_python
 from .programs import Programs
 from .slots import Slot
 
@@ -76,7 +77,7 @@ def _train(job: Job, slot: Slot, call: Call, retries: int) -> Outcome:
     log = job.folder / "log.txt"
     for attempt in range(1, retries + 2):
         resumed = (job.folder / "checkpoint_last.pt").is_file()
-        surroundings = _surroundings(job.folder, resumed)
+        surroundings = _surroundings(job, resumed)
         tries = f" in try {attempt} of {retries + 1}" if attempt > 1 else ""
         begin = time.monotonic()
         # Without a checkpoint it starts anew, and what an earlier try logged is of no training that is kept.
@@ -109,11 +110,11 @@ def _train(job: Job, slot: Slot, call: Call, retries: int) -> Outcome:
     return Outcome(json.loads(json.dumps(result)))
 
 
-def _surroundings(folder: Path, resumed: bool) -> dict[str, Any]:
+def _surroundings(job: Job, resumed: bool) -> dict[str, Any]:
     """What the training began with: by its end, somebody may have changed the code."""
-    path = folder / "environment.json"
+    path = job.folder / "environment.json"
     if not resumed or not path.is_file():
-        results.write_json(path, results.surroundings())
+        results.write_json(path, results.surroundings(find_python(job.command[0])))
     return json.loads(path.read_text("utf-8"))
 
 

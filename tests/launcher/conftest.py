@@ -42,6 +42,9 @@ FAKE_PYTHON = """#!{python}
 import os, sys
 from pathlib import Path
 
+if sys.argv[1] == "-c":
+    print('{{"torch": "of the trainer"}}')
+    sys.exit()
 if os.environ.get("FAKE_PREDICT") == "fail":
     sys.exit("Cannot predict: it was told to fail.")
 flag = lambda name: sys.argv[sys.argv.index(name) + 1]

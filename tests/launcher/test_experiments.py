@@ -69,7 +69,7 @@ def test_a_run_keeps_what_repeats_it(call, tmp_path):
         False,
     )
     assert result["at_best"] == {"valid": {"loss": 0.5, "accuracy": 73}}
-    assert result["versions"]["torch"]
+    assert result["versions"] == {"torch": "of the trainer"}
     assert result["seconds"] >= 0
     assert (run / "checkpoint_best.pt").exists()
     assert not (run / "checkpoint_last.pt").exists()
@@ -334,7 +334,7 @@ def test_a_finished_run_without_its_checkpoint_is_left_alone(call, tmp_path):
 
 def test_what_a_run_began_with_is_what_its_result_says(call, tmp_path, monkeypatch):
     commits = iter(["as it began", "as it ended"])
-    monkeypatch.setattr("launcher.results.surroundings", lambda: {"commit": next(commits)})
+    monkeypatch.setattr("launcher.results.surroundings", lambda _: {"commit": next(commits)})
     experiments.main([*call, "--method", "kd", "--seeds", "1"])
 
     run = only_run(tmp_path / "runs" / "g")
