@@ -18,6 +18,7 @@ HOOKED = frozenset(
         "fairseq.data.token_block_dataset",
         "fairseq.dataclass.configs",
         "fairseq.modules.dynamic_crf_layer",
+        "fairseq_cli.train",
     }
 )
 

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 import logging
 import os
 import warnings
@@ -97,6 +98,29 @@ def old_numpy_names(module: ModuleType) -> Iterator[None]:
     module.np = older
 
 
+@contextmanager
+def open_training_loop(module: ModuleType) -> Iterator[None]:
+    """Lets a learning-rate scheduler that has a `loop` stand around these steps of training.
+
+    fairseq asks nobody whether to stop, validate or save in mid-epoch. `loop.train(original, cfg, trainer, ...)`
+    and so on are called in place of fairseq's functions; other schedulers see no difference.
+    """
+    yield
+    for name in ("train", "validate", "validate_and_save"):
+        setattr(module, name, _with_loop(name, getattr(module, name)))
+
+
+def _with_loop(name: str, original: Callable) -> Callable:
+    @functools.wraps(original)
+    def step(cfg, trainer, *args):
+        loop = getattr(trainer.lr_scheduler, "loop", None)
+        if loop is None:
+            return original(cfg, trainer, *args)
+        return getattr(loop, name)(original, cfg, trainer, *args)
+
+    return step
+
+
 AROUND: dict[str, Callable[[ModuleType], AbstractContextManager[None]]] = {
     "fairseq.checkpoint_utils": dependable_checkpoints,
     "fairseq.data.data_utils": old_numpy_names,
@@ -104,4 +128,5 @@ AROUND: dict[str, Callable[[ModuleType], AbstractContextManager[None]]] = {
     "fairseq.data.token_block_dataset": old_numpy_names,
     "fairseq.dataclass.configs": hashable_configs,
     "fairseq.modules.dynamic_crf_layer": old_numpy_names,
+    "fairseq_cli.train": open_training_loop,
 }

@@ -93,3 +93,20 @@ def test_a_checkpoint_copied_by_a_killed_run_is_the_old_one_or_the_new_one(tmp_p
     assert checkpoint_utils.PathManager.copy(str(new), str(last), overwrite=True)
     assert last.read_text() == "new checkpoint"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint_1_7.pt", "checkpoint_last.pt"]
+
+
+def test_a_scheduler_with_a_loop_stands_around_training():
+    from fairseq_cli import train
+
+    class Loop:
+        def validate(self, original, cfg, trainer, *args):
+            return original, cfg, args
+
+    trainer = argparse.Namespace(lr_scheduler=argparse.Namespace(loop=Loop()))
+    original, cfg, args = train.validate("cfg", trainer, "task", "epoch_itr", ["valid"])
+    assert (cfg, args) == ("cfg", ("task", "epoch_itr", ["valid"]))
+    assert original.__module__ == "fairseq_cli.train"
+
+    trainer.lr_scheduler = argparse.Namespace()
+    with pytest.raises(AttributeError, match="dataset"):  # fairseq's own function
+        train.validate(argparse.Namespace(), trainer, "task", "epoch_itr", ["valid"])

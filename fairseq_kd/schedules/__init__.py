@@ -1,0 +1,5 @@
+"""`--lr-scheduler time_budget`: a run that ends, validates, saves and anneals by the clock."""
+
+from .time_budget import TimeBudget
+
+__all__ = ["TimeBudget"]

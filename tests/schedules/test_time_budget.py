@@ -1,0 +1,98 @@
+"""The scheduler on a fake clock: the learning rate, and a state that goes on exactly."""
+
+import pytest
+import torch
+from fairseq import optim
+from omegaconf import OmegaConf
+
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.schedules import TimeBudget
+from fairseq_kd.schedules.clock import Clock
+from tests.schedules.test_clock import FakeTime
+from tests.schedules.test_flags import config
+
+PEAK = 1e-3
+
+
+def scheduler(**options):
+    adam = {"_name": "adam", "lr": [PEAK], "adam_betas": "(0.9, 0.98)", "adam_eps": 1e-6, "weight_decay": 0.0,
+            "use_old_adam": False, "fp16_adam_stats": False, "tpu": False}  # fmt: skip
+    optimizer = optim.build_optimizer(OmegaConf.create(adam), [torch.nn.Parameter(torch.zeros(1))])
+    built = TimeBudget(config(**options), optimizer)
+    time = FakeTime()
+    built.timer.clock = Clock(time)
+    return time, built
+
+
+def rates(time, built, seconds):
+    """The rate after each of these steps of time, one update each."""
+    found = []
+    for number, step in enumerate(seconds, start=1):
+        time.seconds += step
+        found.append(built.step_update(number) / PEAK)
+    return found
+
+
+# 0.02 hours are 72 seconds, of which a tenth is warm-up.
+@pytest.mark.parametrize(
+    ("curve", "expected"),
+    [
+        ("linear", [0.5, 1.0, 0.5, 0.0, 0.0]),
+        ("exponential", [0.5, 1.0, 0.5**2.25, 0.5**4.5, 0.5**4.5]),
+        ("constant", [0.5, 1.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_the_rate_by_time(curve, expected):
+    time, built = scheduler(total_training_time=0.02, lr_warmup=0.1, lr_curve=curve, lr_decay_step=0.2)
+    built.timer.clock.start()
+    assert rates(time, built, [3.6, 3.6, 32.4, 32.4, 5.0]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_rate_by_updates_ignores_the_clock():
+    time, built = scheduler(lr_by="updates", max_update=10, lr_warmup=0.2)
+    built.timer.clock.start()
+    assert rates(time, built, [1e6] * 10) == pytest.approx(
+        [0.5, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0], abs=1e-9
+    )
+
+
+def test_an_early_exit_leaves_the_schedule_where_it_is():
+    time, built = scheduler(total_training_time=1.0, early_exit_time=0.5, lr_warmup=0.0)
+    built.timer.clock.start()
+    assert rates(time, built, [1800.0]) == pytest.approx([0.5])
+    assert built.timer.over
+
+
+def test_the_state_goes_on_exactly():
+    time, first = scheduler(total_training_time=0.02, lr_warmup=0.0)
+    first.timer.clock.start()
+    rates(time, first, [10.0, 8.0])
+    first.timer.due()
+    first.loop.low_loss_scale.count = 7
+    time.seconds += 2.0
+    state = first.state_dict()
+    assert state == {"best": None, "elapsed": 20.0, "seen": 18.0, "low_loss_scale": 7}
+
+    time, second = scheduler(total_training_time=0.02, lr_warmup=0.0)
+    second.load_state_dict(state)
+    assert second.step_update(2) == pytest.approx(PEAK * 52 / 72)
+    assert second.loop.low_loss_scale.count == 7
+    second.timer.clock.start()
+    assert rates(time, second, [16.0]) == pytest.approx([0.5])
+
+
+def test_a_run_of_another_scheduler_cannot_go_on():
+    _, built = scheduler(total_training_time=1.0)
+    with pytest.raises(CannotStart, match="begun with another --lr-scheduler"):
+        built.load_state_dict({"best": None})
+
+
+def test_wrong_flags_are_refused_when_it_is_built():
+    with pytest.raises(CannotStart, match="Cannot start: --early-exit-time 2 is later"):
+        scheduler(total_training_time=1.0, early_exit_time=2.0)
+
+
+def test_a_loop_that_does_not_stop_is_refused():
+    _, built = scheduler(total_training_time=1.0)
+    with pytest.raises(CannotStart, match="fairseq_compat"):
+        built.step_begin_epoch(1)
