@@ -109,8 +109,9 @@ def check_unused(out: Path, spec: RunSpec) -> None:
 def train(job: Job, slot: Slot) -> int:
     """Trains and says the dev scores."""
     spec, out = job.spec, job.folder
+    epochs = "1 epoch" if spec.epochs == 1 else f"{spec.epochs} epochs"
     print(
-        f"{spec.task}: {spec.epochs} epochs, batch {spec.batch_size}, lr {spec.lr:g}, log in {out / 'log.txt'}",
+        f"{spec.task}: {epochs}, batch {spec.batch_size}, lr {spec.lr:g}, log in {out / 'log.txt'}",
         flush=True,
     )
     programs = Programs()

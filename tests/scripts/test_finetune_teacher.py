@@ -70,6 +70,14 @@ def test_a_model_becomes_a_teacher(call, data, tmp_path, capsys, monkeypatch):
     assert "holds a training with another lr (2e-05, now 0.0001)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("epochs", "said"), [("1", "RTE: 1 epoch, batch 16, lr 2e-05"), ("2", "RTE: 2 epochs,")]
+)
+def test_it_says_what_it_begins_with(call, capsys, epochs, said):
+    main([*call, "--epochs", epochs, "--trainer", shutil.which("false")])
+    assert capsys.readouterr().out.startswith(said)
+
+
 def test_a_failed_training_shows_the_end_of_its_log(call, capsys):
     assert main([*call, "--trainer", shutil.which("false")]) == 1
     assert "Training failed: exit status 1" in capsys.readouterr().err
