@@ -43,7 +43,7 @@ class Experiment:
             print(f"# {job.name}{'  (finished)' if finished else ''}")
             for command in filter(None, (job.command, job.predict)):
                 print(" ".join([*variables, shlex.join(command)]))
-        print(f"# {self._count()} in {self.folder}, {len(self.slots)} at a time")
+        print(f"# {self._count()} in {self._places()}, {len(self.slots)} at a time")
         return 0
 
     def run(self) -> int:
@@ -51,7 +51,7 @@ class Experiment:
         programs = Programs()
         progress = Progress(self.jobs, len(self.slots))
         shown = display(progress)
-        say(f"{self._count()}, each in a folder of {self.folder} with its log.txt")
+        say(f"{self._count()}, each with its log.txt in a folder of its own, in {self._places()}")
 
         def start(job: Job, slot: Slot) -> Outcome:
             progress.start(job)
@@ -118,6 +118,10 @@ class Experiment:
             models = self.supplies.models[spec.task]
             return next(model.checkpoint for model in models if model.fingerprint == spec.start)
         return self.supplies.teachers[spec.task].checkpoint
+
+    def _places(self) -> str:
+        """Where the folders of all jobs lie: teachers are apart from the group."""
+        return " and ".join(dict.fromkeys(str(job.folder.parent) for job in self.jobs))
 
     def _count(self) -> str:
         counts = {"teacher": len(self.teachers), "run": len(self.runs)}

@@ -55,6 +55,7 @@ def test_a_teacher_is_made_once_and_its_students_come_after_it(home, bare, capsy
 
     text = capsys.readouterr().out
     assert text.startswith("1 teacher and 6 runs, ")
+    assert text.splitlines()[0].endswith("in runs/teachers and runs/default")
     assert f"start {teacher.name}" in text
     assert "| none |" not in text
 
@@ -68,7 +69,7 @@ def test_a_plan_names_students_of_a_teacher_that_is_not_trained_yet(home, bare, 
     planned = capsys.readouterr().out
     assert not (home / "runs").exists()
     assert len(commands(planned)) == 4
-    assert "# 1 teacher and 1 run in runs/default" in planned
+    assert "# 1 teacher and 1 run in runs/teachers and runs/default, 1 at a time" in planned
 
     experiments.main([*bare, *KD])
     capsys.readouterr()
