@@ -29,6 +29,8 @@ IMPLIED = {
     FINETUNING: {"method": [["none"]], "stage": [["one"]]},
 }
 
+UNUSED = {PREDICTION: ("stage1_epochs",), FINETUNING: ("stage1_epochs", "teacher", "teacher_epochs")}
+
 
 def read_arguments(
     description: str | None, arguments: Sequence[str]
@@ -73,6 +75,10 @@ def _models(given: dict) -> dict:
             raise ValueError(
                 f"--{name} does not go with -e {kind}, whose models --pass_dic lists: leave one out"
             )
+    for name in UNUSED[kind]:
+        if name in given:
+            flag = "--" + name.replace("_", "-")
+            raise ValueError(f"{flag} does not go with -e {kind}, which has no use for it: leave it out")
     if "pass_dic" not in given:
         raise ValueError(f"-e {kind} needs --pass_dic FILE, which lists the models to start from")
     return {**IMPLIED[kind], "models": read_list(given["pass_dic"], "--pass_dic")}

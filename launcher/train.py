@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import results
+from . import clock, results
 from .command import environment
 from .job import Job
 from .places import find_python
@@ -79,7 +79,7 @@ def _train(job: Job, slot: Slot, call: Call, retries: int) -> Outcome:
         resumed = (job.folder / "checkpoint_last.pt").is_file()
         surroundings = _surroundings(job, resumed)
         tries = f" in try {attempt} of {retries + 1}" if attempt > 1 else ""
-        begin = time.monotonic()
+        spent, begin = clock.begin(job.folder, resumed), time.monotonic()
         # Without a checkpoint it starts anew, and what an earlier try logged is of no training that is kept.
         with open(log, "ab" if resumed else "wb") as sink:
             here = sink.tell()
@@ -96,7 +96,7 @@ def _train(job: Job, slot: Slot, call: Call, retries: int) -> Outcome:
 
     result = {
         **summary,
-        "seconds": round(time.monotonic() - begin, 1),
+        "seconds": round(spent + time.monotonic() - begin, 1),
         "resumed": resumed,
         "exit_code": exit_code,
         "spec": asdict(job.spec),

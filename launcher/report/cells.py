@@ -67,10 +67,6 @@ class Cell:
             (run.result["peak_gb"] for run in self.trainings if run.result.get("peak_gb")), default=None
         )
 
-    @property
-    def resumed(self) -> bool:
-        return any(run.result.get("resumed") for run in self.trainings)
-
 
 def cells(runs: Sequence[Run], baseline: str) -> list[Cell]:
     """The cells of a group, by task: the student alone, the baseline, the rest; inits in numerical order.

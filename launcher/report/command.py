@@ -99,8 +99,6 @@ def _remarks(studies: Sequence[Study], baseline: str) -> list[str]:
     if all(cell.method != baseline for cell in everything):
         methods = ", ".join(dict.fromkeys(cell.method for cell in everything))
         remarks.append(f"No cell has the method {baseline}: name one of {methods} with --baseline")
-    if any(cell.resumed for cell in everything):
-        remarks.append("Some runs were interrupted and resumed: their seconds count the last part alone")
     return remarks
 
 

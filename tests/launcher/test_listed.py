@@ -47,9 +47,14 @@ def test_second_stages_start_from_the_models_listed(call, models, tmp_path, caps
     assert "| MRPC | kd | mine | - | two | accuracy | 73.50 ± 0.71 | 2 |" in capsys.readouterr().out
 
 
+def without_teacher(call: list[str]) -> list[str]:
+    at = call.index("--teacher")
+    return call[:at] + call[at + 2 :]
+
+
 def test_models_are_fine_tuned_without_a_teacher(call, models, tmp_path, capsys):
     given = listing(models, [f"{models}/MNLI-first", f"{models}/other.pt"])
-    assert experiments.main([*call, "-e", "finetune", *given, "--teacher", "nobody"]) == 0
+    assert experiments.main([*without_teacher(call), "-e", "finetune", *given]) == 0
 
     found = specs(tmp_path / "runs" / "g")
     assert {(spec["init"], spec["method"], spec["teacher"]) for spec in found} == {
@@ -60,7 +65,7 @@ def test_models_are_fine_tuned_without_a_teacher(call, models, tmp_path, capsys)
 
 
 def test_another_model_of_that_name_makes_other_runs(call, models, tmp_path):
-    given = [*call, "-e", "finetune", *listing(models, {"mine": f"{models}/other.pt"})]
+    given = [*without_teacher(call), "-e", "finetune", *listing(models, {"mine": f"{models}/other.pt"})]
     experiments.main(given)
     (models / "other.pt").write_text("trained again")
     experiments.main(given)
@@ -113,7 +118,9 @@ def test_what_is_neither_is_said(tmp_path, text, sentence):
             ["-e", "pred", "--pass_dic", "FILE"],
             "--pass_dic lists no model of MRPC: add one, or leave out --task MRPC",
         ),
-        (["-e", "finetune", "--pass_dic", "nowhere"], "--pass_dic nowhere cannot be read"),
+        (["-e", "pred", "--pass_dic", "nowhere"], "--pass_dic nowhere cannot be read"),
+        (["-e", "finetune", "--pass_dic", "FILE"], "--teacher does not go with -e finetune"),
+        (["-e", "pred", "--pass_dic", "FILE", "--stage1-epochs", "2"], "--stage1-epochs does not go with -e"),
     ],
 )
 def test_what_does_not_go_together_is_said(call, models, more, sentence, capsys):
@@ -126,7 +133,7 @@ def test_what_does_not_go_together_is_said(call, models, more, sentence, capsys)
 
 def test_a_model_that_is_not_there_is_named(call, models, capsys):
     with pytest.raises(SystemExit):
-        experiments.main([*call, "-e", "finetune", *listing(models, {"mine": "nowhere"})])
+        experiments.main([*without_teacher(call), "-e", "finetune", *listing(models, {"mine": "nowhere"})])
     assert "--pass_dic: mine = nowhere does not exist" in capsys.readouterr().err
 
 
