@@ -1,0 +1,91 @@
+"""Memory of masked-LM logits distillation, in chunks against all tokens at once: GiB.
+
+    python -m benchmarks.vocabulary [--tokens 2048] [--words 50265] [--width 768] [--chunk 256]
+
+Measured  the most memory that the labels' and the teacher's loss add, forward and backward
+Over      random states of N masked tokens, the word matrices of student and teacher
+Equal     the loss and the gradients; they must agree or nothing is printed
+How       each variant in a process of its own: on a CPU its largest resident set, less what it held before
+Writes    one row a variant to benchmarks/results.csv; ratio is its memory over ours
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+
+import torch
+from torch import nn
+
+from benchmarks.record import record
+from fairseq_kd.losses import cross_entropy, in_chunks, kd
+from fairseq_kd.memory import peak_memory
+
+OURS = "in chunks"
+VARIANTS = (OURS, "at once")
+
+
+def measure(tokens: int, words: int, width: int, chunk: int) -> dict[str, float]:
+    """What one forward and backward pass adds to this process, and a check sum of what it computed."""
+    torch.manual_seed(1)
+    student, teacher = nn.Linear(width, words), nn.Linear(width, words).requires_grad_(False)
+    states = torch.randn(tokens, width, requires_grad=True)
+    target = torch.randint(words, (tokens,))
+
+    def terms(s, t, y):
+        scores = student(s)
+        return torch.stack([cross_entropy(scores, y), kd(scores, teacher(t), 2.0)])
+
+    for parameter in student.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    states.grad = torch.zeros_like(states)
+    before = peak_memory(states.device)
+    start = time.perf_counter()
+    loss = in_chunks(terms, (states, torch.randn(tokens, width), target), chunk).sum()
+    loss.backward()
+    return {
+        "gib": peak_memory(states.device) - before,
+        "seconds": time.perf_counter() - start,
+        "loss": loss.item(),
+        "gradient": states.grad.norm().item(),
+    }
+
+
+def check_equal(found: dict[str, dict[str, float]]) -> None:
+    """Ends the benchmark where the two compute something else."""
+    for key in ("loss", "gradient"):
+        ours, theirs = (found[name][key] for name in VARIANTS)
+        if abs(ours - theirs) > 1e-4 * abs(ours):
+            raise SystemExit(f"{key} is {ours} in chunks and {theirs} at once: nothing to compare.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tokens", type=int, default=2048, help="masked tokens (default: 2048)")
+    parser.add_argument("--words", type=int, default=50265, help="size of the vocabulary (default: 50265)")
+    parser.add_argument("--width", type=int, default=768, help="width of both models (default: 768)")
+    parser.add_argument("--chunk", type=int, default=256, help="tokens in a chunk (default: 256)")
+    parser.add_argument("--alone", action="store_true", help="measure one variant, print it as JSON")
+    args = parser.parse_args()
+    if args.alone:
+        print(json.dumps(measure(args.tokens, args.words, args.width, args.chunk)))
+        return
+
+    found = {}
+    for name, chunk in zip(VARIANTS, (args.chunk, args.tokens), strict=True):
+        sizes = [f"--{key}={getattr(args, key)}" for key in ("tokens", "words", "width")]
+        command = [sys.executable, "-m", "benchmarks.vocabulary", "--alone", *sizes, f"--chunk={chunk}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found[name] = json.loads(done.stdout)
+    check_equal(found)
+    for name, values in found.items():
+        ratio = values["gib"] / found[OURS]["gib"]
+        print(f"{name:12} {values['gib']:6.2f} GiB  {ratio:5.2f} x ours  {values['seconds']:6.1f} s")
+        record("vocabulary KD memory", name, values["gib"], "GiB", ratio, torch.device("cpu"))
+
+
+if __name__ == "__main__":
+    main()
