@@ -46,11 +46,13 @@ class Encoder(ABC):
     hash         sha256 of everything the encoding depends on: equal hash, equal indices
     pair_format  how a model of this vocabulary joins a pair: roberta `<s> a </s></s> b </s>`,
                  bert `[CLS] a [SEP] b [SEP]`
+    sees_spaces  a space before the first word changes its indices
     """
 
     name: str
     pair_format = "roberta"
     lowercase = False
+    sees_spaces = False
     symbols: list[str]
     dictionary: Path | None = None
     hash: str
@@ -58,6 +60,10 @@ class Encoder(ABC):
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """fairseq's indices, text by text; no specials are added. Lists of thousands keep all cores busy."""
+
+    @abstractmethod
+    def word_starts(self) -> list[bool]:
+        """For each of `symbols`, whether a word begins with it, as fairseq's `is_beginning_of_word` says."""
 
 
 class RustEncoder(Encoder):
@@ -85,6 +91,7 @@ class GPT2Encoder(RustEncoder):
     """
 
     name = "gpt2"
+    sees_spaces = True
 
     def __init__(self, folder: str | Path) -> None:
         files = _files(folder, self.name, ["encoder.json", "vocab.bpe", "dict.txt"])
@@ -114,6 +121,10 @@ class GPT2Encoder(RustEncoder):
             ) from None
         self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
+    def word_starts(self) -> list[bool]:
+        pieces = [self._tokenizer.id_to_token(i) for i in range(FIRST, self._end)]
+        return [piece is None or piece.startswith("Ġ") for piece in pieces]  # None: fairseq's madeupwords
+
 
 class WordPieceEncoder(RustEncoder):
     """BERT's (Devlin et al., NAACL 2019); ids equal those of transformers' `BertTokenizer`."""
@@ -141,6 +152,9 @@ class WordPieceEncoder(RustEncoder):
         self._tokenizer = Tokenizer(model)
         self._tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, **settings)
         self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+
+    def word_starts(self) -> list[bool]:
+        return [not symbol.startswith("##") for symbol in self.symbols]
 
 
 class SentencePieceEncoder(Encoder):
@@ -182,6 +196,9 @@ class SentencePieceEncoder(Encoder):
         translate = self._table.__getitem__
         rows = self._processor.encode(list(texts), num_threads=cores())
         return [list(map(translate, row)) for row in rows]
+
+    def word_starts(self) -> list[bool]:
+        return [symbol.startswith("▁") for symbol in self.symbols]
 
 
 ENCODERS = {encoder.name: encoder for encoder in (GPT2Encoder, WordPieceEncoder, SentencePieceEncoder)}

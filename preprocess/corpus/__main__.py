@@ -1,0 +1,249 @@
+"""Running text to fairseq's shards for masked-LM pre-training (`--task masked_lm_kd`).
+
+    python -m preprocess.corpus --input wiki --input books --encoder-dir gpt2_bpe --out data/corpus --shards 8
+
+Documents go to train, valid or test, and to a shard, by a hash of their text and the seed: the choice depends
+neither on the order of files nor on the number of processes, and copies of a document stay together. A line of the
+result is a sentence; one after the first of a paragraph keeps the space before it where the encoder sees
+spaces. A lone </s> ends each document, as fairseq's complete_doc expects.
+
+Pieces of 1 to 16 MiB are encoded by --workers processes, each piece kept in OUT.parts when it is done, and joined
+at the end. A run that was killed goes on from the pieces it has when it is called again. --part i/n
+does one of n parts, on any machine that has the input; --merge joins them.
+
+Memory, whatever the size of the corpus: up to 400 MiB a process beside the encoder (150 MiB where pieces are
+smallest), and 1 KiB for each file and piece in the first. Disk: twice the result, while it is joined.
+"""
+
+import argparse
+import gc
+import os
+import sys
+from pathlib import Path
+
+from ..encoders import ENCODERS, cores, load_encoder, use_cores
+from ..errors import DataError
+from ..meta import read
+from .inputs import Source, find_source
+from .join import join, shard_folders
+from .parts import Parts, find_parts, open_parts
+from .pieces import PieceEncoder
+from .plan import MIB, Options, Piece, cut, fingerprint
+from .workers import run, shown
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = _parser().parse_args(arguments)
+    try:
+        if args.merge:
+            _merge(args)
+        else:
+            _make(args)
+    except DataError as error:
+        print(f"preprocess.corpus: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a folder that may not be written, a full disk
+        print(f"preprocess.corpus: {error.filename or args.out}: {error.strerror}.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("preprocess.corpus: stopped; the same command goes on from what is done.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _make(args: argparse.Namespace) -> None:
+    part = _check(args)
+    sources = [find_source(given) for given in args.input]
+    use_cores(args.workers)
+    encoder = load_encoder(args.encoder_dir, args.encoder)
+    options = Options(args.shards, args.valid_share, args.test_share, args.longest, args.seed)
+    if args.out.exists():
+        _check_same(args.out, fingerprint(sources, encoder, options))
+        print(f"{args.out} is up to date.")
+        return
+
+    pieces = cut(sources)
+    parts = open_parts(args.out, sources, pieces, encoder, options)
+    _note_sources(sources)
+    mine = pieces if part is None else _share_of(pieces, *part)
+    _encode(mine, parts, PieceEncoder(encoder, options, parts.folder), args.workers or cores())
+
+    if part is None:
+        _print_summary(args.out, join(parts, args.out))
+    else:
+        print(
+            f"{parts.folder}: part {args.part} is done, {len(mine)} of {len(pieces)} pieces; when all parts are here: "
+            f"python -m preprocess.corpus --merge --out {args.out}"
+        )
+
+
+def _merge(args: argparse.Namespace) -> None:
+    if args.input or args.part:
+        raise DataError("--merge joins parts that are there: leave --input and --part out.")
+    _print_summary(args.out, join(find_parts(args.out), args.out))
+
+
+def _check(args: argparse.Namespace) -> tuple[int, int] | None:
+    """Refuses what cannot be; returns --part as numbers."""
+    for flag, value in (("--input", args.input), ("--encoder-dir", args.encoder_dir)):
+        if not value:
+            raise DataError(
+                f"{flag} is not given: name the text and the encoder, or join parts with --merge."
+            )
+    for flag, value in (("--shards", args.shards), ("--workers", args.workers), ("--seed", args.seed)):
+        least = 0 if flag == "--seed" else 1
+        if value is not None and value < least:
+            raise DataError(f"{flag} {value} cannot be: give a number from {least}.")
+    if args.longest < 8:
+        raise DataError(f"--longest {args.longest} cannot be: give 8 tokens or more.")
+    shares = (args.valid_share, args.test_share)
+    if min(shares) < 0 or sum(shares) >= 1:
+        raise DataError(
+            f"--valid-share {shares[0]:g} and --test-share {shares[1]:g} leave nothing to train on or are no shares: "
+            "give numbers from 0 whose sum is below 1."
+        )
+    return _part(args.part) if args.part else None
+
+
+def _part(given: str) -> tuple[int, int]:
+    number, mark, parts = given.partition("/")
+    if mark and number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts):
+        return int(number), int(parts)
+    raise DataError(f"--part {given} is no part: give i/n with i from 1 to n, such as 1/4.")
+
+
+def _share_of(pieces: list[Piece], part: int, parts: int) -> list[Piece]:
+    """Part i of n, from 1: neighbouring pieces, so that a part reads few files."""
+    return pieces[len(pieces) * (part - 1) // parts : len(pieces) * part // parts]
+
+
+def _check_same(out: Path, made_from: str) -> None:
+    found = read(out) or {}
+    if found.get("made_from") != made_from:
+        raise DataError(
+            f"--out: {out} exists and was made from other files, another encoder or other options: remove it, or "
+            "choose another --out."
+        )
+
+
+def _encode(pieces: list[Piece], parts: Parts, work: PieceEncoder, workers: int) -> None:
+    done = {piece.number for piece in parts.done(pieces)}
+    left = [piece for piece in pieces if piece.number not in done]
+    if done:
+        print(f"{len(done)} of {len(pieces)} pieces are done already.", file=sys.stderr)
+
+    total = sum(piece.size for piece in pieces)
+    for _ in shown(run(left, work, workers), total, total - sum(piece.size for piece in left)):
+        pass
+
+
+def _note_sources(sources: list[Source]) -> None:
+    for source in sources:
+        size = f"{source.size / MIB:,.1f} MiB"
+        print(f"{source.name}: {len(source.files):,} files, {size}, read as {source.kind}", file=sys.stderr)
+
+
+def _print_summary(out: Path, meta: dict) -> None:
+    print(f"{out}  ({meta['encoder']['name']})")
+    for split, counts in meta["splits"].items():
+        line = "".join(f"{counts[name]:>14,} {name}" for name in ("documents", "lines", "tokens"))
+        print(f"  {split:<6}{line}  ({counts['cut']:,} sentences cut)")
+    empty = sum(source["empty"] for source in meta["sources"])
+    if empty:
+        print(f"  left out: {empty:,} documents without text")
+    print(os.pathsep.join(map(str, shard_folders(out, len(meta["shards"])))))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m preprocess.corpus",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+    files = parser.add_argument_group("what is read")
+    files.add_argument(
+        "--input",
+        action="append",
+        metavar="PATH[=KIND]",
+        help="file, or folder with all below it; may be given several times. KIND is wiki (WikiExtractor's <doc> files), "
+        "text (a blank line between documents) or book (each file a document, lines wrapped, a blank line "
+        "between paragraphs) (default: told by the text)",
+    )
+
+    encoding = parser.add_argument_group("how it is encoded")
+    encoding.add_argument(
+        "--encoder-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder with encoder.json, vocab.bpe, dict.txt (gpt2), vocab.txt (wordpiece) or "
+        "sentencepiece.model (sentencepiece)",
+    )
+    encoding.add_argument(
+        "--encoder",
+        choices=list(ENCODERS),
+        help="kind of encoder (default: told by the files in --encoder-dir)",
+    )
+    encoding.add_argument(
+        "--longest",
+        type=int,
+        default=Options.longest,
+        metavar="N",
+        help="most tokens of a line, </s> included; a longer sentence is cut between words. Blocks are made of whole "
+        "lines, so this has to be below --tokens-per-sample (default: 127 tokens)",
+    )
+    encoding.add_argument(
+        "--workers", type=int, metavar="N", help="processes that encode (default: all cores)"
+    )
+
+    choice = parser.add_argument_group("how it is split")
+    choice.add_argument(
+        "--valid-share",
+        type=float,
+        default=Options.valid_share,
+        metavar="SHARE",
+        help="of the documents, for validation (default: 0.01)",
+    )
+    choice.add_argument(
+        "--test-share",
+        type=float,
+        default=Options.test_share,
+        metavar="SHARE",
+        help="of the documents, for a test set (default: 0)",
+    )
+    choice.add_argument(
+        "--shards",
+        type=int,
+        default=Options.shards,
+        metavar="N",
+        help="folders the training documents are dealt out to, of which an epoch reads one (default: 1)",
+    )
+    choice.add_argument(
+        "--seed", type=int, default=Options.seed, help="for both choices, of split and shard (default: 1)"
+    )
+
+    output = parser.add_argument_group("what is written")
+    output.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DATA",
+        help="the data folder, or, of several shards, the folder of their folders shard0, shard1 ...; its pieces lie in "
+        "DATA.parts until it is made",
+    )
+    output.add_argument(
+        "--part",
+        metavar="i/n",
+        help="encode the i-th of n parts only, i from 1 (default: encode all and join)",
+    )
+    output.add_argument(
+        "--merge",
+        action="store_true",
+        help="join the parts in DATA.parts, those made elsewhere copied there; needs neither text nor encoder",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    gc.disable()  # many short lists, none in a cycle
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""All pieces, one after the other, into fairseq's shards; nothing is encoded here and little is held.
+
+DATA is made aside, in DATA.parts, and appears by renaming:
+
+DATA                       one shard:   dict.txt word_starts.txt meta.json {train,valid,test}.{bin,idx}
+DATA/shard0, DATA/shard1   several:     the same in each, valid and test being one file with several names
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+from array import array
+from pathlib import Path
+
+from ..errors import DataError
+from ..indexed import MAGIC, NARROW, WIDE
+from .parts import Parts
+from .pieces import piece_path, read_head
+
+CHUNK = 1 << 20  # bytes copied, or rows counted, at once
+COUNTED = ("documents", "lines", "cut", "rows", "tokens")
+
+
+class _Split:
+    """`<prefix>.bin` and `<prefix>.idx` (see `indexed.py`), which grow piece by piece."""
+
+    def __init__(self, prefix: Path, type_: str) -> None:
+        self._bin, self._idx = Path(f"{prefix}.bin"), Path(f"{prefix}.idx")
+        self._type = type_
+        self.counts = dict.fromkeys(COUNTED, 0)
+        self._bin.touch()
+        self._idx.write_bytes(self._head())
+
+    def add(self, piece, section: dict) -> None:
+        """Appends a section; the open file of its piece stands where that begins."""
+        with self._idx.open("ab") as idx:
+            _copy(piece, idx, section["rows"] * 4)
+        with self._bin.open("ab") as tokens:
+            _copy(piece, tokens, section["tokens"] * array(self._type).itemsize)
+        for name in COUNTED:
+            self.counts[name] += section[name]
+
+    def finish(self) -> None:
+        """Puts the number of rows into the head of .idx and their offsets after their sizes."""
+        width, offset = array(self._type).itemsize, 0
+        head = self._head()
+        with self._idx.open("rb") as sizes, self._idx.open("r+b") as idx:
+            idx.write(head)
+            sizes.seek(len(head))
+            idx.seek(0, os.SEEK_END)
+            left = self.counts["rows"]
+            while left:
+                rows = array("i")
+                rows.fromfile(sizes, min(left, CHUNK))
+                offsets = array("q")
+                for size in rows:
+                    offsets.append(offset)
+                    offset += size * width
+                offsets.tofile(idx)
+                left -= len(rows)
+
+    def _head(self) -> bytes:
+        code = dict([NARROW, WIDE])[self._type]
+        return MAGIC + struct.pack("<QBQ", 1, code, self.counts["rows"])
+
+
+def join(parts: Parts, out: Path) -> dict:
+    """Makes `out` of all pieces and removes them; returns its meta.json."""
+    missing = [number for number in range(parts.pieces) if not piece_path(parts.folder, number).is_file()]
+    if missing:
+        raise DataError(
+            f"{parts.folder} lacks {len(missing)} of {parts.pieces} pieces (number {missing[0]} is the first): "
+            "run the parts that have not ended well again, or copy their pieces here."
+        )
+    if out.exists():
+        raise DataError(f"--out: {out} exists already: move it away.")
+
+    folder = parts.folder / "joined"
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    try:
+        folder.mkdir()
+        meta = _write(parts, folder)
+        folder.rename(out)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or folder}: {error.strerror}; the pieces in {parts.folder} are kept: run again when "
+            "that is put right (joining takes as much room again as they do)."
+        ) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(parts.folder, ignore_errors=True)
+    return meta
+
+
+def shard_folders(out: Path, shards: int) -> list[Path]:
+    return [out] if shards == 1 else [out / f"shard{i}" for i in range(shards)]
+
+
+def _write(parts: Parts, folder: Path) -> dict:
+    options = parts.plan["options"]
+    folders = shard_folders(folder, options["shards"])
+    for shard in folders:
+        shard.mkdir(exist_ok=True)
+    splits = {("train", i): _Split(shard / "train", parts.plan["type"]) for i, shard in enumerate(folders)}
+    for name in ("valid", "test"):
+        if options[f"{name}_share"]:
+            splits[name, 0] = _Split(folders[0] / name, parts.plan["type"])
+
+    sources = _gather(parts, splits)
+    _check_filled(splits, parts, sum(source["documents"] for source in sources))
+    for split in splits.values():
+        split.finish()
+
+    train = [splits["train", i].counts for i in range(len(folders))]
+    meta = {
+        name: parts.plan[name] for name in ("format", "encoder", "dictionary_hash", "options", "made_from")
+    }
+    meta["sources"] = sources
+    meta["splits"] = {"train": {name: sum(shard[name] for shard in train) for name in COUNTED}}
+    meta["splits"] |= {name: split.counts for (name, _), split in splits.items() if name != "train"}
+    meta["shards"] = train
+    (folder / "meta.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    for name in ("dict.txt", "word_starts.txt"):
+        shutil.copyfile(parts.folder / name, folders[0] / name)
+    _share(folder, folders, ["valid", "test"])
+    return meta
+
+
+def _gather(parts: Parts, splits: dict[tuple[str, int], _Split]) -> list[dict]:
+    """Copies all sections; returns the sources with what was found in them.
+
+    A source's hash is the sha256 of the sha256 (in hex) of its pieces' bytes.
+    """
+    sources = [source | {"documents": 0, "empty": 0} for source in parts.plan["sources"]]
+    hashes = [hashlib.sha256() for _ in sources]
+    for number in range(parts.pieces):
+        path = piece_path(parts.folder, number)
+        head = read_head(path)
+        with path.open("rb") as piece:
+            piece.readline()
+            for section in head["sections"]:
+                splits[section["split"], section["shard"]].add(piece, section)
+        source = sources[head["source"]]
+        source["documents"] += sum(section["documents"] for section in head["sections"])
+        source["empty"] += head["empty"]
+        hashes[head["source"]].update(head["sha256"].encode())
+    return [source | {"hash": whole.hexdigest()} for source, whole in zip(sources, hashes, strict=True)]
+
+
+def _check_filled(splits: dict[tuple[str, int], _Split], parts: Parts, documents: int) -> None:
+    options = parts.plan["options"]
+    for (name, shard), split in splits.items():
+        if split.counts["documents"]:
+            continue
+        if name == "train":
+            what = f"--shards {options['shards']}: shard {shard} got none of the {documents} documents: make fewer shards"
+        else:
+            what = (
+                f"--{name}-share {options[f'{name}_share']:g} chose none of the {documents} documents: give a larger "
+                "share or another --seed"
+            )
+        raise DataError(f"{what} (after removing {parts.folder}).")
+
+
+def _share(folder: Path, folders: list[Path], names: list[str]) -> None:
+    """Gives every shard what the first has, so that each is a data folder by itself."""
+    for shard in folders:
+        if shard != folder:
+            _link(folder / "meta.json", shard / "meta.json")
+    common = [folders[0] / f"{name}.{end}" for name in names for end in ("bin", "idx")]
+    common += [folders[0] / "dict.txt", folders[0] / "word_starts.txt"]
+    for shard in folders[1:]:
+        for file in filter(Path.is_file, common):
+            _link(file, shard / file.name)
+
+
+def _link(file: Path, name: Path) -> None:
+    try:
+        os.link(file, name)
+    except OSError:  # a file system without links
+        shutil.copyfile(file, name)
+
+
+def _copy(source, target, size: int) -> None:
+    while size:
+        chunk = source.read(min(size, CHUNK))
+        if not chunk:
+            raise DataError(f"{source.name} is shorter than it says: remove it and run again.")
+        target.write(chunk)
+        size -= len(chunk)

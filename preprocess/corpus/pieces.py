@@ -1,0 +1,212 @@
+"""One piece: read, cleaned, split by document, encoded, and kept in a file until all are there.
+
+A file is a line of JSON, then for each section the sizes of its rows (i32) and their tokens (u16 or
+u32, as in fairseq's .bin). A row is a sentence with its </s>; a lone </s> ends each document. A section holds what one
+split, or one shard of train, gets from this piece.
+"""
+
+import hashlib
+import json
+import os
+import socket
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..encoders import FIRST, Encoder
+from ..errors import DataError
+from ..indexed import NARROW, WIDE
+from ..vocabulary import EOS, SPECIALS
+from .documents import documents
+from .plan import Options, Piece, Span, lines_before
+from .sentences import sentences
+
+BATCH = (
+    1 << 18
+)  # characters encoded at once: what the Rust library holds of them is hundreds of times as large
+DIGEST = 8  # bytes, of each of the two numbers drawn for a document
+
+
+@dataclass
+class Section:
+    """What goes to one place; `cut` counts sentences that had to be."""
+
+    tokens: array
+    sizes: array = field(default_factory=lambda: array("i"))
+    documents: int = 0
+    lines: int = 0
+    cut: int = 0
+
+    def add(self, row: list[int]) -> None:
+        self.tokens.extend(row)
+        self.sizes.append(len(row))
+
+
+class PieceEncoder:
+    """Turns pieces into files; has no state, so that any process can do any piece."""
+
+    def __init__(self, encoder: Encoder, options: Options, folder: Path) -> None:
+        self._encoder = encoder
+        self._options = options
+        self._folder = folder
+        self._type = token_type(encoder)
+        self._word_starts = bytes([1] * FIRST + encoder.word_starts())
+
+    def __call__(self, piece: Piece) -> int:
+        """Writes the piece's file; returns how many bytes of text it was."""
+        sections: dict[tuple[str, int], Section] = {}
+        batch: list[tuple[Section, str | None]] = []
+        room, empty, raw_hash = BATCH, 0, hashlib.sha256()
+
+        for document in read_documents(piece, raw_hash):
+            if not document:
+                empty += 1
+                continue
+            section = sections.setdefault(self._place(document), Section(array(self._type)))
+            section.documents += 1
+            for paragraph in document:
+                for sentence in sentences(paragraph):
+                    batch.append((section, sentence if self._encoder.sees_spaces else sentence.lstrip()))
+                    room -= len(sentence)
+                    if room <= 0:
+                        self._encode(batch)
+                        batch, room = [], BATCH
+            batch.append((section, None))
+        self._encode(batch)
+
+        self._write(piece, sections, {"empty": empty, "sha256": raw_hash.hexdigest()})
+        return piece.size
+
+    def _place(self, document: list[str]) -> tuple[str, int]:
+        """Split and shard, drawn by the document's text: the same wherever it stands, and for its copies."""
+        seed = str(self._options.seed).encode()
+        drawn = hashlib.blake2b(
+            "\n".join(document).encode(), digest_size=2 * DIGEST, salt=_salt(seed)
+        ).digest()
+        share = int.from_bytes(drawn[:DIGEST]) / (1 << 8 * DIGEST)
+        if share < self._options.valid_share:
+            return "valid", 0
+        if share < self._options.valid_share + self._options.test_share:
+            return "test", 0
+        return "train", int.from_bytes(drawn[DIGEST:]) % self._options.shards
+
+    def _encode(self, batch: list[tuple[Section, str | None]]) -> None:
+        """Adds the rows of a batch to their sections; None stands for the end of a document."""
+        rows = iter(self._encoder.encode([text for _, text in batch if text is not None]))
+        most = self._options.longest - 1  # </s> comes after
+        for section, text in batch:
+            if text is None:
+                section.add([EOS])
+                continue
+            row = next(rows)
+            if not row:  # nothing that the vocabulary sees; a lone </s> would end the document
+                continue
+            if len(row) > most:
+                section.cut += 1
+                for part in self._parts(row, most):
+                    section.add([*part, EOS])
+                    section.lines += 1
+                continue
+            row.append(EOS)
+            section.add(row)
+            section.lines += 1
+
+    def _parts(self, row: list[int], most: int) -> Iterator[list[int]]:
+        """The row in parts of `most` tokens or somewhat less, each beginning with a word where it can."""
+        while len(row) > most:
+            end = next((i for i in range(most, most // 2, -1) if self._word_starts[row[i]]), most)
+            yield row[:end]
+            row = row[end:]
+        yield row
+
+    def _write(self, piece: Piece, sections: dict[tuple[str, int], Section], counts: dict) -> None:
+        ordered = sorted(sections.items())
+        head = {
+            "piece": piece.number,
+            "source": piece.source,
+            "stamp": piece.stamp,
+            "bytes": piece.size,
+            **counts,
+            "sections": [
+                {
+                    "split": split,
+                    "shard": shard,
+                    "documents": section.documents,
+                    "lines": section.lines,
+                    "cut": section.cut,
+                    "rows": len(section.sizes),
+                    "tokens": len(section.tokens),
+                }
+                for (split, shard), section in ordered
+            ],
+        }
+        path = piece_path(self._folder, piece.number)
+        temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(json.dumps(head).encode() + b"\n")
+                for _, section in ordered:
+                    section.sizes.tofile(file)
+                    section.tokens.tofile(file)
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise DataError(f"{path}: {error.strerror}; the pieces before it are kept.") from None
+
+
+def token_type(encoder: Encoder) -> str:
+    """The array type of the tokens, as `IndexedWriter` chooses it."""
+    return (NARROW if len(SPECIALS) + len(encoder.symbols) < 65_500 else WIDE)[0]
+
+
+def piece_path(folder: Path, number: int) -> Path:
+    return folder / f"{number:06}.piece"
+
+
+def read_head(path: Path) -> dict | None:
+    """The first line of a piece's file, or None where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            return json.loads(file.readline())
+    except FileNotFoundError:
+        return None
+
+
+def _salt(seed: bytes) -> bytes:
+    return hashlib.blake2b(seed, digest_size=hashlib.blake2b.SALT_SIZE).digest()
+
+
+def read_documents(piece: Piece, raw_hash) -> Iterator[list[str]]:
+    for span in piece.spans:
+        raw = _read(span)
+        raw_hash.update(raw)
+        lines = _decoded(span, raw).replace("\r\n", "\n").split("\n")
+        yield from documents(piece.kind, lines, _placer(span))
+
+
+def _read(span: Span) -> bytes:
+    try:
+        with span.file.path.open("rb") as file:
+            file.seek(span.start)
+            raw = file.read(span.stop - span.start)
+    except OSError as error:
+        raise DataError(f"{span.file.name}: {error.strerror}: it was there when the run began.") from None
+    if len(raw) < span.stop - span.start:
+        raise DataError(f"{span.file.name} became shorter while it was read: run again when it is complete.")
+    return raw
+
+
+def _decoded(span: Span, raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        line = lines_before(span.file, span.start + error.start) + 1
+        raise DataError(
+            f"{span.file.name} line {line} is not UTF-8 (byte {raw[error.start]:#04x}): convert the file "
+            "(iconv -t utf-8) or leave it out."
+        ) from None
+
+
+def _placer(span: Span):
+    return lambda i: f"{span.file.name} line {lines_before(span.file, span.start) + i + 1}"

@@ -1,0 +1,73 @@
+import pytest
+
+from preprocess.corpus.documents import documents
+from preprocess.errors import DataError
+
+WIKI = """<doc id="1" url="u" title="Tom &amp; "Jerry"">
+Tom & "Jerry"
+
+Tom is a cat.<ref name=a></ref> Jerry<br />is not.
+History.
+They met () in 1940 (; first) [ [update]].
+
+</doc>
+<doc id="2" url="u" title="Stub">
+Stub
+
+</doc>
+<doc id="3" url="u" title="Tables">
+Tables
+
+|- style="x"
+{{cite web}}
+a &lt; b and a[i][j]
+<doc id="4" url="u" title="No title line">
+Text at once.
+"""
+
+BOOK = """\ufeff  THE TITLE\r
+\r
+It was a well-\r
+known  _fact_ that--\r
+[Illustration: a fact]\r
+nobody[FN#3] knew [p.12]\r
+\x0c\r
+* * *\r
+\r
+snake_case_name\r
+"""
+
+
+def made(kind: str, text: str) -> list[list[str]]:
+    return list(documents(kind, text.replace("\r\n", "\n").split("\n"), lambda i: f"file line {i + 1}"))
+
+
+def test_articles_lose_title_and_markup():
+    assert made("wiki", WIKI) == [
+        ["Tom is a cat. Jerry is not.", "History.", "They met in 1940 (first) ."],
+        [],
+        ["a < b and a[i][j]"],
+        ["Text at once."],
+    ]
+
+
+def test_a_books_paragraphs_become_lines():
+    assert made("book", BOOK) == [
+        ["THE TITLE", "It was a well-known fact that-- nobody knew", "snake_case_name"]
+    ]
+
+
+def test_blank_lines_separate_documents_of_text():
+    assert made("text", "\n\none\ntwo <b>\n \n\nthree\n") == [["one", "two <b>"], ["three"]]
+
+
+@pytest.mark.parametrize("kind", ["wiki", "text", "book"])
+def test_control_characters_are_out_and_joiners_stay(kind):
+    body = "a\x00b\x07 c\xa0d\te\u2028f\u200bg 👩\u200d👧"
+    text = f'<doc id="1" title="t">\nt\n\n{body}\n</doc>\n' if kind == "wiki" else body
+    assert made(kind, text) == [["ab c d e fg 👩\u200d👧"]]
+
+
+def test_text_outside_an_article_names_its_line():
+    with pytest.raises(DataError, match=r"^file line 3 is text outside <doc"):
+        made("wiki", '<doc id="1" title="t">\n</doc>\nstray\n')

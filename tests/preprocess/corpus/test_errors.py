@@ -1,0 +1,88 @@
+"""What cannot be made is said in one sentence, and nothing half-written is left."""
+
+import resource
+import sys
+
+import pytest
+
+from tests.preprocess.corpus.conftest import start
+
+BAD = "The ferry leaves.\nNobody said so.\n\nA kite.\ncaf\xe9\n".encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--input is not given"),
+        (["--input", "{wiki}", "--shards", "0"], "--shards 0 cannot be: give a number from 1."),
+        (["--input", "{wiki}", "--valid-share", "1"], "leave nothing to train on"),
+        (["--input", "{wiki}", "--part", "0/4"], "--part 0/4 is no part: give i/n with i from 1 to n"),
+        (["--input", "{wiki}", "--part", "half"], "--part half is no part"),
+        (["--input", "{wiki}", "--longest", "3"], "--longest 3 cannot be"),
+        (["--input", "{wiki}", "--merge"], "leave --input and --part out"),
+        (["--input", "{wiki}", "--shards", "150"], "got none of the 120 documents: make fewer shards"),
+        (
+            ["--input", "{wiki}", "--valid-share", "1e-9"],
+            "--valid-share 1e-09 chose none of the 120 documents",
+        ),
+        (["--input", "{wiki}=book", "--encoder", "gpt2"], "has no encoder.json"),
+        (["--input", "{wiki}/none"], "none does not exist: correct the path."),
+        (["--merge"], "there is no "),
+    ],
+)
+def test_refused(make, wiki, tmp_path, capsys, arguments, message):
+    before = sorted(tmp_path.iterdir())
+    assert make(*[argument.format(wiki=wiki) for argument in arguments]) == 1
+    error = capsys.readouterr().err.strip().split("\n")[-1]
+    assert error.startswith("preprocess.corpus: ")
+    assert message in error
+    assert not (tmp_path / "data").exists()
+    assert not list((tmp_path / "data.parts").glob("joined"))
+    if not (tmp_path / "data.parts").exists():
+        assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_wrong_encoding_names_file_and_line(make, tmp_path, capsys, monkeypatch, workers):
+    monkeypatch.setattr("preprocess.corpus.plan.SMALLEST", 8)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("It is noon.\n")
+    (tmp_path / "in" / "b.txt").write_bytes(BAD)
+    assert make("--input", f"{tmp_path}/in=text", "--workers", workers) == 1
+    assert "in/b.txt line 5 is not UTF-8 (byte 0xe9): convert the file" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_file_that_is_gone_is_named(make, wiki, capsys, monkeypatch):
+    from preprocess.corpus import __main__
+
+    def cut(sources):
+        (wiki / "AA" / "wiki_02").unlink()
+        return real(sources)
+
+    real = __main__.cut
+    monkeypatch.setattr(__main__, "cut", cut)
+    assert make("--input", wiki) == 1
+    assert (
+        "wiki/AA/wiki_02: No such file or directory: it was there when the run began."
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+@pytest.mark.parametrize(("workers", "limit"), [(1, 20_000), (2, 20_000), (1, 60_000)])
+def test_a_full_disk_leaves_no_half_of_anything(make, wiki, tmp_path, wordpiece_folder, workers, limit):
+    """The larger limit holds every piece but not what they are joined to."""
+    setup = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {resource.RLIM_INFINITY}))\n"
+    )
+    setup += "from preprocess.corpus import plan; plan.SMALLEST = 8192"
+    arguments = ["--input", wiki, "--encoder-dir", wordpiece_folder, "--workers", workers]
+    limited = start(*arguments, "--out", tmp_path / "data", setup=setup)
+    _, err = limited.communicate()
+    assert limited.returncode == 1
+    assert "File too large" in err.strip().split("\n")[-1]
+    assert "Traceback" not in err
+    assert not (tmp_path / "data").exists()
+    assert not list((tmp_path / "data.parts").glob("*tmp"))
+    assert not (tmp_path / "data.parts" / "joined").exists()

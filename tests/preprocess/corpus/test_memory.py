@@ -1,0 +1,38 @@
+"""A process holds a piece, whatever the size of the corpus."""
+
+import sys
+
+import pytest
+
+from tests.preprocess.corpus.conftest import article, start
+
+PEAK = """
+import atexit, resource
+def peak():
+    kib = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(kib / 1024)
+atexit.register(peak)
+from preprocess.corpus import plan; plan.SMALLEST = 65536
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's peak of memory")
+@pytest.mark.parametrize("layout", ["one file", "many files"])
+def test_memory_does_not_grow_with_the_corpus(tmp_path, wordpiece_folder, layout):
+    text = "".join(article(i) for i in range(600))  # 0.4 MB
+    peaks = {}
+    for times in (1, 10):
+        folder = tmp_path / f"times{times}"
+        folder.mkdir()
+        for i in range(times):
+            # Other words in each copy, so that no cache has seen them.
+            copy = text.replace("kite", f"kite{i}").encode()
+            name = "all" if layout == "one file" else f"{i}"
+            with (folder / name).open("ab") as file:
+                file.write(copy)
+        arguments = ["--input", folder, "--encoder-dir", wordpiece_folder, "--out", tmp_path / f"data{times}"]
+        process = start(*arguments, "--workers", "2", setup=PEAK)
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        peaks[times] = float(out.split()[-1])
+    assert peaks[10] < peaks[1] + 4  # MiB; the texts differ by 3.5, what they become by several times that

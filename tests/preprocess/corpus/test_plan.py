@@ -1,0 +1,70 @@
+import pytest
+
+from preprocess.corpus import plan
+from preprocess.corpus.inputs import find_source
+from preprocess.corpus.plan import cut
+from preprocess.errors import DataError
+from tests.preprocess.corpus.conftest import article
+
+DOCUMENT = "A red kite circles.\nIt is noon.\n\n"
+
+
+def texts(pieces) -> list[bytes]:
+    return [
+        b"".join(span.file.path.read_bytes()[span.start : span.stop] for span in piece.spans)
+        for piece in pieces
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "pieces"),
+    [("text", 1, 20), ("text", 32, 20), ("text", 33, 10), ("text", 34, 10), ("text", 660, 1), ("wiki", 1, 20)]
+    + [("wiki", 100_000, 1)],
+)
+def test_a_file_is_cut_between_documents(tmp_path, monkeypatch, kind, step, pieces):
+    monkeypatch.setattr(plan, "SMALLEST", step)
+    documents = [article(i) if kind == "wiki" else DOCUMENT for i in range(20)]
+    path = tmp_path / "corpus"
+    path.write_text("".join(documents))
+
+    found = texts(cut([find_source(f"{path}={kind}")]))
+    assert b"".join(found) == path.read_bytes()
+    assert all(
+        piece.decode() in "".join(documents) and piece.startswith((b"<doc ", b"A red")) for piece in found
+    )
+    assert len(found) == pieces
+    assert all(len(piece) >= step for piece in found[:-1])
+
+
+def test_small_files_are_taken_together_and_books_left_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "SMALLEST", 100)
+    for name in "abcdef":
+        (tmp_path / name).write_text(DOCUMENT * (50 if name == "f" else 1))
+    pieces = cut([find_source(f"{tmp_path}=book")])
+    assert [[span.file.path.name for span in piece.spans] for piece in pieces] == [list("abcd"), list("ef")]
+    assert [piece.number for piece in pieces] == [0, 1]
+
+
+def test_text_without_blank_lines_is_cut_at_line_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "SMALLEST", 100)
+    monkeypatch.setattr(plan, "LARGEST", 300)
+    path = tmp_path / "one sentence a line"
+    path.write_text("A red kite circles.\n" * 200)
+    found = texts(cut([find_source(f"{path}=text")]))
+    assert b"".join(found) == path.read_bytes()
+    assert all(piece.endswith(b"circles.\n") and len(piece) <= 300 + 100 + 40 for piece in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("short\n" + "x" * 1000, "text", r"^corpus line 2 is longer than"),
+        ('<doc id="1">\n' + "word\n" * 200, "wiki", r"^corpus line \d+ is in an article of more than"),
+    ],
+)
+def test_what_never_ends_is_refused(tmp_path, monkeypatch, text, kind, message):
+    monkeypatch.setattr(plan, "SMALLEST", 100)
+    monkeypatch.setattr(plan, "LARGEST", 300)
+    (tmp_path / "corpus").write_text(text)
+    with pytest.raises(DataError, match=message):
+        cut([find_source(f"{tmp_path / 'corpus'}={kind}")])
