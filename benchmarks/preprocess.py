@@ -45,7 +45,7 @@ print(time.perf_counter() - start)
 def ours(args: argparse.Namespace, out: Path) -> float:
     command = ["-m", "preprocess.glue", "--tasks", "SST-2", "--train-file", args.input, "--splits", "train"]
     command += ["--encoder-dir", args.encoder_dir, "--workers", args.workers, "--out", out, "--overwrite"]
-    return _seconds([sys.executable, *command])
+    return timed([sys.executable, *command])
 
 
 def fairseq(args: argparse.Namespace, text: Path, out: Path) -> float:
@@ -61,7 +61,7 @@ def fairseq(args: argparse.Namespace, text: Path, out: Path) -> float:
     bpe = ["--inputs", text, "--outputs", out / "train.bpe", "--workers", args.workers, "--keep-empty"]
     binarize = ["--only-source", "--trainpref", out / "train.bpe", "--destdir", out / "bin"]
     binarize += ["--workers", args.workers, "--srcdict", args.encoder_dir / "dict.txt"]
-    return _seconds([sys.executable, script, *files, *bpe]) + _seconds(
+    return timed([sys.executable, script, *files, *bpe]) + timed(
         [sys.executable, "-m", "fairseq_cli.preprocess", *binarize]
     )
 
@@ -107,7 +107,7 @@ def main() -> int:
                 times["ours"].append(ours(args, work))
                 times["encoder alone"].append(encoder_alone(args, text))
         lines = text.read_bytes().count(b"\n")
-        _check_equal(work / "SST-2-bin" / "input0", work / "fairseq0" / "bin")
+        check_equal(work / "SST-2-bin" / "input0", work / "fairseq0" / "bin")
 
     _print(times, lines, args)
     if args.record:
@@ -125,13 +125,13 @@ def _sentences(tsv: Path, out: Path) -> Path:
     return out
 
 
-def _check_equal(mine: Path, theirs: Path) -> None:
+def check_equal(mine: Path, theirs: Path) -> None:
     for name in ("train.bin", "train.idx"):
         if not filecmp.cmp(mine / name, theirs / name, shallow=False):
             sys.exit(f"benchmarks.preprocess: {name} differs from fairseq's, so no time is worth printing.")
 
 
-def _seconds(command: list) -> float:
+def timed(command: list) -> float:
     start = time.perf_counter()
     _run(command)
     return time.perf_counter() - start
