@@ -7,10 +7,10 @@ import torch
 from fairseq.data import FairseqDataset, LRUCacheDataset, MaskTokensDataset
 from fairseq.data.data_utils import collate_tokens, numpy_seed
 
-PAD = 1
+from .sequences import PAD, SequenceDataset, encoder_input
 
 
-class MaskedWordsDataset(FairseqDataset):
+class MaskedWordsDataset(SequenceDataset):
     """Blocks of text as the encoder reads them, and the words it has to guess.
 
     Masks and batches are those of fairseq's own `masked_lm` with the same settings and seed.
@@ -30,9 +30,6 @@ class MaskedWordsDataset(FairseqDataset):
         with numpy_seed(mask["seed"]):
             self.shuffled = np.random.permutation(len(self.sizes))  # noqa: NPY002 - fairseq's own order
 
-    def __len__(self) -> int:
-        return len(self.sizes)
-
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {"id": index, "tokens": self.inputs[index], "words": self.words[index]}
 
@@ -47,22 +44,20 @@ class MaskedWordsDataset(FairseqDataset):
         if not examples:
             return {}
 
-        lengths = [len(example["tokens"]) for example in examples]
-        tokens = collate_tokens([example["tokens"] for example in examples], PAD)
         words = collate_tokens([example["words"] for example in examples], PAD)
         masked = words.ne(PAD).flatten().nonzero().squeeze(1)
-        padded = min(lengths) < max(lengths)
-        net_input = {"src_tokens": tokens, "padded": padded, "one_segment": True, "masked": masked}
-        if padded:
-            net_input["real"] = tokens.ne(PAD).flatten().nonzero().squeeze(1)
         return {
             "id": torch.tensor([example["id"] for example in examples]),
             "nsentences": len(examples),
-            "ntokens": sum(lengths),
+            "ntokens": sum(len(example["tokens"]) for example in examples),
             "nmasked": len(masked),
             "masked_words": words.flatten()[masked],
-            "masked_sentences": masked // tokens.size(1),
-            "net_input": net_input,
+            "masked_sentences": masked // words.size(1),
+            "net_input": {
+                **encoder_input([example["tokens"] for example in examples]),
+                "one_segment": True,
+                "masked": masked,
+            },
         }
 
     def set_epoch(self, epoch: int) -> None:
@@ -80,16 +75,3 @@ class MaskedWordsDataset(FairseqDataset):
     def ordered_indices(self) -> np.ndarray:
         """Shortest first, blocks of one length in a shuffled order."""
         return np.lexsort([self.shuffled, self.sizes])
-
-    def num_tokens(self, index: int) -> int:
-        return int(self.sizes[index])
-
-    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
-        return self.sizes[indices]
-
-    def size(self, index: int) -> int:
-        return int(self.sizes[index])
-
-    @property
-    def supports_prefetch(self) -> bool:
-        return False

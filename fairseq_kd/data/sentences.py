@@ -5,14 +5,14 @@ from typing import Any, Optional
 
 import numpy as np
 import torch
-from fairseq.data import FairseqDataset
-from fairseq.data.data_utils import collate_tokens
 from torch import Tensor
 
-BOS, PAD, EOS = 0, 1, 2
+from .sequences import SequenceDataset, encoder_input
+
+BOS, EOS = 0, 2
 
 
-class SentenceDataset(FairseqDataset):
+class SentenceDataset(SequenceDataset):
     """Joins one or two stored sentences into the encoder's input.
 
         roberta  <s> a </s></s> b </s>        bert  <s> a </s> b </s>
@@ -48,9 +48,6 @@ class SentenceDataset(FairseqDataset):
         if second is not None:
             self.sizes = self.sizes + np.asarray(second.sizes) + len(self.between)
 
-    def __len__(self) -> int:
-        return len(self.sizes)
-
     def __getitem__(self, index: int) -> dict[str, Any]:
         parts = [self.start, self.first[index]]
         if self.second is not None:
@@ -61,27 +58,17 @@ class SentenceDataset(FairseqDataset):
         return example
 
     def collater(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        """A batch.
-
-        net_input.padded  says on the host whether any sentence is padded, and if so
-        net_input.real    [N] where the real tokens stand in the flattened batch
-        split_sentences   how many examples the whole split has
-        """
+        """A batch; split_sentences says how many examples the whole split has."""
         if not examples:
             return {}
 
-        lengths = [len(example["tokens"]) for example in examples]
-        tokens = collate_tokens([example["tokens"] for example in examples], PAD)
-        padded = min(lengths) < max(lengths)
         batch = {
             "id": torch.tensor([example["id"] for example in examples]),
             "nsentences": len(examples),
             "split_sentences": len(self),
-            "ntokens": sum(lengths),
-            "net_input": {"src_tokens": tokens, "padded": padded},
+            "ntokens": sum(len(example["tokens"]) for example in examples),
+            "net_input": encoder_input([example["tokens"] for example in examples]),
         }
-        if padded:
-            batch["net_input"]["real"] = tokens.ne(PAD).flatten().nonzero().squeeze(1)
         if "target" in examples[0]:
             batch["target"] = torch.stack([example["target"] for example in examples])
         return batch
@@ -103,16 +90,3 @@ class SentenceDataset(FairseqDataset):
         order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self))
         buckets = np.split(order, range(self.bucket, len(order), self.bucket))
         return np.concatenate([bucket[np.argsort(self.sizes[bucket], kind="stable")] for bucket in buckets])
-
-    def num_tokens(self, index: int) -> int:
-        return int(self.sizes[index])
-
-    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
-        return self.sizes[indices]
-
-    def size(self, index: int) -> int:
-        return int(self.sizes[index])
-
-    @property
-    def supports_prefetch(self) -> bool:
-        return False
