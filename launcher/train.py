@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,12 @@ def _train(job: Job, slot: Slot, call: Call, retries: int) -> Outcome:
         with open(log, "ab" if resumed else "wb") as sink:
             here = sink.tell()
             exit_code = call(job.command, sink=sink)
-        if exit_code == 0 or exit_code in STOPPED:
+        refused = _refused(log, here) if exit_code > 0 else ""
+        if exit_code == 0 or exit_code in STOPPED or refused:
             break
 
+    if refused:
+        return Outcome(None, f"{refused}\n    (the end of {log})")
     if exit_code != 0:
         return Outcome(None, f"{_ending(exit_code)}{tries}; the end of {log}:\n{_last_lines(log, here)}")
     try:
@@ -145,11 +149,25 @@ def _ending(exit_code: int) -> str:
     return f"exit status {exit_code}" if exit_code > 0 else f"killed by signal {-exit_code}"
 
 
+def _refused(log: Path, begin: int) -> str:
+    """Why the trainer did not start, and would not the next time either; empty where it did.
+
+    As fairseq_kd/errors.py says it: "Cannot start", with a sentence, or a list of them below, indented.
+    """
+    lines = _lines(log, begin)
+    at = next((at for at, line in enumerate(lines) if line.startswith("Cannot start")), len(lines))
+    listed = takewhile(lambda line: line.startswith("  "), lines[at + 1 :])
+    return "\n  ".join([*lines[at : at + 1], *listed])
+
+
 def _last_lines(log: Path, begin: int) -> str:
+    return "\n".join(f"    {_shorten(line)}" for line in _lines(log, begin)[-LAST_LINES:])
+
+
+def _lines(log: Path, begin: int) -> list[str]:
     with open(log, "rb") as file:
         file.seek(begin)
-        lines = [line for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
-    return "\n".join(f"    {_shorten(line)}" for line in lines[-LAST_LINES:])
+        return [line for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
 
 
 def _shorten(line: str) -> str:

@@ -17,7 +17,10 @@ flag = lambda name: sys.argv[sys.argv.index(name) + 1]
 folder, metric = Path(flag("--save-dir")), flag("--best-checkpoint-metric")
 if os.environ.get("FAKE_FAIL", "no run") in folder.name:
     print("Traceback (most recent call last):")
-    sys.exit("Cannot start: it was told to fail.")
+    sys.exit("RuntimeError: it was told to fail.")
+if os.environ.get("FAKE_REFUSE", "no run") in folder.name:
+    print("a long line of settings")
+    sys.exit("Cannot start distillation:\\n  --mapping is wrong.\\n  --teacher is wrong.")
 
 last = folder / "checkpoint_last.pt"
 begin = int(last.read_text()) if last.exists() else 0
