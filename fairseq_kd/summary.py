@@ -23,7 +23,7 @@ def summary(
         f"student   {student}; {sum(parameters):,} parameters trained",
         f"teacher   {teacher or 'none'}",
         "init      " + "\n          ".join(initialized or ["all of it loaded from a checkpoint"]),
-        "loss      " + " + ".join(f"{weight:g} {name}" for name, weight in criterion.active().items()),
+        f"loss      {criterion.stages}",
     ]
     lines += [f"map       {line}" for line in _maps(criterion)]
     if learned:

@@ -1,17 +1,19 @@
 """What every distillation criterion shares: signals, labels, logits, sums and logs."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Optional
+from typing import Any, ClassVar, List, Optional  # noqa: UP035 - fairseq makes no flag of list[...]
 
 import torch
 from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import FairseqDataclass
+from omegaconf import II
 from torch import Tensor, nn
 
 from ..layers import MAPPINGS
 from ..metrics import log_metrics
 from ..signals import Signals, Wanted
+from .stages import Stage, Stages
 
 
 @dataclass
@@ -33,6 +35,23 @@ class DistillationConfig(FairseqDataclass):
     temperature: float = field(
         default=2.0, metadata={"help": "T that divides both sides' logits in the soft loss (default: 2.0)"}
     )
+    two_stage: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "share of the time budget (--lr-scheduler time_budget) in which the three weights are those of "
+            "--first-weights; then they are the usual (default: no such stage)"
+        },
+    )
+    first_weights: List[float] = field(
+        default_factory=lambda: [1.0, 0.0, 0.0],
+        metadata={
+            "help": "with --two-stage, weights of the first stage as HARD,SOFT,INTER (default: 1,0,0, which learns from "
+            "the labels or the masked words alone)"
+        },
+    )
+    workers: int = II("distributed_training.distributed_world_size")
+    ddp_backend: str = II("distributed_training.ddp_backend")
+    find_unused_parameters: bool = II("distributed_training.find_unused_parameters")
 
 
 @dataclass
@@ -73,16 +92,16 @@ class DistillationCriterion(FairseqCriterion):
         super().__init__(task)
         self.cfg = cfg
         self.head = task.head
-        self.weights = self._weights(cfg, task.objective)
-        self.problems: list[str] = []
-
-        self.student_wanted = Wanted(logits=bool(self.weights["hard"] or self.weights["soft"]))
-        self.teacher_wanted = Wanted(logits=bool(self.weights["soft"]))
+        self.stages = Stages(self._weights(cfg, task.objective), cfg, self.own_terms)
+        self.problems = list(self.stages.problems)
         # fairseq saves and restores a criterion only when it has a parameter; not a 0-dim one, which its
         # legacy_ddp cannot reduce.
         self.anchor = nn.Parameter(torch.zeros(1))
 
-        self.problems += self._weight_problems()
+        if cfg.temperature <= 0:
+            self.problems.append(
+                f"--temperature {cfg.temperature} divides the logits: give a number above 0."
+            )
         if self.teacher_wanted.logits:
             self.problems += task.logits_problems()
 
@@ -93,9 +112,19 @@ class DistillationCriterion(FairseqCriterion):
         return weights | {"inter": cfg.inter_weight if self.own_terms else 0.0}
 
     @property
+    def student_wanted(self) -> Wanted:
+        """The signals of the student that training needs, sooner or later."""
+        return self.stages.student_wanted
+
+    @property
+    def teacher_wanted(self) -> Wanted:
+        """The same of the teacher."""
+        return self.stages.teacher_wanted
+
+    @property
     def inter_weight(self) -> float:
-        """The weight of the method's own terms."""
-        return self.weights["inter"]
+        """The weight of the method's own terms, the largest of all stages."""
+        return self.stages.inter_weight
 
     def use(self, build: Callable[..., nn.Module], *args: Any) -> nn.Module | None:
         """Builds one part of the method and asks for its signals; None where inter_weight is 0.
@@ -108,8 +137,7 @@ class DistillationCriterion(FairseqCriterion):
 
         part = build(self.task, self.cfg._name, *args)
         self.problems += part.problems
-        self.student_wanted |= part.student_wanted
-        self.teacher_wanted |= part.teacher_wanted
+        self.stages.want_for_own_terms(part.student_wanted, part.teacher_wanted)
         return part
 
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
@@ -122,18 +150,22 @@ class DistillationCriterion(FairseqCriterion):
 
     def labels_for(self) -> list[str]:
         """The flags of active terms that learn from labels."""
-        return ["--hard-weight"] if self.weights["hard"] else []
+        return list(dict.fromkeys(stage.flags["hard"] for stage in self.stages.all if stage.weights["hard"]))
 
     def logged(self) -> set[str]:
-        """Names of what a validation logs, any of which can choose the best checkpoint."""
-        terms = self.active().keys() - {"inter"}
-        parts = {name for name, part in self.named_children() if part is not None}
-        labels = self.task.objective.metrics() if self.student_wanted.logits else set()
+        """Names of what every validation logs, any of which can choose the best checkpoint."""
+        return set.intersection(*(self._logged(stage) for stage in self.stages.all))
+
+    def _logged(self, stage: Stage) -> set[str]:
+        terms = stage.active().keys() - {"inter"}
+        parts = {name for name, part in self.named_children() if part is not None and stage.weights["inter"]}
+        labels = self.task.objective.metrics() if stage.student_wanted.logits else set()
         return {"loss"} | terms | parts | labels
 
-    def active(self) -> dict[str, float]:
-        """The weights that are not zero, by name."""
-        return {name: weight for name, weight in self.weights.items() if weight}
+    def find_unreached(self, student: nn.Module) -> None:
+        """Notes, before training, which parameters each stage leaves alone; needs `freeze_unreached` of all."""
+        own = (parameter for parameter in self.parameters() if parameter is not self.anchor)
+        self.stages.find_unreached(student, self.head, own)
 
     def forward(self, model, sample: Mapping[str, Any], reduce: bool = True):
         """The batch's loss, its sample size, and what to log.
@@ -142,18 +174,19 @@ class DistillationCriterion(FairseqCriterion):
         sample  a collated batch
         reduce  False returns the loss of each sentence, [B]
         """
+        stage = self.stages.now
         with self.task.autocast(sample):
             student = model(
-                **sample["net_input"], wanted=self.student_wanted, classification_head_name=self.head
+                **sample["net_input"], wanted=stage.student_wanted, classification_head_name=self.head
             )
-        teacher = self.task.teacher.signals(sample, self.teacher_wanted) if self.teacher_wanted else None
+        teacher = self.task.teacher.signals(sample, stage.teacher_wanted) if stage.teacher_wanted else None
 
-        objective, weights = self.task.objective, self.active()
+        objective, weights = self.task.objective, stage.active()
         terms = objective.terms(weights, self.cfg.temperature, student, teacher, sample)
         weighted = {name: (weights[name], term) for name, term in terms.items()}
-        if self.inter_weight:
+        if "inter" in weights:
             own = self.terms_of(sample, student, teacher)
-            weight = self.inter_weight * objective.scale(weights)
+            weight = weights["inter"] * objective.scale(weights)
             weighted |= {name: (weight, term) for name, term in own.items()}
 
         each = sum(weight * term for weight, term in weighted.values()) + 0.0 * self.anchor  # [B]
@@ -169,15 +202,6 @@ class DistillationCriterion(FairseqCriterion):
         }
         logging_output |= objective.statistics(student, sample, self.training)
         return each.sum() if reduce else each, logging_output["sample_size"], logging_output
-
-    def _weight_problems(self) -> Iterable[str]:
-        for name, weight in self.weights.items():
-            if weight < 0:
-                yield f"--{name}-weight {weight} would reward what it measures: give 0 or more."
-        if self.cfg.temperature <= 0:
-            yield f"--temperature {self.cfg.temperature} divides the logits: give a number above 0."
-        if not self.active():
-            yield "--hard-weight, --soft-weight and --inter-weight are all 0, which leaves no loss: raise one."
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:

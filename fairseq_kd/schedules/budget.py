@@ -24,9 +24,9 @@ class Budget:
     validations: tuple[float, ...] = ()
     checkpoints: dict[float, float] = field(default_factory=dict)
 
-    def share(self, elapsed: float) -> float:
-        """How much of the total is used; 0 where there is none."""
-        return 0.0 if self.total is None else elapsed / self.total
+    def share(self, elapsed: float) -> Optional[float]:
+        """How much of the total is used; None where there is none."""
+        return None if self.total is None else elapsed / self.total
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Timer:
         self._seen = 0.0
 
     @property
-    def share(self) -> float:
+    def share(self) -> Optional[float]:
         return self.budget.share(self.elapsed)
 
     @property

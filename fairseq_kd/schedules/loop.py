@@ -8,6 +8,7 @@ from typing import Optional
 
 from fairseq import checkpoint_utils
 
+from ..metrics import forget
 from .budget import Timer
 from .stopping import Hopeless, LowLossScale
 from .workers import from_first
@@ -66,7 +67,7 @@ class TimedLoop:
 
         due = self.timer.due()
         if self._tell(trainer):
-            _forget_best(train)
+            _forget_losses(train)
         losses, stop = original(cfg, trainer, task, epoch_itr, subsets, end_of_epoch)
         validate = due.validation or due.over
         if validate and losses[0] is None and not cfg.dataset.disable_validation:
@@ -90,11 +91,9 @@ class TimedLoop:
         return f"{self.timer.elapsed:.1f} of {self.timer.budget.end:g} seconds are used up"
 
     def _tell(self, trainer) -> bool:
-        """Tells a criterion that wants to know which share is used; True where its objective changed."""
-        at_share = getattr(trainer.get_criterion(), "at_share", None)
-        return at_share is not None and at_share(
-            None if self.timer.budget.total is None else self.timer.share
-        )
+        """Tells a criterion with stages which share is used; True where its objective changed."""
+        stages = getattr(trainer.get_criterion(), "stages", None)
+        return stages is not None and stages.at_share(self.timer.share)
 
 
 def _keep(name: str, cfg, trainer, epoch_itr) -> None:
@@ -107,10 +106,12 @@ def _keep(name: str, cfg, trainer, epoch_itr) -> None:
         trainer.state_dict()
 
 
-def _forget_best(train) -> None:
-    """Losses of another objective say nothing of what comes now."""
+def _forget_losses(train) -> None:
+    """Losses of another objective say nothing of what comes now: neither the best nor the averages."""
     vars(checkpoint_utils.save_checkpoint).pop("best", None)
     vars(train.should_stop_early).clear()
+    for group in ("train", "train_inner"):
+        forget(group)
 
 
 def _loss_scale(trainer) -> Optional[float]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Optional
@@ -78,6 +78,8 @@ class DistillationTask(FairseqTask):
         self.resumed: Optional[Checkpoint] = None
         self.labels_for: list[str] = []
         self.peak_gb = 0.0
+        # Other people's criterions follow no time budget.
+        self.check_followed: Callable[[], None] = lambda: None
 
     @property
     def source_dictionary(self) -> Dictionary:
@@ -149,6 +151,8 @@ class DistillationTask(FairseqTask):
             self.teacher = self._load_teacher()
             self.warn_of_teacher()
         frozen = self.student.freeze_unreached(criterion.student_wanted, criterion.head)
+        criterion.find_unreached(self.student)
+        self.check_followed = criterion.stages.check_followed
         logger.info(
             summary(self.student_shape, self.teacher_shape, self.initialized, criterion, self.student, frozen)
         )
@@ -222,6 +226,9 @@ class DistillationTask(FairseqTask):
         if self.cfg.autocast == "none":
             return contextlib.nullcontext()
         return torch.autocast(sample["net_input"]["src_tokens"].device.type, dtype=torch.bfloat16)
+
+    def begin_epoch(self, epoch: int, model) -> None:
+        self.check_followed()
 
     def begin_valid_epoch(self, epoch: int, model) -> None:
         forget("valid")

@@ -54,6 +54,7 @@ def criterion_of(criterion_class, mapping: str, task=None, **options):
         temperature=2.0,
         mapping=mapping,
         attention_clamp=None,
+        two_stage=None,
         **options,
     )
     criterion = criterion_class(cfg, task or TASK_WITH_DICTIONARY)

@@ -1,0 +1,129 @@
+"""Two stages: each is the loss of its weights alone, computes no more, and leaves the other's weights be."""
+
+import pytest
+from torch.testing import assert_close
+
+from fairseq_kd.errors import CannotStart
+from tests.tiny import batch, build, write_teacher, write_text
+
+ALONE = {"workers": 1, "ddp_backend": "pytorch_ddp", "find_unused_parameters": False}
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return write_text(tmp_path_factory.mktemp("text") / "text")
+
+
+@pytest.fixture(scope="module")
+def lm(tmp_path_factory):
+    return write_teacher(tmp_path_factory.mktemp("lm") / "model.pt", classes=None, lm_head=True)
+
+
+def pretraining(text, lm, criterion, **options):
+    task = {"tokens_per_sample": 24}
+    return build(text, lm, criterion, task=task, task_name="masked_lm_kd", **options)
+
+
+def test_each_stage_is_the_loss_of_its_weights(text, lm):
+    task, student, criterion = pretraining(text, lm, "minilm", two_stage=0.25, **ALONE)
+    sample = batch(task, [0, 1, 2])
+    expected = []
+    for options in ({"hard_weight": 1.0, "inter_weight": 0.0}, {}):
+        other_task, other, plain = pretraining(text, lm, "minilm", **options)
+        expected.append(plain(other.eval(), batch(other_task, [0, 1, 2])))
+
+    student.eval()
+    began = []
+    for share, (loss, size, log) in zip(
+        (0.0, 0.2499, 0.25, 1.0), [e for e in expected for _ in "ab"], strict=True
+    ):
+        began.append(criterion.stages.at_share(share))
+        found = criterion(student, sample)
+        assert_close(found[0], loss)
+        assert found[1] == size
+        assert found[2].keys() == log.keys()
+    assert began == [False, False, True, False]
+
+
+def test_weights_of_the_first_stage_are_free(text, lm):
+    task, student, criterion = pretraining(
+        text, lm, "att_kl_learn", two_stage=0.5, first_weights=[0.0, 2.0, 3.0], hard_weight=1.0, **ALONE
+    )
+    _, same, plain = pretraining(text, lm, "att_kl_learn", hard_weight=0.0, soft_weight=2.0, inter_weight=3.0)
+    sample = batch(task, [0, 1])
+    assert_close(criterion(student.eval(), sample)[0], plain(same.eval(), sample)[0])
+    assert (
+        str(criterion.stages) == "2 soft + 3 inter in the first 0.5 of the time budget, then 1 hard + 1 inter"
+    )
+
+
+def test_the_teacher_does_not_run_while_nothing_is_learned_from_it(text, lm, monkeypatch):
+    task, student, criterion = pretraining(text, lm, "att_kl_learn", two_stage=0.5, **ALONE)
+    calls = []
+    signals = task.teacher.signals
+    monkeypatch.setattr(task.teacher, "signals", lambda *given: calls.append(given) or signals(*given))
+    criterion.stages.at_share(0.0)
+    criterion(student, batch(task, [0, 1]))
+    assert calls == []
+    assert not criterion.stages.now.student_wanted.attention
+    criterion.stages.at_share(0.5)
+    criterion(student, batch(task, [0, 1]))
+    assert len(calls) == 1
+
+
+def test_only_what_a_stage_reaches_is_trained_in_it(text, lm):
+    task, student, criterion = pretraining(
+        text, lm, "hidden_mse_learn", mapping="combine", two_stage=0.5, **ALONE
+    )
+    assert all(parameter.requires_grad for parameter in student.parameters())  # as the optimizer sees it
+    named = {**dict(student.named_parameters()), **dict(criterion.named_parameters())}
+    del named["anchor"]
+
+    for share, only in ((0.0, "lm_head"), (0.5, "mixture")):
+        criterion.stages.at_share(share)
+        for parameter in named.values():
+            parameter.grad = None
+        criterion(student, batch(task, [0, 1, 2]))[0].backward()
+        trained = {name for name, parameter in named.items() if parameter.requires_grad}
+        assert trained == {name for name, parameter in named.items() if parameter.grad is not None}
+        assert any(only in name for name in trained)
+    assert not any("lm_head.dense" in name for name in trained)
+
+
+def test_both_stages_must_log_what_chooses_the_best_checkpoint(text, lm):
+    _, _, criterion = pretraining(text, lm, "att_kl_learn", two_stage=0.5, **ALONE)
+    assert criterion.logged() == {"loss"}
+    _, _, criterion = pretraining(text, lm, "att_kl_learn", two_stage=0.5, hard_weight=1.0, **ALONE)
+    assert {"loss", "hard"} <= criterion.logged()
+    assert "attention" not in criterion.logged()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"two_stage": 0.0}, "--two-stage 0 is no share of the time budget"),
+        ({"two_stage": 1.0}, "--two-stage 1 is no share of the time budget"),
+        ({"first_weights": [1.0, 0.0]}, "--first-weights 1,0 are not three numbers: give HARD,SOFT,INTER"),
+        ({"first_weights": [0.0, 0.0, 0.0]}, "--first-weights are all 0, which leaves no loss"),
+        ({"first_weights": [1.0, 0.0, -1.0]}, "--first-weights -1.0 would reward what it measures"),
+        ({"workers": 2}, "--two-stage 0.5 .* --ddp-backend pytorch_ddp .*: add --find-unused-parameters"),
+    ],
+)
+def test_wrong_stages(text, lm, options, sentence):
+    with pytest.raises(CannotStart, match=sentence):
+        pretraining(text, lm, "att_kl_learn", **{"two_stage": 0.5, **ALONE, **options})
+
+
+def test_a_method_without_terms_of_its_own_cannot_weigh_them(text, lm):
+    options = {"two_stage": 0.5, "first_weights": [1.0, 0.0, 1.0], **ALONE}
+    with pytest.raises(CannotStart, match="--first-weights 1,0,1 weigh .* --criterion kd has none"):
+        pretraining(text, lm, "kd", **options)
+
+
+def test_stages_need_a_time_budget(text, lm):
+    task, student, criterion = pretraining(text, lm, "att_kl_learn", two_stage=0.5, **ALONE)
+    criterion.stages.at_share(None)
+    with pytest.raises(CannotStart, match="--two-stage 0.5 is a share of a time budget and none was given"):
+        task.begin_epoch(1, student)
+    criterion.stages.at_share(0.0)
+    task.begin_epoch(1, student)

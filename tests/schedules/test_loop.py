@@ -1,0 +1,219 @@
+"""Real runs with a budget of seconds, and the same loop on a fake clock."""
+
+import os
+import signal
+import subprocess
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+from fairseq import checkpoint_utils
+
+from fairseq_kd.schedules.budget import Budget, Timer
+from fairseq_kd.schedules.clock import Clock
+from fairseq_kd.schedules.loop import TimedLoop
+from fairseq_kd.schedules.stopping import Hopeless, LowLossScale
+from tests.schedules.test_clock import FakeTime
+from tests.tiny import train_command, train_here, write_teacher, write_text
+
+STUDENT = ["--encoder-layers", "2", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "32",
+           "--encoder-attention-heads", "4", "--max-positions", "40", "--tokens-per-sample", "24"]  # fmt: skip
+PLAIN = ["--criterion", "kd", "--hard-weight", "1", "--soft-weight", "0", "--init-layers", "random", *STUDENT]
+ENDLESS = ["--max-epoch", "100000", "--no-epoch-checkpoints", "--validate-interval", "100000",
+           "--save-interval", "100000", "--lr-scheduler", "time_budget"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return write_text(tmp_path_factory.mktemp("text") / "text")
+
+
+def budget(seconds: float, *flags: str) -> list[str]:
+    return [*PLAIN, *ENDLESS, "--total-training-time", str(seconds / 3600), *flags]
+
+
+def command(text, save_dir, *flags):
+    return train_command(text, save_dir, *flags, task="masked_lm_kd")
+
+
+def counted(rows) -> list[float]:
+    return [values["counted_seconds"] for tag, values in rows if tag == "train_inner"]
+
+
+def validations(rows) -> list[dict[str, float]]:
+    return [values for tag, values in rows if tag == "valid"]
+
+
+def state(path) -> dict:
+    return torch.load(path)["optimizer_history"][-1]["lr_scheduler_state"]
+
+
+def test_a_run_ends_when_its_time_is_up_and_resumes_part_way(text, tmp_path):
+    shares = ["--finetune-checkpoint-shares", "0.25,0.75", "--finetune-checkpoint-at-end"]
+    flags = budget(4, *shares, "--lr-warmup", "0", "--validation-interval", "0.2")
+    first = train_here(command(text, tmp_path, *flags[:-4], "--finetune-checkpoint-shares", "0.25",
+                               "--early-exit-time", str(2 / 3600)))  # fmt: skip
+    assert counted(first)[-1] == pytest.approx(2.0, abs=1.0)
+    saved = state(tmp_path / "checkpoint_last.pt")
+    assert 2.0 <= saved["seen"] <= saved["elapsed"] < 4.0
+    at_a_quarter = os.stat(tmp_path / "checkpoint_share0.25.pt").st_mtime_ns
+
+    second = train_here(command(text, tmp_path, *flags))
+    times = counted(second)
+    assert saved["elapsed"] <= times[0]
+    assert times == sorted(times)
+    assert 4.0 <= times[-1] < 6.0
+    assert all(values["lr"] == pytest.approx(1e-3 * max(0.0, 1 - values["counted_seconds"] / 4), abs=2e-5)
+               for tag, values in second if tag == "train_inner")  # fmt: skip
+
+    # The mark of a quarter is not passed again, that of three quarters is, and the end is validated.
+    assert os.stat(tmp_path / "checkpoint_share0.25.pt").st_mtime_ns == at_a_quarter
+    assert {path.name for path in tmp_path.glob("*.pt")} == {
+        "checkpoint_best.pt", "checkpoint_last.pt", "checkpoint_share0.25.pt", "checkpoint_share0.75.pt",
+        "checkpoint_end.pt"}  # fmt: skip
+    updates = [values["num_updates"] for tag, values in second if tag == "train_inner"]
+    assert validations(second)[-1]["valid_num_updates"] == updates[-1]
+    assert 0.75 * 4 <= state(tmp_path / "checkpoint_share0.75.pt")["seen"] < 4.0
+
+    # Nothing is left to train for.
+    before = (tmp_path / "checkpoint_last.pt").read_bytes()
+    assert counted(train_here(command(text, tmp_path, *flags))) == []
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
+
+
+def test_a_hopeless_run_is_given_up(text, tmp_path):
+    flags = budget(600, "--early-stop-minutes", str(1 / 60), "--early-stop-loss", "0.1")
+    rows = train_here(command(text, tmp_path, *flags, "--finetune-checkpoint-at-end"))
+    assert 1.0 <= counted(rows)[-1] < 5.0
+    assert len(validations(rows)) == 1
+    assert {path.name for path in tmp_path.glob("*.pt")} == {"checkpoint_best.pt", "checkpoint_last.pt"}
+
+
+def test_the_objective_switches_at_a_share(text, tmp_path):
+    teacher = write_teacher(tmp_path / "teacher.pt", classes=None, lm_head=True)
+    flags = ["--teacher", str(teacher), "--criterion", "att_kl_learn", "--init-layers", "0,3", "--tokens-per-sample", "24",
+             "--two-stage", "0.75", "--validation-interval", "0.25", *ENDLESS, "--total-training-time"]  # fmt: skip
+    rows = train_here(command(text, tmp_path / "run", *flags, str(6 / 3600)))
+    learned = [{"hard", "attention"} & values.keys() for tag, values in rows if tag == "train_inner"]
+    switch = learned.index({"attention"})
+    assert learned == [{"hard"}] * switch + [{"attention"}] * (len(learned) - switch)
+
+    seen = validations(rows)
+    assert "valid_hard" in seen[0]
+    assert "valid_hard" not in seen[-1]
+    # The best loss on masked words is no measure of what comes after.
+    assert "valid_best_loss" not in next(values for values in seen if "valid_attention" in values)
+    assert torch.load(tmp_path / "run" / "checkpoint_last.pt")["extra_state"]["best"] < 2
+
+    # A run resumed in its second stage keeps its own best.
+    more = train_here(command(text, tmp_path / "run", *flags, str(7.5 / 3600)))
+    assert all("attention" in values for tag, values in more if tag == "train_inner")
+    assert "valid_best_loss" in validations(more)[0]
+
+
+@pytest.mark.slow
+def test_a_killed_run_counts_the_time_it_used(text, tmp_path):
+    flags = budget(8, "--finetune-checkpoint-shares", "0.25,0.9", "--validation-interval", "0.05")
+    share, last = tmp_path / "checkpoint_share0.25.pt", tmp_path / "checkpoint_last.pt"
+    with open(tmp_path / "log", "w") as log:
+        running = subprocess.Popen(command(text, tmp_path, *flags), stdout=log, stderr=log)
+        while not share.exists() and running.poll() is None:
+            time.sleep(0.1)
+        time.sleep(1.0)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+    assert running.returncode == -signal.SIGKILL, (tmp_path / "log").read_text()[-2000:]
+
+    written, saved = share.stat().st_mtime_ns, state(last)
+    assert saved["elapsed"] >= 2.0
+    times = counted(train_here(command(text, tmp_path, *flags)))
+    assert saved["elapsed"] <= times[0] < saved["elapsed"] + 2.0
+    assert 8.0 <= times[-1] < 11.0
+    assert share.stat().st_mtime_ns == written
+    assert (tmp_path / "checkpoint_share0.9.pt").exists()
+
+
+# on a fake clock
+
+
+class FakeTraining:
+    """One update after the other, each of them `step` seconds; validations take 100."""
+
+    def __init__(self, monkeypatch, losses=(), scale=None, count_validation=False, **budget):
+        from fairseq_cli import train
+
+        self.time = FakeTime()
+        self.losses, self.saved, self.validated = iter(losses), [], []
+        self.timer = Timer(Budget(**budget), Clock(self.time))
+        hopeless = Hopeless(limit=6.0, after=30.0)
+        self.loop = TimedLoop(self.timer, hopeless, LowLossScale(1.0), count_validation, keep_at_end=False)
+        self.trainer = SimpleNamespace(
+            lr_scheduler=SimpleNamespace(loop=self.loop),
+            get_criterion=lambda: None,
+            optimizer=SimpleNamespace(scaler=SimpleNamespace(loss_scale=scale) if scale else None),
+        )
+        self.cfg = SimpleNamespace(
+            dataset=SimpleNamespace(disable_validation=False),
+            optimization=SimpleNamespace(max_epoch=0),
+            checkpoint=SimpleNamespace(patience=0),
+        )
+        self.train = train
+        monkeypatch.setattr(
+            train,
+            "validate",
+            lambda cfg, trainer, *args: self.loop.validate(self.validate, cfg, trainer, *args),
+        )
+        monkeypatch.setattr(checkpoint_utils, "save_checkpoint", lambda *args: self.saved.append(args[-1]))
+        self.loop.train(lambda *args: None, self.cfg, self.trainer, None, None)
+
+    def validate(self, *args):
+        self.time.seconds += 100
+        self.validated.append(self.timer.elapsed)
+        return [next(self.losses)]
+
+    def update(self, step: float, original=lambda *args: ([None], False)):
+        self.time.seconds += step
+        self.timer.read()
+        return self.loop.validate_and_save(original, self.cfg, self.trainer, None, None, ["valid"], False)
+
+
+def test_validation_time_is_counted_only_when_asked(monkeypatch):
+    for counted_too, seconds in ((False, 20.0), (True, 120.0)):
+        training = FakeTraining(
+            monkeypatch, [5.0], total=1000.0, validations=(10.0,), count_validation=counted_too
+        )
+        assert training.update(10.0) == ([5.0], False)
+        training.update(10.0)
+        assert training.timer.elapsed == seconds
+        assert training.saved == [5.0]
+
+
+@pytest.mark.parametrize(
+    ("losses", "validated"),
+    [([7.0, 5.9, 5.0], [10.0, 30.0, 50.0]), ([5.0, 6.0], [10.0, 30.0]), ([float("nan")], [10.0])],
+)
+def test_validations_are_judged_in_time(monkeypatch, losses, validated):
+    training = FakeTraining(monkeypatch, losses, total=1000.0, end=60.0, validations=(10.0, 30.0, 50.0))
+    stops = [training.update(10.0)[1] for _ in range(int(validated[-1]) // 10)]
+    assert training.validated == validated
+    assert stops == [False] * (len(stops) - 1) + [len(losses) < 3]
+
+
+def test_a_low_loss_scale_stops_and_saves(monkeypatch):
+    training = FakeTraining(monkeypatch, scale=1.0, total=1000.0, end=1000.0)
+    assert [training.update(0.01)[1] for _ in range(100)] == [False] * 99 + [True]
+    assert training.saved == [None]
+
+
+def test_the_end_is_not_validated_twice(monkeypatch):
+    training = FakeTraining(monkeypatch, total=10.0, end=10.0)
+    assert training.update(10.0, original=lambda *args: ([4.0], False)) == ([4.0], True)
+    assert (training.validated, training.saved) == ([], [4.0])
+
+
+def test_a_budget_below_a_second_and_one_of_days(monkeypatch):
+    for total, step in ((0.5, 0.1), (90 * 3600.0, 18 * 3600.0)):
+        training = FakeTraining(monkeypatch, [5.0] * 6, total=total, end=total)
+        stops = [training.update(step)[1] for _ in range(6)]
+        assert stops.index(True) in (4, 5)  # ten tenths need not make one
