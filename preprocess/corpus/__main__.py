@@ -11,8 +11,9 @@ Pieces of 1 to 16 MiB are encoded by --workers processes, each piece kept in OUT
 at the end. A run that was killed goes on from the pieces it has when it is called again. --part i/n
 does one of n parts, on any machine that has the input; --merge joins them.
 
-Memory, whatever the size of the corpus: up to 400 MiB a process beside the encoder (150 MiB where pieces are
-smallest), and 1 KiB for each file and piece in the first. Disk: twice the result, while it is joined.
+Memory of a process, whatever the size of the corpus: that of a piece beside the encoder, 75 MiB in all where
+pieces are of 1 MiB, 140 MiB of 16 MiB, and 400 MiB at worst, with a document as long as the longest piece; the first
+process holds 1 KiB more for each file and piece. Disk: twice the result while it is joined.
 """
 
 import argparse

@@ -178,11 +178,16 @@ def _salt(seed: bytes) -> bytes:
 
 
 def read_documents(piece: Piece, raw_hash) -> Iterator[list[str]]:
+    """The clean documents of a piece; updates `raw_hash` with the bytes they are from."""
     for span in piece.spans:
-        raw = _read(span)
-        raw_hash.update(raw)
-        lines = _decoded(span, raw).replace("\r\n", "\n").split("\n")
-        yield from documents(piece.kind, lines, _placer(span))
+        yield from documents(piece.kind, _lines(span, raw_hash), _placer(span))
+
+
+def _lines(span: Span, raw_hash) -> list[str]:
+    """A function of its own, so that neither bytes nor text are held any longer than the lines need."""
+    raw = _read(span)
+    raw_hash.update(raw)
+    return _decoded(span, raw).replace("\r\n", "\n").split("\n")
 
 
 def _read(span: Span) -> bytes:

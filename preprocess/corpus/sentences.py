@@ -41,7 +41,8 @@ def _ends(paragraph: str, mark: int, end: int) -> bool:
     word = paragraph[paragraph.rfind(" ", 0, mark) + 1 : mark].lstrip(OPENING)
     initial = len(word) == 1 and word.isalpha() and word != "I"
     item = len(word) <= 2 and word.isdecimal()  # 1. of a list
-    return not (initial or item or "." in word or word.lower() in ABBREVIATIONS)
+    dotted = "." in word and word.replace(".", "").isalpha()  # U.S., e.g.
+    return not (initial or item or dotted or word.lower() in ABBREVIATIONS)
 
 
 def _short(sentence: str) -> list[str]:

@@ -13,6 +13,7 @@ from preprocess.corpus.sentences import LONGEST, sentences
         ("Version 3.14 of e.g. Python. It is 1984.", ["Version 3.14 of e.g. Python.", " It is 1984."]),
         ("\"What?\" he asked. 'Oh!' she said.", ['"What?" he asked.', " 'Oh!' she said."]),
         ("1. First of a list. 2. Second.", ["1. First of a list.", " 2. Second."]),
+        ("It is 35Cl (24.23%). In the U.S. too.", ["It is 35Cl (24.23%).", " In the U.S. too."]),
         ("So did I. Then we left.", ["So did I.", " Then we left."]),
         ("中文。句子！还有", ["中文。", "句子！", "还有"]),
         ("", [""]),
