@@ -159,8 +159,7 @@ class DistillationCriterion(FairseqCriterion):
     def _logged(self, stage: Stage) -> set[str]:
         terms = stage.active().keys() - {"inter"}
         parts = {name for name, part in self.named_children() if part is not None and stage.weights["inter"]}
-        labels = self.task.objective.metrics() if stage.student_wanted.logits else set()
-        return {"loss"} | terms | parts | labels
+        return {"loss"} | terms | parts | self.task.objective.metrics(stage.active())
 
     def find_unreached(self, student: nn.Module) -> None:
         """Notes, before training, which parameters each stage leaves alone; needs `freeze_unreached` of all."""

@@ -86,9 +86,9 @@ class MaskedWords:
         """Nothing beside the losses: perplexity is read from `hard`."""
         return {}
 
-    def metrics(self) -> set[str]:
-        """Which metrics a validation logs where there are word scores, beside the terms."""
-        return set()
+    def metrics(self, weights: Mapping[str, float]) -> set[str]:
+        """Which metrics a validation logs, beside the terms."""
+        return {"ppl"} if "hard" in weights else set()
 
 
 def _with_tokens(weights: Mapping[str, float]) -> bool:

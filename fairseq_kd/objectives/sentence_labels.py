@@ -67,6 +67,6 @@ class SentenceLabels:
             return {}
         return label_statistics(student.logits.detach(), sample, self.regression, training)
 
-    def metrics(self) -> set[str]:
-        """Which metrics a validation logs where there are logits."""
-        return metric_names(self.classes, self.regression)
+    def metrics(self, weights: Mapping[str, float]) -> set[str]:
+        """Which metrics a validation logs: those of the labels, as soon as there are logits."""
+        return metric_names(self.classes, self.regression) if {"hard", "soft"} & weights.keys() else set()

@@ -143,6 +143,15 @@ def test_the_size_of_a_chunk_changes_nothing(text, teacher, chunk):
         assert_close(gradient, wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_perplexity_can_choose_the_checkpoint_where_words_are_learned(text, teacher):
+    logged_by = {
+        weight: pretraining(text, teacher, "att_kl_learn", hard_weight=weight)[2].logged()
+        for weight in (0.0, 1.0)
+    }
+    assert "ppl" in logged_by[1.0]
+    assert "ppl" not in logged_by[0.0]
+
+
 def test_token_and_sentence_terms_add_up_by_hand(text, teacher):
     task, student, criterion = pretraining(
         text, teacher, "att_kl_learn", hard_weight=0.0, soft_weight=0.7, inter_weight=2.0
