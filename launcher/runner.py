@@ -2,12 +2,17 @@
 
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from .job import Job
 from .slots import Slot
 from .train import Outcome
+
+# An exception that a signal raises can be lost, in a destructor say: what it asked for is looked up as well.
+_asked_to_end = threading.Event()
+SECONDS_BETWEEN_LOOKS = 1.0
 
 Train = Callable[[Job, Slot], Outcome]
 Report = Callable[[Job, Outcome], None]
@@ -55,7 +60,10 @@ def run_all(
                     slot = free.pop(0)
                     running[pool.submit(guarded, job, slot)] = job, slot
                 else:
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    done = wait(running, SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED).done
+                    if _asked_to_end.is_set():
+                        raise KeyboardInterrupt
+                    for future in done:
                         job, slot = running.pop(future)
                         free.append(slot)
                         end(job, future.result())
@@ -68,16 +76,17 @@ def run_all(
 def ending_as_interrupted() -> Iterator[None]:
     """Lets SIGTERM and a closed terminal, like Ctrl-C, stop the children before the program ends.
 
-    Where `nohup` has SIGHUP ignored, it stays ignored, by the children too.
+    What is ignored stays ignored, by the children too: SIGHUP under `nohup`, Ctrl-C in a script's background.
     """
 
     def interrupt(*_) -> None:
+        _asked_to_end.set()
         raise KeyboardInterrupt
 
-    numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heeded}
+    _asked_to_end.clear()
     try:
         yield
     finally:

@@ -45,6 +45,10 @@ def validations(rows) -> list[dict[str, float]]:
     return [values for tag, values in rows if tag == "valid"]
 
 
+# Seconds are logged with one decimal.
+ROUNDING = 0.051
+
+
 def state(path) -> dict:
     return torch.load(path)["optimizer_history"][-1]["lr_scheduler_state"]
 
@@ -61,7 +65,7 @@ def test_a_run_ends_when_its_time_is_up_and_resumes_part_way(text, tmp_path):
 
     second = train_here(command(text, tmp_path, *flags))
     times = counted(second)
-    assert saved["elapsed"] <= times[0]
+    assert saved["elapsed"] - ROUNDING <= times[0]
     assert times == sorted(times)
     assert 4.0 <= times[-1] < 6.0
     assert all(values["lr"] == pytest.approx(1e-3 * max(0.0, 1 - values["counted_seconds"] / 4), abs=2e-5)
@@ -128,7 +132,7 @@ def test_a_killed_run_counts_the_time_it_used(text, tmp_path):
     written, saved = share.stat().st_mtime_ns, state(last)
     assert saved["elapsed"] >= 2.0
     times = counted(train_here(command(text, tmp_path, *flags)))
-    assert saved["elapsed"] <= times[0] < saved["elapsed"] + 2.0
+    assert saved["elapsed"] - ROUNDING <= times[0] < saved["elapsed"] + 2.0
     assert 8.0 <= times[-1] < 11.0
     assert share.stat().st_mtime_ns == written
     assert (tmp_path / "checkpoint_share0.9.pt").exists()

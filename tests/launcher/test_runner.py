@@ -1,0 +1,29 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from launcher import runner
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_whose_exception_is_lost_still_ends_the_runs(number, monkeypatch):
+    monkeypatch.setattr(runner, "SECONDS_BETWEEN_LOOKS", 0.01)
+    stopped = threading.Event()
+    job = type("OnlyJob", (), {"name": "only", "after": ()})()
+
+    def train(*_):
+        assert stopped.wait(20)
+
+    def interrupt_and_lose_it(*arguments, **options):
+        monkeypatch.setattr(runner, "wait", real)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        return real(*arguments, **options)
+
+    real = runner.wait
+    monkeypatch.setattr(runner, "wait", interrupt_and_lose_it)
+    with runner.ending_as_interrupted(), pytest.raises(KeyboardInterrupt):
+        runner.run_all([job], train, lambda *_: None, [None], stopped.set)
+    assert stopped.is_set()
