@@ -14,7 +14,6 @@ Writes  with --record one row a variant to benchmarks/results.csv, with device, 
 
 import argparse
 import hashlib
-import os
 import shutil
 import statistics
 import sys
@@ -60,21 +59,7 @@ def main() -> int:
         metavar="PATH",
         help="text as preprocess.corpus takes it; may be given several times",
     )
-    parser.add_argument(
-        "--encoder-dir", type=Path, required=True, metavar="DIR", help="a gpt2 encoder folder"
-    )
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="processes or threads (default: all cores)"
-    )
-    parser.add_argument(
-        "--repeats", type=int, default=5, help="timed runs of ours and the encoder (default: 5)"
-    )
-    parser.add_argument(
-        "--slow-repeats", type=int, default=3, help="timed runs of fairseq's scripts (default: 3)"
-    )
-    parser.add_argument(
-        "--record", action="store_true", help="append to benchmarks/results.csv (default: print only)"
-    )
+    preprocess.add_options(parser)
     args = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:

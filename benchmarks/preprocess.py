@@ -71,11 +71,8 @@ def encoder_alone(args: argparse.Namespace, text: Path) -> float:
     return float(done.stdout)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Preprocessing, ours against fairseq's scripts: seconds.")
-    parser.add_argument(
-        "--input", type=Path, required=True, metavar="TSV", help="SST-2's train.tsv, or one like it"
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What every benchmark against fairseq's scripts can be told, beside its input."""
     parser.add_argument(
         "--encoder-dir", type=Path, required=True, metavar="DIR", help="a gpt2 encoder folder"
     )
@@ -91,6 +88,14 @@ def main() -> int:
     parser.add_argument(
         "--record", action="store_true", help="append to benchmarks/results.csv (default: print only)"
     )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Preprocessing, ours against fairseq's scripts: seconds.")
+    parser.add_argument(
+        "--input", type=Path, required=True, metavar="TSV", help="SST-2's train.tsv, or one like it"
+    )
+    add_options(parser)
     args = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:

@@ -72,3 +72,14 @@ def rate(text: str) -> float:
     if not 0 < number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a learning rate between 0 and 1")
     return number
+
+
+def add_inference_options(parser: argparse.ArgumentParser) -> None:
+    """How a finished model is asked."""
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="sentences a batch (default: as in the run's own validations, or 32)",
+    )
+    parser.add_argument("--cpu", action="store_true", help="use no GPU (default: the first one there is)")

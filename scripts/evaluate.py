@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from launcher.arguments import Parser, names, positive
+from launcher.arguments import Parser, add_inference_options, names
 
 METRICS = ("accuracy", "f1", "mcc", "pearson", "spearman")
 
@@ -142,13 +142,7 @@ def _parser() -> Parser:
         help="comma-separated, such as train,valid,valid1 (default: every split that has labels)",
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table there, too (default: none)")
-    parser.add_argument(
-        "--batch-size",
-        type=positive,
-        metavar="N",
-        help="sentences a batch (default: as in the run's own validations, or 32)",
-    )
-    parser.add_argument("--cpu", action="store_true", help="use no GPU (default: the first one there is)")
+    add_inference_options(parser)
     return parser
 
 

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.arguments import Parser, names, positive
+from launcher.arguments import Parser, add_inference_options, names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -150,13 +150,7 @@ def _parser() -> Parser:
         action="store_true",
         help="write these files even where the data lacks rows, which the server refuses (default: stop)",
     )
-    parser.add_argument(
-        "--batch-size",
-        type=positive,
-        metavar="N",
-        help="sentences a batch (default: as in the run's own validations, or 32)",
-    )
-    parser.add_argument("--cpu", action="store_true", help="use no GPU (default: the first one there is)")
+    add_inference_options(parser)
     return parser
 
 
