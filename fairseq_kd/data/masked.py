@@ -7,6 +7,7 @@ import torch
 from fairseq.data import FairseqDataset, LRUCacheDataset, MaskTokensDataset
 from fairseq.data.data_utils import collate_tokens, numpy_seed
 
+from .noise import replace_words
 from .sequences import PAD, SequenceDataset, encoder_input
 
 
@@ -15,23 +16,35 @@ class MaskedWordsDataset(SequenceDataset):
 
     Masks and batches are those of fairseq's own `masked_lm` with the same settings and seed.
 
-    blocks   token tensors, each beginning with <s>
-    mask     settings of `MaskTokensDataset`: vocab, pad_idx, mask_idx, seed, mask_prob, ...
-    frozen   masks the same words in every epoch
+    blocks    token tensors, each beginning with <s>
+    mask      settings of `MaskTokensDataset`: vocab, pad_idx, mask_idx, seed, mask_prob, ...
+    frozen    masks the same words in every epoch
+    replaced  words of a block that random ones take the place of, in half of the blocks (see `noise.py`)
     """
 
-    def __init__(self, blocks: FairseqDataset, mask: dict[str, Any], frozen: bool = False) -> None:
+    def __init__(
+        self, blocks: FairseqDataset, mask: dict[str, Any], frozen: bool = False, replaced: int = 0
+    ) -> None:
         # Not its `apply_mask`, whose cache hands out the last epoch's masks again.
         cached = LRUCacheDataset(blocks)
         self.inputs = MaskTokensDataset(cached, **mask)
         self.words = MaskTokensDataset(cached, **mask, return_masked_tokens=True)
         self.frozen = frozen
+        self.replaced = replaced
+        self.seed = mask["seed"]
+        self.ordinary = range(mask["vocab"].nspecial, mask["mask_idx"])
+        self.mask_epoch = 0
         self.sizes = np.asarray(blocks.sizes)
         with numpy_seed(mask["seed"]):
             self.shuffled = np.random.permutation(len(self.sizes))  # noqa: NPY002 - fairseq's own order
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"id": index, "tokens": self.inputs[index], "words": self.words[index]}
+        tokens, words = self.inputs[index], self.words[index]
+        if self.replaced:
+            free = words.eq(PAD) & tokens.ge(self.ordinary.start)
+            seed = (self.seed, self.mask_epoch, index)
+            tokens = replace_words(tokens, free, self.replaced, self.ordinary, seed)
+        return {"id": index, "tokens": tokens, "words": words}
 
     def collater(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """A batch; everything that a mask on the device would have to be read back for is found here.
@@ -64,6 +77,7 @@ class MaskedWordsDataset(SequenceDataset):
         """Each epoch has masks of its own, unless they are frozen."""
         super().set_epoch(epoch)
         if not self.frozen:
+            self.mask_epoch = epoch
             self.inputs.set_epoch(epoch)
             self.words.set_epoch(epoch)
 

@@ -14,6 +14,7 @@ from omegaconf import MISSING
 
 from ..data.masked import MaskedWordsDataset
 from ..data.metadata import dictionary_hash
+from ..data.short import ShortBlocksDataset
 from ..data.words import word_starts
 from ..errors import CannotStart
 from ..objectives import MaskedWords
@@ -41,6 +42,10 @@ class MaskedLMKDConfig(DistillationTaskConfig):
             "document too; eos makes a block of each sentence (default: complete)"
         },
     )
+    short_blocks: float = field(
+        default=0.0,
+        metadata={"help": "share of the training blocks that are cut in two at a random place (default: 0)"},
+    )
     mask_prob: float = field(
         default=0.15, metadata={"help": "share of the tokens that have to be guessed (default: 0.15)"}
     )
@@ -55,6 +60,13 @@ class MaskedLMKDConfig(DistillationTaskConfig):
     )
     frozen_masking: bool = field(
         default=False, metadata={"help": "mask the same tokens in every epoch (default: anew in each)"}
+    )
+    replaced_words: int = field(
+        default=0,
+        metadata={
+            "help": "words of a training block, other than those to be guessed, that random ones take the place of, "
+            "in half of the blocks; 100 in academic-budget distillation (default: 0 words)"
+        },
     )
     vocabulary_chunk: int = field(
         default=1024,
@@ -149,8 +161,14 @@ class MaskedLMKDTask(DistillationTask):
             eos=self.dictionary.eos(),
             break_mode=self.cfg.sample_break_mode,
         )
+        training = split == self.cfg.train_subset
+        if training and self.cfg.short_blocks:
+            blocks = ShortBlocksDataset(blocks, self.cfg.short_blocks, self.cfg.seed)
         dataset = MaskedWordsDataset(
-            PrependTokenDataset(blocks, self.dictionary.bos()), self._mask(), self.cfg.frozen_masking
+            PrependTokenDataset(blocks, self.dictionary.bos()),
+            self._mask(),
+            self.cfg.frozen_masking,
+            self.cfg.replaced_words if training else 0,
         )
         logger.info(
             f"{split}: {len(dataset)} blocks of up to {self.cfg.tokens_per_sample} tokens from {path}"
@@ -190,12 +208,14 @@ def _folders(cfg: MaskedLMKDConfig) -> list[Path]:
 def _check_flags(cfg: MaskedLMKDConfig) -> None:
     if not 0 < cfg.mask_prob < 1:
         raise CannotStart(f"--mask-prob {cfg.mask_prob} is no share: give a number between 0 and 1.")
+    if not 0 <= cfg.short_blocks <= 1:
+        raise CannotStart(f"--short-blocks {cfg.short_blocks} is no share: give a number from 0 to 1.")
     shown = cfg.leave_unmasked_prob + cfg.random_token_prob
     if min(cfg.leave_unmasked_prob, cfg.random_token_prob) < 0 or shown > 1:
         raise CannotStart(
             f"--leave-unmasked-prob {cfg.leave_unmasked_prob} and --random-token-prob {cfg.random_token_prob} are shares "
             "of the masked tokens: give numbers from 0 that add up to 1 at most."
         )
-    for name, least in (("tokens_per_sample", 2), ("vocabulary_chunk", 1)):
+    for name, least in (("tokens_per_sample", 2), ("vocabulary_chunk", 1), ("replaced_words", 0)):
         if cfg[name] < least:
             raise CannotStart(f"--{name.replace('_', '-')} {cfg[name]} is too few: give {least} or more.")

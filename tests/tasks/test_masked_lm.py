@@ -88,6 +88,27 @@ def test_each_epoch_masks_anew_unless_it_must_not(text, teacher):
         assert torch.equal(seen[0], seen[1]) == frozen
 
 
+def test_training_blocks_can_be_short_and_noisy_and_those_of_validation_are_not(text, teacher):
+    def load(**options):
+        task, _, _ = pretraining(text, teacher, "kd", task=options)
+        for split in ("train", "valid"):
+            task.load_dataset(split)
+        return task.dataset("train"), task.dataset("valid")
+
+    (plain, valid), (changed, same) = load(), load(short_blocks=0.5, replaced_words=4)
+    assert sum(changed.sizes) - len(changed) == sum(plain.sizes) - len(plain)  # but for one <s> a block
+    assert len(changed) > 1.2 * len(plain)
+    assert all(torch.equal(valid[index]["tokens"], same[index]["tokens"]) for index in range(len(valid)))
+
+    noisy, _ = load(replaced_words=4)
+    different = [(noisy[index]["tokens"] != plain[index]["tokens"]) for index in range(len(plain))]
+    assert 0.3 * len(plain) < sum(bool(places.any()) for places in different) < 0.7 * len(plain)
+    guessed = [plain[index]["words"].ne(1) for index in range(len(plain))]
+    assert not any((places & words).any() for places, words in zip(different, guessed, strict=True))
+    for index in range(len(plain)):
+        assert torch.equal(noisy[index]["words"], plain[index]["words"])
+
+
 def test_plain_masked_lm_is_that_of_fairseq(text, teacher):
     task, student, criterion = pretraining(text, None, "kd", hard_weight=1.0, soft_weight=0.0,
                                            layers="all", model={"init_from": str(teacher)})  # fmt: skip
@@ -272,6 +293,8 @@ def test_a_pretrained_student_is_fine_tuned(text, teacher, data, tmp_path):
         ("att_kl_learn", {"task": {"mask_prob": 0.0}}, "--mask-prob 0.0 is no share"),
         ("att_kl_learn", {"task": {"random_token_prob": 0.95}}, "add up to 1 at most"),
         ("att_kl_learn", {"task": {"vocabulary_chunk": 0}}, "--vocabulary-chunk 0 is too few"),
+        ("att_kl_learn", {"task": {"short_blocks": 1.5}}, "--short-blocks 1.5 is no share"),
+        ("att_kl_learn", {"task": {"replaced_words": -1}}, "--replaced-words -1 is too few"),
     ],
 )
 def test_what_cannot_be_pretrained_is_said(text, tmp_path, criterion, options, message):

@@ -1,0 +1,28 @@
+"""Random words in the place of real ones, for a student to see more than the corpus has."""
+
+import numpy as np
+import torch
+from fairseq.data.data_utils import numpy_seed
+from torch import Tensor
+
+# Of the blocks, as in academic-budget distillation, where it is half of the batches.
+SHARE = 0.5
+
+
+def replace_words(tokens: Tensor, free: Tensor, places: int, words: range, seed: tuple[int, ...]) -> Tensor:
+    """In every other block, on average, random words at up to `places` places.
+
+    tokens  [T]
+    free    bool [T], where a word may be replaced
+    words   the dictionary's entries to draw from
+    seed    decides over everything, so that the same block of the same epoch is the same again
+    """
+    with numpy_seed(*seed):
+        if np.random.rand() >= SHARE:  # noqa: NPY002 - seeded as fairseq seeds its masks
+            return tokens
+        choice = free.nonzero().squeeze(1).numpy()
+        chosen = np.random.permutation(choice)[:places]  # noqa: NPY002
+        drawn = np.random.randint(words.start, words.stop, len(chosen))  # noqa: NPY002
+    replaced = tokens.clone()
+    replaced[torch.from_numpy(chosen)] = torch.from_numpy(drawn).to(tokens)
+    return replaced
