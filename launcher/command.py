@@ -57,15 +57,15 @@ def train_command(
 
 def _student(spec: RunSpec, start: Path) -> list[str]:
     student = ["--arch", "roberta_student"]
-    if spec.stage == SECOND:
-        return student
-    if spec.start:
-        return [*student, "--init-from", str(start), "--init-layers", "all"]
+    return student if spec.stage == SECOND else [*student, *_origin(spec, start)]
 
-    # A random student takes its width from the teacher, and would take its depth from there too.
-    layers, _, count = spec.init.partition(":")
+
+def _origin(spec: RunSpec, start: Path) -> list[str]:
+    # A random student takes its width from the model it is named with, and would take its depth from there too.
+    given = spec.layers if spec.start or spec.after else spec.init
+    layers, _, count = given.partition(":")
     depth = ["--encoder-layers", count] if count else []
-    return [*student, "--init-from", str(start), "--init-layers", layers, *depth]
+    return ["--init-from", str(start), "--init-layers", layers, *depth]
 
 
 def _criterion(spec: RunSpec, teacher: Path | None) -> list[str]:
@@ -83,7 +83,7 @@ def _stage(spec: RunSpec, start: Path) -> list[str]:
     if spec.stage == FIRST:
         return ["--hard-weight", "0", "--soft-weight", "0"]
     if spec.stage == SECOND:
-        return ["--init-from", str(start), "--init-layers", "all"]
+        return _origin(spec, start)
     return []
 
 

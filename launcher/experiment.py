@@ -116,7 +116,7 @@ class Experiment:
             return self.folder / spec.after / BEST
         if spec.start:
             models = self.supplies.models[spec.task]
-            return next(model.checkpoint for model in models if model.fingerprint == spec.start)
+            return next(model.checkpoint for model in models if model.name == spec.init)
         return self.supplies.teachers[spec.task].checkpoint
 
     def _places(self) -> str:

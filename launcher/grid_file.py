@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .listed import NAME
 from .yaml_file import read_yaml
 
 # A file names no other file, and whether to train is not for it to say.
@@ -64,6 +65,8 @@ def _arguments(action: argparse.Action, value: Any) -> list[str]:
         return [flag] if value else []
     if flag == "--init":
         return [word for init in _inits(value) for word in (flag, init)]
+    if flag == "--models":
+        return [flag, *_models(value)]
 
     listed = (action.metavar or "").startswith("A,")
     values = value if listed and isinstance(value, list) else [value]
@@ -76,6 +79,19 @@ def _arguments(action: argparse.Action, value: Any) -> list[str]:
         if action.dest != "seeds"
         else [flag, ",".join(texts)]
     )
+
+
+def _models(value: Any) -> list[str]:
+    """Paths, or a mapping of names to them."""
+    if isinstance(value, dict) and value:
+        for name in value:
+            if not NAME.fullmatch(str(name)):
+                raise ValueError(f"has the name {name!r}: use letters, digits and . _ + - alone")
+        return [f"{name}={_text(path, False, False)}" for name, path in value.items()]
+    paths = [_text(path, True, False) for path in (value if isinstance(value, list) else [value])]
+    if not paths:
+        raise ValueError("is empty: leave it out, or name one")
+    return paths
 
 
 def _text(value: Any, listed: bool, is_mapping: bool) -> str:

@@ -8,9 +8,9 @@ from .arguments import Parser, count, names, positive, rate, tasks
 from .listed import FORMAT
 from .methods import known_methods
 from .plan import FINETUNING, METHOD, OWN_MAPPING, PREDICTION
-from .tasks import PUBLISHED_EPOCHS, TASKS
+from .tasks import FINETUNING_BATCH_SIZES, FINETUNING_RATES, PUBLISHED_EPOCHS, TASKS
 
-STAGES = {"one": "one", "two": "two", "one_stage": "one", "two_stage": "two"}
+STAGES = {"one": "one", "two": "two", "one_stage": "one", "two_stage": "two", FINETUNING: FINETUNING}
 INIT = re.compile(r"\d+(,\d+)*|all|random(:[1-9]\d*)?")
 MAPPING = re.compile(r"skip|last|combine|pkd-skip|pkd-last|top\d+|\d+:\d+(,\d+:\d+)*")
 MAPPINGS = "skip, last, combine, pkd-skip, pkd-last, topX such as top10, or pairs such as 0:0,1:4"
@@ -18,6 +18,7 @@ MAPPINGS = "skip, last, combine, pkd-skip, pkd-last, topX such as top10, or pair
 DEFAULTS = {
     "experiment": METHOD,
     "pass_dic": None,
+    "listed": [],
     "init": ["0,1,2"],
     "mapping": [[OWN_MAPPING]],
     "stage": [["two"]],
@@ -31,8 +32,8 @@ DEFAULTS = {
     "epochs": PUBLISHED_EPOCHS,
     "stage1_epochs": None,
     "teacher_epochs": PUBLISHED_EPOCHS,
-    "batch_size": None,
-    "lr": None,
+    "batch_size": [[None]],
+    "lr": [[None]],
     "jobs": 1,
     "retries": 1,
     "cpu": False,
@@ -72,12 +73,18 @@ def _stages(text: str) -> list[str]:
     given = names(text)
     for name in given:
         if name not in STAGES:
-            raise argparse.ArgumentTypeError(f"{name!r} is not a number of stages: choose one or two")
+            raise argparse.ArgumentTypeError(
+                f"{name!r} is not a number of stages: choose one or two, or finetune"
+            )
     return [STAGES[name] for name in given]
 
 
-def _seeds(text: str) -> list[int]:
-    return [positive(seed) for seed in names(text)]
+def _numbers(text: str) -> list[int]:
+    return [positive(number) for number in names(text)]
+
+
+def _rates(text: str) -> list[float]:
+    return [rate(number) for number in names(text)]
 
 
 def make_parser(description: str | None) -> Parser:
@@ -122,25 +129,50 @@ def make_parser(description: str | None) -> Parser:
         type=_stages,
         action="append",
         metavar="A,B",
-        help="two: the method's own loss, then the logits; one: all at once (default: two)",
+        help="two: the method's own loss, then the logits; one: all at once (default: two); finetune, alone: as -e finetune",
     )
-    grid.add_argument("--seeds", type=_seeds, metavar="A,B", help="random seeds (default: 1,2,3,4)")
+    grid.add_argument(
+        "--batch-size",
+        type=_numbers,
+        action="append",
+        metavar="A,B",
+        help=f"sentences an update (default: the task's published one; with -e {FINETUNING} "
+        f"{','.join(map(str, FINETUNING_BATCH_SIZES))})",
+    )
+    grid.add_argument(
+        "--lr",
+        type=_rates,
+        action="append",
+        metavar="A,B",
+        help="highest learning rates (default: the task's published one; with -e "
+        f"{FINETUNING} {','.join(f'{lr:g}' for lr in FINETUNING_RATES)})",
+    )
+    grid.add_argument("--seeds", type=_numbers, metavar="A,B", help="random seeds (default: 1,2,3,4)")
 
     listed = parser.add_argument_group("models of your own, in the place of methods")
     listed.add_argument(
         "--experiment",
         "-e",
         choices=(METHOD, PREDICTION, FINETUNING),
-        help=f"{METHOD}: students of the methods; {PREDICTION}: second stages that start from the models of --pass_dic; "
+        help=f"{METHOD}: students of the methods; {PREDICTION}: second stages that start from the models listed; "
         f"{FINETUNING}: those models trained on the labels, without a teacher (default: {METHOD})",
+    )
+    listed.add_argument(
+        "--models",
+        nargs="+",
+        action="extend",
+        dest="listed",
+        metavar="MODEL",
+        help="[NAME=]PATH[@LAYERS]: a checkpoint or a run's folder, and what tables call it; {task} in a path stands for "
+        "the task's name; @1,3,5 takes these layers alone, @random:3 none: an untrained student of 3 layers, of the "
+        "model's width",
     )
     listed.add_argument(
         "--pass_dic",
         "--pass-dic",
         type=Path,
         metavar="FILE",
-        help=f"JSON or YAML: {FORMAT}; {{task}} in a path stands for the task's name, and with -e {PREDICTION} a run's "
-        "model is used for the run's own task alone",
+        help=f"more of them, in JSON or YAML: {FORMAT}; with -e {PREDICTION} a run's model is used for its own task alone",
     )
 
     inputs = parser.add_argument_group("inputs and outputs")
@@ -172,7 +204,7 @@ def make_parser(description: str | None) -> Parser:
     inputs.add_argument("--out", type=Path, metavar="DIR", help="where groups lie (default: runs)")
     inputs.add_argument("--group", metavar="NAME", help="this grid's folder in OUT (default: default)")
 
-    training = parser.add_argument_group("training (defaults: the published settings of each task)")
+    training = parser.add_argument_group("training (schedules: the published ones of each task, scaled)")
     training.add_argument(
         "--epochs",
         type=positive,
@@ -185,8 +217,6 @@ def make_parser(description: str | None) -> Parser:
     training.add_argument(
         "--teacher-epochs", type=positive, metavar="N", help="epochs of a teacher that is made (default: 10)"
     )
-    training.add_argument("--batch-size", type=positive, metavar="N", help="sentences an update")
-    training.add_argument("--lr", type=rate, metavar="LR", help="highest learning rate")
 
     how = parser.add_argument_group("how")
     how.add_argument("--jobs", type=positive, metavar="N", help="runs at a time (default: 1)")

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from .listed import Listed
+from .listed import Entry, Listed
 from .methods import ALL_STATES, LOGITS_ONLY, NO_TEACHER, default_mapping, on_attention
 from .places import Data
-from .spec import FIRST, ONE, SECOND, RunSpec
+from .spec import ALL_LAYERS, FIRST, ONE, SECOND, RunSpec
 from .tasks import TASKS
 
-# What a grid is of: students of a method, second stages of models listed in a file, or those
+# What a grid is of: students of a method, second stages of models that are listed, or those
 # models fine-tuned without a teacher.
 METHOD, PREDICTION, FINETUNING = "method_specific", "pred", "finetune"
 
@@ -22,7 +22,7 @@ OWN_MAPPING = ""
 class Grid:
     """What is multiplied; None leaves a setting to the task's published one.
 
-    models  name and path of each model listed, which then stand for methods, inits, mappings and stages
+    models  those that are listed, which then stand for methods, inits, mappings and stages
     """
 
     tasks: tuple[str, ...]
@@ -33,11 +33,11 @@ class Grid:
     seeds: tuple[int, ...]
     epochs: int
     first_epochs: int
-    batch_size: int | None = None
-    lr: float | None = None
+    batch_sizes: tuple[int | None, ...] = (None,)
+    lrs: tuple[float | None, ...] = (None,)
     flags: tuple[str, ...] = ()
     kind: str = METHOD
-    models: tuple[tuple[str, str], ...] = ()
+    models: tuple[Entry, ...] = ()
 
     @property
     def needs_teacher(self) -> bool:
@@ -84,8 +84,9 @@ def plan(
     runs: dict[str, RunSpec] = {}
     for task in grid.tasks:
         cells = _listed(grid, models[task]) if grid.kind != METHOD else _cells(grid)
-        for cell, seed in product(cells, grid.seeds):
-            for spec in _stages(grid, cell, task, seed, data[task], teachers.get(task, "")):
+        for cell, batch_size, lr, seed in product(cells, grid.batch_sizes, grid.lrs, grid.seeds):
+            rates = batch_size or TASKS[task].batch_size, lr or TASKS[task].lr
+            for spec in _stages(grid, cell, task, *rates, seed, data[task], teachers.get(task, "")):
                 runs.setdefault(spec.name, spec)
     return list(runs.values())
 
@@ -99,6 +100,7 @@ class _Cell:
     mapping: str
     stages: str
     start: str = ""
+    layers: str = ALL_LAYERS
 
 
 def _cells(grid: Grid) -> list[_Cell]:
@@ -120,15 +122,14 @@ def _cells(grid: Grid) -> list[_Cell]:
 def _listed(grid: Grid, models: Sequence[Listed]) -> list[_Cell]:
     """A second stage of each model, or its fine-tuning."""
     method, stages = ("kd", SECOND) if grid.kind == PREDICTION else (NO_TEACHER, "one")
-    return [_Cell(method, model.name, "", stages, model.fingerprint) for model in models]
+    return [_Cell(method, model.name, "", stages, model.fingerprint, model.layers) for model in models]
 
 
-def _stages(grid: Grid, cell: _Cell, task: str, seed: int, data: Data, teacher: str) -> list[RunSpec]:
-    settings = TASKS[task]
-    batch_size = grid.batch_size or settings.batch_size
-
+def _stages(
+    grid: Grid, cell: _Cell, task: str, batch_size: int, lr: float, seed: int, data: Data, teacher: str
+) -> list[RunSpec]:
     def schedule(epochs: int) -> dict[str, int]:
-        updates, warmup = settings.schedule(epochs, batch_size, data.sentences)
+        updates, warmup = TASKS[task].schedule(epochs, batch_size, data.sentences)
         return {"epochs": epochs, "updates": updates, "warmup": warmup}
 
     last = RunSpec(
@@ -139,11 +140,12 @@ def _stages(grid: Grid, cell: _Cell, task: str, seed: int, data: Data, teacher: 
         stage=SECOND if cell.stages == SECOND else ONE,
         seed=seed,
         batch_size=batch_size,
-        lr=grid.lr or settings.lr,
+        lr=lr,
         data=data.fingerprint,
         teacher=teacher,
         flags=grid.flags,
         start=cell.start,
+        layers=cell.layers,
         **schedule(grid.epochs),
     )
     if cell.stages != "two":

@@ -15,7 +15,7 @@ from .train import Outcome
 UPDATES = re.compile(rb'"(?:\w+_)?num_updates": "(\d+)"')
 TAIL = 1 << 14  # bytes at the end of a log: several of the lines that count updates
 
-Kind = tuple[str, str, str]  # task, method, stage
+Kind = tuple[str, str, str, int]  # task, method, stage, batch size
 
 
 @dataclass(frozen=True)
@@ -140,4 +140,4 @@ def in_words(seconds: float | None) -> str:
 
 
 def _kind(spec: RunSpec) -> Kind:
-    return spec.task, spec.method, spec.stage
+    return spec.task, spec.method, spec.stage, spec.batch_size

@@ -1,15 +1,18 @@
 """What `experiments.py` is asked for: its flags, the grid file they name, and the defaults."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from .arguments import Parser, split
 from .flags import check_flags, merged
 from .grid_file import read_grid
-from .listed import read_list
+from .listed import check_names, read_list, read_words
+from .methods import ALL_STATES, LOGITS_ONLY
 from .options import DEFAULTS, make_parser
 from .overrides import as_flags
 from .plan import FINETUNING, METHOD, PREDICTION, Grid
+from .tasks import FINETUNING_BATCH_SIZES, FINETUNING_RATES
 
 # What to use instead of a flag of fairseq-train that every run sets.
 INSTEAD = {
@@ -23,10 +26,16 @@ INSTEAD = {
     **{flag: flag for flag in ("--batch-size", "--lr", "--cpu", "--teacher", "--mapping", "--data")},
 }
 
-# What the models of a file stand for; said again, it does no harm.
+# What models that are listed stand for; said again, it does no harm.
 IMPLIED = {
     PREDICTION: {"method": [["kd"]], "stage": [["two"]]},
     FINETUNING: {"method": [["none"]], "stage": [["one"]]},
+}
+
+# Where nothing else is given.
+TRIED = {
+    PREDICTION: {},
+    FINETUNING: {"batch_size": [list(FINETUNING_BATCH_SIZES)], "lr": [list(FINETUNING_RATES)]},
 }
 
 UNUSED = {PREDICTION: ("stage1_epochs",), FINETUNING: ("stage1_epochs", "teacher", "teacher_epochs")}
@@ -41,7 +50,7 @@ def read_arguments(
     """
     own, words = split(arguments)
     parser = make_parser(description)
-    given = vars(parser.parse_args(own))
+    given = typed = vars(parser.parse_args(own))
     try:
         flags = as_flags(words)
         if "grid" in given:
@@ -51,7 +60,8 @@ def read_arguments(
             parser.source = ""
             flags = merged(as_flags(written), flags)
         check_flags(flags, INSTEAD)
-        given |= _models(given)
+        given = given | _models(given)
+        _check_mapping(given, typed)
     except ValueError as error:
         parser.error(str(error))
 
@@ -62,26 +72,59 @@ def read_arguments(
     return args, _grid(args, flags), parser
 
 
-def _models(given: dict) -> dict:
-    """What -e and --pass_dic settle; ValueError where they do not go together."""
-    kind = given.get("experiment", METHOD)
+def _check_mapping(given: Mapping[str, Any], typed: Mapping[str, Any]) -> None:
+    """ValueError where no method would use the --mapping; one in a file may be for other methods than those typed."""
+    methods = {method for methods in given.get("method", ()) for method in methods}
+    meant = "mapping" in typed or ("mapping" in given and "method" not in typed)
+    if meant and methods and methods <= LOGITS_ONLY | ALL_STATES:
+        raise ValueError(
+            f"--mapping is of no use to --method {','.join(sorted(methods))}, which pairs no layers: leave it out"
+        )
+
+
+def _models(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What -e, --models and --pass_dic settle; ValueError where they do not go together."""
+    kind = _kind(given)
     if kind == METHOD:
-        if "pass_dic" in given:
-            raise ValueError(f"--pass_dic {given['pass_dic']} is for -e pred and -e finetune: leave one out")
+        for name, flag in (("pass_dic", "--pass_dic"), ("listed", "--models")):
+            if name in given:
+                raise ValueError(
+                    f"{flag} is for -e {PREDICTION} and -e {FINETUNING}: leave it out, or add one of them"
+                )
         return {"models": ()}
 
     for name in ("method", "stage", "init", "mapping"):
-        if name in given and given[name] != IMPLIED[kind].get(name):
+        if name in given and given[name] not in (IMPLIED[kind].get(name), [[kind]]):
+            layers = ", or name layers as PATH@0,1,2" if name == "init" else ""
             raise ValueError(
-                f"--{name} does not go with -e {kind}, whose models --pass_dic lists: leave one out"
+                f"--{name} does not go with -e {kind}, whose models are listed: leave it out{layers}"
             )
     for name in UNUSED[kind]:
         if name in given:
             flag = "--" + name.replace("_", "-")
             raise ValueError(f"{flag} does not go with -e {kind}, which has no use for it: leave it out")
-    if "pass_dic" not in given:
-        raise ValueError(f"-e {kind} needs --pass_dic FILE, which lists the models to start from")
-    return {**IMPLIED[kind], "models": read_list(given["pass_dic"], "--pass_dic")}
+    models = read_words(given.get("listed", []), "--models")
+    if "pass_dic" in given:
+        models += read_list(given["pass_dic"], "--pass_dic")
+    if not models:
+        raise ValueError(
+            f"-e {kind} needs models to start from: name them with --models PATH, or --pass_dic FILE"
+        )
+    check_names(models)
+    tried = {name: values for name, values in TRIED[kind].items() if name not in given}
+    return {**IMPLIED[kind], **tried, "experiment": kind, "models": models}
+
+
+def _kind(given: Mapping[str, Any]) -> str:
+    """What -e says, or `--stage finetune` in its place; ValueError where they contradict each other."""
+    stages = {stage for stages in given.get("stage", ()) for stage in stages}
+    if FINETUNING not in stages:
+        return given.get("experiment", METHOD)
+    if len(stages) > 1 or given.get("experiment", FINETUNING) != FINETUNING:
+        raise ValueError(
+            f"--stage {FINETUNING} means -e {FINETUNING} and stands alone: leave out the other stages, or -e"
+        )
+    return FINETUNING
 
 
 def _grid(args: argparse.Namespace, flags: Sequence[str]) -> Grid:
@@ -94,8 +137,8 @@ def _grid(args: argparse.Namespace, flags: Sequence[str]) -> Grid:
         seeds=_unique([args.seeds]),
         epochs=args.epochs,
         first_epochs=args.stage1_epochs or args.epochs,
-        batch_size=args.batch_size,
-        lr=args.lr,
+        batch_sizes=_unique(args.batch_size),
+        lrs=_unique(args.lr),
         flags=tuple(flags),
         kind=args.experiment,
         models=args.models,

@@ -9,6 +9,8 @@ from typing import Any
 # terms first, then the logits from where those led.
 ONE, FIRST, SECOND = "one", "first", "second"
 
+ALL_LAYERS = "all"
+
 
 @dataclass(frozen=True)
 class RunSpec:
@@ -22,6 +24,7 @@ class RunSpec:
     flags          more flags for fairseq-train
     after          name of the first stage that a second one starts from
     start          fingerprint of a model of the user's that it starts from instead
+    layers         those that it takes of `start`, as --init-layers; random:3 takes none and has 3
     """
 
     task: str
@@ -40,6 +43,7 @@ class RunSpec:
     flags: tuple[str, ...] = ()
     after: str = ""
     start: str = ""
+    layers: str = ALL_LAYERS
 
     @property
     def name(self) -> str:

@@ -196,7 +196,9 @@ def _teacher(inputs: Inputs, grid: Grid, task: str, data: Data | None, trainer: 
 
     if data is None or trainer is None:
         return None
-    spec = teacher_spec(task, data, model, inputs.teacher_epochs, grid.batch_size, grid.lr)
+    # What students try several of is no setting of their one teacher.
+    batch_size, lr = (only[0] if len(only) == 1 else None for only in (grid.batch_sizes, grid.lrs))
+    spec = teacher_spec(task, data, model, inputs.teacher_epochs, batch_size, lr)
     folder = inputs.out / "teachers" / spec.name
     job = teacher_job(spec, folder, data, model, trainer, inputs.cpu)
     return Teacher(folder / places.BEST, spec.digest, job)

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 PUBLISHED_EPOCHS = 10
 
+# What pre-trained students are fine-tuned with: every pair of them is tried, and the best one reported.
+FINETUNING_RATES = (1e-5, 3e-5, 5e-5, 8e-5)
+FINETUNING_BATCH_SIZES = (16, 32)
+
 
 @dataclass(frozen=True)
 class TaskSettings:

@@ -202,6 +202,7 @@ def test_interrupting_stops_the_children_and_the_same_command_goes_on(call, tmp_
             "'0:x' is not a mapping: choose among skip, last, combine, pkd-skip, pkd-last, topX",
         ),
         (["--mapping", "top"], "'top' is not a mapping"),
+        (["--mapping", "1:9"], "--mapping is of no use to --method kd, which pairs no layers: leave it out"),
         (
             ["--method", "att_kl_learn", "--mapping", "combine"],
             "--mapping combine mixes hidden states, but --method",

@@ -14,7 +14,7 @@ GRIDS = sorted((ROOT / "configs" / "grids").glob("*.yaml"))
 FLAGS = [
     *("--task", "mrpc,rte", "--method", "none,kd,hidden_mse_learn", "--init", "0,1,2", "--init", "all"),
     *("--mapping", "skip,0:0,1:4", "--stage", "one,two", "--seeds", "3,4", "--data", "d", "--teacher", "t/{task}"),
-    *("--out", "o", "--group", "g", "--epochs", "3", "--stage1-epochs", "4", "--batch-size", "8", "--lr", "5e-5"),
+    *("--out", "o", "--group", "g", "--epochs", "3", "--stage1-epochs", "4", "--batch-size", "8,16", "--lr", "5e-5,0.0001"),
     *("--jobs", "2", "--retries", "0", "--cpu", "--", "--clip-norm", "1.0", "--autocast", "bf16", "--fp16"),
 ]  # fmt: skip
 
@@ -31,8 +31,8 @@ out: o
 group: g
 epochs: 3
 stage1_epochs: 4
-batch-size: 8
-lr: 5e-5
+batch-size: [8, 16]
+lr: [5e-5, 1.0e-4]
 jobs: 2
 retries: 0
 cpu: true
@@ -52,7 +52,7 @@ def write(tmp_path):
 def read(arguments):
     """The settings that are no part of the grid, and the grid."""
     args, grid, _ = read_arguments("", arguments)
-    apart = ("grid", "task", "method", "mapping", "stage")
+    apart = ("grid", "task", "method", "mapping", "stage", "batch_size", "lr")
     return {name: value for name, value in vars(args).items() if name not in apart}, grid
 
 
@@ -92,7 +92,7 @@ def test_the_command_line_wins_over_the_file(write):
         "--bf16",
     ]
     settings, grid = read(arguments)
-    assert (grid.seeds, grid.inits, grid.lr, settings["jobs"]) == ((9,), ("3,4,5",), 1e-4, 2)
+    assert (grid.seeds, grid.inits, grid.lrs, settings["jobs"]) == ((9,), ("3,4,5",), (1e-4,), 2)
     assert grid.flags == ("--autocast", "bf16", "--fp16", "--clip-norm", "2", "--bf16")
 
 
@@ -109,6 +109,15 @@ def test_inits_are_lists_of_layers(write, given, inits):
     assert read(write(f"task: mrpc\nmethod: kd\ninit: {given}"))[1].inits == inits
 
 
+@pytest.mark.parametrize("models", ["{a: x, b: y@random:3}", "[a=x, b=y@random:3]"])
+def test_models_are_paths_or_a_mapping_of_names_to_them(write, models):
+    from_file = read(write(f"task: mrpc\nexperiment: finetune\nmodels: {models}"))[1]
+    assert from_file == read(["--task", "mrpc", "-e", "finetune", "--models", "a=x", "b=y@random:3"])[1]
+    assert [(entry.name, entry.path, entry.layers) for entry in from_file.models] == [
+        ("a", "x", "all"), ("b", "y", "random:3")
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -123,6 +132,10 @@ def test_inits_are_lists_of_layers(write, given, inits):
         ("task: []", ": task is empty"),
         ("init: [[a]]", ": init has ['a']: give layers such as [0, 1, 2]"),
         ("mapping: 1:4", ": mapping has 64, which is no text: put pairs such as 1:4 in quotes"),
+        ("lr: [1e-5, 2]", ": argument --lr: '2' is not a learning rate"),
+        ("models: []", ": models is empty"),
+        ("models: {a/b: c}", ": models has the name 'a/b': use letters"),
+        ("models: {a: [b]}", ": models has ['b']: give one value"),
         ("group: {a: b}", ": group has {'a': 'b'}: give one value"),
         ("flags: 3", ": flags is 3: give a list of words"),
         ("flags: {clip-norm: {a: b}}", ": flags has {'a': 'b'}"),
@@ -154,14 +167,14 @@ def test_every_grid_of_ours_is_one(path):
     assert f"python experiments.py --grid configs/grids/{path.name}" in path.read_text()
     if path.stem == "small_init":
         assert (len(grid.methods), len(grid.inits), grid.seeds, grid.epochs) == (4, 3, (1, 2), 2)
-        assert (grid.tasks, grid.batch_size, grid.lr) == (("SST-2",), 16, 5e-5)
+        assert (grid.tasks, grid.batch_sizes, grid.lrs) == (("SST-2",), (16,), (5e-5,))
     if path.stem == "acl2023":
-        assert (len(grid.tasks), grid.seeds, grid.epochs, grid.batch_size, grid.lr) == (
+        assert (len(grid.tasks), grid.seeds, grid.epochs, grid.batch_sizes, grid.lrs) == (
             7,
             (1, 2, 3, 4),
             10,
-            None,
-            None,
+            (None,),
+            (None,),
         )
 
 

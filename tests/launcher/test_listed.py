@@ -1,12 +1,13 @@
-"""`-e pred` and `-e finetune`: grids of models that a file lists."""
+"""`-e pred` and `-e finetune`: grids of models that a file or the command line lists."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 import experiments
-from launcher.listed import read_list
+from launcher.listed import read_list, read_words
 
 
 @pytest.fixture
@@ -19,6 +20,9 @@ def models(tmp_path) -> Path:
         (folder / "spec.json").write_text(json.dumps({"task": task}))
     (tmp_path / "other.pt").write_text("weights")
     return tmp_path
+
+
+ONE = ["--batch-size", "16", "--lr", "1e-5"]
 
 
 def listing(models: Path, content) -> list[str]:
@@ -53,7 +57,7 @@ def without_teacher(call: list[str]) -> list[str]:
 
 
 def test_models_are_fine_tuned_without_a_teacher(call, models, tmp_path, capsys):
-    given = listing(models, [f"{models}/MNLI-first", f"{models}/other.pt"])
+    given = [*listing(models, [f"{models}/MNLI-first", f"{models}/other.pt"]), *ONE]
     assert experiments.main([*without_teacher(call), "-e", "finetune", *given]) == 0
 
     found = specs(tmp_path / "runs" / "g")
@@ -64,8 +68,73 @@ def test_models_are_fine_tuned_without_a_teacher(call, models, tmp_path, capsys)
     assert "| MRPC | none | other | - | one | accuracy | 73.50 ± 0.71 | 2 |" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", [["-e", "finetune"], ["--stage", "finetune"]])
+def test_fine_tuning_tries_every_learning_rate_with_every_batch_size(call, models, capsys, words):
+    given = [*without_teacher(call), *words, "--models", f"{models}/other.pt", "--seeds", "1,2"]
+    assert experiments.main([*given, "--dry-run"]) == 0
+    commands = [shlex.split(line) for line in capsys.readouterr().out.splitlines() if "--batch-size" in line]
+
+    def tried(command: list[str]) -> list[str]:
+        flags = ("--batch-size", "--lr", "--total-num-update", "--lr-scheduler")
+        return [command[command.index(flag) + 1] for flag in flags]
+
+    assert len(commands) == 4 * 2 * 2
+    assert sorted({tuple(tried(command)) for command in commands}) == [
+        (size, lr, updates, "polynomial_decay")
+        for size, updates in (("16", "459"), ("32", "230"))
+        for lr in ("1e-05", "3e-05", "5e-05", "8e-05")
+    ]
+
+    assert experiments.main([*given, *ONE, "--dry-run"]) == 0
+    assert len([line for line in capsys.readouterr().out.splitlines() if "--batch-size" in line]) == 2
+
+
+def test_a_control_starts_from_layers_of_a_model_or_from_none(call, models, tmp_path, capsys):
+    listed = [
+        f"trained={models}/other.pt",
+        f"cut={models}/other.pt@1,3,5",
+        f"untrained={models}/other.pt@random:3",
+    ]
+    given = [*without_teacher(call), "-e", "finetune", "--models", *listed, "--seeds", "1,2", *ONE]
+    assert experiments.main(given) == 0
+
+    started = {}
+    for run in (tmp_path / "runs" / "g").glob("*/command.txt"):
+        init = json.loads(run.with_name("spec.json").read_text())["init"]
+        words = shlex.split(run.read_text())
+        started[init] = words[words.index("--init-from") : words.index("--criterion")]
+    assert started == {
+        "trained": ["--init-from", f"{models}/other.pt", "--init-layers", "all"],
+        "cut": ["--init-from", f"{models}/other.pt", "--init-layers", "1,3,5"],
+        "untrained": [
+            "--init-from",
+            f"{models}/other.pt",
+            "--init-layers",
+            "random",
+            "--encoder-layers",
+            "3",
+        ],
+    }
+    assert "| MRPC | none | untrained | - | one | accuracy | 73.50 ± 0.71 | 2 |" in capsys.readouterr().out
+
+
+def test_second_stages_start_from_layers_too(call, models, capsys):
+    listed = ["--models", f"{models}/other.pt@0,1", "--seeds", "1", "--dry-run"]
+    assert experiments.main([*call, "-e", "pred", *listed]) == 0
+    output = capsys.readouterr().out
+    assert "# MRPC-kd-other-0_1-second-seed1-" in output
+    assert f"--init-from {models}/other.pt --init-layers 0,1\n" in output
+
+
+def test_models_of_a_file_and_of_the_command_line_add_up(call, models, capsys):
+    given = [*listing(models, {"mine": f"{models}/other.pt"}), "--models", f"{models}/MNLI-first", *ONE]
+    assert experiments.main([*without_teacher(call), "-e", "finetune", "--dry-run", *given]) == 0
+    output = capsys.readouterr().out
+    assert output.count("# MRPC-none-mine-one-seed") == output.count("# MRPC-none-MNLI-first-one-seed") == 2
+
+
 def test_another_model_of_that_name_makes_other_runs(call, models, tmp_path):
-    given = [*without_teacher(call), "-e", "finetune", *listing(models, {"mine": f"{models}/other.pt"})]
+    given = [*without_teacher(call), "-e", "finetune", *listing(models, {"mine": f"{models}/other.pt"}), *ONE]
     experiments.main(given)
     (models / "other.pt").write_text("trained again")
     experiments.main(given)
@@ -79,11 +148,27 @@ def test_another_model_of_that_name_makes_other_runs(call, models, tmp_path):
         ('{"a": "x"}', (("a", "x"),)),
         ("- runs/r/checkpoint_best.pt\n- runs/s\n- m.pt", (("r", "runs/r/checkpoint_best.pt"), ("s", "runs/s"),
                                                             ("m", "m.pt"))),
+        ("- m.pt@0,2\n- m.pt", (("m-0_2", "m.pt"), ("m", "m.pt"))),
     ],
 )  # fmt: skip
 def test_a_list_or_a_mapping_is_read(tmp_path, text, entries):
     (tmp_path / "file").write_text(text)
-    assert read_list(tmp_path / "file", "--pass_dic") == entries
+    assert tuple((entry.name, entry.path) for entry in read_list(tmp_path / "file", "--pass_dic")) == entries
+
+
+@pytest.mark.parametrize(
+    ("word", "entry"),
+    [
+        ("runs/r", ("r", "runs/r", "all")),
+        ("runs/r@random:3", ("r-random.3", "runs/r", "random:3")),
+        ("mine=runs/r/checkpoint_best.pt@0,1", ("mine", "runs/r/checkpoint_best.pt", "0,1")),
+        ("runs/lr=1/r", ("r", "runs/lr=1/r", "all")),
+        ("runs/you@here", ("you@here", "runs/you@here", "all")),
+    ],
+)
+def test_a_word_names_a_model_its_name_and_its_layers(word, entry):
+    [read] = read_words([word], "--models")
+    assert (read.name, read.path, read.layers) == entry
 
 
 @pytest.mark.parametrize(
@@ -93,7 +178,6 @@ def test_a_list_or_a_mapping_is_read(tmp_path, text, entries):
         ("a: [x]", "holds something else"),
         ("[]", "lists nothing"),
         ("a/b: x", "has the name 'a/b': use letters"),
-        ("- x/r\n- y/r", "has two models named r: give a mapping"),
         ("a: [x", "file, line 1 is not YAML"),
     ],
 )
@@ -106,13 +190,27 @@ def test_what_is_neither_is_said(tmp_path, text, sentence):
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (["-e", "pred"], "-e pred needs --pass_dic FILE"),
-        (["--method", "kd", "--pass_dic", "FILE"], "is for -e pred and -e finetune: leave one out"),
+        (
+            ["-e", "pred"],
+            "-e pred needs models to start from: name them with --models PATH, or --pass_dic FILE",
+        ),
+        (["--method", "kd", "--pass_dic", "FILE"], "--pass_dic is for -e pred and -e finetune: leave it out"),
         (
             ["-e", "pred", "--pass_dic", "FILE", "-m", "crd"],
             "--method does not go with -e pred, whose models",
         ),
-        (["-e", "finetune", "--pass_dic", "FILE", "--init", "0,1"], "--init does not go with -e finetune"),
+        (["--method", "kd", "--models", "x"], "--models is for -e pred and -e finetune: leave it out"),
+        (
+            ["-e", "finetune", "--pass_dic", "FILE", "--init", "0,1"],
+            "--init does not go with -e finetune, whose models are listed: leave it out, or name layers as PATH@0,1,2",
+        ),
+        (["-s", "finetune,one", "--models", "x"], "--stage finetune means -e finetune and stands alone"),
+        (["-s", "finetune", "-e", "pred", "--models", "x"], "--stage finetune means -e finetune and stands"),
+        (["-e", "pred", "--models", "x/r", "y/r"], "--models lists two models named r: give them names"),
+        (
+            ["-e", "pred", "--models", "x@random"],
+            "--models x@random says nothing of the student's depth: write",
+        ),
         (["-e", "pred", "--pass_dic", "FILE", "-s", "one_stage"], "--stage does not go with -e pred"),
         (
             ["-e", "pred", "--pass_dic", "FILE"],

@@ -42,6 +42,21 @@ def test_lists_multiply():
     assert len(runs) == len({run.name for run in runs}) == 2 * 2 * 2 * 3
 
 
+def test_batch_sizes_and_rates_multiply_and_each_batch_size_has_its_schedule():
+    runs = planned(methods=("none",), batch_sizes=(16, 32), lrs=(1e-5, 8e-5), seeds=(1, 2))
+    assert len({run.name for run in runs}) == 2 * 2 * 2
+    assert {(run.batch_size, run.lr, run.updates, run.warmup) for run in runs} == {
+        (16, 1e-5, 2296, 137), (16, 8e-5, 2296, 137), (32, 1e-5, 1148, 68), (32, 8e-5, 1148, 68)
+    }  # fmt: skip
+
+
+def test_a_first_stage_has_the_batch_size_and_rate_of_its_second():
+    runs = planned(lrs=(1e-5, 3e-5))
+    assert [(run.stage, run.lr) for run in runs] == [
+        ("first", 1e-5), ("second", 1e-5), ("first", 3e-5), ("second", 3e-5)
+    ]  # fmt: skip
+
+
 def test_two_stages_are_two_runs_and_the_second_starts_from_the_first():
     first, second = planned(epochs=3, first_epochs=5)
     assert (first.stage, first.epochs, first.after) == ("first", 5, "")
@@ -80,7 +95,7 @@ def test_schedules_are_the_published_ones_scaled(task, epochs, batch_size, sente
 
 
 def test_given_settings_replace_the_published_ones():
-    (run,) = planned(methods=("kd",), batch_size=8, lr=3e-4, flags=("--bf16",))
+    (run,) = planned(methods=("kd",), batch_sizes=(8,), lrs=(3e-4,), flags=("--bf16",))
     assert (run.batch_size, run.lr, run.updates, run.flags) == (8, 3e-4, 4592, ("--bf16",))
 
 

@@ -7,7 +7,7 @@ from launcher.job import Job, planned_updates
 from launcher.progress import Pace, Progress, in_words, seconds_left, seconds_per_update, updates_done
 from launcher.train import Outcome
 
-SST, RTE = ("SST-2", "kd", "one"), ("RTE", "kd", "one")
+SST, RTE = ("SST-2", "kd", "one", 32), ("RTE", "kd", "one", 16)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_pace_is_that_of_the_same_kind_or_else_of_any():
     paces = [Pace(SST, 10.0, 5), Pace(SST, 20.0, 5), Pace(RTE, 1.0, 2), Pace(RTE, 9.0, 0)]
     assert seconds_per_update(SST, paces) == 3.0
     assert seconds_per_update(RTE, paces) == 0.5
-    assert seconds_per_update(("MRPC", "kd", "one"), paces) == 31 / 12
+    assert seconds_per_update(("RTE", "kd", "one", 32), paces) == 31 / 12
     assert seconds_per_update(SST, [Pace(SST, 9.0, 0)]) is None
 
 

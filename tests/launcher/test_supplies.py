@@ -1,6 +1,7 @@
 """What is missing and can be made is made: teachers once a task, data before anything is planned."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -75,6 +76,16 @@ def test_a_plan_names_students_of_a_teacher_that_is_not_trained_yet(home, bare, 
     capsys.readouterr()
     experiments.main([*bare, *KD, "--dry-run"])
     assert capsys.readouterr().out.replace("  (finished)", "") == planned
+
+
+def test_a_teacher_takes_over_one_batch_size_and_none_of_several(home, bare, capsys):
+    for words in (["--lr", "3e-5"], ["--lr", "3e-5,5e-5"]):
+        experiments.main([*bare, *KD, "--batch-size", "8", *words, "--dry-run"])
+    made = [line for line in commands(capsys.readouterr().out) if "--save-dir runs/teachers" in line]
+    told = [shlex.split(line) for line in made]
+    assert [(line[line.index("--batch-size") + 1], line[line.index("--lr") + 1]) for line in told] == [
+        ("8", "3e-05"), ("8", "1e-05")
+    ]  # fmt: skip
 
 
 def test_students_of_a_teacher_that_failed_are_not_started(home, bare, monkeypatch, capsys):
