@@ -13,7 +13,6 @@ Writes  with --record one row a variant to benchmarks/results.csv, with device, 
 """
 
 import argparse
-import hashlib
 import shutil
 import statistics
 import sys
@@ -25,10 +24,7 @@ import torch
 
 from benchmarks import preprocess
 from benchmarks.record import record
-from preprocess.corpus.inputs import find_source
-from preprocess.corpus.pieces import read_documents
-from preprocess.corpus.plan import cut
-from preprocess.corpus.sentences import sentences
+from preprocess.corpus.lines import clean_lines
 
 WHOLE = 1_000_000  # tokens of a line: none is cut, as fairseq cuts none
 
@@ -36,10 +32,7 @@ WHOLE = 1_000_000  # tokens of a line: none is cut, as fairseq cuts none
 def write_lines(inputs: list[str], out: Path) -> Path:
     """What fairseq's scripts start from: clean sentences, one a line, a blank one after each document."""
     with out.open("w", encoding="utf-8", newline="\n") as file:
-        for piece in cut([find_source(given) for given in inputs]):
-            for document in filter(None, read_documents(piece, hashlib.sha256())):
-                lines = [sentence.strip() for paragraph in document for sentence in sentences(paragraph)]
-                file.write("\n".join([*lines, "", ""]))
+        file.writelines(f"{line}\n" for line in clean_lines(inputs))
     return out
 
 

@@ -1,6 +1,7 @@
-"""Trains a SentencePiece model on plain text, one sentence a line, and makes an encoder folder of it.
+"""Trains a SentencePiece model on text and makes an encoder folder of it.
 
-python -m preprocess.train_sentencepiece corpus.txt --vocab-size 32000 --out sp
+python -m preprocess.train_sentencepiece sentences.txt --vocab-size 32000 --out sp
+python -m preprocess.train_sentencepiece --input wiki --input books --vocab-size 32000 --out sp
 """
 
 import argparse
@@ -8,9 +9,11 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
+from .corpus.lines import clean_lines
 from .encoders import SentencePieceEncoder
 from .errors import DataError
 from .vocabulary import write_dictionary
@@ -22,29 +25,39 @@ SEED = 1
 
 
 def train(
-    files: list[Path], vocab_size: int, out: Path, kind: str = "unigram", sentences: int = 1_000_000
+    files: list[Path],
+    vocab_size: int,
+    out: Path,
+    kind: str = "unigram",
+    sentences: int = 1_000_000,
+    inputs: Sequence[str] = (),
 ) -> None:
     """Writes `sentencepiece.model` and the derived dict.txt into the new folder `out`.
 
+    files      text, one sentence a line
     sentences  at most so many lines take part, chosen by a fixed seed
+    inputs     running text as `python -m preprocess.corpus` takes it, cleaned as it cleans it
     """
+    if not files and not inputs:
+        raise DataError("no text was given: name files of one sentence a line, or give --input.")
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise DataError(f"{missing[0]} is not a file: give text files with one sentence a line.")
     if out.exists():
         raise DataError(f"--out {out} exists already: choose another folder, or remove it.")
 
+    lines = chain(_lines(files), clean_lines(inputs))
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True)
     try:
-        (temporary / "sentencepiece.model").write_bytes(_trained(files, vocab_size, kind, sentences))
+        (temporary / "sentencepiece.model").write_bytes(_trained(lines, vocab_size, kind, sentences))
         write_dictionary(temporary / "dict.txt", SentencePieceEncoder(temporary).symbols)
         temporary.rename(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _trained(files: list[Path], vocab_size: int, kind: str, sentences: int) -> bytes:
+def _trained(lines: Iterator[str], vocab_size: int, kind: str, sentences: int) -> bytes:
     import sentencepiece
 
     sentencepiece.set_random_generator_seed(SEED)
@@ -52,7 +65,7 @@ def _trained(files: list[Path], vocab_size: int, kind: str, sentences: int) -> b
     try:
         # Read and written here, not by the library, which would record this machine's paths in the model.
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_lines(files),
+            sentence_iterator=lines,
             model_writer=model,
             vocab_size=vocab_size,
             model_type=kind,
@@ -83,7 +96,14 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m preprocess.train_sentencepiece",
         description="Trains a SentencePiece model and makes an encoder folder of it.",
     )
-    parser.add_argument("files", type=Path, nargs="+", metavar="TEXT", help="text, one sentence a line")
+    parser.add_argument("files", type=Path, nargs="*", metavar="TEXT", help="text, one sentence a line")
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="PATH[=KIND]",
+        help="running text as preprocess.corpus takes it; may be given several times",
+    )
     parser.add_argument(
         "--vocab-size",
         type=int,
@@ -108,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     try:
-        train(args.files, args.vocab_size, args.out, args.kind, args.sentences)
+        train(args.files, args.vocab_size, args.out, args.kind, args.sentences, args.input)
     except DataError as error:
         print(f"preprocess.train_sentencepiece: {error}", file=sys.stderr)
         return 1

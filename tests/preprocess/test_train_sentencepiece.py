@@ -35,8 +35,19 @@ def test_too_large_a_vocabulary_is_one_sentence_and_no_folder(text, tmp_path, ca
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
 
 
+def test_running_text_is_cleaned_first(tmp_path):
+    (tmp_path / "wiki").mkdir()
+    body = "\n".join(f"A Title\n\n{TEXT.splitlines()[i % 3]}." for i in range(3))
+    documents = "".join(f'<doc id="{i}" title="A Title">\n{body}\n</doc>\n' for i in range(20))
+    (tmp_path / "wiki" / "wiki_00").write_text(documents)
+    train([], vocab_size=30, out=tmp_path / "sp", inputs=[str(tmp_path / "wiki")])
+    assert "<" not in "".join(read_dictionary(tmp_path / "sp" / "dict.txt"))
+
+
 def test_missing_text_and_existing_folder_are_refused(text, tmp_path):
     with pytest.raises(DataError, match="absent.txt is not a file"):
         train([tmp_path / "absent.txt"], vocab_size=30, out=tmp_path / "sp")
+    with pytest.raises(DataError, match="no text was given"):
+        train([], vocab_size=30, out=tmp_path / "sp")
     with pytest.raises(DataError, match="exists already"):
         train([text], vocab_size=30, out=tmp_path)
