@@ -34,12 +34,14 @@ def summary(
 
 
 def _maps(criterion: nn.Module) -> list[str]:
-    """One row for each thing compared: student states above, teacher states below."""
+    """One row for each thing compared: student states on the left, teacher states on the right."""
     rows = []
     for name, part in criterion.named_children():
-        if getattr(part, "pairs", None):
-            pairs = "  ".join(f"{i} <- {j}" for i, j in part.pairs)
-            rows.append(f"{name}: {pairs}")
-        elif getattr(part, "mapping", None) == "combine":
-            rows.append(f"{name}: all <- a learned mixture of all")
+        if hasattr(part, "map_row"):
+            rows.append(f"{name}: {part.map_row()}")
+            widen = getattr(part, "widen", None)
+            if widen is not None and widen.linear is not None:
+                rows[-1] += (
+                    f"  (student's width {widen.linear.in_features} -> {widen.linear.out_features} learned)"
+                )
     return rows

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ..losses import attention_kl
 from ..signals import Signals
-from .distillation import DistillationCriterion, IntermediateConfig
-from .transfer import AttentionTransfer
+from .config import IntermediateConfig
+from .distillation import DistillationCriterion
+from .parts import AttentionTransfer
 
 
 @dataclass

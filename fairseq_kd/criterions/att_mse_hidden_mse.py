@@ -8,8 +8,8 @@ from torch import Tensor
 from ..losses import hidden_mse
 from ..signals import Signals
 from .att_mse_learn import AttentionMSE
-from .distillation import IntermediateConfig
-from .transfer import HiddenTransfer
+from .config import IntermediateConfig
+from .parts import HiddenTransfer
 
 
 @register_criterion("att_mse_hidden_mse", dataclass=IntermediateConfig)

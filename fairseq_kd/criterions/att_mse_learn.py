@@ -7,8 +7,9 @@ from torch import Tensor
 
 from ..losses import attention_mse
 from ..signals import Signals
-from .distillation import DistillationCriterion, IntermediateConfig
-from .transfer import AttentionTransfer
+from .config import IntermediateConfig
+from .distillation import DistillationCriterion
+from .parts import AttentionTransfer
 
 
 @register_criterion("att_mse_learn", dataclass=IntermediateConfig)

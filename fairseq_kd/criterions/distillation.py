@@ -1,76 +1,16 @@
 """What every distillation criterion shares: signals, labels, logits, sums and logs."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, List, Optional  # noqa: UP035 - fairseq makes no flag of list[...]
+from typing import Any, ClassVar
 
 import torch
 from fairseq.criterions import FairseqCriterion
-from fairseq.dataclass import FairseqDataclass
-from omegaconf import II
 from torch import Tensor, nn
 
-from ..layers import MAPPINGS
 from ..metrics import log_metrics
 from ..signals import Signals, Wanted
+from .config import DistillationConfig
 from .stages import Stage, Stages
-
-
-@dataclass
-class DistillationConfig(FairseqDataclass):
-    hard_weight: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "weight of the loss against the labels, or the masked words; 0 leaves it out (default: 0.5, "
-            "with masked_lm_kd 0)"
-        },
-    )
-    soft_weight: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "weight of the loss against the teacher's logits; 0 leaves it out (default: 0.5, with masked_lm_kd "
-            "1 for kd and 0 for methods with terms of their own)"
-        },
-    )
-    temperature: float = field(
-        default=2.0, metadata={"help": "T that divides both sides' logits in the soft loss (default: 2.0)"}
-    )
-    two_stage: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "share of the time budget (--lr-scheduler time_budget) in which the three weights are those of "
-            "--first-weights; then they are the usual (default: no such stage)"
-        },
-    )
-    first_weights: List[float] = field(
-        default_factory=lambda: [1.0, 0.0, 0.0],
-        metadata={
-            "help": "with --two-stage, weights of the first stage as HARD,SOFT,INTER (default: 1,0,0, which learns from "
-            "the labels or the masked words alone)"
-        },
-    )
-    workers: int = II("distributed_training.distributed_world_size")
-    ddp_backend: str = II("distributed_training.ddp_backend")
-    find_unused_parameters: bool = II("distributed_training.find_unused_parameters")
-
-
-@dataclass
-class OwnTermsConfig(DistillationConfig):
-    inter_weight: float = field(
-        default=1.0, metadata={"help": "weight of the method's own terms; 0 leaves them out (default: 1.0)"}
-    )
-
-
-@dataclass
-class IntermediateConfig(OwnTermsConfig):
-    mapping: str = field(
-        default="skip",
-        metadata={
-            "help": f"which teacher state each student state learns from: {MAPPINGS}; state 0 is the embedding "
-            "output, which attention losses leave out; combine, for hidden states alone, is a learned mixture of all "
-            "(default: skip)"
-        },
-    )
 
 
 class DistillationCriterion(FairseqCriterion):
@@ -79,7 +19,7 @@ class DistillationCriterion(FairseqCriterion):
     The task's objective gives the first two, which may be sums over a sentence's masked words.
 
     A method says in its constructor what it compares (`wanted` of each side, through the parts in
-    `transfer.py`) and returns its terms from `terms`, each one number per sentence. The sum over
+    `parts`) and returns its terms from `terms`, each one number per sentence. The sum over
     the batch is the loss and the number of sentences the sample size, so nothing depends on
     padding, batching, accumulation or the number of workers.
 

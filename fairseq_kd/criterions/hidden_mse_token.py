@@ -7,8 +7,9 @@ from torch import Tensor
 
 from ..losses import token_mse
 from ..signals import Signals
-from .distillation import DistillationCriterion, IntermediateConfig
-from .transfer import HiddenTransfer
+from .config import IntermediateConfig
+from .distillation import DistillationCriterion
+from .parts import HiddenTransfer
 
 
 @register_criterion("hidden_mse_token", dataclass=IntermediateConfig)

@@ -2,7 +2,8 @@
 
 from fairseq.criterions import register_criterion
 
-from .distillation import DistillationConfig, DistillationCriterion
+from .config import DistillationConfig
+from .distillation import DistillationCriterion
 
 
 @register_criterion("kd", dataclass=DistillationConfig)

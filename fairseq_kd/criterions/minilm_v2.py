@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..layers import MAPPINGS
 from ..signals import Signals
-from .distillation import DistillationCriterion, IntermediateConfig
-from .transfer import RelationTransfer
+from .config import IntermediateConfig
+from .distillation import DistillationCriterion
+from .parts import RelationTransfer
 
 
 @dataclass

@@ -9,8 +9,9 @@ from torch import Tensor
 from ..layers import MAPPINGS
 from ..losses import pearson_attention
 from ..signals import Signals
-from .distillation import DistillationCriterion, IntermediateConfig
-from .transfer import AttentionTransfer
+from .config import IntermediateConfig
+from .distillation import DistillationCriterion
+from .parts import AttentionTransfer
 
 
 @dataclass

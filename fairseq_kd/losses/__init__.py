@@ -12,7 +12,7 @@ tensor back to the host. `CRD` remembers sentences, so its loss depends on what 
 from .attention import attention_kl, attention_mse
 from .chunks import in_chunks
 from .contrastive import CRD, Negatives
-from .hidden import Combine, hidden_mse, patience, token_mse
+from .hidden import Combine, Widen, hidden_mse, patience, token_mse
 from .logits import cross_entropy, kd, logits_mse, soft_cross_entropy, squared_error
 from .pearson import pearson_attention
 from .relation import relation_heads, relation_kl
@@ -21,6 +21,7 @@ __all__ = [
     "CRD",
     "Combine",
     "Negatives",
+    "Widen",
     "attention_kl",
     "attention_mse",
     "cross_entropy",

@@ -60,6 +60,29 @@ def patience(s: Tensor, t: Tensor, normalize: bool = True) -> Tensor:
     return token_mse(s, t)
 
 
+class Widen(nn.Module):
+    """Brings a student's hidden states to the teacher's width: W h_s + b, learned; h_s where widths are equal.
+
+    One map serves all layers. It stands on the student's side: beside the teacher's states it could
+    make them all alike, and the loss small, with nothing learned.
+
+    Paper: Jiao et al., TinyBERT, Findings of EMNLP 2020.
+    """
+
+    def __init__(self, student_width: int, teacher_width: int):
+        super().__init__()
+        self.linear = nn.Linear(student_width, teacher_width) if student_width != teacher_width else None
+
+    def forward(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
+        """s [B, T, H_s] with its mask [B, T], True = real token, or [B, H_s]; returns the same [.., H_t]."""
+        if self.linear is None:
+            return s
+        if mask is not None:
+            # Garbage at padded positions would otherwise reach W's gradient.
+            s = s.masked_fill(~mask[:, :, None], 0.0)
+        return self.linear(s.to(self.linear.weight.dtype))
+
+
 class Combine(nn.Module):
     """Mapping "combine": all student states at once learn a learned mixture of all teacher states.
 

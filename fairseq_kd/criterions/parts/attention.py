@@ -1,0 +1,60 @@
+"""Parts that compare what is computed inside layers: here, attention scores."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from ...signals import Signals, Wanted
+from .transfer import Transfer
+
+
+class LayerTransfer(Transfer):
+    """What is computed inside layers; the embedding pair 0:0 has none of it and is left out."""
+
+    def __init__(self, task, method: str, mapping: str) -> None:
+        super().__init__(task, method, mapping, combine=mapping == "combine")
+        if mapping == "combine":
+            self.problems.append(
+                f"--mapping combine mixes hidden states, but --criterion {method} compares attention too: take skip, last "
+                "or pairs of layers."
+            )
+        self.pairs = [(i, j) for i, j in self.pairs if (i, j) != (0, 0)]
+        if not self.problems:
+            self._check_layers()
+
+    def _check_layers(self) -> None:
+        embedding = [f"{i}:{j}" for i, j in self.pairs if 0 in (i, j)]
+        if embedding:
+            self.problems.append(
+                f"--mapping {self.mapping} pairs {embedding[0]}, but state 0 is the embedding output and has no "
+                "attention: pair layers from 1."
+            )
+        elif not self.pairs:
+            self.problems.append(
+                f"--mapping {self.mapping} pairs no layer with attention: pair layers from 1."
+            )
+
+
+class AttentionTransfer(LayerTransfer):
+    """Attention scores, head by head."""
+
+    def __init__(self, task, method: str, mapping: str) -> None:
+        super().__init__(task, method, mapping)
+        if self.problems:
+            return
+
+        self._check_heads()
+        self.student_wanted = Wanted.of(attention=[i for i, _ in self.pairs])
+        self.teacher_wanted = Wanted.of(attention=[j for _, j in self.pairs])
+
+    def _check_heads(self) -> None:
+        if self.student.heads != self.teacher.heads:
+            self.problems.append(
+                f"--criterion {self.method} compares attention head by head, but the student has "
+                f"{self.student.heads} heads and the teacher {self.teacher.heads}: take a student with "
+                f"--encoder-attention-heads {self.teacher.heads}, or --criterion minilm_v2 with --relation-heads."
+            )
+
+    def scores(self, student: Signals, teacher: Signals, loss: Callable[..., Tensor]) -> Tensor:
+        """Sum over the pairs of loss(student scores, teacher scores, mask), [B]."""
+        return sum(loss(student.attention[i], teacher.attention[j], student.mask) for i, j in self.pairs)

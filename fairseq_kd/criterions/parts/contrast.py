@@ -1,0 +1,78 @@
+"""The part that tells sentences from those of other labels."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...losses import CRD, Negatives
+from ...signals import Signals, Wanted
+from .hidden import first_tokens
+
+
+class Contrast(nn.Module):
+    """The loss, sized by the two models and the training set, and who draws its negatives."""
+
+    def __init__(self, task, method: str, cfg) -> None:
+        super().__init__()
+        self.student_wanted = self.teacher_wanted = Wanted()
+        student, teacher = task.student_shape, task.teacher_shape
+        self.problems = [] if teacher else [task.teacher_missing(f"--criterion {method}")]
+        self.problems += _problems_of_flags(cfg)
+        labels = None if task.regression else task.train_labels()
+        self.problems += _problems_of_labels(task, method, labels)
+        if self.problems:
+            return
+
+        self.student_wanted = Wanted.of(states=range(student.layers + 1))
+        self.teacher_wanted = Wanted.of(states=range(teacher.layers + 1))
+        self.negatives = Negatives(torch.from_numpy(labels), task.metadata.num_classes, cfg.crd_negatives)
+        self.loss = CRD(
+            len(labels),
+            (student.layers + 1) * student.width,
+            (teacher.layers + 1) * teacher.width,
+            cfg.crd_feature_dim,
+            cfg.crd_negatives,
+            cfg.crd_temperature,
+            cfg.crd_momentum,
+        )
+
+    def forward(self, sample: Mapping[str, Any], student: Signals, teacher: Signals) -> Tensor:
+        """The loss of each sentence of a batch, [B]."""
+        s, t = (torch.cat(first_tokens(side.states), dim=-1) for side in (student, teacher))
+        if not self.training:
+            return self.loss.unseen(s, t, sample["target"])
+
+        # Such a batch may be of another split, whose numbers mean other sentences.
+        index = torch.full_like(sample["id"], -1) if sample.get("filler") else sample["id"]
+        return self.loss(s, t, index, self.negatives(sample["target"]))
+
+
+def _problems_of_flags(cfg) -> Iterable[str]:
+    for name in ("crd_feature_dim", "crd_negatives"):
+        if getattr(cfg, name) < 1:
+            yield f"--{name.replace('_', '-')} {getattr(cfg, name)} leaves nothing to compare: give 1 or more."
+    if cfg.crd_temperature <= 0:
+        yield f"--crd-temperature {cfg.crd_temperature} divides the similarities: give a number above 0."
+    if not 0 <= cfg.crd_momentum < 1:
+        yield f"--crd-momentum {cfg.crd_momentum} is no share that can stay: give a number from 0 up to, not including, 1."
+
+
+def _problems_of_labels(task, method: str, labels: np.ndarray | None) -> Iterable[str]:
+    if task.regression:
+        yield (
+            f"--criterion {method} contrasts sentences of different labels, but the labels of {task.cfg.data} are numbers "
+            "(regression): take another method, such as hidden_mse_token."
+        )
+    elif labels is None:
+        yield (
+            f"{task.cfg.data} has no labels for {task.cfg.train_subset}, by which --criterion {method} chooses what to "
+            "contrast: take data that has them (--train-subset), or another method."
+        )
+    elif len(np.unique(labels)) < 2:
+        yield (
+            f"all sentences of {task.cfg.train_subset} in {task.cfg.data} have the same label, so --criterion {method} has "
+            "nothing to contrast: take data with two labels or more (--train-subset)."
+        )

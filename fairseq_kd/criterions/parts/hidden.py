@@ -1,0 +1,60 @@
+"""The part that compares hidden states."""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from ...losses import Combine, Widen
+from ...signals import Signals, Wanted
+from .transfer import Transfer
+
+
+class HiddenTransfer(Transfer):
+    """Hidden states: paired one by one, or all at once through a learned mixture (`combine`).
+
+    Where the widths differ, the student's paired states are brought to the teacher's by a learned map.
+
+    mixes  False where the method has no use for a mixture
+    """
+
+    def __init__(self, task, method: str, mapping: str, mixes: bool = True) -> None:
+        super().__init__(task, method, mapping, combine=mixes and mapping == "combine")
+        self.mixture = self.widen = None
+        if self.problems:
+            return
+
+        if self.pairs:
+            student_states, teacher_states = zip(*self.pairs, strict=True)
+            self.widen = Widen(self.student.width, self.teacher.width)
+        else:
+            student_states, teacher_states = range(self.student.layers + 1), range(self.teacher.layers + 1)
+            self.mixture = Combine(
+                len(student_states), self.student.width, len(teacher_states), self.teacher.width
+            )
+        self.student_wanted = Wanted.of(states=student_states)
+        self.teacher_wanted = Wanted.of(states=teacher_states)
+
+    def all_tokens(self, student: Signals, teacher: Signals, loss: Callable[..., Tensor]) -> Tensor:
+        """Sum over the pairs of loss(student state, teacher state, mask), [B]."""
+        mask = student.mask
+        if self.mixture is not None:
+            return loss(*self.mixture(_ordered(student.states), _ordered(teacher.states), mask), mask)
+        return sum(loss(self.widen(student.states[i], mask), teacher.states[j], mask) for i, j in self.pairs)
+
+    def first_token(self, student: Signals, teacher: Signals, loss: Callable[..., Tensor]) -> Tensor:
+        """The same for the states at position 0: sum of loss(student state, teacher state), [B]."""
+        if self.mixture is not None:
+            return loss(*self.mixture(first_tokens(student.states), first_tokens(teacher.states)))
+        return sum(loss(self.widen(student.states[i][:, 0]), teacher.states[j][:, 0]) for i, j in self.pairs)
+
+    def map_row(self) -> str:
+        return super().map_row() or "all <- a learned mixture of all"
+
+
+def first_tokens(states: Mapping[int, Tensor]) -> list[Tensor]:
+    """What stands at position 0 of each state, from the lowest up, [B, H] each."""
+    return [state[:, 0] for state in _ordered(states)]
+
+
+def _ordered(states: Mapping[int, Tensor]) -> list[Tensor]:
+    return [states[number] for number in sorted(states)]
