@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fairseq.data import Dictionary, PrependTokenDataset, TokenBlockDataset, data_utils
+from fairseq.data.iterators import EpochBatchIterator
 from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES
 from omegaconf import MISSING
@@ -177,6 +178,15 @@ class MaskedLMKDTask(DistillationTask):
         self.dataset_to_epoch_iter.pop(self.datasets.get(split), None)
         self.datasets[split] = dataset
         return dataset
+
+    def get_batch_iterator(self, *args: Any, **kwargs: Any) -> EpochBatchIterator:
+        """As fairseq's, but each epoch has data-loading processes of its own (`--num-workers`).
+
+        Those of the last epoch have a copy of the data set, which never hears of the new one's masks.
+        """
+        iterator = super().get_batch_iterator(*args, **kwargs)
+        iterator.reuse_dataloader = False
+        return iterator
 
     def _mask(self) -> dict[str, Any]:
         folder = _folders(self.cfg)[0]
