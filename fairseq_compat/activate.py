@@ -17,7 +17,9 @@ HOOKED = frozenset(
         "fairseq.data.language_pair_dataset",
         "fairseq.data.token_block_dataset",
         "fairseq.dataclass.configs",
+        "fairseq.models.distributed_fairseq_model",
         "fairseq.modules.dynamic_crf_layer",
+        "fairseq.trainer",
         "fairseq_cli.train",
     }
 )

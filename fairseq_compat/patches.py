@@ -121,12 +121,48 @@ def _with_loop(name: str, original: Callable) -> Callable:
     return step
 
 
+@contextmanager
+def ddp_on_any_device(module: ModuleType) -> Iterator[None]:
+    """Lets `--ddp-backend pytorch_ddp`, the default, run with `--cpu`, where torch takes no device numbers."""
+    yield
+    wrapper = module.DistributedDataParallel
+
+    def on_its_device(module, device_ids, output_device, **options):
+        if all(parameter.device.type == "cpu" for parameter in module.parameters()):
+            device_ids = output_device = None
+        return wrapper(module=module, device_ids=device_ids, output_device=output_device, **options)
+
+    module.DistributedDataParallel = on_its_device
+
+
+@contextmanager
+def whole_last_updates(module: ModuleType) -> Iterator[None]:
+    """Lets the last update of an epoch count every batch, with several workers and `--update-freq` above 1.
+
+    fairseq fills up the turn of a worker that has fewer batches, and looks at its last one alone: where that
+    is a filler, the batches before it add to the gradient but not to what it is divided by, nor to the log.
+    With fillers in front they do. This needs a task whose fillers count for nothing: `fillers_count = False`.
+    """
+    yield
+    train_step = module.Trainer.train_step
+
+    @functools.wraps(train_step)
+    def fillers_first(self, samples, *args, **kwargs):
+        if not getattr(self.task, "fillers_count", True):
+            samples = sorted(samples, key=bool)
+        return train_step(self, samples, *args, **kwargs)
+
+    module.Trainer.train_step = fillers_first
+
+
 AROUND: dict[str, Callable[[ModuleType], AbstractContextManager[None]]] = {
     "fairseq.checkpoint_utils": dependable_checkpoints,
     "fairseq.data.data_utils": old_numpy_names,
     "fairseq.data.language_pair_dataset": old_numpy_names,
     "fairseq.data.token_block_dataset": old_numpy_names,
     "fairseq.dataclass.configs": hashable_configs,
+    "fairseq.models.distributed_fairseq_model": ddp_on_any_device,
     "fairseq.modules.dynamic_crf_layer": old_numpy_names,
+    "fairseq.trainer": whole_last_updates,
     "fairseq_cli.train": open_training_loop,
 }

@@ -69,6 +69,7 @@ class Signals:
     queries, keys, values  {k: [B, A, T, d]}
     masked     [M, H]              top states at the M masked positions, in place of logits
     lm_head    [n, H] -> [n, V]    makes word scores of some of them, so that no one has to hold all
+    lm_head_weights                its parameters as tensors: torch's DDP looks here for what a loss may reach
     """
 
     mask: Tensor
@@ -80,6 +81,7 @@ class Signals:
     values: dict[int, Tensor] = field(default_factory=dict)
     masked: Optional[Tensor] = None
     lm_head: Optional[Callable[[Tensor], Tensor]] = None
+    lm_head_weights: list[Tensor] = field(default_factory=list)
 
     def tensors(self) -> list[Tensor]:
         """Every exposed tensor but the mask."""

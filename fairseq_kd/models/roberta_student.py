@@ -213,6 +213,7 @@ class RobertaStudent(FairseqEncoderModel):
         elif wanted.logits:
             signals.masked = features.flatten(0, 1).index_select(0, masked)
             signals.lm_head = self.encoder.lm_head
+            signals.lm_head_weights = [weight.view_as(weight) for weight in signals.lm_head.parameters()]
         return signals
 
     def get_normalized_probs(self, net_output, log_probs: bool, sample=None) -> Tensor:

@@ -66,6 +66,9 @@ class DistillationTask(FairseqTask):
     # The classification head's name; None for a task without classes.
     head: Optional[str] = None
 
+    # What fills up a worker's turn counts for nothing here (see `train_step`, and `fairseq_compat`).
+    fillers_count = False
+
     def __init__(self, cfg: DistillationTaskConfig, dictionary: Dictionary, dictionary_hash: str) -> None:
         """dictionary_hash tells vocabularies apart (see `data/metadata.py`)."""
         super().__init__(cfg)
@@ -210,15 +213,18 @@ class DistillationTask(FairseqTask):
         )
 
     def train_step(self, sample, *args, ignore_grad: bool = False, **kwargs):
-        """As fairseq's. Tells the criterion which batches only fill up a worker's turn, of whatever split.
+        """As fairseq's. Batches that only fill up a worker's turn, of whatever split, count for nothing.
 
-        Logs `peak_gb`, the most memory needed so far, in GiB.
+        The criterion is told which these are. Logs `peak_gb`, the most memory needed so far, in GiB.
         """
         done = super().train_step({**sample, "filler": ignore_grad}, *args, ignore_grad=ignore_grad, **kwargs)
         peak = peak_memory(done[0].device)
         if peak is not None:
             self.peak_gb = max(self.peak_gb, peak)
             metrics.log_scalar("peak_gb", self.peak_gb, weight=0, priority=1500, round=2)
+        if ignore_grad:
+            loss, _, logged = done
+            return loss, 0, {name: value * 0 for name, value in logged.items()}
         return done
 
     def autocast(self, sample: Mapping[str, Any]) -> contextlib.AbstractContextManager:

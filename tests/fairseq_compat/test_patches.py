@@ -3,6 +3,7 @@ import dataclasses
 import os
 import pickle
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -110,3 +111,29 @@ def test_a_scheduler_with_a_loop_stands_around_training():
     trainer.lr_scheduler = argparse.Namespace()
     with pytest.raises(AttributeError, match="dataset"):  # fairseq's own function
         train.validate(argparse.Namespace(), trainer, "task", "epoch_itr", ["valid"])
+
+
+def test_ddp_on_a_cpu_is_given_no_device_numbers():
+    from fairseq.models import distributed_fairseq_model
+
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        wrapped = distributed_fairseq_model.DistributedDataParallel(
+            module=torch.nn.Linear(2, 1), device_ids=[0], output_device=0
+        )
+        assert wrapped.device_ids is None
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize(("fillers_count", "expected"), [(False, [[], {"id": 1}]), (True, [{"id": 1}, []])])
+def test_fillers_come_first_where_they_count_for_nothing(fillers_count, expected):
+    class Trainer:
+        task = SimpleNamespace(fillers_count=fillers_count)
+
+        def train_step(self, samples, raise_oom=False):
+            return samples
+
+    with patches.whole_last_updates(SimpleNamespace(Trainer=Trainer)):
+        pass
+    assert Trainer().train_step([{"id": 1}, []]) == expected

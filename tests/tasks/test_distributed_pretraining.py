@@ -1,0 +1,159 @@
+"""Masked-LM pre-training by torchrun: several workers read all, learn what one does, and outlive a kill -9."""
+
+import json
+import os
+import sys
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from tests.tiny import logged, run, train_command, train_here, write_teacher, write_text
+
+pytestmark = pytest.mark.slow
+
+# Blocks of the two shards; in batches of 4 these are 11 batches and 9, the last of each incomplete.
+BLOCKS = {"first": 42, "second": 35}
+BATCHES = {"first": 11, "second": 9}
+LEGACY = ["--ddp-backend", "legacy_ddp"]
+PYTORCH = ["--ddp-backend", "pytorch_ddp"]
+
+# With a large epsilon the update is as smooth in the gradient as SGD's.
+FLAGS = ["--tokens-per-sample", "24", "--batch-size", "4", "--criterion", "att_kl_learn", "--init-layers", "0,3",
+         "--hard-weight", "0.5", "--soft-weight", "0.5", "--vocabulary-chunk", "7", "--adam-eps", "0.1",
+         "--max-epoch", "3"]  # fmt: skip
+
+
+class Runs(NamedTuple):
+    """What two workers wrote to standard error, and where they left checkpoints and notes."""
+
+    output: str
+    folder: Path
+
+    def notes(self, name: str, rank: int) -> list[dict]:
+        lines = (self.folder / "notes" / f"{name}.{rank}.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def log(self, name: str, tag: str) -> list[dict]:
+        """The statistics of one of the runs."""
+        runs = dict(part.split("\n", 1) for part in self.output.split("\nTRAINING ")[1:])
+        return logged(runs[name], tag)
+
+    def checkpoint(self, name: str, file: str = "checkpoint_last.pt") -> dict:
+        return torch.load(self.folder / name / file, weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> str:
+    """Two shards; an epoch reads one of them."""
+    folder = tmp_path_factory.mktemp("shards")
+    for name, lines in (("first", 100), ("second", 76)):
+        write_text(folder / name, lines=(("train", lines), ("valid", 60)), seed=1)
+    return os.pathsep.join(str(folder / name) for name in BLOCKS)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory) -> Path:
+    return write_teacher(tmp_path_factory.mktemp("lm") / "model.pt", classes=None, lm_head=True)
+
+
+def pretraining(data: str, save_dir: Path, teacher: Path, *flags: str) -> list[str]:
+    return train_command(data, save_dir, "--teacher", str(teacher), *flags, *FLAGS, task="masked_lm_kd")
+
+
+def torchrun(folder: Path, commands: dict[str, list[str]], *flags: str, kill: str = "") -> Runs:
+    """Two workers run `commands` one after the other (see `worker.py`)."""
+    (folder / "notes").mkdir()
+    gloo = {name: [*command, "--distributed-backend", "gloo"] for name, command in commands.items()}
+    (folder / "commands.json").write_text(json.dumps(gloo))
+    launcher = [
+        str(Path(sys.executable).with_name("torchrun")),
+        "--nproc-per-node",
+        "2",
+        "--standalone",
+        *flags,
+    ]
+    worker = [
+        str(Path(__file__).with_name("worker.py")),
+        str(folder / "commands.json"),
+        str(folder / "notes"),
+    ]
+    result = run([*launcher, *worker], env={"KILL": kill})
+    assert result.returncode == 0, result.stderr[-3000:]
+    return Runs(result.stderr, folder)
+
+
+@pytest.fixture(scope="module")
+def workers(shards, teacher, tmp_path_factory) -> Runs:
+    """The same training in several ways, each by two workers."""
+    folder = tmp_path_factory.mktemp("workers")
+    ways = {
+        "legacy": LEGACY,
+        "accumulated": [*LEGACY, "--update-freq", "2"],
+        "pytorch": PYTORCH,
+        "pytorch_unused": [*PYTORCH, "--find-unused-parameters"],
+    }
+    commands = {name: pretraining(shards, folder / name, teacher, *flags) for name, flags in ways.items()}
+    few = write_text(folder / "few", lines=(("train", 4), ("valid", 4)))
+    commands["one_batch"] = pretraining(str(few), folder / "one_batch", teacher, *LEGACY)
+    return torchrun(folder, commands)
+
+
+@pytest.fixture(scope="module")
+def one(shards, teacher, tmp_path_factory):
+    """The same training by one process, with another --update-freq: what it logged, and its checkpoint."""
+    folder = tmp_path_factory.mktemp("one")
+
+    @cache
+    def train(update_freq: int):
+        save_dir = folder / str(update_freq)
+        rows = train_here(pretraining(shards, save_dir, teacher, "--update-freq", str(update_freq)))
+        return rows, torch.load(save_dir / "checkpoint_last.pt", weights_only=True)
+
+    return train
+
+
+@pytest.mark.parametrize(
+    ("name", "update_freq"), [("legacy", 2), ("accumulated", 4), ("pytorch", 2), ("pytorch_unused", 2)]
+)
+def test_two_workers_equal_one(workers, one, name, update_freq):
+    rows, expected = one(update_freq)
+    keys = {
+        "train_inner": ["loss", "hard", "soft", "attention", "ppl", "gnorm"],
+        "valid": ["valid_loss", "valid_hard", "valid_soft", "valid_attention", "valid_ppl"],
+    }
+    for tag, names in keys.items():
+        theirs = [values for found, values in rows if found == tag]
+        ours = workers.log(name, tag)
+        assert len(ours) == len(theirs) > 0
+        for mine, other in zip(ours, theirs, strict=True):
+            assert [mine[key] for key in names] == pytest.approx([other[key] for key in names], rel=1e-3)
+
+    found = workers.checkpoint(name)
+    for part in ("model", "criterion"):
+        for weight, value in expected[part].items():
+            assert_close(found[part][weight], value, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["legacy", "accumulated", "pytorch"])
+def test_each_block_is_read_once_an_epoch(workers, name):
+    lines = [line for rank in (0, 1) for line in workers.notes(name, rank)]
+    for epoch, shard in (1, "first"), (2, "second"), (3, "first"):
+        batches = [line["blocks"] for line in lines if line["epoch"] == epoch and not line["filler"]]
+        assert len(batches) == BATCHES[shard]
+        assert Counter(block for batch in batches for block in batch) == Counter(range(BLOCKS[shard]))
+        fillers = [line for line in lines if line["epoch"] == epoch and line["filler"]]
+        assert len(fillers) == 1  # an odd number of batches
+
+
+def test_fewer_batches_than_workers_train_on_what_there_is(workers):
+    """The second worker gets a filler, which counts for nothing."""
+    lines = [line for rank in (0, 1) for line in workers.notes("one_batch", rank)]
+    assert sorted((line["epoch"], line["filler"]) for line in lines) == [
+        (epoch, filler) for epoch in (1, 2, 3) for filler in (False, True)
+    ]
+    assert [values["bsz"] for values in workers.log("one_batch", "train_inner")] == [1, 1, 1]
