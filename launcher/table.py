@@ -2,21 +2,25 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
 from .spec import FIRST, RunSpec
 from .train import Outcome
+from .tuning import WARNING, best_tried, of_tried, setting_name
+
+NOTHING = "-"
+IDENTITY = ("task", "method", "init", "mapping", "stages")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One cell of the grid.
+    """A cell of the grid with one batch size and learning rate.
 
     scores   best dev score of each finished seed
     planned  how many seeds there are
-    seconds  training time of all of them, first stages included
+    seconds  training time of a seed, its first stage included; None where none is finished
     """
 
     task: str
@@ -24,10 +28,16 @@ class Row:
     init: str
     mapping: str
     stages: str
+    batch_size: int
+    lr: float
     metric: str
     scores: dict[int, float]
     planned: int
-    seconds: float
+    seconds: float | None
+
+    @property
+    def cell(self) -> tuple[str, ...]:
+        return tuple(getattr(self, name) for name in IDENTITY)
 
     @property
     def mean(self) -> float | None:
@@ -40,64 +50,106 @@ class Row:
 
 
 def rows(runs: Sequence[RunSpec], outcomes: Mapping[str, Outcome], metrics: Mapping[str, str]) -> list[Row]:
-    """A row for each cell, in the order of the plan; metrics by task."""
-    cells: dict[tuple, list[RunSpec]] = {}
+    """A row for each cell, batch size and learning rate, in the order of the plan; metrics by task."""
+    groups: dict[tuple, list[RunSpec]] = {}
     for spec in runs:
         if spec.stage != FIRST:
-            cells.setdefault(spec.cell, []).append(spec)
+            groups.setdefault((*spec.cell, spec.batch_size, spec.lr), []).append(spec)
 
-    def seconds(name: str) -> float:
-        outcome = outcomes.get(name)
-        return outcome.result["seconds"] if outcome is not None and outcome.result is not None else 0.0
-
+    results = {name: outcome.result for name, outcome in outcomes.items() if outcome.result is not None}
     table = []
-    for cell, specs in cells.items():
-        finished = {spec.seed: outcomes.get(spec.name, Outcome(None)).result for spec in specs}
-        scores = {seed: result["best"] for seed, result in finished.items() if result is not None}
-        spent = sum(seconds(name) for spec in specs for name in (spec.name, spec.after) if name)
-        table.append(Row(*cell, metrics[cell[0]], scores, len(specs), spent))
+    for group, specs in groups.items():
+        finished = [spec for spec in specs if spec.name in results]
+        scores = {spec.seed: results[spec.name]["best"] for spec in finished}
+        trainings = {name for spec in finished for name in (spec.name, spec.after)} & results.keys()
+        seconds = sum(results[name]["seconds"] for name in trainings) / len(finished) if finished else None
+        table.append(Row(*group, metrics[group[0]], scores, len(specs), seconds))
     return table
 
 
 def markdown(table: Sequence[Row]) -> str:
-    """A table to read: mean ± deviation of the best dev scores."""
-    lines = [
-        "| task | method | init | mapping | stages | metric | dev, mean ± sd | seeds | seconds |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in table:
-        score = "-" if row.mean is None else f"{row.mean:.2f}"
-        score += "" if row.deviation is None else f" ± {row.deviation:.2f}"
-        seeds = str(row.planned) if len(row.scores) == row.planned else f"{len(row.scores)} of {row.planned}"
-        cells = (row.task, row.method, row.init, row.mapping or "-", row.stages, row.metric, score, seeds)
-        lines.append(f"| {' | '.join(cells)} | {row.seconds:.0f} |")
-    return "\n".join(lines) + "\n"
+    """A table to read: mean ± deviation of the best dev scores.
+
+    Where a cell has several batch sizes or learning rates, its row is that of the best of them, and a
+    second table shows all.
+    """
+    cells = _cells(table)
+    if all(len(tried) == 1 for tried in cells.values()):
+        return _markdown(
+            [*IDENTITY, "metric", "dev, mean ± sd", "seeds", "seconds a seed"],
+            ([*row.cell, row.metric, _score(row), *_effort(row)] for row in table),
+        )
+
+    lines = []
+    for cell, tried in cells.items():
+        best = best_tried(tried, _scores) or tried[0]
+        rates = [str(best.batch_size), f"{best.lr:g}"] if best.scores else ["", ""]
+        among = of_tried(tried, _scores)
+        lines.append([*cell, best.metric, _score(best), "best of " + among, *rates, *_effort(best)])
+    header = [*IDENTITY, "metric", "dev, mean ± sd", "chosen", "batch", "lr", "seeds", "seconds a seed"]
+    return f"{_markdown(header, lines)}\n{WARNING}. All, by batch size and learning rate:\n\n{_all(cells)}"
+
+
+def _all(cells: Mapping[tuple, Sequence[Row]]) -> str:
+    """A column for each batch size and learning rate, the best of each row bold."""
+    columns = sorted({(row.batch_size, row.lr) for tried in cells.values() for row in tried})
+    lines = []
+    for cell, tried in cells.items():
+        best = best_tried(tried, _scores)
+        shown = {
+            (row.batch_size, row.lr): f"**{_mean(row)}**" if row is best else _mean(row) for row in tried
+        }
+        lines.append([*cell, *(shown.get(column, "") for column in columns)])
+    return _markdown([*IDENTITY, *(setting_name(*column) for column in columns)], lines)
 
 
 def as_csv(table: Sequence[Row]) -> str:
-    """The same for programs, with the score of every seed."""
+    """The same for programs: every batch size and learning rate, with the score of every seed."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
         [
-            "task",
-            "method",
-            "init",
-            "mapping",
-            "stages",
-            "metric",
-            "mean",
-            "deviation",
-            "seeds",
-            "seconds",
-            "scores",
+            *(*IDENTITY, "metric", "batch_size", "lr", "mean", "deviation", "seeds", "planned"),
+            *("seconds_per_seed", "scores", "tried", "best_of_tried"),
         ]
     )
+    cells = _cells(table)
+    chosen = {cell: best_tried(tried, _scores) for cell, tried in cells.items()}
     for row in table:
-        scores = " ".join(f"{seed}:{score}" for seed, score in row.scores.items())
         numbers = ["" if number is None else f"{number:.4f}" for number in (row.mean, row.deviation)]
+        seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
+        scores = " ".join(f"{seed}:{score}" for seed, score in row.scores.items())
         writer.writerow(
-            [row.task, row.method, row.init, row.mapping, row.stages, row.metric, *numbers, len(row.scores),
-             f"{row.seconds:.1f}", scores]
+            [*row.cell, row.metric, row.batch_size, f"{row.lr:g}", *numbers, len(row.scores), row.planned, seconds,
+             scores, len(cells[row.cell]), int(row is chosen[row.cell])]
         )  # fmt: skip
     return text.getvalue()
+
+
+def _cells(table: Iterable[Row]) -> dict[tuple, list[Row]]:
+    cells: dict[tuple, list[Row]] = {}
+    for row in table:
+        cells.setdefault(row.cell, []).append(row)
+    return cells
+
+
+def _scores(row: Row) -> dict[int, float]:
+    return row.scores
+
+
+def _mean(row: Row) -> str:
+    return "" if row.mean is None else f"{row.mean:.2f}"
+
+
+def _score(row: Row) -> str:
+    return _mean(row) + ("" if row.deviation is None else f" ± {row.deviation:.2f}")
+
+
+def _effort(row: Row) -> list[str]:
+    seeds = str(row.planned) if len(row.scores) == row.planned else f"{len(row.scores)} of {row.planned}"
+    return [seeds, "" if row.seconds is None else f"{row.seconds:.0f}"]
+
+
+def _markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    shown = ([text or NOTHING for text in line] for line in (header, ["---"] * len(header), *lines))
+    return "".join(f"| {' | '.join(line)} |\n" for line in shown)

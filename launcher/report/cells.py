@@ -13,8 +13,14 @@ from .scores import Score, average
 # Fields of a spec that make or number a cell; every other one is a setting.
 IDENTITY = frozenset({"task", "method", "init", "mapping", "stage", "seed", "after"})
 
-# Follow from other settings: the epochs, the batch size and the data; of `start`, the name that init gives it.
-DERIVED = ("updates", "warmup", "start")
+# Follow from other settings: the epochs, the batch size and the data; of a model that was listed, the name that init
+# gives it.
+NAMED = ("start", "layers")
+DERIVED = ("updates", "warmup", *NAMED)
+
+# What a cell may be tried with, to be reported with the best, and what follows from it.
+TRIED = ("batch_size", "lr")
+TUNED = (*TRIED, "updates", "warmup")
 
 FINGERPRINT = 7  # characters shown of it
 
@@ -149,20 +155,35 @@ def setting(cell: Cell, name: str) -> str:
     return str(value)[:FINGERPRINT] if name.endswith(("data", "teacher", "start")) else str(value)
 
 
+def _but(cell: Cell, names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in cell.settings.items() if name not in names}
+
+
 def _key(cell: Cell, shown: Sequence[str]) -> tuple:
     values = (cell.settings.get(name) for name in shown)
     return cell.task, cell.method, cell.init, cell.mapping, cell.stages, *values
 
 
-def find_baseline(cell: Cell, others: Sequence[Cell], method: str) -> Cell | None:
+def families(of_task: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells that differ by what they were tried with alone, in the order of their firsts."""
+    found: dict[tuple, list[Cell]] = {}
+    for cell in of_task:
+        identity = (cell.task, cell.method, cell.init, cell.mapping, cell.stages)
+        found.setdefault((*identity, str(_but(cell, TUNED))), []).append(cell)
+    return list(found.values())
+
+
+def find_baseline(cell: Cell, others: Sequence[Cell], method: str, apart: Sequence[str] = ()) -> Cell | None:
     """The cell of the baseline's `method` that is trained as `cell` is: same task, init and settings.
+
+    apart  settings that may differ
 
     Where several differ by mapping or stages, the one that shares these with `cell`; else none.
     """
 
     def shared(one: Cell) -> tuple:
-        settings = {key: value for key, value in one.settings.items() if not key.startswith("stage 1 ")}
-        return one.task, one.init, settings
+        settings = _but(one, apart)
+        return one.task, one.init, {k: v for k, v in settings.items() if not k.startswith("stage 1 ")}
 
     candidates = [other for other in others if other.method == method and shared(other) == shared(cell)]
     if len(candidates) > 1:
@@ -172,10 +193,10 @@ def find_baseline(cell: Cell, others: Sequence[Cell], method: str) -> Cell | Non
     return candidates[0] if len(candidates) == 1 else None
 
 
-def find_init(cell: Cell, others: Sequence[Cell], init: str) -> Cell | None:
-    """The cell that differs from `cell` by its init alone."""
+def find_init(cell: Cell, others: Sequence[Cell], init: str, apart: Sequence[str] = ()) -> Cell | None:
+    """The cell that differs from `cell` by its init alone, and by the settings `apart`."""
 
     def shared(one: Cell) -> tuple:
-        return one.task, one.method, one.mapping, one.stages, one.settings
+        return one.task, one.method, one.mapping, one.stages, _but(one, (*apart, *NAMED))
 
     return next((other for other in others if other.init == init and shared(other) == shared(cell)), None)

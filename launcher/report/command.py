@@ -52,10 +52,11 @@ def main(arguments: Sequence[str]) -> int:
             args.samples,
             args.seed,
             notes.append,
+            args.init,
         )
         for task in dict.fromkeys(cell.task for cell in found)
     ]
-    notes += _remarks(studies, args.baseline)
+    notes += _remarks(studies, args.baseline, args.init)
 
     folder = args.to or args.out / args.group / "report"
     try:
@@ -93,12 +94,14 @@ def _selected(runs: Sequence[Run], tasks: Sequence[str] | None) -> list[Run]:
     return [run for run in runs if tasks is None or run.spec.task in tasks]
 
 
-def _remarks(studies: Sequence[Study], baseline: str) -> list[str]:
-    everything = [cell for one in studies for cell in one.cells]
+def _remarks(studies: Sequence[Study], baseline: str, init: str | None) -> list[str]:
+    methods = list(dict.fromkeys(cell.method for one in studies for cell in one.cells))
+    inits = list(dict.fromkeys(init for one in studies for init in one.inits))
     remarks = []
-    if all(cell.method != baseline for cell in everything):
-        methods = ", ".join(dict.fromkeys(cell.method for cell in everything))
-        remarks.append(f"No cell has the method {baseline}: name one of {methods} with --baseline")
+    if baseline not in methods and len(methods) > 1:
+        remarks.append(f"No cell has the method {baseline}: name one of {', '.join(methods)} with --baseline")
+    if init is not None and init not in inits:
+        remarks.append(f"No cell has the init {init}: name one of {' and '.join(inits)} with --init")
     return remarks
 
 
@@ -147,6 +150,12 @@ def _parser() -> Parser:
         default="kd",
         metavar="METHOD",
         help="what cells are compared with (default: kd)",
+    )
+    parser.add_argument(
+        "--init",
+        metavar="INIT",
+        help="initialisation, or name of a model that was listed, which others are compared with (default: the first in "
+        "order of layers, then names)",
     )
     parser.add_argument(
         "--samples",

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..tuning import WARNING
 from .bootstrap import LEVEL
 from .study import Study
-from .tables import inits_table, scores_table
+from .tables import inits_table, scores_table, tried_table
 
 
 def document(
@@ -22,7 +23,7 @@ def document(
     for study in studies:
         parts += [f"## {study.task}\n", *_task(study, baseline)]
         parts += [f"![{path.stem}]({path.name})\n" for path in plots.get(study.task, ())]
-    parts += ["## How to read this\n", _reading(baseline, samples)]
+    parts += ["## How to read this\n", _reading(baseline, samples, any(study.tuned for study in studies))]
     if notes:
         parts += ["## Notes\n", "".join(f"* {note}.\n" for note in notes)]
     return "\n".join(parts)
@@ -32,14 +33,18 @@ def _task(study: Study, baseline: str) -> list[str]:
     if not study.scores:
         return ["Nothing is finished yet.\n"]
     parts = [scores_table(study, baseline)]
+    if study.tuned:
+        metric = study.scores[0].title(study.task)
+        parts += [f"All that was tried, by batch size and learning rate, {metric}, mean over seeds:\n"]
+        parts += [tried_table(study)]
     if len(study.inits) > 1:
-        first = study.inits[0]
+        first = study.reference
         metric = study.scores[0].title(study.task)
         parts += [f"Minus init {first}, {metric}:\n", inits_table(study)]
     return parts
 
 
-def _reading(baseline: str, samples: int) -> str:
+def _reading(baseline: str, samples: int, tuned: bool) -> str:
     sentences = [
         "Scores are those of each run's best checkpoint on the dev set, in percent, mean ± sample deviation over "
         "seeds; the best cell is bold.",
@@ -53,4 +58,9 @@ def _reading(baseline: str, samples: int) -> str:
         "With few seeds it is rough: the share of the variance that seeds make comes out too small, by half with two "
         "of them; with one, seeds are not covered at all.",
     ]
+    if tuned:
+        sentences.append(
+            f"{WARNING}: compare rows of like numbers, and mind that no interval covers that choice, which was made on the "
+            "same sentences."
+        )
     return "".join(f"{sentence}\n" for sentence in sentences)

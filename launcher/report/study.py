@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..tuning import best_tried
 from .bootstrap import Difference
-from .cells import Cell, differing, find_baseline, find_init, init_order, setting
+from .cells import TUNED, Cell, differing, families, find_baseline, find_init, init_order, setting
 from .comparison import compare
 from .scores import SECOND_METRIC, Score
 
@@ -13,26 +14,36 @@ from .scores import SECOND_METRIC, Score
 class Study:
     """A task of a group.
 
+    cells        those that are shown, each with the best of the batch sizes and learning rates it was tried with
+    tried        of each cell, those among which it is the best, itself included
     scores       what is shown; the first decides
-    shown        settings in which cells differ
+    shown        settings in which cells differ, but for those that were tried
     best         the cell with the highest mean
     baselines    of each cell, the one it is compared with
-    references   of each cell, the one that starts from the first init
+    reference    the init that others are compared with
+    references   of each cell, the one that starts from there
     differences  first cell minus second one, by score
     """
 
     task: str
     cells: tuple[Cell, ...]
+    tried: dict[Cell, tuple[Cell, ...]]
     scores: tuple[Score, ...]
     shown: tuple[str, ...]
     best: Cell | None
     baselines: dict[Cell, Cell]
+    reference: str
     references: dict[Cell, Cell]
     differences: dict[tuple[Cell, Cell, Score], Difference]
 
     def deciding(self, cell: Cell, other: Cell | None) -> Difference | None:
         """Their difference in the metric that decides; None where it is not known."""
         return self.differences.get((cell, other, self.scores[0])) if other and self.scores else None
+
+    @property
+    def tuned(self) -> bool:
+        """Whether any cell is the best of several."""
+        return any(len(tried) > 1 for tried in self.tried.values())
 
     @property
     def inits(self) -> list[str]:
@@ -55,14 +66,27 @@ class Study:
 
 
 def study(
-    task: str, cells: Sequence[Cell], baseline: str, samples: int, seed: int, note: Callable[[str], None]
+    task: str,
+    everything: Sequence[Cell],
+    baseline: str,
+    samples: int,
+    seed: int,
+    note: Callable[[str], None],
+    init: str | None = None,
 ) -> Study:
-    """Everything the report says of a task; `note` is told what it cannot say."""
+    """Everything the report says of a task; `note` is told what it cannot say.
+
+    init  that others are compared with; None, or one that the task does not have: the first
+    """
+    scores = _scores(task, everything)
+    tried = _chosen(everything, scores)
+    cells = list(tried)
+    apart = TUNED if len(cells) < len(everything) else ()
     runs = [run for cell in cells for run in cell.runs.values()]
-    scores = _scores(task, cells)
-    first = min((cell.init for cell in cells), key=init_order)
-    baselines = _pairs(cells, lambda cell: find_baseline(cell, cells, baseline))
-    references = _pairs(cells, lambda cell: find_init(cell, cells, first))
+    inits = sorted({cell.init for cell in cells}, key=init_order)
+    reference = init if init in inits else inits[0]
+    baselines = _pairs(cells, lambda cell: find_baseline(cell, cells, baseline, apart))
+    references = _pairs(cells, lambda cell: find_init(cell, cells, reference, apart))
 
     differences = {}
     for score in scores:
@@ -77,13 +101,24 @@ def study(
     return Study(
         task=task,
         cells=tuple(cells),
+        tried=tried,
         scores=scores,
-        shown=tuple(differing(cells)),
+        shown=tuple(name for name in differing(everything) if name not in apart),
         best=max(means, key=means.get, default=None),
         baselines=baselines,
+        reference=reference,
         references=references,
         differences=differences,
     )
+
+
+def _chosen(everything: Sequence[Cell], scores: Sequence[Score]) -> dict[Cell, tuple[Cell, ...]]:
+    """The best cell of each family, and the family."""
+    chosen = {}
+    for family in families(everything):
+        best = best_tried(family, lambda cell: cell.scores(scores[0])) if scores else None
+        chosen[best or family[0]] = tuple(family)
+    return chosen
 
 
 def _pairs(cells: Sequence[Cell], find: Callable[[Cell], Cell | None]) -> dict[Cell, Cell]:

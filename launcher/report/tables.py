@@ -5,8 +5,9 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..tuning import of_tried, setting_name
 from .bootstrap import LEVEL, Difference
-from .cells import Cell, setting
+from .cells import TRIED, Cell, setting
 from .study import Study
 
 NOTHING = "-"
@@ -17,24 +18,54 @@ def scores_table(study: Study, baseline: str) -> str:
     header = [
         *("method", "init", "mapping", "stages", *study.shown),
         *(score.title(study.task) for score in study.scores),
-        *(f"vs {baseline} [{LEVEL} %]", "seeds", "seconds a seed", "peak GiB"),
+        *(("chosen", "batch", "lr") if study.tuned else ()),
+        *((f"vs {baseline} [{LEVEL} %]",) if study.baselines else ()),
+        *("seeds", "seconds a seed", "peak GiB"),
     ]
     rows = []
     for cell in study.cells:
         averages = [_average(*cell.average(score)) for score in study.scores]
         if cell is study.best:
             averages[0] = f"**{averages[0]}**"
-        against = _difference(study.deciding(cell, study.baselines.get(cell)), cell)
+        against = (
+            [_difference(study.deciding(cell, study.baselines.get(cell)), cell)] if study.baselines else []
+        )
         of_planned = "" if len(cell.runs) == cell.planned else f" of {cell.planned}"
         cost = [_number(cell.seconds, ".0f"), _number(cell.peak_gb, ".2f")]
         identity = _identity(cell, study.shown)
-        rows.append([*identity, *averages, against, f"{len(cell.runs)}{of_planned}", *cost])
+        chosen = _choice(study, cell) if study.tuned else ()
+        rows.append([*identity, *averages, *chosen, *against, f"{len(cell.runs)}{of_planned}", *cost])
     return _markdown(header, rows)
 
 
+def _choice(study: Study, cell: Cell) -> list[str]:
+    """How many it was chosen among, and its batch size and learning rate."""
+    among = of_tried(study.tried[cell], lambda one: one.scores(study.scores[0]))
+    rates = [str(cell.settings["batch_size"]), f"{cell.settings['lr']:g}"] if cell.runs else [NOTHING] * 2
+    return [f"best of {among}", *rates]
+
+
+def tried_table(study: Study) -> str:
+    """A row a cell, a column a batch size and learning rate; the mean of the best one bold."""
+    columns = sorted({_rates(one) for tried in study.tried.values() for one in tried})
+    rows = []
+    for cell, tried in study.tried.items():
+        means = {_rates(one): _number(one.average(study.scores[0])[0], ".2f") for one in tried}
+        if cell.runs:
+            means[_rates(cell)] = f"**{means[_rates(cell)]}**"
+        rows.append([*_identity(cell, study.shown), *(means.get(column, NOTHING) for column in columns)])
+    header = ["method", "init", "mapping", "stages", *study.shown]
+    return _markdown([*header, *(setting_name(*column) for column in columns)], rows)
+
+
+def _rates(cell: Cell) -> tuple[int, float]:
+    return cell.settings["batch_size"], cell.settings["lr"]
+
+
 def inits_table(study: Study) -> str:
-    """A row a method, a column an init: its difference to the first init. Empty with one init alone."""
-    first, *others = study.inits
+    """A row a method, a column an init: its difference to the reference. Empty with one init alone."""
+    first = study.reference
+    others = [init for init in study.inits if init != first]
     if not others or not study.scores:
         return ""
 
@@ -57,18 +88,20 @@ def inits_table(study: Study) -> str:
 
 
 def cells_csv(studies: Sequence[Study]) -> str:
-    """A line a cell, with the scores of every seed; settings and metrics of all tasks have a column each."""
-    shown = list(dict.fromkeys(name for study in studies for name in study.shown))
+    """A line a cell and what it was tried with, with the scores of every seed; settings and metrics of all tasks have
+    a column each.
+    """
+    shown = list(dict.fromkeys([*(name for study in studies for name in study.shown), *TRIED]))
     scores = list(dict.fromkeys(score for study in studies for score in study.scores))
     measured = [f"{score.subset}_{score.metric}" for score in scores]
     header = [
         *("task", "method", "init", "mapping", "stages", *shown, "metric", "mean", "deviation"),
-        *("seeds", "planned", "seconds_per_seed", "seconds", "peak_gb", "best"),
+        *("seeds", "planned", "seconds_per_seed", "seconds", "peak_gb", "best", "tried", "best_of_tried"),
         *(f"{name}_{what}" for name in measured for what in ("mean", "deviation", "by_seed")),
     ]
     lines = []
     for study in studies:
-        for cell in study.cells:
+        for chosen, cell in ((best, one) for best, tried in study.tried.items() for one in tried):
             decisive = study.scores[0] if study.scores else None
             averages = cell.average(decisive) if decisive else (None, None)
             total = None if cell.seconds is None else cell.seconds * len(cell.runs)
@@ -77,6 +110,7 @@ def cells_csv(studies: Sequence[Study]) -> str:
             line += [len(cell.runs), cell.planned]
             line += [_number(value, ".1f", "") for value in (cell.seconds, total)]
             line += [_number(cell.peak_gb, ".3f", ""), int(cell is study.best)]
+            line += [len(study.tried[chosen]), int(cell is chosen and bool(cell.runs))]
             for score in scores:
                 line += [_number(value, ".4f", "") for value in cell.average(score)]
                 line.append(" ".join(f"{seed}:{value}" for seed, value in cell.scores(score).items()))

@@ -213,3 +213,73 @@ def test_neither_torch_nor_matplotlib_is_loaded_to_refuse(tmp_path):
         [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "\n"
+
+
+@pytest.fixture
+def finetuned(tmp_path):
+    """A pre-trained student and the same without it, two batch sizes and rates each, one combination unfinished."""
+    wrong = {("trained", 16, 1e-5): (20, 24), ("trained", 32, 8e-5): (10, 12), ("trained", 16, 8e-5): (2,),
+             ("untrained", 16, 1e-5): (60, 64), ("untrained", 32, 8e-5): (70, 74)}  # fmt: skip
+    for (init, batch_size, lr), of_seeds in wrong.items():
+        for seed, mistakes in enumerate(of_seeds, start=1):
+            changes = {
+                "start": init,
+                "teacher": "",
+                "batch_size": batch_size,
+                "lr": lr,
+                "updates": 8000 // batch_size,
+            }
+            changes["layers"] = "all" if init == "trained" else "random:3"
+            write_run(tmp_path / "g", spec("none", init, seed, **changes), classes_with(mistakes))
+    return tmp_path
+
+
+def test_a_tuned_cell_is_reported_by_its_best_and_all_that_was_tried_is_shown(finetuned, capsys):
+    assert main(["--out", str(finetuned), "--group", "g", "--samples", "500", "--init", "untrained"]) == 0
+    printed = capsys.readouterr().out
+    header, _, *rows = table(printed, "## SST-2")
+    assert header[4:] == ["accuracy", "chosen", "batch", "lr", "seeds", "seconds a seed", "peak GiB"]
+    assert [row[1:2] + row[4:9] for row in rows] == [
+        ["trained", "**94.50 ± 0.71**", "best of 3", "32", "8e-05", "2"],
+        ["untrained", "69.00 ± 1.41", "best of 2", "16", "1e-05", "2"],
+    ]
+
+    header, _, *rows = table(
+        printed, "All that was tried, by batch size and learning rate, accuracy, mean over seeds:"
+    )
+    assert header[4:] == ["16, 1e-05", "16, 8e-05", "32, 8e-05"]
+    assert [row[4:] for row in rows] == [["89.00", "99.00", "**94.50**"], ["**69.00**", "-", "64.00"]]
+
+    header, _, row = table(printed, "Minus init untrained, accuracy:")
+    assert (header[3:], row[3]) == (["untrained", "trained"], "69.00 ± 1.41")
+    assert row[4].startswith("+25.50 [")
+    assert "they come out higher the more of them were tried: compare rows of like numbers" in printed
+    assert "## Notes" not in printed
+
+    cells = lines(finetuned / "g" / "report" / "report.csv")
+    columns = ("init", "batch_size", "lr", "mean", "tried", "best_of_tried")
+    assert [tuple(row[name] for name in columns) for row in cells] == [
+        ("trained", "16", "1e-05", "89.0000", "3", "0"),
+        ("trained", "16", "8e-05", "99.0000", "3", "0"),
+        ("trained", "32", "8e-05", "94.5000", "3", "1"),
+        ("untrained", "16", "1e-05", "69.0000", "2", "1"),
+        ("untrained", "32", "8e-05", "64.0000", "2", "0"),
+    ]  # fmt: skip
+
+
+def test_an_init_that_is_not_there_is_noted(finetuned, capsys):
+    main(["--out", str(finetuned), "--group", "g", "--samples", "100", "--init", "x"])
+    assert (
+        "* No cell has the init x: name one of trained and untrained with --init." in capsys.readouterr().out
+    )
+
+
+def test_a_method_is_compared_with_the_best_of_its_baselines_grid(tmp_path, capsys):
+    for lr, wrong in ((1e-5, 40), (3e-5, 20)):
+        write_run(tmp_path / "g", spec(lr=lr), classes_with(wrong))
+        write_run(tmp_path / "g", spec("crd", mapping="", lr=lr), classes_with(50 - wrong))
+    assert main(["--out", str(tmp_path), "--group", "g", "--samples", "100"]) == 0
+    _, _, kd, crd = table(capsys.readouterr().out, "## SST-2")
+    assert kd[4:9] == ["90.00", "best of 2", "32", "3e-05", "-"]
+    assert crd[4:8] == ["**95.00**", "best of 2", "32", "1e-05"]
+    assert crd[8].startswith("+5.00 [")

@@ -1,0 +1,34 @@
+"""Best of a grid: which batch size and learning rate a cell is reported with, where several were tried."""
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import mean
+from typing import TypeVar
+
+Tried = TypeVar("Tried")
+
+WARNING = (
+    "The dev scores of a row are the highest mean among its batch sizes and learning rates, so they come out higher "
+    "the more of them were tried"
+)
+
+
+def best_tried(tried: Sequence[Tried], scores: Callable[[Tried], Mapping[int, float]]) -> Tried | None:
+    """The one with the highest mean over seeds, among those with the most seeds; None where none has any.
+
+    scores  by seed
+
+    One that lacks seeds which others have is not compared with them: few seeds reach far up by chance.
+    """
+    finished = [one for one in tried if scores(one)]
+    return max(finished, key=lambda one: (len(scores(one)), mean(scores(one).values())), default=None)
+
+
+def of_tried(tried: Sequence[Tried], scores: Callable[[Tried], Mapping[int, float]]) -> str:
+    """How many the best one was chosen among: `8`, or `5 of 8` while some have no score yet."""
+    finished = sum(bool(scores(one)) for one in tried)
+    return str(finished) if finished == len(tried) else f"{finished} of {len(tried)}"
+
+
+def setting_name(batch_size: int, lr: float) -> str:
+    """`16, 3e-05`"""
+    return f"{batch_size}, {lr:g}"
