@@ -1,0 +1,133 @@
+"""The configs of pre-training are accepted and train, the published one on several workers."""
+
+import json
+import os
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from tests.tiny import ROOT, SHAPE, run, write_teacher, write_text
+
+FOLDER = ROOT / "configs" / "pretraining"
+CONFIGS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "base")
+PUBLISHED = ("one_gpu", "eight_gpus", "multi_node")
+
+
+def composed(name: str):
+    """The config as fairseq-hydra-train gets it."""
+    from fairseq.dataclass.initialize import hydra_init
+
+    import fairseq_kd  # noqa: F401
+
+    hydra_init("config")
+    with initialize_config_dir(str(FOLDER), version_base="1.3"):
+        return compose(name)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_key_of_a_config_exists(name):
+    from fairseq.criterions import CRITERION_DATACLASS_REGISTRY
+    from fairseq.dataclass.configs import FairseqConfig
+    from fairseq.models import ARCH_MODEL_NAME_REGISTRY, MODEL_DATACLASS_REGISTRY
+    from fairseq.optim import OPTIMIZER_DATACLASS_REGISTRY
+    from fairseq.optim.lr_scheduler import LR_SCHEDULER_DATACLASS_REGISTRY
+    from fairseq.tasks import TASK_DATACLASS_REGISTRY
+
+    registries = {
+        "task": TASK_DATACLASS_REGISTRY,
+        "criterion": CRITERION_DATACLASS_REGISTRY,
+        "optimizer": OPTIMIZER_DATACLASS_REGISTRY,
+        "lr_scheduler": LR_SCHEDULER_DATACLASS_REGISTRY,
+    }
+    written = OmegaConf.merge(OmegaConf.load(FOLDER / "base.yaml"), OmegaConf.load(FOLDER / f"{name}.yaml"))
+    del written["hydra"], written["defaults"]
+    for section, values in written.items():
+        if section in registries:
+            dataclass = registries[section][values._name]
+        elif section == "model":
+            dataclass = MODEL_DATACLASS_REGISTRY[ARCH_MODEL_NAME_REGISTRY[values._name]]
+        else:
+            dataclass = FairseqConfig.__dataclass_fields__[section].type
+        OmegaConf.merge(OmegaConf.structured(dataclass), values)  # raises for a key that is none
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_opens_with_the_command_that_runs_it(name):
+    comment = (FOLDER / f"{name}.yaml").read_text().split("defaults:")[0]
+    command = r"fairseq-hydra-train\)? --config-dir configs/pretraining --config-name "
+    assert re.search(rf"^#   .*{command}{name} task\.data=", comment, re.M)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_batch_is_the_published_one(name):
+    config = composed(name)
+    command = (FOLDER / f"{name}.yaml").read_text()
+    nodes, workers = (
+        int(found[1]) if (found := re.search(rf"--{flag} (\d+)", command)) else 1
+        for flag in ("nnodes", "nproc-per-node")
+    )
+    assert nodes * workers * config.dataset.batch_size * config.optimization.update_freq[0] == 1024
+    assert config.optimization.lr == [5e-4]
+    assert config.optimizer.adam_betas == "(0.9, 0.98)"
+    assert (config.optimizer.weight_decay, config.optimizer.adam_eps) == (0.01, 1e-6)
+    assert config.lr_scheduler.lr_warmup == 0.06
+
+
+def test_the_published_time_is_the_same_on_more_machines():
+    hours = {
+        name: yaml.safe_load((FOLDER / f"{name}.yaml").read_text())["lr_scheduler"]["total_training_time"]
+        for name in ("eight_gpus", "multi_node")
+    }
+    assert hours["eight_gpus"] == 90 == 2 * hours["multi_node"]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    write_text(tmp_path / "corpus")
+    shape = replace(SHAPE, layers=12)
+    write_teacher(tmp_path / "teacher" / "model.pt", shape, classes=None, lm_head=True)
+    return tmp_path
+
+
+def train(folder: Path, name: str, *overrides: str, torchrun: tuple[str, ...] = ()):
+    given = {"task.data": "corpus", "task.tokens_per_sample": "24", "dataset.batch_size": "8", "common.cpu": "true",
+             "common.user_dir": ROOT / "fairseq_kd", "optimization.max_update": "4"}  # fmt: skip
+    given |= dict(override.split("=", 1) for override in overrides)
+    command = [str(Path(sys.executable).with_name("fairseq-hydra-train")), "--config-dir", str(FOLDER),
+               "--config-name", name, *(f"{key}={value}" for key, value in given.items())]  # fmt: skip
+    done = run([*torchrun, *command], cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = re.findall(r"\[valid\]\[INFO\] - (\{.*\})", done.stdout + done.stderr)
+    return [{key: float(value) for key, value in json.loads(row).items()} for row in rows]
+
+
+@pytest.mark.slow
+def test_the_small_ones_train(corpus):
+    (small,) = train(corpus, "small_cpu", "task.teacher=teacher")
+    assert small["valid_attention"] > 0
+    assert (corpus / "runs" / "pretrained_small" / "checkpoint_end.pt").is_file()
+
+    words = train(corpus, "small_roberta", "model.encoder_embed_dim=16", "model.encoder_ffn_embed_dim=32",
+                  "model.max_positions=40")  # fmt: skip
+    assert words[-1]["valid_ppl"] > 1
+
+
+@pytest.mark.slow
+def test_the_published_one_trains_on_two_workers(corpus):
+    port = str(20000 + (os.getpid() + 23) % 20000)
+    torchrun = (
+        str(Path(sys.executable).with_name("torchrun")),
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        port,
+    )
+    (valid,) = train(corpus, "eight_gpus", "task.teacher=teacher", "dataset.batch_size=2", "optimization.update_freq=[2]",
+                     "distributed_training.distributed_backend=gloo", torchrun=torchrun)  # fmt: skip
+    assert valid["valid_loss"] > 0
