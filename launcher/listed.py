@@ -88,9 +88,13 @@ def _entry(name: str | None, text: str, flag: str) -> Entry:
 
 
 def _named(path: str, layers: str) -> str:
-    """The name of a run's folder, or of a file, and of its layers: what tells it from others."""
+    """The name of a run's folder, of a file and of its layers: what tells it from others."""
     place = Path(path)
-    own = place.parent.name if place.name in places.CHECKPOINT_NAMES else place.name.removesuffix(".pt")
+    own = place.name.removesuffix(".pt")
+    if place.name in places.CHECKPOINT_NAMES and place.parent.name:
+        own = place.parent.name
+    elif own.startswith("checkpoint_") and place.parent.name:
+        own = f"{place.parent.name}-{own.removeprefix('checkpoint_')}"
     return own if layers == ALL_LAYERS else f"{own}-{layers.replace(',', '_').replace(':', '.')}"
 
 

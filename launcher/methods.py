@@ -12,7 +12,7 @@ NO_TEACHER = "none"
 LOGITS_ONLY = frozenset({NO_TEACHER, "kd"})
 
 # These compare all states at once, whatever the mapping.
-ALL_STATES = frozenset({"crd"})
+ALL_STATES = frozenset({"alp_kd", "crd"})
 
 # Names that begin so compare attention or relations, of which there is no learned mixture.
 _ATTENTION = ("att_", "minilm", "pearson")

@@ -162,6 +162,8 @@ def test_a_list_or_a_mapping_is_read(tmp_path, text, entries):
         ("runs/r", ("r", "runs/r", "all")),
         ("runs/r@random:3", ("r-random.3", "runs/r", "random:3")),
         ("mine=runs/r/checkpoint_best.pt@0,1", ("mine", "runs/r/checkpoint_best.pt", "0,1")),
+        ("runs/r/checkpoint_share0.25.pt", ("r-share0.25", "runs/r/checkpoint_share0.25.pt", "all")),
+        ("checkpoint_last.pt", ("checkpoint_last", "checkpoint_last.pt", "all")),
         ("runs/lr=1/r", ("r", "runs/lr=1/r", "all")),
         ("runs/you@here", ("you@here", "runs/you@here", "all")),
     ],
