@@ -56,6 +56,10 @@ def test_every_command_works_in_the_order_given(tmp_path):
         (tmp_path / name).symlink_to(ROOT / name)
     hugging_face_folder(tmp_path / ".cache" / "minilm")
     write(tmp_path / "glue")
+    for folder in ("wiki", "books"):
+        (tmp_path / folder).mkdir()
+        documents = (" ".join(WORDS[number % 7 :] + WORDS[: number // 7]) for number in range(300))
+        (tmp_path / folder / "text").write_text(".\n\n".join(documents))
     # One task's data and teacher serve for the other.
     for folder, ours, theirs in (("data", "RTE-bin", "SST-2-bin"), ("teachers", "RTE", "SST-2")):
         (tmp_path / folder).mkdir()
