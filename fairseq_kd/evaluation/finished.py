@@ -1,5 +1,6 @@
 """A finished student or teacher, and its logits of any split of its task's data."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,22 @@ from ..tasks.sentence_prediction_kd import SentencePredictionKDConfig, SentenceP
 from ..teachers.live import frozen_model
 from .predictions import Predictions
 
+logger = logging.getLogger(__name__)
+
 USUAL_HEAD = "sentence_classification_head"
+# GLUE has no training data for its diagnostics: the model of this task answers them.
+ANSWERS_AX = "MNLI"
+# The model of one of these tasks can answer the others; of tasks that are not ours nobody can say.
+SAME_CLASSES = (
+    {"MNLI", "SNLI", "AX"},
+    {"QNLI", "RTE"},
+    {"MRPC", "QQP"},
+    {"CoLA"},
+    {"SST-2"},
+    {"WNLI"},
+    {"STS-B"},
+)
+KNOWN = set().union(*SAME_CLASSES)
 # Where the checkpoint does not tell what its run validated with.
 USUAL_BATCH_SIZE = 32
 
@@ -62,6 +78,7 @@ class FinishedModel:
                 f"{task.metadata.num_classes}: give the data it was fine-tuned on."
             )
         _check_labels(checkpoint, task.metadata)
+        check_task(checkpoint, task.metadata.task, folder)
         task.student_shape = checkpoint.shape
         return cls(checkpoint, head, task, folder)
 
@@ -197,6 +214,20 @@ def _check_labels(checkpoint: Checkpoint, metadata: Metadata) -> None:
             f"--checkpoint {checkpoint.path} has the classes {', '.join(theirs)}, but the data of {metadata.task} has "
             f"{', '.join(metadata.labels)}: fine-tune it on this data (scripts/finetune_teacher.py)."
         )
+
+
+def check_task(checkpoint: Checkpoint, task: str, folder: Path) -> None:
+    """Warns of a model that is asked about another task than it learned; CannotStart where their classes differ."""
+    learned = checkpoint.config.get("fine_tuned_on")
+    if learned in (None, task) or (learned, task) == (ANSWERS_AX, "AX"):
+        return
+
+    found = f"--checkpoint {checkpoint.path} was fine-tuned on {learned}, but {folder} is {task}"
+    answered = next((tasks for tasks in SAME_CLASSES if task in tasks), ())
+    known = {learned, task} <= KNOWN
+    if known and learned not in answered:
+        raise CannotStart(f"{found}, whose classes mean something else: give the data of {learned}.")
+    logger.warning(f"{found}: the scores are those of a model that never saw this task's training data.")
 
 
 def _moved(value: Any, device: torch.device) -> Any:

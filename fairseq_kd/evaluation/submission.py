@@ -9,7 +9,7 @@ import numpy as np
 from ..data.metadata import Metadata
 from ..errors import CannotStart
 from .files import whole
-from .finished import FinishedModel
+from .finished import ANSWERS_AX, FinishedModel
 from .predictions import Predictions
 
 ARCHIVE = "submission.zip"
@@ -36,8 +36,6 @@ GLUE_FILES = {
     ("WNLI", "test"): GlueFile("WNLI.tsv", 146),
     ("AX", "test"): GlueFile("AX.tsv", 1_104),
 }
-# GLUE has no training data for its diagnostics: the model of this task answers them.
-ANSWERS_AX = "MNLI"
 
 
 def models_to_submit(model: FinishedModel) -> list[FinishedModel]:

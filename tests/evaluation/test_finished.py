@@ -9,6 +9,7 @@ import torch
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.evaluation.finished import FinishedModel
+from tests.evaluation.conftest import rename
 from tests.tiny import SHAPE, train_command, train_here, write_data, write_teacher
 
 CPU = torch.device("cpu")
@@ -90,6 +91,49 @@ def test_data_without_metadata_is_described_by_the_checkpoint(three_classes, tmp
 def test_data_of_other_classes_is_refused(three_classes, data):
     with pytest.raises(CannotStart, match=r"--checkpoint .* tells 3 classes apart, but .* has 2: give"):
         FinishedModel.read(str(three_classes.folder), data)
+
+
+@pytest.mark.parametrize(("learned", "asked"), [("SST-2", "RTE"), ("MRPC", "SST-2"), ("QQP", "WNLI")])
+def test_data_of_a_task_whose_classes_mean_something_else_is_refused(data, tmp_path, learned, asked):
+    model, data = fine_tuned(tmp_path, learned), write_data(tmp_path / "bin")
+    rename(data, asked)
+    sentence = (
+        f"was fine-tuned on {learned}, but .* is {asked}, whose classes mean something else: give the data of"
+    )
+    with pytest.raises(CannotStart, match=sentence):
+        FinishedModel.read(str(model), data)
+
+
+@pytest.mark.parametrize(
+    ("learned", "asked", "warned"),
+    [
+        ("QNLI", "RTE", True),
+        ("QQP", "MRPC", True),
+        ("MINE", "RTE", True),  # what its classes mean is not known
+        ("RTE", "YOURS", True),
+        ("RTE", "RTE", False),
+        ("MNLI", "AX", False),
+        (None, "RTE", False),
+    ],
+)
+def test_another_task_with_the_same_classes_is_a_warning(tmp_path, caplog, learned, asked, warned):
+    model, data = fine_tuned(tmp_path, learned), write_data(tmp_path / "bin")
+    rename(data, asked)
+    FinishedModel.read(str(model), data)
+    sentence = (
+        f"was fine-tuned on {learned}, but {data} is {asked}: the scores are those of a model that never"
+    )
+    assert (sentence in caplog.text) == warned
+    assert bool(caplog.text) == warned
+
+
+def fine_tuned(folder, task):
+    """A checkpoint that says which task it learned."""
+    model = write_teacher(folder / "model.pt")
+    state = torch.load(model, weights_only=True)
+    state["cfg"]["model"]["fine_tuned_on"] = task
+    torch.save(state, model)
+    return model
 
 
 def test_data_of_another_vocabulary_is_refused(three_classes, tmp_path):
