@@ -12,6 +12,9 @@ from .slots import Slot
 
 PATIENCE = 10  # seconds a program gets to end by itself
 
+# With these somebody stops a program; Windows has no SIGHUP.
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
 
 class Programs:
     """Starts programs from any thread, for as long as none has called `stop`."""

@@ -1,9 +1,9 @@
 """One run: trained, judged, predicted."""
 
 import json
+import re
 import shlex
 import shutil
-import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -16,15 +16,16 @@ from . import clock, results
 from .command import environment
 from .job import Job
 from .places import find_python
-from .programs import Programs
+from .programs import STOPPING, Programs
 from .slots import Slot
 
 LAST_LINES, LINE_WIDTH = 6, 300  # fairseq prints its whole configuration in one line
 
 # How a program ends that somebody stopped, by itself or as a shell tells it.
-STOPPED = {
-    code for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) for code in (-number, 128 + number)
-}
+STOPPED = {code for number in STOPPING for code in (-number, 128 + number)}
+
+# argparse's last line, and its exit status.
+WRONG_FLAGS, WRONG_FLAGS_STATUS = re.compile(r"(\S+): error: (.*)"), 2
 
 try:
     import fcntl
@@ -85,7 +86,7 @@ def _train(job: Job, slot: Slot, call: Call, retries: int) -> Outcome:
         with open(log, "ab" if resumed else "wb") as sink:
             here = sink.tell()
             exit_code = call(job.command, sink=sink)
-        refused = _refused(log, here) if exit_code > 0 else ""
+        refused = _refused(log, here, exit_code)
         if exit_code == 0 or exit_code in STOPPED or refused:
             break
 
@@ -149,12 +150,18 @@ def _ending(exit_code: int) -> str:
     return f"exit status {exit_code}" if exit_code > 0 else f"killed by signal {-exit_code}"
 
 
-def _refused(log: Path, begin: int) -> str:
+def _refused(log: Path, begin: int, exit_code: int) -> str:
     """Why the trainer did not start, and would not the next time either; empty where it did.
 
     As fairseq_kd/errors.py says it: "Cannot start", with a sentence, or a list of them below, indented.
+    Or as argparse does.
     """
+    if exit_code <= 0:
+        return ""
     lines = _lines(log, begin)
+    wrong = WRONG_FLAGS.fullmatch(lines[-1]) if lines and exit_code == WRONG_FLAGS_STATUS else None
+    if wrong:
+        return f"{wrong[1]} does not take its command line ({wrong[2]}): correct the flags after --"
     at = next((at for at, line in enumerate(lines) if line.startswith("Cannot start")), len(lines))
     listed = takewhile(lambda line: line.startswith("  "), lines[at + 1 :])
     return "\n  ".join([*lines[at : at + 1], *listed])

@@ -371,6 +371,19 @@ def test_a_run_that_is_refused_says_why_and_is_not_started_again(call, tmp_path,
     assert (only_run(tmp_path / "runs" / "g") / "log.txt").read_text().count("settings") == 1
 
 
+def test_a_run_with_flags_that_the_trainer_does_not_know_is_not_started_again(
+    call, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("FAKE_FLAGS", "kd")
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1", "--retries", "5"]) == 1
+
+    sentence = (
+        "does not take its command line (unrecognized arguments: --no-such 3): correct the flags after --"
+    )
+    assert f"FAILED, fake-train {sentence}\n    (the end of " in capsys.readouterr().out
+    assert (only_run(tmp_path / "runs" / "g") / "log.txt").read_text().count("usage") == 1
+
+
 @pytest.mark.parametrize("ending", [-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT])
 def test_a_run_that_somebody_stopped_is_not_started_again(call, monkeypatch, capsys, ending):
     tries = []

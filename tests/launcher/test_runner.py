@@ -1,6 +1,9 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +30,8 @@ def test_a_signal_whose_exception_is_lost_still_ends_the_runs(number, monkeypatc
     with runner.ending_as_interrupted(), pytest.raises(KeyboardInterrupt):
         runner.run_all([job], train, lambda *_: None, [None], stopped.set)
     assert stopped.is_set()
+
+
+def test_a_platform_without_sighup_is_one():
+    code = "import signal; del signal.SIGHUP; from launcher import runner, train\nwith runner.ending_as_interrupted(): pass"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)
