@@ -12,6 +12,7 @@ size and the data at hand.
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 from launcher import places, runner
 from launcher.arguments import Parser, positive, rate, split
 from launcher.flags import check_flags
+from launcher.follow import following
 from launcher.job import Job
 from launcher.overrides import as_flags
 from launcher.places import Data
@@ -107,7 +109,7 @@ def check_unused(out: Path, spec: RunSpec) -> None:
 
 
 def train(job: Job, slot: Slot) -> int:
-    """Trains and says the dev scores."""
+    """Trains and says the dev scores, at each validation and of the best one."""
     spec, out = job.spec, job.folder
     epochs = "1 epoch" if spec.epochs == 1 else f"{spec.epochs} epochs"
     print(
@@ -116,9 +118,14 @@ def train(job: Job, slot: Slot) -> int:
     )
     programs = Programs()
     outcomes: list[Outcome] = []
+    began = time.monotonic()
+
+    def tell(update: int, subset: str, metrics: dict[str, float]) -> None:
+        after = f"  update {update} of {job.updates}, {time.monotonic() - began:.0f} s"
+        print(f"{after}: {dev_scores(subset, metrics)}", flush=True)
 
     try:
-        with runner.ending_as_interrupted():
+        with runner.ending_as_interrupted(), following(out / "log.txt", tell):
             runner.run_all(
                 [job],
                 lambda job, slot: train_job(job, slot, programs),
@@ -142,14 +149,16 @@ def train(job: Job, slot: Slot) -> int:
 
 def in_words(result: dict[str, Any], out: Path) -> str:
     """Every dev score at the best checkpoint, and what it took."""
-    scores = [
-        f"{name.replace('valid', 'dev')} {', '.join(f'{key} {value:.4g}' for key, value in metrics.items())}"
-        for name, metrics in result["at_best"].items()
-    ]
+    scores = [dev_scores(*split) for split in result["at_best"].items()]
     return (
         f"{'; '.join(scores)} (best {result['metric']}, update {result['best_update']}; {result['seconds']:.0f} s)\n"
         f"Teacher: {out / 'checkpoint_best.pt'}"
     )
+
+
+def dev_scores(subset: str, metrics: dict[str, float]) -> str:
+    """`dev loss 0.43, accuracy 81.2`"""
+    return f"{subset.replace('valid', 'dev')} {', '.join(f'{key} {value:.4g}' for key, value in metrics.items())}"
 
 
 def _parser() -> Parser:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -39,7 +40,9 @@ def test_a_model_becomes_a_teacher(call, data, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert main([*call, "--", "--num-workers", "0"]) == 0
     output = capsys.readouterr().out
-    assert "dev loss" in output
+    assert "\ndev loss" in output
+    each = re.findall(r"^  update (\d+) of 8, \d+ s: dev loss .*accuracy \d", output, re.MULTILINE)
+    assert each == ["4", "8"]
     assert "best accuracy, update" in output
 
     out = tmp_path / "teacher"
