@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""Trains a grid of students and prints one table: task x method x init x mapping x stages x seeds.
+"""Trains a grid of students and prints one table: task x method x init x mapping x stages x rates x seeds.
 
     python experiments.py --task mrpc,rte --method none,kd,att_kl_learn --init 0,1,2 --init 3,4,5 \\
         --mapping skip,last --stage two --seeds 1,2,3,4 --group first -- --num-workers 2
     python experiments.py --grid configs/grids/small_methods.yaml --dry-run
+    python experiments.py --task mrpc -e finetune --models runs/pretrained untrained=runs/pretrained@random:3
     python experiments.py report --help
 
 What follows -- goes to fairseq-train, by its own names (--clip-norm 1.0) or hydra's (optimization.clip_norm=1.0).
 
 Each run has a folder of its own below OUT/GROUP, named by all that decides its result: finished runs
 are skipped, interrupted ones go on, a failed one stops no other. The table of means and deviations
-is printed and written to OUT/GROUP/table.md and table.csv.
+is printed and written to OUT/GROUP/table.md and table.csv. Where several learning rates or batch sizes
+are tried, a row is the best of them and says of how many.
 """
 
 import shlex

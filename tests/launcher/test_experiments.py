@@ -322,8 +322,9 @@ def test_predictions_decide_nothing_and_are_made_next_time(call, tmp_path, monke
 
 
 def test_a_finished_run_without_its_checkpoint_is_left_alone(call, tmp_path):
-    experiments.main([*call, "--method", "kd", "--seeds", "1"])
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
     run = only_run(tmp_path / "runs" / "g")
+    assert predictions_of(run) == ["valid.npz"]
     shutil.rmtree(run / "predictions")
     (run / "checkpoint_best.pt").unlink()
 

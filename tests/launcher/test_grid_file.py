@@ -168,6 +168,10 @@ def test_every_grid_of_ours_is_one(path):
     if path.stem == "small_init":
         assert (len(grid.methods), len(grid.inits), grid.seeds, grid.epochs) == (4, 3, (1, 2), 2)
         assert (grid.tasks, grid.batch_sizes, grid.lrs) == (("SST-2",), (16,), (5e-5,))
+    if path.stem == "finetune_pretrained":
+        defaults = read(["--task", "sst2", "-e", "finetune", "--models", "x"])[1]
+        assert (grid.kind, grid.lrs, grid.batch_sizes) == ("finetune", defaults.lrs, defaults.batch_sizes)
+        assert [entry.layers for entry in grid.models] == ["all", "all", "1,3,5", "random:3"]
     if path.stem == "acl2023":
         assert (len(grid.tasks), grid.seeds, grid.epochs, grid.batch_sizes, grid.lrs) == (
             7,
