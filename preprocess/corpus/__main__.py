@@ -44,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"preprocess.corpus: {error}", file=sys.stderr)
         return 1
     except OSError as error:  # a folder that may not be written, a full disk
-        print(f"preprocess.corpus: {error.filename or args.out}: {error.strerror}.", file=sys.stderr)
+        what = f"{error.filename or args.out}: {error.strerror}"
+        print(f"preprocess.corpus: {what}: run again when that is put right.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("preprocess.corpus: stopped; the same command goes on from what is done.", file=sys.stderr)

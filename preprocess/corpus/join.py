@@ -85,8 +85,8 @@ def join(parts: Parts, out: Path) -> dict:
         folder.rename(out)
     except OSError as error:
         raise DataError(
-            f"{error.filename or folder}: {error.strerror}; the pieces in {parts.folder} are kept: run again when "
-            "that is put right (joining takes as much room again as they do)."
+            f"{error.filename2 or error.filename or folder}: {error.strerror}; the pieces in {parts.folder} are "
+            "kept: run again when that is put right (joining takes as much room again as they do)."
         ) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -109,5 +109,10 @@ def _write_dictionary(path: Path, encoder: Encoder) -> None:
 
 def _put(path: Path, mark: str, write) -> None:
     temporary = path.with_name(f".{path.name}.{mark}")
-    write(temporary)
-    temporary.replace(path)
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}: run again when that is put right.") from None
+    finally:
+        temporary.unlink(missing_ok=True)

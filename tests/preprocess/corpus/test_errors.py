@@ -70,9 +70,9 @@ def test_a_file_that_is_gone_is_named(make, wiki, capsys, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
-@pytest.mark.parametrize(("workers", "limit"), [(1, 20_000), (2, 20_000), (1, 60_000)])
+@pytest.mark.parametrize(("workers", "limit"), [(1, 200), (1, 20_000), (2, 20_000), (1, 60_000)])
 def test_a_full_disk_leaves_no_half_of_anything(make, wiki, tmp_path, wordpiece_folder, workers, limit):
-    """The larger limit holds every piece but not what they are joined to."""
+    """The smallest limit holds no dictionary, the largest every piece but not what they are joined to."""
     setup = (
         f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {resource.RLIM_INFINITY}))\n"
     )
