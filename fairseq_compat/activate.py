@@ -17,6 +17,7 @@ HOOKED = frozenset(
         "fairseq.data.language_pair_dataset",
         "fairseq.data.token_block_dataset",
         "fairseq.dataclass.configs",
+        "fairseq.distributed.utils",
         "fairseq.models.distributed_fairseq_model",
         "fairseq.modules.dynamic_crf_layer",
         "fairseq.trainer",

@@ -122,6 +122,25 @@ def _with_loop(name: str, original: Callable) -> Callable:
 
 
 @contextmanager
+def broadcast_checkpoints(module: ModuleType) -> Iterator[None]:
+    """Lets a run of several workers resume: the first one hands the checkpoint to the others.
+
+    What it sends beside the tensors holds the configuration, which torch's `weights_only` protection refuses.
+    The file was read under that protection; between the workers of a run torch's own way is used.
+    """
+    yield
+
+    import torch.distributed
+
+    def broadcast_object_slow(obj, src_rank, group, dist_device):
+        box = [obj]
+        torch.distributed.broadcast_object_list(box, src=src_rank, group=group, device=dist_device)
+        return box[0]
+
+    module._broadcast_object_slow = broadcast_object_slow
+
+
+@contextmanager
 def ddp_on_any_device(module: ModuleType) -> Iterator[None]:
     """Lets `--ddp-backend pytorch_ddp`, the default, run with `--cpu`, where torch takes no device numbers."""
     yield
@@ -161,6 +180,7 @@ AROUND: dict[str, Callable[[ModuleType], AbstractContextManager[None]]] = {
     "fairseq.data.language_pair_dataset": old_numpy_names,
     "fairseq.data.token_block_dataset": old_numpy_names,
     "fairseq.dataclass.configs": hashable_configs,
+    "fairseq.distributed.utils": broadcast_checkpoints,
     "fairseq.models.distributed_fairseq_model": ddp_on_any_device,
     "fairseq.modules.dynamic_crf_layer": old_numpy_names,
     "fairseq.trainer": whole_last_updates,

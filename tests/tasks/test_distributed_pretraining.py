@@ -62,7 +62,7 @@ def teacher(tmp_path_factory) -> Path:
 
 
 def pretraining(data: str, save_dir: Path, teacher: Path, *flags: str) -> list[str]:
-    return train_command(data, save_dir, "--teacher", str(teacher), *flags, *FLAGS, task="masked_lm_kd")
+    return train_command(data, save_dir, "--teacher", str(teacher), *FLAGS, *flags, task="masked_lm_kd")
 
 
 def torchrun(folder: Path, commands: dict[str, list[str]], *flags: str, kill: str = "") -> Runs:
@@ -82,7 +82,8 @@ def torchrun(folder: Path, commands: dict[str, list[str]], *flags: str, kill: st
         str(folder / "commands.json"),
         str(folder / "notes"),
     ]
-    result = run([*launcher, *worker], env={"KILL": kill})
+    # Without it a restart meets the addresses of those that are gone, and may wait for them for ever.
+    result = run([*launcher, *worker], env={"KILL": kill, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"})
     assert result.returncode == 0, result.stderr[-3000:]
     return Runs(result.stderr, folder)
 
@@ -157,3 +158,59 @@ def test_fewer_batches_than_workers_train_on_what_there_is(workers):
         (epoch, filler) for epoch in (1, 2, 3) for filler in (False, True)
     ]
     assert [values["bsz"] for values in workers.log("one_batch", "train_inner")] == [1, 1, 1]
+
+
+def test_a_killed_worker_is_restarted_in_mid_shard_to_the_same_weights(workers, shards, teacher, tmp_path):
+    saving = [*LEGACY, "--save-interval-updates", "4"]
+    command = pretraining(shards, tmp_path / "killed", teacher, *saving)
+    runs = torchrun(tmp_path, {"killed": command}, "--max-restarts", "1", kill="1:10")
+
+    assert "checkpoint_last.pt (epoch 2 @ 8 updates)" in runs.output
+    for rank in (0, 1):
+        lines = runs.notes("killed", rank)
+        updates = [line["update"] for line in lines]
+        assert updates[-9:] == list(range(8, 17))
+        assert updates[:-9] in (list(range(10)), list(range(11)))  # the other may have begun another one
+        read, expected = (
+            [each["blocks"] for each in found[-9:] if not each["filler"]]
+            for found in (lines, workers.notes("legacy", rank))
+        )
+        assert read == expected
+
+    found, expected = runs.checkpoint("killed"), workers.checkpoint("legacy")
+    for part in ("model", "criterion"):
+        for name, value in expected[part].items():
+            assert torch.equal(found[part][name], value), name
+
+
+def test_a_time_budget_is_kept_by_two_workers_and_over_a_restart(shards, teacher, tmp_path):
+    """7.2 seconds, left after 4.32: kept checkpoints after 0.72 and 2.16, a switch at 1.44, a kill after 2.88."""
+    budget = ["--lr-scheduler", "time_budget", "--total-training-time", "0.002", "--early-exit-time", "0.0012",
+              "--finetune-checkpoint-shares", "0.1,0.3", "--finetune-checkpoint-at-end", "--two-stage", "0.2",
+              "--max-epoch", "0", "--validate-interval", "1000", "--save-interval", "1000"]  # fmt: skip
+    command = pretraining(shards, tmp_path / "timed", teacher, *LEGACY, *budget)
+    runs = torchrun(tmp_path, {"timed": command}, "--max-restarts", "1", kill="1:0.4")
+
+    first, second = (runs.notes("timed", rank) for rank in (0, 1))
+    assert first[-1]["update"] == second[-1]["update"]  # they stopped together
+    stages = [{line["update"]: line["stage"] for line in notes} for notes in (first, second)]
+    assert stages[0] == stages[1]
+    in_order = [stages[0][update] for update in sorted(stages[0])]
+    switch = in_order.index("0.5 hard + 0.5 soft + 1 inter")
+    assert set(in_order[:switch]) == {"1 hard"}
+    assert len(set(in_order[switch:])) == 1
+
+    counted = {
+        name: runs.checkpoint("timed", f"checkpoint_{name}.pt")["optimizer_history"][-1]["lr_scheduler_state"]
+        for name in ("share0.1", "share0.3", "end")
+    }
+    for name, at in ("share0.1", 0.72), ("share0.3", 2.16), ("end", 4.32):
+        assert at <= counted[name]["elapsed"] < at + 1.5
+        assert runs.output.count(f"Saving checkpoint to {tmp_path / 'timed'}/checkpoint_{name}.pt") == 1
+
+    seconds = [values["counted_seconds"] for values in logged(runs.output, "train_inner")]
+    killed = next(
+        i for i, (before, now) in enumerate(zip(seconds, seconds[1:], strict=False), 1) if now < before
+    )
+    assert seconds[killed - 1] > 0.4 * 7.2 - 0.5
+    assert seconds[killed] >= 2.16  # it goes on from the checkpoint of that time
