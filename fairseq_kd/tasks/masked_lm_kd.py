@@ -5,7 +5,7 @@ import os
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from fairseq.data import Dictionary, PrependTokenDataset, TokenBlockDataset, data_utils
 from fairseq.data.iterators import EpochBatchIterator
@@ -145,14 +145,10 @@ class MaskedLMKDTask(DistillationTask):
         """Loads one split of the shard that `epoch` reads."""
         folders = _folders(self.cfg)
         path = folders[(epoch - 1) % len(folders)] / split
+        training = split == self.cfg.train_subset
+        for needed in [folder / split for folder in folders] if training else [path]:
+            _check_filled(needed)
         stored = self._stored(path, combine)
-        if stored is None:
-            raise CannotStart(
-                f"{path.parent} has no split called {split}: name one that it has (--train-subset, --valid-subset), "
-                "or make it with `python -m preprocess.corpus`."
-            )
-        if len(stored) == 0:
-            raise CannotStart(f"{path} is empty: leave that shard out of --data, or make it again.")
 
         blocks = TokenBlockDataset(
             stored,
@@ -162,7 +158,6 @@ class MaskedLMKDTask(DistillationTask):
             eos=self.dictionary.eos(),
             break_mode=self.cfg.sample_break_mode,
         )
-        training = split == self.cfg.train_subset
         if training and self.cfg.short_blocks:
             blocks = ShortBlocksDataset(blocks, self.cfg.short_blocks, self.cfg.seed)
         dataset = MaskedWordsDataset(
@@ -179,13 +174,27 @@ class MaskedLMKDTask(DistillationTask):
         self.datasets[split] = dataset
         return dataset
 
-    def get_batch_iterator(self, *args: Any, **kwargs: Any) -> EpochBatchIterator:
-        """As fairseq's, but each epoch has data-loading processes of its own (`--num-workers`).
+    def get_batch_iterator(
+        self,
+        dataset: MaskedWordsDataset,
+        max_tokens: Optional[int] = None,
+        max_sentences: Optional[int] = None,
+        max_positions: Optional[int] = None,
+        **kwargs: Any,
+    ) -> EpochBatchIterator:
+        """As fairseq's, but each epoch has data-loading processes of its own (`--num-workers`), and nothing is dropped.
 
         Those of the last epoch have a copy of the data set, which never hears of the new one's masks.
         """
-        iterator = super().get_batch_iterator(*args, **kwargs)
+        _check_lengths(dataset, max_tokens, max_positions)
+        iterator = super().get_batch_iterator(dataset, max_tokens, max_sentences, max_positions, **kwargs)
         iterator.reuse_dataloader = False
+        batches, workers = len(iterator.frozen_batches), iterator.num_shards
+        if batches < workers and dataset is self.datasets.get(self.cfg.train_subset):
+            logger.warning(
+                f"--data holds {batches} batches for {workers} workers, of which some have nothing to do: give a smaller "
+                "--batch-size or --max-tokens, or fewer workers."
+            )
         return iterator
 
     def _mask(self) -> dict[str, Any]:
@@ -213,6 +222,33 @@ class MaskedLMKDTask(DistillationTask):
 
 def _folders(cfg: MaskedLMKDConfig) -> list[Path]:
     return [Path(folder) for folder in cfg.data.split(os.pathsep)]
+
+
+def _check_filled(path: Path) -> None:
+    tokens = Path(f"{path}.bin")
+    if not tokens.is_file() or not Path(f"{path}.idx").is_file():
+        raise CannotStart(
+            f"{path.parent} has no split called {path.name}: name one that it has (--train-subset, --valid-subset), "
+            "or make it with `python -m preprocess.corpus`."
+        )
+    if not tokens.stat().st_size:
+        raise CannotStart(
+            f"{path} is empty: leave it out (that shard of --data, that --valid-subset), or make it again."
+        )
+
+
+def _check_lengths(
+    dataset: MaskedWordsDataset, max_tokens: Optional[int], max_positions: Optional[int]
+) -> None:
+    """fairseq drops what is longer than either, with no more than a warning."""
+    longest = int(dataset.sizes.max())
+    limits = {"--max-tokens": max_tokens, "the student's --max-positions": max_positions}
+    for flag, limit in limits.items():
+        if limit is not None and longest > limit:
+            raise CannotStart(
+                f"--data has a block of {longest} tokens, more than {flag} {limit}: give more, fewer --tokens-per-sample "
+                "or, where one sentence is as long, data with a lower --longest (`python -m preprocess.corpus`)."
+            )
 
 
 def _check_flags(cfg: MaskedLMKDConfig) -> None:

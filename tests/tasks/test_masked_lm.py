@@ -320,6 +320,37 @@ def test_data_that_does_not_fit_is_named(text, teacher, tmp_path):
         task.load_dataset("test")
 
 
+def test_an_empty_split_is_named(text, teacher, tmp_path):
+    empty = write_text(tmp_path / "empty", lines=(("train", 0), ("valid", 0)))
+    task, _, _ = pretraining(f"{text}:{empty}", teacher, "kd")
+    with pytest.raises(CannotStart, match="empty/train is empty: leave it out"):
+        task.load_dataset("train")  # of the first epoch, long before the empty shard's turn
+    task, _, _ = pretraining(f"{empty}:{text}", teacher, "kd")
+    with pytest.raises(CannotStart, match="empty/valid is empty: leave it out"):
+        task.load_dataset("valid")
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"max_tokens": 20}, "a block of 24 tokens, more than --max-tokens 20: give more"),
+        ({"max_positions": 16}, "a block of 24 tokens, more than the student's --max-positions 16"),
+    ],
+)
+def test_blocks_that_would_be_dropped_are_said(text, teacher, limits, message):
+    task, _, _ = pretraining(text, teacher, "kd")
+    task.load_dataset("train")
+    with pytest.raises(CannotStart, match=message):
+        task.get_batch_iterator(task.dataset("train"), **limits)
+
+
+def test_fewer_batches_than_workers_are_said(text, teacher, caplog):
+    task, _, _ = pretraining(text, teacher, "kd")
+    task.load_dataset("train")
+    task.get_batch_iterator(task.dataset("train"), max_sentences=1000, num_shards=2)
+    assert "--data holds 1 batches for 2 workers, of which some have nothing to do" in caplog.text
+
+
 def test_each_epoch_reads_the_next_shard(text, teacher, tmp_path):
     second = write_text(tmp_path / "second", lines=(("train", 30), ("valid", 5)), seed=1)
     task, _, _ = pretraining(f"{text}:{second}", teacher, "kd")
