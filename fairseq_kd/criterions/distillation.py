@@ -37,6 +37,7 @@ class DistillationCriterion(FairseqCriterion):
         # fairseq saves and restores a criterion only when it has a parameter; not a 0-dim one, which its
         # legacy_ddp cannot reduce.
         self.anchor = nn.Parameter(torch.zeros(1))
+        self.observed: dict[str, Tensor] = {}
 
         if cfg.temperature <= 0:
             self.problems.append(
@@ -88,6 +89,20 @@ class DistillationCriterion(FairseqCriterion):
         """The same, for a method that has to know which sentences these are."""
         return self.terms(student, teacher)
 
+    def objective_terms(
+        self,
+        weights: Mapping[str, float],
+        student: Signals,
+        teacher: Signals | None,
+        sample: Mapping[str, Any],
+    ) -> dict[str, Tensor]:
+        """The terms that are the task's, `hard` and `soft`, each [B], as far as they have a weight."""
+        return self.task.objective.terms(weights, self.cfg.temperature, student, teacher, sample)
+
+    def observe(self, name: str, each: Tensor) -> None:
+        """Logs, beside the terms, the mean over sentences of what says how the method fares; each [B]."""
+        self.observed[name] = each.detach()
+
     def labels_for(self) -> list[str]:
         """The flags of active terms that learn from labels."""
         return list(dict.fromkeys(stage.flags["hard"] for stage in self.stages.all if stage.weights["hard"]))
@@ -121,7 +136,8 @@ class DistillationCriterion(FairseqCriterion):
         teacher = self.task.teacher.signals(sample, stage.teacher_wanted) if stage.teacher_wanted else None
 
         objective, weights = self.task.objective, stage.active()
-        terms = objective.terms(weights, self.cfg.temperature, student, teacher, sample)
+        self.observed = {}
+        terms = self.objective_terms(weights, student, teacher, sample)
         weighted = {name: (weights[name], term) for name, term in terms.items()}
         if "inter" in weights:
             own = self.terms_of(sample, student, teacher)
@@ -139,6 +155,7 @@ class DistillationCriterion(FairseqCriterion):
         logging_output |= {
             f"{units.get(name, 'term')}_{name}": term.detach().sum() for name, (_, term) in weighted.items()
         }
+        logging_output |= {f"term_{name}": seen.sum() for name, seen in self.observed.items()}
         logging_output |= objective.statistics(student, sample, self.training)
         return each.sum() if reduce else each, logging_output["sample_size"], logging_output
 

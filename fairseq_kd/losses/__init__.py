@@ -5,10 +5,12 @@ s is the student's tensor, t the teacher's; every loss returns [B] in float32, o
 input is float64.
 
 `mask` [B, T] is True at real tokens, which need not be a prefix. What stands at padded positions
-reaches neither the loss nor a gradient, NaN and infinities included. No function here reads a
+reaches neither the loss nor a gradient, NaN and infinities included. `LayerAttention` and `Gates` make
+targets and see no mask: their inputs have to be finite. No function here reads a
 tensor back to the host. `CRD` remembers sentences, so its loss depends on what came before.
 """
 
+from .aggregation import FORMS, REACHES, Gates, LayerAttention
 from .attention import attention_kl, attention_mse
 from .chunks import in_chunks
 from .contrastive import CRD, Negatives
@@ -18,8 +20,12 @@ from .pearson import pearson_attention
 from .relation import relation_heads, relation_kl
 
 __all__ = [
+    "FORMS",
+    "REACHES",
     "CRD",
     "Combine",
+    "Gates",
+    "LayerAttention",
     "Negatives",
     "Widen",
     "attention_kl",

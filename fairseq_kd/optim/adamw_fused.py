@@ -85,7 +85,7 @@ class AdamWFused(FairseqOptimizer):
         lr = self.cfg.lr
         return {
             "lr": lr[0] if isinstance(lr, Collection) else lr,
-            "betas": _betas(self.cfg.adam_betas),
+            "betas": betas(self.cfg.adam_betas, "--adam-betas"),
             "eps": self.cfg.adam_eps,
             "weight_decay": self.cfg.weight_decay,
         }
@@ -113,16 +113,15 @@ class AdamWFused(FairseqOptimizer):
             weight.grad = None
 
 
-def _betas(given: Any) -> tuple[float, float]:
-    """The pair that `--adam-betas` spells: a string on the command line, a list in a config."""
+def betas(given: Any, flag: str) -> tuple[float, float]:
+    """The pair that the flag spells: a string on the command line, a list in a config; else CannotStart."""
     try:
         pair = ast.literal_eval(given) if isinstance(given, str) else given
-        betas = tuple(float(beta) for beta in pair)
+        pair = tuple(float(beta) for beta in pair)
     except (SyntaxError, TypeError, ValueError):
-        betas = ()
-    if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
+        pair = ()
+    if len(pair) != 2 or not all(0.0 <= beta < 1.0 for beta in pair):
         raise CannotStart(
-            f"--adam-betas {given} is not a pair of decay rates: give two numbers from 0 to below 1, "
-            "such as '(0.9, 0.999)'."
+            f"{flag} {given} is not a pair of decay rates: give two numbers from 0 to below 1, such as '(0.9, 0.999)'."
         )
-    return betas
+    return pair

@@ -26,6 +26,13 @@ METHODS = [
     ("minilm", {"mapping": "skip"}),
     ("minilm_v2", {"mapping": "last"}),
     ("minilm_v2", {"mapping": "skip", "relation_heads": 2}),
+    ("pkd", {"mapping": "pkd-skip"}),
+    ("pkd", {"mapping": "1:4", "pkd_unnormalized": True, "pkd_kl": "mean"}),
+    ("alp_kd", {}),
+    ("alp_kd", {"alp_scope": "tokens", "alp_reach": "neighbours"}),
+    ("lad", {}),
+    ("lad", {"lad_scope": "cls", "lad_form": "no"}),
+    ("lad", {"lad_form": "reverse", "lad_partial": 1}),
 ]
 # In training, CRD's loss depends on what came before (see test_crd.py); Pearson's on the rest of the batch.
 ALL_METHODS = [*METHODS, ("crd", {"crd_negatives": 8}), ("pearson", {"mapping": "last"})]
@@ -102,7 +109,7 @@ def test_terms_add_up_with_their_weights(data, teacher):
     assert_close(loss, expected)
 
 
-# A learned mixture does not start as the identity.
+# A learned mixture does not start as the identity, nor do gates; attention mixes other layers in.
 PAIRED = [entry for entry in METHODS if entry[1].get("mapping", "combine") != "combine"]
 
 

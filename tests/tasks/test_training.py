@@ -26,6 +26,9 @@ METHODS = [
     "minilm",
     "minilm_v2",
     "pearson",
+    "pkd",
+    "alp_kd",
+    "lad",
 ]
 
 

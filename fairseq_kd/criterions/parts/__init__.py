@@ -2,7 +2,18 @@
 
 from .attention import AttentionTransfer
 from .contrast import Contrast
+from .gates import GatedLayers
 from .hidden import HiddenTransfer
+from .layer_attention import AttendedLayers
 from .relation import RelationTransfer
+from .scope import SCOPES
 
-__all__ = ["AttentionTransfer", "Contrast", "HiddenTransfer", "RelationTransfer"]
+__all__ = [
+    "SCOPES",
+    "AttendedLayers",
+    "AttentionTransfer",
+    "Contrast",
+    "GatedLayers",
+    "HiddenTransfer",
+    "RelationTransfer",
+]

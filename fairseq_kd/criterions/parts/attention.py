@@ -5,34 +5,21 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ...signals import Signals, Wanted
-from .transfer import Transfer
+from .part import Part
 
 
-class LayerTransfer(Transfer):
+class LayerTransfer(Part):
     """What is computed inside layers; the embedding pair 0:0 has none of it and is left out."""
 
     def __init__(self, task, method: str, mapping: str) -> None:
-        super().__init__(task, method, mapping, combine=mapping == "combine")
+        super().__init__(task, method)
         if mapping == "combine":
             self.problems.append(
                 f"--mapping combine mixes hidden states, but --criterion {method} compares attention too: take skip, last "
                 "or pairs of layers."
             )
-        self.pairs = [(i, j) for i, j in self.pairs if (i, j) != (0, 0)]
-        if not self.problems:
-            self._check_layers()
-
-    def _check_layers(self) -> None:
-        embedding = [f"{i}:{j}" for i, j in self.pairs if 0 in (i, j)]
-        if embedding:
-            self.problems.append(
-                f"--mapping {self.mapping} pairs {embedding[0]}, but state 0 is the embedding output and has no "
-                "attention: pair layers from 1."
-            )
-        elif not self.pairs:
-            self.problems.append(
-                f"--mapping {self.mapping} pairs no layer with attention: pair layers from 1."
-            )
+        else:
+            self.pair_layers(mapping, "attention")
 
 
 class AttentionTransfer(LayerTransfer):

@@ -5,21 +5,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...losses import CRD, Negatives
 from ...signals import Signals, Wanted
 from .hidden import first_tokens
+from .part import Part
 
 
-class Contrast(nn.Module):
+class Contrast(Part):
     """The loss, sized by the two models and the training set, and who draws its negatives."""
 
     def __init__(self, task, method: str, cfg) -> None:
-        super().__init__()
-        self.student_wanted = self.teacher_wanted = Wanted()
-        student, teacher = task.student_shape, task.teacher_shape
-        self.problems = [] if teacher else [task.teacher_missing(f"--criterion {method}")]
+        super().__init__(task, method)
+        student, teacher = self.student, self.teacher
         self.problems += _problems_of_flags(cfg)
         labels = None if task.regression else task.train_labels()
         self.problems += _problems_of_labels(task, method, labels)
@@ -38,6 +37,9 @@ class Contrast(nn.Module):
             cfg.crd_temperature,
             cfg.crd_momentum,
         )
+
+    def map_row(self) -> str:
+        return "all <- all, at position 0"
 
     def forward(self, sample: Mapping[str, Any], student: Signals, teacher: Signals) -> Tensor:
         """The loss of each sentence of a batch, [B]."""

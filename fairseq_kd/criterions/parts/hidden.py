@@ -6,10 +6,10 @@ from torch import Tensor
 
 from ...losses import Combine, Widen
 from ...signals import Signals, Wanted
-from .transfer import Transfer
+from .part import Part
 
 
-class HiddenTransfer(Transfer):
+class HiddenTransfer(Part):
     """Hidden states: paired one by one, or all at once through a learned mixture (`combine`).
 
     Where the widths differ, the student's paired states are brought to the teacher's by a learned map.
@@ -18,12 +18,15 @@ class HiddenTransfer(Transfer):
     """
 
     def __init__(self, task, method: str, mapping: str, mixes: bool = True) -> None:
-        super().__init__(task, method, mapping, combine=mixes and mapping == "combine")
+        super().__init__(task, method)
         self.mixture = self.widen = None
+        mixed = mixes and mapping == "combine"
+        if not mixed:
+            self.pair_states(mapping)
         if self.problems:
             return
 
-        if self.pairs:
+        if not mixed:
             student_states, teacher_states = zip(*self.pairs, strict=True)
             self.widen = Widen(self.student.width, self.teacher.width)
         else:

@@ -1,0 +1,90 @@
+"""Flags of a group of the optimizer: gates, which want a rate far below the student's."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, Optional
+
+from fairseq.dataclass import FairseqDataclass
+from omegaconf import II
+from torch import nn
+
+from ..optim import GroupOptions, betas, set_group
+
+
+@dataclass
+class GateFlags(FairseqDataclass):
+    gate_lr: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "peak learning rate of the gates, who then follow no --lr-scheduler, but the next two flags; the "
+            "paper's are 5e-7 to 3e-5 (default: that of the student)"
+        },
+    )
+    gate_warmup_updates: Optional[int] = field(
+        default=None,
+        metadata={"help": "updates in which their rate rises from 0 (default: none of their own)"},
+    )
+    gate_total_updates: Optional[int] = field(
+        default=None, metadata={"help": "updates after which it has fallen to 0 again (default: never falls)"}
+    )
+    gate_weight_decay: Optional[float] = field(
+        default=None, metadata={"help": "weight decay of the gates (default: --weight-decay)"}
+    )
+    gate_clip_norm: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "largest gradient norm of each gate by itself (default: --clip-norm, with the student)"
+        },
+    )
+    # A string, as on the command line: see --adam-betas.
+    gate_betas: Any = field(
+        default=None, metadata={"help": "betas of the gates, such as '(0.9, 0.999)' (default: --adam-betas)"}
+    )
+    gate_eps: Optional[float] = field(
+        default=None, metadata={"help": "epsilon of the gates (default: --adam-eps)"}
+    )
+    optimizer_name: str = II("optimizer._name")
+
+
+FLAGS = {
+    each.name: "--" + each.name.replace("_", "-")
+    for each in fields(GateFlags)
+    if each.name.startswith("gate_")
+}
+
+
+def group_gates(gates: Iterable[nn.Module], cfg: GateFlags, frozen: bool) -> list[str]:
+    """Makes each gate a group of the optimizer, or freezes all; returns why that cannot be."""
+    given = {name: getattr(cfg, name) for name in FLAGS if getattr(cfg, name) is not None}
+    problems = list(_problems(given, cfg, frozen))
+    if problems:
+        return problems
+    for gate in gates:
+        gate.requires_grad_(not frozen)
+        if given:
+            # A group each, because each is clipped by itself.
+            options = {name.removeprefix("gate_"): value for name, value in given.items()}
+            if "betas" in options:
+                options["betas"] = betas(options["betas"], FLAGS["gate_betas"])
+            set_group(gate.parameters(), GroupOptions(**options))
+    return []
+
+
+def _problems(given: dict[str, Any], cfg: GateFlags, frozen: bool) -> Iterable[str]:
+    if not given:
+        return
+    flags = ", ".join(FLAGS[name] for name in given)
+    if frozen:
+        yield f"{flags} are for gates that are trained, and --lad-frozen keeps them as they are: leave out one of the two."
+    elif cfg.optimizer_name != "adamw_fused":
+        yield f"{flags} need an optimizer that has groups, and --optimizer is {cfg.optimizer_name}: give adamw_fused."
+    for name, value in given.items():
+        may_be_0 = name in ("gate_warmup_updates", "gate_weight_decay")
+        if name != "gate_betas" and (value < 0 or value == 0 and not may_be_0):
+            yield f"{FLAGS[name]} {value} is out of range: give {'0 or more' if may_be_0 else 'a number above 0'}."
+    warmup, total = given.get("gate_warmup_updates", 0), given.get("gate_total_updates")
+    if total is not None and 0 < total <= warmup:
+        yield (
+            f"--gate-total-updates {total} is not above --gate-warmup-updates {warmup}: the rate falls after it has risen, "
+            "so give more updates in total."
+        )

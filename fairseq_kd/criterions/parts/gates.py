@@ -1,0 +1,138 @@
+"""The part in which gates aggregate teacher layers for the student's."""
+
+import torch
+from torch import Tensor
+
+from ...losses import Gates, Widen
+from ...signals import Signals, Wanted
+from .part import Part
+from .scope import mean_of_tokens, mse, stacked, within
+
+
+class GatedLayers(Part):
+    """Hidden states, against aggregates of teacher layers.
+
+    mapping  at which teacher layer the aggregate of each student layer ends
+    form     how gates aggregate, see Gates
+    partial  student layers, from the bottom, that learn aggregates; the others learn the teacher's states as
+             they are; None for all
+    scope    cls or tokens, see `scope.py`
+    """
+
+    def __init__(self, task, method: str, mapping: str, form: str, partial: int | None, scope: str) -> None:
+        super().__init__(task, method)
+        self.mapping, self.form, self.scope = mapping, form, scope
+        self.pair_layers(mapping, "gates")
+        if partial is not None and self.student is not None and not 1 <= partial <= self.student.layers:
+            self.problems.append(
+                f"--lad-partial {partial} is no number of student layers that learn through gates: give 1 to "
+                f"{self.student.layers}."
+            )
+        if self.problems:
+            return
+
+        self.gated = [(i, j) for i, j in self.pairs if partial is None or i <= partial]
+        passed = self._passed({j for _, j in self.gated})
+        if passed is None:
+            return
+        # Of what the gates pass, which is the nth of the layers in the order of their numbers.
+        self.passed = {layer: number for number, layer in enumerate(passed, start=1)}
+        ends = [self.passed[j] for _, j in self.gated] if form == "no" else None
+        self.gates = Gates(len(passed), self.teacher.width, form, ends)
+        self.register_buffer("first_spread", torch.zeros(1))
+        self.widen = Widen(self.student.width, self.teacher.width)
+        self.student_wanted = Wanted.of(states=[i for i, _ in self.pairs])
+        self.teacher_wanted = Wanted.of(states={*self.passed, *(j for _, j in self.pairs)})
+
+    def _passed(self, ends: set[int]) -> list[int] | None:
+        """The teacher layers that gates pass on their way to these; None, and a problem, where there is no way."""
+        if not ends:
+            self.problems.append(
+                f"--lad-partial leaves none of the pairs of --mapping {self.mapping} to the gates: give a higher number."
+            )
+            return None
+        layers = {
+            "lad": range(1, max(ends) + 1),
+            "reverse": range(min(ends), self.teacher.layers + 1),
+            "no": {layer for end in ends for layer in (end - 1, end)},
+        }[self.form]
+        if len(layers) < 2:
+            self.problems.append(
+                f"--mapping {self.mapping} leaves the gates of --lad-form {self.form} a single teacher layer, and nothing "
+                "to mix it with: pair other layers."
+            )
+        elif 0 in layers:
+            self.problems.append(
+                f"--lad-form no mixes each teacher layer with the one below it, and --mapping {self.mapping} pairs layer "
+                "1, which has none: pair layers from 2, or take --lad-form lad."
+            )
+        else:
+            return sorted(layers)
+        return None
+
+    def forward(self, student: Signals, teacher: Signals) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, mean over the pairs [B]; and what says how the gates fare, each [B].
+
+        gate_N          mean of a gate, by the teacher layer whose state it lets in; in validation
+        gate_mean       of all
+        target_norm     root mean square of what student layers learn through gates; 1 at the start, by the LayerNorm
+        _target_spread  how much that differs from token to token (or sentence to sentence, of scope cls), as a
+                        share of what it did in the first batch; 0 where all targets are alike
+        """
+        mask = student.mask
+        states = stacked(self.scope, teacher.states, self.passed, mask)
+        aggregates, gates = self.gates.with_gates(states)
+        numbers = range(len(self.gated)) if self.form == "no" else [self.passed[j] - 1 for _, j in self.gated]
+        targets = dict(zip(self.gated, (aggregates[number] for number in numbers), strict=True))
+
+        loss = 0.0
+        for i, j in self.pairs:
+            s = self.widen(within(self.scope, student.states[i]), mask if self.scope == "tokens" else None)
+            target = targets.get((i, j))
+            if target is None:
+                target = within(self.scope, teacher.states[j])
+            loss = loss + mse(self.scope, s, target, mask)
+        return loss / len(self.pairs), self._observed(targets, gates, mask)
+
+    @torch.no_grad()
+    def _observed(self, targets: dict, gates: list[Tensor], mask: Tensor) -> dict[str, Tensor]:
+        let_in = self._let_in()
+        means = [mean_of_tokens(self.scope, gate.mean(dim=-1), mask) for gate in gates]
+        observed = {} if self.training else {f"gate_{j}": mean for j, mean in zip(let_in, means, strict=True)}
+
+        # The end of a chain, which no gate has passed, is the teacher's own state.
+        made = [target for (_, j), target in targets.items() if j in let_in]
+        norms, spreads = zip(*(self._norm_and_spread(target, mask) for target in made), strict=True)
+        norm, spread = (torch.stack(each).mean(dim=0) for each in (norms, spreads))
+        if self.training:
+            self.first_spread.copy_(torch.where(self.first_spread > 0, self.first_spread, spread.mean()))
+        share = torch.where(self.first_spread > 0, spread / self.first_spread, 1.0)
+        return observed | {
+            "gate_mean": torch.stack(means).mean(dim=0),
+            "target_norm": norm,
+            "_target_spread": share,
+        }
+
+    def map_row(self) -> str:
+        row = []
+        for i, j in self.pairs:
+            first, last = {"lad": (1, j), "reverse": (j, self.teacher.layers), "no": (j - 1, j)}[self.form]
+            row.append(f"{i} <- {first}..{last}" if (i, j) in self.gated else f"{i} <- {j}")
+        return "  ".join(row)
+
+    def _let_in(self) -> list[int]:
+        """The teacher layers whose states gates let in, in the order of the gates."""
+        if self.form == "no":
+            return [j for _, j in self.gated]
+        return list(self.passed)[1:] if self.form == "lad" else list(self.passed)[-2::-1]
+
+    def _norm_and_spread(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Root mean squares of x, and of its distance from the mean over tokens (of scope cls, sentences), [B]."""
+        square = mean_of_tokens(self.scope, x.float().square().mean(dim=-1), mask)
+        if self.scope == "tokens":
+            spread = square - mean_of_tokens(self.scope, x.float(), mask).square().mean(dim=-1)
+        elif len(x) > 1:
+            spread = (x.float() - x.float().mean(dim=0)).square().mean(dim=-1)
+        else:  # with nothing to differ from
+            spread = square
+        return square.sqrt(), spread.clamp(min=0.0).sqrt()

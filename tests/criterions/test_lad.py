@@ -1,0 +1,247 @@
+"""LAD: what it asks for, how its gates are trained, and that their collapse is seen."""
+
+import logging
+
+import pytest
+import torch
+from fairseq.logging import metrics
+from omegaconf import OmegaConf
+from torch.testing import assert_close
+
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.models.shape import ModelShape
+from fairseq_kd.optim import AdamWFused
+from tests.tiny import batch, build, train_command, train_here, write_teacher, write_text
+
+ALONE = {"hard_weight": 0.0, "soft_weight": 0.0}
+GROUPED = {"optimizer_name": "adamw_fused"}
+WIDE = ModelShape(layers=4, width=32, ffn=64, heads=4, max_positions=40)
+NARROW = {
+    "encoder_layers": 2,
+    "encoder_embed_dim": 32,
+    "encoder_attention_heads": 4,
+    "encoder_ffn_embed_dim": 32,
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "gates", "student", "teacher_states"),
+    [
+        ({}, 3, {1, 2}, {1, 2, 3, 4}),
+        ({"mapping": "2:3"}, 2, {2}, {1, 2, 3}),
+        ({"mapping": "1:1,2:2"}, 1, {1, 2}, {1, 2}),
+        ({"lad_partial": 1}, 1, {1, 2}, {1, 2, 4}),
+        ({"mapping": "last", "lad_form": "no"}, 1, {2}, {3, 4}),
+        ({"mapping": "1:2,2:3", "lad_form": "no"}, 2, {1, 2}, {1, 2, 3}),
+        ({"mapping": "1:3,2:4", "lad_form": "reverse"}, 1, {1, 2}, {3, 4}),
+    ],
+)
+def test_no_gate_and_no_state_in_vain(data, teacher, options, gates, student, teacher_states):
+    _, _, criterion = build(data, teacher, "lad", **ALONE, **options)
+    assert len(criterion.hidden.gates.gates) == gates
+    assert criterion.student_wanted.states == student
+    assert criterion.teacher_wanted.states == teacher_states
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"mapping": "0:0"}, "--mapping 0:0 pairs no layer with gates: pair layers from 1"),
+        ({"mapping": "0:2"}, "--mapping 0:2 pairs 0:2, but state 0 is the embedding output and has no gates"),
+        ({"mapping": "combine"}, "--mapping combine is not a mapping"),
+        ({"mapping": "2:1"}, "--mapping 2:1 leaves the gates of --lad-form lad a single teacher layer"),
+        ({"mapping": "2:4", "lad_form": "reverse"}, "leaves the gates of --lad-form reverse a single teacher layer"),
+        ({"mapping": "1:1,2:4", "lad_form": "no"}, "--lad-form no mixes .* pairs layer 1, which has none: pair"),
+        ({"lad_partial": 3}, "--lad-partial 3 is no number of student layers .*: give 1 to 2"),
+        ({"lad_partial": 0}, "--lad-partial 0 is no number"),
+        ({"mapping": "last", "lad_partial": 1}, "--lad-partial leaves none of the pairs of --mapping last"),
+        ({"gate_lr": 0.0, **GROUPED}, "--gate-lr 0.0 is out of range: give a number above 0"),
+        ({"gate_weight_decay": -0.1, **GROUPED}, "--gate-weight-decay -0.1 is out of range: give 0 or more"),
+        ({"gate_total_updates": 5, "gate_warmup_updates": 5, **GROUPED}, "--gate-total-updates 5 is not above"),
+        ({"gate_betas": "0.9", **GROUPED}, "--gate-betas 0.9 is not a pair of decay rates"),
+        ({"gate_lr": 1e-6, "gate_eps": 1e-8, "optimizer_name": "adam"}, "--gate-lr, --gate-eps need .*give adamw_fused"),
+        ({"gate_lr": 1e-6, "lad_frozen": True, **GROUPED}, "--gate-lr are for gates .* --lad-frozen keeps them"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_said(data, teacher, options, sentence):
+    with pytest.raises(CannotStart, match=sentence):
+        build(data, teacher, "lad", **options)
+
+
+def test_a_target_is_the_teachers_own_state_where_no_gate_passes(data, teacher):
+    """Partial: student layer 2 learns state 4 as it is."""
+    task, student, criterion = build(data, teacher, "lad", lad_partial=1, **ALONE)
+    sample = batch(task, [0, 1, 2])
+    each, _, _ = criterion(student, sample, reduce=False)
+
+    s = student(**sample["net_input"], wanted=criterion.student_wanted)
+    t = task.teacher.signals(sample, criterion.teacher_wanted)
+    (gate,) = criterion.hidden.gates.gates
+    target, _ = gate(t.states[1], t.states[2])
+    real = s.mask[:, :, None]
+    parts = [(a - b).square().mul(real).sum((1, 2)) / (16 * s.mask.sum(1))
+             for a, b in ((s.states[1], target), (s.states[2], t.states[4]))]  # fmt: skip
+    assert_close(each, sum(parts) / 2)
+
+
+# the optimizer
+
+
+def groups_of(criterion) -> list[dict]:
+    given = {"adam_betas": "(0.9, 0.98)", "adam_eps": 1e-6, "weight_decay": 0.1, "lr": [1e-3]}
+    off = dict.fromkeys(
+        ["no_decay_norm_and_bias", "fp16", "bf16", "amp", "fp16_no_flatten_grads", "memory_efficient_fp16"],
+        False,
+    )
+    optimizer = AdamWFused(
+        OmegaConf.create(given | off), [p for p in criterion.parameters() if p.requires_grad]
+    )
+    return optimizer.optimizer.param_groups
+
+
+def test_each_gate_is_a_group_with_settings_of_its_own(data, teacher):
+    own = {"gate_lr": 5e-7, "gate_warmup_updates": 10, "gate_total_updates": 100, "gate_weight_decay": 0.01,
+           "gate_clip_norm": 1.0, "gate_betas": "(0.8, 0.9)", "gate_eps": 1e-9}  # fmt: skip
+    _, _, criterion = build(data, teacher, "lad", **own, **GROUPED)
+    shared, *gates = groups_of(criterion)
+
+    assert (len(shared["params"]), shared["clip_norm"], shared["peak"]) == (1, None, None)
+    assert len(gates) == 3
+    for group, gate in zip(gates, criterion.hidden.gates.gates, strict=True):
+        assert {id(p) for p in group["params"]} == {id(p) for p in gate.parameters()}
+        found = {
+            name: group[name]
+            for name in (
+                "peak",
+                "warmup_updates",
+                "total_updates",
+                "weight_decay",
+                "clip_norm",
+                "betas",
+                "eps",
+            )
+        }
+        assert found == {"peak": 5e-7, "warmup_updates": 10, "total_updates": 100, "weight_decay": 0.01,
+                         "clip_norm": 1.0, "betas": (0.8, 0.9), "eps": 1e-9}  # fmt: skip
+
+
+def test_without_flags_gates_are_trained_like_the_student(data, teacher):
+    _, _, criterion = build(data, teacher, "lad")
+    assert len(groups_of(criterion)) == 1
+
+
+def test_frozen_gates_are_not_trained(data, teacher):
+    task, student, criterion = build(data, teacher, "lad", lad_frozen=True, **ALONE)
+    assert [name for name, p in criterion.named_parameters() if p.requires_grad] == ["anchor"]
+    criterion(student, batch(task, [0, 1]))[0].backward()
+    assert all(p.grad is None for p in criterion.hidden.gates.parameters())
+    assert any(p.grad is not None for p in student.parameters())
+
+
+@pytest.mark.parametrize("precision", [[], ["--fp16", "--fp16-no-flatten-grads"]], ids=["fp32", "fp16"])
+def test_stopped_and_resumed_equals_straight_through(data, teacher, tmp_path, precision):
+    flags = [
+        "--teacher",
+        str(teacher),
+        "--criterion",
+        "lad",
+        "--init-layers",
+        "0,3",
+        *precision,
+        "--gate-lr",
+        "1e-4",
+    ]
+    flags += ["--gate-warmup-updates", "4", "--gate-total-updates", "40", "--gate-clip-norm", "0.1"]
+    straight = train_here(train_command(data, tmp_path / "straight", *flags, "--max-epoch", "3"))
+    train_here(train_command(data, tmp_path / "twice", *flags, "--max-epoch", "2"))
+    resumed = train_here(train_command(data, tmp_path / "twice", *flags, "--max-epoch", "3"))
+
+    def steps(rows):
+        names = ("loss", "hidden", "gate_mean", "target_norm", "target_spread")
+        return [[values[name] for name in names] for tag, values in rows if tag == "train_inner"]
+
+    assert steps(resumed) == steps(straight)[-8:]
+    saved = [
+        torch.load(tmp_path / name / "checkpoint_last.pt", weights_only=True)
+        for name in ("straight", "twice")
+    ]
+    expected, found = (checkpoint["criterion"] for checkpoint in saved)
+    assert "hidden.gates.gates.2.linear.weight" in expected
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+# collapse
+
+
+def trained(data, wide, gate_lr: float, caplog, steps: int = 150) -> tuple[list[float], float, list[str]]:
+    """Target spreads as logged, the last loss, and the warnings; student from nothing, no labels, no logits."""
+    task, student, criterion = build(data, wide, "lad", layers="random", model=NARROW, **ALONE)
+    weights = [p for p in student.parameters() if p.requires_grad]
+    gates = {"params": list(criterion.parameters()), "lr": gate_lr}
+    optimizer = torch.optim.Adam([{"params": weights, "lr": 1e-3}, gates])
+    caplog.clear()
+    spreads = []
+    with caplog.at_level(logging.WARNING):
+        for step in range(steps):
+            sample = batch(task, [(16 * step + place) % 64 for place in range(16)], "train")
+            optimizer.zero_grad()
+            loss, size, logged = criterion(student, sample)
+            (loss / size).backward()
+            optimizer.step()
+            if step % 10 == 0 or step == steps - 1:
+                with metrics.aggregate(new_root=True) as meters:
+                    criterion.reduce_metrics([logged])
+                spreads.append(meters.get_smoothed_values()["target_spread"])
+    return spreads, loss.item() / size, [r.message for r in caplog.records if "gates" in r.message]
+
+
+def test_a_collapse_is_visible(data, tmp_path, caplog):
+    wide = write_teacher(tmp_path / "model.pt", WIDE)
+    spreads, loss, warnings = trained(data, wide, 0.1, caplog)
+    assert spreads[0] == pytest.approx(1.0, abs=1e-4)
+    assert spreads[-1] < 0.1
+    assert len(warnings) == 1
+    assert "target_spread below 0.1" in warnings[0]
+    assert "--gate-lr" in warnings[0]
+
+    slow, higher, none = trained(data, wide, 1e-5, caplog)
+    assert slow[-1] > 0.5
+    assert higher > 3 * loss  # by the loss alone, the collapsed run would be the better one
+    assert none == []
+
+
+def test_what_is_logged_is_each_sentences_own(data, teacher):
+    task, student, criterion = build(data, teacher, "lad")
+    criterion(student, batch(task, range(8)))
+    criterion.eval()
+
+    def seen(indices):
+        criterion(student, batch(task, indices))
+        return dict(criterion.observed)
+
+    together, alone = seen([0, 3, 11]), [seen([index]) for index in (0, 3, 11)]
+    assert set(together) == {"gate_2", "gate_3", "gate_4", "gate_mean", "target_norm", "_target_spread"}
+    for name, each in together.items():
+        assert_close(each, torch.cat([one[name] for one in alone]), rtol=1e-4, atol=1e-5)
+    assert_close(together["target_norm"] > 0, torch.ones(3, dtype=torch.bool))
+
+
+# pre-training
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [("lad", {}), ("alp_kd", {"alp_scope": "tokens"}), ("pkd", {})]
+)
+def test_running_text_does_as_well(tmp_path, method, options):
+    text = write_text(tmp_path / "text")
+    teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
+    task, student, criterion = build(
+        text, teacher, method, task={"tokens_per_sample": 24}, task_name="masked_lm_kd", **options
+    )
+    assert not criterion.student_wanted.logits
+    together, size, _ = criterion(student, batch(task, [0, 1, 2]), reduce=False)
+    alone = [criterion(student, batch(task, [index]), reduce=False)[0] for index in (0, 1, 2)]
+    assert size == 3
+    assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-5)
+    together.sum().backward()
