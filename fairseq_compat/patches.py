@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import ModuleType, SimpleNamespace
 
 # Everything that fairseq pickles into a checkpoint besides tensors and plain containers.
@@ -67,7 +67,8 @@ def dependable_checkpoints(module: ModuleType) -> Iterator[None]:
     """Lets checkpoints load with `weights_only` protection on, and be whole whenever a run is killed.
 
     Allow-lists what fairseq checkpoints hold. fairseq writes a new checkpoint aside and renames it,
-    but then copies it over `checkpoint_last.pt` in place: killed in between, a run cannot resume.
+    but then copies it over `checkpoint_last.pt` in place: killed in between, a run cannot resume. Where
+    there is no room for one, the run ends with a sentence, and nothing half-written stays.
     """
     yield
 
@@ -75,16 +76,37 @@ def dependable_checkpoints(module: ModuleType) -> Iterator[None]:
 
     torch.serialization.add_safe_globals(SAFE_GLOBALS)
 
-    copy = module.PathManager.copy
+    copy, save = module.PathManager.copy, module.torch_persistent_save
 
     def copy_aside(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
         if "://" in dst_path:
             return copy(src_path, dst_path, overwrite)
-        copy(src_path, f"{dst_path}.tmp", overwrite=True)
-        os.replace(f"{dst_path}.tmp", dst_path)
+        with _whole_or_nothing(dst_path):
+            copy(src_path, f"{dst_path}.tmp", overwrite=True)
+            os.replace(f"{dst_path}.tmp", dst_path)
         return True
 
+    def save_whole(obj, filename, async_write: bool = False) -> None:
+        with _whole_or_nothing(filename):
+            save(obj, filename, async_write)
+
     module.PathManager.copy = staticmethod(copy_aside)
+    module.torch_persistent_save = save_whole
+
+
+@contextmanager
+def _whole_or_nothing(path: str) -> Iterator[None]:
+    """Ends the run where `path`, made as `path`.tmp, cannot be written."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch's writer raises the latter
+        with suppress(OSError):
+            os.unlink(f"{path}.tmp")
+        reason = getattr(error, "strerror", None) or getattr(error.__context__, "strerror", None) or error
+        raise SystemExit(
+            f"Cannot save {path}: {reason}: the checkpoints before it are whole; when there is room, the same "
+            "command goes on from checkpoint_last.pt."
+        ) from None
 
 
 @contextmanager

@@ -45,6 +45,26 @@ def test_a_checkpoint_that_runs_a_command_is_refused(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+def test_a_checkpoint_that_finds_no_room_leaves_no_half(tmp_path):
+    import resource
+
+    first, last = tmp_path / "checkpoint1.pt", tmp_path / "checkpoint_last.pt"
+    checkpoint_utils.torch_persistent_save(torch.zeros(10_000), str(first))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(
+            SystemExit, match="Cannot save .*checkpoint_last.pt: File too large: the checkpoints"
+        ):
+            checkpoint_utils.PathManager.copy(str(first), str(last), overwrite=True)
+        with pytest.raises(SystemExit, match="Cannot save .*checkpoint2.pt: "):
+            checkpoint_utils.torch_persistent_save(torch.zeros(10_000), str(tmp_path / "checkpoint2.pt"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == [first]
+
+
 def test_configs_are_hashable_and_dataclasses_elsewhere_are_as_ever():
     assert FairseqDataclass.__hash__ is object.__hash__
     assert hash(FairseqConfig()) != hash(FairseqConfig())
