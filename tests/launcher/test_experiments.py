@@ -193,7 +193,7 @@ def test_interrupting_stops_the_children_and_the_same_command_goes_on(call, tmp_
     [
         (["--task", "mnli"], "MRPC is one model for MRPC and MNLI: write {task} where"),
         (["--task", "foo"], "'foo' is not a task: choose among CoLA"),
-        (["--method", "cdr"], "'cdr' is not a method: choose among none, att_kl"),
+        (["--method", "cdr"], "'cdr' is not a method: choose among none, a"),
         (["--init", "a"], "'a' names no layers"),
         (["--init", "random"], "--init random has no depth to take over"),
         (["--init", "random:0"], "'random:0' names no layers"),
