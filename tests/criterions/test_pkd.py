@@ -1,0 +1,125 @@
+"""Patient KD: its weights, its conventions, where its students start, and the search of the paper."""
+
+import re
+import shlex
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.losses import kd, patience
+from launcher.settings import read_arguments
+from tests.tiny import ROOT, batch, build, write_teacher, write_text
+
+SEARCH = [ROOT / "configs" / "grids" / f"pkd_search_{step}.yaml" for step in (1, 2)]
+
+
+def sides(task, student, criterion, sample):
+    wanted = {"wanted": criterion.student_wanted, "classification_head_name": criterion.head}
+    return student(**sample["net_input"], **wanted), task.teacher.signals(sample, criterion.teacher_wanted)
+
+
+@pytest.mark.parametrize("unnormalized", [False, True])
+def test_the_term_by_hand(data, teacher, unnormalized):
+    task, student, criterion = build(
+        data,
+        teacher,
+        "pkd",
+        mapping="1:2,2:3",
+        pkd_unnormalized=unnormalized,
+        hard_weight=0.0,
+        soft_weight=0.0,
+    )
+    sample = batch(task, [0, 1, 2])
+    each, _, logged = criterion(student, sample, reduce=False)
+
+    s, t = sides(task, student, criterion, sample)
+    layers = [patience(s.states[i][:, 0], t.states[j][:, 0], not unnormalized) for i, j in ((1, 2), (2, 3))]
+    assert_close(each, (layers[0] + layers[1]) / 2)
+    assert_close(logged["term_patience"], each.sum())
+
+
+@pytest.mark.parametrize(("kl", "classes"), [("sum", 1), ("mean", 2)])
+def test_alpha_and_beta_are_the_weights_of_all_methods(data, teacher, kl, classes):
+    alpha, beta = 0.7, 100.0
+    task, student, criterion = build(
+        data,
+        teacher,
+        "pkd",
+        pkd_kl=kl,
+        soft_weight=alpha,
+        hard_weight=1 - alpha,
+        inter_weight=beta,
+        temperature=10.0,
+    )
+    sample = batch(task, [0, 1, 2])
+    each, _, _ = criterion(student, sample, reduce=False)
+
+    s, t = sides(task, student, criterion, sample)
+    hard = torch.nn.functional.cross_entropy(s.logits, sample["target"], reduction="none")
+    soft = kd(s.logits, t.logits, 10.0) / classes
+    own = patience(s.states[1][:, 0], t.states[2][:, 0])
+    assert_close(each, (1 - alpha) * hard + alpha * soft + beta * own)
+
+
+def test_the_mean_over_words(tmp_path):
+    teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
+    text = write_text(tmp_path / "text")
+    found = []
+    for kl in ("sum", "mean"):
+        task, student, criterion = build(text, teacher, "pkd", task={"tokens_per_sample": 24}, soft_weight=1.0,
+                                         task_name="masked_lm_kd", pkd_kl=kl)  # fmt: skip
+        found.append(criterion(student, batch(task, [0, 1]))[2]["token_soft"])
+    assert_close(found[0], found[1] * len(task.dictionary))
+
+
+def test_the_top_layer_is_left_to_the_logits(data, teacher):
+    _, student, criterion = build(data, teacher, "pkd", hard_weight=0.0, soft_weight=0.0)
+    assert criterion.patience.pairs == [(1, 2)]
+    assert criterion.student_wanted.states == {1}
+    assert criterion.teacher_wanted.states == {2}
+    assert not student.encoder.sentence_encoder.layers[1].fc1.weight.requires_grad
+
+
+def test_a_student_starts_from_the_first_layers_of_the_pre_trained_model(data, teacher, tmp_path):
+    pretrained = write_teacher(tmp_path / "pretrained.pt", classes=None, seed=7, lm_head=True)
+    source = torch.load(pretrained, weights_only=True)["model"]
+    _, student, _ = build(data, teacher, "pkd", layers="0,1", model={"init_from": str(pretrained)})
+    body = {name: value for name, value in student.state_dict().items() if name.startswith("encoder.")}
+    assert len(body) > 30
+    for name, value in body.items():
+        assert torch.equal(value, source[name]), name
+
+
+@pytest.mark.parametrize("mapping", ["combine", "2:9"])
+def test_a_mapping_that_is_none(data, teacher, mapping):
+    with pytest.raises(CannotStart, match=f"--mapping {mapping}"):
+        build(data, teacher, "pkd", mapping=mapping)
+
+
+def commands(path) -> list[list[str]]:
+    """The commands in a grid's header, with the shell's loops in their first round."""
+    text = re.sub(r"^#\s*", "", path.read_text().split("\ntask:")[0], flags=re.M).replace("\\\n", " ")
+    best = re.search(r'best="(.*)"', text)
+    found = re.findall(r"python experiments.py (.*)", text)
+    for name, value in {"best": best and best[1], "alpha": "0.2", "t": "5", "beta": "10"}.items():
+        found = [re.sub(rf"\${name}\b", value or "", line) for line in found]
+    return [shlex.split(re.sub(r"\$\(.*?1 - .*?\)\"\)", "0.8", line)) for line in found]
+
+
+def test_the_search_of_the_paper():
+    first, second = ([read_arguments("", line)[:2] for line in commands(path)] for path in SEARCH)
+    assert (len(first), len(second)) == (1, 2)
+    for args, grid in first + second:
+        assert args.grid is not None
+        assert (grid.methods, grid.inits, grid.epochs) == (("pkd",), ("0,1,2,3,4,5",), 4)
+        assert (grid.lrs, grid.batch_sizes) == ((5e-5, 2e-5, 1e-5), (32,))
+
+    (_, logits), (args, normalized), (others, unnormalized) = *first, *second
+    flags = ("--init-from", "models/roberta.base", "--inter-weight", "0", "--pkd-kl", "mean")
+    assert logits.flags == (*flags, "--soft-weight", "0.2", "--hard-weight", "0.8", "--temperature", "5")
+    assert normalized.mappings == ("pkd-skip", "pkd-last")
+    assert normalized.flags[-2:] == ("--inter-weight", "10")
+    assert unnormalized.flags == (*normalized.flags, "--pkd-unnormalized")
+    assert args.group != others.group
