@@ -1,0 +1,67 @@
+"""The heat map of an alp_kd run: read from its log."""
+
+import json
+
+import pytest
+
+from scripts.plot_layer_attention import attention, main
+
+
+def validation(update: int, **scores: float) -> str:
+    told = {"epoch": 1, **{f"valid_{name}": str(value) for name, value in scores.items()}}
+    return f"2026-01-01 | INFO | valid | {json.dumps({**told, 'valid_num_updates': str(update)})}\n"
+
+
+@pytest.fixture
+def run(tmp_path):
+    lines = [
+        "a line of another kind\n",
+        validation(10, loss=1.0, alpha_1_1=0.5, alpha_1_2=0.5, alpha_2_2=1.0),
+        validation(20, loss=0.9, alpha_1_1=0.25, alpha_1_2=0.75, alpha_2_2=1.0),
+    ]
+    (tmp_path / "log.txt").write_text("".join(lines))
+    return tmp_path
+
+
+def test_the_last_validation_is_drawn(run, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    drawn = []
+    monkeypatch.setattr("scripts.plot_layer_attention.draw", lambda *what: drawn.append(what))
+    assert main([str(run)]) == 0
+    assert main([str(run / "log.txt"), "--update", "10", "--out", str(run / "x.png")]) == 0
+    (last, title, place), (first, _, elsewhere) = drawn
+    assert last == {(1, 1): 0.25, (1, 2): 0.75, (2, 2): 1.0}
+    assert first[1, 1] == 0.5
+    assert title.endswith("update 20")
+    assert (place, elsewhere) == (run / "layer_attention.png", run / "x.png")
+    assert capsys.readouterr().out.splitlines()[0] == str(place)
+
+
+def test_it_is_a_picture(run):
+    pytest.importorskip("matplotlib")
+    assert main([str(run)]) == 0
+    assert (run / "layer_attention.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(run.glob("*.new"))
+
+
+def test_only_attention_is_read():
+    assert attention({"loss": 1.0, "alpha_2_11": 0.5, "alpha_mean": 3.0}) == {(2, 11): 0.5}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere"], "nowhere cannot be read (No such file or directory): give a run's folder"),
+        (["{run}/empty"], "empty tells of no attention over layers: give a run of alp_kd"),
+        (["{run}", "--update", "11"], "--update 11 was not validated: choose among 10, 20"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(run, arguments, sentence, capsys):
+    pytest.importorskip("matplotlib")
+    (run / "empty").write_text(validation(5, loss=1.0))
+    with pytest.raises(SystemExit):
+        main([word.format(run=run) for word in arguments])
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert told.startswith("Cannot start: ")
+    assert told.count("\n") == 1
