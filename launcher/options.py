@@ -12,8 +12,8 @@ from .tasks import FINETUNING_BATCH_SIZES, FINETUNING_RATES, PUBLISHED_EPOCHS, T
 
 STAGES = {"one": "one", "two": "two", "one_stage": "one", "two_stage": "two", FINETUNING: FINETUNING}
 INIT = re.compile(r"\d+(,\d+)*|all|random(:[1-9]\d*)?")
-MAPPING = re.compile(r"skip|last|combine|pkd-skip|pkd-last|top\d+|\d+:\d+(,\d+:\d+)*")
-MAPPINGS = "skip, last, combine, pkd-skip, pkd-last, topX such as top10, or pairs such as 0:0,1:4"
+MAPPING = re.compile(r"skip|last|combine|combine-layers|pkd-skip|pkd-last|top\d+|\d+:\d+(,\d+:\d+)*")
+MAPPINGS = "skip, last, combine, combine-layers, pkd-skip, pkd-last, topX such as top10, or pairs such as 0:0,1:4"
 
 DEFAULTS = {
     "experiment": METHOD,

@@ -47,9 +47,10 @@ class Grid:
 def settle(grid: Grid) -> Grid:
     """The grid with its random students as deep as the others; ValueError where it contradicts itself."""
     clashing = [method for method in grid.methods if on_attention(method)]
-    if "combine" in grid.mappings and clashing:
+    mixing = [mapping for mapping in grid.mappings if mapping.startswith("combine")]
+    if mixing and clashing:
         raise ValueError(
-            f"--mapping combine mixes hidden states, but --method {','.join(clashing)} compares attention: leave one "
+            f"--mapping {mixing[0]} mixes hidden states, but --method {','.join(clashing)} compares attention: leave one "
             "of the two out"
         )
     if "random" not in grid.inits:

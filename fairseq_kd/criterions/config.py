@@ -60,7 +60,7 @@ class IntermediateConfig(OwnTermsConfig):
         default="skip",
         metadata={
             "help": f"which teacher state each student state learns from: {MAPPINGS}; state 0 is the embedding "
-            "output, which attention losses leave out; combine, for hidden states alone, is a learned mixture of all "
-            "(default: skip)"
+            "output, which attention losses leave out; combine, for hidden states alone, is a learned mixture of all, "
+            "combine-layers one without the embedding outputs (default: skip)"
         },
     )

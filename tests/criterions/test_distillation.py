@@ -17,6 +17,7 @@ METHODS = [
     ("hidden_mse_learn", {"mapping": "combine"}),
     ("hidden_mse_token", {"mapping": "skip"}),
     ("hidden_mse_token", {"mapping": "combine"}),
+    ("hidden_mse_learn", {"mapping": "combine-layers"}),
     ("att_kl_learn", {"mapping": "skip"}),
     ("att_kl_learn", {"mapping": "1:4"}),
     ("att_mse_learn", {"mapping": "last"}),
@@ -110,7 +111,7 @@ def test_terms_add_up_with_their_weights(data, teacher):
 
 
 # A learned mixture does not start as the identity, nor do gates; attention mixes other layers in.
-PAIRED = [entry for entry in METHODS if entry[1].get("mapping", "combine") != "combine"]
+PAIRED = [entry for entry in METHODS if not entry[1].get("mapping", "combine").startswith("combine")]
 
 
 @pytest.mark.parametrize(("method", "options"), PAIRED)
@@ -173,6 +174,26 @@ def test_the_criterion_owns_a_parameter_and_no_more_than_it_learns(data, teacher
     _, _, criterion = build(data, teacher, "hidden_mse_learn", mapping="combine")
     shapes = {name: tuple(p.shape) for name, p in criterion.named_parameters()}
     assert shapes["hidden.mixture.projection.weight"] == (3 * SHAPE.width, 5 * SHAPE.width)
+
+
+def test_the_mixture_can_leave_out_the_embedding_outputs(data, teacher):
+    task, student, criterion = build(
+        data, teacher, "hidden_mse_learn", mapping="combine-layers", hard_weight=0.0, soft_weight=0.0
+    )
+    mixture = criterion.hidden.mixture.projection
+    assert mixture.weight.shape == (2 * SHAPE.width, 4 * SHAPE.width)
+    assert criterion.hidden.map_row() == "1..2 <- a learned mixture of 1..4"
+
+    sample = batch(task, range(3))
+    s = student(**sample["net_input"], wanted=criterion.student_wanted).states
+    t = task.teacher.signals(sample, criterion.teacher_wanted).states
+    assert sorted(s) == [1, 2]
+    assert sorted(t) == [1, 2, 3, 4]
+    mask = sample["net_input"]["src_tokens"].ne(1)
+    learned = mixture(torch.cat([t[k] for k in (1, 2, 3, 4)], -1).masked_fill(~mask[:, :, None], 0))
+    difference = (torch.cat([s[1], s[2]], -1) - learned).square().masked_fill(~mask[:, :, None], 0)
+    expected = (difference.sum((1, 2)) / (mask.sum(1) * 2 * SHAPE.width)).sum()
+    assert_close(criterion(student, sample)[0], expected)
 
 
 def test_regression_learns_from_the_teacher_score(tmp_path):

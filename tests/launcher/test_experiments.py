@@ -199,7 +199,7 @@ def test_interrupting_stops_the_children_and_the_same_command_goes_on(call, tmp_
         (["--init", "random:0"], "'random:0' names no layers"),
         (
             ["--mapping", "0:x"],
-            "'0:x' is not a mapping: choose among skip, last, combine, pkd-skip, pkd-last, topX",
+            "'0:x' is not a mapping: choose among skip, last, combine, combine-layers, pkd-skip, pkd-last, topX",
         ),
         (["--mapping", "top"], "'top' is not a mapping"),
         (["--mapping", "1:9"], "--mapping is of no use to --method kd, which pairs no layers: leave it out"),

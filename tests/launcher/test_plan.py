@@ -130,6 +130,8 @@ def test_a_mixture_of_states_is_not_for_attention():
     methods = ("none", "att_kl_learn", "hidden_mse_learn", "att_mse_hidden_mse")
     with pytest.raises(ValueError, match="but --method att_kl_learn,att_mse_hidden_mse compares attention"):
         settle(grid(methods=methods, mappings=("skip", "combine")))
+    with pytest.raises(ValueError, match="--mapping combine-layers mixes"):
+        settle(grid(methods=methods, mappings=("combine-layers",)))
     assert settle(grid(methods=methods)) == grid(methods=methods)
     assert settle(grid(methods=("kd", "hidden_mse_token"), mappings=("combine",))).mappings == ("combine",)
 

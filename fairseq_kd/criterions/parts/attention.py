@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ...signals import Signals, Wanted
+from .hidden import MIXTURES
 from .part import Part
 
 
@@ -13,9 +14,9 @@ class LayerTransfer(Part):
 
     def __init__(self, task, method: str, mapping: str) -> None:
         super().__init__(task, method)
-        if mapping == "combine":
+        if mapping in MIXTURES:
             self.problems.append(
-                f"--mapping combine mixes hidden states, but --criterion {method} compares attention too: take skip, last "
+                f"--mapping {mapping} mixes hidden states, but --criterion {method} compares attention too: take skip, last "
                 "or pairs of layers."
             )
         else:

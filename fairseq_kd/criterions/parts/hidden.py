@@ -8,9 +8,12 @@ from ...losses import Combine, Widen
 from ...signals import Signals, Wanted
 from .part import Part
 
+# The mappings that mix, and the lowest state that takes part: with the embedding outputs, or without.
+MIXTURES = {"combine": 0, "combine-layers": 1}
+
 
 class HiddenTransfer(Part):
-    """Hidden states: paired one by one, or all at once through a learned mixture (`combine`).
+    """Hidden states: paired one by one, or all at once through a learned mixture (`MIXTURES`).
 
     Where the widths differ, the student's paired states are brought to the teacher's by a learned map.
 
@@ -20,17 +23,19 @@ class HiddenTransfer(Part):
     def __init__(self, task, method: str, mapping: str, mixes: bool = True) -> None:
         super().__init__(task, method)
         self.mixture = self.widen = None
-        mixed = mixes and mapping == "combine"
-        if not mixed:
+        lowest = MIXTURES.get(mapping) if mixes else None
+        if lowest is None:
             self.pair_states(mapping)
         if self.problems:
             return
 
-        if not mixed:
+        if lowest is None:
             student_states, teacher_states = zip(*self.pairs, strict=True)
             self.widen = Widen(self.student.width, self.teacher.width)
         else:
-            student_states, teacher_states = range(self.student.layers + 1), range(self.teacher.layers + 1)
+            student_states, teacher_states = (
+                range(lowest, side.layers + 1) for side in (self.student, self.teacher)
+            )
             self.mixture = Combine(
                 len(student_states), self.student.width, len(teacher_states), self.teacher.width
             )
@@ -51,7 +56,10 @@ class HiddenTransfer(Part):
         return sum(loss(self.widen(student.states[i][:, 0]), teacher.states[j][:, 0]) for i, j in self.pairs)
 
     def map_row(self) -> str:
-        return super().map_row() or "all <- a learned mixture of all"
+        if self.mixture is None:
+            return super().map_row()
+        lowest = min(self.student_wanted.states)
+        return f"{lowest}..{self.student.layers} <- a learned mixture of {lowest}..{self.teacher.layers}"
 
 
 def first_tokens(states: Mapping[int, Tensor]) -> list[Tensor]:
