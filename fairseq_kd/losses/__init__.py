@@ -13,6 +13,7 @@ tensor back to the host. `CRD` remembers sentences, so its loss depends on what 
 from .aggregation import FORMS, REACHES, Gates, LayerAttention
 from .attention import attention_kl, attention_mse
 from .chunks import in_chunks
+from .compression import LENGTHS, WIDTHS, Compressed, Compression, compress, compressed_mse
 from .contrastive import CRD, Negatives
 from .hidden import Combine, Widen, hidden_mse, patience, token_mse
 from .logits import cross_entropy, kd, logits_mse, soft_cross_entropy, squared_error
@@ -21,15 +22,21 @@ from .relation import relation_heads, relation_kl
 
 __all__ = [
     "FORMS",
+    "LENGTHS",
     "REACHES",
+    "WIDTHS",
     "CRD",
     "Combine",
+    "Compressed",
+    "Compression",
     "Gates",
     "LayerAttention",
     "Negatives",
     "Widen",
     "attention_kl",
     "attention_mse",
+    "compress",
+    "compressed_mse",
     "cross_entropy",
     "hidden_mse",
     "in_chunks",

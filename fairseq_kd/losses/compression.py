@@ -1,0 +1,190 @@
+"""Hidden states of which little is kept: some tokens of a sentence, some dimensions of a token (HSK)."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from .hidden import hidden_mse
+from .precision import at_least_float32
+
+LENGTHS = ("left", "attention", "attention_no_sep")
+WIDTHS = ("magnitude", "magnitude_sentence", "uniform", "random")
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What is kept of a teacher's hidden states [B, T, H].
+
+    tokens   K of each sentence; None for all
+    length   which of its real tokens: left, the first; attention, those that position 0 attends to most (scores,
+             mean over heads); attention_no_sep, the same among all but separators
+    ranking  the layer, from 1, whose attention that is; None for left
+    share    rho: int(rho H) dimensions are kept, 1 for all
+    width    which: magnitude, the largest of each token; magnitude_sentence, the int(rho n H) largest among
+             all n kept tokens of a sentence; uniform, round(i / rho) for i = 0, 1, ..; random, drawn once
+    """
+
+    tokens: int | None = None
+    length: str | None = None
+    ranking: int | None = None
+    share: float = 1.0
+    width: str | None = None
+
+    def __str__(self) -> str:
+        """Short, and different for each: 10t.attention.12_0.1h.magnitude"""
+        ranking = "" if self.ranking is None else f".{self.ranking}"
+        length = "" if self.tokens is None else f"{self.tokens}t.{self.length}{ranking}"
+        width = "" if self.share == 1 else f"{self.share:g}h.{self.width}"
+        return "_".join(filter(None, (length, width))) or "all"
+
+    def entries(self, tokens: int, width: int) -> int:
+        """How many numbers are kept of that many tokens of that width."""
+        return int(self.share * (tokens * width)) if self.by_sentence else tokens * int(self.share * width)
+
+    @property
+    def by_sentence(self) -> bool:
+        return self.width == "magnitude_sentence"
+
+    @property
+    def by_token(self) -> bool:
+        return self.width == "magnitude"
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What was kept of hidden states: E numbers of K tokens, whose H dimensions make K H entries in a row.
+
+    values     [B, E]  0 where not kept
+    real       [B, K]  False where a sentence has fewer tokens than K
+    positions  [B, K]  where the tokens stand in the sentence; None: K = T, each in its place
+    index      [B, E]  which of the K H entries they are; None: all of them
+    kept       [B, E]  False where a sentence has fewer than E; None as index
+    """
+
+    values: Tensor
+    real: Tensor
+    positions: Tensor | None = None
+    index: Tensor | None = None
+    kept: Tensor | None = None
+
+    def tokens_of(self, s: Tensor) -> Tensor:
+        """The same tokens of other states: [B, T, H] -> [B, K, H]."""
+        if self.positions is None:
+            return s
+        return s.gather(1, self.positions[:, :, None].expand(-1, -1, s.size(-1)))
+
+    def to(self, *args, **kwargs) -> "Compressed":
+        """The same on another device."""
+        return Compressed(
+            *(None if each is None else each.to(*args, **kwargs) for each in vars(self).values())
+        )
+
+
+def compress(
+    t: Tensor,
+    mask: Tensor,
+    how: Compression,
+    scores: Tensor | None = None,
+    separators: Tensor | None = None,
+) -> Compressed:
+    """Leaves out what `how` does not keep.
+
+    t           [B, T, H]     a teacher's hidden state
+    mask        [B, T]        True = real token
+    scores      [B, A, T, T]  its attention scores in layer `how.ranking`, for the schemes that rank by them
+    separators  [B, T]        True = separator, for attention_no_sep
+
+    Paper: Liu et al., Marginal Utility Diminishes, ACL 2021.
+    Differs from their code: sentences with fewer than K tokens keep no padding, and magnitudes are compared within
+    a token or a sentence instead of the whole batch, so that what is kept of a sentence is its own.
+    """
+    positions, real = None, mask
+    if how.tokens is not None:
+        positions, real = _tokens(mask, how, scores, separators)
+        t = t.gather(1, positions[:, :, None].expand(-1, -1, t.size(-1)))
+    t = t.masked_fill(~real[:, :, None], 0.0)
+    if how.share == 1:
+        return Compressed(t.flatten(1), real, positions)
+
+    if how.by_sentence:
+        magnitudes = t.abs().masked_fill(~real[:, :, None], -1.0).flatten(1)
+        index = magnitudes.topk(how.entries(t.size(1), t.size(2)), dim=1).indices
+    else:
+        index = entries_of(kept_dimensions(t, how), t.size(2))
+    kept = kept_entries(how, real, t.size(2))
+    return Compressed(t.flatten(1).gather(1, index).masked_fill(~kept, 0.0), real, positions, index, kept)
+
+
+def compressed_mse(s: Tensor, t: Compressed, teacher_alone: bool = False) -> Tensor:
+    """Mean squared difference of what is kept of a sentence, of both sides.
+
+        L_b = 1/E_b sum over kept entries e of (s_be - t_be)^2
+
+    s  [B, K, H]       the student's states of the same tokens (`tokens_of`)
+    t                  of the teacher, of width H
+    teacher_alone      masks the teacher's side only, as the authors' code: 1/(n_b H) sum over kept tokens and all
+                       dimensions, of which those left out are pulled to 0
+    Returns [B].
+
+    Paper: Liu et al., Marginal Utility Diminishes, ACL 2021.
+    """
+    if t.index is None:
+        return hidden_mse(s, t.values.view_as(s), t.real)
+
+    s = s.masked_fill(~t.real[:, :, None], 0.0)
+    if teacher_alone:
+        masked = torch.zeros_like(s, dtype=t.values.dtype).flatten(1).scatter_add(1, t.index, t.values)
+        return hidden_mse(s, masked.view_as(s), t.real)
+    s = s.to(at_least_float32(s, t.values)).flatten(1).gather(1, t.index)
+    difference = (s - t.values).masked_fill(~t.kept, 0.0)
+    return difference.square().sum(dim=1) / t.kept.sum(dim=1).clamp(min=1)
+
+
+def kept_dimensions(t: Tensor, how: Compression) -> Tensor:
+    """[B, K, D], which dimensions of each token are kept, of states t [B, K, H]; not for magnitude_sentence."""
+    if how.by_token:
+        return t.abs().topk(int(how.share * t.size(-1)), dim=-1).indices
+    return fixed_dimensions(how.width, how.share, t.size(-1), t.device).expand(*t.shape[:2], -1)
+
+
+@cache
+def fixed_dimensions(scheme: str, share: float, width: int, device: torch.device) -> Tensor:
+    """[D], the dimensions that schemes uniform and random keep of every token, D = int(share width)."""
+    count = int(share * width)
+    if scheme == "uniform":
+        return torch.tensor([round(number / share) for number in range(count)], device=device).long()
+    # Whoever asks gets the same, in any process.
+    order = torch.randperm(width, generator=torch.Generator().manual_seed(1))
+    return order[:count].sort().values.to(device)
+
+
+def entries_of(dimensions: Tensor, width: int) -> Tensor:
+    """[B, K, D] dimensions of K tokens -> [B, K D], which of their K H entries that is; H is the width."""
+    first = torch.arange(dimensions.size(1), device=dimensions.device) * width
+    return (dimensions + first[:, None]).flatten(1)
+
+
+def kept_entries(how: Compression, real: Tensor, width: int) -> Tensor:
+    """[B, E], which of the entries are any, of tokens `real` [B, K] of that width."""
+    if not how.by_sentence:
+        return real.repeat_interleave(int(how.share * width), dim=1)
+    # In float64, whose products are those by which Python counts.
+    counts = (how.share * (real.sum(dim=1) * width).double()).long()
+    entries = how.entries(real.size(1), width)
+    return torch.arange(entries, device=real.device) < counts[:, None]
+
+
+def _tokens(
+    mask: Tensor, how: Compression, scores: Tensor | None, separators: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Positions of the kept tokens [B, K], and which of them are any."""
+    candidates = mask & ~separators if how.length == "attention_no_sep" else mask
+    if how.length == "left":
+        rank = -torch.arange(mask.size(1), device=mask.device, dtype=torch.float32).expand(mask.shape)
+    else:
+        rank = scores[:, :, 0].to(at_least_float32(scores)).mean(dim=1)
+    rank = rank.masked_fill(~candidates, -torch.inf)
+    positions = rank.topk(min(how.tokens, mask.size(1)), dim=1).indices
+    return positions, candidates.gather(1, positions)

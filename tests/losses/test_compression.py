@@ -1,0 +1,211 @@
+"""What is kept of hidden states, and the loss over it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from fairseq_kd.losses import Compression, compress, compressed_mse, hidden_mse
+from fairseq_kd.losses.compression import fixed_dimensions
+
+B, T, A, H = 3, 6, 2, 8
+# Sentences of 6, 4 and 3 tokens; the last one's real tokens are no prefix.
+MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [1, 0, 1, 0, 0, 1]]).bool()
+SEPARATORS = torch.tensor([[0, 0, 1, 0, 0, 1], [0, 1, 0, 1, 0, 0], [0, 0, 0, 0, 0, 1]]).bool()
+
+SCHEMES = [
+    Compression(),
+    Compression(tokens=3, length="left"),
+    Compression(tokens=3, length="attention", ranking=2),
+    Compression(tokens=3, length="attention_no_sep", ranking=2),
+    Compression(tokens=9, length="attention", ranking=2),
+    *(
+        Compression(share=0.4, width=width)
+        for width in ("magnitude", "magnitude_sentence", "uniform", "random")
+    ),
+    Compression(4, "attention_no_sep", 2, 0.5, "magnitude"),
+    Compression(4, "attention_no_sep", 2, 0.3, "magnitude_sentence"),
+]
+every_scheme = pytest.mark.parametrize("how", SCHEMES, ids=str)
+
+
+def loss(s, t, mask, scores, separators, how, teacher_alone=False):
+    kept = compress(t, mask, how, scores, separators)
+    return compressed_mse(kept.tokens_of(s), kept, teacher_alone)
+
+
+@pytest.fixture
+def inputs(random):
+    return random(B, T, H), random(B, T, H), random(B, A, T, T)
+
+
+GOLDEN = {
+    "depth": {},
+    "length_left": {"tokens": 4, "length": "left"},
+    "length_attention_padded": {"tokens": 4, "length": "attention", "ranking": 1},
+    "length_attention_no_sep_padded": {"tokens": 4, "length": "attention_no_sep", "ranking": 1},
+    "length_attention_top12": {"tokens": 4, "length": "attention", "ranking": 1},
+    "width_uniform": {"share": 0.3, "width": "uniform"},
+    "width_magnitude": {"share": 0.25, "width": "magnitude_sentence"},
+    "3d": {
+        "tokens": 4,
+        "length": "attention_no_sep",
+        "ranking": 1,
+        "share": 0.25,
+        "width": "magnitude_sentence",
+    },
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_it_equals_the_original_on_each_sentence_alone(golden, name):
+    """Which compares magnitudes over a whole batch, and masks the teacher alone."""
+    d, how = golden(f"hsk_{name}", torch.float64), Compression(**GOLDEN[name])
+    s = d["in_student_hidden"].requires_grad_()
+    layers = range(len(s))
+    scores = d.get("in_teacher_attention", torch.zeros(len(s), 1))
+    each = sum(
+        loss(s[k], d["in_teacher_hidden"][k], d["in_mask"], scores[k], d["in_separator"], how, True)
+        for k in layers
+    )
+
+    assert_close(each, d["out_each_sentence_alone"], rtol=1e-9, atol=0)
+    if "width_magnitude" != name != "3d":  # there, out_loss is that of a batch
+        [gradient] = torch.autograd.grad(each.mean(), s)
+        assert_close(gradient, d["grad_student_hidden"], rtol=1e-9, atol=1e-12)
+    for k in layers if "out_token_positions" in d else []:
+        kept = compress(d["in_teacher_hidden"][k], d["in_mask"], how, scores[k], d["in_separator"])
+        assert torch.equal(kept.positions, d["out_token_positions"][k])
+
+
+def test_random_dimensions_equal_the_original_given_its_mask(golden, monkeypatch):
+    d = golden("hsk_width_random", torch.float64)
+    drawn = d["out_mask"].nonzero().squeeze(1)
+    monkeypatch.setattr("fairseq_kd.losses.compression.fixed_dimensions", lambda *_: drawn)
+    how = Compression(share=(len(drawn) + 0.5) / 16, width="random")
+    s, t = d["in_student_hidden"], d["in_teacher_hidden"]
+    each = sum(loss(s[k], t[k], d["in_mask"], None, None, how, True) for k in range(len(s)))
+    assert_close(each, d["out_each_sentence_alone"], rtol=1e-9, atol=0)
+
+
+def test_uniform_dimensions_are_those_of_the_original(golden):
+    tables = golden("hsk_uniform_tables", torch.float64)
+    for name, kept in tables.items():
+        _, _, width, share = name.split("_")
+        found = fixed_dimensions("uniform", float(share), int(width), torch.device("cpu"))
+        assert found.tolist() == kept.tolist(), name
+    assert len(tables) > 10
+
+
+def test_by_hand():
+    """Of tokens 0, 1, 3 (2 is a separator) position 0 attends most to 3, then 1; the largest dimension of each."""
+    t = torch.tensor([[[1.0, -2.0], [3.0, 4.0], [9.0, 9.0], [-6.0, 5.0]]])
+    scores = torch.zeros(1, 2, 4, 4)
+    scores[0, :, 0] = torch.tensor([[0.0, 1.0, 9.0, 5.0], [0.0, 5.0, 9.0, 2.0]])
+    how = Compression(2, "attention_no_sep", 7, 0.5, "magnitude")
+    kept = compress(t, torch.ones(1, 4).bool(), how, scores, torch.tensor([[False, False, True, False]]))
+
+    assert kept.positions.tolist() == [[3, 1]]
+    assert kept.values.tolist() == [[-6.0, 4.0]]
+    assert kept.index.tolist() == [[0, 3]]  # of the four entries of tokens 3 and 1
+    s = kept.tokens_of(torch.ones(1, 4, 2))
+    assert compressed_mse(s, kept).tolist() == [(7**2 + 3**2) / 2]
+    assert compressed_mse(s, kept, teacher_alone=True).tolist() == [(7**2 + 1 + 1 + 3**2) / 4]
+
+
+def test_nothing_left_out_is_hidden_mse(inputs):
+    s, t, scores = inputs
+    assert_close(loss(s, t, MASK, scores, SEPARATORS, Compression()), hidden_mse(s, t, MASK), rtol=0, atol=0)
+    all_tokens = Compression(tokens=9, length="attention", ranking=1)
+    assert_close(loss(s, t, MASK, scores, SEPARATORS, all_tokens), hidden_mse(s, t, MASK))
+
+
+@every_scheme
+@pytest.mark.parametrize("teacher_alone", [False, True])
+def test_a_batch_is_its_sentences_one_by_one(inputs, how, teacher_alone):
+    s, t, scores = inputs
+    together = loss(s, t, MASK, scores, SEPARATORS, how, teacher_alone)
+    for b in range(B):
+        real = MASK[b].nonzero().flatten()
+        alone = loss(
+            s[b, None, real],
+            t[b, None, real],
+            torch.ones(1, len(real)).bool(),
+            scores[b, None][:, :, real][:, :, :, real],
+            SEPARATORS[b, None, real],
+            how,
+            teacher_alone,
+        )
+        assert_close(together[b, None], alone, rtol=1e-12, atol=0)
+
+
+@every_scheme
+@pytest.mark.parametrize("teacher_alone", [False, True])
+@pytest.mark.parametrize("garbage", [math.nan, math.inf, 1e30])
+def test_padded_positions_reach_neither_loss_nor_gradient(inputs, how, teacher_alone, garbage):
+    s, t, scores = inputs
+    padded = ~MASK[:, :, None]
+
+    def value_and_gradient(s, t, scores):
+        s = s.clone().requires_grad_()
+        value = loss(s, t, MASK, scores, SEPARATORS, how, teacher_alone)
+        return value.detach(), torch.autograd.grad(value.sum(), s)[0]
+
+    clean = value_and_gradient(s, t, scores)
+    dirty_scores = scores.masked_fill(padded[:, None, :, 0, None] | ~MASK[:, None, None], garbage)
+    dirty = value_and_gradient(s.masked_fill(padded, garbage), t.masked_fill(padded, garbage), dirty_scores)
+    for expected, found in zip(clean, dirty, strict=True):
+        assert_close(found, expected, rtol=0, atol=0)
+    assert clean[1][~MASK].abs().max() == 0
+
+
+@every_scheme
+def test_a_sentence_without_real_tokens_costs_nothing(inputs, how):
+    s, t, scores = inputs
+    s.requires_grad_()
+    value = loss(s, t, MASK & torch.tensor([[True], [True], [False]]), scores, SEPARATORS, how)
+    value.sum().backward()
+    assert value[2] == 0
+    assert s.grad.isfinite().all()
+
+
+@every_scheme
+@pytest.mark.parametrize("teacher_alone", [False, True])
+def test_gradients_are_those_of_finite_differences(inputs, how, teacher_alone):
+    s, t, scores = inputs
+    assert torch.autograd.gradcheck(
+        lambda s: loss(s, t, MASK, scores, SEPARATORS, how, teacher_alone), s.requires_grad_()
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("how", [SCHEMES[0], SCHEMES[-2]], ids=str)
+def test_half_precision_inputs_are_computed_in_float32(inputs, how, dtype):
+    s, t, scores = (x.to(dtype) for x in inputs)
+    found = loss(s, t, MASK, scores, SEPARATORS, how)
+    assert found.dtype == torch.float32
+    assert_close(
+        found.double(),
+        loss(s.double(), t.double(), MASK, scores.double(), SEPARATORS, how),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+def test_random_dimensions_are_the_same_for_everyone():
+    torch.manual_seed(7)
+    first = fixed_dimensions.__wrapped__("random", 0.25, 16, torch.device("cpu"))
+    torch.manual_seed(8)
+    assert torch.equal(first, fixed_dimensions.__wrapped__("random", 0.25, 16, torch.device("cpu")))
+    assert len(set(first.tolist())) == 4
+
+
+def test_the_kept_share_of_a_sentence_is_counted_as_python_does():
+    for share in np.arange(0.01, 1, 0.01):
+        how = Compression(share=float(share), width="magnitude_sentence")
+        kept = compress(
+            torch.ones(2, 10, 30), torch.arange(10).expand(2, 10) < torch.tensor([[7], [10]]), how
+        )
+        assert kept.kept.sum(dim=1).tolist() == [int(float(share) * 210), int(float(share) * 300)]
