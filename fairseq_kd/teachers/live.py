@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from ..errors import CannotStart
+from ..losses import compress
 from ..models.checkpoint import Checkpoint
+from ..models.encoder import SEPARATOR
 from ..models.roberta_student import RobertaStudent
 from ..signals import Signals, Wanted
 
@@ -64,7 +66,8 @@ class LiveTeacher:
 
         # A student's autocast must not reach in here: the teacher has a precision of its own.
         with torch.autocast(given["src_tokens"].device.type, enabled=False):
-            signals = self.model(**given, wanted=wanted, classification_head_name=self.head)
+            signals = self.model(**given, wanted=wanted.exposed(), classification_head_name=self.head)
+            signals = _narrowed(signals, wanted, given["src_tokens"])
         if signals.lm_head is not None:
             signals.lm_head = self._word_scores
         if self.device is None:
@@ -76,6 +79,21 @@ class LiveTeacher:
         """[n, H] -> [n, V], computed where the teacher is and brought to where the states are."""
         with torch.autocast(self.placed_on.type, enabled=False):
             return self.model.encoder.lm_head(states.to(self.placed_on)).to(states.device)
+
+
+def _narrowed(signals: Signals, wanted: Wanted, tokens: Tensor) -> Signals:
+    """The signals that are wanted, made of those that the model exposed."""
+    separators = tokens.eq(SEPARATOR)
+    for number, how in wanted.compressed:
+        state, scores = signals.states[number], signals.attention.get(how.ranking)
+        signals.compressed[number, how] = compress(state, signals.mask, how, scores, separators)
+    signals.states = {
+        number: state if number in wanted.states else state[:, :1]
+        for number, state in signals.states.items()
+        if number in wanted.states | wanted.first
+    }
+    signals.attention = {layer: signals.attention[layer] for layer in sorted(wanted.attention)}
+    return signals
 
 
 def frozen_model(
@@ -116,5 +134,5 @@ def _device(given: str) -> torch.device:
 
 def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, dict):
-        return {key: tensor.to(device) for key, tensor in value.items()}
+        return {key: each.to(device) for key, each in value.items()}
     return value.to(device) if isinstance(value, Tensor) else value

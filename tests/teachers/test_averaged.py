@@ -1,0 +1,232 @@
+"""The average at every step, against means made by hand and recorded ones; its state."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from fairseq_kd.signals import Wanted
+from fairseq_kd.teachers import AveragedTeacher
+from tests.tiny import batch, build
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+LOGITS = Wanted(logits=True)
+
+
+def recorded(name):
+    return {
+        key: torch.from_numpy(np.asarray(value)) for key, value in np.load(GOLDEN / f"{name}.npz").items()
+    }
+
+
+def averages(teacher, history):
+    """The average after each push."""
+    found = []
+    for parameters in history:
+        teacher.push([parameters[:2], parameters[2:]])
+        found.append(torch.cat(list(teacher.average().values())))
+    return torch.stack(found) if found else None
+
+
+@pytest.mark.parametrize(
+    ("window", "host"), [(1, False), (2, False), (3, False), ("all", False), (1, True), (3, True)]
+)
+def test_it_is_the_mean_of_the_last_sets_at_every_step(window, host):
+    given = recorded("sda_average")
+    found = averages(AveragedTeacher(window, host=host), given["in_parameters"][:6])
+    assert_close(found, given[f"out_teacher_k{window}"], rtol=0, atol=1e-12)
+
+
+def test_with_one_set_it_is_that_of_the_step_before():
+    history = torch.randn(6, 5)
+    assert torch.equal(averages(AveragedTeacher(1), history), history)
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_it_does_not_shrink_once_the_window_is_full(window):
+    given, released = recorded("sda_average"), recorded("sda_released")[f"out_teacher_k{window}"]
+    found = averages(AveragedTeacher(window), given["in_parameters"][:6])
+    assert_close(found[:window], released[:window])
+    assert ((found - released)[window:].abs().amax(dim=1) > 0.1).all()
+
+
+@pytest.mark.parametrize("name", ["sda_ema", "sda_ema_cap"])
+def test_ema(name):
+    given = recorded(name)
+    teacher = AveragedTeacher(form="ema", decay=float(given["opt_decay"]))
+    found = averages(teacher, given["in_parameters"])
+    assert torch.equal(found[0], given["in_parameters"][0])
+    assert_close(found[1:], given["out_teacher"], rtol=0, atol=1e-12)
+
+
+def test_zero_means_all():
+    history = torch.randn(9, 5)
+    found = averages(AveragedTeacher(0), history)
+    assert_close(found[-1], history.mean(dim=0))
+
+
+def test_half_precision_is_averaged_in_float32():
+    teacher = AveragedTeacher(2).half()
+    history = torch.tensor([[1.0], [1.0 + 2**-10]]).half()
+    for parameters in history:
+        teacher.push([parameters])
+    assert_close(teacher.average()["0"], torch.tensor([1.0 + 2**-11]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": -1}, "window -1"),
+        ({"window": "3"}, "window '3'"),
+        ({"form": "mean"}, "form 'mean'"),
+        ({"form": "voted"}, "'voted'.*give a number"),
+        ({"host": True}, "host.*give a number"),
+    ],
+)
+def test_what_cannot_be_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        AveragedTeacher(**options)
+
+
+def test_other_parameters_are_refused():
+    teacher = AveragedTeacher(2)
+    teacher.push({"a": torch.ones(2)})
+    with pytest.raises(ValueError, match="not the 1 of before"):
+        teacher.push({"a": torch.ones(2), "b": torch.ones(1)})
+
+
+# state
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"window": 3},
+        {"window": 3, "host": True},
+        {"window": "all"},
+        {"form": "ema"},
+        {"window": 2, "form": "voted"},
+    ],
+)
+@pytest.mark.parametrize("before", [0, 1, 4])
+def test_it_goes_on_from_its_state_exactly(options, before):
+    history = torch.randn(7, 5)
+    straight, first, second = (AveragedTeacher(**options) for _ in range(3))
+    averages(straight, history)
+    averages(first, history[:before])
+    second.load_state_dict({name: value.clone() for name, value in first.state_dict().items()})
+    averages(second, history[before:])
+
+    for found, expected in zip(second.members(), straight.members(), strict=True):
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert second.pushed == 7
+
+
+def test_a_state_of_another_window_is_not_taken():
+    first, second = AveragedTeacher(3), AveragedTeacher(2)
+    averages(first, torch.randn(4, 5))
+    with pytest.raises(RuntimeError, match="3 parameter sets, a window of 2"):
+        second.load_state_dict(first.state_dict())
+
+
+def test_it_has_nothing_to_train_and_holds_no_model(data, teacher):
+    _, student, _ = build(data, teacher, "kd")
+    averaged = AveragedTeacher(2)
+    averaged.follow(student, "sentence_classification_head")
+    averaged.push(dict(student.named_parameters()))
+    assert not list(averaged.parameters()) and not list(averaged.buffers()) and not list(averaged.children())
+
+
+# answers
+
+
+def following(data, teacher, **options):
+    """A student whose weights change at random, and its averaged teacher."""
+    task, student, _ = build(data, teacher, "kd", model={"dropout": 0.5})
+    averaged = AveragedTeacher(**options)
+    averaged.follow(student, task.head)
+    return task, student, averaged
+
+
+def change(student, seed):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+
+
+def answers(student, sample):
+    student.eval()
+    logits = student(
+        **sample["net_input"], wanted=LOGITS, classification_head_name="sentence_classification_head"
+    )
+    student.train()
+    return logits.logits.detach()
+
+
+@pytest.mark.parametrize("form", ["average", "voted"])
+def test_with_one_set_it_answers_as_the_student_did(data, teacher, form):
+    task, student, averaged = following(data, teacher, window=1, form=form)
+    sample = batch(task, [0, 3, 11])
+    for step in range(3):
+        before = answers(student, sample)
+        averaged.push(dict(student.named_parameters()))
+        change(student, step)
+        found = averaged.signals(sample, LOGITS)
+        assert_close(found.logits, before, rtol=0, atol=1e-6)
+        assert not found.logits.requires_grad
+        assert not torch.allclose(answers(student, sample), before)
+
+
+def test_voted_is_the_mean_of_the_answers(data, teacher):
+    task, student, averaged = following(data, teacher, window=3, form="voted")
+    sample, given = batch(task, [0, 3, 11]), []
+    for step in range(6):
+        given.append(answers(student, sample))
+        averaged.push(dict(student.named_parameters()))
+        change(student, step)
+        expected = torch.stack(given[-3:]).mean(dim=0)
+        assert_close(averaged.signals(sample, LOGITS).logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_voted_is_recorded():
+    given = recorded("sda_average")
+    for window in (1, 2, 3):
+        averaged = AveragedTeacher(window, "voted")
+        averaged.follow(Recorded(given["in_logits"]), None)
+        for step in range(6):
+            averaged.push({"step": torch.tensor(float(step))})
+            found = averaged.signals({"net_input": {}}, LOGITS).logits
+            assert_close(found, given[f"out_voted_logits_k{window}"][step], rtol=0, atol=1e-12)
+
+
+class Recorded(nn.Module):
+    """A student with one parameter: which of the recorded logits it answers with."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.step = nn.Parameter(torch.zeros(()))
+        self.logits = logits
+
+    def forward(self, **_):
+        from fairseq_kd.signals import Signals
+
+        return Signals(torch.ones(3, 1, dtype=torch.bool), logits=self.logits[int(self.step)])
+
+
+def test_the_average_answers_with_averaged_parameters(data, teacher):
+    task, student, averaged = following(data, teacher, window=3)
+    sample = batch(task, [0, 3, 11])
+    for step in range(5):
+        averaged.push(dict(student.named_parameters()))
+        change(student, step)
+    found = averaged.signals(sample, Wanted.of(logits=True, states=[2]))
+    with torch.no_grad():
+        for name, parameter in student.named_parameters():
+            parameter.copy_(averaged.average()[name])
+    assert_close(found.logits, answers(student, sample))
+    assert found.states[2].shape[0] == 3
