@@ -1,6 +1,5 @@
 """The criterions' sums over layers against the numbers of the original implementations."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,9 +22,9 @@ from fairseq_kd.criterions.pkd import PKD
 from fairseq_kd.models.shape import ModelShape
 from fairseq_kd.objectives import SentenceLabels
 from fairseq_kd.signals import Signals
+from tests.originals import golden_file
 
 GATE_FLAGS = ["lr", "warmup_updates", "total_updates", "weight_decay", "clip_norm", "betas", "eps"]
-GOLDEN = Path(__file__).parents[1] / "golden"
 TASK = SimpleNamespace(
     student_shape=ModelShape(layers=3, width=24, ffn=48, heads=4),
     teacher_shape=ModelShape(layers=12, width=24, ffn=48, heads=4),
@@ -85,7 +84,7 @@ TASK_WITH_DICTIONARY = SimpleNamespace(
     ],
 )
 def test_sum_over_layers_equals_the_original(name, criterion_class, mapping):
-    recorded = dict(np.load(GOLDEN / f"{name}.npz"))
+    recorded = dict(np.load(golden_file(name)))
     criterion = criterion_of(criterion_class, mapping)
 
     terms = criterion.terms(signals(recorded, "student"), signals(recorded, "teacher"))
@@ -96,7 +95,7 @@ def test_sum_over_layers_equals_the_original(name, criterion_class, mapping):
 
 
 def test_combine_equals_the_original():
-    recorded = dict(np.load(GOLDEN / "hidden_mse_learn_combine.npz"))
+    recorded = dict(np.load(golden_file("hidden_mse_learn_combine")))
     criterion = criterion_of(HiddenMSE, "combine").double()
     projection = criterion.hidden.mixture.projection
     weight, bias = (
@@ -128,7 +127,7 @@ def shape(layers: int, width: int = 24) -> ModelShape:
     ],
 )
 def test_relations_equal_the_original(name, criterion_class, mapping, student, options):
-    recorded = dict(np.load(GOLDEN / f"{name}.npz"))
+    recorded = dict(np.load(golden_file(name)))
     task = SimpleNamespace(**vars(TASK_WITH_DICTIONARY) | {"student_shape": student})
     criterion = criterion_of(criterion_class, mapping, task, **options)
 
@@ -141,7 +140,7 @@ def test_relations_equal_the_original(name, criterion_class, mapping, student, o
 
 
 def test_pearson_equals_the_original():
-    recorded = dict(np.load(GOLDEN / "pearson.npz"))
+    recorded = dict(np.load(golden_file("pearson")))
     sides = [
         Signals(torch.ones(3, 7, dtype=torch.bool), attention={top: torch.from_numpy(recorded[name])})
         for name, top in (("in_student_attention", 3), ("in_teacher_attention", 12))
@@ -163,7 +162,7 @@ def logits(recorded, side: str) -> Signals:
 
 @pytest.mark.parametrize("name", ["skip", "last"])
 def test_all_terms_of_patience_equal_those_of_a_public_implementation(name):
-    recorded = dict(np.load(GOLDEN / f"pkd_reimplementation_{name}.npz"))
+    recorded = dict(np.load(golden_file(f"pkd_reimplementation_{name}")))
     criterion = criterion_of(PKD, f"pkd-{name}", SIX_LAYERS, **PKD_OPTIONS | {"temperature": 5.0})
     weights, sample = {"hard": 1.0, "soft": 1.0}, {"target": torch.from_numpy(recorded["in_target"])}
 
@@ -180,7 +179,7 @@ def test_all_terms_of_patience_equal_those_of_a_public_implementation(name):
 
 
 def test_logits_of_patience_are_those_of_the_authors_where_the_mean_over_classes_is_taken():
-    recorded = dict(np.load(GOLDEN / "pkd_logits.npz"))
+    recorded = dict(np.load(golden_file("pkd_logits")))
     options = PKD_OPTIONS | {"pkd_kl": "mean", "temperature": 10.0}
     criterion = criterion_of(PKD, "pkd-skip", SIX_LAYERS, **options)
     weights, sample = {"hard": 0.3, "soft": 0.7}, {"target": torch.from_numpy(recorded["in_target"])}
@@ -199,7 +198,7 @@ def test_logits_of_patience_are_those_of_the_authors_where_the_mean_over_classes
     [("cls", "cls", "all"), ("tokens", "tokens", "all"), ("tokens_prefix", "tokens", "prefix")],
 )
 def test_attended_layers_equal_the_original(name, scope, reach):
-    recorded = dict(np.load(GOLDEN / f"alp_kd_{name}.npz"))
+    recorded = dict(np.load(golden_file(f"alp_kd_{name}")))
     options = {"alp_scope": scope, "alp_reach": reach, "alp_detach": False}
     criterion = criterion_of(ALPKD, "", SIX_LAYERS, **options).eval()
 
@@ -227,7 +226,7 @@ def test_attended_layers_equal_the_original(name, scope, reach):
     ],
 )
 def test_gated_layers_equal_the_original(name, mapping, task, options):
-    recorded = dict(np.load(GOLDEN / f"{name}.npz"))
+    recorded = dict(np.load(golden_file(name)))
     criterion = criterion_of(LAD, mapping, task, **LAD_OPTIONS | options).double()
     # Where there is recurrence, the original holds one gate more, which nothing passes.
     first = 0 if name.startswith("lad_no") else 1
@@ -245,7 +244,7 @@ def test_gated_layers_equal_the_original(name, mapping, task, options):
 
 
 def test_the_pkd_of_lads_code_is_hidden_mse_without_the_embedding_pair():
-    recorded = dict(np.load(GOLDEN / "lad_code_pkd.npz"))
+    recorded = dict(np.load(golden_file("lad_code_pkd")))
     criterion = criterion_of(HiddenMSE, "1:2,2:4,3:6,4:8,5:10,6:12", SIX_LAYERS)
 
     terms = criterion.terms(signals(recorded, "student"), signals(recorded, "teacher"))

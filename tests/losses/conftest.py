@@ -1,13 +1,11 @@
 """Random batches and recorded numbers for the tests of the losses."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+from tests.originals import golden_file
 
 
 @pytest.fixture
@@ -15,7 +13,7 @@ def golden():
     """Reads one recorded case: `golden("kd", torch.float64)` -> name -> tensor, string or number."""
 
     def read(name: str, dtype: torch.dtype) -> dict:
-        with np.load(GOLDEN / f"{name}.npz") as file:
+        with np.load(golden_file(name)) as file:
             return {key: _value(file[key], dtype) for key in file.files}
 
     return read
