@@ -1,0 +1,102 @@
+"""What each method costs beside plain KD: processor time of training steps.
+
+    python -m benchmarks.methods --data data/SST-2-bin --teacher teachers/SST-2 [--methods kd,crd] [--record]
+
+Measured  teacher and student forward, loss and backward; neither optimizer nor data loading
+Over      the same --batches random batches of --batch-size sentences for all, the student being every second layer
+How       one thread; after one round for warmth, --rounds rounds in each of which every method has its turn:
+          median of the rounds. Processor time, since other jobs on the machine stretch the clock's
+Writes    a row a method; with --record to benchmarks/results.csv, too, where ratio is its time over that of kd
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.record import record
+from launcher.methods import NO_TEACHER, known_methods
+
+ROOT = Path(__file__).resolve().parents[1]
+BASELINE = "kd"
+
+
+def build(method: str, args: argparse.Namespace) -> Callable[[], float]:
+    """Task, student and criterion as fairseq-train builds them; returns what takes one round's steps."""
+    from fairseq import options, tasks, utils
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+    given = [args.data, "--user-dir", ROOT / "fairseq_kd", "--task", "sentence_prediction_kd", "--cpu"]
+    given += ["--teacher", args.teacher, "--arch", "roberta_student", "--init-layers", args.init_layers]
+    given += ["--criterion", method, "--seed", 1]
+    given = [str(word) for word in given]
+    parser = options.get_training_parser()
+    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, input_args=given))
+
+    utils.set_torch_seed(1)
+    task = tasks.setup_task(cfg.task)
+    student = task.build_model(cfg.model).train()
+    criterion = task.build_criterion(cfg.criterion).train()
+    task.load_dataset("train")
+    dataset = task.dataset("train")
+    chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(1)).tolist()
+    size = args.batch_size
+    batches = [
+        dataset.collater([dataset[index] for index in chosen[start : start + size]])
+        for start in range(0, args.batches * size, size)
+    ]
+    return partial(_steps, student, criterion, batches)
+
+
+def _steps(student, criterion, batches: list[dict]) -> float:
+    """Milliseconds a step."""
+    start = time.process_time()
+    for sample in batches:
+        student.zero_grad()
+        criterion.zero_grad()
+        loss, _, _ = criterion(student, sample)
+        loss.backward()
+    return 1000 * (time.process_time() - start) / len(batches)
+
+
+def measure(rounds: dict[str, Callable[[], float]], count: int) -> dict[str, float]:
+    """Median milliseconds a step of each method, in `count` rounds after one that is not counted."""
+    found: dict[str, list[float]] = {name: [] for name in rounds}
+    for _ in range(count + 1):
+        for name, steps in rounds.items():
+            found[name].append(steps())
+    return {name: statistics.median(times[1:]) for name, times in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="a <TASK>-bin folder")
+    parser.add_argument("--teacher", required=True, help="a teacher of that task")
+    parser.add_argument("--methods", help="criterions, with commas; kd is always among them (default: all)")
+    parser.add_argument("--init-layers", default="1,3,5", help="the student's layers (default: 1,3,5)")
+    parser.add_argument("--batch-size", type=int, default=32, help="sentences in a batch (default: 32)")
+    parser.add_argument("--batches", type=int, default=4, help="batches in a round (default: 4)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds (default: 5)")
+    parser.add_argument("--record", action="store_true", help="add rows to benchmarks/results.csv")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+
+    asked = args.methods.split(",") if args.methods else known_methods()
+    methods = dict.fromkeys([BASELINE, *(name for name in asked if name != NO_TEACHER)])
+    found = measure({name: build(name, args) for name in methods}, args.rounds)
+    print("| method | ms a step | of kd |\n|---|---|---|")
+    for name, milliseconds in found.items():
+        ratio = milliseconds / found[BASELINE]
+        print(f"| {name} | {milliseconds:.0f} | {ratio:.2f} |")
+        if args.record:
+            record("cost of a method", name, milliseconds, "ms", ratio, torch.device("cpu"))
+
+
+if __name__ == "__main__":
+    main()

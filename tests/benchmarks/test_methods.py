@@ -1,0 +1,18 @@
+"""What the benchmark of methods times: real steps, in turn, the first round left out."""
+
+from types import SimpleNamespace
+
+from benchmarks import methods
+
+
+def test_steps_of_a_method_take_time(data, teacher):
+    args = SimpleNamespace(data=data, teacher=teacher, init_layers="0,3", batch_size=4, batches=2)
+    rounds = {name: methods.build(name, args) for name in ("kd", "crd")}
+    found = methods.measure(rounds, 1)
+    assert set(found) == {"kd", "crd"}
+    assert min(found.values()) > 0
+
+
+def test_the_median_leaves_out_the_first_round():
+    times = iter([90.0, 3.0, 1.0, 2.0])
+    assert methods.measure({"kd": lambda: next(times)}, 3) == {"kd": 2.0}
