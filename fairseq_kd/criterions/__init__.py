@@ -9,6 +9,7 @@ from . import (  # noqa: F401
     crd,
     hidden_mse_learn,
     hidden_mse_token,
+    hsk,
     kd,
     lad,
     minilm,

@@ -54,7 +54,7 @@ class PKD(DistillationCriterion):
 
     def __init__(self, cfg: PKDConfig, task) -> None:
         super().__init__(cfg, task)
-        self.patience = self.use(HiddenTransfer, cfg.mapping, False)
+        self.patience = self.use(HiddenTransfer, cfg.mapping, False, "cls")
         self.of_one_layer = partial(patience, normalize=not cfg.pkd_unnormalized)
 
     def objective_terms(self, weights, student: Signals, teacher: Signals, sample: Any) -> dict[str, Tensor]:

@@ -31,6 +31,12 @@ METHODS = [
     ("pkd", {"mapping": "1:4", "pkd_unnormalized": True, "pkd_kl": "mean"}),
     ("alp_kd", {}),
     ("alp_kd", {"alp_scope": "tokens", "alp_reach": "neighbours"}),
+    ("hsk", {"mapping": "skip"}),
+    ("hsk", {"mapping": "skip", "hsk_keep": "2l_3t_0.5h"}),
+    (
+        "hsk",
+        {"mapping": "top3", "hsk_keep": "4t_0.3h", "hsk_length": "left", "hsk_width": "magnitude_sentence"},
+    ),
     ("lad", {}),
     ("lad", {"lad_scope": "cls", "lad_form": "no"}),
     ("lad", {"lad_form": "reverse", "lad_partial": 1}),
@@ -116,7 +122,7 @@ PAIRED = [entry for entry in METHODS if not entry[1].get("mapping", "combine").s
 
 @pytest.mark.parametrize(("method", "options"), PAIRED)
 def test_a_copy_of_the_teacher_has_nothing_to_learn(data, teacher, method, options):
-    pairs = {"1:4": "4:4"}.get(options["mapping"], options["mapping"])
+    pairs = {"1:4": "4:4", "top3": "top4"}.get(options["mapping"], options["mapping"])
     task, student, criterion = build(
         data, teacher, method, layers="all", mapping=pairs, hard_weight=0.0, soft_weight=0.0
     )

@@ -20,6 +20,7 @@ HIDDEN = [
     "att_kl_hidden_mse",
     "pkd",
     "alp_kd",
+    "hsk",
     "lad",
 ]
 ATTENTION = ["att_kl_learn", "att_mse_learn", "minilm", "pearson"]

@@ -1,6 +1,7 @@
 """The parts that criterions are made of: what is paired, whether it can be, and which signals that needs."""
 
 from .attention import AttentionTransfer
+from .compressed import CompressedStates
 from .contrast import Contrast
 from .gates import GatedLayers
 from .hidden import HiddenTransfer
@@ -12,6 +13,7 @@ __all__ = [
     "SCOPES",
     "AttendedLayers",
     "AttentionTransfer",
+    "CompressedStates",
     "Contrast",
     "GatedLayers",
     "HiddenTransfer",

@@ -26,7 +26,7 @@ class Contrast(Part):
             return
 
         self.student_wanted = Wanted.of(states=range(student.layers + 1))
-        self.teacher_wanted = Wanted.of(states=range(teacher.layers + 1))
+        self.teacher_wanted = Wanted.of(first=range(teacher.layers + 1))
         self.negatives = Negatives(torch.from_numpy(labels), task.metadata.num_classes, cfg.crd_negatives)
         self.loss = CRD(
             len(labels),

@@ -6,7 +6,7 @@ from torch import Tensor
 from ...losses import Gates, Widen
 from ...signals import Signals, Wanted
 from .part import Part
-from .scope import mean_of_tokens, mse, stacked, within
+from .scope import mean_of_tokens, mse, stacked, wanted_of, within
 
 
 class GatedLayers(Part):
@@ -42,7 +42,7 @@ class GatedLayers(Part):
         self.register_buffer("first_spread", torch.zeros(1))
         self.widen = Widen(self.student.width, self.teacher.width)
         self.student_wanted = Wanted.of(states=[i for i, _ in self.pairs])
-        self.teacher_wanted = Wanted.of(states={*self.passed, *(j for _, j in self.pairs)})
+        self.teacher_wanted = wanted_of(scope, {*self.passed, *(j for _, j in self.pairs)})
 
     def _passed(self, ends: set[int]) -> list[int] | None:
         """The teacher layers that gates pass on their way to these; None, and a problem, where there is no way."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from ...losses import Combine, Widen
 from ...signals import Signals, Wanted
 from .part import Part
+from .scope import wanted_of
 
 # The mappings that mix, and the lowest state that takes part: with the embedding outputs, or without.
 MIXTURES = {"combine": 0, "combine-layers": 1}
@@ -18,9 +19,10 @@ class HiddenTransfer(Part):
     Where the widths differ, the student's paired states are brought to the teacher's by a learned map.
 
     mixes  False where the method has no use for a mixture
+    scope  cls or tokens, see `scope.py`
     """
 
-    def __init__(self, task, method: str, mapping: str, mixes: bool = True) -> None:
+    def __init__(self, task, method: str, mapping: str, mixes: bool = True, scope: str = "tokens") -> None:
         super().__init__(task, method)
         self.mixture = self.widen = None
         lowest = MIXTURES.get(mapping) if mixes else None
@@ -40,7 +42,7 @@ class HiddenTransfer(Part):
                 len(student_states), self.student.width, len(teacher_states), self.teacher.width
             )
         self.student_wanted = Wanted.of(states=student_states)
-        self.teacher_wanted = Wanted.of(states=teacher_states)
+        self.teacher_wanted = wanted_of(scope, teacher_states)
 
     def all_tokens(self, student: Signals, teacher: Signals, loss: Callable[..., Tensor]) -> Tensor:
         """Sum over the pairs of loss(student state, teacher state, mask), [B]."""

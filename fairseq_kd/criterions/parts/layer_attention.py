@@ -5,7 +5,7 @@ from torch import Tensor
 from ...losses import LayerAttention, Widen
 from ...signals import Signals, Wanted
 from .part import Part
-from .scope import mean_of_tokens, mse, stacked, within
+from .scope import mean_of_tokens, mse, stacked, wanted_of, within
 
 
 class AttendedLayers(Part):
@@ -29,7 +29,7 @@ class AttendedLayers(Part):
             return
         self.widen = Widen(self.student.width, self.teacher.width)
         self.student_wanted = Wanted.of(states=self.attention.reached)
-        self.teacher_wanted = Wanted.of(states=range(1, self.teacher.layers + 1))
+        self.teacher_wanted = wanted_of(scope, range(1, self.teacher.layers + 1))
 
     def forward(self, student: Signals, teacher: Signals) -> tuple[Tensor, dict[int, Tensor]]:
         """The loss, mean over student layers [B]; and how much each of them attends, {layer: [B, l]}."""

@@ -6,8 +6,14 @@ import torch
 from torch import Tensor
 
 from ...losses import hidden_mse, token_mse
+from ...signals import Wanted
 
 SCOPES = ["cls", "tokens"]
+
+
+def wanted_of(scope: str, states: Iterable[int]) -> Wanted:
+    """What of these states a teacher is asked for."""
+    return Wanted.of(states=states) if scope == "tokens" else Wanted.of(first=states)
 
 
 def within(scope: str, state: Tensor) -> Tensor:

@@ -1,0 +1,85 @@
+"""The configs of the published schedule of `hsk`: accepted, and one stage leads to the next."""
+
+import math
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from tests.tiny import ROOT, run, write_data, write_teacher
+
+FOLDER = ROOT / "configs" / "hsk"
+CONFIGS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "base")
+SENTENCES = 67_349  # of SST-2
+
+
+def composed(name: str):
+    """The config as fairseq-hydra-train gets it, every key checked."""
+    from fairseq.dataclass.initialize import hydra_init
+
+    import fairseq_kd  # noqa: F401
+
+    hydra_init("config")
+    with initialize_config_dir(str(FOLDER), version_base="1.3"):
+        return compose(name)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_is_the_published_schedule(name):
+    config = composed(name)
+    updates = config.optimization.max_epoch * math.ceil(SENTENCES / 32)
+    assert config.dataset.batch_size == 32
+    assert config.optimization.lr == [5e-5 if name == "stage_a" else 2e-5]
+    assert config.optimization.max_epoch == (5 if name == "stage_b" else 10)
+    if name == "stage_a":
+        assert config.lr_scheduler._name == "fixed"
+        assert (config.criterion.hard_weight, config.criterion.soft_weight) == (0, 0)
+    else:
+        assert config.lr_scheduler._name == "polynomial_decay"
+        assert config.lr_scheduler.total_num_update == updates
+        warmup = updates / 10 if name == "prediction_only" else None
+        assert config.lr_scheduler.get("warmup_updates") == warmup
+        assert (config.criterion.soft_weight, config.criterion.temperature) == (1, 1)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_opens_with_the_command_that_runs_it(name):
+    comment = (FOLDER / f"{name}.yaml").read_text().split("defaults:")[0]
+    assert re.match(
+        r"# \w.*\.\n#   fairseq-hydra-train --config-dir configs/hsk --config-name " + name, comment
+    )
+
+
+@pytest.mark.slow
+def test_stage_b_starts_from_stage_a(tmp_path):
+    write_data(tmp_path / "data")
+    write_teacher(tmp_path / "teacher" / "model.pt")
+    overrides = {
+        "stage_a": ["model.init_layers='0,3'", "criterion.mapping=top3", "criterion.hsk_keep=1l_4t_0.5h"],
+        "stage_b": [],
+    }
+    for name, own in overrides.items():
+        done = run(
+            [
+                str(Path(sys.executable).with_name("fairseq-hydra-train")),
+                *(
+                    "--config-dir",
+                    str(FOLDER),
+                    "--config-name",
+                    name,
+                    "task.data=data",
+                    "task.teacher=teacher",
+                ),
+                *(
+                    f"common.user_dir={ROOT / 'fairseq_kd'}",
+                    "common.cpu=true",
+                    "optimization.max_epoch=1",
+                    *own,
+                ),
+            ],
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert (tmp_path / "runs" / f"hsk_{name}" / "checkpoint_best.pt").is_file()
