@@ -32,7 +32,7 @@ def build(method: str, args: argparse.Namespace) -> Callable[[], float]:
 
     given = [args.data, "--user-dir", ROOT / "fairseq_kd", "--task", "sentence_prediction_kd", "--cpu"]
     given += ["--teacher", args.teacher, "--arch", "roberta_student", "--init-layers", args.init_layers]
-    given += ["--criterion", method, "--seed", 1]
+    given += ["--criterion", method, "--optimizer", "adamw_fused", "--seed", 1]
     given = [str(word) for word in given]
     parser = options.get_training_parser()
     cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, input_args=given))

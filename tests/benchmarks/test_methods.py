@@ -7,9 +7,9 @@ from benchmarks import methods
 
 def test_steps_of_a_method_take_time(data, teacher):
     args = SimpleNamespace(data=data, teacher=teacher, init_layers="0,3", batch_size=4, batches=2)
-    rounds = {name: methods.build(name, args) for name in ("kd", "crd")}
+    rounds = {name: methods.build(name, args) for name in ("kd", "lad")}
     found = methods.measure(rounds, 1)
-    assert set(found) == {"kd", "crd"}
+    assert set(found) == {"kd", "lad"}
     assert min(found.values()) > 0
 
 
