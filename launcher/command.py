@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from .methods import NO_TEACHER
+from .methods import NO_TEACHER, WITHOUT_TEACHER
 from .places import BEST, PLUGIN, ROOT, Data
 from .slots import Slot
 from .spec import FIRST, SECOND, RunSpec
@@ -71,6 +71,8 @@ def _origin(spec: RunSpec, start: Path) -> list[str]:
 def _criterion(spec: RunSpec, teacher: Path | None) -> list[str]:
     if spec.method == NO_TEACHER:
         return ["--criterion", "kd"]
+    if spec.method in WITHOUT_TEACHER:
+        return ["--criterion", spec.method]
     with_teacher = ["--teacher", str(teacher), "--criterion"]
     if spec.stage == SECOND:
         return [*with_teacher, "kd"]

@@ -16,4 +16,5 @@ from . import (  # noqa: F401
     minilm_v2,
     pearson,
     pkd,
+    sda,
 )

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from fairseq.criterions import FairseqCriterion
+from fairseq.optim import FairseqOptimizer
 from torch import Tensor, nn
 
 from ..metrics import log_metrics
@@ -81,6 +82,14 @@ class DistillationCriterion(FairseqCriterion):
         self.stages.want_for_own_terms(part.student_wanted, part.teacher_wanted)
         return part
 
+    def before_update(self, optimizer: FairseqOptimizer) -> None:
+        """Called by the task once an update, just before the weights change; not where an update is skipped."""
+
+    def student_signals(self, model, sample: Mapping[str, Any], wanted: Wanted) -> Signals:
+        """What the student says of a batch, in its precision."""
+        with self.task.autocast(sample):
+            return model(**sample["net_input"], wanted=wanted, classification_head_name=self.head)
+
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
         """The method's own terms by name, each [B], before their weight."""
         return {}
@@ -129,10 +138,7 @@ class DistillationCriterion(FairseqCriterion):
         reduce  False returns the loss of each sentence, [B]
         """
         stage = self.stages.now
-        with self.task.autocast(sample):
-            student = model(
-                **sample["net_input"], wanted=stage.student_wanted, classification_head_name=self.head
-            )
+        student = self.student_signals(model, sample, stage.student_wanted)
         teacher = self.task.teacher.signals(sample, stage.teacher_wanted) if stage.teacher_wanted else None
 
         objective, weights = self.task.objective, stage.active()

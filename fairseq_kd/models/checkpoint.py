@@ -105,7 +105,7 @@ def read_checkpoint(given: str, flag: str) -> Checkpoint:
             "convert it first (scripts/convert_hf.py import)."
         )
 
-    weights = today(state["model"])
+    weights = today(judged_weights(state))
     try:
         shape = shape_of(config, weights)
     except (KeyError, ValueError) as error:
@@ -129,6 +129,20 @@ def model_config(state: Mapping[str, Any]) -> Optional[dict[str, Any]]:
     """The model config as a plain dictionary: from `cfg.model`, or from the older `args`."""
     config = (state.get("cfg") or {}).get("model") or state.get("args")
     return dict(vars(config)) if isinstance(config, argparse.Namespace) else config
+
+
+def judged_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights whose answers the run's validations judged.
+
+    The student's own; or, of a run with `--sda-evaluate average`, the mean of the parameter sets that its
+    criterion keeps (see `teachers/averaged.py`).
+    """
+    weights, judged = state["model"], (state.get("cfg") or {}).get("criterion")
+    if not isinstance(judged, dict) or judged.get("sda_evaluate") != "average":
+        return weights
+    begin = "sda.past."
+    kept = {key: sets for key, sets in (state.get("criterion") or {}).items() if key.startswith(begin)}
+    return weights | {key.removeprefix(begin): sets.mean(dim=0) for key, sets in kept.items()}
 
 
 def today(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,5 +2,6 @@
 
 from .adamw_fused import AdamWFused, betas
 from .groups import GroupOptions, set_group
+from .masters import in_full_precision
 
-__all__ = ["AdamWFused", "GroupOptions", "betas", "set_group"]
+__all__ = ["AdamWFused", "GroupOptions", "betas", "in_full_precision", "set_group"]

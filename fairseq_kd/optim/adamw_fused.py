@@ -95,11 +95,6 @@ class AdamWFused(FairseqOptimizer):
         """The weights, in the model's precision."""
         return self.optimizer.weights
 
-    @property
-    def before_step(self) -> list[Callable[[], None]]:
-        """Called once an update, just before the weights change; not where an update is skipped."""
-        return self.optimizer.before_step
-
     def multiply_grads(self, c: float | Tensor) -> None:
         self.optimizer.multiply_grads(c)
 

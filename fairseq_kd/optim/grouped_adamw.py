@@ -57,14 +57,11 @@ class GroupedAdamW(torch.optim.AdamW):
         self.saves_masters = are_masters or bool(self.narrow)
         # Gradients of 16 bits must not be divided by the loss scale before they are widened.
         self.supports_step_with_scale = bool(self.narrow)
-        self.before_step: list[Callable[[], None]] = []
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None, scale: float | Tensor = 1.0) -> Any:
-        """One update with the gradients divided by `scale`; `before_step` is called first."""
+        """One update with the gradients divided by `scale`."""
         loss = None if closure is None else torch.enable_grad()(closure)()
-        for hook in self.before_step:
-            hook()
 
         for weight, master in self.narrow:
             master.grad = None if weight.grad is None else weight.grad.float()

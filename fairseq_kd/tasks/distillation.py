@@ -11,6 +11,7 @@ import torch
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
+from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import FairseqTask
 from omegaconf import II, open_dict
 
@@ -24,6 +25,10 @@ from ..summary import summary
 from ..teachers import LiveTeacher
 
 logger = logging.getLogger(__name__)
+
+# What decides the parameters and the state of a criterion: a run that is resumed cannot change it.
+SETTLED = {name: "--" + name.replace("_", "-") for name in ("mapping", "sda_window", "sda_form")}
+SETTLED["_name"] = "--criterion"
 
 
 @dataclass
@@ -83,6 +88,7 @@ class DistillationTask(FairseqTask):
         self.peak_gb = 0.0
         # Other people's criterions follow no time budget.
         self.check_followed: Callable[[], None] = lambda: None
+        self.before_update: Callable[[FairseqOptimizer], None] = lambda optimizer: None
 
     @property
     def source_dictionary(self) -> Dictionary:
@@ -156,6 +162,7 @@ class DistillationTask(FairseqTask):
         frozen = self.student.freeze_unreached(criterion.student_wanted, criterion.head)
         criterion.find_unreached(self.student)
         self.check_followed = criterion.stages.check_followed
+        self.before_update = criterion.before_update
         logger.info(
             summary(self.student_shape, self.teacher_shape, self.initialized, criterion, self.student, frozen)
         )
@@ -199,7 +206,7 @@ class DistillationTask(FairseqTask):
         return [
             f"the run in {self.resumed.path.parent} was begun with {flag} {before[name]}, now {cfg[name]}: give another "
             "--save-dir, or the settings of that run to go on with it."
-            for name, flag in (("_name", "--criterion"), ("mapping", "--mapping"))
+            for name, flag in SETTLED.items()
             if name in before and name in cfg and before[name] != cfg[name]
         ]
 
@@ -226,6 +233,11 @@ class DistillationTask(FairseqTask):
             loss, _, logged = done
             return loss, 0, {name: value * 0 for name, value in logged.items()}
         return done
+
+    def optimizer_step(self, optimizer: FairseqOptimizer, model, update_num: int) -> None:
+        """As fairseq's, which calls it only where no gradient overflowed."""
+        self.before_update(optimizer)
+        super().optimizer_step(optimizer, model, update_num)
 
     def autocast(self, sample: Mapping[str, Any]) -> contextlib.AbstractContextManager:
         """The student's precision, as `--autocast` says."""

@@ -138,7 +138,7 @@ def test_it_has_nothing_to_train_and_holds_no_model(data, teacher):
     averaged = AveragedTeacher(2)
     averaged.follow(student, "sentence_classification_head")
     averaged.push(dict(student.named_parameters()))
-    assert not list(averaged.parameters()) and not list(averaged.buffers()) and not list(averaged.children())
+    assert [*averaged.parameters(), *averaged.buffers(), *averaged.children()] == []
 
 
 # answers

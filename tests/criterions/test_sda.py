@@ -1,0 +1,287 @@
+"""Self-distillation: what is pushed when, the loss, whose answers are judged."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from fairseq.optim import AMPOptimizer
+from torch.testing import assert_close
+
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.losses import cross_entropy, logits_mse
+from fairseq_kd.models.checkpoint import read_checkpoint
+from tests.tasks.test_training import _wait_for, checkpoint, losses
+from tests.tiny import batch, build, run, train_command, train_here, write_data
+
+STUDENT = "encoder.sentence_encoder.layers.1.fc1.weight"
+
+
+@pytest.fixture
+def sda(data, teacher):
+    def make(**options):
+        return build(data, None, "sda", model={"init_from": str(teacher)}, **options)
+
+    return make
+
+
+class Optimizer:
+    """One that keeps no masters."""
+
+    optimizer = None
+
+
+def update(student, criterion, seed):
+    """What the task does at an update, with a step at random."""
+    criterion.before_update(Optimizer())
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+
+
+def test_the_loss_is_that_of_the_labels_and_of_the_distance_to_the_past(sda):
+    task, student, criterion = sda(sda_window="3", inter_weight=1.5)
+    sample = batch(task, [0, 3, 11])
+    past = []
+    for step in range(5):
+        each, size, logged = criterion(student, sample, reduce=False)
+        logits = student(**sample["net_input"], classification_head_name=task.head)[0]
+        expected = cross_entropy(logits, sample["target"])
+        if past:
+            average = {name: torch.stack([sets[name] for sets in past[-3:]]).mean(dim=0) for name in past[0]}
+            teacher = torch.func.functional_call(
+                student, average, kwargs={**sample["net_input"], "classification_head_name": task.head}
+            )[0]
+            expected = expected + 1.5 * logits_mse(logits, teacher)
+            assert logged["term_sda"] > 0
+        else:
+            assert logged["term_sda"] == 0
+        assert_close(each, expected, rtol=1e-4, atol=1e-5)
+        assert size == 3
+        past.append({name: p.detach().clone() for name, p in student.named_parameters()})
+        update(student, criterion, step)
+
+
+def test_average_and_voted_are_one_with_one_update(sda):
+    found = []
+    for form in ("average", "voted"):
+        task, student, criterion = sda(sda_form=form)
+        sample = batch(task, [0, 3, 11])
+        for step in range(3):
+            update(student, criterion, step)
+            found.append(criterion(student, sample, reduce=False)[0])
+    for average, voted in zip(found[:3], found[3:], strict=True):
+        assert torch.equal(average, voted)
+
+
+@pytest.mark.parametrize("options", [{"sda_window": "2"}, {"sda_window": "2", "sda_form": "voted"}])
+def test_a_sentence_does_not_depend_on_its_batch(sda, options):
+    task, student, criterion = sda(**options)
+    update(student, criterion, 0)
+    update(student, criterion, 1)
+    together = criterion(student, batch(task, [0, 3, 11]), reduce=False)[0]
+    alone = [criterion(student, batch(task, [index]), reduce=False)[0] for index in (0, 3, 11)]
+    assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-5)
+
+
+def test_the_past_gets_no_gradient_and_is_in_eval_mode(data, teacher):
+    task, student, criterion = build(data, None, "sda", model={"init_from": str(teacher), "dropout": 0.5})
+    sample = batch(task, [0, 3])
+    update(student, criterion, 0)
+    first, again = (criterion.sda.signals(sample, criterion.student_wanted).logits for _ in range(2))
+    assert torch.equal(first, again)
+    criterion(student, sample)[0].backward()
+    assert student.training
+    assert all(p.grad is not None for p in student.parameters() if p.requires_grad)
+
+
+def test_without_its_own_term_it_is_fine_tuning(sda):
+    task, student, criterion = sda(inter_weight=0.0)
+    update(student, criterion, 0)
+    assert criterion.sda is None
+    assert "term_sda" not in criterion(student, batch(task, [0]))[2]
+
+
+def test_another_teacher_may_be_beside_it(data, teacher):
+    task, student, criterion = build(data, teacher, "sda", soft_weight=0.5)
+    logged = criterion(student, batch(task, [0]))[2]
+    assert {"term_hard", "term_soft", "term_sda"} <= logged.keys()
+
+
+@pytest.mark.parametrize("form", [{"sda_window": "all"}, {"sda_form": "ema"}])
+def test_validations_judge_the_average_where_asked(sda, form):
+    task, student, criterion = sda(sda_evaluate="average", inter_weight=0.0, **form)
+    sample = batch(task, [0, 3, 11])
+    student.eval(), criterion.eval()
+    before = criterion(student, sample, reduce=False)[0]
+    for step in range(4):
+        update(student, criterion, step)
+    judged = criterion(student, sample, reduce=False)[0]
+    past = criterion.sda.signals(sample, criterion.student_wanted).logits
+    assert_close(judged, cross_entropy(past, sample["target"]))
+    assert not torch.allclose(judged, before)
+
+    student.train(), criterion.train()
+    own = student(**sample["net_input"], classification_head_name=task.head)[0]
+    assert_close(criterion(student, sample, reduce=False)[0], cross_entropy(own, sample["target"]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sda_window": "two"}, "--sda-window two is no number"),
+        ({"sda_window": "-1"}, "--sda-window -1 is no number"),
+        ({"sda_window": "3", "sda_form": "ema"}, "--sda-window 3 is of no use to --sda-form ema"),
+        ({"sda_form": "ema", "sda_decay": 1.5}, "--sda-decay 1.5 is no share"),
+        ({"sda_decay": 0.9}, "--sda-decay 0.9 is of no use"),
+        ({"sda_form": "voted", "sda_window": "all"}, "--sda-form voted runs each model"),
+        ({"sda_window": "0", "sda_host": True}, "--sda-host keeps a window"),
+        ({"sda_form": "ema", "sda_host": True}, "--sda-host keeps a window"),
+        (
+            {"sda_form": "voted", "sda_window": "2", "sda_evaluate": "average"},
+            "--sda-evaluate average judges one",
+        ),
+        ({"soft_weight": 0.5}, "--soft-weight above 0 learns from a teacher"),
+    ],
+)
+def test_what_cannot_be_is_refused(sda, options, message):
+    with pytest.raises(CannotStart, match=message):
+        sda(**options)
+
+
+def test_amp_is_refused(sda):
+    _, _, criterion = sda()
+    with pytest.raises(CannotStart, match="--amp calls for an update even where"):
+        criterion.before_update(AMPOptimizer.__new__(AMPOptimizer))
+
+
+# whole runs
+
+
+def train(data, teacher, folder, *flags):
+    start = ("--init-from", str(teacher), "--init-layers", "0,3")
+    return train_command(data, folder, "--criterion", "sda", *start, *flags)
+
+
+@pytest.mark.parametrize(
+    ("window", "precision"),
+    [
+        ("1", ()),
+        ("3", ()),
+        ("all", ()),
+        ("3", ("--memory-efficient-fp16", "--fp16")),
+        ("3", ("--fp16", "--fp16-no-flatten-grads")),
+        ("2", ("--optimizer", "adam")),
+        ("3", ("--update-freq", "2", "--batch-size", "4", "--sda-host")),
+    ],
+)
+def test_at_every_update_it_is_the_mean_made_by_hand(data, teacher, tmp_path, window, precision):
+    flags = ("--max-update", "6", "--save-interval-updates", "1", "--sda-window", window)
+    rows = train_here(train(data, teacher, tmp_path, *flags, "--lr", "1e-2", *precision))
+    assert [values["sda"] > 0 for tag, values in rows if tag == "train_inner"] == [False] + 5 * [True]
+
+    saved = [checkpoint(tmp_path, f"checkpoint_1_{step}.pt") for step in range(1, 7)]
+    half = "--fp16" in precision
+    # Of fp16 weights, a checkpoint's model holds the rounded values and not what is averaged.
+    tolerance = {"rtol": 0, "atol": 2e-3 if half else 1e-6}
+    reach = 6 if window == "all" else int(window)
+    for update in range(2, 7):
+        state = saved[update - 1]["criterion"]
+        assert state["sda.pushed"] == update
+        past = state[f"sda.past.{STUDENT}"]
+        assert past.dtype == torch.float32
+        if update >= reach + 1 or window == "all":
+            # The checkpoint after update u holds theta_{u-1}, theta_{u-2}, ..; theta_0 was never saved.
+            sets = [saved[u - 1]["model"][STUDENT] for u in range(max(1, update - reach), update)]
+            if window == "all":
+                sets.append(read_checkpoint(str(teacher), "--teacher").weights[STUDENT.replace(".1.", ".3.")])
+            assert_close(past.mean(dim=0), torch.stack(sets).mean(dim=0), **tolerance)
+    names = {name.removeprefix("sda.past.") for name in state if name.startswith("sda.past.")}
+    assert names == set(saved[0]["model"])
+
+
+def test_an_overflow_is_not_remembered(data, teacher, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda self: self)  # fairseq calls it there with --cpu, too
+    flags = ("--fp16", "--fp16-no-flatten-grads", "--fp16-init-scale", str(2**19), "--max-epoch", "2")
+    train_here(train(data, teacher, tmp_path, *flags))
+    saved = checkpoint(tmp_path)
+    updates = saved["optimizer_history"][-1]["num_updates"]
+    assert 0 < updates < 16
+    assert saved["criterion"]["sda.pushed"] == updates
+
+
+def test_the_average_is_what_a_checkpoint_of_se_answers_with(data, teacher, tmp_path):
+    from fairseq_kd.evaluation.finished import FinishedModel
+
+    flags = ("--sda-window", "all", "--sda-evaluate", "average", "--inter-weight", "0", "--lr", "1e-2")
+    flags += ("--best-checkpoint-metric", "accuracy", "--maximize-best-checkpoint-metric", "--max-epoch", "3")
+    rows = train_here(train(data, teacher, tmp_path, *flags))
+    accuracy = [values["valid_accuracy"] for tag, values in rows if tag == "valid"]
+
+    read = read_checkpoint(str(tmp_path / "checkpoint_last.pt"), "--checkpoint")
+    saved = checkpoint(tmp_path)
+    assert torch.equal(read.weights[STUDENT], saved["criterion"][f"sda.past.{STUDENT}"][0])
+    assert not torch.allclose(read.weights[STUDENT], saved["model"][STUDENT])
+
+    model = FinishedModel.of(read, data)
+    [(_, found)] = model.predict(["valid"], torch.device("cpu"))
+    score = 100 * (found.logits.argmax(axis=1) == found.labels).mean()
+    assert score == pytest.approx(accuracy[-1], abs=1e-3)
+
+
+def test_a_run_keeps_its_window(data, teacher, tmp_path):
+    train_here(train(data, teacher, tmp_path, "--sda-window", "2"))
+    with pytest.raises(CannotStart, match="begun with --sda-window 2, now 3"):
+        train_here(train(data, teacher, tmp_path, "--sda-window", "3", "--max-epoch", "2"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flags",
+    [("--sda-window", "3"), ("--sda-form", "ema", "--fp16", "--fp16-no-flatten-grads")],
+    ids=["window", "ema-fp16"],
+)
+def test_killed_in_mid_epoch_and_resumed_equals_straight_through(tmp_path, teacher, flags):
+    data = write_data(tmp_path / "data", sentences=[("train", 400), ("valid", 40)])
+    flags = (*flags, "--max-epoch", "2", "--save-interval-updates", "7", "--dropout", "0.1")
+    straight = train_here(train(data, teacher, tmp_path / "straight", *flags))
+
+    folder = tmp_path / "killed"
+    with open(tmp_path / "log", "w") as log:
+        killed = subprocess.Popen(train(data, teacher, folder, *flags), stdout=log, stderr=log)
+        _wait_for(folder / "checkpoint_1_21.pt", killed)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+
+    resumed = losses(train_here(train(data, teacher, folder, *flags)))
+    assert 0 < len(resumed) < 100
+    assert resumed == losses(straight)[-len(resumed) :]
+    expected, found = checkpoint(tmp_path / "straight"), checkpoint(folder)
+    for part in ("model", "criterion"):
+        assert found[part].keys() == expected[part].keys()
+        for name, value in expected[part].items():
+            assert torch.equal(found[part][name], value), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["legacy_ddp", "pytorch_ddp"])
+def test_two_workers_equal_one(tmp_path, teacher, backend):
+    data = write_data(tmp_path / "data", sentences=[("train", 60), ("valid", 39)])
+    flags = ("--max-epoch", "2", "--sda-window", "2", "--adam-eps", "0.1", "--lr", "1e-2")
+    train_here(train(data, teacher, tmp_path / "one", *flags, "--batch-size", "4", "--update-freq", "2"))
+
+    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--master-port"]
+    flags += ("--batch-size", "4", "--ddp-backend", backend, "--distributed-backend", "gloo")
+    command = train(data, teacher, tmp_path / "two", *flags)
+    result = run([*torchrun, str(20000 + (os.getpid() + 29) % 20000), *command])
+    assert result.returncode == 0, result.stderr[-2000:]
+
+    expected, found = checkpoint(tmp_path / "one"), checkpoint(tmp_path / "two")
+    assert found["criterion"]["sda.pushed"] == expected["criterion"]["sda.pushed"] == 16
+    for part in ("model", "criterion"):
+        for name, value in expected[part].items():
+            assert_close(found[part][name], value, rtol=1e-3, atol=1e-4, msg=name)
