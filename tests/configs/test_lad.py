@@ -1,0 +1,45 @@
+"""The grids of LAD say what was published for each task."""
+
+import math
+
+import pytest
+
+from launcher.settings import read_arguments
+from launcher.tasks import find_task
+from tests.tiny import ROOT
+
+# lr, of the gates, epochs, T, soft, hard, mu, share of warm-up
+PUBLISHED = {
+    "mnli": (1e-4, 5e-7, 4, 10, 0.5, 0.5, 500, 0.1),
+    "qnli": (1e-4, 1e-6, 4, 10, 0.5, 0.5, 1000, 0.1),
+    "qqp": (5e-4, 5e-7, 5, 10, 0.7, 0.3, 1000, 0.1),
+    "sst-2": (1e-4, 1e-6, 20, 20, 0.5, 0.5, 1000, 0.3),
+    "mrpc": (7e-4, 5e-6, 20, 10, 0.5, 0.5, 500, 0.1),
+    "rte": (7e-4, 3e-5, 10, 10, 0.5, 0.5, 1000, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_grid_has_the_published_settings_of_its_task(name):
+    lr, gate_lr, epochs, temperature, soft, hard, mu, share = PUBLISHED[name]
+    _, grid, _ = read_arguments("", ["--grid", str(ROOT / "configs" / "grids" / f"lad_{name}.yaml")])
+    task = find_task(name)
+    flags = dict(zip(grid.flags[::2], grid.flags[1::2], strict=True))
+    total = math.ceil(task.sentences / 32) * epochs
+    warmup = round(share * total)
+
+    assert (grid.tasks, grid.methods, grid.lrs, grid.epochs) == ((task.name,), ("lad",), (lr,), epochs)
+    assert grid.batch_sizes == (32,)
+    numbers = {
+        "--gate-lr": gate_lr,
+        "--temperature": temperature,
+        "--soft-weight": soft,
+        "--hard-weight": hard,
+        "--inter-weight": mu,
+        "--warmup-updates": warmup,
+        "--gate-warmup-updates": warmup,
+        "--gate-total-updates": total,
+    }
+    assert {flag: float(flags[flag]) for flag in numbers} == numbers
+    for flag in ("adam-betas", "gate-betas"):
+        assert flags[f"--{flag}"] == "(0.9, 0.999)"
