@@ -31,6 +31,11 @@ def problems(checkpoint: Checkpoint, pairs: Optional[bool], approximate: bool) -
     approximate  whether another LayerNorm eps is allowed for
     """
     shape, found = checkpoint.shape, []
+    if shape.head_width or shape.rank:
+        found.append(
+            f"--checkpoint {checkpoint.path} is pruned ({shape}), and stock RoBERTa has neither heads that do not fill its "
+            "width nor factorised embeddings: keep it for this package."
+        )
     if shape.layernorm_eps != STOCK_EPS and not approximate:
         found.append(
             f"--checkpoint {checkpoint.path} has a LayerNorm eps of {shape.layernorm_eps:g}, and stock RoBERTa always "

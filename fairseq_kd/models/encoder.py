@@ -29,10 +29,10 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.heads = shape.heads
         self.dropout = dropout
-        self.q_proj = nn.Linear(shape.width, shape.width)
-        self.k_proj = nn.Linear(shape.width, shape.width)
-        self.v_proj = nn.Linear(shape.width, shape.width)
-        self.out_proj = nn.Linear(shape.width, shape.width)
+        self.q_proj = nn.Linear(shape.width, shape.attention_width)
+        self.k_proj = nn.Linear(shape.width, shape.attention_width)
+        self.v_proj = nn.Linear(shape.width, shape.attention_width)
+        self.out_proj = nn.Linear(shape.attention_width, shape.width)
 
     def project(self, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of x [N, H], each [B, A, T, d]."""
@@ -117,7 +117,8 @@ class SentenceEncoder(nn.Module):
     def __init__(self, shape: ModelShape, words: int, cfg) -> None:
         super().__init__()
         self.layer_count = shape.layers
-        self.embed_tokens = nn.Embedding(words, shape.width, PAD)
+        self.embed_tokens = nn.Embedding(words, shape.rank or shape.width, PAD)
+        self.embed_projection = nn.Linear(shape.rank, shape.width, bias=False) if shape.rank else None
         self.embed_positions = nn.Embedding(shape.max_positions + PAD + 1, shape.width, PAD)
         self.embed_segments = nn.Embedding(shape.segments, shape.width) if shape.segments else None
         norm = nn.LayerNorm(shape.width, eps=shape.layernorm_eps)
@@ -166,7 +167,10 @@ class SentenceEncoder(nn.Module):
     def embed(self, tokens: Tensor, mask: Tensor, packing: Packing, one_segment: bool) -> Tensor:
         """Word, position and, where the model has them, segment embeddings, [N, H]."""
         positions = mask.cumsum(dim=1) * mask + PAD
-        x = self.embed_tokens(packing.pack(tokens)) + self.embed_positions(packing.pack(positions))
+        x = self.embed_tokens(packing.pack(tokens))
+        if self.embed_projection is not None:
+            x = self.embed_projection(x)
+        x = x + self.embed_positions(packing.pack(positions))
         if self.embed_segments is not None:
             segments = torch.zeros_like(tokens) if one_segment else segment_ids(tokens)
             x = x + self.embed_segments(packing.pack(segments))
@@ -181,19 +185,23 @@ def segment_ids(tokens: Tensor) -> Tensor:
 
 
 class LMHead(nn.Module):
-    """Masked-LM head, its word matrix tied to the embeddings."""
+    """Masked-LM head, its word matrix tied to the embeddings, or to both factors of them."""
 
-    def __init__(self, shape: ModelShape, embeddings: nn.Parameter) -> None:
+    def __init__(self, shape: ModelShape, sentence_encoder: SentenceEncoder) -> None:
         super().__init__()
         self.dense = nn.Linear(shape.width, shape.width)
         self.activation = get_activation_fn(shape.activation)
         self.layer_norm = nn.LayerNorm(shape.width, eps=shape.layernorm_eps)
-        self.weight = embeddings
-        self.bias = nn.Parameter(torch.zeros(embeddings.size(0)))
+        self.weight = sentence_encoder.embed_tokens.weight  # [V, H], or [V, rank]
+        self.projection = sentence_encoder.embed_projection.weight if shape.rank else None  # [H, rank]
+        self.bias = nn.Parameter(torch.zeros(self.weight.size(0)))
 
     def forward(self, features: Tensor) -> Tensor:
         """[N, H] -> [N, V]"""
-        return F.linear(self.layer_norm(self.activation(self.dense(features))), self.weight, self.bias)
+        x = self.layer_norm(self.activation(self.dense(features)))
+        if self.projection is not None:
+            x = x @ self.projection
+        return F.linear(x, self.weight, self.bias)
 
 
 class ClassificationHead(nn.Module):

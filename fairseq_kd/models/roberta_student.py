@@ -66,6 +66,20 @@ class RobertaStudentConfig(FairseqDataclass):
     no_layernorm_embedding: Optional[bool] = field(
         default=None, metadata={"help": f"no LayerNorm behind the embeddings ({FROM_SOURCE})"}
     )
+    encoder_head_dim: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "dimensions of one attention head, for fewer heads than fill the width; 0 divides the width "
+            f"among the heads ({FROM_SOURCE})"
+        },
+    )
+    embedding_rank: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "dimensions of the word embeddings, which a matrix then brings to the width; 0 for embeddings "
+            f"as wide as the hidden states ({FROM_SOURCE})"
+        },
+    )
     dropout: float = field(
         default=0.1, metadata={"help": "dropout probability of hidden states (default: 0.1)"}
     )
@@ -122,7 +136,7 @@ class RobertaStudent(FairseqEncoderModel):
 
     def __init__(self, cfg, shape: ModelShape, dictionary, lm_head: bool = False) -> None:
         sentence_encoder = SentenceEncoder(shape, len(dictionary), cfg)
-        head = LMHead(shape, sentence_encoder.embed_tokens.weight) if lm_head else None
+        head = LMHead(shape, sentence_encoder) if lm_head else None
         super().__init__(StudentEncoder(dictionary, sentence_encoder, head))
         self.cfg = cfg
         # Where fairseq's own sentence_prediction criterion looks.
@@ -142,11 +156,17 @@ class RobertaStudent(FairseqEncoderModel):
             )
 
         shape = ModelShape(**{name: cfg[config_name] for name, config_name in CONFIG_NAMES.items()})
-        if shape.width % shape.heads:
+        if not shape.head_width and shape.width % shape.heads:
             raise CannotStart(
                 f"--encoder-embed-dim {shape.width} cannot be split over --encoder-attention-heads {shape.heads}: "
-                "take a multiple."
+                "take a multiple, or say how wide a head is (--encoder-head-dim)."
             )
+        for name, size in (("encoder-head-dim", shape.head_width), ("embedding-rank", shape.rank)):
+            if not 0 <= size < shape.width:
+                raise CannotStart(
+                    f"--{name} {size} is not below the width {shape.width} (--encoder-embed-dim): give fewer dimensions, or "
+                    "0 for a model as usual."
+                )
         if shape.segments == 1 or shape.segments < 0:
             raise CannotStart(
                 f"--segments {shape.segments}: give 0 for none, or 2 for a first and a second sentence."
@@ -263,6 +283,7 @@ FRESH = {
 for _fresh in FRESH.values():
     _fresh |= {"activation_fn": "gelu", "pooler_activation_fn": "tanh", "max_positions": 512}
     _fresh |= {"encoder_normalize_before": False, "no_layernorm_embedding": False}
+    _fresh |= {"encoder_head_dim": 0, "embedding_rank": 0}
 
 # layers, width, feed-forward width, heads
 ARCHITECTURES = {

@@ -11,7 +11,11 @@ SENTENCE_ENCODER = "encoder.sentence_encoder."
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Everything about an encoder that its weights do not fix or that losses have to agree on."""
+    """Everything about an encoder that its weights do not fix or that losses have to agree on.
+
+    head_width  dimensions of one head, where heads were pruned; 0 means width / heads
+    rank        of a factorised word embedding, V x rank times rank x width; 0 means V x width
+    """
 
     layers: int
     width: int
@@ -25,9 +29,18 @@ class ModelShape:
     pair_format: str = "roberta"
     pre_layernorm: bool = False
     bare_embeddings: bool = False
+    head_width: int = 0
+    rank: int = 0
 
     def __str__(self) -> str:
-        return f"{self.layers} layers, width {self.width}, {self.heads} heads, ffn {self.ffn}"
+        heads = f"{self.heads} heads" + (f" of {self.head_width}" if self.head_width else "")
+        sizes = f"{self.layers} layers, width {self.width}, {heads}, ffn {self.ffn}"
+        return sizes + (f", embeddings of rank {self.rank}" if self.rank else "")
+
+    @property
+    def attention_width(self) -> int:
+        """Dimensions of all heads of a layer together."""
+        return self.heads * self.head_width if self.head_width else self.width
 
     def config(self) -> dict[str, Any]:
         """The same as fields of the model config."""
@@ -47,6 +60,8 @@ CONFIG_NAMES = {
     "pair_format": "pair_format",
     "pre_layernorm": "encoder_normalize_before",
     "bare_embeddings": "no_layernorm_embedding",
+    "head_width": "encoder_head_dim",
+    "rank": "embedding_rank",
 }
 
 
@@ -60,6 +75,7 @@ def shape_of(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> Mod
     """
     words = state_dict[SENTENCE_ENCODER + "embed_tokens.weight"]
     positions = state_dict[SENTENCE_ENCODER + "embed_positions.weight"]
+    projection = state_dict.get(SENTENCE_ENCODER + "embed_projection.weight")
     segments = state_dict.get(SENTENCE_ENCODER + "embed_segments.weight")
     prefix = SENTENCE_ENCODER + "layers."
     layers = 1 + max(int(name[len(prefix) :].split(".")[0]) for name in state_dict if name.startswith(prefix))
@@ -70,14 +86,18 @@ def shape_of(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> Mod
         if field in ("activation", "pooler_activation", "layernorm_eps", "pair_format")
         and config.get(name) is not None
     }
+    width, heads = positions.size(1), int(config["encoder_attention_heads"])
+    attention_width = state_dict[prefix + "0.self_attn.q_proj.weight"].size(0)
     return ModelShape(
         layers=layers,
-        width=words.size(1),
+        width=width,
         ffn=state_dict[prefix + "0.fc1.weight"].size(0),
-        heads=int(config["encoder_attention_heads"]),
+        heads=heads,
         max_positions=positions.size(0) - 2,
         segments=0 if segments is None else segments.size(0),
         pre_layernorm=bool(config.get("encoder_normalize_before")),
         bare_embeddings=SENTENCE_ENCODER + "layernorm_embedding.weight" not in state_dict,
+        head_width=0 if attention_width == width else attention_width // heads,
+        rank=0 if projection is None else words.size(1),
         **chosen,
     )

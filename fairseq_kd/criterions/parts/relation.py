@@ -35,9 +35,9 @@ class RelationTransfer(LayerTransfer):
                 )
             return
         for who, shape in ("student", self.student), ("teacher", self.teacher):
-            if self.heads < 1 or shape.width % self.heads:
+            if self.heads < 1 or shape.attention_width % self.heads:
                 yield (
-                    f"--relation-heads {self.heads} cannot share the {who}'s width of {shape.width}: give a number "
+                    f"--relation-heads {self.heads} cannot share the {who}'s width of {shape.attention_width}: give a number "
                     "that divides it."
                 )
 
