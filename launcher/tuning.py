@@ -24,9 +24,10 @@ def best_tried(tried: Sequence[Tried], scores: Callable[[Tried], Mapping[int, fl
 
 
 def of_tried(tried: Sequence[Tried], scores: Callable[[Tried], Mapping[int, float]]) -> str:
-    """How many the best one was chosen among: `8`, or `5 of 8` while some have no score yet."""
-    finished = sum(bool(scores(one)) for one in tried)
-    return str(finished) if finished == len(tried) else f"{finished} of {len(tried)}"
+    """How many the best one was chosen among: `8`, or `5 of 8` while some have no score yet, or fewer seeds than it."""
+    seeds = [len(scores(one)) for one in tried]
+    compared = seeds.count(max(seeds)) if any(seeds) else 0
+    return str(compared) if compared == len(tried) else f"{compared} of {len(tried)}"
 
 
 def setting_name(batch_size: int, lr: float) -> str:

@@ -240,7 +240,7 @@ def test_a_tuned_cell_is_reported_by_its_best_and_all_that_was_tried_is_shown(fi
     header, _, *rows = table(printed, "## SST-2")
     assert header[4:] == ["accuracy", "chosen", "batch", "lr", "seeds", "seconds a seed", "peak GiB"]
     assert [row[1:2] + row[4:9] for row in rows] == [
-        ["trained", "**94.50 ± 0.71**", "best of 3", "32", "8e-05", "2"],
+        ["trained", "**94.50 ± 0.71**", "best of 2 of 3", "32", "8e-05", "2"],
         ["untrained", "69.00 ± 1.41", "best of 2", "16", "1e-05", "2"],
     ]
 
