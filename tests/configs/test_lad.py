@@ -22,7 +22,7 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_grid_has_the_published_settings_of_its_task(name):
     lr, gate_lr, epochs, temperature, soft, hard, mu, share = PUBLISHED[name]
-    _, grid, _ = read_arguments("", ["--grid", str(ROOT / "configs" / "grids" / f"lad_{name}.yaml")])
+    args, grid, _ = read_arguments("", ["--grid", str(ROOT / "configs" / "grids" / f"lad_{name}.yaml")])
     task = find_task(name)
     flags = dict(zip(grid.flags[::2], grid.flags[1::2], strict=True))
     total = math.ceil(task.sentences / 32) * epochs
@@ -30,6 +30,7 @@ def test_a_grid_has_the_published_settings_of_its_task(name):
 
     assert (grid.tasks, grid.methods, grid.lrs, grid.epochs) == ((task.name,), ("lad",), (lr,), epochs)
     assert grid.batch_sizes == (32,)
+    assert args.teacher == "teachers/{task}"  # where none is named, one is trained, at the student's rate
     numbers = {
         "--gate-lr": gate_lr,
         "--temperature": temperature,
