@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from fairseq_kd.losses import logits_mse
 from fairseq_kd.signals import Wanted
 from fairseq_kd.teachers import AveragedTeacher
 from tests.tiny import batch, build
@@ -60,6 +61,12 @@ def test_ema(name):
     found = averages(teacher, given["in_parameters"])
     assert torch.equal(found[0], given["in_parameters"][0])
     assert_close(found[1:], given["out_teacher"], rtol=0, atol=1e-12)
+
+
+def test_the_distance_is_recorded():
+    given = recorded("sda_logits")
+    found = logits_mse(given["in_student_logits"], given["in_teacher_logits"])
+    assert_close(found, given["out_each_sentence_alone"], rtol=0, atol=1e-9)
 
 
 def test_zero_means_all():

@@ -1,0 +1,94 @@
+"""A smaller model out of a fine-tuned one: fewer layers, heads, neurons, narrower embeddings (ROSITA).
+
+    python scripts/score_importance.py --checkpoint teachers/MRPC --data data/MRPC-bin
+    python scripts/prune.py --checkpoint teachers/MRPC --layers 6 --heads 2 --ffn 768 --rank 128 --out pruned/MRPC
+
+Keeps the first layers; in each of them the heads and the feed-forward neurons that its own weights'
+importance is highest of; of the word embeddings, the nearest product of two factors. Classification and
+masked-LM heads stay. Writes OUT/model.pt, which --init-from takes, with --init-head for its classifier.
+What is not given stays as it is. scripts/prune_and_distil.py does it little by little.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.arguments import Parser, positive
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 the model is there; what prevents that ends the program with a sentence."""
+    args = _parser().parse_args(arguments)
+
+    # Here, because it takes seconds, and --help and a wrong flag should not.
+    from fairseq_kd.errors import CannotStart
+    from fairseq_kd.evaluation import importance
+    from fairseq_kd.models.checkpoint import read_checkpoint
+    from fairseq_kd.models.pruning import Sizes, pruned
+
+    checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")
+    there = vars(Sizes.of(checkpoint.shape))
+    sizes = Sizes(**{name: getattr(args, name) or size for name, size in there.items()})
+    problems = list(sizes.problems(checkpoint.shape))
+    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+        problems.append(f"--out {args.out} is there already and not empty: name a new folder.")
+    if problems:
+        raise CannotStart(*problems, doing="prune")
+
+    scores = importance.read(args.importance or checkpoint.path.parent / importance.NAME, checkpoint)
+    weights, shape = pruned(checkpoint.weights, checkpoint.shape, scores, sizes)
+    write(weights, shape, checkpoint, args.out)
+    print(f"{args.out / 'model.pt'}: {shape}\n  of {checkpoint.path}: {checkpoint.shape}")
+    return 0
+
+
+def write(weights, shape, checkpoint, folder: Path) -> None:
+    """Writes FOLDER/model.pt, which knows of the checkpoint's task and vocabulary, and its dict.txt where that is known."""
+    import torch
+
+    from fairseq_kd.evaluation.files import whole
+
+    told = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout", "fine_tuned_on")
+    model = {"_name": "roberta_student", **shape.config(), "dictionary_hash": checkpoint.dictionary_hash}
+    model |= {name: checkpoint.config[name] for name in told if name in checkpoint.config}
+    task = checkpoint.run.get("task") or {}
+    task = {name: task[name] for name in ("classification_head_name", "labels") if name in task}
+    state = {"args": None, "cfg": {"model": model, "task": task}, "model": weights}
+
+    dictionary = checkpoint.path.parent / "dict.txt"
+    if dictionary.is_file():
+        with whole(folder / "dict.txt") as file:
+            file.write(dictionary.read_bytes())
+    with whole(folder / "model.pt") as file:
+        torch.save(state, file)
+
+
+def _parser() -> Parser:
+    parser = Parser(__doc__)
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="PATH",
+        help="a fine-tuned model: a checkpoint, or a folder with checkpoint_best.pt or model.pt",
+    )
+    parser.add_argument(
+        "--importance",
+        type=Path,
+        metavar="FILE",
+        help="its importance (default: importance.safetensors beside the checkpoint)",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder to write")
+    for name, what in (
+        ("layers", "first layers that stay"),
+        ("heads", "attention heads of each that stay"),
+        ("ffn", "feed-forward neurons of each that stay"),
+        ("rank", "dimensions of the word embeddings"),
+    ):
+        parser.add_argument(f"--{name}", type=positive, metavar="N", help=f"{what} (default: all)")
+    return parser
+
+
+if __name__ == "__main__":
+    logging.disable(logging.INFO)
+    sys.exit(main())
