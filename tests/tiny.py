@@ -282,6 +282,8 @@ def build(
         )
     )
     dataclass = REGISTRIES["criterion"]["dataclass_registry"][criterion]
+    if hasattr(dataclass, "amp"):
+        options.setdefault("amp", False)
     return built, student, built.build_criterion(config(dataclass, _name=criterion, **options))
 
 

@@ -6,10 +6,10 @@ from typing import Any, Optional
 
 from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
-from fairseq.optim import AMPOptimizer, FairseqOptimizer
+from fairseq.optim import FairseqOptimizer
+from omegaconf import II
 from torch import Tensor
 
-from ..errors import CannotStart
 from ..losses import logits_mse
 from ..optim import in_full_precision
 from ..signals import Signals, Wanted
@@ -68,9 +68,11 @@ class SDAConfig(OwnTermsConfig):
         default="student",
         metadata={
             "help": "whose answers validations judge, and whose weights are taken from the run's checkpoints: the "
-            "student's, or the average's; with --inter-weight 0 that is SE of the paper (default: student)"
+            "student's, or the average's; with --inter-weight 0 --sda-window all that is SE of the paper (default: "
+            "student)"
         },
     )
+    amp: bool = II("common.amp")
 
 
 @register_criterion("sda", dataclass=SDAConfig)
@@ -98,11 +100,6 @@ class SDA(DistillationCriterion):
     def before_update(self, optimizer: FairseqOptimizer) -> None:
         if self.sda is None:
             return
-        if isinstance(optimizer, AMPOptimizer):
-            raise CannotStart(
-                "--amp calls for an update even where a gradient overflowed, which --criterion sda cannot tell: take "
-                "--autocast bf16, --bf16, or --fp16 --fp16-no-flatten-grads."
-            )
         self.sda.push(in_full_precision(dict(self.task.student.named_parameters()), optimizer))
 
     def student_signals(self, model, sample: Mapping[str, Any], wanted: Wanted) -> Signals:
@@ -134,6 +131,11 @@ def _problems(cfg: SDAConfig, task) -> Iterable[str]:
             "--criterion sda compares the scores of a sentence's classes, and --task masked_lm_kd has none: take --task "
             "sentence_prediction_kd, or --criterion kd."
         )
+    if cfg.amp:
+        yield (
+            "--amp calls for an update even where a gradient overflowed, which --criterion sda cannot tell: take "
+            "--autocast bf16, --bf16, or --fp16 --fp16-no-flatten-grads."
+        )
     if cfg.sda_form == "ema":
         if cfg.sda_host:
             yield "--sda-host keeps a window in host memory, and --sda-form ema has none: leave one of the two out."
@@ -148,6 +150,11 @@ def _problems(cfg: SDAConfig, task) -> Iterable[str]:
         yield from _problems_of_window(cfg)
     if cfg.sda_evaluate == "average" and cfg.sda_form == "voted":
         yield "--sda-evaluate average judges one model, and --sda-form voted has several: take --sda-form average."
+    elif cfg.sda_evaluate == "average" and cfg.sda_form == "average" and cfg.sda_window in (None, "1"):
+        yield (
+            "--sda-evaluate average would judge the student of one update ago, which is all that a window of 1 holds: give "
+            "--sda-window 2 or more, or all."
+        )
 
 
 def _problems_of_window(cfg: SDAConfig) -> Iterable[str]:
