@@ -153,8 +153,10 @@ class Gate(nn.Module):
     def forward(self, before: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """The mixture and g, both of the shape of `state`."""
         before, state = before.to(self.linear.weight.dtype), state.to(self.linear.weight.dtype)
-        opened = F.sigmoid(self.linear(before))
-        return self.norm(torch.lerp(before, state, opened)), opened
+        # Autocast would round the product, and lerp takes one precision alone.
+        with torch.autocast(before.device.type, enabled=False):
+            opened = F.sigmoid(self.linear(before))
+            return self.norm(torch.lerp(before, state, opened)), opened
 
 
 def _reached(layer: int, student_layers: int, teacher_layers: int, reach: str) -> range:
