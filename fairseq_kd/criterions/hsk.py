@@ -1,6 +1,6 @@
 """`--criterion hsk`: hidden states, compressed in depth, length and width."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fairseq.criterions import register_criterion
@@ -71,6 +71,7 @@ class HSK(DistillationCriterion):
 
     def __init__(self, cfg: HSKConfig, task) -> None:
         super().__init__(cfg, task)
+        self.problems += _idle_flags(cfg)
         self.hidden = self.use(
             CompressedStates,
             cfg.mapping,
@@ -83,3 +84,15 @@ class HSK(DistillationCriterion):
 
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
         return {"hidden": self.hidden(student, teacher)}
+
+
+def _idle_flags(cfg: HSKConfig) -> Iterable[str]:
+    """Why flags that choose among tokens or dimensions are of no use where all of these are kept."""
+    chooses = {"hsk_length": "tokens", "hsk_ranking": "tokens", "hsk_width": "dimensions"}
+    for name, what in chooses.items():
+        given, usual = getattr(cfg, name), HSKConfig.__dataclass_fields__[name].default
+        if str(given) != usual and {"tokens": "t", "dimensions": "h"}[what] not in cfg.hsk_keep:
+            yield (
+                f"--{name.replace('_', '-')} {given} chooses among {what}, and --hsk-keep {cfg.hsk_keep} keeps them all: "
+                "leave it out, or say how many are kept, as 10t_0.1h does."
+            )

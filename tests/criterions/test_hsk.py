@@ -96,6 +96,12 @@ def test_other_words_are_no_shorthand(keep):
             {"hsk_keep": "2t", "hsk_teacher_alone": True},
             r"--hsk-teacher-alone is about dimensions that are left out",
         ),
+        (
+            {"hsk_width": "random"},
+            r"--hsk-width random chooses among dimensions, and --hsk-keep all keeps them all",
+        ),
+        ({"hsk_keep": "0.5h", "hsk_length": "left"}, r"--hsk-length left chooses among tokens"),
+        ({"hsk_keep": "1l", "hsk_ranking": "skip"}, r"--hsk-ranking skip chooses among tokens"),
         ({"mapping": "combine"}, r"--mapping combine is not a mapping"),
     ],
 )
