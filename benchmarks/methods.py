@@ -41,6 +41,9 @@ def build(method: str, args: argparse.Namespace) -> Callable[[], float]:
     task = tasks.setup_task(cfg.task)
     student = task.build_model(cfg.model).train()
     criterion = task.build_criterion(cfg.criterion).train()
+    if getattr(criterion, "sda", None) is not None:
+        # As after a first update: before it there is no past that would answer.
+        criterion.sda.push(dict(student.named_parameters()))
     task.load_dataset("train")
     dataset = task.dataset("train")
     chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(1)).tolist()

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 from benchmarks import methods
+from fairseq_kd.teachers import AveragedTeacher
 
 
 def test_steps_of_a_method_take_time(data, teacher):
@@ -16,3 +17,12 @@ def test_steps_of_a_method_take_time(data, teacher):
 def test_the_median_leaves_out_the_first_round():
     times = iter([90.0, 3.0, 1.0, 2.0])
     assert methods.measure({"kd": lambda: next(times)}, 3) == {"kd": 2.0}
+
+
+def test_the_past_of_a_self_taught_student_is_asked(data, teacher, monkeypatch):
+    asked = []
+    signals = AveragedTeacher.signals
+    monkeypatch.setattr(AveragedTeacher, "signals", lambda *given: asked.append(given) or signals(*given))
+    args = SimpleNamespace(data=data, teacher=teacher, init_layers="0,3", batch_size=4, batches=2)
+    methods.build("sda", args)()
+    assert len(asked) == 2
