@@ -37,8 +37,8 @@ class RelationTransfer(LayerTransfer):
         for who, shape in ("student", self.student), ("teacher", self.teacher):
             if self.heads < 1 or shape.attention_width % self.heads:
                 yield (
-                    f"--relation-heads {self.heads} cannot share the {who}'s width of {shape.attention_width}: give a number "
-                    "that divides it."
+                    f"--relation-heads {self.heads} cannot share the {who}'s width of {shape.attention_width}: give a "
+                    "number that divides it."
                 )
 
     def relations(self, student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], mask: Tensor) -> Tensor:
