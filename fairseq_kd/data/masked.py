@@ -44,7 +44,11 @@ class MaskedWordsDataset(SequenceDataset):
             free = words.eq(PAD) & tokens.ge(self.ordinary.start)
             seed = (self.seed, self.mask_epoch, index)
             tokens = replace_words(tokens, free, self.replaced, self.ordinary, seed)
-        return {"id": index, "tokens": tokens, "words": words}
+        return self.with_cached({"id": index, "tokens": tokens, "words": words})
+
+    def count_masked(self) -> np.ndarray:
+        """How many words of each block have to be guessed, [N]: found by masking them all."""
+        return np.array([int(self.words[index].ne(PAD).sum()) for index in range(len(self))])
 
     def collater(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """A batch; everything that a mask on the device would have to be read back for is found here.
@@ -71,6 +75,7 @@ class MaskedWordsDataset(SequenceDataset):
                 "one_segment": True,
                 "masked": masked,
             },
+            **self.cached_of(examples),
         }
 
     def set_epoch(self, epoch: int) -> None:

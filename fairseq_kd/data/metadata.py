@@ -24,6 +24,7 @@ class Metadata:
     dictionary_hash  see `dictionary_hash`
     sentences        examples by split
     score_scale      what a predicted number is multiplied with to be the task's own score (regression)
+    max_positions    tokens to which examples were cut
     """
 
     task: str
@@ -36,6 +37,7 @@ class Metadata:
     metric: Optional[str] = None
     sentences: Optional[Mapping[str, int]] = None
     score_scale: float = 1.0
+    max_positions: Optional[int] = None
 
 
 def read_metadata(data: Path) -> Optional[Metadata]:
@@ -60,6 +62,7 @@ def read_metadata(data: Path) -> Optional[Metadata]:
             metric=meta.get("metric"),
             sentences={name: split["sentences"] for name, split in meta["splits"].items()},
             score_scale=meta.get("score_scale") or 1.0,
+            max_positions=meta.get("max_positions"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CannotStart(

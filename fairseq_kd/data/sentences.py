@@ -55,7 +55,7 @@ class SentenceDataset(SequenceDataset):
         example = {"id": index, "tokens": torch.cat(parts)}
         if self.targets is not None:
             example["target"] = self.targets[index]
-        return example
+        return self.with_cached(example)
 
     def collater(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """A batch; split_sentences says how many examples the whole split has."""
@@ -68,6 +68,7 @@ class SentenceDataset(SequenceDataset):
             "split_sentences": len(self),
             "ntokens": sum(len(example["tokens"]) for example in examples),
             "net_input": encoder_input([example["tokens"] for example in examples]),
+            **self.cached_of(examples),
         }
         if "target" in examples[0]:
             batch["target"] = torch.stack([example["target"] for example in examples])

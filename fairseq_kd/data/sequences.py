@@ -1,20 +1,39 @@
 """What all data sets of token sequences share: their lengths, and how a batch becomes the encoder's input."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 from fairseq.data import FairseqDataset
 from fairseq.data.data_utils import collate_tokens
 from torch import Tensor
 
+from .cache import CachedRows
+
 PAD = 1
 
 
 class SequenceDataset(FairseqDataset):
-    """sizes [N]: how many tokens each example has, from which fairseq makes its batches."""
+    """Examples have an `id`, their row, and `tokens`.
+
+    sizes   [N] how many tokens each has, from which fairseq makes its batches
+    cached  where the teacher's signals of each row are read, in the process that makes the batch
+    """
 
     sizes: np.ndarray
+    cached: Optional[CachedRows] = None
+
+    def with_cached(self, example: dict[str, Any]) -> dict[str, Any]:
+        """The example and what is stored of it."""
+        if self.cached is not None:
+            example["cached"] = self.cached.read(example["id"], example["tokens"])
+        return example
+
+    def cached_of(self, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """What goes into the batch of it."""
+        if self.cached is None:
+            return {}
+        return self.cached.collate([each["id"] for each in examples], [each["cached"] for each in examples])
 
     def __len__(self) -> int:
         return len(self.sizes)

@@ -19,7 +19,7 @@ from ..data.short import ShortBlocksDataset
 from ..data.words import word_starts
 from ..errors import CannotStart
 from ..objectives import MaskedWords
-from .distillation import DistillationTask, DistillationTaskConfig
+from .distillation import DistillationTask, DistillationTaskConfig, stored_files
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +117,22 @@ class MaskedLMKDTask(DistillationTask):
     def pair_format(self) -> str:
         return "roberta"
 
+    @property
+    def shards(self) -> int:
+        return len(_folders(self.cfg))
+
+    @property
+    def data_length(self) -> int:
+        return self.cfg.tokens_per_sample
+
+    def check_cacheable(self) -> None:
+        if not self.cfg.frozen_masking or self.cfg.replaced_words:
+            found = "without --frozen-masking" if not self.cfg.frozen_masking else "with --replaced-words"
+            raise CannotStart(
+                f"--teacher-cache {self.cfg.teacher_cache} {found}: words change from epoch to epoch, so what the teacher "
+                "says of them cannot be stored: add --frozen-masking and leave out --replaced-words, or --teacher-cache."
+            )
+
     def check_student(self, cfg) -> None:
         longest = cfg.get("max_positions")
         if longest is not None and self.cfg.tokens_per_sample > longest:
@@ -127,12 +143,11 @@ class MaskedLMKDTask(DistillationTask):
 
     def logits_problems(self) -> list[str]:
         """Why the teacher's word scores cannot be learned from: sentences, none where they can."""
-        teacher = self.teacher_checkpoint
-        if teacher is None:
+        if self.known_teacher is None:
             return [self.teacher_missing("--soft-weight above 0")]
-        if not teacher.has_lm_head:
+        if not self.known_teacher.has_lm_head:
             return [
-                f"--teacher {teacher.path} has no masked-LM head, whose word scores --soft-weight above 0 learns from: set "
+                f"{self.teacher_given} has no masked-LM head, whose word scores --soft-weight above 0 learns from: set "
                 "--soft-weight 0 and take a method with terms of its own, or a teacher that has one."
             ]
         return []
@@ -144,7 +159,8 @@ class MaskedLMKDTask(DistillationTask):
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **_: Any) -> MaskedWordsDataset:
         """Loads one split of the shard that `epoch` reads."""
         folders = _folders(self.cfg)
-        path = folders[(epoch - 1) % len(folders)] / split
+        shard = (epoch - 1) % len(folders)
+        path = folders[shard] / split
         training = split == self.cfg.train_subset
         for needed in [folder / split for folder in folders] if training else [path]:
             _check_filled(needed)
@@ -169,6 +185,7 @@ class MaskedLMKDTask(DistillationTask):
         logger.info(
             f"{split}: {len(dataset)} blocks of up to {self.cfg.tokens_per_sample} tokens from {path}"
         )
+        self.serve_teacher(dataset, f"{split}.{shard}", stored_files(path, combine), self._decided(training))
         # fairseq keeps every data set it has made batches of: here one an epoch, for days.
         self.dataset_to_epoch_iter.pop(self.datasets.get(split), None)
         self.datasets[split] = dataset
@@ -209,6 +226,13 @@ class MaskedLMKDTask(DistillationTask):
             "random_token_prob": self.cfg.random_token_prob,
             "mask_whole_words": word_starts(folder, self.dictionary) if self.cfg.mask_whole_words else None,
         }
+
+    def _decided(self, training: bool) -> dict[str, Any]:
+        """The flags that decide what a block of text looks like."""
+        names = ("tokens_per_sample", "sample_break_mode", "seed", "mask_whole_words")
+        names += ("mask_prob", "leave_unmasked_prob", "random_token_prob")
+        decided = {name: str(self.cfg[name]) for name in names}
+        return decided | {"short_blocks": self.cfg.short_blocks if training else 0.0}
 
     def _stored(self, path: Path, combine: bool):
         try:

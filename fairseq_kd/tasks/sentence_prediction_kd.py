@@ -15,7 +15,7 @@ from ..data.metadata import Metadata, dictionary_hash, read_metadata
 from ..data.sentences import SentenceDataset
 from ..errors import CannotStart
 from ..objectives import SentenceLabels
-from .distillation import DistillationTask, DistillationTaskConfig
+from .distillation import DistillationTask, DistillationTaskConfig, stored_files
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,10 @@ class SentencePredictionKDTask(DistillationTask):
     def pair_format(self) -> str:
         return self.metadata.pair_format
 
+    @property
+    def data_length(self) -> Optional[int]:
+        return self.metadata.max_positions
+
     def add_heads(self, model) -> None:
         model.register_classification_head(self.head, self.metadata.num_classes)
 
@@ -130,6 +134,9 @@ class SentencePredictionKDTask(DistillationTask):
                 f"`python -m preprocess.glue --max-positions {self.student_shape.max_positions}`."
             )
         logger.info(f"{split}: {len(dataset)} sentences, longest {longest} tokens")
+        inputs = [data / name / split for name in ("input0", "input1")[: 1 if second is None else 2]]
+        stored = [file for path in inputs for file in stored_files(path, combine)]
+        self.serve_teacher(dataset, split, stored, {"pair_format": self.metadata.pair_format})
         self.datasets[split] = dataset
         return dataset
 
@@ -187,19 +194,18 @@ class SentencePredictionKDTask(DistillationTask):
 
     def logits_problems(self) -> list[str]:
         """Why the teacher's logits cannot be learned from: sentences, none where they can."""
-        teacher = self.teacher_checkpoint
-        if teacher is None:
+        if self.known_teacher is None:
             return [self.teacher_missing("--soft-weight above 0")]
 
-        classes = teacher.classes(self.head)
+        classes = self.known_teacher.classes(self.head)
         if classes is None:
             return [
-                f"--teacher {teacher.path} has no classification head {self.head}, which --soft-weight above 0 learns from: "
+                f"{self.teacher_given} has no classification head {self.head}, which --soft-weight above 0 learns from: "
                 "fine-tune it on the task first (scripts/finetune_teacher.py), or set --soft-weight 0."
             ]
         if classes != self.metadata.num_classes:
             return [
-                f"--teacher {teacher.path} tells {classes} classes apart, but {self.cfg.data} has "
+                f"{self.teacher_given} tells {classes} classes apart, but {self.cfg.data} has "
                 f"{self.metadata.num_classes}: take a teacher fine-tuned on this task."
             ]
         return []

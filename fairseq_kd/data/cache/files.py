@@ -1,0 +1,59 @@
+"""Files that are there whole or not at all, and one process at a time that makes them."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+try:
+    import fcntl
+except ImportError:  # not a Unix: two programs that begin the same cache at once are up to the user
+    fcntl = None
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Makes the folder; holds off whoever else would make files in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Lets `write` fill a file that then appears under its name."""
+    aside = path.with_name(f"{path.name}.tmp")
+    try:
+        with open(aside, "wb") as file:
+            write(file)
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """The same of a dictionary, readable."""
+    text = json.dumps(values, indent=1, sort_keys=True) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Makes a file of that many zeros whose room on the disk nobody can take away; OSError where there is none."""
+    if size and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        file.truncate(size)
+
+
+def hash_of(paths: list[Path]) -> str:
+    """SHA-256 of the contents of files, one behind the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

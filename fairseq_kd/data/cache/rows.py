@@ -1,0 +1,285 @@
+"""The stored signals of one split: its files, read and written row by row."""
+
+import json
+import logging
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import CannotStart
+from ...signals import Signals
+from .files import locked, reserve, write_json, write_whole
+from .records import Record
+
+logger = logging.getLogger(__name__)
+
+FLAG = "--teacher-cache"
+
+
+class CachedRows:
+    """Reads and writes the records of a split's rows; see the package for the format.
+
+    folder     DIR/SPLIT
+    records    what is stored of a row
+    precision  fp16, bf16 or fp32
+    tokens     [N] how many tokens each row has
+    data       hash of the data
+    masked     counts the masked words of each row, [N]; None where none are asked for
+
+    Raises CannotStart where the folder holds rows of other data.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        records: Sequence[Record],
+        precision: str,
+        tokens: np.ndarray,
+        data: str,
+        masked: Optional[Callable[[], np.ndarray]] = None,
+    ) -> None:
+        self.folder, self.records, self.precision = folder, records, precision
+        self.tokens = np.asarray(tokens, dtype=np.int64)
+        self.data = data
+        self._check()
+        self.counts_words = masked is not None
+        self.masked = np.zeros_like(self.tokens) if masked is None else self._counted(masked)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def missing(self) -> list[Record]:
+        """The records that not every row has."""
+        return [
+            record for record in self.records if not self._is_there(record) or not self._sums(record).all()
+        ]
+
+    def reserve(self) -> None:
+        """Makes the files that are not there yet; says how large, and CannotStart where there is no room."""
+        try:
+            with locked(self.folder.parent):
+                self._reserve()
+        except OSError as error:
+            raise CannotStart(
+                f"{FLAG} {self.folder} cannot be written ({error.strerror}): make room, or name another folder."
+            ) from None
+
+    def unwritten(self) -> np.ndarray:
+        """The numbers of the rows that lack a record."""
+        written = np.ones(len(self), bool)
+        for record in self.records:
+            written &= self._sums(record) if self._is_there(record) else False
+        return np.flatnonzero(~written)
+
+    def read(self, row: int, tokens: Tensor) -> list[memoryview] | str | None:
+        """The records of a row with these tokens; None where one is not written; a sentence where it is of others."""
+        own, found = checksum(tokens), []
+        for record, files in zip(self.records, self._files, strict=True):
+            first, second = (int(number) for number in files.sums[row])
+            if not (first or second):
+                return None
+            if first != own:
+                return (
+                    f"{FLAG} {self.folder} holds {record.name} of other tokens than those of row {row}: name another "
+                    "folder, or remove this one."
+                )
+            stored = files.of(row)
+            if zlib.crc32(stored, own) != second:
+                return None
+            found.append(stored)
+        return found
+
+    def collate(self, rows: Sequence[int], read: Sequence[list[memoryview] | str | None]) -> dict[str, Any]:
+        """What a batch has of its rows, as far as all are stored.
+
+        cached       {record: {name: tensor}}, or a sentence that says why these cannot be used
+        cached_rows  in which split's cache the rows belong
+        """
+        batch: dict[str, Any] = {"cached_rows": self.folder.name}
+        refused = next((each for each in read if isinstance(each, str)), None)
+        if refused is not None:
+            batch["cached"] = refused
+        elif all(each is not None for each in read):
+            batch["cached"] = {
+                record.name: record.decode([each[at] for each in read], self._sizes(rows), self.precision)
+                for at, record in enumerate(self.records)
+            }
+        return batch
+
+    def restore(self, cached: Mapping[str, Mapping[str, Tensor]], mask: Tensor) -> Signals:
+        """The signals of a batch from what `collate` found, float32, on the batch's device."""
+        signals = Signals(mask)
+        for record in self.records:
+            record.restore(cached[record.name], self.precision, signals)
+        return signals
+
+    def write(self, rows: Sequence[int], tokens: Tensor, signals: Signals) -> None:
+        """Writes the records of these rows that are not there, from the signals of a batch; tokens [B, T].
+
+        Raises SystemExit where they cannot be written.
+        """
+        sizes = self._sizes(rows)
+        own = [checksum(row[:n]) for row, (n, _) in zip(tokens.cpu(), sizes, strict=True)]
+        try:
+            for record, files in zip(self.records, self._files, strict=True):
+                for row, first, stored in zip(
+                    rows, own, record.encode(signals, sizes, self.precision), strict=True
+                ):
+                    files.write(row, first, stored)
+        except ValueError as error:
+            raise SystemExit(
+                f"Cannot cache {record.name}: --cache-precision {error}: give bf16 or fp32."
+            ) from None
+        except OSError as error:
+            raise SystemExit(
+                f"Cannot write {self.folder}: {error.strerror}: what is written is whole; when there is room, the same "
+                "command goes on from there."
+            ) from None
+
+    def _sizes(self, rows: Sequence[int]) -> list[tuple[int, int]]:
+        return [(int(self.tokens[row]), int(self.masked[row])) for row in rows]
+
+    def _check(self) -> None:
+        path = self.folder / "rows.json"
+        if not path.is_file():
+            return
+        try:
+            there = json.loads(path.read_text("utf-8"))
+        except ValueError:
+            there = {}
+        if there != self._of:
+            raise CannotStart(
+                f"{FLAG} {self.folder} is of other data than this {self.folder.name} ({there.get('rows')} rows, now "
+                f"{len(self)}; or other tokens): name another folder."
+            )
+
+    def _counted(self, count: Callable[[], np.ndarray]) -> np.ndarray:
+        """Counting means masking every row, so it is done once."""
+        path = self.folder / "masked.npy"
+        # What stands there without the other may have been left by a program that was killed, of other data.
+        if path.is_file() and (self.folder / "rows.json").is_file():
+            return np.load(path, allow_pickle=False)
+        path.unlink(missing_ok=True)
+        return np.asarray(count(), dtype=np.int64)
+
+    @property
+    def _of(self) -> dict[str, Any]:
+        return {"data": self.data, "rows": len(self), "tokens": int(self.tokens.sum())}
+
+    def _reserve(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        if self.counts_words and not (self.folder / "masked.npy").is_file():
+            write_whole(self.folder / "masked.npy", lambda file: np.save(file, self.masked))
+        if not (self.folder / "rows.json").is_file():
+            write_json(self.folder / "rows.json", self._of)
+        self._check()
+
+        absent = [record for record in self.records if not self._is_there(record)]
+        sizes = [int(self._ends(record)[-1]) + 8 * len(self) for record in absent]
+        if not absent:
+            return
+        free = shutil.disk_usage(self.folder).free
+        logger.info(
+            f"{FLAG} {self.folder}: {', '.join(record.name for record in absent)} of {len(self):,} rows take "
+            f"{in_words(sum(sizes))} in {self.precision}, of {in_words(free)} free"
+        )
+        if sum(sizes) > free:
+            raise CannotStart(
+                f"{FLAG} {self.folder} needs {in_words(sum(sizes))} for {', '.join(record.name for record in absent)}, and "
+                f"{in_words(free)} are free: make room, name a folder on another disk, or keep less (--hsk-keep, "
+                "--mapping, --cache-precision)."
+            )
+        for record in absent:
+            path = self._path(record)
+            write_whole(path.with_suffix(".sums"), partial(reserve, size=8 * len(self)))
+            write_whole(path, partial(reserve, size=int(self._ends(record)[-1])))
+
+    def _path(self, record: Record) -> Path:
+        return self.folder / f"{record.name}.{self.precision}.bin"
+
+    def _ends(self, record: Record) -> np.ndarray:
+        """Where the record of each row ends, [N]."""
+        sizes = np.broadcast_to(record.bytes(self.tokens, self.masked, self.precision), self.tokens.shape)
+        return np.cumsum((sizes + 3) // 4 * 4)
+
+    def _is_there(self, record: Record) -> bool:
+        path = self._path(record)
+        sums = path.with_suffix(".sums")
+        if not (path.is_file() and sums.is_file()):
+            return False
+        expected = int(self._ends(record)[-1])
+        if (path.stat().st_size, sums.stat().st_size) != (expected, 8 * len(self)):
+            raise CannotStart(
+                f"{FLAG} has a damaged file {path} ({path.stat().st_size} bytes instead of {expected}): remove it, and it "
+                "is written anew."
+            )
+        return True
+
+    def _sums(self, record: Record) -> np.ndarray:
+        """bool [N], which rows are written."""
+        return np.fromfile(self._path(record).with_suffix(".sums"), np.uint32).reshape(-1, 2).any(axis=1)
+
+    @cached_property
+    def _files(self) -> list["_Files"]:
+        return [_Files(self._path(record), self._ends(record)) for record in self.records]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process maps the files for itself.
+        return {name: value for name, value in vars(self).items() if name != "_files"}
+
+
+class _Files:
+    """A record's two files, mapped."""
+
+    def __init__(self, path: Path, ends: np.ndarray) -> None:
+        self.path, self.ends = path, ends
+        self.bytes = np.memmap(path, np.uint8, mode="r")
+        self.sums = np.memmap(path.with_suffix(".sums"), np.uint32, mode="r").reshape(-1, 2)
+
+    def of(self, row: int) -> memoryview:
+        """The record of a row."""
+        return memoryview(self.bytes[self._start(row) : self.ends[row]])
+
+    def write(self, row: int, own: int, stored: bytes) -> None:
+        """Writes it unless it is there; `own` is the checksum of the row's tokens."""
+        stored = stored.ljust(int(self.ends[row]) - self._start(row), b"\0")
+        first, second = (int(number) for number in self.sums[row])
+        if first == own and zlib.crc32(self.of(row), own) == second:
+            return
+        record, sums = self._open
+        _write_all(record, stored, self._start(row))
+        sum_of_record = np.array([own, zlib.crc32(stored, own)], np.uint32)
+        _write_all(sums, sum_of_record.tobytes(), 8 * row)
+
+    def _start(self, row: int) -> int:
+        return int(self.ends[row - 1]) if row else 0
+
+    @cached_property
+    def _open(self) -> tuple[int, int]:
+        return tuple(os.open(path, os.O_WRONLY) for path in (self.path, self.path.with_suffix(".sums")))
+
+
+def checksum(tokens: Tensor) -> int:
+    """CRC-32 of token numbers [n]; never 0, which is that of no row."""
+    return zlib.crc32(tokens.to(torch.int32).numpy().tobytes()) or 1
+
+
+def in_words(size: float) -> str:
+    """12.3 MiB"""
+    power = min(4, max(0, int(size).bit_length() - 1) // 10)
+    unit = ("bytes", "KiB", "MiB", "GiB", "TiB")[power]
+    return f"{size / 1024**power:.{min(power, 1)}f} {unit}"
+
+
+def _write_all(file: int, content: bytes, at: int) -> None:
+    while content:
+        done = os.pwrite(file, content, at)
+        content, at = content[done:], at + done

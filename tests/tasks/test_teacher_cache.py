@@ -1,0 +1,94 @@
+"""Whole runs that write and read a teacher's signals."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from fairseq_kd.teachers import LiveTeacher
+from tests.tiny import logged, run, train_command, train_here, write_data
+
+HSK = ("--criterion", "hsk", "--hsk-keep", "2l_4t_0.5h", "--init-layers", "0,3")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoint_last.pt", weights_only=True)["model"]
+
+
+def losses(rows, tag="train_inner"):
+    name_of = {"valid": "valid_loss"}.get(tag, "loss")
+    return [values[name_of] for name, values in rows if name == tag]
+
+
+def test_a_run_from_the_cache_is_the_run_with_the_teacher(data, teacher, tmp_path, monkeypatch):
+    def command(name, *flags):
+        given = ("--teacher", str(teacher), *HSK, "--max-epoch", "2", *flags)
+        return train_command(data, tmp_path / name, *given)
+
+    live = train_here(command("live"))
+    cache = ("--teacher-cache", str(tmp_path / "cache"), "--cache-precision")
+    writing = train_here(command("writing", *cache, "fp32"))
+
+    def refuse(*_, **__):
+        raise AssertionError("the teacher was loaded")
+
+    monkeypatch.setattr(LiveTeacher, "__init__", refuse)
+    reading = train_here(command("reading", *cache, "fp32", "--num-workers", "2"))
+
+    for tag in ("train_inner", "valid"):
+        assert len(losses(live, tag)) == len(losses(reading, tag)) > 0
+        assert_close(losses(writing, tag), losses(live, tag), rtol=2e-3, atol=2e-3)
+        assert_close(losses(reading, tag), losses(live, tag), rtol=2e-3, atol=2e-3)
+    for name, value in weights(tmp_path / "reading").items():
+        assert_close(value, weights(tmp_path / "live")[name], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_two_workers_write_one_cache(data, teacher, tmp_path):
+    flags = ("--teacher", str(teacher), *HSK, "--teacher-cache", str(tmp_path / "cache"), "--max-epoch", "1")
+    distributed = ("--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo")
+    port = str(20000 + (os.getpid() + 71) % 20000)
+    torchrun = [
+        str(Path(sys.executable).with_name("torchrun")),
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        port,
+    ]
+    done = run([*torchrun, *train_command(data, tmp_path / "run", *flags, *distributed)])
+    assert done.returncode == 0, done.stderr[-3000:]
+    for split in ("train", "valid"):
+        sums = [np.fromfile(path, np.uint32) for path in (tmp_path / "cache" / split).glob("*.sums")]
+        assert len(sums) == 3
+        assert all(each.all() for each in sums)
+
+
+@pytest.mark.slow
+def test_a_killed_writer_leaves_what_the_next_one_goes_on_from(teacher, tmp_path):
+    data = write_data(tmp_path / "data", sentences=[("train", 3000), ("valid", 10)])
+    cache = tmp_path / "cache"
+    flags = ("--teacher", str(teacher), *HSK, "--teacher-cache", str(cache), "--cache-precision", "fp32")
+    first = train_command(data, tmp_path / "killed", *flags)
+    with subprocess.Popen(first, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as training:
+        for _ in range(2400):
+            sums = [np.fromfile(path, np.uint32).reshape(-1, 2) for path in (cache / "train").glob("*.sums")]
+            written = min((each.any(axis=1).sum() for each in sums), default=0)
+            if written > 200 or training.poll() is not None:
+                break
+            time.sleep(0.05)
+        training.send_signal(signal.SIGKILL)
+    assert training.returncode == -signal.SIGKILL
+    assert 200 < written < 3000
+
+    small = ("--max-update", "60", "--max-epoch", "1")
+    after = logged(run(train_command(data, tmp_path / "after", *flags, *small)).stdout, "train_inner")
+    live = logged(run(train_command(data, tmp_path / "live", *flags[:-4], *small)).stdout, "train_inner")
+    assert len(after) == 60
+    assert [row["loss"] for row in after] == pytest.approx([row["loss"] for row in live], rel=2e-3)

@@ -1,0 +1,421 @@
+"""A teacher on disk says what the live one says, within the precision of what is stored; and nothing else."""
+
+import json
+import logging
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from fairseq_kd.data.cache import Identity
+from fairseq_kd.data.cache import rows as cache_rows
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.losses import Compressed, Compression
+from fairseq_kd.signals import Wanted
+from fairseq_kd.teachers import LiveTeacher
+from fairseq_kd.teachers.cached import CachedTeacher
+from tests.tiny import batch, build, write_data, write_teacher, write_text
+
+KEPT = [
+    (4, Compression()),
+    (4, Compression(3, "left")),
+    (3, Compression(3, "attention_no_sep", 3, 0.25, "magnitude")),
+    (2, Compression(30, "attention", 2, 0.3, "magnitude_sentence")),
+    (1, Compression(2, "attention_no_sep", 1, 0.3, "magnitude_sentence")),
+    (2, Compression(share=0.5, width="uniform")),
+    (2, Compression(5, "left", None, 0.5, "random")),
+    (0, Compression(share=0.5, width="magnitude")),
+]
+WANTED = Wanted.of(True, states=[0, 4], attention=[2, 4], projections=[3], first=[1, 4], compressed=KEPT)
+TOLERANCES = {"fp16": 1e-3, "bf16": 1e-2, "fp32": 1e-6}
+
+
+def cached(data, teacher, folder, wanted=WANTED, splits=("valid",), task=(), criterion="kd", **options):
+    """A task whose teacher is cached, and asked for `wanted` by whoever learns from it."""
+    given = {"teacher_cache": str(folder), "cache_precision": "fp16", **dict(task)}
+    if teacher is None:
+        options = {"model": {"init_from": str(options.pop("init_from"))}, **options}
+    built, student, criterion = build(data, teacher, criterion, task=given, **options)
+    if wanted is not None:
+        built.teacher = CachedTeacher(
+            folder, Identity.read(folder), wanted, str(built.cfg.cache_precision), False, built.teacher.load
+        )
+    for split in splits:
+        built.load_dataset(split)
+    return built, student, criterion
+
+
+def fill(task, split="valid", size=8):
+    for start in range(0, len(task.dataset(split)), size):
+        rows = range(start, min(start + size, len(task.dataset(split))))
+        task.teacher.signals(batch(task, rows, split), WANTED)
+
+
+def forbid_live(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("the teacher was loaded")
+
+    monkeypatch.setattr(LiveTeacher, "__init__", refuse)
+
+
+def same(found, expected, mask, tolerance):
+    """Equal where there is something; what stands at padded positions is nobody's business."""
+    if isinstance(found, Compressed):
+        return compare_kept(found, expected, tolerance)
+    if found.dim() == 4 and found.size(-1) == found.size(-2) == mask.size(1):
+        real = mask[:, None, :, None] & mask[:, None, None, :]
+    elif found.dim() == 4:
+        real = mask[:, None, :, None]
+    elif found.dim() == 3 and found.size(1) > 1:
+        real = mask[:, :, None]
+    else:
+        real = torch.ones(1, dtype=torch.bool)
+    return assert_close(found * real, expected.float() * real, rtol=tolerance, atol=tolerance)
+
+
+def compare_kept(found, expected, tolerance):
+    assert torch.equal(found.real, expected.real)
+    assert_close(found.values, expected.values, rtol=tolerance, atol=tolerance)
+    for name in ("positions", "index", "kept"):
+        one, other = getattr(found, name), getattr(expected, name)
+        assert (one is None) == (other is None)
+        valid = found.real if name == "positions" else found.kept
+        if one is not None:
+            assert torch.equal(one * valid, other * valid), name
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
+def test_it_says_what_the_live_one_says(data, teacher, tmp_path, monkeypatch, precision):
+    live, _, _ = build(data, teacher, "kd")
+    task, _, _ = cached(data, teacher, tmp_path / "cache", task={"cache_precision": precision})
+    fill(task)
+
+    sample, expected = batch(task, [3, 17, 20, 5]), live.teacher.signals(batch(live, [3, 17, 20, 5]), WANTED)
+    forbid_live(monkeypatch)
+    again, _, _ = cached(data, teacher, tmp_path / "cache", task={"cache_precision": precision})
+    sample = batch(again, [3, 17, 20, 5])
+    assert "cached" in sample
+    found = again.teacher.signals(sample, WANTED)
+
+    mask, tolerance = expected.mask, TOLERANCES[precision]
+    assert torch.equal(found.mask, mask)
+    assert_close(found.logits, expected.logits, rtol=tolerance, atol=tolerance)
+    for name in ("states", "attention", "queries", "keys", "values", "compressed"):
+        ours, theirs = getattr(found, name), getattr(expected, name)
+        assert ours.keys() == theirs.keys(), name
+        for number in ours:
+            same(ours[number], theirs[number], mask, tolerance)
+
+
+def test_one_row_is_enough_and_all_are_equal_to_it(data, teacher, tmp_path):
+    """Whatever else is in its batch, and how long that is."""
+    task, _, _ = cached(data, teacher, tmp_path)
+    fill(task)
+    together = task.teacher.signals(batch(task, [3, 17]), WANTED)
+    for b, row in enumerate([3, 17]):
+        alone = task.teacher.signals(batch(task, [row]), WANTED)
+        n = alone.mask.size(1)
+        assert torch.equal(alone.states[4][0], together.states[4][b, :n])
+        assert torch.equal(alone.attention[2][0], together.attention[2][b, :, :n, :n])
+        for key, kept in alone.compressed.items():
+            assert torch.equal(
+                kept.values[0][kept.values[0] != 0],
+                together.compressed[key].values[b][together.compressed[key].values[b] != 0],
+            )
+
+
+METHODS = [
+    ("kd", {}),
+    ("hidden_mse_learn", {"mapping": "combine"}),
+    ("hidden_mse_token", {"mapping": "skip"}),
+    ("att_kl_hidden_mse", {}),
+    ("minilm", {}),
+    ("minilm_v2", {}),
+    ("pearson", {}),
+    ("pkd", {}),
+    ("alp_kd", {}),
+    ("lad", {}),
+    ("lad", {"lad_scope": "cls"}),
+    ("crd", {"crd_negatives": 8}),
+    ("hsk", {"hsk_keep": "1l_3t_0.5h"}),
+    ("hsk", {"hsk_keep": "2l_3t_0.5h", "hsk_width": "magnitude_sentence", "hsk_teacher_alone": True}),
+    ("hsk", {}),
+]
+
+
+@pytest.mark.parametrize(("method", "options"), METHODS)
+def test_every_criterion_learns_the_same_from_it(data, teacher, tmp_path, monkeypatch, method, options):
+    live, student, criterion = build(data, teacher, method, **options)
+    torch.manual_seed(3)
+    expected, _, _ = criterion(student, batch(live, range(6), "train"))
+
+    for attempt in range(2):
+        task, student, criterion = cached(
+            data, teacher, tmp_path, None, ("train",), {"cache_precision": "fp32"}, method, **options
+        )
+        if attempt:
+            forbid_live(monkeypatch)
+        sample = batch(task, range(6), "train")
+        assert ("cached" in sample) == bool(attempt)
+        torch.manual_seed(3)
+        found, _, _ = criterion(student, sample)
+        assert_close(found, expected, rtol=1e-5, atol=1e-6)
+        monkeypatch.setattr(cache_rows.CachedRows, "missing", lambda _: [])  # as if all rows were there
+
+
+def test_what_is_stored_is_as_large_as_announced(data, teacher, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    keep = {"hsk_keep": "1l_3t_0.25h", "mapping": "skip", "soft_weight": 0.0}
+    task, _, _ = cached(data, teacher, tmp_path, None, ("valid",), (), "hsk", **keep)
+
+    # 3 tokens of 4 dimensions of 2 bytes, and as many to say which; 2 bytes a token to say where; 30 -> 32?
+    sizes = task.dataset("valid").sizes
+    record = 3 * 4 * (2 + 2) + 3 * 2
+    expected = len(sizes) * ((record + 3) // 4 * 4)
+    [path] = (tmp_path / "valid").glob("*.bin")
+    assert sizes.min() > 3
+    assert path.name == "compressed-4-3t.attention_no_sep.4_0.25h.magnitude.fp16.bin"
+    assert path.stat().st_size == expected
+    [line] = [line for line in caplog.messages if "--teacher-cache" in line]
+    assert f"of {len(sizes)} rows take {(expected + 8 * len(sizes)) / 1024:.1f} KiB in fp16, of " in line
+
+
+def test_no_room_is_said_before_anything_is_written(data, teacher, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(
+        CannotStart, match=r"--teacher-cache \S+valid needs \S+ KiB for logits, .* 1000 bytes are free"
+    ):
+        cached(data, teacher, tmp_path)
+    assert not list(tmp_path.rglob("*.bin"))
+
+
+def test_a_disk_that_is_full_after_all_leaves_nothing_half(data, teacher, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(CannotStart, match=r"cannot be written \(No space left on device\): make room"):
+        cached(data, teacher, tmp_path)
+    assert not [*tmp_path.rglob("*.bin"), *tmp_path.rglob("*.tmp")]
+
+
+def test_rows_half_written_are_not_read_and_written_again(data, teacher, tmp_path):
+    task, _, _ = cached(data, teacher, tmp_path)
+    fill(task)
+    expected = task.teacher.signals(batch(task, [3, 4]), WANTED)
+
+    # A writer was killed: within a record, before the checksums, and between two records of a row.
+    state = tmp_path / "valid" / "state-4.fp16.bin"
+    ends = task.dataset("valid").cached._ends(task.teacher.records[2])
+    assert task.teacher.records[2].name == "state-4"
+    content = np.memmap(state, np.uint8, mode="r+")
+    content[ends[3] - 40 : ends[3]] = 0
+    np.memmap(state.with_suffix(".sums"), np.uint32, mode="r+").reshape(-1, 2)[9] = 0
+
+    task, _, _ = cached(data, teacher, tmp_path)
+    assert "cached" not in batch(task, [3])
+    assert "cached" not in batch(task, [8, 9])
+    assert "cached" in batch(task, [4])
+    task.teacher.signals(batch(task, [3]), WANTED)
+    task.teacher.signals(batch(task, [9]), WANTED)
+
+    found = task.teacher.signals(batch(task, [3, 4]), WANTED)
+    assert "cached" in batch(task, [3, 9])
+    assert_close(found.states[4], expected.states[4], rtol=1e-3, atol=1e-3)
+
+
+def test_a_damaged_row_without_a_teacher_ends_the_run(data, teacher, tmp_path):
+    task, _, _ = cached(data, teacher, tmp_path, None)
+    fill(task)
+    content = np.memmap(tmp_path / "valid" / "logits.fp16.bin", np.uint8, mode="r+")
+    content[0] ^= 1
+    task, student, criterion = cached(data, None, tmp_path, None, init_from=teacher)
+    criterion(student, batch(task, [1, 2]))
+    with pytest.raises(CannotStart, match="has rows that are damaged: give --teacher"):
+        criterion(student, batch(task, [0, 1]))
+
+
+def test_a_file_of_the_wrong_size_is_refused(data, teacher, tmp_path):
+    cached(data, teacher, tmp_path)
+    with (tmp_path / "valid" / "state-4.fp16.bin").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(CannotStart, match=r"damaged file \S+state-4.fp16.bin .*: remove it"):
+        cached(data, teacher, tmp_path)
+
+
+def test_tokens_of_other_rows_end_the_run(data, teacher, tmp_path):
+    """Whatever made the rows change places, or the data."""
+    task, student, criterion = cached(data, teacher, tmp_path, None)
+    fill(task)
+    dataset = task.dataset("valid")
+    dataset.first = [row.roll(1) for row in dataset.first]
+    with pytest.raises(CannotStart, match=r"valid holds logits of other tokens than those of row 2"):
+        criterion(student, batch(task, [2, 3]))
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        (
+            "teacher",
+            r"holds the signals of another teacher than --teacher .*: give that teacher; or name another folder",
+        ),
+        ("precision", r"was written with --teacher-precision fp32, now bf16"),
+        ("head", r"was written with --classification-head-name None, now sentence_classification_head"),
+        ("length", r"is of data of up to 40 tokens, now 30"),
+        ("encoder", r"is of data of another vocabulary"),
+        ("data", r"is of other data than this valid \(40 rows, now 40; or other tokens\)"),
+        ("format", r"is of format 0, and this program reads 1"),
+        ("unreadable", r"has a cache\.json that cannot be understood"),
+    ],
+)
+def test_a_cache_of_something_else_is_refused(data, teacher, tmp_path, changed, problem):
+    folder, task = tmp_path / "cache", {}
+    cached(data, teacher, folder)
+    stored = json.loads((folder / "cache.json").read_text())
+    if changed == "teacher":
+        teacher = write_teacher(tmp_path / "other.pt", seed=5)
+    elif changed == "precision":
+        task["teacher_precision"] = "bf16"
+    elif changed == "data":
+        shutil.copytree(data, tmp_path / "data")
+        data = tmp_path / "data"
+        tokens = data / "input0" / "valid.bin"
+        content = np.fromfile(tokens, np.uint16)
+        content[0] += 1
+        content.tofile(tokens)
+    elif changed == "length":
+        shutil.copytree(data, tmp_path / "data")
+        data = tmp_path / "data"
+        meta = json.loads((data / "meta.json").read_text())
+        (data / "meta.json").write_text(json.dumps(meta | {"max_positions": 30}))
+    else:
+        other = {"head": {"head": None}, "encoder": {"encoder": "x"}, "format": {"format": 0}}
+        text = json.dumps(stored | other.get(changed, {})) if changed != "unreadable" else "{"
+        (folder / "cache.json").write_text(text)
+    with pytest.raises(CannotStart, match=rf"--teacher-cache \S+ {problem}"):
+        cached(data, teacher, folder, task=task)
+
+
+def test_signals_that_are_missing_need_the_teacher(data, teacher, tmp_path, monkeypatch):
+    task, _, _ = cached(data, teacher, tmp_path, None, ("valid", "train"))
+    with pytest.raises(CannotStart, match=r"holds nothing yet: give --teacher"):
+        build(
+            data,
+            None,
+            "kd",
+            task={"teacher_cache": str(tmp_path / "none")},
+            model={"init_from": str(teacher)},
+        )
+    with pytest.raises(
+        CannotStart, match=r"has not all of logits of valid in fp16, which this run learns from"
+    ):
+        cached(data, None, tmp_path, None, init_from=teacher)
+
+    fill(task)
+    fill(task, "train")
+    with pytest.raises(CannotStart, match=r"has not all of state-0, state-2, state-4 of valid in fp16"):
+        cached(
+            data, None, tmp_path, None, ("valid",), (), "hidden_mse_learn", init_from=teacher, layers="0,3"
+        )
+    with pytest.raises(CannotStart, match=r"has not all of logits of valid in bf16"):
+        cached(data, None, tmp_path, None, task={"cache_precision": "bf16"}, init_from=teacher)
+
+    forbid_live(monkeypatch)
+    task, student, criterion = cached(data, None, tmp_path, None, ("train", "valid"), init_from=teacher)
+    criterion(student, batch(task, [1, 2]))
+    # With the teacher, they are written beside what is there.
+    monkeypatch.undo()
+    cached(data, teacher, tmp_path, None, ("valid",), (), "hidden_mse_learn")
+    assert sorted(path.name for path in (tmp_path / "valid").glob("*.bin")) == [
+        "logits.fp16.bin",
+        "state-0.fp16.bin",
+        "state-2.fp16.bin",
+        "state-4.fp16.bin",
+    ]
+
+
+def test_numbers_too_large_for_fp16_are_refused(data, teacher, tmp_path, monkeypatch):
+    task, _, _ = cached(data, teacher, tmp_path, None)
+    signals = task.teacher.live.signals(batch(task, [0]), WANTED)
+    signals.logits = signals.logits + 1e5
+    with pytest.raises(
+        SystemExit, match=r"Cannot cache logits: --cache-precision fp16 holds no number above 65504: give"
+    ):
+        task.dataset("valid").cached.write([0], batch(task, [0])["net_input"]["src_tokens"], signals)
+
+
+TEXT = {"frozen_masking": True, "tokens_per_sample": 24, "sample_break_mode": "complete"}
+
+
+@pytest.mark.parametrize("whole_words", [False, True])
+def test_masked_words_do_as_well(tmp_path, monkeypatch, whole_words):
+    text = write_text(tmp_path / "text")
+    teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
+    given = {
+        **TEXT,
+        "mask_whole_words": whole_words,
+        "teacher_cache": str(tmp_path / "cache"),
+        "cache_precision": "fp32",
+    }
+
+    def made(**changed):
+        built = build(
+            text,
+            teacher,
+            "att_kl_learn",
+            task=given | changed,
+            task_name="masked_lm_kd",
+            hard_weight=0.5,
+            soft_weight=0.5,
+        )
+        built[0].load_dataset("valid")
+        return built
+
+    live, student, criterion = made(teacher_cache=None)
+    expected, _, _ = criterion(student, batch(live, [0, 2, 3]))
+    task, student, criterion = made()
+    size = len(task.dataset("valid"))
+    for start in range(0, size, 4):
+        task.teacher.signals(batch(task, range(start, min(size, start + 4))), Wanted())
+
+    forbid_live(monkeypatch)
+    task, student, criterion = made()
+    sample = batch(task, [0, 2, 3])
+    found, _, _ = criterion(student, sample)
+    assert "cached" in sample
+    assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert (tmp_path / "cache" / "valid.0" / "masked.npy").is_file()
+
+    # Masked otherwise, it is other data.
+    with pytest.raises(CannotStart, match="valid.0 is of other data"):
+        made(seed=2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"frozen_masking": False}, r"--teacher-cache \S+ without --frozen-masking: words change"),
+        ({"replaced_words": 3}, r"--teacher-cache \S+ with --replaced-words: words change"),
+    ],
+)
+def test_words_masked_anew_cannot_be_stored(tmp_path, changed, problem):
+    text = write_text(tmp_path / "text")
+    teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
+    given = {**TEXT, "teacher_cache": str(tmp_path / "cache"), **changed}
+    with pytest.raises(CannotStart, match=problem):
+        build(text, teacher, "kd", task=given, task_name="masked_lm_kd")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_regression_does_as_well(tmp_path):
+    data = write_data(tmp_path / "data", regression=True)
+    teacher = write_teacher(tmp_path / "model.pt", classes=1)
+    task, student, criterion = cached(data, teacher, tmp_path / "cache", None)
+    expected, _, _ = criterion(student, batch(task, [0, 1]))
+    found, _, _ = criterion(student, batch(task, [0, 1]))
+    assert_close(found, expected, rtol=1e-3, atol=1e-3)
