@@ -17,8 +17,10 @@ LOGITS_ONLY = WITHOUT_TEACHER | {"kd"}
 # These compare all states at once, whatever the mapping.
 ALL_STATES = frozenset({"alp_kd", "crd"})
 
-# Names that begin so compare attention or relations, of which there is no learned mixture.
+# Names that begin so compare attention or relations, of which there is no learned mixture; these other
+# methods pair hidden states one by one.
 _ATTENTION = ("att_", "minilm", "pearson")
+_PAIRING = frozenset({"hsk", "lad", "pkd"})
 
 # What `IntermediateConfig` says, unless a criterion's own config says something else.
 _USUAL_MAPPING = "skip"
@@ -41,6 +43,6 @@ def default_mapping(method: str, plugin: Path = PLUGIN) -> str:
     return found[1] if found else _USUAL_MAPPING
 
 
-def on_attention(method: str) -> bool:
-    """Whether a method compares attention or relations, alone or beside hidden states."""
-    return method.startswith(_ATTENTION)
+def only_pairs(method: str) -> bool:
+    """Whether a method compares pairs of layers, and no learned mixture of them."""
+    return method in _PAIRING or method.startswith(_ATTENTION)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from .listed import Entry, Listed
-from .methods import ALL_STATES, LOGITS_ONLY, NO_TEACHER, default_mapping, on_attention
+from .methods import ALL_STATES, LOGITS_ONLY, NO_TEACHER, default_mapping, only_pairs
 from .places import Data
 from .spec import ALL_LAYERS, FIRST, ONE, SECOND, RunSpec
 from .tasks import TASKS
@@ -46,12 +46,12 @@ class Grid:
 
 def settle(grid: Grid) -> Grid:
     """The grid with its random students as deep as the others; ValueError where it contradicts itself."""
-    clashing = [method for method in grid.methods if on_attention(method)]
+    clashing = [method for method in grid.methods if only_pairs(method)]
     mixing = [mapping for mapping in grid.mappings if mapping.startswith("combine")]
     if mixing and clashing:
         raise ValueError(
-            f"--mapping {mixing[0]} mixes hidden states, but --method {','.join(clashing)} compares attention: leave one "
-            "of the two out"
+            f"--mapping {mixing[0]} mixes all hidden states, but --method {','.join(clashing)} compares pairs of layers: "
+            "leave one of the two out"
         )
     if "random" not in grid.inits:
         return grid

@@ -162,6 +162,28 @@ def test_a_dry_run_prints_commands_and_touches_nothing(call, tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+def test_all_runs_with_a_teacher_share_a_cache_which_names_no_run(call, capsys):
+    grid = [*call, "--method", "none,kd,att_kl_learn", "--seeds", "1", "--dry-run"]
+    assert experiments.main(grid) == 0
+    without = capsys.readouterr().out
+    assert experiments.main([*grid, "--teacher-cache", "caches"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+
+    trained = [shlex.split(line) for line in lines if "--criterion" in line]
+    given = [words[words.index("--teacher-cache") + 1] for words in trained if "--teacher-cache" in words]
+    assert given == ["caches/MRPC"] * 3
+    assert len(trained) == 4  # and one that has no teacher
+    assert [line for line in lines if line.startswith("#")] == [
+        line for line in without.splitlines() if line.startswith("#")
+    ]
+
+
+def test_a_cache_behind_the_dashes_would_be_one_for_all_tasks(call, capsys):
+    with pytest.raises(SystemExit):
+        experiments.main([*call, "--method", "kd", "--dry-run", "--", "--teacher-cache", "caches"])
+    assert "give --teacher-cache before --" in capsys.readouterr().err
+
+
 def test_interrupting_stops_the_children_and_the_same_command_goes_on(call, tmp_path):
     command = [sys.executable, str(ROOT / "experiments.py"), *call, "--method", "kd", "--seeds", "1"]
     launcher = subprocess.Popen(
@@ -205,7 +227,7 @@ def test_interrupting_stops_the_children_and_the_same_command_goes_on(call, tmp_
         (["--mapping", "1:9"], "--mapping is of no use to --method kd, which pairs no layers: leave it out"),
         (
             ["--method", "att_kl_learn", "--mapping", "combine"],
-            "--mapping combine mixes hidden states, but --method",
+            "--mapping combine mixes all hidden states, but --method",
         ),
         (["--stage", "three"], "'three' is not a number of stages"),
         (["--seeds", "0"], "'0' is not a whole number from 1"),

@@ -126,9 +126,9 @@ def test_a_random_student_of_unknown_depth_is_refused(inits, found):
         settle(grid(inits=inits))
 
 
-def test_a_mixture_of_states_is_not_for_attention():
-    methods = ("none", "att_kl_learn", "hidden_mse_learn", "att_mse_hidden_mse")
-    with pytest.raises(ValueError, match="but --method att_kl_learn,att_mse_hidden_mse compares attention"):
+def test_a_mixture_of_states_is_not_for_methods_that_pair_layers():
+    methods = ("none", "att_kl_learn", "hidden_mse_learn", "lad")
+    with pytest.raises(ValueError, match="but --method att_kl_learn,lad compares pairs of layers"):
         settle(grid(methods=methods, mappings=("skip", "combine")))
     with pytest.raises(ValueError, match="--mapping combine-layers mixes"):
         settle(grid(methods=methods, mappings=("combine-layers",)))
