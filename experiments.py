@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.exit(2, f"{error}\n")
     except KeyboardInterrupt:
         parser.exit(130, "Interrupted: the same command starts again.\n")
-    experiment = Experiment(supplies, make_slots(args.jobs, gpus), args.retries)
+    experiment = Experiment(supplies, make_slots(args.jobs, gpus), args.retries, args.teacher_cache)
     return experiment.show() if args.dry_run else experiment.run()
 
 

@@ -23,12 +23,20 @@ HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 def train_command(
-    spec: RunSpec, trainer: str, data: Data, folder: Path, teacher: Path | None, start: Path, cpu: bool
+    spec: RunSpec,
+    trainer: str,
+    data: Data,
+    folder: Path,
+    teacher: Path | None,
+    start: Path,
+    cpu: bool,
+    cache: Path | None = None,
 ) -> list[str]:
     """What trains the run `spec` into `folder`.
 
     teacher  what it learns from; None where `spec` names no teacher
     start    where its weights come from: its teacher, its first stage, or a model of the user's
+    cache    where the teacher's signals are stored, if anywhere
 
     What makes a stage that stage comes after the user's flags, so that `--hard-weight 0.3` weighs
     the labels where there are labels to weigh, and gives none to a first stage.
@@ -45,7 +53,7 @@ def train_command(
     }
     return [
         *(trainer, str(data.folder), "--user-dir", str(PLUGIN), "--task", "sentence_prediction_kd"),
-        *(*_student(spec, start), *_criterion(spec, teacher)),
+        *(*_student(spec, start), *_criterion(spec, teacher, cache)),
         *RECIPE,
         *(text for flag, value in schedule.items() for text in (flag, str(value))),
         *(*_best(spec, data.metric), *REPORTING),
@@ -68,12 +76,13 @@ def _origin(spec: RunSpec, start: Path) -> list[str]:
     return ["--init-from", str(start), "--init-layers", layers, *depth]
 
 
-def _criterion(spec: RunSpec, teacher: Path | None) -> list[str]:
+def _criterion(spec: RunSpec, teacher: Path | None, cache: Path | None) -> list[str]:
     if spec.method == NO_TEACHER:
         return ["--criterion", "kd"]
     if spec.method in WITHOUT_TEACHER:
         return ["--criterion", spec.method]
-    with_teacher = ["--teacher", str(teacher), "--criterion"]
+    stored = ["--teacher-cache", str(cache)] if cache is not None else []
+    with_teacher = ["--teacher", str(teacher), *stored, "--criterion"]
     if spec.stage == SECOND:
         return [*with_teacher, "kd"]
     return [*with_teacher, spec.method, *(("--mapping", spec.mapping) if spec.mapping else ())]

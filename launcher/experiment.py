@@ -26,10 +26,14 @@ class Experiment:
 
     slots    where they train, one in each at a time
     retries  how often one that failed is started again
+    cache    folder in which what teachers say is stored, by task; None for nowhere
     """
 
-    def __init__(self, supplies: Supplies, slots: Sequence[Slot], retries: int) -> None:
+    def __init__(
+        self, supplies: Supplies, slots: Sequence[Slot], retries: int, cache: Path | None = None
+    ) -> None:
         self.supplies, self.folder, self.slots, self.retries = supplies, supplies.folder, slots, retries
+        self.cache = cache
         identities = {task: teacher.identity for task, teacher in supplies.teachers.items()}
         self.runs = plan(supplies.grid, supplies.data, identities, supplies.models)
         self.teachers = [teacher.job for teacher in supplies.teachers.values() if teacher.job is not None]
@@ -106,6 +110,7 @@ class Experiment:
             self.supplies.trainer,
             self.slots[0].gpu is None,
             teacher=teacher.checkpoint if teacher is not None else None,
+            cache=self.cache / spec.task if self.cache is not None else None,
             start=self._start(spec),
             after=[*trained, *([spec.after] if spec.after else [])],
         )

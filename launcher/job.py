@@ -60,6 +60,7 @@ def make_job(
     *,
     start: Path,
     teacher: Path | None = None,
+    cache: Path | None = None,
     after: Sequence[str] = (),
     keep_dictionary: bool = False,
 ) -> Job:
@@ -69,7 +70,7 @@ def make_job(
     return Job(
         spec,
         folder,
-        tuple(train_command(spec, trainer, data, folder, teacher, start, cpu)),
+        tuple(train_command(spec, trainer, data, folder, teacher, start, cpu, cache)),
         best_metric(spec, data.metric),
         planned_updates(spec, data.sentences),
         tuple(after),

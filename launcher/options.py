@@ -13,7 +13,9 @@ from .tasks import FINETUNING_BATCH_SIZES, FINETUNING_RATES, PUBLISHED_EPOCHS, T
 STAGES = {"one": "one", "two": "two", "one_stage": "one", "two_stage": "two", FINETUNING: FINETUNING}
 INIT = re.compile(r"\d+(,\d+)*|all|random(:[1-9]\d*)?")
 MAPPING = re.compile(r"skip|last|combine|combine-layers|pkd-skip|pkd-last|top\d+|\d+:\d+(,\d+:\d+)*")
-MAPPINGS = "skip, last, combine, combine-layers, pkd-skip, pkd-last, topX such as top10, or pairs such as 0:0,1:4"
+MAPPINGS = (
+    "skip, last, combine, combine-layers, pkd-skip, pkd-last, topX such as top10, or pairs such as 0:0,1:4"
+)
 
 DEFAULTS = {
     "experiment": METHOD,
@@ -26,6 +28,7 @@ DEFAULTS = {
     "data": Path("data"),
     "glue_dir": Path("glue"),
     "teacher": None,
+    "teacher_cache": None,
     "pretrained": None,
     "out": Path("runs"),
     "group": "default",
@@ -187,6 +190,13 @@ def make_parser(description: str | None) -> Parser:
         metavar="PATH",
         help="fine-tuned teacher: a checkpoint, or a folder with checkpoint_best.pt or model.pt; {task} stands for "
         "the task's name (default: teachers/{task}, and where there is none, one made of --pretrained)",
+    )
+    inputs.add_argument(
+        "--teacher-cache",
+        type=Path,
+        metavar="DIR",
+        help="folder in which all runs share what teachers say: DIR/TASK is fairseq-train's --teacher-cache, which the "
+        "first runs write and later ones read (default: none, each run asks its teacher)",
     )
     inputs.add_argument(
         "--pretrained",

@@ -23,7 +23,10 @@ INSTEAD = {
     "--criterion": "--method",
     "--init-layers": "--init",
     "--encoder-layers": "--init random:N",
-    **{flag: flag for flag in ("--batch-size", "--lr", "--cpu", "--teacher", "--mapping", "--data")},
+    **{
+        flag: flag
+        for flag in ("--batch-size", "--lr", "--cpu", "--teacher", "--teacher-cache", "--mapping", "--data")
+    },
 }
 
 # What models that are listed stand for; said again, it does no harm.
@@ -38,7 +41,10 @@ TRIED = {
     FINETUNING: {"batch_size": [list(FINETUNING_BATCH_SIZES)], "lr": [list(FINETUNING_RATES)]},
 }
 
-UNUSED = {PREDICTION: ("stage1_epochs",), FINETUNING: ("stage1_epochs", "teacher", "teacher_epochs")}
+UNUSED = {
+    PREDICTION: ("stage1_epochs",),
+    FINETUNING: ("stage1_epochs", "teacher", "teacher_cache", "teacher_epochs"),
+}
 
 
 def read_arguments(

@@ -75,6 +75,14 @@ def test_no_teacher_is_loaded_for_a_student_without_one(command):
     assert "--teacher" not in command(method="none", mapping="")
 
 
+def test_a_cache_stands_beside_the_teacher(spec):
+    where = (Path("r"), Path("t.pt"), Path("t.pt"))
+    words = train_command(spec, "fairseq-train", DATA, *where, cpu=True, cache=Path("caches/MRPC"))
+    assert "--teacher t.pt --teacher-cache caches/MRPC --criterion" in " ".join(words)
+    alone = replace(spec, method="none", mapping="")
+    assert "--teacher-cache" not in train_command(alone, "t", DATA, *where, cpu=True, cache=Path("c"))
+
+
 def test_nothing_says_cpu_on_a_gpu(command):
     assert "--cpu" not in command(cpu=False)
 
