@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.methods import ALL_STATES, LOGITS_ONLY, default_mapping, known_methods, on_attention
+from launcher.methods import ALL_STATES, LOGITS_ONLY, default_mapping, known_methods, only_pairs
 from launcher.places import Data
 from launcher.plan import OWN_MAPPING, Grid, plan, settle
 from launcher.tasks import TASKS, find_task
@@ -146,19 +146,21 @@ def test_every_other_method_of_the_plugin_takes_a_mapping():
         assert mapped == (method not in LOGITS_ONLY | ALL_STATES), method
 
 
-def test_the_methods_on_attention_are_those_of_the_plugin():
+def test_the_methods_that_only_pair_are_those_of_the_plugin():
     from fairseq.criterions import CRITERION_REGISTRY
 
     import fairseq_kd  # noqa: F401
 
-    def compares_attention(method: str) -> bool:
+    def mixes(method: str) -> bool:
         parts = [
             part for part in CRITERION_REGISTRY[method].__mro__ if part.__module__.startswith("fairseq_kd")
         ]
-        return any(re.search("AttentionTransfer|RelationTransfer", getsource(part)) for part in parts)
+        source = "".join(getsource(part) for part in parts)
+        mixture = re.search(r"HiddenTransfer, cfg\.mapping(, True|\))", source)
+        return mixture is not None and "AttentionTransfer" not in source
 
-    for method in known_methods()[1:]:
-        assert on_attention(method) == compares_attention(method), method
+    for method in set(known_methods()) - LOGITS_ONLY - ALL_STATES:
+        assert only_pairs(method) == (not mixes(method)), method
 
 
 def test_without_a_mapping_each_method_takes_its_own():
