@@ -68,20 +68,23 @@ def _work(rank: int, workers: int, flags: Sequence[str]) -> None:
 
 
 def _write(splits: Iterable["Split"], rank: int, workers: int) -> None:
-    """Writes what is not there, of every `workers` batches one."""
+    """Writes what is not there, of every `workers` rows one."""
+    import numpy as np
+
     told = time.monotonic()
     for part in splits:
         dataset = part.dataset
-        missing = dataset.cached.unwritten()
         # Batches of like length, for little padding; the longest first, so that too little memory is found out at once.
-        missing = missing[dataset.sizes[missing].argsort(kind="stable")[::-1]]
-        starts = range(0, len(missing), part.batch_size)
-        for start in starts[rank::workers]:
-            rows = missing[start : start + part.batch_size]
+        order = dataset.sizes.argsort(kind="stable")[::-1]
+        # Shared out before anyone looks what is there: others are writing already.
+        own = order[rank::workers]
+        own = own[np.isin(own, dataset.cached.unwritten())]
+        for start in range(0, len(own), part.batch_size):
+            rows = own[start : start + part.batch_size]
             part.teacher.store(part.moved(dataset.collater([dataset[int(row)] for row in rows]), rank))
             if rank == 0 and time.monotonic() - told > EVERY_SECONDS:
                 told = time.monotonic()
-                print(f"  {part.name}: {start:,} of {len(missing):,} rows", flush=True)
+                print(f"  {part.name}: {workers * start:,} of {workers * len(own):,} rows", flush=True)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from ..data.short import ShortBlocksDataset
 from ..data.words import word_starts
 from ..errors import CannotStart
 from ..objectives import MaskedWords
-from .distillation import DistillationTask, DistillationTaskConfig, stored_files
+from .distillation import DistillationTask, DistillationTaskConfig
+from .teaching import stored_files
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from ..data.metadata import Metadata, dictionary_hash, read_metadata
 from ..data.sentences import SentenceDataset
 from ..errors import CannotStart
 from ..objectives import SentenceLabels
-from .distillation import DistillationTask, DistillationTaskConfig, stored_files
+from .distillation import DistillationTask, DistillationTaskConfig
+from .teaching import stored_files
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, and one process at a time that makes them."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -54,6 +55,13 @@ def hash_of(paths: list[Path]) -> str:
     """SHA-256 of the contents of files, one behind the other."""
     digest = hashlib.sha256()
     for path in paths:
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        state = path.stat()
+        digest.update(_digest(path, state.st_size, state.st_mtime_ns))
     return digest.hexdigest()
+
+
+@functools.cache
+def _digest(path: Path, size: int, changed: int) -> bytes:
+    """Each shard of a corpus is loaded many times, and read for this once."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -94,7 +94,8 @@ class Kept:
 
     def bytes(self, n, m, precision: str):
         tokens = self.tokens(n)
-        values = np.vectorize(self.values, otypes=[np.int64])(tokens)
+        lengths, which = np.unique(tokens, return_inverse=True)
+        values = np.array([self.values(int(length)) for length in lengths])[which]
         index = 4 if self.how.by_sentence else 2 if self.how.by_token else 0
         return (
             values * (np.dtype(BITS[precision]).itemsize + index) + (self.how.tokens is not None) * 2 * tokens

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Optional
+from typing import IO, Any, Optional
 
 import numpy as np
 import torch
@@ -167,7 +167,6 @@ class CachedRows:
         # What stands there without the other may have been left by a program that was killed, of other data.
         if path.is_file() and (self.folder / "rows.json").is_file():
             return np.load(path, allow_pickle=False)
-        path.unlink(missing_ok=True)
         return np.asarray(count(), dtype=np.int64)
 
     @property
@@ -176,9 +175,10 @@ class CachedRows:
 
     def _reserve(self) -> None:
         self.folder.mkdir(exist_ok=True)
-        if self.counts_words and not (self.folder / "masked.npy").is_file():
-            write_whole(self.folder / "masked.npy", lambda file: np.save(file, self.masked))
-        if not (self.folder / "rows.json").is_file():
+        new, counted = not (self.folder / "rows.json").is_file(), self.folder / "masked.npy"
+        if self.counts_words and (new or not counted.is_file()):
+            write_whole(counted, lambda file: np.save(file, self.masked))
+        if new:
             write_json(self.folder / "rows.json", self._of)
         self._check()
 
@@ -255,16 +255,16 @@ class _Files:
         if first == own and zlib.crc32(self.of(row), own) == second:
             return
         record, sums = self._open
-        _write_all(record, stored, self._start(row))
+        _write_all(record.fileno(), stored, self._start(row))
         sum_of_record = np.array([own, zlib.crc32(stored, own)], np.uint32)
-        _write_all(sums, sum_of_record.tobytes(), 8 * row)
+        _write_all(sums.fileno(), sum_of_record.tobytes(), 8 * row)
 
     def _start(self, row: int) -> int:
         return int(self.ends[row - 1]) if row else 0
 
     @cached_property
-    def _open(self) -> tuple[int, int]:
-        return tuple(os.open(path, os.O_WRONLY) for path in (self.path, self.path.with_suffix(".sums")))
+    def _open(self) -> tuple[IO[bytes], IO[bytes]]:
+        return tuple(open(path, "r+b", buffering=0) for path in (self.path, self.path.with_suffix(".sums")))
 
 
 def checksum(tokens: Tensor) -> int:
