@@ -1,0 +1,248 @@
+"""Training with a live teacher against a teacher on disk: seconds an epoch, and bytes on disk.
+
+    python -m benchmarks.cache [--pair 12x768:3x768] [--sentences 512] [--tokens 40] [--device cuda]
+
+Timed   fairseq's own loop over the training set, validation and checkpoints apart: teacher, student, loss, update
+Over    KD on labels and logits; HSK 1l_10t_0.1h; HSK with all hidden states. Random weights, sentences of random words,
+        half to all of --tokens long; fp32, cached in fp16
+Equal   the losses of live and cached epochs must agree within 1 %, or nothing is printed
+How     the cache is written before; an epoch to warm up, then --epochs timed: median
+Writes  two rows a loss to benchmarks/results.csv, ratio is the time over the cached one, and one of MiB on disk
+"""
+
+import argparse
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+
+from benchmarks.record import describe, record
+from scripts import cache_teacher
+
+# Hidden dimensions of a feed-forward block are 4 x width, dimensions of a head 64 or, below 768, 32.
+LOSSES = {
+    "logits": ("kd", "--hard-weight", "0.5", "--soft-weight", "0.5"),
+    "hsk 1l_10t_0.1h": ("hsk", "--hsk-keep", "1l_10t_0.1h", "--hard-weight", "0", "--soft-weight", "0"),
+    "hsk full": ("hsk", "--hard-weight", "0", "--soft-weight", "0"),
+}
+WORDS, VALIDATION = 5000, 16
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained: layers x width of both models, and on how much."""
+
+    teacher: tuple[int, int]
+    student: tuple[int, int]
+    sentences: int
+    tokens: int
+    batch_size: int
+
+    def __str__(self) -> str:
+        (a, b), (c, d) = self.teacher, self.student
+        return f"{a}x{b} -> {c}x{d}, {self.sentences} sentences of up to {self.tokens} tokens"
+
+
+def write_data(folder: Path, setting: Setting) -> Path:
+    """Sentences of random words, in fairseq's format."""
+    from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
+
+    random = np.random.default_rng(1)
+    for name in ("input0", "label"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "dict.txt").write_text(
+            "".join(f"{word} 1\n" for word in range(WORDS if name == "input0" else 2))
+        )
+    for split, count in (("train", setting.sentences), ("valid", VALIDATION)):
+        lengths = random.integers(setting.tokens // 2, setting.tokens, count)  # one more with <s>
+        sentences = [np.append(random.integers(4, 4 + WORDS, length - 1), 2) for length in lengths]
+        labels = [np.array([4 + random.integers(2), 2]) for _ in range(count)]
+        for name, rows in (("input0", sentences), ("label", labels)):
+            builder = MMapIndexedDatasetBuilder(str(folder / name / f"{split}.bin"), dtype=np.uint16)
+            for row in rows:
+                builder.add_item(torch.from_numpy(row))
+            builder.finalize(str(folder / name / f"{split}.idx"))
+    return folder
+
+
+def write_teacher(path: Path, setting: Setting) -> Path:
+    """A checkpoint with random weights, as new models have them."""
+    from argparse import Namespace
+
+    from fairseq.data import Dictionary
+
+    from fairseq_kd.models.roberta_student import RobertaStudent
+    from fairseq_kd.models.shape import ModelShape
+    from fairseq_kd.teachers.live import NO_DROPOUT
+
+    layers, width = setting.teacher
+    heads = max(1, width // (64 if width >= 768 else 32))
+    shape = ModelShape(layers, width, 4 * width, heads, max_positions=max(setting.tokens, 40))
+    dictionary = Dictionary()
+    for word in [*range(WORDS), "<mask>"]:
+        dictionary.add_symbol(str(word))
+    torch.manual_seed(1)
+    model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary)
+    model.register_classification_head("sentence_classification_head", 2)
+    config = {"_name": "roberta_student", **shape.config()}
+    torch.save({"args": None, "cfg": {"model": config}, "model": model.state_dict()}, path)
+    return path
+
+
+def flags(folder: Path, setting: Setting, loss: str, cpu: bool) -> list[str]:
+    """Of the training, as fairseq-train takes them."""
+    layers, width = setting.student
+    own = (
+        []
+        if width == setting.teacher[1]
+        else ["--encoder-embed-dim", str(width), "--encoder-ffn-embed-dim", str(4 * width)]
+    )
+    kept = ",".join(str(layer) for layer in range(layers))
+    origin = ["--init-layers", "random", "--encoder-layers", str(layers)] if own else ["--init-layers", kept]
+    return [
+        *(str(folder / "data"), "--task", "sentence_prediction_kd", "--num-classes", "2"),
+        *(
+            "--teacher",
+            str(folder / "model.pt"),
+            "--criterion",
+            *LOSSES[loss],
+            "--arch",
+            "roberta_student",
+            *origin,
+            *own,
+        ),
+        *(
+            "--batch-size",
+            str(setting.batch_size),
+            "--dropout",
+            "0",
+            "--attention-dropout",
+            "0",
+            "--seed",
+            "1",
+        ),
+        *("--optimizer", "adamw_fused", "--lr", "1e-5", "--num-workers", "0"),
+        *(["--cpu"] if cpu else []),
+    ]
+
+
+def train(given: Sequence[str], epochs: int) -> tuple[list[float], list[float]]:
+    """Runs fairseq's trainer for so many epochs; the seconds of each, and its mean loss."""
+    import fairseq_cli.train as command
+    from fairseq.logging import metrics
+
+    import fairseq_kd  # noqa: F401
+
+    begin, began, seconds, losses = command.train, [], [], []
+
+    def timed(*args, **kwargs):
+        _synchronize()
+        began.append(time.perf_counter())
+        return begin(*args, **kwargs)
+
+    def end(cfg, trainer, task, epoch_itr, valid_subsets, end_of_epoch):
+        if end_of_epoch:
+            _synchronize()
+            seconds.append(time.perf_counter() - began[-1])
+            losses.append(float(metrics.get_smoothed_values("train")["loss"]))
+        return [None], False
+
+    argv = [
+        "fairseq-train",
+        *given,
+        "--max-epoch",
+        str(epochs),
+        "--best-checkpoint-metric",
+        "loss",
+        "--no-progress-bar",
+    ]
+    with (
+        tempfile.TemporaryDirectory() as save_dir,
+        mock.patch.object(sys, "argv", [*argv, "--save-dir", save_dir]),
+        mock.patch.object(command, "train", timed),
+        mock.patch.object(command, "validate_and_save", end),
+    ):
+        command.cli_main()
+    return seconds, losses
+
+
+def measure(
+    folder: Path, setting: Setting, loss: str, epochs: int, cpu: bool
+) -> dict[str, tuple[float, int]]:
+    """Seconds of an epoch and bytes on disk, live and cached; SystemExit where the two do not learn the same."""
+    given = flags(folder, setting, loss, cpu)
+    cache = folder / "cache" / loss.replace(" ", "_")
+    cached = [*given, "--teacher-cache", str(cache)]
+    cache_teacher.main(["--", *cached])
+    size = sum(path.stat().st_size for path in (cache / "train").iterdir())
+
+    rounds = {"live": train(given, 1 + epochs), "cached": train(cached, 1 + epochs)}
+    (_, live), (_, found) = rounds.values()
+    if not np.allclose(found, live, rtol=0.01, atol=0):
+        raise SystemExit(
+            f"{loss}: the losses are {found} from the cache and {live} live: nothing to compare."
+        )
+    return {
+        name: (statistics.median(seconds[1:]), size if name == "cached" else 0)
+        for name, (seconds, _) in rounds.items()
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = _parser().parse_args(arguments)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = torch.device(args.device)
+    logging.disable(logging.INFO)
+
+    teacher, student = (tuple(map(int, side.split("x"))) for side in args.pair.split(":"))
+    setting = Setting(teacher, student, args.sentences, args.tokens, args.batch_size)
+    print(f"{setting}; {describe(device)}")
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        write_data(Path(folder) / "data", setting)
+        write_teacher(Path(folder) / "model.pt", setting)
+        for loss in LOSSES:
+            measured = measure(Path(folder), setting, loss, args.epochs, device.type == "cpu")
+            ours, _ = measured["cached"]
+            for name, (seconds, size) in measured.items():
+                print(
+                    f"{loss:16} {name:7} {seconds:8.2f} s an epoch  {seconds / ours:5.2f} x  {size / 2**20:9.2f} MiB on disk"
+                )
+                record(f"cache, {setting}", f"{loss}, {name}", seconds, "s an epoch", seconds / ours, device)
+            record(f"cache, {setting}", f"{loss}, on disk", size / 2**20, "MiB", 1.0, device)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--pair", default="12x768:3x768", help="layers x width of teacher and student (default: 12x768:3x768)"
+    )
+    parser.add_argument("--sentences", type=int, default=512, help="of the training set (default: 512)")
+    parser.add_argument("--tokens", type=int, default=40, help="of the longest sentence (default: 40)")
+    parser.add_argument("--batch-size", type=int, default=32, help="sentences an update (default: 32)")
+    parser.add_argument("--epochs", type=int, default=3, help="timed, after one to warm up (default: 3)")
+    parser.add_argument(
+        "--folder", help="where data and cache lie meanwhile (default: that of temporary files)"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
+    return parser
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()
