@@ -52,6 +52,10 @@ class ContrastiveCriterion(DistillationCriterion):
         super().__init__(cfg, task)
         self.crd = self.use(Contrast, cfg)
 
+    @classmethod
+    def settled(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
+        return super().settled(cfg) | {"--crd-feature-dim": cfg.get("crd_feature_dim")}
+
     def terms_of(self, sample: Mapping[str, Any], student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
         return {"crd": self.crd(sample, student, teacher)}
 

@@ -82,6 +82,17 @@ class DistillationCriterion(FairseqCriterion):
         self.stages.want_for_own_terms(part.student_wanted, part.teacher_wanted)
         return part
 
+    @classmethod
+    def settled(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
+        """Flags that decide what the criterion learns or remembers, so that a resumed run cannot change them.
+
+        cfg  its config, as it is now or as a checkpoint has it
+        """
+        flags = {"--mapping": cfg.get("mapping")}
+        if cfg.get("two_stage") is None:
+            flags["--inter-weight"] = "0" if cfg.get("inter_weight") == 0 else "above 0"
+        return flags
+
     def before_update(self, optimizer: FairseqOptimizer) -> None:
         """Called by the task once an update, just before the weights change; not where an update is skipped."""
 

@@ -67,6 +67,11 @@ class LAD(DistillationCriterion):
             self.problems += group_gates(self.hidden.gates.gates, cfg, cfg.lad_frozen)
         forget_warning()
 
+    @classmethod
+    def settled(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
+        own = {"--lad-form": str(cfg.get("lad_form")), "--lad-partial": cfg.get("lad_partial")}
+        return super().settled(cfg) | own
+
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
         loss, observed = self.hidden(student, teacher)
         for name, each in observed.items():

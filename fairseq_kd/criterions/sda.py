@@ -93,9 +93,16 @@ class SDA(DistillationCriterion):
         if self.problems or not (self.inter_weight or self.judges_average):
             return
 
-        self.sda = AveragedTeacher(_window(cfg), str(cfg.sda_form), _decay(cfg), cfg.sda_host)
+        window = _window(cfg)
+        window = window if window == "all" else int(window)
+        self.sda = AveragedTeacher(window, str(cfg.sda_form), _decay(cfg), cfg.sda_host)
         self.sda.follow(task.student, self.head)
         self.stages.want_for_own_terms(Wanted(logits=True), Wanted())
+
+    @classmethod
+    def settled(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
+        own = {"--sda-form": str(cfg.get("sda_form")), "--sda-window": _window(cfg)}
+        return super().settled(cfg) | own
 
     def before_update(self, optimizer: FairseqOptimizer) -> None:
         if self.sda is None:
@@ -116,9 +123,11 @@ class SDA(DistillationCriterion):
         return {"sda": logits_mse(student.logits, past.logits)}
 
 
-def _window(cfg: SDAConfig) -> int | str:
-    given = "all" if cfg.sda_form == "ema" else cfg.sda_window or "1"
-    return given if given == "all" else int(given)
+def _window(cfg: Mapping[str, Any]) -> str:
+    """As --sda-window says it: a number, or all."""
+    if str(cfg.get("sda_form")) == "ema" or cfg.get("sda_window") in ("all", "0"):
+        return "all"
+    return cfg.get("sda_window") or "1"
 
 
 def _decay(cfg: SDAConfig) -> float:

@@ -24,10 +24,6 @@ from .teaching import TaskWithTeacher, TeacherFlags
 
 logger = logging.getLogger(__name__)
 
-# What decides the parameters and the state of a criterion: a run that is resumed cannot change it.
-SETTLED = {name: "--" + name.replace("_", "-") for name in ("mapping", "sda_window", "sda_form")}
-SETTLED["_name"] = "--criterion"
-
 
 @dataclass
 class DistillationTaskConfig(TeacherFlags):
@@ -138,7 +134,7 @@ class DistillationTask(TaskWithTeacher):
                 f"--best-checkpoint-metric {self.cfg.best_checkpoint_metric} is not logged here: choose among "
                 f"{', '.join(sorted(criterion.logged()))}."
             )
-        problems += self._other_criterion(cfg)
+        problems += self._other_criterion(criterion, cfg)
         if problems:
             raise CannotStart(*problems, doing="start distillation")
         self.labels_for = criterion.labels_for()
@@ -156,14 +152,20 @@ class DistillationTask(TaskWithTeacher):
         )
         return criterion
 
-    def _other_criterion(self, cfg) -> list[str]:
+    def _other_criterion(self, criterion, cfg) -> list[str]:
         """Why the run in --save-dir cannot go on with this criterion; nothing where it can."""
-        before = (self.resumed and self.resumed.criterion) or {}
+        saved = (self.resumed and self.resumed.criterion) or {}
+        if not saved:
+            return []
+        if saved.get("_name") != cfg._name:
+            before, now = {"--criterion": saved.get("_name")}, {"--criterion": cfg._name}
+        else:
+            before, now = criterion.settled(saved), criterion.settled(cfg)
         return [
-            f"the run in {self.resumed.path.parent} was begun with {flag} {before[name]}, now {cfg[name]}: give another "
+            f"the run in {self.resumed.path.parent} was begun with {flag} {before[flag]}, now {now[flag]}: give another "
             "--save-dir, or the settings of that run to go on with it."
-            for name, flag in SETTLED.items()
-            if name in before and name in cfg and before[name] != cfg[name]
+            for flag in now
+            if flag in before and before[flag] != now[flag]
         ]
 
     def train_step(self, sample, *args, ignore_grad: bool = False, **kwargs):

@@ -327,6 +327,34 @@ def test_another_criterion_in_the_same_folder_is_refused(data, teacher, tmp_path
         train_here(distil(data, tmp_path, teacher, "kd"))
 
 
+@pytest.mark.parametrize(
+    ("criterion", "before", "now", "sentence"),
+    [
+        (
+            "lad",
+            ["--mapping", "1:2,2:4"],
+            ["--mapping", "1:2,2:4", "--lad-form", "reverse"],
+            "--lad-form lad, now rev",
+        ),
+        ("lad", [], ["--lad-partial", "1"], "--lad-partial None, now 1"),
+        ("crd", [], ["--crd-feature-dim", "64"], "--crd-feature-dim 128, now 64"),
+        ("sda", [], ["--sda-window", "3"], "--sda-window 1, now 3"),
+        ("hidden_mse_learn", ["--inter-weight", "0"], [], "--inter-weight 0, now above 0"),
+    ],
+)
+def test_what_a_criterion_learned_or_remembers_cannot_become_another(
+    data, teacher, tmp_path, criterion, before, now, sentence
+):
+    train_here(distil(data, tmp_path, teacher, criterion, "--max-update", "1", *before))
+    with pytest.raises(CannotStart, match=f"was begun with {sentence}.*: give another --save-dir"):
+        train_here(distil(data, tmp_path, teacher, criterion, *now))
+
+
+def test_the_same_window_in_other_words_goes_on(data, teacher, tmp_path):
+    train_here(distil(data, tmp_path, teacher, "sda", "--max-update", "1", "--sda-window", "0"))
+    assert train_here(distil(data, tmp_path, teacher, "sda", "--max-update", "2", "--sda-window", "all"))
+
+
 def test_a_teacher_of_another_task_is_said(data, teacher, tmp_path, caplog):
     train_here(distil(data, tmp_path / "teacher", teacher, "kd", "--max-update", "1"))
     assert "was fine-tuned on" not in caplog.text
