@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
+from tests.configs.written import written
 from tests.tiny import ROOT, run, write_data, write_teacher
 
 FOLDER = ROOT / "configs" / "hsk"
@@ -15,20 +15,9 @@ CONFIGS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "ba
 SENTENCES = 67_349  # of SST-2
 
 
-def composed(name: str):
-    """The config as fairseq-hydra-train gets it, every key checked."""
-    from fairseq.dataclass.initialize import hydra_init
-
-    import fairseq_kd  # noqa: F401
-
-    hydra_init("config")
-    with initialize_config_dir(str(FOLDER), version_base="1.3"):
-        return compose(name)
-
-
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_config_is_the_published_schedule(name):
-    config = composed(name)
+    config = written(FOLDER, name)
     updates = config.optimization.max_epoch * math.ceil(SENTENCES / 32)
     assert config.dataset.batch_size == 32
     assert config.optimization.lr == [5e-5 if name == "stage_a" else 2e-5]
