@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from .tasks import find_task
+from .tasks import PUBLISHED_EPOCHS, find_task
 
 
 class Parser(argparse.ArgumentParser):
@@ -72,6 +72,28 @@ def rate(text: str) -> float:
     if not 0 < number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a learning rate between 0 and 1")
     return number
+
+
+def add_training_options(parser: argparse.ArgumentParser, when: str = "") -> None:
+    """How one model is trained, by a program that trains one; `when` says in which part of its work."""
+    parser.add_argument(
+        "--epochs",
+        type=positive,
+        default=PUBLISHED_EPOCHS,
+        metavar="N",
+        help=f"passes over the training data{when} (default: {PUBLISHED_EPOCHS})",
+    )
+    parser.add_argument(
+        "--batch-size", type=positive, metavar="N", help="sentences an update (default: published, 16 or 32)"
+    )
+    parser.add_argument(
+        "--lr", type=rate, metavar="LR", help="highest learning rate (default: published, 1e-5 or 2e-5)"
+    )
+    parser.add_argument("--seed", type=positive, default=1, metavar="N", help="random seed (default: 1)")
+    parser.add_argument(
+        "--trainer", metavar="PROGRAM", help="the fairseq-train to call (default: the environment's)"
+    )
+    parser.add_argument("--cpu", action="store_true", help="use no GPU (default: the first one there is)")
 
 
 def add_inference_options(parser: argparse.ArgumentParser) -> None:

@@ -18,20 +18,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from launcher import places, runner
-from launcher.arguments import Parser, positive, rate, split
+from launcher import places
+from launcher.arguments import Parser, add_training_options, split
 from launcher.flags import check_flags
 from launcher.follow import following
 from launcher.job import Job
 from launcher.overrides import as_flags
 from launcher.places import Data
-from launcher.programs import Programs
+from launcher.single import run_alone
 from launcher.slots import Slot, visible_gpus
 from launcher.spec import RunSpec
-from launcher.tasks import PUBLISHED_EPOCHS, find_task
+from launcher.tasks import find_task
 from launcher.teachers import teacher_job, teacher_spec
-from launcher.train import Outcome
-from launcher.train import train as train_job
 
 FAILED, NOT_STARTED, INTERRUPTED = 1, 2, 130
 
@@ -116,8 +114,6 @@ def train(job: Job, slot: Slot) -> int:
         f"{spec.task}: {epochs}, batch {spec.batch_size}, lr {spec.lr:g}, log in {out / 'log.txt'}",
         flush=True,
     )
-    programs = Programs()
-    outcomes: list[Outcome] = []
     began = time.monotonic()
 
     def tell(update: int, subset: str, metrics: dict[str, float]) -> None:
@@ -125,19 +121,12 @@ def train(job: Job, slot: Slot) -> int:
         print(f"{after}: {dev_scores(subset, metrics)}", flush=True)
 
     try:
-        with runner.ending_as_interrupted(), following(out / "log.txt", tell):
-            runner.run_all(
-                [job],
-                lambda job, slot: train_job(job, slot, programs),
-                lambda _, outcome: outcomes.append(outcome),
-                [slot],
-                programs.stop,
-            )
+        with following(out / "log.txt", tell):
+            outcome = run_alone(job, slot)
     except KeyboardInterrupt:
         print("Interrupted: the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED
 
-    [outcome] = outcomes
     if outcome.result is None:
         print(f"Training failed: {outcome.problem}", file=sys.stderr)
         return FAILED
@@ -174,24 +163,7 @@ def _parser() -> Parser:
         help="pre-trained model: a checkpoint, or a folder with checkpoint_best.pt or model.pt",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the teacher")
-    parser.add_argument(
-        "--epochs",
-        type=positive,
-        default=PUBLISHED_EPOCHS,
-        metavar="N",
-        help=f"passes over the training data (default: {PUBLISHED_EPOCHS})",
-    )
-    parser.add_argument(
-        "--batch-size", type=positive, metavar="N", help="sentences an update (default: published, 16 or 32)"
-    )
-    parser.add_argument(
-        "--lr", type=rate, metavar="LR", help="highest learning rate (default: published, 1e-5 or 2e-5)"
-    )
-    parser.add_argument("--seed", type=positive, default=1, metavar="N", help="random seed (default: 1)")
-    parser.add_argument(
-        "--trainer", metavar="PROGRAM", help="the fairseq-train to call (default: the environment's)"
-    )
-    parser.add_argument("--cpu", action="store_true", help="use no GPU (default: the first one there is)")
+    add_training_options(parser)
     return parser
 
 

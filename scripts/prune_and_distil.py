@@ -20,18 +20,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from launcher import places, runner
-from launcher.arguments import Parser, positive, rate, split
+from launcher import places
+from launcher.arguments import Parser, add_training_options, positive, split
 from launcher.flags import check_flags
 from launcher.job import Job, make_job
 from launcher.overrides import as_flags
-from launcher.programs import Programs
 from launcher.pruning import ORDERS, TOGETHER, Size, schedule
+from launcher.single import run_alone
 from launcher.slots import Slot, visible_gpus
-from launcher.tasks import PUBLISHED_EPOCHS
 from launcher.teachers import teacher_spec
-from launcher.train import Outcome
-from launcher.train import train as train_job
 from scripts import prune as prune_once
 from scripts import score_importance
 from scripts.finetune_teacher import FAILED, INTERRUPTED, NOT_STARTED, dev_scores, find_data
@@ -126,20 +123,11 @@ def prune(large: Path, data: Path, size: Size, folder: Path, cpu: bool) -> None:
 
 def train(job: Job, slot: Slot) -> int:
     """Trains one step's student and says its dev scores; the exit status, 0 where it is there."""
-    programs, outcomes = Programs(), list[Outcome]()
     try:
-        with runner.ending_as_interrupted():
-            runner.run_all(
-                [job],
-                lambda job, slot: train_job(job, slot, programs),
-                lambda _, outcome: outcomes.append(outcome),
-                [slot],
-                programs.stop,
-            )
+        outcome = run_alone(job, slot)
     except KeyboardInterrupt:
         print("Interrupted: the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED
-    [outcome] = outcomes
     if outcome.result is None:
         print(f"Training failed: {outcome.problem}", file=sys.stderr)
         return FAILED
@@ -180,24 +168,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--method", default="kd", metavar="NAME", help="--criterion of each step's training (default: kd)"
     )
-    parser.add_argument(
-        "--epochs",
-        type=positive,
-        default=PUBLISHED_EPOCHS,
-        metavar="N",
-        help=f"passes over the training data in each step (default: {PUBLISHED_EPOCHS})",
-    )
-    parser.add_argument(
-        "--batch-size", type=positive, metavar="N", help="sentences an update (default: published, 16 or 32)"
-    )
-    parser.add_argument(
-        "--lr", type=rate, metavar="LR", help="highest learning rate (default: published, 1e-5 or 2e-5)"
-    )
-    parser.add_argument("--seed", type=positive, default=1, metavar="N", help="random seed (default: 1)")
-    parser.add_argument(
-        "--trainer", metavar="PROGRAM", help="the fairseq-train to call (default: the environment's)"
-    )
-    parser.add_argument("--cpu", action="store_true", help="use no GPU (default: the first one there is)")
+    add_training_options(parser, " in each step")
     return parser
 
 

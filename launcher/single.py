@@ -1,0 +1,22 @@
+"""One training by itself, for programs that make a model and no grid."""
+
+from . import runner
+from .job import Job
+from .programs import Programs
+from .slots import Slot
+from .train import Outcome, train
+
+
+def run_alone(job: Job, slot: Slot) -> Outcome:
+    """Trains, and says what came of it; KeyboardInterrupt, whatever the signal, once its programs have ended."""
+    programs, outcomes = Programs(), list[Outcome]()
+    with runner.ending_as_interrupted():
+        runner.run_all(
+            [job],
+            lambda job, slot: train(job, slot, programs),
+            lambda _, outcome: outcomes.append(outcome),
+            [slot],
+            programs.stop,
+        )
+    [outcome] = outcomes
+    return outcome
