@@ -14,33 +14,26 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 
 from benchmarks.record import record
 from launcher.methods import NO_TEACHER, known_methods
 
-ROOT = Path(__file__).resolve().parents[1]
 BASELINE = "kd"
 
 
 def build(method: str, args: argparse.Namespace) -> Callable[[], float]:
     """Task, student and criterion as fairseq-train builds them; returns what takes one round's steps."""
-    from fairseq import options, tasks, utils
-    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+    import fairseq_kd  # noqa: F401
+    from fairseq_kd.tasks.from_flags import build_parts, read_config
 
-    given = [args.data, "--user-dir", ROOT / "fairseq_kd", "--task", "sentence_prediction_kd", "--cpu"]
+    given = [args.data, "--task", "sentence_prediction_kd", "--cpu"]
     given += ["--teacher", args.teacher, "--arch", "roberta_student", "--init-layers", args.init_layers]
     given += ["--criterion", method, "--optimizer", "adamw_fused", "--seed", 1]
-    given = [str(word) for word in given]
-    parser = options.get_training_parser()
-    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, input_args=given))
-
-    utils.set_torch_seed(1)
-    task = tasks.setup_task(cfg.task)
-    student = task.build_model(cfg.model).train()
-    criterion = task.build_criterion(cfg.criterion).train()
+    task, student, criterion = build_parts(read_config([str(word) for word in given]))
+    student.train()
+    criterion.train()
     if getattr(criterion, "sda", None) is not None:
         # As after a first update: before it there is no past that would answer.
         criterion.sda.push(dict(student.named_parameters()))

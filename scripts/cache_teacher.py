@@ -112,22 +112,16 @@ class Split:
 
 def _splits(flags: Sequence[str]) -> Iterator[Split]:
     """All that the training with these flags reads."""
-    from fairseq import options, tasks, utils
-    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-
     import fairseq_kd  # noqa: F401
     from fairseq_kd.errors import CannotStart
+    from fairseq_kd.tasks.from_flags import build_parts, read_config
     from fairseq_kd.teachers.cached import CachedTeacher
 
-    parser = options.get_training_parser()
-    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, list(flags)))
-    utils.set_torch_seed(cfg.common.seed)
+    cfg = read_config(flags)
     if cfg.task.get("teacher_cache") is None:
         raise CannotStart("there is no --teacher-cache behind --: give the folder in which to store.")
 
-    task = tasks.setup_task(cfg.task)
-    task.build_model(cfg.model)
-    criterion = task.build_criterion(cfg.criterion)
+    task, _, criterion = build_parts(cfg)
     if not isinstance(task.teacher, CachedTeacher):
         raise CannotStart(
             f"--criterion {criterion.cfg._name} with these weights asks a teacher for nothing: give others."

@@ -135,7 +135,7 @@ def _decay(cfg: SDAConfig) -> float:
 
 
 def _problems(cfg: SDAConfig, task) -> Iterable[str]:
-    if getattr(task, "predicts_words", False):
+    if task.predicts_words:
         yield (
             "--criterion sda compares the scores of a sentence's classes, and --task masked_lm_kd has none: take --task "
             "sentence_prediction_kd, or --criterion kd."
