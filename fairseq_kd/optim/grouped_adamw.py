@@ -7,10 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from ..errors import CannotStart
 from .groups import rate, split
 
 # Where torch's and fairseq's clipping put it: keeps a norm of 0 from dividing.
 EPS = 1e-6
+
+# What a group is told by a checkpoint: how far it is. All else is as given now.
+RESTORED = frozenset({"lr", "updates"})
 
 
 class GroupedAdamW(torch.optim.AdamW):
@@ -125,11 +129,34 @@ class GroupedAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores the state exactly; masters replace what was rounded on the way to the checkpoint."""
+        """Restores the state exactly; masters replace what was rounded on the way to the checkpoint.
+
+        The options of groups are those given now, as fairseq means it: only the `RESTORED` ones are the checkpoint's.
+        Raises CannotStart where its parameters were grouped in another way.
+        """
+        self._check_groups(state_dict["param_groups"])
+        given = [
+            {name: value for name, value in group.items() if name not in RESTORED}
+            for group in self.param_groups
+        ]
         super().load_state_dict(state_dict)
+        for group, options in zip(self.param_groups, given, strict=True):
+            group.update(options)
+
         for master, saved in zip(self.masters, state_dict.get("masters", self.masters), strict=True):
             master.copy_(saved)
         self._round_masters()
+
+    def _check_groups(self, saved: list[dict[str, Any]]) -> None:
+        before, now = (
+            " and ".join(str(len(group["params"])) for group in groups)
+            for groups in (saved, self.param_groups)
+        )
+        if before != now:
+            raise CannotStart(
+                f"the checkpoint's optimizer has groups of {before} parameters, now of {now}: give the flags that make "
+                "groups (--gate-..., --no-decay-norm-and-bias) as they were, or --reset-optimizer."
+            )
 
     def _round_masters(self) -> None:
         if self.narrow:

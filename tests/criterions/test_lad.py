@@ -171,6 +171,23 @@ def test_stopped_and_resumed_equals_straight_through(data, teacher, tmp_path, pr
         assert torch.equal(found[name], value), name
 
 
+def test_a_resumed_run_takes_the_gates_options_given_now(data, teacher, tmp_path):
+    flags = ["--teacher", str(teacher), "--criterion", "lad", "--init-layers", "0,3", "--max-epoch"]
+
+    def train(*more: str) -> None:
+        train_here(train_command(data, tmp_path, *flags, *more))
+
+    train("1", "--gate-lr", "1e-4", "--gate-clip-norm", "0.1")
+    train("2", "--gate-lr", "1e-5", "--gate-total-updates", "40")
+    shared, *gates = torch.load(tmp_path / "checkpoint_last.pt")["last_optimizer_state"]["param_groups"]
+    for gate in gates:
+        assert (gate["peak"], gate["total_updates"], gate["clip_norm"]) == (1e-5, 40, None)
+        assert gate["updates"] == shared["updates"] == 16
+
+    with pytest.raises(CannotStart, match="groups of .* parameters, now of .*: give .*--gate-"):
+        train("3")
+
+
 # collapse
 
 

@@ -376,11 +376,47 @@ def test_an_overflow_changes_nothing():
     assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
 
 
-def test_a_state_of_other_groups_is_refused():
-    optimizer = plain(model().parameters())
-    state = copy.deepcopy(plain(grouped_model(torch.float32).parameters()).state_dict())
-    with pytest.raises(ValueError, match="parameter group"):
-        optimizer.load_state_dict(state)
+@every_setup
+def test_options_given_now_hold_over_those_of_the_checkpoint(setup):
+    """All but how far the run is: the updates that were made, and the averages of the gradients."""
+    dtype, build = SETUPS[setup]
+    module = grouped_model(dtype)
+    optimizer = build(module)
+    train(module, optimizer, range(3))
+    state = copy.deepcopy(optimizer.state_dict())
+
+    now = model(dtype)
+    set_group(now[0].parameters(), GroupOptions(lr=0.5, warmup_updates=4, clip_norm=2.0, weight_decay=0.0))
+    restarted = build(now, adam_betas="(0.8, 0.9)", adam_eps=1e-3, weight_decay=0.2)
+    restarted.load_state_dict(state, {})
+
+    own, shared = restarted.optimizer.param_groups
+    expected = {
+        "peak": 0.5,
+        "warmup_updates": 4,
+        "total_updates": None,
+        "clip_norm": 2.0,
+        "weight_decay": 0.0,
+    }
+    for group, weight_decay in ((own, 0.0), (shared, 0.2)):
+        assert (group["betas"], group["eps"], group["updates"]) == ((0.8, 0.9), 1e-3, 3)
+        assert group["weight_decay"] == weight_decay
+    assert {name: own[name] for name in expected} == expected
+    pairs = zip(restarted.optimizer.masters, optimizer.optimizer.masters, strict=True)
+    for found, saved in pairs:
+        averages = [its.optimizer.state[p]["exp_avg"] for its, p in ((restarted, found), (optimizer, saved))]
+        assert torch.equal(*averages)
+
+
+@pytest.mark.parametrize("saved_with_groups", [True, False])
+def test_a_state_of_other_groups_is_refused(saved_with_groups):
+    grouped, ungrouped = (plain(each.parameters()) for each in (grouped_model(torch.float32), model()))
+    saved, now = (grouped, ungrouped) if saved_with_groups else (ungrouped, grouped)
+    sizes = {True: "of 2 and 4 parameters, now of 6", False: "of 6 parameters, now of 2 and 4"}
+    with pytest.raises(
+        CannotStart, match=f"groups {sizes[saved_with_groups]}: give .*, or --reset-optimizer"
+    ):
+        now.load_state_dict(copy.deepcopy(saved.state_dict()))
 
 
 @pytest.mark.parametrize(
