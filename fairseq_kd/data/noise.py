@@ -5,7 +5,7 @@ import torch
 from fairseq.data.data_utils import numpy_seed
 from torch import Tensor
 
-# Of the blocks, as in academic-budget distillation, where it is half of the batches.
+# Each block draws for itself. Academic-budget distillation draws once a batch, for all of its blocks.
 SHARE = 0.5
 
 

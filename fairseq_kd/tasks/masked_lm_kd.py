@@ -67,7 +67,8 @@ class MaskedLMKDConfig(DistillationTaskConfig):
         default=0,
         metadata={
             "help": "words of a training block, other than those to be guessed, that random ones take the place of, "
-            "in half of the blocks; 100 in academic-budget distillation (default: 0 words)"
+            "with probability 1/2 for each block; academic-budget distillation takes 100, in half of the batches "
+            "(default: 0 words)"
         },
     )
     vocabulary_chunk: int = field(
