@@ -7,7 +7,8 @@
     python experiments.py --task mrpc -e finetune --models runs/pretrained untrained=runs/pretrained@random:3
     python experiments.py report --help
 
-What follows -- goes to fairseq-train, by its own names (--clip-norm 1.0) or hydra's (optimization.clip_norm=1.0).
+What follows -- goes to fairseq-train, by its own names (--clip-norm 1.0) or hydra's (optimization.clip_norm=1.0);
+a criterion's own (--hsk-keep, --inter-weight) reach the runs that have them.
 
 Each run has a folder of its own below OUT/GROUP, named by all that decides its result: finished runs
 are skipped, interrupted ones go on, a failed one stops no other. The table of means and deviations

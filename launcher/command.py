@@ -77,15 +77,12 @@ def _origin(spec: RunSpec, start: Path) -> list[str]:
 
 
 def _criterion(spec: RunSpec, teacher: Path | None, cache: Path | None) -> list[str]:
-    if spec.method == NO_TEACHER:
-        return ["--criterion", "kd"]
+    named = ["--criterion", spec.criterion]
     if spec.method in WITHOUT_TEACHER:
-        return ["--criterion", spec.method]
+        return named
     stored = ["--teacher-cache", str(cache)] if cache is not None else []
-    with_teacher = ["--teacher", str(teacher), *stored, "--criterion"]
-    if spec.stage == SECOND:
-        return [*with_teacher, "kd"]
-    return [*with_teacher, spec.method, *(("--mapping", spec.mapping) if spec.mapping else ())]
+    mapped = ["--mapping", spec.mapping] if spec.mapping and spec.stage != SECOND else []
+    return ["--teacher", str(teacher), *stored, *named, *mapped]
 
 
 def _stage(spec: RunSpec, start: Path) -> list[str]:

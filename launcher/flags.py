@@ -20,8 +20,8 @@ SAME = {"--validate-interval-updates": "--save-interval-updates"}
 
 def merged(flags: Sequence[str], winning: Sequence[str]) -> list[str]:
     """Both, without those of `flags` that are given again in `winning`."""
-    given = {name for name, _ in _grouped(winning)}
-    kept = [word for name, words in _grouped(flags) if name not in given for word in words]
+    given = {name for name, _ in grouped(winning)}
+    kept = [word for name, words in grouped(flags) if name not in given for word in words]
     return [*kept, *winning]
 
 
@@ -44,7 +44,7 @@ def _remedy(name: str, option: str | None) -> str:
     return f"give {name} before --" if option == name else f"use {option} for {name}"
 
 
-def _grouped(flags: Sequence[str]) -> list[tuple[str, list[str]]]:
+def grouped(flags: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Each flag's name, and the flag with its values."""
     groups: list[tuple[str, list[str]]] = []
     for word in flags:

@@ -8,11 +8,14 @@ from .places import PLUGIN
 # A student fine-tuned on the labels alone, the least a method has to beat.
 NO_TEACHER = "none"
 
+# The criterion of labels and logits alone, and of second stages.
+LOGITS = "kd"
+
 # These learn from the labels and from themselves.
 WITHOUT_TEACHER = frozenset({NO_TEACHER, "sda"})
 
 # These compare logits only: they pair no layers and have no first stage.
-LOGITS_ONLY = WITHOUT_TEACHER | {"kd"}
+LOGITS_ONLY = WITHOUT_TEACHER | {LOGITS}
 
 # These compare all states at once, whatever the mapping.
 ALL_STATES = frozenset({"alp_kd", "crd"})

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from .criterion_flags import check_fitting, fitting
 from .listed import Entry, Listed
-from .methods import ALL_STATES, LOGITS_ONLY, NO_TEACHER, default_mapping, only_pairs
+from .methods import ALL_STATES, LOGITS, LOGITS_ONLY, NO_TEACHER, default_mapping, only_pairs
 from .places import Data
 from .spec import ALL_LAYERS, FIRST, ONE, SECOND, RunSpec
 from .tasks import TASKS
@@ -43,9 +44,16 @@ class Grid:
     def needs_teacher(self) -> bool:
         return self.kind != FINETUNING
 
+    @property
+    def criterions(self) -> frozenset[str]:
+        """What its students are trained with, in any of their stages."""
+        logits = {LOGITS} if self.kind != METHOD or "two" in self.stages else frozenset()
+        return frozenset(LOGITS if method == NO_TEACHER else method for method in self.methods) | logits
+
 
 def settle(grid: Grid) -> Grid:
     """The grid with its random students as deep as the others; ValueError where it contradicts itself."""
+    check_fitting(grid.flags, grid.criterions)
     clashing = [method for method in grid.methods if only_pairs(method)]
     mixing = [mapping for mapping in grid.mappings if mapping.startswith("combine")]
     if mixing and clashing:
@@ -122,7 +130,7 @@ def _cells(grid: Grid) -> list[_Cell]:
 
 def _listed(grid: Grid, models: Sequence[Listed]) -> list[_Cell]:
     """A second stage of each model, or its fine-tuning."""
-    method, stages = ("kd", SECOND) if grid.kind == PREDICTION else (NO_TEACHER, "one")
+    method, stages = (LOGITS, SECOND) if grid.kind == PREDICTION else (NO_TEACHER, "one")
     return [_Cell(method, model.name, "", stages, model.fingerprint, model.layers) for model in models]
 
 
@@ -144,12 +152,16 @@ def _stages(
         lr=lr,
         data=data.fingerprint,
         teacher=teacher,
-        flags=grid.flags,
         start=cell.start,
         layers=cell.layers,
         **schedule(grid.epochs),
     )
     if cell.stages != "two":
-        return [last]
-    first = replace(last, stage=FIRST, **schedule(grid.first_epochs))
-    return [first, replace(last, stage=SECOND, after=first.name)]
+        return [_flagged(last, grid)]
+    first = _flagged(replace(last, stage=FIRST, **schedule(grid.first_epochs)), grid)
+    return [first, _flagged(replace(last, stage=SECOND, after=first.name), grid)]
+
+
+def _flagged(spec: RunSpec, grid: Grid) -> RunSpec:
+    """With those of the user's flags that its criterion has."""
+    return replace(spec, flags=fitting(grid.flags, spec.criterion))

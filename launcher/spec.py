@@ -5,6 +5,8 @@ import json
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
+from .methods import LOGITS, NO_TEACHER
+
 # A cell of the grid is trained at once with all loss terms, or in two stages: the method's own
 # terms first, then the logits from where those led.
 ONE, FIRST, SECOND = "one", "first", "second"
@@ -64,6 +66,11 @@ class RunSpec:
     def defaults(cls) -> dict[str, Any]:
         """The fields that may be left out."""
         return {field.name: field.default for field in fields(cls) if field.default is not MISSING}
+
+    @property
+    def criterion(self) -> str:
+        """--criterion: the method's own, but kd for labels alone (its other weights are 0) and in a second stage."""
+        return LOGITS if self.method == NO_TEACHER or self.stage == SECOND else self.method
 
     @property
     def cell(self) -> tuple[str, str, str, str, str]:

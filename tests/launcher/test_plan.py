@@ -99,6 +99,26 @@ def test_given_settings_replace_the_published_ones():
     assert (run.batch_size, run.lr, run.updates, run.flags) == (8, 3e-4, 4592, ("--bf16",))
 
 
+def test_a_flag_of_one_criterion_reaches_the_runs_that_have_it():
+    flags = ("--bf16", "--hsk-keep", "1l_10t_0.1h", "--inter-weight", "10")
+    runs = planned(methods=("none", "kd", "hsk", "crd"), flags=flags)
+    assert {(run.method, run.stage): run.flags for run in runs} == {
+        ("none", "one"): ("--bf16",),
+        ("kd", "one"): ("--bf16",),
+        ("hsk", "first"): flags,
+        ("hsk", "second"): ("--bf16",),
+        ("crd", "first"): ("--bf16", "--inter-weight", "10"),
+        ("crd", "second"): ("--bf16",),
+    }
+
+
+def test_a_flag_that_no_run_would_take_is_refused():
+    for methods, stages in ((("none", "crd"), ("two",)), (("kd",), ("one",))):
+        with pytest.raises(ValueError, match="name --hsk-keep, which only hsk has"):
+            settle(grid(methods=methods, stages=stages, flags=("--hsk-keep", "full")))
+    assert settle(grid(methods=("hsk",), flags=("--hsk-keep", "x"))).flags == ("--hsk-keep", "x")
+
+
 @pytest.mark.parametrize(
     ("inits", "settled"),
     [
