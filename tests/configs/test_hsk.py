@@ -41,6 +41,19 @@ def test_a_config_opens_with_the_command_that_runs_it(name):
     )
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_student_begins_as_its_config_says(name):
+    comment = " ".join((FOLDER / f"{name}.yaml").read_text().split("defaults:")[0].replace("#", " ").split())
+    model = written(FOLDER, name).model
+    if name == "stage_b":
+        assert (model.init_from, model.init_layers) == ("runs/hsk_stage_a", "all")
+        assert "from where stage_a led" in comment
+    else:
+        # every second of the twelve, counted from 0, the last among them
+        assert (model.get("init_from"), model.init_layers) == (None, "1,3,5,7,9,11")
+        assert "every second layer of the teacher" in comment
+
+
 @pytest.mark.slow
 def test_stage_b_starts_from_stage_a(tmp_path):
     write_data(tmp_path / "data")
