@@ -3,6 +3,8 @@
 import json
 import time
 
+import pytest
+
 from launcher.follow import Log, following
 
 
@@ -31,6 +33,24 @@ def test_a_log_that_is_not_there_yet_is_waited_for(tmp_path):
     assert log.new_lines() == []
     (tmp_path / "log.txt").write_text("first\n")
     assert log.new_lines() == ["first"]
+
+
+@pytest.mark.parametrize("in_place", [True, False], ids=["written over", "renamed"])
+def test_a_log_begun_anew_is_read_from_its_start_however_long_it_is_by_now(tmp_path, in_place):
+    path, other = tmp_path / "log.txt", tmp_path / "other.txt"
+    path.write_text("10:00 first try\n10:01 failed\n")
+    log = Log(path)
+    with open(path, "a") as file:
+        file.write("10:02 once more\n")
+    assert log.new_lines() == ["10:02 once more"]
+
+    (path if in_place else other).write_text("10:03 second try\n10:04 one\n10:05 two\n10:06 three\n")
+    if not in_place:
+        other.replace(path)
+    assert log.new_lines() == ["10:03 second try", "10:04 one", "10:05 two", "10:06 three"]
+    with open(path, "a") as file:
+        file.write("10:07 four\n")
+    assert log.new_lines() == ["10:07 four"]
 
 
 def test_validations_are_told_while_the_training_runs_and_the_last_at_its_end(tmp_path):
