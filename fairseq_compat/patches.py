@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import errno
 import functools
 import logging
 import os
@@ -15,6 +16,9 @@ SAFE_GLOBALS = [argparse.Namespace]
 
 # The names that fairseq still uses and numpy no longer has, with the meaning they had.
 OLD_NUMPY_NAMES = {"float": float, "int": int, "compat": SimpleNamespace(long=int)}
+
+# How the system says that a disk, a user's share of it or a file may not grow any more.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -68,7 +72,7 @@ def dependable_checkpoints(module: ModuleType) -> Iterator[None]:
 
     Allow-lists what fairseq checkpoints hold. fairseq writes a new checkpoint aside and renames it,
     but then copies it over `checkpoint_last.pt` in place: killed in between, a run cannot resume. Where
-    there is no room for one, the run ends with a sentence, and nothing half-written stays.
+    one cannot be written, for want of room say, the run ends with a sentence, and nothing half-written stays.
     """
     yield
 
@@ -96,17 +100,27 @@ def dependable_checkpoints(module: ModuleType) -> Iterator[None]:
 
 @contextmanager
 def _whole_or_nothing(path: str) -> Iterator[None]:
-    """Ends the run where `path`, made as `path`.tmp, cannot be written."""
+    """Ends the run where `path`, made as `path`.tmp, cannot be written; other failures stay what they are."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # torch's writer raises the latter
+    except (OSError, RuntimeError) as error:
         with suppress(OSError):
             os.unlink(f"{path}.tmp")
-        reason = getattr(error, "strerror", None) or getattr(error.__context__, "strerror", None) or error
+        failed = _failed_write(error)
+        if failed is None:
+            raise
+        remedy = "when there is room" if failed.errno in NO_ROOM else "when that is mended"
         raise SystemExit(
-            f"Cannot save {path}: {reason}: the checkpoints before it are whole; when there is room, the same "
+            f"Cannot save {path}: {failed.strerror or failed}: the checkpoints before it are whole; {remedy}, the same "
             "command goes on from checkpoint_last.pt."
         ) from None
+
+
+def _failed_write(error: BaseException | None) -> OSError | None:
+    """The error of the file behind one of torch's writer, which raises a RuntimeError of its own on the way out."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
 
 
 @contextmanager

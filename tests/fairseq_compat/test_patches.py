@@ -1,5 +1,6 @@
 import argparse
 import dataclasses
+import errno
 import os
 import pickle
 import sys
@@ -54,15 +55,51 @@ def test_a_checkpoint_that_finds_no_room_leaves_no_half(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
-        with pytest.raises(
-            SystemExit, match="Cannot save .*checkpoint_last.pt: File too large: the checkpoints"
-        ):
+        told = "File too large: the checkpoints before it are whole; when there is room, the same command goes on"
+        with pytest.raises(SystemExit, match=f"Cannot save .*checkpoint_last.pt: {told}"):
             checkpoint_utils.PathManager.copy(str(first), str(last), overwrite=True)
-        with pytest.raises(SystemExit, match="Cannot save .*checkpoint2.pt: "):
+        with pytest.raises(SystemExit, match=f"Cannot save .*checkpoint2.pt: {told}"):
             checkpoint_utils.torch_persistent_save(torch.zeros(10_000), str(tmp_path / "checkpoint2.pt"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == [first]
+
+
+def save(path, error: Exception, monkeypatch) -> None:
+    """A checkpoint, whose writing ends in that error after a first half."""
+
+    def fail(obj, file, *args, **kwargs):
+        file.write(b"half of it")
+        raise error
+
+    monkeypatch.setattr("torch.save", fail)
+    checkpoint_utils.torch_persistent_save({}, str(path))
+
+
+@pytest.mark.parametrize(
+    ("number", "what_to_do"),
+    [
+        (errno.ENOSPC, "when there is room"),
+        (errno.EDQUOT, "when there is room"),
+        (errno.EACCES, "when that is mended"),
+        (errno.EIO, "when that is mended"),
+    ],
+    ids=errno.errorcode.get,
+)
+def test_a_checkpoint_that_cannot_be_written_says_what_for(tmp_path, monkeypatch, number, what_to_do):
+    reason = os.strerror(number)
+    told = f"{reason}: the checkpoints before it are whole; {what_to_do}, the same command goes on"
+    with pytest.raises(SystemExit, match=told):
+        save(tmp_path / "checkpoint2.pt", OSError(number, reason), monkeypatch)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_for_other_reasons_than_the_disk_is_said_as_it_is(tmp_path, monkeypatch):
+    error = RuntimeError("CUDA error: an illegal memory access was encountered")
+    with pytest.raises(RuntimeError) as found:
+        save(tmp_path / "checkpoint2.pt", error, monkeypatch)
+    assert found.value is error
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_configs_are_hashable_and_dataclasses_elsewhere_are_as_ever():
