@@ -70,17 +70,16 @@ def running_table(now: Snapshot, total: int):
         bar = ProgressBar(total=run.job.updates, completed=run.done, width=20)
         table.add_row(run.job.name, bar, f"{run.done}/{run.job.updates}", in_words(run.left))
 
-    waiting = total - now.ended - len(now.running)
-    counts = (
-        f"{now.ended - now.failed} done, {now.failed} failed, {len(now.running)} running, {waiting} waiting"
-    )
+    done, waiting = now.ended - now.failed - now.held, total - now.ended - len(now.running)
+    held = f"{now.held} left to another launcher, " if now.held else ""
+    counts = f"{done} done, {now.failed} failed, {held}{len(now.running)} running, {waiting} waiting"
     return Group(table, f" {counts}; time left: {in_words(now.left)}")
 
 
 def told(outcome: Outcome) -> str:
     """How a run ended, in words."""
     if outcome.result is None:
-        return f"FAILED, {outcome.problem}"
+        return f"{'skipped' if outcome.skipped else 'FAILED'}, {outcome.problem}"
     score = f"{outcome.result['metric']} {outcome.result['best']:.4g}"
     took = ", finished before" if outcome.skipped else f" in {outcome.result['seconds']:.0f} s"
     return f"{score}{took}" + (f"; {outcome.note}" if outcome.note else "")

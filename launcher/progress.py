@@ -38,12 +38,17 @@ class Running:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All jobs at one moment: those that run, how many have ended and failed, seconds until all have ended."""
+    """All jobs at one moment.
+
+    ended   of all; `failed` and `held`, which another launcher has, are among them
+    left    seconds until all have ended
+    """
 
     running: list[Running]
     ended: int
     failed: int
     left: float | None
+    held: int = 0
 
 
 class Progress:
@@ -91,9 +96,9 @@ class Progress:
         ]
         to_come = [seconds(job, 0) for job in list(self.waiting.values())]
         left = seconds_left([run.left for run in running], to_come, self.slots)
-        return Snapshot(
-            running, len(self.ended), sum(end.result is None for end in self.ended.values()), left
-        )
+        without = [end for end in self.ended.values() if end.result is None]
+        held = sum(end.skipped for end in without)
+        return Snapshot(running, len(self.ended), len(without) - held, left, held)
 
 
 def updates_done(log: Path) -> int:

@@ -26,7 +26,7 @@ def run_all(
     slots: Sequence[Slot],
     stop: Callable[[], None],
 ) -> None:
-    """Trains all jobs; a failure stops only what starts from the failed one.
+    """Trains all jobs; one that fails, or that another launcher has, stops only what starts from it.
 
     train   trains one job in a slot
     report  is told as each ends
@@ -42,20 +42,22 @@ def run_all(
 
     waiting, free = list(jobs), list(slots)
     running: dict[Future[Outcome], tuple[Job, Slot]] = {}
-    finished: dict[str, bool] = {}
+    ended: dict[str, Outcome] = {}
 
     def end(job: Job, outcome: Outcome) -> None:
-        finished[job.name] = outcome.result is not None
+        ended[job.name] = outcome
         report(job, outcome)
 
     with ThreadPoolExecutor(len(slots)) as pool:
         try:
             while waiting or running:
-                job = next((job for job in waiting if finished.keys() >= set(job.after)), None)
-                failed = next((name for name in job.after if not finished[name]), None) if job else None
-                if failed is not None:
+                job = next((job for job in waiting if ended.keys() >= set(job.after)), None)
+                lacking = (
+                    next((name for name in job.after if ended[name].result is None), None) if job else None
+                )
+                if lacking is not None:
                     waiting.remove(job)
-                    end(job, Outcome(None, f"not started because {job.role(failed)} failed: {failed}"))
+                    end(job, _not_started(job, lacking, held=ended[lacking].skipped))
                 elif job is not None and free:
                     waiting.remove(job)
                     slot = free.pop(0)
@@ -71,6 +73,13 @@ def run_all(
         except KeyboardInterrupt:
             stop()
             raise
+
+
+def _not_started(job: Job, lacking: str, held: bool) -> Outcome:
+    """Of a job that starts from one without a result; held: because another launcher has that one."""
+    role = job.role(lacking)
+    why = f"another launcher is training {role}" if held else f"{role} failed"
+    return Outcome(None, f"not started because {why}: {lacking}", skipped=held)
 
 
 @contextlib.contextmanager

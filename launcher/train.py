@@ -39,7 +39,7 @@ Call = Callable[..., int]  # (command, sink=file) -> exit code
 class Outcome:
     """How a run ended: its result, or why there is none.
 
-    skipped  it was finished before
+    skipped  nothing was done: it was finished before or, without a result, is another launcher's for now
     note     what went wrong after the training
     """
 
@@ -62,8 +62,8 @@ def train(job: Job, slot: Slot, programs: Programs, retries: int = 0) -> Outcome
     job.folder.mkdir(parents=True, exist_ok=True)
     with open(job.folder / "lock", "w") as lock:
         if not _take(lock):
-            busy = "another process is training it: wait for that, then call this again"
-            return Outcome(result, "" if result else busy, skipped=result is not None)
+            busy = "another launcher is training it; call this again when that has ended"
+            return Outcome(result, "" if result else busy, skipped=True)
         # Another launcher may have finished it since it was looked at.
         result = results.read_result(job.folder)
         call = partial(programs.call, slot=slot, lock=lock.fileno())

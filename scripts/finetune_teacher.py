@@ -128,7 +128,7 @@ def train(job: Job, slot: Slot) -> int:
         return INTERRUPTED
 
     if outcome.result is None:
-        print(f"Training failed: {outcome.problem}", file=sys.stderr)
+        print(f"Training {'skipped' if outcome.skipped else 'failed'}: {outcome.problem}", file=sys.stderr)
         return FAILED
     if outcome.note:
         print(outcome.note, file=sys.stderr)

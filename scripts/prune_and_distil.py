@@ -129,7 +129,7 @@ def train(job: Job, slot: Slot) -> int:
         print("Interrupted: the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED
     if outcome.result is None:
-        print(f"Training failed: {outcome.problem}", file=sys.stderr)
+        print(f"Training {'skipped' if outcome.skipped else 'failed'}: {outcome.problem}", file=sys.stderr)
         return FAILED
     print("  " + "; ".join(dev_scores(*each) for each in outcome.result["at_best"].items()), flush=True)
     return 0

@@ -30,6 +30,9 @@ def test_the_table_shows_what_runs_and_counts_the_rest(job):
     assert "unknown" in text
     assert "3 done, 1 failed, 2 running, 4 waiting; time left: 1 h 02 min" in text
 
+    console.print(running_table(replace(now, held=2), total=10))
+    assert "1 done, 1 failed, 2 left to another launcher, 2 running" in console.file.getvalue()
+
 
 @pytest.mark.parametrize(
     ("outcome", "words"),
@@ -38,6 +41,7 @@ def test_the_table_shows_what_runs_and_counts_the_rest(job):
         (Outcome(DONE.result, skipped=True), "accuracy 81.23, finished before"),
         (Outcome(DONE.result, note="no predictions"), "accuracy 81.23 in 72 s; no predictions"),
         (Outcome(None, "exit status 1"), "FAILED, exit status 1"),
+        (Outcome(None, "another launcher has it", skipped=True), "skipped, another launcher has it"),
     ],
 )
 def test_an_ending_in_words(outcome, words):

@@ -100,6 +100,22 @@ def test_a_run_that_another_launcher_finishes_meanwhile_is_left_alone(call, tmp_
     assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
 
 
+def test_a_run_that_another_launcher_trains_is_skipped_with_all_that_starts_from_it(
+    call, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(train, "_take", lambda lock: "-first-" not in lock.name)
+    assert experiments.main([*call, "--method", "kd,att_kl_learn", "--seeds", "1"]) == 1
+
+    text = capsys.readouterr().out
+    first, second = (line for line in text.splitlines() if "att_kl_learn" in line and ": skipped, " in line)
+    assert ": skipped, another launcher is training it; call this again when that has ended" in first
+    assert (
+        ": skipped, not started because another launcher is training its first stage: MRPC-att_kl" in second
+    )
+    assert "FAILED" not in text
+    assert len(results_in(tmp_path / "runs" / "g")) == 1
+
+
 def test_another_teacher_makes_another_run(call, teacher, tmp_path):
     experiments.main([*call, "--method", "kd", "--seeds", "1"])
     (teacher / "checkpoint_best.pt").write_bytes(b"trained again")
@@ -198,7 +214,7 @@ def test_interrupting_stops_the_children_and_the_same_command_goes_on(call, tmp_
     # A second launcher leaves the run that is being trained alone.
     second = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert second.returncode == 1
-    assert "another process is training it" in second.stdout
+    assert "skipped, another launcher is training it" in second.stdout
 
     launcher.send_signal(signal.SIGTERM)
     _, errors = launcher.communicate(timeout=20)

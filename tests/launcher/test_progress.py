@@ -109,7 +109,15 @@ def test_a_grid_is_estimated_from_what_was_watched(spec, tmp_path):
     progress.end(second, Outcome(None, "exit status 1"))
     progress.end(third, Outcome({"seconds": 1.0}, skipped=True))
     now = progress.snapshot()
-    assert (now.running, now.ended, now.failed, now.left) == ([], 3, 1, 0)
+    assert (now.running, now.ended, now.failed, now.held, now.left) == ([], 3, 1, 0, 0)
+
+
+def test_a_run_that_another_launcher_has_is_no_failure(spec, tmp_path):
+    run = job(spec, tmp_path, 1)
+    progress = Progress([run], slots=1)
+    progress.end(run, Outcome(None, "another launcher has it", skipped=True))
+    now = progress.snapshot()
+    assert (now.ended, now.failed, now.held) == (1, 0, 1)
 
 
 def test_what_was_done_before_an_interruption_is_of_no_pace(spec, tmp_path):
