@@ -13,7 +13,7 @@ from fairseq.logging import metrics
 
 logger = logging.getLogger(__name__)
 
-# Targets that differ by so small a share of what they did in the beginning say next to nothing.
+# Targets that differ by so small a share of what half-open gates leave of the teacher say next to nothing.
 COLLAPSED = 0.1
 
 

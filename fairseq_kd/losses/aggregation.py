@@ -1,6 +1,6 @@
 """What a student layer learns from several teacher layers at once: attended to, or gated together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from .precision import at_least_float32
 
 REACHES = ("all", "prefix", "buckets", "neighbours")
 FORMS = ("lad", "reverse", "no")
+EPS = 1e-5  # of LayerNorms
 
 
 class LayerAttention(nn.Module):
@@ -122,18 +123,26 @@ class Gates(nn.Module):
 
     def with_gates(self, teacher_states: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """The aggregates, and the gates g as large as they, in the order in which they are passed."""
-        states = teacher_states.unbind()
+        return self._through(self.gates, teacher_states.unbind())
+
+    def half_open(self, teacher_states: Tensor) -> list[Tensor]:
+        """The aggregates of g = 1/2 and a LayerNorm without weights, as new gates have on average; float32."""
+        return self._through([_half_open] * len(self.gates), teacher_states.float().unbind())[0]
+
+    def _through(
+        self, gates: Iterable[Callable[..., tuple[Tensor, Tensor]]], states: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
         if self.form == "no":
             mixed = [
                 gate(states[layer - 2], states[layer - 1])
-                for gate, layer in zip(self.gates, self.layers, strict=True)
+                for gate, layer in zip(gates, self.layers, strict=True)
             ]
             return [aggregate for aggregate, _ in mixed], [passed for _, passed in mixed]
 
         if self.form == "reverse":
             states = states[::-1]
         aggregates, opened = [states[0]], []
-        for gate, state in zip(self.gates, states[1:], strict=True):
+        for gate, state in zip(gates, states[1:], strict=True):
             aggregate, passed = gate(aggregates[-1], state)
             aggregates.append(aggregate)
             opened.append(passed)
@@ -146,7 +155,7 @@ class Gate(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.linear = nn.Linear(width, width)
-        self.norm = nn.LayerNorm(width, eps=1e-5)
+        self.norm = nn.LayerNorm(width, eps=EPS)
         nn.init.xavier_uniform_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
@@ -157,6 +166,11 @@ class Gate(nn.Module):
         with torch.autocast(before.device.type, enabled=False):
             opened = F.sigmoid(self.linear(before))
             return self.norm(torch.lerp(before, state, opened)), opened
+
+
+def _half_open(before: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    opened = torch.full_like(state, 0.5)
+    return F.layer_norm(torch.lerp(before, state, opened), state.shape[-1:], eps=EPS), opened
 
 
 def _reached(layer: int, student_layers: int, teacher_layers: int, reach: str) -> range:

@@ -39,7 +39,6 @@ class GatedLayers(Part):
         self.passed = {layer: number for number, layer in enumerate(passed, start=1)}
         ends = [self.passed[j] for _, j in self.gated] if form == "no" else None
         self.gates = Gates(len(passed), self.teacher.width, form, ends)
-        self.register_buffer("first_spread", torch.zeros(1))
         self.widen = Widen(self.student.width, self.teacher.width)
         self.student_wanted = Wanted.of(states=[i for i, _ in self.pairs])
         self.teacher_wanted = wanted_of(scope, {*self.passed, *(j for _, j in self.pairs)})
@@ -77,13 +76,13 @@ class GatedLayers(Part):
         gate_mean       of all
         target_norm     root mean square of what student layers learn through gates; 1 at the start, by the LayerNorm
         _target_spread  how much that differs from token to token (or sentence to sentence, of scope cls), as a
-                        share of what it did in the first batch; 0 where all targets are alike
+                        share of what half-open gates would leave of it in this batch: about 1 at the start; 0 where
+                        all targets are alike; 1 where there is nothing to differ from (scope cls, one sentence)
         """
         mask = student.mask
         states = stacked(self.scope, teacher.states, self.passed, mask)
         aggregates, gates = self.gates.with_gates(states)
-        numbers = range(len(self.gated)) if self.form == "no" else [self.passed[j] - 1 for _, j in self.gated]
-        targets = dict(zip(self.gated, (aggregates[number] for number in numbers), strict=True))
+        targets = self._paired(aggregates)
 
         loss = 0.0
         for i, j in self.pairs:
@@ -92,26 +91,33 @@ class GatedLayers(Part):
             if target is None:
                 target = within(self.scope, teacher.states[j])
             loss = loss + mse(self.scope, s, target, mask)
-        return loss / len(self.pairs), self._observed(targets, gates, mask)
+        return loss / len(self.pairs), self._observed(targets, states, gates, mask)
 
     @torch.no_grad()
-    def _observed(self, targets: dict, gates: list[Tensor], mask: Tensor) -> dict[str, Tensor]:
+    def _observed(
+        self, targets: dict, states: Tensor, gates: list[Tensor], mask: Tensor
+    ) -> dict[str, Tensor]:
         let_in = self._let_in()
-        means = [mean_of_tokens(self.scope, gate.mean(dim=-1), mask) for gate in gates]
+        means = [mean_of_tokens(self.scope, gate.float().mean(dim=-1), mask) for gate in gates]
         observed = {} if self.training else {f"gate_{j}": mean for j, mean in zip(let_in, means, strict=True)}
 
         # The end of a chain, which no gate has passed, is the teacher's own state.
-        made = [target for (_, j), target in targets.items() if j in let_in]
-        norms, spreads = zip(*(self._norm_and_spread(target, mask) for target in made), strict=True)
-        norm, spread = (torch.stack(each).mean(dim=0) for each in (norms, spreads))
-        if self.training:
-            self.first_spread.copy_(torch.where(self.first_spread > 0, self.first_spread, spread.mean()))
-        share = torch.where(self.first_spread > 0, spread / self.first_spread, 1.0)
+        made = {(i, j): target.float() for (i, j), target in targets.items() if j in let_in}
+        norms = [
+            mean_of_tokens(self.scope, target.square().mean(dim=-1), mask).sqrt() for target in made.values()
+        ]
+        half_open = self._paired(self.gates.half_open(states))
+        shares = [self._share(target, half_open[pair], mask) for pair, target in made.items()]
         return observed | {
             "gate_mean": torch.stack(means).mean(dim=0),
-            "target_norm": norm,
-            "_target_spread": share,
+            "target_norm": torch.stack(norms).mean(dim=0),
+            "_target_spread": torch.stack(shares).mean(dim=0),
         }
+
+    def _paired(self, aggregates: list[Tensor]) -> dict[tuple[int, int], Tensor]:
+        """Of the aggregates, those that student layers learn, by their pairs."""
+        numbers = range(len(self.gated)) if self.form == "no" else [self.passed[j] - 1 for _, j in self.gated]
+        return dict(zip(self.gated, (aggregates[number] for number in numbers), strict=True))
 
     def map_row(self) -> str:
         row = []
@@ -126,13 +132,15 @@ class GatedLayers(Part):
             return [j for _, j in self.gated]
         return list(self.passed)[1:] if self.form == "lad" else list(self.passed)[-2::-1]
 
-    def _norm_and_spread(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Root mean squares of x, and of its distance from the mean over tokens (of scope cls, sentences), [B]."""
-        square = mean_of_tokens(self.scope, x.float().square().mean(dim=-1), mask)
-        if self.scope == "tokens":
-            spread = square - mean_of_tokens(self.scope, x.float(), mask).square().mean(dim=-1)
-        elif len(x) > 1:
-            spread = (x.float() - x.float().mean(dim=0)).square().mean(dim=-1)
-        else:  # with nothing to differ from
-            spread = square
-        return square.sqrt(), spread.clamp(min=0.0).sqrt()
+    def _share(self, target: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
+        """Spread of a target over that of another, [B]; 1 where the other has none."""
+        spread, whole = (_spread(self.scope, x, mask) for x in (target, reference))
+        return torch.where(whole > 0, spread / whole, 1.0)
+
+
+def _spread(scope: str, x: Tensor, mask: Tensor) -> Tensor:
+    """Root mean square of the distance from the mean over tokens (of scope cls, sentences), [B]."""
+    if scope != "tokens":
+        return (x - x.mean(dim=0)).square().mean().sqrt().expand(len(x))
+    centred = x - mean_of_tokens(scope, x, mask)[:, None]
+    return mean_of_tokens(scope, centred.square().mean(dim=-1), mask).sqrt()
