@@ -1,18 +1,21 @@
 """What came of a run: read from its log, kept in its `result.json`."""
 
+import contextlib
 import json
 import math
 import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from .places import ROOT
 
-VALIDATION = re.compile(r"\| (valid\d*) \| (\{.*\})\s*$")
+# As fairseq-train writes them, and as fairseq-hydra-train does.
+LOGGED = re.compile(r"(?:\| (\w+) \| |\[(\w+)\]\[INFO\] - )(\{.*\})\s*$")
+SUBSET = re.compile(r"valid\d*")
 
 PEAK = re.compile(r'"(?:train_)?peak_gb": "([\d.]+)"')
 
@@ -31,20 +34,23 @@ print(json.dumps(versions))
 NOT_METRICS = frozenset({"wps", "wpb", "bsz", "num_updates"})
 
 
-def validations(log: Iterable[str]) -> dict[int, dict[str, dict[str, float]]]:
-    """Metrics by update and subset; a validation that was repeated after an interruption counts once.
+def logged(log: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What the lines in JSON say, each with its kind: train_inner, train, valid, valid1, ..
 
-    A line that a kill left half written is passed over: the validation is repeated.
+    A line that a kill left half written is passed over: what it said comes again.
     """
-    found: dict[int, dict[str, dict[str, float]]] = {}
     for line in log:
-        match = VALIDATION.search(line)
-        if match is None:
-            continue
+        match = LOGGED.search(line)
+        if match is not None:
+            with contextlib.suppress(ValueError):
+                yield match[1] or match[2], json.loads(match[3])
 
-        try:
-            subset, told = match[1], json.loads(match[2])
-        except ValueError:
+
+def validations(log: Iterable[str]) -> dict[int, dict[str, dict[str, float]]]:
+    """Metrics by update and subset; a validation that was repeated after an interruption counts once."""
+    found: dict[int, dict[str, dict[str, float]]] = {}
+    for subset, told in logged(log):
+        if not SUBSET.fullmatch(subset):
             continue
         plain = {key.removeprefix(f"{subset}_"): value for key, value in told.items()}
         scores = {

@@ -35,11 +35,15 @@ def draw(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
             f"curves-{study.task}.png": draw_curves(study, runs),
             f"init-method-{study.task}.png": draw_heatmap(study),
         }
-        return [_save(figure, folder / name) for name, figure in figures.items()]
+        return [save(figure, folder / name) for name, figure in figures.items()]
 
 
-def _save(figure: "Figure", path: Path) -> Path:
+def save(figure: "Figure", path: Path) -> Path:
+    """Writes a PNG, which is there whole or not at all."""
     aside = path.with_name(path.name + ".new")
-    figure.savefig(aside, format="png", dpi=DPI, metadata={"Software": None})
-    aside.replace(path)
+    try:
+        figure.savefig(aside, format="png", dpi=DPI, metadata={"Software": None})
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
     return path

@@ -25,6 +25,16 @@ def test_a_log_is_read_by_update_and_subset():
     }
 
 
+def test_a_log_of_hydra_says_the_same():
+    log = [
+        line(10, loss=0.5).replace(
+            "2000-01-01 00:00:00 | INFO | valid | ", "[2000-01-01 00:00:00,7][valid][INFO] - "
+        )
+    ]
+    assert log[0].startswith("[2000")
+    assert validations(log) == {10: {"valid": {"loss": 0.5}}}
+
+
 def test_a_line_torn_by_a_kill_is_passed_over():
     torn = line(10, loss=0.5)[:-20] + '"}\n'
     assert validations([torn, line(20, loss=0.4)]) == {20: {"valid": {"loss": 0.4}}}

@@ -1,0 +1,72 @@
+"""Loss curves: read from logs of either of fairseq's programs."""
+
+import json
+
+import pytest
+
+from scripts.plot_training import Curve, main, read
+
+TRAIN = "2026-01-01 00:00:00 | INFO | train_inner | "
+VALID = "2026-01-01 00:00:00 | INFO | valid | "
+
+
+def told(update: int, loss: float, prefix: str = "") -> str:
+    return json.dumps({"epoch": 1, f"{prefix}loss": str(loss), f"{prefix}num_updates": str(update)}) + "\n"
+
+
+@pytest.fixture
+def log(tmp_path):
+    lines = [
+        "a line of another kind\n",
+        TRAIN + told(10, 3.0),
+        TRAIN + told(20, 2.5),
+        TRAIN + told(20, 2.0),  # again, after an interruption
+        VALID + told(20, 2.25, "valid_"),
+        TRAIN + told(30, 1.5)[:20] + "\n",
+    ]
+    path = tmp_path / "run" / "log.txt"
+    path.parent.mkdir()
+    path.write_text("".join(lines))
+    return path
+
+
+def test_training_and_validation_are_read_apart(log):
+    assert read("a", log, "loss") == Curve("a", {10: 3.0, 20: 2.0}, {20: 2.25})
+
+
+def test_a_log_of_hydra_says_the_same(log):
+    hydra = log.read_text().replace(TRAIN, "[2026-01-01 00:00:00,1][train_inner][INFO] - ")
+    hydra = hydra.replace(VALID, "[2026-01-01 00:00:00,1][valid][INFO] - ")
+    log.write_text(hydra)
+    assert read("a", log, "loss") == Curve("a", {10: 3.0, 20: 2.0}, {20: 2.25})
+
+
+def test_it_is_a_picture_of_all_logs(log, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    import scripts.plot_training as plot
+
+    drawn, draw = [], plot.drawn
+    monkeypatch.setattr(plot, "drawn", lambda curves, metric: drawn.extend(curves) or draw(curves, metric))
+    out = tmp_path / "loss.png"
+    assert main([str(log), f"second={log}", "--out", str(out)]) == 0
+    assert [curve.name for curve in drawn] == ["run", "second"]
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out == f"{out}\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["loss.png", "run"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere"], "nowhere cannot be read (No such file or directory): name a log"),
+        (["{log}", "--metric", "f1"], "log.txt tells no f1: name the log of a training"),
+        (["{log}"] * 10, "10 logs are more than a plot holds: name 8 at most"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(log, arguments, sentence, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(SystemExit) as stopped:
+        main([*(text.format(log=log) for text in arguments), "--out", str(tmp_path / "x.png")])
+    assert stopped.value.code == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "x.png").exists()
