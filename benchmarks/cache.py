@@ -24,16 +24,15 @@ from unittest import mock
 import numpy as np
 import torch
 
+from benchmarks import synthetic
 from benchmarks.record import describe, record
 from scripts import cache_teacher
 
-# Hidden dimensions of a feed-forward block are 4 x width, dimensions of a head 64 or, below 768, 32.
 LOSSES = {
     "logits": ("kd", "--hard-weight", "0.5", "--soft-weight", "0.5"),
     "hsk 1l_10t_0.1h": ("hsk", "--hsk-keep", "1l_10t_0.1h", "--hard-weight", "0", "--soft-weight", "0"),
     "hsk full": ("hsk", "--hard-weight", "0", "--soft-weight", "0"),
 }
-WORDS, VALIDATION = 5000, 16
 
 
 @dataclass(frozen=True)
@@ -49,52 +48,6 @@ class Setting:
     def __str__(self) -> str:
         (a, b), (c, d) = self.teacher, self.student
         return f"{a}x{b} -> {c}x{d}, {self.sentences} sentences of up to {self.tokens} tokens"
-
-
-def write_data(folder: Path, setting: Setting) -> Path:
-    """Sentences of random words, in fairseq's format."""
-    from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
-
-    random = np.random.default_rng(1)
-    for name in ("input0", "label"):
-        (folder / name).mkdir(parents=True)
-        (folder / name / "dict.txt").write_text(
-            "".join(f"{word} 1\n" for word in range(WORDS if name == "input0" else 2))
-        )
-    for split, count in (("train", setting.sentences), ("valid", VALIDATION)):
-        lengths = random.integers(setting.tokens // 2, setting.tokens, count)  # one more with <s>
-        sentences = [np.append(random.integers(4, 4 + WORDS, length - 1), 2) for length in lengths]
-        labels = [np.array([4 + random.integers(2), 2]) for _ in range(count)]
-        for name, rows in (("input0", sentences), ("label", labels)):
-            builder = MMapIndexedDatasetBuilder(str(folder / name / f"{split}.bin"), dtype=np.uint16)
-            for row in rows:
-                builder.add_item(torch.from_numpy(row))
-            builder.finalize(str(folder / name / f"{split}.idx"))
-    return folder
-
-
-def write_teacher(path: Path, setting: Setting) -> Path:
-    """A checkpoint with random weights, as new models have them."""
-    from argparse import Namespace
-
-    from fairseq.data import Dictionary
-
-    from fairseq_kd.models.roberta_student import RobertaStudent
-    from fairseq_kd.models.shape import ModelShape
-    from fairseq_kd.teachers.live import NO_DROPOUT
-
-    layers, width = setting.teacher
-    heads = max(1, width // (64 if width >= 768 else 32))
-    shape = ModelShape(layers, width, 4 * width, heads, max_positions=max(setting.tokens, 40))
-    dictionary = Dictionary()
-    for word in [*range(WORDS), "<mask>"]:
-        dictionary.add_symbol(str(word))
-    torch.manual_seed(1)
-    model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary)
-    model.register_classification_head("sentence_classification_head", 2)
-    config = {"_name": "roberta_student", **shape.config()}
-    torch.save({"args": None, "cfg": {"model": config}, "model": model.state_dict()}, path)
-    return path
 
 
 def flags(folder: Path, setting: Setting, loss: str, cpu: bool) -> list[str]:
@@ -207,8 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     setting = Setting(teacher, student, args.sentences, args.tokens, args.batch_size)
     print(f"{setting}; {describe(device)}")
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        write_data(Path(folder) / "data", setting)
-        write_teacher(Path(folder) / "model.pt", setting)
+        synthetic.write_sentences(Path(folder) / "data", setting.sentences, setting.tokens)
+        synthetic.write_teacher(Path(folder) / "model.pt", *setting.teacher, setting.tokens)
         for loss in LOSSES:
             measured = measure(Path(folder), setting, loss, args.epochs, device.type == "cpu")
             ours, _ = measured["cached"]
