@@ -27,7 +27,7 @@ from launcher.supplies import Inputs, NotReady, gather, make_data
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 all runs are finished, 1 some failed, 2 nothing was started, 130 interrupted."""
+    """Exit status: 0 all runs are finished, 1 some are not, 2 nothing was started, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["report"]:
         from launcher import report
@@ -56,11 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if supplies.make_data:
             make_data(supplies)
             supplies = gather(grid, inputs)
+        experiment = Experiment(supplies, make_slots(args.jobs, gpus), args.retries, args.teacher_cache)
     except NotReady as error:
         parser.exit(2, f"{error}\n")
     except KeyboardInterrupt:
         parser.exit(130, "Interrupted: the same command starts again.\n")
-    experiment = Experiment(supplies, make_slots(args.jobs, gpus), args.retries, args.teacher_cache)
     return experiment.show() if args.dry_run else experiment.run()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import results, runner, table
 from .command import environment
+from .depth import layers_of, too_deep
 from .display import display, say
 from .job import Job, make_job
 from .places import BEST
@@ -15,14 +16,14 @@ from .programs import Programs
 from .progress import Progress
 from .slots import Slot
 from .spec import RunSpec
-from .supplies import Supplies
+from .supplies import NotReady, Supplies
 from .train import Outcome, train
 
 FAILED, INTERRUPTED = 1, 130
 
 
 class Experiment:
-    """The runs of a grid, and the teachers that they need first.
+    """The runs of a grid, and the teachers that they need first; NotReady where these have not the layers that are named.
 
     slots    where they train, one in each at a time
     retries  how often one that failed is started again
@@ -36,6 +37,11 @@ class Experiment:
         self.cache = cache
         identities = {task: teacher.identity for task, teacher in supplies.teachers.items()}
         self.runs = plan(supplies.grid, supplies.data, identities, supplies.models)
+        models = {
+            task: (teacher.model, layers_of(teacher.model)) for task, teacher in supplies.teachers.items()
+        }
+        if problems := too_deep(self.runs, models):
+            raise NotReady(problems)
         self.teachers = [teacher.job for teacher in supplies.teachers.values() if teacher.job is not None]
         self.jobs = [*self.teachers, *(self._job(spec) for spec in self.runs)]
 

@@ -59,11 +59,13 @@ class Teacher:
     """Of one task.
 
     identity  stands for it in the names of its students
+    model     what has its layers: itself, or the pre-trained model that it is made of
     job       what trains it, where it was not found
     """
 
     checkpoint: Path
     identity: str
+    model: Path
     job: Job | None = None
 
 
@@ -184,7 +186,7 @@ def _teacher(inputs: Inputs, grid: Grid, task: str, data: Data | None, trainer: 
     """The teacher that is there, or else the one to be made; None where its data or trainer is lacking yet."""
     try:
         path = places.find_teacher(inputs.teacher or TEACHER, task)
-        return Teacher(path, places.fingerprint(path))
+        return Teacher(path, places.fingerprint(path), path)
     except ValueError as error:
         # A path that was given and leads nowhere is a slip, not a wish for hours of training.
         if inputs.teacher is not None and inputs.pretrained is None:
@@ -201,7 +203,7 @@ def _teacher(inputs: Inputs, grid: Grid, task: str, data: Data | None, trainer: 
     spec = teacher_spec(task, data, model, inputs.teacher_epochs, batch_size, lr)
     folder = inputs.out / "teachers" / spec.name
     job = teacher_job(spec, folder, data, model, trainer, inputs.cpu)
-    return Teacher(folder / places.BEST, spec.digest, job)
+    return Teacher(folder / places.BEST, spec.digest, model, job)
 
 
 def _check_own(
