@@ -5,7 +5,9 @@ text  one sentence or paragraph a line, a blank line between documents
 book  each file a document, its lines wrapped, a blank line between paragraphs
 """
 
+import os
 import re
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,14 +49,16 @@ def find_source(given: str) -> Source:
     path, kind = _parsed(given)
     if not path.exists():
         raise DataError(f"--input {path} does not exist: correct the path.")
+    if not path.is_file() and not path.is_dir():
+        raise DataError(f"--input {path} is neither a file nor a folder: write its text to a file.")
 
     paths = [path] if path.is_file() else _files_below(path)
     root = path.absolute().parent
-    states = [(found, found.stat()) for found in paths]
+    states = [(found, _state(path, found)) for found in paths]
     files = tuple(
         File(found, found.absolute().relative_to(root).as_posix(), state.st_size, state.st_mtime_ns)
         for found, state in states
-        if state.st_size
+        if stat.S_ISREG(state.st_mode) and state.st_size
     )
     if not files:
         what = "is empty" if path.is_file() else "holds no file with text in it"
@@ -72,11 +76,46 @@ def _parsed(given: str) -> tuple[Path, str | None]:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """Sorted by name, byte by byte, so that the order is the same on every machine; hidden ones left out."""
-    found = [path for path in folder.rglob("*") if path.is_file()]
-    relative = {path: path.relative_to(folder) for path in found}
-    shown = [path for path in found if not any(part.startswith(".") for part in relative[path].parts)]
-    return sorted(shown, key=lambda path: relative[path].as_posix().encode("utf-8", "surrogateescape"))
+    """Sorted by name, byte by byte, so that the order is the same on every machine; hidden ones left out.
+
+    Links are followed. Raises DataError where a folder cannot be read, or holds a link to a folder it is in.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise _unreadable(folder, error.filename, error)
+
+    found: list[Path] = []
+    for where, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            _check_no_loop(folder, Path(where, name))
+        found += (Path(where, name) for name in files if not name.startswith("."))
+    return sorted(
+        found, key=lambda path: path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape")
+    )
+
+
+def _check_no_loop(folder: Path, found: Path) -> None:
+    if not found.is_symlink():
+        return
+    target = found.resolve()
+    if any(above.resolve().is_relative_to(target) for above in found.parents):
+        raise DataError(
+            f"--input {folder}: {found} is a link to {target}, a folder that it stands in: remove the link."
+        )
+
+
+def _state(given: Path, file: Path) -> os.stat_result:
+    try:
+        return file.stat()
+    except OSError as error:  # a link to nothing
+        raise _unreadable(given, file, error) from None
+
+
+def _unreadable(given: Path, found: Path | str, error: OSError) -> DataError:
+    return DataError(
+        f"--input {given}: {found} cannot be read ({error.strerror}): put that right, or move it elsewhere."
+    )
 
 
 def _recognise(path: Path, files: tuple[File, ...]) -> str:

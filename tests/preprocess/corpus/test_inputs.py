@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from preprocess.corpus.inputs import find_source
@@ -22,6 +24,56 @@ def test_files_are_in_order_and_named_from_the_input_on(tmp_path):
     source = find_source(str(folder))
     assert (source.name, source.kind) == ("wiki", "wiki")
     assert [file.name for file in source.files] == [f"wiki/AA/wiki_0{i}" for i in range(3)]
+
+
+def test_folders_that_are_links_are_read(tmp_path):
+    elsewhere = write_wiki(tmp_path / "elsewhere", files=2, articles=1)
+    folder = write_wiki(tmp_path / "wiki", files=1, articles=1)
+    (folder / "AB").symlink_to(elsewhere / "AA")
+    (folder / "AC").symlink_to(tmp_path / "AD")
+    (tmp_path / "AD").mkdir()
+    (tmp_path / "AD" / "wiki_00").symlink_to(elsewhere / "AA" / "wiki_00")
+    names = [file.name for file in find_source(str(folder)).files]
+    assert names == ["wiki/AA/wiki_00", "wiki/AB/wiki_00", "wiki/AB/wiki_01", "wiki/AC/wiki_00"]
+
+
+@pytest.mark.parametrize("target", ["wiki", "wiki/AA", "."])
+def test_a_link_to_a_folder_it_stands_in_is_refused(tmp_path, target):
+    folder = write_wiki(tmp_path / "wiki", files=1, articles=1)
+    (folder / "AA" / "back").symlink_to(tmp_path / target)
+    with pytest.raises(DataError, match=r"wiki/AA/back is a link to .*, a folder that it stands in: remove"):
+        find_source(str(folder))
+
+
+def test_two_links_to_each_others_folders_are_refused(tmp_path):
+    for here, there in ("ab", "ba"):
+        (tmp_path / here).mkdir()
+        (tmp_path / here / there).symlink_to(tmp_path / there)
+    with pytest.raises(DataError, match=r"a/b/a is a link to .*/a, a folder that it stands in"):
+        find_source(f"{tmp_path}/a")
+
+
+def test_what_cannot_be_read_below_a_folder_is_named(tmp_path, monkeypatch):
+    folder = write_wiki(tmp_path / "wiki", files=1, articles=1)
+    (folder / "AA" / "wiki_01").symlink_to(folder / "gone")
+    with pytest.raises(DataError, match=r"wiki/AA/wiki_01 cannot be read \(No such file or directory\)"):
+        find_source(str(folder))
+
+    def scandir(where):  # the superuser, whom no folder refuses, runs tests as well
+        if os.fspath(where).endswith("AA"):
+            raise PermissionError(13, "Permission denied", where)
+        return real(where)
+
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"--input .*wiki: .*wiki/AA cannot be read \(Permission denied\)"):
+        find_source(str(folder))
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match=r"pipe is neither a file nor a folder: write its text to a file"):
+        find_source(f"{tmp_path}/pipe")
 
 
 def test_an_equals_sign_may_belong_to_the_name(tmp_path):
