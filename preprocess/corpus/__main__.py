@@ -25,7 +25,7 @@ from pathlib import Path
 from ..encoders import ENCODERS, cores, load_encoder, use_cores
 from ..errors import DataError
 from ..meta import read
-from .inputs import Source, find_source
+from .inputs import Source, find_sources
 from .join import join, shard_folders
 from .parts import Parts, find_parts, open_parts
 from .pieces import PieceEncoder
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _make(args: argparse.Namespace) -> None:
     part = _check(args)
-    sources = [find_source(given) for given in args.input]
+    sources = find_sources(args.input)
     use_cores(args.workers)
     encoder = load_encoder(args.encoder_dir, args.encoder)
     options = Options(args.shards, args.valid_share, args.test_share, args.longest, args.seed)

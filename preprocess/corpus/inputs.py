@@ -8,7 +8,7 @@ book  each file a document, its lines wrapped, a blank line between paragraphs
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,25 @@ class Source:
     @property
     def size(self) -> int:
         return sum(file.size for file in self.files)
+
+
+def find_sources(given: Sequence[str]) -> list[Source]:
+    """The source of each --input; raises DataError where a file would be read twice."""
+    sources = [find_source(one) for one in given]
+    seen: dict[str, tuple[int, File]] = {}
+    for number, source in enumerate(sources):
+        for file in source.files:
+            before, same = seen.setdefault(os.path.realpath(file.path), (number, file))
+            if same is file:
+                continue
+            if before == number:
+                raise DataError(
+                    f"--input {given[number]} holds {same.name} twice, also as {file.name}: remove the link."
+                )
+            raise DataError(
+                f"--input {given[before]} and --input {given[number]} both hold {file.path}: leave one of them out."
+            )
+    return sources
 
 
 def find_source(given: str) -> Source:

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from preprocess.corpus.inputs import find_source
+from preprocess.corpus.inputs import find_source, find_sources
 from preprocess.errors import DataError
 from tests.preprocess.corpus.conftest import write_wiki
 
@@ -68,6 +68,34 @@ def test_what_cannot_be_read_below_a_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(DataError, match=r"--input .*wiki: .*wiki/AA cannot be read \(Permission denied\)"):
         find_source(str(folder))
+
+
+@pytest.mark.parametrize("second", ["wiki", "wiki/AA", "wiki/AA/wiki_00", "link", "./wiki=text", "beside"])
+def test_a_file_that_two_inputs_hold_is_refused(tmp_path, monkeypatch, second):
+    write_wiki(tmp_path / "wiki", files=2, articles=1)
+    (tmp_path / "link").symlink_to(tmp_path / "wiki")
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "other_name").symlink_to(tmp_path / "wiki" / "AA" / "wiki_01")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        DataError, match=rf"^--input wiki and --input {second} both hold .*: leave one of them out"
+    ):
+        find_sources(["wiki", second])
+
+
+def test_a_file_that_is_twice_in_a_folder_is_refused(tmp_path):
+    folder = write_wiki(tmp_path / "wiki", files=2, articles=1)
+    (folder / "AB").symlink_to(folder / "AA")
+    with pytest.raises(
+        DataError, match=r"holds wiki/AA/wiki_00 twice, also as wiki/AB/wiki_00: remove the link"
+    ):
+        find_sources([str(folder)])
+
+
+def test_inputs_apart_are_in_the_order_given(tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / name).write_text(DUMP)
+    assert [source.name for source in find_sources([f"{tmp_path}/b", f"{tmp_path}/a"])] == ["b", "a"]
 
 
 def test_a_pipe_is_refused(tmp_path):
