@@ -17,7 +17,7 @@ from pathlib import Path
 from ..errors import DataError
 from ..indexed import MAGIC, NARROW, WIDE
 from .parts import Parts
-from .pieces import piece_path, read_head
+from .pieces import piece_path, sync
 
 CHUNK = 1 << 20  # bytes copied, or rows counted, at once
 COUNTED = ("documents", "lines", "cut", "rows", "tokens")
@@ -74,6 +74,12 @@ def join(parts: Parts, out: Path) -> dict:
             f"{parts.folder} lacks {len(missing)} of {parts.pieces} pieces (number {missing[0]} is the first): "
             "run the parts that have not ended well again, or copy their pieces here."
         )
+    damaged = [number for number in range(parts.pieces) if parts.head(number) is None]
+    if damaged:
+        raise DataError(
+            f"{parts.folder} holds damaged pieces, {len(damaged)} of {parts.pieces} "
+            f"({piece_path(parts.folder, damaged[0]).name} is the first): run their parts again, or copy them here again."
+        )
     if out.exists():
         raise DataError(f"--out: {out} exists already: move it away.")
 
@@ -82,6 +88,9 @@ def join(parts: Parts, out: Path) -> dict:
     try:
         folder.mkdir()
         meta = _write(parts, folder)
+        for file in filter(Path.is_file, folder.rglob("*")):  # the pieces go when this is there
+            with file.open("r+b") as written:
+                sync(written)
         folder.rename(out)
     except OSError as error:
         raise DataError(
@@ -138,7 +147,7 @@ def _gather(parts: Parts, splits: dict[tuple[str, int], _Split]) -> list[dict]:
     hashes = [hashlib.sha256() for _ in sources]
     for number in range(parts.pieces):
         path = piece_path(parts.folder, number)
-        head = read_head(path)
+        head = parts.head(number)
         with path.open("rb") as piece:
             piece.readline()
             for section in head["sections"]:
@@ -188,6 +197,6 @@ def _copy(source, target, size: int) -> None:
     while size:
         chunk = source.read(min(size, CHUNK))
         if not chunk:
-            raise DataError(f"{source.name} is shorter than it says: remove it and run again.")
+            raise DataError(f"{source.name} became shorter while it was read: run again.")
         target.write(chunk)
         size -= len(chunk)

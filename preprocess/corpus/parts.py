@@ -14,7 +14,7 @@ from ..encoders import Encoder
 from ..errors import DataError
 from ..vocabulary import symbols_hash, write_dictionary
 from .inputs import Source
-from .pieces import piece_path, read_head, token_type
+from .pieces import piece_path, read_head, sync, token_type
 from .plan import FORMAT, Options, Piece, fingerprint
 
 PLAN = "plan.json"
@@ -30,8 +30,12 @@ class Parts:
 
     def done(self, pieces: list[Piece]) -> list[Piece]:
         """Those that need not be encoded again."""
-        heads = ((piece, read_head(piece_path(self.folder, piece.number))) for piece in pieces)
+        heads = ((piece, self.head(piece.number)) for piece in pieces)
         return [piece for piece, head in heads if head and head["stamp"] == piece.stamp]
+
+    def head(self, number: int) -> dict | None:
+        """What the file of a piece says of itself; None where there is none or it is damaged."""
+        return read_head(piece_path(self.folder, number), self.plan["type"])
 
 
 def parts_folder(out: Path) -> Path:
@@ -98,6 +102,8 @@ def _read_plan(folder: Path) -> dict | None:
         return json.loads((folder / PLAN).read_bytes())
     except FileNotFoundError:
         return None
+    except ValueError:
+        raise DataError(f"{folder / PLAN} is damaged: remove {folder} and run again.") from None
 
 
 def _write_dictionary(path: Path, encoder: Encoder) -> None:
@@ -111,6 +117,8 @@ def _put(path: Path, mark: str, write) -> None:
     temporary = path.with_name(f".{path.name}.{mark}")
     try:
         write(temporary)
+        with temporary.open("r+b") as file:
+            sync(file)
         temporary.replace(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}: run again when that is put right.") from None

@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from ..encoders import FIRST, Encoder
 from ..errors import DataError
@@ -149,6 +150,7 @@ class PieceEncoder:
                 for _, section in ordered:
                     section.sizes.tofile(file)
                     section.tokens.tofile(file)
+                sync(file)
             temporary.replace(path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -164,13 +166,29 @@ def piece_path(folder: Path, number: int) -> Path:
     return folder / f"{number:06}.piece"
 
 
-def read_head(path: Path) -> dict | None:
-    """The first line of a piece's file, or None where there is no such file."""
+def read_head(path: Path, type_: str) -> dict | None:
+    """The first line of a piece's file; None where there is none, or what follows is not as long as it says.
+
+    type_  the array type of the tokens
+    """
     try:
         with path.open("rb") as file:
-            return json.loads(file.readline())
-    except FileNotFoundError:
+            line = file.readline()
+            size = os.fstat(file.fileno()).st_size
+        head = json.loads(line)
+        body = sum(
+            section["rows"] * array("i").itemsize + section["tokens"] * array(type_).itemsize
+            for section in head["sections"]
+        )
+    except (FileNotFoundError, ValueError, TypeError, KeyError):  # the last three: a damaged head
         return None
+    return head if size == len(line) + body else None
+
+
+def sync(file: BinaryIO) -> None:
+    """Waits until the disk has it, so that no crash leaves a new name for what was not written."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _salt(seed: bytes) -> bytes:

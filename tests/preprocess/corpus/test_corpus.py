@@ -1,6 +1,7 @@
 """`python -m preprocess.corpus`, from text to data."""
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -206,6 +207,50 @@ def test_a_changed_file_is_encoded_again(make, wiki, tmp_path):
     assert make("--input", wiki) == 0
     assert make("--input", wiki, out="new") == 0
     assert contents(tmp_path / "data") == contents(tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: b"",
+        lambda raw: raw[:100],
+        lambda raw: raw[:-1],
+        lambda raw: raw + b"\0",
+        lambda raw: bytes(999),
+    ]
+    + [lambda raw: b"[]\n", lambda raw: b'{"sections": 1}\n'],
+    ids=["empty", "half a head", "short", "long", "zeros", "a list", "no sections"],
+)
+def test_a_damaged_piece_is_named_and_encoded_again(make, wiki, tmp_path, capsys, damage):
+    assert make("--input", wiki, "--part", "1/1") == 0
+    piece = tmp_path / "data.parts" / "000001.piece"
+    whole = piece.read_bytes()
+    piece.write_bytes(damage(whole))
+    assert make("--merge") == 1
+    assert "holds damaged pieces, 1 of " in (error := capsys.readouterr().err)
+    assert "(000001.piece is the first)" in error
+
+    assert make("--input", wiki, "--part", "1/1") == 0
+    assert piece.read_bytes() == whole
+    assert make("--merge") == 0
+
+
+def test_a_damaged_plan_is_named(make, wiki, tmp_path, capsys):
+    assert make("--input", wiki, "--part", "1/2") == 0
+    (tmp_path / "data.parts" / "plan.json").write_bytes(b"")
+    for flags in (["--input", wiki], ["--merge"]):
+        assert make(*flags) == 1
+        assert "plan.json is damaged: remove " in capsys.readouterr().err
+
+
+def test_what_is_given_its_name_is_on_the_disk(make, wiki, tmp_path, monkeypatch):
+    synced = set()
+    monkeypatch.setattr(os, "fsync", lambda file: synced.add(os.fstat(file).st_ino))
+    assert make("--input", wiki, "--part", "1/1") == 0
+    assert {path.stat().st_ino for path in (tmp_path / "data.parts").iterdir()} <= synced
+    synced.clear()
+    assert make("--merge") == 0
+    assert {path.stat().st_ino for path in (tmp_path / "data").iterdir()} <= synced
 
 
 def test_what_is_there_is_left_alone(make, wiki, tmp_path, capsys):
