@@ -24,7 +24,7 @@ from pathlib import Path
 
 from ..encoders import ENCODERS, cores, load_encoder, use_cores
 from ..errors import DataError
-from ..meta import read
+from .finished import check_same
 from .inputs import Source, find_sources
 from .join import join, shard_folders
 from .parts import Parts, find_parts, open_parts
@@ -60,7 +60,7 @@ def _make(args: argparse.Namespace) -> None:
     encoder = load_encoder(args.encoder_dir, args.encoder)
     options = Options(args.shards, args.valid_share, args.test_share, args.longest, args.seed)
     if args.out.exists():
-        _check_same(args.out, fingerprint(sources, encoder, options))
+        check_same(args.out, sources, fingerprint(sources, encoder, options))
         print(f"{args.out} is up to date.")
         return
 
@@ -117,15 +117,6 @@ def _part(given: str) -> tuple[int, int]:
 def _share_of(pieces: list[Piece], part: int, parts: int) -> list[Piece]:
     """Part i of n, from 1: neighbouring pieces, so that a part reads few files."""
     return pieces[len(pieces) * (part - 1) // parts : len(pieces) * part // parts]
-
-
-def _check_same(out: Path, made_from: str) -> None:
-    found = read(out) or {}
-    if found.get("made_from") != made_from:
-        raise DataError(
-            f"--out: {out} exists and was made from other files, another encoder or other options: remove it, or "
-            "choose another --out."
-        )
 
 
 def _encode(pieces: list[Piece], parts: Parts, work: PieceEncoder, workers: int) -> None:

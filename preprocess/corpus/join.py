@@ -6,7 +6,6 @@ DATA                       one shard:   dict.txt word_starts.txt meta.json {trai
 DATA/shard0, DATA/shard1   several:     the same in each, valid and test being one file with several names
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from ..errors import DataError
 from ..indexed import MAGIC, NARROW, WIDE
 from .parts import Parts
 from .pieces import piece_path, sync
+from .plan import digest
 
 CHUNK = 1 << 20  # bytes copied, or rows counted, at once
 COUNTED = ("documents", "lines", "cut", "rows", "tokens")
@@ -117,7 +117,7 @@ def _write(parts: Parts, folder: Path) -> dict:
         if options[f"{name}_share"]:
             splits[name, 0] = _Split(folders[0] / name, parts.plan["type"])
 
-    sources = _gather(parts, splits)
+    sources, stamps = _gather(parts, splits)
     _check_filled(splits, parts, sum(source["documents"] for source in sources))
     for split in splits.values():
         split.finish()
@@ -126,6 +126,7 @@ def _write(parts: Parts, folder: Path) -> dict:
     meta = {
         name: parts.plan[name] for name in ("format", "encoder", "dictionary_hash", "options", "made_from")
     }
+    meta["stamps"] = stamps
     meta["sources"] = sources
     meta["splits"] = {"train": {name: sum(shard[name] for shard in train) for name in COUNTED}}
     meta["splits"] |= {name: split.counts for (name, _), split in splits.items() if name != "train"}
@@ -138,13 +139,11 @@ def _write(parts: Parts, folder: Path) -> dict:
     return meta
 
 
-def _gather(parts: Parts, splits: dict[tuple[str, int], _Split]) -> list[dict]:
-    """Copies all sections; returns the sources with what was found in them.
-
-    A source's hash is the sha256 of the sha256 (in hex) of its pieces' bytes.
-    """
+def _gather(parts: Parts, splits: dict[tuple[str, int], _Split]) -> tuple[list[dict], str]:
+    """Copies all sections; returns the sources with what was found in them, and the stamps of all pieces."""
     sources = [source | {"documents": 0, "empty": 0} for source in parts.plan["sources"]]
-    hashes = [hashlib.sha256() for _ in sources]
+    hashes: list[list[str]] = [[] for _ in sources]
+    stamps = []
     for number in range(parts.pieces):
         path = piece_path(parts.folder, number)
         head = parts.head(number)
@@ -155,8 +154,10 @@ def _gather(parts: Parts, splits: dict[tuple[str, int], _Split]) -> list[dict]:
         source = sources[head["source"]]
         source["documents"] += sum(section["documents"] for section in head["sections"])
         source["empty"] += head["empty"]
-        hashes[head["source"]].update(head["sha256"].encode())
-    return [source | {"hash": whole.hexdigest()} for source, whole in zip(sources, hashes, strict=True)]
+        hashes[head["source"]].append(head["sha256"])
+        stamps.append(head["stamp"])
+    sources = [source | {"hash": digest(found)} for source, found in zip(sources, hashes, strict=True)]
+    return sources, digest(stamps)
 
 
 def _check_filled(splits: dict[tuple[str, int], _Split], parts: Parts, documents: int) -> None:

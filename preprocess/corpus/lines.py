@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from .inputs import find_sources
-from .pieces import read_documents
 from .plan import cut
+from .reading import read_documents
 from .sentences import sentences
 
 

@@ -19,8 +19,8 @@ from ..encoders import FIRST, Encoder
 from ..errors import DataError
 from ..indexed import NARROW, WIDE
 from ..vocabulary import EOS, SPECIALS
-from .documents import documents
-from .plan import Options, Piece, Span, lines_before
+from .plan import Options, Piece
+from .reading import read_documents
 from .sentences import sentences
 
 BATCH = (
@@ -193,43 +193,3 @@ def sync(file: BinaryIO) -> None:
 
 def _salt(seed: bytes) -> bytes:
     return hashlib.blake2b(seed, digest_size=hashlib.blake2b.SALT_SIZE).digest()
-
-
-def read_documents(piece: Piece, raw_hash) -> Iterator[list[str]]:
-    """The clean documents of a piece; updates `raw_hash` with the bytes they are from."""
-    for span in piece.spans:
-        yield from documents(piece.kind, _lines(span, raw_hash), _placer(span))
-
-
-def _lines(span: Span, raw_hash) -> list[str]:
-    """A function of its own, so that neither bytes nor text are held any longer than the lines need."""
-    raw = _read(span)
-    raw_hash.update(raw)
-    return _decoded(span, raw).replace("\r\n", "\n").split("\n")
-
-
-def _read(span: Span) -> bytes:
-    try:
-        with span.file.path.open("rb") as file:
-            file.seek(span.start)
-            raw = file.read(span.stop - span.start)
-    except OSError as error:
-        raise DataError(f"{span.file.name}: {error.strerror}: it was there when the run began.") from None
-    if len(raw) < span.stop - span.start:
-        raise DataError(f"{span.file.name} became shorter while it was read: run again when it is complete.")
-    return raw
-
-
-def _decoded(span: Span, raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        line = lines_before(span.file, span.start + error.start) + 1
-        raise DataError(
-            f"{span.file.name} line {line} is not UTF-8 (byte {raw[error.start]:#04x}): convert the file "
-            "(iconv -t utf-8) or leave it out."
-        ) from None
-
-
-def _placer(span: Span):
-    return lambda i: f"{span.file.name} line {lines_before(span.file, span.start) + i + 1}"

@@ -6,7 +6,7 @@ that begins and ends between documents.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from io import BufferedReader
 from itertools import pairwise
@@ -90,6 +90,11 @@ def fingerprint(sources: list[Source], encoder: Encoder, options: Options) -> st
         "sources": [(source.kind, [(file.name, file.size) for file in source.files]) for source in sources],
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def digest(parts: Iterable[str]) -> str:
+    """One hash over those of all pieces, in their order."""
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def _spans(file: File, kind: str, step: int) -> list[Span]:

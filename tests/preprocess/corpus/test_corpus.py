@@ -261,3 +261,35 @@ def test_what_is_there_is_left_alone(make, wiki, tmp_path, capsys):
     assert make("--input", wiki, "--seed", "2") == 1
     assert "was made from other files, another encoder or other options" in capsys.readouterr().err
     assert contents(tmp_path / "data") == before
+
+
+def test_other_text_of_the_same_size_is_not_up_to_date(make, wiki, tmp_path, capsys):
+    assert make("--input", wiki) == 0
+    before = contents(tmp_path / "data")
+    changed = wiki / "AA/wiki_01"
+    text, state = changed.read_text(), changed.stat()
+    changed.write_text(text.replace("kite", "mill"))
+    assert make("--input", wiki) == 1
+    assert "data was made when wiki held other text: remove it, or choose" in capsys.readouterr().err
+
+    changed.write_text(text)  # as it was, but for its time
+    assert make("--input", wiki) == 0
+    output = capsys.readouterr()
+    assert "the files have other times than when it was made; reading them" in output.err
+    assert "is up to date" in output.out
+
+    os.utime(changed, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert make("--input", wiki) == 0
+    assert capsys.readouterr().err == ""
+    assert contents(tmp_path / "data") == before
+
+
+def test_data_without_stamps_is_compared_by_its_hashes(make, wiki, tmp_path, capsys):
+    """As it was before there were any."""
+    assert make("--input", wiki) == 0
+    path = tmp_path / "data" / "meta.json"
+    meta = json.loads(path.read_text())
+    del meta["stamps"]
+    path.write_text(json.dumps(meta))
+    assert make("--input", wiki) == 0
+    assert "is up to date" in capsys.readouterr().out

@@ -1,0 +1,37 @@
+"""Whether a corpus that is there was made of the files, the encoder and the options given now.
+
+Its meta.json holds a fingerprint, which knows of the files their names and sizes; stamps, which also know when they were
+changed; and a hash of what they held, which is asked where the stamps are others: after a copy, say.
+"""
+
+import sys
+from pathlib import Path
+
+from ..errors import DataError
+from ..meta import read
+from .inputs import Source
+from .plan import cut, digest
+from .reading import read_hash
+
+
+def check_same(out: Path, sources: list[Source], made_from: str) -> None:
+    """Raises DataError where it was made of anything else.
+
+    made_from  the fingerprint of what is given now
+    """
+    found = read(out) or {}
+    if found.get("made_from") != made_from:
+        raise DataError(
+            f"--out: {out} exists and was made from other files, another encoder or other options: remove it, or "
+            "choose another --out."
+        )
+
+    pieces = cut(sources)
+    if found.get("stamps") == digest(piece.stamp for piece in pieces):
+        return
+    print(f"{out}: the files have other times than when it was made; reading them.", file=sys.stderr)
+    for number, (source, noted) in enumerate(zip(sources, found["sources"], strict=True)):
+        if digest(read_hash(piece) for piece in pieces if piece.source == number) != noted["hash"]:
+            raise DataError(
+                f"--out: {out} was made when {source.name} held other text: remove it, or choose another --out."
+            )
