@@ -20,6 +20,7 @@ import argparse
 import gc
 import os
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from ..encoders import ENCODERS, cores, load_encoder, use_cores
@@ -31,6 +32,8 @@ from .parts import Parts, find_parts, open_parts
 from .pieces import PieceEncoder
 from .plan import MIB, Options, Piece, cut, fingerprint
 from .workers import run, shown
+
+OPTIONS = [field.name for field in fields(Options)]  # no default in the parser: --merge asks what was given
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,11 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _make(args: argparse.Namespace) -> None:
-    part = _check(args)
+    given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    options = Options(**given)
+    part = _check(args, options)
     sources = find_sources(args.input)
     use_cores(args.workers)
     encoder = load_encoder(args.encoder_dir, args.encoder)
-    options = Options(args.shards, args.valid_share, args.test_share, args.longest, args.seed)
     if args.out.exists():
         check_same(args.out, sources, fingerprint(sources, encoder, options))
         print(f"{args.out} is up to date.")
@@ -80,25 +84,27 @@ def _make(args: argparse.Namespace) -> None:
 
 
 def _merge(args: argparse.Namespace) -> None:
-    if args.input or args.part:
-        raise DataError("--merge joins parts that are there: leave --input and --part out.")
+    idle = [name for name, value in vars(args).items() if value is not None and name not in ("out", "merge")]
+    if idle:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in idle)
+        raise DataError(f"--merge joins parts as they were made: leave {flags} out.")
     _print_summary(args.out, join(find_parts(args.out), args.out))
 
 
-def _check(args: argparse.Namespace) -> tuple[int, int] | None:
+def _check(args: argparse.Namespace, options: Options) -> tuple[int, int] | None:
     """Refuses what cannot be; returns --part as numbers."""
     for flag, value in (("--input", args.input), ("--encoder-dir", args.encoder_dir)):
         if not value:
             raise DataError(
                 f"{flag} is not given: name the text and the encoder, or join parts with --merge."
             )
-    for flag, value in (("--shards", args.shards), ("--workers", args.workers), ("--seed", args.seed)):
+    for flag, value in (("--shards", options.shards), ("--workers", args.workers), ("--seed", options.seed)):
         least = 0 if flag == "--seed" else 1
         if value is not None and value < least:
             raise DataError(f"{flag} {value} cannot be: give a number from {least}.")
-    if args.longest < 8:
-        raise DataError(f"--longest {args.longest} cannot be: give 8 tokens or more.")
-    shares = (args.valid_share, args.test_share)
+    if options.longest < 8:
+        raise DataError(f"--longest {options.longest} cannot be: give 8 tokens or more.")
+    shares = (options.valid_share, options.test_share)
     if min(shares) < 0 or sum(shares) >= 1:
         raise DataError(
             f"--valid-share {shares[0]:g} and --test-share {shares[1]:g} leave nothing to train on or are no shares: "
@@ -180,7 +186,6 @@ def _parser() -> argparse.ArgumentParser:
     encoding.add_argument(
         "--longest",
         type=int,
-        default=Options.longest,
         metavar="N",
         help="most tokens of a line, </s> included; a longer sentence is cut between words. Blocks are made of whole "
         "lines, so this has to be below --tokens-per-sample (default: 127 tokens)",
@@ -193,26 +198,23 @@ def _parser() -> argparse.ArgumentParser:
     choice.add_argument(
         "--valid-share",
         type=float,
-        default=Options.valid_share,
         metavar="SHARE",
         help="of the documents, for validation (default: 0.01)",
     )
     choice.add_argument(
         "--test-share",
         type=float,
-        default=Options.test_share,
         metavar="SHARE",
         help="of the documents, for a test set (default: 0)",
     )
     choice.add_argument(
         "--shards",
         type=int,
-        default=Options.shards,
         metavar="N",
         help="folders the training documents are dealt out to, of which an epoch reads one (default: 1)",
     )
     choice.add_argument(
-        "--seed", type=int, default=Options.seed, help="for both choices, of split and shard (default: 1)"
+        "--seed", type=int, metavar="N", help="for both choices, of split and shard (default: 1)"
     )
 
     output = parser.add_argument_group("what is written")

@@ -56,8 +56,8 @@ def make(tmp_path, wordpiece_folder):
     """Calls the command in this process; returns its exit code."""
 
     def call(*arguments, out="data", encoder=wordpiece_folder):
-        where = ["--encoder-dir", str(encoder), "--out", str(tmp_path / out), "--workers", "1"]
-        return main([*where, *map(str, arguments)])
+        how = [] if "--merge" in arguments else ["--encoder-dir", str(encoder), "--workers", "1"]
+        return main([*how, "--out", str(tmp_path / out), *map(str, arguments)])
 
     return call
 

@@ -19,7 +19,16 @@ BAD = "The ferry leaves.\nNobody said so.\n\nA kite.\ncaf\xe9\n".encode("latin-1
         (["--input", "{wiki}", "--part", "0/4"], "--part 0/4 is no part: give i/n with i from 1 to n"),
         (["--input", "{wiki}", "--part", "half"], "--part half is no part"),
         (["--input", "{wiki}", "--longest", "3"], "--longest 3 cannot be"),
-        (["--input", "{wiki}", "--merge"], "leave --input and --part out"),
+        (["--merge", "--input", "{wiki}", "--part", "1/2"], "leave --input and --part out."),
+        (["--merge", "--shards", "1"], "--merge joins parts as they were made: leave --shards out."),
+        (
+            ["--merge", "--valid-share", "0", "--test-share", "0", "--seed", "0", "--longest", "9"],
+            "leave --longest and --valid-share and --test-share and --seed out.",
+        ),
+        (
+            ["--merge", "--encoder-dir", "e", "--encoder", "gpt2", "--workers", "2"],
+            "leave --encoder-dir and --encoder and --workers out.",
+        ),
         (["--input", "{wiki}", "--shards", "150"], "got none of the 120 documents: make fewer shards"),
         (
             ["--input", "{wiki}", "--valid-share", "1e-9"],
