@@ -166,8 +166,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         metavar="PATH[=KIND]",
         help="file, or folder with all below it; may be given several times. KIND is wiki (WikiExtractor's <doc> files), "
-        "text (a blank line between documents) or book (each file a document, lines wrapped, a blank line "
-        "between paragraphs) (default: told by the text)",
+        "json (WikiExtractor's with --json), text (a blank line between documents) or book (each file a document, "
+        "lines wrapped, a blank line between paragraphs) (default: told by the text)",
     )
 
     encoding = parser.add_argument_group("how it is encoded")

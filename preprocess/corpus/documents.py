@@ -1,5 +1,6 @@
 """From a file's text to documents, each a list of clean paragraphs."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from html import unescape
@@ -37,7 +38,7 @@ def documents(kind: str, lines: list[str], place: Callable[[int], str]) -> Itera
 
     place  names file and line of the i-th of `lines`, for an error
     """
-    return {"wiki": _articles, "text": _blocks, "book": _book}[kind](lines, place)
+    return {"wiki": _articles, "json": _objects, "text": _blocks, "book": _book}[kind](lines, place)
 
 
 def _articles(lines: list[str], place: Callable[[int], str]) -> Iterator[list[str]]:
@@ -61,6 +62,28 @@ def _articles(lines: list[str], place: Callable[[int], str]) -> Iterator[list[st
             )
     if article is not None:  # WikiExtractor was stopped before its last line
         yield _article(title, article)
+
+
+def _objects(lines: list[str], place: Callable[[int], str]) -> Iterator[list[str]]:
+    for i, line in enumerate(lines):
+        line = line.strip("\ufeff \t\r")
+        if not line:
+            continue
+        found = _parsed(line)
+        if not isinstance(found, dict) or not isinstance(found.get("text"), str):
+            raise DataError(
+                f'{place(i)} is no JSON object that holds a "text": give the files of WikiExtractor --json, or say what '
+                "the input holds with --input PATH=text or PATH=book."
+            )
+        text = found["text"].encode(errors="ignore").decode()  # without halves of surrogate pairs
+        yield _article(str(found.get("title") or ""), text.split("\n"))
+
+
+def _parsed(line: str) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def _article(title: str | None, lines: list[str]) -> list[str]:

@@ -1,24 +1,13 @@
-"""What --input names: files in a fixed order, and which kind of text they hold.
-
-wiki  WikiExtractor's: <doc ...> and </doc> around each article, its title in the first line
-text  one sentence or paragraph a line, a blank line between documents
-book  each file a document, its lines wrapped, a blank line between paragraphs
-"""
+"""What --input names: files in a fixed order."""
 
 import os
-import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
-
-KINDS = ("wiki", "text", "book")
-SAMPLE = 32  # files that are looked into
-HEAD = 65_536  # bytes looked at in each
-WIDEST = 90  # characters: wrapped lines are shorter
-ENDED = re.compile(r"""[.!?…]["'”’)\]]*$""")
+from .kinds import KINDS, recognise
 
 
 @dataclass(frozen=True)
@@ -82,7 +71,9 @@ def find_source(given: str) -> Source:
     if not files:
         what = "is empty" if path.is_file() else "holds no file with text in it"
         raise DataError(f"--input {path} {what}: give a file or folder of text.")
-    return Source(path.absolute().name, kind or _recognise(path, files), files)
+    return Source(
+        path.absolute().name, kind or recognise(path, [(file.name, file.path) for file in files]), files
+    )
 
 
 def _parsed(given: str) -> tuple[Path, str | None]:
@@ -135,38 +126,3 @@ def _unreadable(given: Path, found: Path | str, error: OSError) -> DataError:
     return DataError(
         f"--input {given}: {found} cannot be read ({error.strerror}): put that right, or move it elsewhere."
     )
-
-
-def _recognise(path: Path, files: tuple[File, ...]) -> str:
-    """The kind of all the files, told by the beginnings of some."""
-    step = -(-len(files) // SAMPLE)
-    heads = {file: _head(file.path) for file in files[::step]}
-    marked = [head.lstrip("\ufeff \n").startswith("<doc ") for head in heads.values()]
-    if all(marked):
-        return "wiki"
-    if any(marked):
-        one, other = (list(heads)[marked.index(which)].name for which in (True, False))
-        raise DataError(
-            f"--input {path}: {one} is WikiExtractor's and {other} is not: give each kind a folder and an "
-            "--input of its own."
-        )
-    return "book" if _wrapped(heads.values()) else "text"
-
-
-def _head(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(HEAD).decode(errors="ignore").replace("\r\n", "\n")
-
-
-def _wrapped(heads: Iterable[str]) -> bool:
-    """Whether lines are short and mostly go on in the next one."""
-    wide, ended, lines, continued = 0, 0, 0, 0
-    for head in heads:
-        rows = [row.strip() for row in head.split("\n")]
-        for row, following in zip(rows, rows[1:], strict=False):
-            lines += bool(row)
-            wide += len(row) > WIDEST
-            if row and following:
-                continued += 1
-                ended += ENDED.search(row) is not None
-    return continued > 0 and wide < 0.05 * lines and ended < 0.5 * continued

@@ -119,6 +119,8 @@ def _cuts(file: File, kind: str, step: int) -> Iterator[int]:
 def _boundary(raw: BufferedReader, start: int, file: File, kind: str) -> int:
     raw.seek(start - 1)
     position = start - 1 + len(_line(raw, file))  # the line that `start` stands in is not cut
+    if kind == "json":  # each line is a document
+        return position
     while position < file.size:
         line = _line(raw, file)
         if kind == "wiki" and line.startswith(b"<doc "):

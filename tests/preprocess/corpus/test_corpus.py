@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -67,6 +68,17 @@ def test_every_shard_is_a_data_folder_of_stock_fairseq(make, wiki, tmp_path, enc
     assert meta["sources"][0] | {"bytes": 0, "hash": ""} == {
         "name": "wiki", "kind": "wiki", "files": 4, "bytes": 0, "documents": 120, "empty": 0, "hash": ""
     }  # fmt: skip
+
+
+def test_both_outputs_of_wikiextractor_give_the_same_data(make, wiki, tmp_path):
+    assert make("--input", wiki) == 0
+    articles = "".join(path.read_text() for path in sorted((wiki / "AA").iterdir()))
+    for head, body in re.findall(r'<doc .*title="(.*)">\n.*\n\n((?:.*\n)*?)</doc>', articles):
+        with (tmp_path / "json").open("a") as file:
+            file.write(json.dumps({"title": head, "text": body.rstrip("\n")}) + "\n")
+    assert make("--input", tmp_path / "json", out="json_data") == 0
+    for name in ("train.bin", "train.idx", "valid.bin"):
+        assert (tmp_path / "data" / name).read_bytes() == (tmp_path / "json_data" / name).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from preprocess.corpus.documents import documents
@@ -49,6 +51,34 @@ def test_articles_lose_title_and_markup():
         ["a < b and a[i][j]"],
         ["Text at once."],
     ]
+
+
+def test_json_lines_are_the_articles_they_hold():
+    """With the title before the text, as WikiExtractor 2 writes it, and without, as 3 does."""
+    articles = [
+        {
+            "id": "1",
+            "url": "u",
+            "title": 'Tom & "Jerry"',
+            "text": 'Tom & "Jerry"\n\nTom is a cat.\nJerry &lt; Tom.',
+        },
+        {"id": "2", "revid": "9", "url": "u", "title": "Stub", "text": ""},
+        {"id": "3", "url": "u", "title": "Noon", "text": "At noon.<br>\n|- style\nA \ud83d half, a 👩."},
+        {"text": "No title.\n\nAt all."},
+    ]
+    lines = [json.dumps(article, ensure_ascii=i % 2 == 0) for i, article in enumerate(articles)]
+    assert made("json", "\ufeff" + "\r\n".join(lines) + "\n\n") == [
+        ["Tom is a cat.", "Jerry < Tom."],
+        [],
+        ["At noon.", "A half, a 👩."],
+        ["No title.", "At all."],
+    ]
+
+
+@pytest.mark.parametrize("line", ['{"id": "1"}', '{"text": 1}', '["text"]', '{"text": "cut', "prose"])
+def test_a_line_that_holds_no_article_is_named(line):
+    with pytest.raises(DataError, match=r'^file line 2 is no JSON object that holds a "text"'):
+        made("json", '{"text": "prose"}\n' + line + "\n")
 
 
 def test_a_books_paragraphs_become_lines():

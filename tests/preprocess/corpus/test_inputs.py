@@ -10,7 +10,13 @@ WRAPPED = "The ferry leaves the harbour at noon, and nobody who\nsaid that the b
 DUMP = "The ferry leaves.\nNobody said so.\n\nA red kite circles.\nIt is noon.\n\n"
 
 
-@pytest.mark.parametrize(("text", "kind"), [(WRAPPED * 9, "book"), (DUMP * 9, "text"), ("x y\n" * 9, "book")])
+ARTICLE = '{"id": "1", "url": "u", "title": "Noon", "text": "At noon.\\nThe ferry leaves."}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [(WRAPPED * 9, "book"), (DUMP * 9, "text"), ("x y\n" * 9, "book"), ("\ufeff" + ARTICLE, "json")],
+)
 def test_the_kind_is_told_by_the_text(tmp_path, text, kind):
     (tmp_path / "a file, odd & named = so.txt").write_text(text)
     assert find_source(str(tmp_path)).kind == kind
@@ -116,8 +122,10 @@ def test_an_equals_sign_may_belong_to_the_name(tmp_path):
         ({}, "", r"--input .* holds no file with text in it"),
         ({"a": ""}, "/a", r"--input .*/a is empty: give a file"),
         ({"a": "x"}, "/b", r"--input .*/b does not exist"),
-        ({"a": "x"}, "/a=prose", r"'prose' is no kind of text: choose among wiki, text, book"),
-        ({"a": "<doc id=1>", "b": "x"}, "", r"/a is WikiExtractor's and .*/b is not"),
+        ({"a": "x"}, "/a=prose", r"'prose' is no kind of text: choose among wiki, json, text, book"),
+        ({"a": "<doc id=1>", "b": "x"}, "", r"/a holds articles in <doc> and .*/b does not"),
+        ({"a": "x", "b": ARTICLE}, "", r"/b holds JSON and .*/a does not"),
+        ({"a": ARTICLE, "b": "<doc id=1>"}, "", r"/a holds JSON and .*/b does not"),
     ],
 )
 def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path, files, given, message):

@@ -36,6 +36,16 @@ def test_a_file_is_cut_between_documents(tmp_path, monkeypatch, kind, step, piec
     assert all(len(piece) >= step for piece in found[:-1])
 
 
+def test_json_is_cut_between_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "SMALLEST", 100)
+    lines = [b'{"text": "%b"}\n' % (b"word " * i) for i in range(40)]
+    (tmp_path / "json").write_bytes(b"".join(lines))
+    found = texts(cut([find_source(f"{tmp_path}/json")]))
+    assert b"".join(found) == b"".join(lines)
+    assert len(found) > 20
+    assert all(piece.startswith(b"{") and piece.endswith(b"}\n") for piece in found)
+
+
 def test_small_files_are_taken_together_and_books_left_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "SMALLEST", 100)
     for name in "abcdef":

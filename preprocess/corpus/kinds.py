@@ -1,0 +1,68 @@
+"""Which kind of text files hold, told by how they begin.
+
+wiki  WikiExtractor's: <doc ...> and </doc> around each article, its title in the first line
+json  WikiExtractor's with --json: each line an object that holds an article's "title" and "text"
+text  one sentence or paragraph a line, a blank line between documents
+book  each file a document, its lines wrapped, a blank line between paragraphs
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..errors import DataError
+
+KINDS = ("wiki", "json", "text", "book")
+SAMPLE = 32  # files that are looked into
+HEAD = 65_536  # bytes looked at in each
+WIDEST = 90  # characters: wrapped lines are shorter
+ENDED = re.compile(r"""[.!?…]["'”’)\]]*$""")
+BEGINNINGS = {"wiki": re.compile(r"<doc "), "json": re.compile(r'\{\s*"[^"\n]*"\s*:')}
+SHOWN = {"wiki": "articles in <doc>", "json": "JSON"}
+
+
+def recognise(given: Path, files: Sequence[tuple[str, Path]]) -> str:
+    """The kind of all the files, pairs of name and path, told by the beginnings of some.
+
+    Raises DataError where they are of several kinds.
+    """
+    step = -(-len(files) // SAMPLE)
+    heads = {name: _head(path) for name, path in files[::step]}
+    marks = {name: _mark(head) for name, head in heads.items()}
+    kinds = {*marks.values()}
+    if kinds == {None}:
+        return "book" if _wrapped(heads.values()) else "text"
+    if len(kinds) == 1:
+        return kinds.pop()
+
+    one = next(name for name, mark in marks.items() if mark)
+    other = next(name for name, mark in marks.items() if mark != marks[one])
+    raise DataError(
+        f"--input {given}: {one} holds {SHOWN[marks[one]]} and {other} does not: give each kind a folder and an "
+        "--input of its own."
+    )
+
+
+def _head(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(HEAD).decode(errors="ignore").replace("\r\n", "\n")
+
+
+def _mark(head: str) -> str | None:
+    """The kind that says itself what it is; None for running text."""
+    text = head.lstrip("\ufeff \n")
+    return next((kind for kind, beginning in BEGINNINGS.items() if beginning.match(text)), None)
+
+
+def _wrapped(heads: Iterable[str]) -> bool:
+    """Whether lines are short and mostly go on in the next one."""
+    wide, ended, lines, continued = 0, 0, 0, 0
+    for head in heads:
+        rows = [row.strip() for row in head.split("\n")]
+        for row, following in zip(rows, rows[1:], strict=False):
+            lines += bool(row)
+            wide += len(row) > WIDEST
+            if row and following:
+                continued += 1
+                ended += ENDED.search(row) is not None
+    return continued > 0 and wide < 0.05 * lines and ended < 0.5 * continued
