@@ -31,7 +31,8 @@ from .join import join, shard_folders
 from .parts import Parts, find_parts, open_parts
 from .pieces import PieceEncoder
 from .plan import MIB, Options, Piece, cut, fingerprint
-from .workers import run, shown
+from .progress import shown
+from .workers import run
 
 OPTIONS = [field.name for field in fields(Options)]  # no default in the parser: --merge asks what was given
 

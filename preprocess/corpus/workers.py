@@ -1,4 +1,4 @@
-"""Several processes over one list of pieces, and how far they are."""
+"""Several processes over one list of pieces."""
 
 import gc
 import multiprocessing
@@ -6,10 +6,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing.connection import wait
 
 from ..errors import DataError
@@ -62,26 +61,3 @@ def _end_with_parent() -> None:
     """Ends this process when its parent is gone, even by kill -9, which leaves no time to say so."""
     wait([multiprocessing.parent_process().sentinel])
     os._exit(1)
-
-
-def shown(sizes: Iterable[int], total: int, done: int) -> Iterator[int]:
-    """Passes `sizes` (bytes) on under a bar with rate and time left; without a terminal only passes them on."""
-    if not sys.stderr.isatty():
-        yield from sizes
-        return
-    with _bar(total, done) as advance:
-        for size in sizes:
-            advance(size)
-            yield size
-
-
-@contextmanager
-def _bar(total: int, done: int) -> Iterator[Callable[[int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.progress import TransferSpeedColumn as RateColumn
-
-    columns = [TextColumn("encoding"), BarColumn(), DownloadColumn(), RateColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=300) as progress:
-        task = progress.add_task("", total=total, completed=done)
-        yield lambda size: progress.advance(task, size)
