@@ -148,9 +148,11 @@ def _print_summary(out: Path, meta: dict) -> None:
     for split, counts in meta["splits"].items():
         line = "".join(f"{counts[name]:>14,} {name}" for name in ("documents", "lines", "tokens"))
         print(f"  {split:<6}{line}  ({counts['cut']:,} sentences cut)")
-    empty = sum(source["empty"] for source in meta["sources"])
-    if empty:
-        print(f"  left out: {empty:,} documents without text")
+    empty, dropped = (sum(source[name] for source in meta["sources"]) for name in ("empty", "dropped"))
+    if empty or dropped:
+        print(
+            f"  left out: {empty:,} documents without text, {dropped:,} lines of tables, templates and pictures"
+        )
     print(os.pathsep.join(map(str, shard_folders(out, len(meta["shards"])))))
 
 

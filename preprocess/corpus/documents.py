@@ -19,6 +19,7 @@ TAGS = re.compile(
     r"|span|strike|strong|sub|sup|table|td|th|timeline|tr|tt|u|ul|var)\b[^<>]*>",
     re.IGNORECASE,
 )
+BRACES = re.compile(r"\{{2,}|\}{2,}")  # of templates and, three of them, of their parameters
 TABLE = re.compile(r"\{\||\||!.*\||\}\}|\[\[Category:")  # how a line of one begins that WikiExtractor left
 LISTED = re.compile(
     r"(?:Section::::|BULLET::::[-*#]*)\s*"
@@ -33,7 +34,13 @@ EMPHASIS = re.compile(r"(?<!\w)_([^_]+)_(?!\w)")  # _italic_
 HYPHEN = re.compile(r"(?<=\w)-\n(?=\w)")  # "well-" / "known"; a dash is two
 
 
-def documents(kind: str, lines: list[str], place: Callable[[int], str]) -> Iterator[list[str]]:
+class Document(list[str]):
+    """Clean paragraphs; `dropped` counts lines with words in them of which markup left nothing."""
+
+    dropped = 0
+
+
+def documents(kind: str, lines: list[str], place: Callable[[int], str]) -> Iterator[Document]:
     """The documents that `lines` hold; one without text is an empty list.
 
     place  names file and line of the i-th of `lines`, for an error
@@ -41,7 +48,7 @@ def documents(kind: str, lines: list[str], place: Callable[[int], str]) -> Itera
     return {"wiki": _articles, "json": _objects, "text": _blocks, "book": _book}[kind](lines, place)
 
 
-def _articles(lines: list[str], place: Callable[[int], str]) -> Iterator[list[str]]:
+def _articles(lines: list[str], place: Callable[[int], str]) -> Iterator[Document]:
     article: list[str] | None = None
     title = None
     for i, line in enumerate(lines):
@@ -64,7 +71,7 @@ def _articles(lines: list[str], place: Callable[[int], str]) -> Iterator[list[st
         yield _article(title, article)
 
 
-def _objects(lines: list[str], place: Callable[[int], str]) -> Iterator[list[str]]:
+def _objects(lines: list[str], place: Callable[[int], str]) -> Iterator[Document]:
     for i, line in enumerate(lines):
         line = line.strip("\ufeff \t\r")
         if not line:
@@ -86,7 +93,7 @@ def _parsed(line: str) -> object:
         return None
 
 
-def _article(title: str | None, lines: list[str]) -> list[str]:
+def _article(title: str | None, lines: list[str]) -> Document:
     """Without its title, which is the first line; where <doc> does not say it, a blank line comes after."""
     first = unescape(lines[0].strip()) if lines else ""
     if first == unescape(title.strip()) if title is not None else lines[1:2] == [""]:
@@ -94,7 +101,7 @@ def _article(title: str | None, lines: list[str]) -> list[str]:
     return _paragraphs(_without_wiki_markup, lines)
 
 
-def _blocks(lines: list[str], _: Callable[[int], str]) -> Iterator[list[str]]:
+def _blocks(lines: list[str], _: Callable[[int], str]) -> Iterator[Document]:
     block: list[str] = []
     for line in [*lines, ""]:
         if not line or line.isspace():
@@ -105,7 +112,7 @@ def _blocks(lines: list[str], _: Callable[[int], str]) -> Iterator[list[str]]:
             block.append(line)
 
 
-def _book(lines: list[str], _: Callable[[int], str]) -> Iterator[list[str]]:
+def _book(lines: list[str], _: Callable[[int], str]) -> Iterator[Document]:
     paragraphs: list[str] = []
     paragraph: list[str] = []
     for line in [*lines, ""]:
@@ -118,14 +125,15 @@ def _book(lines: list[str], _: Callable[[int], str]) -> Iterator[list[str]]:
     yield _paragraphs(_without_book_markup, paragraphs)
 
 
-def _paragraphs(markup: Callable[[str], str] | None, lines: list[str]) -> list[str]:
+def _paragraphs(markup: Callable[[str], str] | None, lines: list[str]) -> Document:
     """The lines that are left when spaces are single and markup and unprinted characters are out."""
-    cleaned = []
+    cleaned = Document()
     for line in lines:
         text = " ".join(line.split())
         if markup is not None:
-            text = " ".join(markup(text).split())
+            whole, text = text, " ".join(markup(text).split())
             if not any(map(str.isalnum, text)):  # a row of stars between scenes, a full stop left alone
+                cleaned.dropped += any(map(str.isalnum, whole))
                 continue
         if not text.isprintable():
             text = " ".join(UNPRINTED.sub("", text).split())
@@ -137,7 +145,9 @@ def _paragraphs(markup: Callable[[str], str] | None, lines: list[str]) -> list[s
 def _without_wiki_markup(text: str) -> str:
     if "&" in text:
         text = unescape(text)
-    if "{{" in text or TABLE.match(text):
+    if "{{" in text:
+        text = _without_templates(text).lstrip()
+    if TABLE.match(text):
         return ""
     if "::::" in text:
         text = LISTED.sub("", text, count=1)
@@ -148,6 +158,20 @@ def _without_wiki_markup(text: str) -> str:
     if "(" in text:
         text = SEPARATOR.sub("(", NOTHING.sub("", text))
     return text
+
+
+def _without_templates(text: str) -> str:
+    """Without {{...}} and all that stands in it; nothing where a brace is left open: it goes on in other lines."""
+    kept, start, depth = [], 0, 0
+    for braces in BRACES.finditer(text):
+        if braces[0][0] == "{":
+            if depth == 0:
+                kept.append(text[start : braces.start()])
+            depth += len(braces[0])
+        elif depth:
+            depth = max(0, depth - len(braces[0]))
+            start = braces.end()
+    return "" if depth else "".join(kept) + text[start:]
 
 
 def _without_book_markup(text: str) -> str:

@@ -141,7 +141,7 @@ def _write(parts: Parts, folder: Path) -> dict:
 
 def _gather(parts: Parts, splits: dict[tuple[str, int], _Split]) -> tuple[list[dict], str]:
     """Copies all sections; returns the sources with what was found in them, and the stamps of all pieces."""
-    sources = [source | {"documents": 0, "empty": 0} for source in parts.plan["sources"]]
+    sources = [source | {"documents": 0, "empty": 0, "dropped": 0} for source in parts.plan["sources"]]
     hashes: list[list[str]] = [[] for _ in sources]
     stamps = []
     for number in range(parts.pieces):
@@ -154,6 +154,7 @@ def _gather(parts: Parts, splits: dict[tuple[str, int], _Split]) -> tuple[list[d
         source = sources[head["source"]]
         source["documents"] += sum(section["documents"] for section in head["sections"])
         source["empty"] += head["empty"]
+        source["dropped"] += head["dropped"]
         hashes[head["source"]].append(head["sha256"])
         stamps.append(head["stamp"])
     sources = [source | {"hash": digest(found)} for source, found in zip(sources, hashes, strict=True)]

@@ -26,6 +26,7 @@ from .sentences import sentences
 BATCH = (
     1 << 18
 )  # characters encoded at once: what the Rust library holds of them is hundreds of times as large
+HEAD = {"source", "stamp", "sha256", "empty", "dropped", "sections"}  # what the others ask a head for
 DIGEST = 8  # bytes, of each of the two numbers drawn for a document
 
 
@@ -58,9 +59,10 @@ class PieceEncoder:
         """Writes the piece's file; returns how many bytes of text it was."""
         sections: dict[tuple[str, int], Section] = {}
         batch: list[tuple[Section, str | None]] = []
-        room, empty, raw_hash = BATCH, 0, hashlib.sha256()
+        room, empty, dropped, raw_hash = BATCH, 0, 0, hashlib.sha256()
 
         for document in read_documents(piece, raw_hash):
+            dropped += document.dropped
             if not document:
                 empty += 1
                 continue
@@ -76,7 +78,7 @@ class PieceEncoder:
             batch.append((section, None))
         self._encode(batch)
 
-        self._write(piece, sections, {"empty": empty, "sha256": raw_hash.hexdigest()})
+        self._write(piece, sections, {"empty": empty, "dropped": dropped, "sha256": raw_hash.hexdigest()})
         return piece.size
 
     def _place(self, document: list[str]) -> tuple[str, int]:
@@ -176,13 +178,14 @@ def read_head(path: Path, type_: str) -> dict | None:
             line = file.readline()
             size = os.fstat(file.fileno()).st_size
         head = json.loads(line)
+        whole = head.keys() >= HEAD
         body = sum(
             section["rows"] * array("i").itemsize + section["tokens"] * array(type_).itemsize
             for section in head["sections"]
         )
-    except (FileNotFoundError, ValueError, TypeError, KeyError):  # the last three: a damaged head
+    except (FileNotFoundError, ValueError, AttributeError, TypeError, KeyError):  # the others: a damaged head
         return None
-    return head if size == len(line) + body else None
+    return head if whole and size == len(line) + body else None
 
 
 def sync(file: BinaryIO) -> None:

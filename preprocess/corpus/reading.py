@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Iterator
 
 from ..errors import DataError
-from .documents import documents
+from .documents import Document, documents
 from .plan import Piece, Span, lines_before
 
 
-def read_documents(piece: Piece, raw_hash) -> Iterator[list[str]]:
+def read_documents(piece: Piece, raw_hash) -> Iterator[Document]:
     """The clean documents of a piece; updates `raw_hash` with the bytes they are from."""
     for span in piece.spans:
         yield from documents(piece.kind, _lines(span, raw_hash), _placer(span))

@@ -66,7 +66,7 @@ def test_every_shard_is_a_data_folder_of_stock_fairseq(make, wiki, tmp_path, enc
         assert (shard / "meta.json").read_bytes() == (tmp_path / "data/meta.json").read_bytes()
     assert meta["encoder"]["hash"] == load_encoder(encoder_folder).hash
     assert meta["sources"][0] | {"bytes": 0, "hash": ""} == {
-        "name": "wiki", "kind": "wiki", "files": 4, "bytes": 0, "documents": 120, "empty": 0, "hash": ""
+        "name": "wiki", "kind": "wiki", "files": 4, "bytes": 0, "documents": 120, "empty": 0, "dropped": 0, "hash": ""
     }  # fmt: skip
 
 
@@ -79,6 +79,23 @@ def test_both_outputs_of_wikiextractor_give_the_same_data(make, wiki, tmp_path):
     assert make("--input", tmp_path / "json", out="json_data") == 0
     for name in ("train.bin", "train.idx", "valid.bin"):
         assert (tmp_path / "data" / name).read_bytes() == (tmp_path / "json_data" / name).read_bytes()
+
+
+def test_what_is_left_out_is_counted(make, wiki, tmp_path, capsys):
+    lines = ["|- style=x", "{{stub}}", "* * *", "At {{noon}} we left.", "{{open"]
+    with (wiki / "AA" / "wiki_00").open("a") as file:
+        file.write(
+            '<doc id="9" title="t">\nt\n\n'
+            + "\n".join(lines)
+            + '\n</doc>\n<doc id="8" title="u">\nu\n</doc>\n'
+        )
+    assert make("--input", wiki) == 0
+    assert (
+        "left out: 1 documents without text, 3 lines of tables, templates and pictures"
+        in capsys.readouterr().out
+    )
+    [source] = json.loads((tmp_path / "data/meta.json").read_text())["sources"]
+    assert (source["empty"], source["dropped"]) == (1, 3)
 
 
 @pytest.mark.parametrize(

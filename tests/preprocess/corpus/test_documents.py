@@ -53,6 +53,27 @@ def test_articles_lose_title_and_markup():
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("Noon {{circa|12}} is {{lang|fr|midi}}, not {{n}}.", ["Noon is , not ."]),
+        ("He {{a|{{b}} c {{d|{{e}}}}}} left.", ["He left."]),
+        ("So {{math|{x}}} and {{{1|y}}} and {{a|{{{1}}}}} end.", ["So and and end."]),
+        ("A }} b {{c}} d", ["A }} b d"]),
+        ("{{flag|x}} || 3", []),
+        ("Lost {{from here on", []),
+        ("Lost {{a}} {{b {{c}} too", []),
+        ("}}{{", []),
+        ("{{alone}}", []),
+        ("One { brace } each {a}", ["One { brace } each {a}"]),
+    ],
+)
+def test_templates_are_cut_out_of_their_line(line, expected):
+    [document] = made("wiki", f'<doc id="1" title="t">\nt\n\nBefore.\n{line}\n</doc>\n')
+    assert document == ["Before.", *expected]
+    assert document.dropped == (not expected and line != "}}{{")
+
+
 def test_json_lines_are_the_articles_they_hold():
     """With the title before the text, as WikiExtractor 2 writes it, and without, as 3 does."""
     articles = [
