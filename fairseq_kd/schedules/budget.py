@@ -41,7 +41,8 @@ class Due:
 class Timer:
     """Where a run stands in its budget: one reading an update, the same on every worker.
 
-    Its state, restored, goes on with the time that was counted, and nothing is due a second time.
+    Its state, restored, goes on with the time that was counted, and nothing is due a second time. That the time
+    is up does not say that what the end asks for was done: a run may be killed, or begin an epoch, in between.
     """
 
     def __init__(self, budget: Budget, clock: Optional[Clock] = None) -> None:
@@ -49,6 +50,7 @@ class Timer:
         self.clock = clock or Clock()
         self.elapsed = 0.0
         self._seen = 0.0
+        self._ended = 0.0
 
     @property
     def share(self) -> Optional[float]:
@@ -57,6 +59,15 @@ class Timer:
     @property
     def over(self) -> bool:
         return self.elapsed >= self.budget.end
+
+    @property
+    def ended(self) -> bool:
+        """Whether all was done that the end asks for."""
+        return self._ended >= self.budget.end
+
+    def end(self) -> None:
+        """Notes that it was, for this budget; a longer one, given later, has its end still before it."""
+        self._ended = self.elapsed
 
     def read(self) -> None:
         """Takes the first worker's time; every worker has to call this once training has begun."""
@@ -73,8 +84,9 @@ class Timer:
         return Due(bool(validations), checkpoints, self.over)
 
     def state_dict(self) -> dict[str, float]:
-        return {"elapsed": self.clock.elapsed, "seen": self._seen}
+        return {"elapsed": self.clock.elapsed, "seen": self._seen, "ended": self._ended}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         self.clock.set(state["elapsed"])
         self.elapsed, self._seen = state["elapsed"], state["seen"]
+        self._ended = state.get("ended", 0.0)  # checkpoints of earlier versions do not say

@@ -41,8 +41,11 @@ class TimedLoop:
         self.verdict: Optional[str] = None
 
     def train(self, original: Callable, cfg, trainer, task, epoch_itr) -> tuple[Losses, bool]:
-        """One epoch, or what is left of it; none where the time was used up before a restart."""
-        if self.timer.over:
+        """One epoch, or what is left of it; none where the run has ended before.
+
+        Where the time ran out between two epochs, or before a restart, one update leads to the end.
+        """
+        if self.timer.ended:
             logger.info(f"Not training: {self._used_up()}")
             return [None], True
 
@@ -62,12 +65,15 @@ class TimedLoop:
     def validate_and_save(
         self, original: Callable, cfg, trainer, task, epoch_itr, subsets: list[str], end_of_epoch: bool
     ) -> tuple[Losses, bool]:
-        """What fairseq does after an update, then what has become due by the clock."""
+        """What has become due by the clock, around what fairseq does after an update."""
         from fairseq_cli import train
 
         due = self.timer.due()
         if self._tell(trainer):
             _forget_losses(train)
+        # First, for what fairseq saves next says that these are no longer due.
+        for share in due.checkpoints:
+            _keep(f"share{share:g}", cfg, trainer, epoch_itr)
         losses, stop = original(cfg, trainer, task, epoch_itr, subsets, end_of_epoch)
         validate = due.validation or due.over
         if validate and losses[0] is None and not cfg.dataset.disable_validation:
@@ -75,13 +81,13 @@ class TimedLoop:
             stop = train.should_stop_early(cfg, losses[0]) or stop
 
         hopeless = self.verdict or self.low_loss_scale.reason(_loss_scale(trainer))
-        names = [f"share{share:g}" for share in due.checkpoints]
         ends = due.over or stop or (end_of_epoch and epoch_itr.epoch == cfg.optimization.max_epoch)
-        if self.keep_at_end and ends and not hopeless:
-            names.append("end")
-        for name in names:
-            _keep(name, cfg, trainer, epoch_itr)
-        if validate or names or hopeless:
+        if due.over:
+            self.timer.end()
+        keep_end = self.keep_at_end and ends and not hopeless
+        if keep_end:
+            _keep("end", cfg, trainer, epoch_itr)
+        if validate or due.checkpoints or keep_end or hopeless:
             checkpoint_utils.save_checkpoint(cfg.checkpoint, trainer, epoch_itr, losses[0])
         if hopeless or due.over:
             logger.info(f"Stopping training: {hopeless or self._used_up()}")

@@ -49,9 +49,17 @@ def test_a_restart_counts_the_time_used_and_passes_no_mark_twice():
     assert after(time, resumed, 0.1) == Due(False, [0.5], False)
 
 
-def test_a_run_whose_time_is_up_says_so_at_once():
-    _, timer = timer_at(0, {"elapsed": 54.0, "seen": 54.0})
+def test_a_run_whose_time_is_up_says_so_at_once_and_whether_it_ended():
+    _, timer = timer_at(0, {"elapsed": 54.0, "seen": 54.0, "ended": 0.0})
     assert timer.over
+    assert not timer.ended
+    timer.end()
+    assert timer_at(0, timer.state_dict())[1].ended
+
+
+def test_the_end_of_a_shorter_budget_is_not_that_of_this_one():
+    _, timer = timer_at(0, {"elapsed": 30.0, "seen": 30.0, "ended": 30.0})
+    assert not timer.ended
 
 
 def test_without_a_budget_nothing_is_ever_due():

@@ -144,24 +144,42 @@ def test_a_killed_run_counts_the_time_it_used(text, tmp_path):
 class FakeTraining:
     """One update after the other, each of them `step` seconds; validations take 100."""
 
-    def __init__(self, monkeypatch, losses=(), scale=None, count_validation=False, **budget):
+    def __init__(
+        self,
+        monkeypatch,
+        losses=(),
+        scale=None,
+        count_validation=False,
+        keep_at_end=False,
+        state=None,
+        **budget,
+    ):
         from fairseq_cli import train
 
         self.time = FakeTime()
-        self.losses, self.saved, self.validated = iter(losses), [], []
+        self.losses, self.saved, self.validated, self.kept = iter(losses), [], [], []
         self.timer = Timer(Budget(**budget), Clock(self.time))
+        if state is not None:
+            self.timer.load_state_dict(state)
         hopeless = Hopeless(limit=6.0, after=30.0)
-        self.loop = TimedLoop(self.timer, hopeless, LowLossScale(1.0), count_validation, keep_at_end=False)
+        self.loop = TimedLoop(
+            self.timer, hopeless, LowLossScale(1.0), count_validation, keep_at_end=keep_at_end
+        )
         self.trainer = SimpleNamespace(
             lr_scheduler=SimpleNamespace(loop=self.loop),
             get_criterion=lambda: None,
             optimizer=SimpleNamespace(scaler=SimpleNamespace(loss_scale=scale) if scale else None),
+            consolidate_optimizer=lambda: None,
+            checkpoint_suffix="",
+            should_save_checkpoint_on_current_rank=True,
+            save_checkpoint=lambda path, extra: self.kept.append(path),
         )
         self.cfg = SimpleNamespace(
             dataset=SimpleNamespace(disable_validation=False),
             optimization=SimpleNamespace(max_epoch=0),
-            checkpoint=SimpleNamespace(patience=0),
+            checkpoint=SimpleNamespace(patience=0, save_dir=""),
         )
+        self.epochs = SimpleNamespace(state_dict=dict)
         self.train = train
         monkeypatch.setattr(
             train,
@@ -169,7 +187,11 @@ class FakeTraining:
             lambda cfg, trainer, *args: self.loop.validate(self.validate, cfg, trainer, *args),
         )
         monkeypatch.setattr(checkpoint_utils, "save_checkpoint", lambda *args: self.saved.append(args[-1]))
-        self.loop.train(lambda *args: None, self.cfg, self.trainer, None, None)
+        self.epoch()
+
+    def epoch(self):
+        """What comes of an epoch without updates; with the loop's own answer, there was none."""
+        return self.loop.train(lambda *args: "trained", self.cfg, self.trainer, None, self.epochs)
 
     def validate(self, *args):
         self.time.seconds += 100
@@ -179,7 +201,9 @@ class FakeTraining:
     def update(self, step: float, original=lambda *args: ([None], False)):
         self.time.seconds += step
         self.timer.read()
-        return self.loop.validate_and_save(original, self.cfg, self.trainer, None, None, ["valid"], False)
+        return self.loop.validate_and_save(
+            original, self.cfg, self.trainer, None, self.epochs, ["valid"], False
+        )
 
 
 def test_validation_time_is_counted_only_when_asked(monkeypatch):
@@ -221,3 +245,45 @@ def test_a_budget_below_a_second_and_one_of_days(monkeypatch):
         training = FakeTraining(monkeypatch, [5.0] * 6, total=total, end=total)
         stops = [training.update(step)[1] for _ in range(6)]
         assert stops.index(True) in (4, 5)  # ten tenths need not make one
+
+
+def test_time_that_runs_out_between_epochs_ends_the_run_after_one_update(monkeypatch):
+    training = FakeTraining(monkeypatch, [4.0], total=10.0, end=10.0, keep_at_end=True)
+    assert training.update(9.0) == ([None], False)
+    training.time.seconds += 5.0  # an epoch's end is saved
+    training.timer.read()  # by fairseq's lr_step
+    assert training.epoch() == "trained"
+    assert training.update(0.1) == ([4.0], True)
+    assert (training.kept, training.saved) == (["checkpoint_end.pt"], [4.0])
+    assert training.epoch() == ([None], True)
+
+
+@pytest.mark.parametrize("ended", [{"ended": 0.0}, {}])
+def test_a_run_that_was_killed_after_its_time_ends_when_it_is_resumed(monkeypatch, ended):
+    state = {"elapsed": 10.5, "seen": 10.5, **ended}
+    training = FakeTraining(monkeypatch, [4.0], total=10.0, end=10.0, keep_at_end=True, state=state)
+    assert training.epoch() == "trained"
+    assert training.update(0.1) == ([4.0], True)
+    assert (training.kept, training.saved) == (["checkpoint_end.pt"], [4.0])
+
+    again = FakeTraining(
+        monkeypatch, total=10.0, end=10.0, keep_at_end=True, state=training.timer.state_dict()
+    )
+    assert again.epoch() == ([None], True)
+    longer = FakeTraining(
+        monkeypatch, total=20.0, end=20.0, keep_at_end=True, state=training.timer.state_dict()
+    )
+    assert longer.epoch() == "trained"
+
+
+def test_a_share_is_kept_before_anything_says_so(monkeypatch):
+    """A run that is killed in the validation after a checkpoint of its own has passed the mark."""
+    training = FakeTraining(monkeypatch, total=100.0, checkpoints={10.0: 0.1})
+
+    def saved_and_killed(*args):
+        assert training.timer.state_dict()["seen"] == 10.0
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.update(10.0, saved_and_killed)
+    assert training.kept == ["checkpoint_share0.1.pt"]

@@ -43,9 +43,16 @@ def rates(time, built, seconds):
     ],
 )
 def test_the_rate_by_time(curve, expected):
-    time, built = scheduler(total_training_time=0.02, lr_warmup=0.1, lr_curve=curve, lr_decay_step=0.2)
+    step = {"lr_decay_step": 0.2} if curve == "exponential" else {}
+    time, built = scheduler(total_training_time=0.02, lr_warmup=0.1, lr_curve=curve, **step)
     built.timer.clock.start()
     assert rates(time, built, [3.6, 3.6, 32.4, 32.4, 5.0]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_exponential_curve_halves_each_tenth_unless_told_otherwise():
+    time, built = scheduler(total_training_time=0.02, lr_warmup=0.0, lr_curve="exponential")
+    built.timer.clock.start()
+    assert rates(time, built, [7.2, 7.2, 14.4]) == pytest.approx([0.5, 0.25, 0.5**4])
 
 
 def test_the_rate_by_updates_ignores_the_clock():
@@ -71,7 +78,7 @@ def test_the_state_goes_on_exactly():
     first.loop.low_loss_scale.count = 7
     time.seconds += 2.0
     state = first.state_dict()
-    assert state == {"best": None, "elapsed": 20.0, "seen": 18.0, "low_loss_scale": 7}
+    assert state == {"best": None, "elapsed": 20.0, "seen": 18.0, "ended": 0.0, "low_loss_scale": 7}
 
     time, second = scheduler(total_training_time=0.02, lr_warmup=0.0)
     second.load_state_dict(state)
