@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from .flags import MINUTE, TimeBudgetConfig, end, updates
+from .flags import MINUTE, TimeBudgetConfig, decay, end, updates
 
 
 def problems(cfg: TimeBudgetConfig) -> list[str]:
@@ -38,10 +38,28 @@ def _rates(cfg: TimeBudgetConfig) -> Iterable[str]:
         )
     if not 0 <= cfg.lr_warmup < 1:
         yield f"--lr-warmup {cfg.lr_warmup:g} is no share of the schedule: give a number from 0 to below 1."
-    if not 0 < cfg.lr_decay_rate <= 1:
-        yield f"--lr-decay-rate {cfg.lr_decay_rate:g} is no rate to fall by: give a number above 0, 1 at most."
-    if cfg.lr_decay_step <= 0:
-        yield f"--lr-decay-step {cfg.lr_decay_step:g} is no share of the schedule: give a number above 0."
+    if cfg.total_num_update is not None and cfg.lr_by != "updates":
+        yield (
+            f"--total-num-update {cfg.total_num_update:g} is for --lr-by updates, and --lr-by is {cfg.lr_by}: leave it "
+            "out, or follow updates."
+        )
+    yield from _decay(cfg)
+
+
+def _decay(cfg: TimeBudgetConfig) -> Iterable[str]:
+    if cfg.lr_curve != "exponential":
+        for name in ("lr_decay_rate", "lr_decay_step"):
+            if cfg[name] is not None:
+                yield (
+                    f"{_flag(name)} {cfg[name]:g} is for --lr-curve exponential, and --lr-curve is {cfg.lr_curve}: leave "
+                    "it out, or take that curve."
+                )
+        return
+    rate, step = decay(cfg)
+    if not 0 < rate <= 1:
+        yield f"--lr-decay-rate {rate:g} is no rate to fall by: give a number above 0, 1 at most."
+    if step <= 0:
+        yield f"--lr-decay-step {step:g} is no share of the schedule: give a number above 0."
 
 
 def _checkpoints(cfg: TimeBudgetConfig) -> Iterable[str]:

@@ -58,15 +58,15 @@ class TimeBudgetConfig(FairseqDataclass):
         default=0.06,
         metadata={"help": "share of the schedule in which the rate rises from 0 to --lr (default: 0.06)"},
     )
-    lr_decay_rate: float = field(
-        default=0.5,
+    lr_decay_rate: Optional[float] = field(
+        default=None,
         metadata={
             "help": "with --lr-curve exponential, what the rate is multiplied by over each --lr-decay-step, no unit "
             "(default: 0.5)"
         },
     )
-    lr_decay_step: float = field(
-        default=0.1,
+    lr_decay_step: Optional[float] = field(
+        default=None,
         metadata={
             "help": "with --lr-curve exponential, over which share of the schedule that is (default: 0.1)"
         },
@@ -143,6 +143,12 @@ def end(cfg: TimeBudgetConfig) -> float:
 def updates(cfg: TimeBudgetConfig) -> float:
     """Updates in a schedule that follows them; 0 where that is unknown."""
     return cfg.total_num_update or cfg.max_update
+
+
+def decay(cfg: TimeBudgetConfig) -> tuple[float, float]:
+    """What the exponential curve multiplies the rate by, and over which share of the schedule."""
+    rate = 0.5 if cfg.lr_decay_rate is None else cfg.lr_decay_rate
+    return rate, 0.1 if cfg.lr_decay_step is None else cfg.lr_decay_step
 
 
 def budget(cfg: TimeBudgetConfig) -> Budget:

@@ -9,7 +9,7 @@ from ..errors import CannotStart
 from .budget import Timer
 from .contradictions import problems
 from .curves import factor
-from .flags import TimeBudgetConfig, budget, hopeless, low_loss_scale, updates
+from .flags import TimeBudgetConfig, budget, decay, hopeless, low_loss_scale, updates
 from .loop import TimedLoop
 
 
@@ -65,6 +65,6 @@ class TimeBudget(FairseqLRScheduler):
             metrics.log_scalar("counted_seconds", self.timer.elapsed, weight=0, priority=1600, round=1)
         cfg = self.cfg
         x = self.timer.share if cfg.lr_by == "time" else num_updates / updates(cfg)
-        rate = factor(cfg.lr_curve, x, cfg.lr_warmup, cfg.lr_decay_rate, cfg.lr_decay_step)
+        rate = factor(cfg.lr_curve, x, cfg.lr_warmup, *decay(cfg))
         self.optimizer.set_lr(cfg.lr[0] * rate)
         return self.optimizer.get_lr()

@@ -61,6 +61,7 @@ def test_stopping_rules_are_those_of_the_flags():
 
 
 TIME = {"total_training_time": 1.0}
+EXPONENTIAL = {"lr_curve": "exponential"}
 
 
 @pytest.mark.parametrize(
@@ -78,8 +79,11 @@ TIME = {"total_training_time": 1.0}
         (TIME | {"early_exit_time": 2.0}, "--early-exit-time 2 is later than --total-training-time 1"),
         (TIME | {"lr": [1e-3, 1e-4]}, "--lr 0.001,0.0001 is a rate for each epoch"),
         (TIME | {"lr_warmup": 1.0}, "--lr-warmup 1 is no share .* from 0 to below 1"),
-        (TIME | {"lr_decay_rate": 0.0}, "--lr-decay-rate 0 is no rate"),
-        (TIME | {"lr_decay_step": 0.0}, "--lr-decay-step 0 is no share"),
+        (TIME | EXPONENTIAL | {"lr_decay_rate": 0.0}, "--lr-decay-rate 0 is no rate"),
+        (TIME | EXPONENTIAL | {"lr_decay_step": 0.0}, "--lr-decay-step 0 is no share"),
+        (TIME | {"lr_decay_rate": 0.5}, "--lr-decay-rate 0.5 is for --lr-curve exponential, and .* is linear: leave"),
+        (TIME | {"lr_curve": "constant", "lr_decay_step": 0.1}, "--lr-decay-step 0.1 is for .* is constant: leave"),
+        (TIME | {"total_num_update": 9}, "--total-num-update 9 is for --lr-by updates, and --lr-by is time: leave"),
         (TIME | {"finetune_checkpoint_shares": [0.5, 0.25]}, "--finetune-checkpoint-shares 0.5,0.25 do not rise"),
         (TIME | {"finetune_checkpoint_shares": [0.5, 0.5]}, "do not rise: give each share once"),
         (TIME | {"finetune_checkpoint_shares": [0.5, 1.0]}, "not between 0 and 1: .* --finetune-checkpoint-at-end"),
@@ -131,6 +135,7 @@ def test_contradictions_are_said_in_a_sentence(options, sentence):
         TIME | {"early_exit_time": 1.0},
         TIME | {"lr_by": "updates", "max_update": 9},
         {"lr_by": "updates", "total_num_update": 9},
+        TIME | EXPONENTIAL | {"lr_decay_rate": 0.9, "lr_decay_step": 0.2},
         TIME | {"finetune_checkpoint_shares": [0.1, 0.9], "finetune_checkpoint_at_end": True},
         TIME | {"validation_interval": 0.1, "validation_begin": 0.1, "validation_begin_interval": 0.01},
         TIME | {"early_stop_minutes": 6.0, "early_stop_loss": 6.0},
