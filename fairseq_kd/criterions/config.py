@@ -36,13 +36,12 @@ class DistillationConfig(FairseqDataclass):
         },
     )
     first_weights: List[float] = field(
-        default_factory=lambda: [1.0, 0.0, 0.0],
+        default_factory=list,
         metadata={
             "help": "with --two-stage, weights of the first stage as HARD,SOFT,INTER (default: 1,0,0, which learns from "
             "the labels or the masked words alone)"
         },
     )
-    workers: int = II("distributed_training.distributed_world_size")
     ddp_backend: str = II("distributed_training.ddp_backend")
     find_unused_parameters: bool = II("distributed_training.find_unused_parameters")
 

@@ -6,6 +6,7 @@ from functools import reduce
 from operator import or_
 from typing import Optional
 
+import torch.distributed as dist
 from torch import nn
 from torch.nn import Parameter
 
@@ -14,6 +15,9 @@ from ..signals import Wanted
 
 # What is weighed: the labels or masked words, the teacher's logits, the method's own terms.
 NAMES = ("hard", "soft", "inter")
+
+# Of the first stage, where --first-weights says nothing.
+FIRST_WEIGHTS = (1.0, 0.0, 0.0)
 
 
 @dataclass
@@ -64,9 +68,15 @@ class Stages:
         self.switch = cfg.two_stage
         self.problems: list[str] = []
         if self.switch is not None:
-            self.problems += _two_stage_problems(cfg, own_terms)
-            weights = dict(zip(NAMES, [*cfg.first_weights, 0.0, 0.0, 0.0], strict=False))
+            first = list(cfg.first_weights or FIRST_WEIGHTS)
+            self.problems += _two_stage_problems(cfg, first, own_terms)
+            weights = dict(zip(NAMES, [*first, 0.0, 0.0, 0.0], strict=False))
             self.all.insert(0, Stage(weights, dict.fromkeys(NAMES, "--first-weights")))
+        elif cfg.first_weights:
+            self.problems.append(
+                f"--first-weights {_written(cfg.first_weights)} are those of a first stage and there is none: give "
+                "--two-stage SHARE, or leave them out."
+            )
         self.problems += [problem for stage in self.all for problem in stage.problems()]
         self.now = self.all[0]
         self._followed = False
@@ -140,18 +150,24 @@ def _set_trained(parameters: Iterable[Parameter], trained: bool) -> None:
         parameter.requires_grad_(trained)
 
 
-def _two_stage_problems(cfg, own_terms: bool) -> Iterable[str]:
-    given = ",".join(f"{weight:g}" for weight in cfg.first_weights)
+def _written(weights: Iterable[float]) -> str:
+    return ",".join(f"{weight:g}" for weight in weights)
+
+
+def _two_stage_problems(cfg, first: list[float], own_terms: bool) -> Iterable[str]:
+    given = _written(first)
     if not 0 < cfg.two_stage < 1:
         yield f"--two-stage {cfg.two_stage:g} is no share of the time budget: give a number between 0 and 1."
-    if len(cfg.first_weights) != len(NAMES):
+    if len(first) != len(NAMES):
         yield f"--first-weights {given} are not three numbers: give HARD,SOFT,INTER."
-    elif cfg.first_weights[2] and not own_terms:
+    elif first[2] and not own_terms:
         yield (
             f"--first-weights {given} weigh a method's own terms, and --criterion {cfg._name} has none: let the last "
             "be 0."
         )
-    if cfg.workers > 1 and cfg.ddp_backend in ("c10d", "pytorch_ddp") and not cfg.find_unused_parameters:
+    # Not fairseq's --distributed-world-size, which is the flag's until torchrun's has been read.
+    workers = dist.get_world_size() if dist.is_initialized() else 1
+    if workers > 1 and cfg.ddp_backend in ("c10d", "pytorch_ddp") and not cfg.find_unused_parameters:
         yield (
             f"--two-stage {cfg.two_stage:g} trains not all parameters in each stage, which --ddp-backend "
             f"{cfg.ddp_backend} takes for an error: add --find-unused-parameters, or give --ddp-backend legacy_ddp."

@@ -1,12 +1,13 @@
 """Two stages: each is the loss of its weights alone, computes no more, and leaves the other's weights be."""
 
 import pytest
+import torch
 from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
 from tests.tiny import batch, build, write_teacher, write_text
 
-ALONE = {"workers": 1, "ddp_backend": "pytorch_ddp", "find_unused_parameters": False}
+ALONE = {"ddp_backend": "pytorch_ddp", "find_unused_parameters": False}
 
 
 @pytest.fixture(scope="module")
@@ -106,12 +107,34 @@ def test_both_stages_must_log_what_chooses_the_best_checkpoint(text, lm):
         ({"first_weights": [1.0, 0.0]}, "--first-weights 1,0 are not three numbers: give HARD,SOFT,INTER"),
         ({"first_weights": [0.0, 0.0, 0.0]}, "--first-weights are all 0, which leaves no loss"),
         ({"first_weights": [1.0, 0.0, -1.0]}, "--first-weights -1.0 would reward what it measures"),
-        ({"workers": 2}, "--two-stage 0.5 .* --ddp-backend pytorch_ddp .*: add --find-unused-parameters"),
     ],
 )
 def test_wrong_stages(text, lm, options, sentence):
     with pytest.raises(CannotStart, match=sentence):
         pretraining(text, lm, "att_kl_learn", **{"two_stage": 0.5, **ALONE, **options})
+
+
+@pytest.fixture
+def two_workers(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+
+
+def test_what_a_stage_leaves_alone_is_an_error_to_ddp(text, lm, two_workers):
+    with pytest.raises(
+        CannotStart, match="--two-stage 0.5 .* --ddp-backend pytorch_ddp .*: add --find-unused"
+    ):
+        pretraining(text, lm, "att_kl_learn", two_stage=0.5, **ALONE)
+    for allowed in ({"find_unused_parameters": True}, {"ddp_backend": "legacy_ddp"}):
+        pretraining(text, lm, "att_kl_learn", two_stage=0.5, **{**ALONE, **allowed})
+    pretraining(text, lm, "att_kl_learn")
+
+
+def test_weights_of_no_stage_are_refused(text, lm):
+    with pytest.raises(
+        CannotStart, match="--first-weights 0,1,0 are those of a first stage and there is none"
+    ):
+        pretraining(text, lm, "att_kl_learn", first_weights=[0.0, 1.0, 0.0])
 
 
 def test_a_method_without_terms_of_its_own_cannot_weigh_them(text, lm):
