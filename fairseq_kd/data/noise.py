@@ -8,6 +8,9 @@ from torch import Tensor
 # Each block draws for itself. Academic-budget distillation draws once a batch, for all of its blocks.
 SHARE = 0.5
 
+# Masks are seeded with the same numbers: without one of its own, what is noisy would depend on how much is masked.
+STREAM = 1
+
 
 def replace_words(tokens: Tensor, free: Tensor, places: int, words: range, seed: tuple[int, ...]) -> Tensor:
     """In every other block, on average, random words at up to `places` places.
@@ -17,7 +20,7 @@ def replace_words(tokens: Tensor, free: Tensor, places: int, words: range, seed:
     words   the dictionary's entries to draw from
     seed    decides over everything, so that the same block of the same epoch is the same again
     """
-    with numpy_seed(*seed):
+    with numpy_seed(*seed, STREAM):
         if np.random.rand() >= SHARE:  # noqa: NPY002 - seeded as fairseq seeds its masks
             return tokens
         choice = free.nonzero().squeeze(1).numpy()

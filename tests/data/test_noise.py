@@ -1,7 +1,10 @@
 """Words replaced by random ones."""
 
+import numpy as np
 import torch
+from fairseq.data import Dictionary, ListDataset
 
+from fairseq_kd.data.masked import MaskedWordsDataset
 from fairseq_kd.data.noise import replace_words
 
 TOKENS = torch.full((50,), 3)
@@ -28,3 +31,24 @@ def test_there_may_be_fewer_places_than_asked_for():
 def test_a_block_is_the_same_each_time_and_its_own_stays():
     assert torch.equal(replaced(5, 7), replaced(5, 7))
     assert TOKENS.eq(3).all()
+
+
+def test_noisy_blocks_have_as_many_words_to_guess_as_the_others():
+    """15 % of 24 tokens are 3 or 4: what decides between them must not decide over the noise as well."""
+    dictionary = Dictionary()
+    for number in range(20):
+        dictionary.add_symbol(f"w{number}")
+    mask = {"vocab": dictionary, "pad_idx": 1, "mask_idx": dictionary.add_symbol("<mask>"), "seed": 1, "mask_prob": 0.15,
+            "leave_unmasked_prob": 0.0, "random_token_prob": 0.0}  # fmt: skip
+    blocks = ListDataset([torch.full((24,), 5)] * 400, np.full(400, 24))
+    dataset = MaskedWordsDataset(blocks, mask, replaced=100)
+
+    guessed = {True: [], False: []}
+    for index in range(len(dataset)):
+        example = dataset[index]
+        hidden = example["words"].ne(1)
+        noisy = bool(example["tokens"][~hidden].ne(5).any())
+        guessed[noisy].append(int(hidden.sum()))
+    clean, noisy = (np.mean(guessed[which]) for which in (False, True))
+    assert abs(clean - noisy) < 0.2
+    assert abs(clean - 3.6) < 0.2
