@@ -1,11 +1,11 @@
 """Some blocks of text shorter than the others."""
 
 import numpy as np
-from fairseq.data import BaseWrapperDataset, FairseqDataset
+from fairseq.data import FairseqDataset
 from torch import Tensor
 
 
-class ShortBlocksDataset(BaseWrapperDataset):
+class ShortBlocksDataset(FairseqDataset):
     """A share of the blocks, cut in two at a random place: all tokens are kept, and all in their order.
 
     So a student sees positions and lengths that full blocks never show, as with the short sequences of BERT's
@@ -13,11 +13,11 @@ class ShortBlocksDataset(BaseWrapperDataset):
 
     blocks   token tensors
     share    of the blocks, which are cut
-    seed     chooses which blocks, and where
+    seed     chooses which blocks, and where: the same in every epoch, so that batches are, too
     """
 
     def __init__(self, blocks: FairseqDataset, share: float, seed: int) -> None:
-        super().__init__(blocks)
+        self.blocks = blocks
         lengths = np.asarray(blocks.sizes)
         random = np.random.default_rng(seed)
         cut = (random.random(len(lengths)) < share) & (lengths > 1)
@@ -29,19 +29,10 @@ class ShortBlocksDataset(BaseWrapperDataset):
         first = ~second & cut[self.block]
         self.start = np.where(second, where[self.block], 0)
         self.stop = np.where(first, where[self.block], lengths[self.block])
+        self.sizes = self.stop - self.start
 
     def __getitem__(self, index: int) -> Tensor:
-        return self.dataset[self.block[index]][self.start[index] : self.stop[index]]
+        return self.blocks[self.block[index]][self.start[index] : self.stop[index]]
 
     def __len__(self) -> int:
         return len(self.block)
-
-    @property
-    def sizes(self) -> np.ndarray:
-        return self.stop - self.start
-
-    def num_tokens(self, index: int) -> int:
-        return int(self.sizes[index])
-
-    def size(self, index: int) -> int:
-        return int(self.sizes[index])
