@@ -96,6 +96,17 @@ def add_training_options(parser: argparse.ArgumentParser, when: str = "") -> Non
     parser.add_argument("--cpu", action="store_true", help="use no GPU (default: the first one there is)")
 
 
+def add_size_options(parser: argparse.ArgumentParser, when: str = "") -> None:
+    """How small a model is pruned; `when` says when it is that small."""
+    for name, what in (
+        ("layers", "first layers that stay"),
+        ("heads", "attention heads of each that stay"),
+        ("ffn", "feed-forward neurons of each that stay"),
+        ("rank", "dimensions of the word embeddings"),
+    ):
+        parser.add_argument(f"--{name}", type=positive, metavar="N", help=f"{what}{when} (default: all)")
+
+
 def add_inference_options(parser: argparse.ArgumentParser) -> None:
     """How a finished model is asked."""
     parser.add_argument(

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.arguments import Parser, positive
+from launcher.arguments import Parser, add_size_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,8 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from fairseq_kd.models.pruning import Sizes, pruned
 
     checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")
-    there = vars(Sizes.of(checkpoint.shape))
-    sizes = Sizes(**{name: getattr(args, name) or size for name, size in there.items()})
+    sizes = Sizes.of(checkpoint.shape).but(vars(args))
     problems = list(sizes.problems(checkpoint.shape))
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         problems.append(f"--out {args.out} is there already and not empty: name a new folder.")
@@ -79,13 +78,7 @@ def _parser() -> Parser:
         help="its importance (default: importance.safetensors beside the checkpoint)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder to write")
-    for name, what in (
-        ("layers", "first layers that stay"),
-        ("heads", "attention heads of each that stay"),
-        ("ffn", "feed-forward neurons of each that stay"),
-        ("rank", "dimensions of the word embeddings"),
-    ):
-        parser.add_argument(f"--{name}", type=positive, metavar="N", help=f"{what} (default: all)")
+    add_size_options(parser)
     return parser
 
 

@@ -8,6 +8,7 @@ Shapes: H width, A heads, d dimensions of one, F feed-forward neurons, V words.
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +35,25 @@ class Sizes:
     @classmethod
     def of(cls, shape: ModelShape) -> "Sizes":
         return cls(shape.layers, shape.heads, shape.ffn, shape.rank or shape.width)
+
+    def __str__(self) -> str:
+        return f"{self.layers} layers, {self.heads} heads, ffn {self.ffn}, embeddings of rank {self.rank}"
+
+    def but(self, given: Mapping[str, Any]) -> "Sizes":
+        """The same but for those that are given by name, and not None; what else is given counts for nothing."""
+        return Sizes(**{name: given.get(name) or size for name, size in vars(self).items()})
+
+    def shrunk(self, shape: ModelShape) -> ModelShape:
+        """The shape of a model of that shape that is brought to these sizes."""
+        width = shape.attention_width // shape.heads
+        return replace(
+            shape,
+            layers=self.layers,
+            heads=self.heads,
+            ffn=self.ffn,
+            head_width=0 if self.heads * width == shape.width else width,
+            rank=0 if self.rank == shape.width else self.rank,
+        )
 
     def problems(self, shape: ModelShape) -> Iterable[str]:
         """Why a model of this shape cannot be brought to these sizes: one sentence each."""
@@ -96,17 +116,13 @@ def pruned(
         neurons = best(neuron_scores(scores[SCORED[1]], scores[SCORED[2]]), sizes.ffn)
         kept |= {prefix + name: v for name, v in _narrowed(own, heads, neurons, shape.heads).items()}
 
-    rank = 0 if sizes.rank == shape.width else sizes.rank
-    if rank != shape.rank:
+    smaller = sizes.shrunk(shape)
+    if smaller.rank != shape.rank:
         words = weights[WORDS] if not shape.rank else weights[WORDS] @ weights[PROJECTION].T
-        kept[WORDS], kept[PROJECTION] = factorised(words, rank)
-    if LM_HEAD + "bias" in kept and rank:
+        kept[WORDS], kept[PROJECTION] = factorised(words, smaller.rank)
+    if LM_HEAD + "bias" in kept and smaller.rank:
         kept[LM_HEAD + "weight"], kept[LM_HEAD + "projection"] = kept[WORDS], kept[PROJECTION]
-
-    width = shape.attention_width // shape.heads
-    head_width = 0 if sizes.heads * width == shape.width else width
-    smaller = {"layers": sizes.layers, "heads": sizes.heads, "ffn": sizes.ffn}
-    return kept, replace(shape, **smaller, head_width=head_width, rank=rank)
+    return kept, smaller
 
 
 def _narrowed(layer: Mapping[str, Tensor], heads: Tensor, neurons: Tensor, of: int) -> dict[str, Tensor]:
