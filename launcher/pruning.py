@@ -1,25 +1,34 @@
-"""How a model becomes small in several steps."""
+"""How a model becomes small in several steps, and what the folder of these steps holds."""
 
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .results import write_json
+from .spec import RunSpec
+
+# A frozen dataclass of whole numbers, one of them `layers`, as that of fairseq_kd/models/pruning.py.
+Sizes = TypeVar("Sizes")
 
 # Width: heads, feed-forward neurons and embeddings.
 TOGETHER, WIDTH_FIRST, DEPTH_FIRST = ORDERS = ("together", "width-first", "depth-first")
 
+# In a step's folder: the model that it trains.
+PRUNED = Path("pruned") / "model.pt"
 
-@dataclass(frozen=True)
-class Size:
-    """Layers, attention heads and feed-forward neurons of each, dimensions of the word embeddings."""
+# Says in the folder of all steps what these are of.
+RECORD = "schedule.json"
 
-    layers: int
-    heads: int
-    ffn: int
-    rank: int
+# What decides the first pruned model; what is trained depends on everything else, too.
+PRUNED_BY = ("schedule", "task", "data", "teacher")
 
-    def __str__(self) -> str:
-        return f"{self.layers} layers, {self.heads} heads, ffn {self.ffn}, embeddings of rank {self.rank}"
+# Of which the values would tell nobody anything.
+NAMES = {"schedule": "another schedule", "data": "other data", "teacher": "another teacher"}
 
 
-def schedule(start: Size, end: Size, steps: int, order: str) -> list[Size]:
+def schedule(start: Sizes, end: Sizes, steps: int, order: str) -> list[Sizes]:
     """The sizes on the way from `start`, which is left out, to `end`; sizes that repeat are left out, too.
 
     together     each step takes an equal part of everything
@@ -39,6 +48,40 @@ def schedule(start: Size, end: Size, steps: int, order: str) -> list[Size]:
     return list(dict.fromkeys(sizes))[1:]
 
 
-def _between(start: Size, end: Size, share: float) -> Size:
+def _between(start: Sizes, end: Sizes, share: float) -> Sizes:
     theirs = vars(end)
-    return Size(**{name: round(size + share * (theirs[name] - size)) for name, size in vars(start).items()})
+    return replace(
+        start, **{name: round(size + share * (theirs[name] - size)) for name, size in vars(start).items()}
+    )
+
+
+def claim(out: Path, sizes: Sequence[Sizes], spec: RunSpec) -> None:
+    """Writes down what `out` is for; ValueError where it holds steps of something else.
+
+    Steps that came to nothing bind to nothing, a pruned model to its schedule, data and teacher, trained ones to all.
+
+    spec  what the trainings of all steps have in common
+    """
+    wanted = json.loads(json.dumps({"schedule": [vars(size) for size in sizes], **asdict(spec)}))
+    trained = any(next(out.glob(f"*/{name}"), None) for name in ("checkpoint*.pt", "result.json"))
+    pruned = next(out.glob(f"*/{PRUNED}"), None) is not None
+    if trained or pruned:
+        there = _read(out)
+        bound = wanted if trained else PRUNED_BY
+        differing = next((name for name in bound if there.get(name) != wanted[name]), None)
+        if differing is not None:
+            values = f"({there.get(differing)}, now {wanted[differing]})"
+            held = NAMES.get(differing) or f"another {differing.replace('_', ' ')} {values}"
+            raise ValueError(f"--out {out} holds steps of {held}: name another folder, or remove that one")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / RECORD, wanted)
+
+
+def _read(out: Path) -> dict[str, Any]:
+    """What the steps there are of. It may be older than some field of a spec."""
+    try:
+        return json.loads(json.dumps(RunSpec.defaults())) | json.loads((out / RECORD).read_text("utf-8"))
+    except (OSError, TypeError, ValueError):
+        raise ValueError(
+            f"--out {out} holds steps, and no {RECORD} that says what they are of: name another folder, or remove that one"
+        ) from None

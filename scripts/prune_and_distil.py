@@ -7,31 +7,40 @@ The teacher itself is pruned first, then what was trained in the step before. In
 (scripts/score_importance.py), pruning (scripts/prune.py), then fairseq-train with --init-from the
 pruned model, --init-head and --criterion METHOD. What follows `--` goes to fairseq-train.
 
-Writes OUT/1, OUT/2, ..: pruned/model.pt, and what a run leaves (checkpoint_best.pt, result.json,
-predictions/, ..); the last is the student. Interrupted, the same command goes on from where it was.
+Writes OUT/schedule.json, which says what the steps are of, and OUT/1, OUT/2, ..: pruned/model.pt, and
+what a run leaves (checkpoint_best.pt, result.json, predictions/, ..); the last is the student.
+Interrupted, the same command goes on from where it was; other settings need another folder.
 """
 
-import json
 import logging
 import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher import places
-from launcher.arguments import Parser, add_training_options, positive, split
+from launcher.arguments import Parser, add_size_options, add_training_options, positive, split
+from launcher.criterion_flags import check_fitting
 from launcher.flags import check_flags
 from launcher.job import Job, make_job
+from launcher.methods import known_methods
 from launcher.overrides import as_flags
-from launcher.pruning import ORDERS, TOGETHER, Size, schedule
+from launcher.places import Data
+from launcher.pruning import ORDERS, PRUNED, TOGETHER, claim, schedule
+from launcher.runner import ending_as_interrupted
 from launcher.single import run_alone
 from launcher.slots import Slot, visible_gpus
+from launcher.spec import RunSpec
 from launcher.teachers import teacher_spec
 from scripts import prune as prune_once
 from scripts import score_importance
 from scripts.finetune_teacher import FAILED, INTERRUPTED, NOT_STARTED, dev_scores, find_data
+
+if TYPE_CHECKING:
+    from fairseq_kd.models.pruning import Sizes
 
 # What to use instead of a flag of fairseq-train that is set here.
 INSTEAD = {
@@ -44,93 +53,117 @@ INSTEAD = {
 }
 
 
+@dataclass(frozen=True)
+class Training:
+    """What the trainings of all steps have in common."""
+
+    spec: RunSpec
+    data: Data
+    teacher: Path
+    trainer: str
+    cpu: bool
+
+    def job(self, folder: Path, start: str = "") -> Job:
+        """The training in a step's folder, of the model that is pruned there; start: its fingerprint."""
+        spec, model = replace(self.spec, start=start), folder / PRUNED
+        return make_job(spec, folder, self.data, self.trainer, self.cpu, start=model, teacher=self.teacher)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 the student is there, 1 a step failed, 2 nothing was started, 130 interrupted."""
     own, words = split(sys.argv[1:] if arguments is None else arguments)
     args = _parser().parse_args(own)
+    gpu = None if args.cpu else next(iter(visible_gpus()), None)
     try:
-        flags = as_flags(words)
-        check_flags(flags, INSTEAD)
-        task, data = find_data(args.data)
-        teacher = places.find_checkpoint(args.teacher, "--teacher")
-        places.check_writable(args.out, "--out")
-        trainer = places.find_trainer(args.trainer)
-        sizes = plan(args, teacher)
-        check_unused(
-            args.out, {"sizes": [vars(size) for size in sizes], "teacher": places.fingerprint(teacher)}
-        )
+        training = find_training(args, as_flags(words), gpu is None)
+        sizes = plan(args, training)
+        claim(args.out, sizes, training.spec)
     except ValueError as error:
         print(f"Cannot start: {error}.", file=sys.stderr)
         return NOT_STARTED
 
-    gpu = None if args.cpu else next(iter(visible_gpus()), None)
-    slot, large = Slot(gpu), teacher
+    try:
+        with ending_as_interrupted():
+            return take_steps(sizes, training, args.out, Slot(gpu))
+    except KeyboardInterrupt:
+        print("Interrupted: the same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def find_training(args: Namespace, flags: Sequence[str], cpu: bool) -> Training:
+    """What is trained on what; ValueError says what is wrong or missing."""
+    check_flags(flags, INSTEAD)
+    task, data = find_data(args.data)
+    teacher = places.find_checkpoint(args.teacher, "--teacher")
+    spec = teacher_spec(task, data, teacher, args.epochs, args.batch_size, args.lr, args.seed)
+    spec = replace(spec, method=args.method, flags=("--init-head", *flags))
+    check_fitting(flags, {spec.criterion})
+    places.check_writable(args.out, "--out")
+    return Training(spec, data, teacher, places.find_trainer(args.trainer), cpu)
+
+
+def plan(args: Namespace, training: Training) -> list["Sizes"]:
+    """The sizes of all steps; ValueError where nothing is to be pruned, or a student of such sizes not to be trained."""
+    from fairseq_kd.errors import CannotStart
+    from fairseq_kd.models.checkpoint import read_checkpoint
+    from fairseq_kd.models.pruning import Sizes
+    from fairseq_kd.tasks.from_flags import problems_of, read_config
+
+    try:
+        shape = read_checkpoint(str(training.teacher), "--teacher").shape
+        there = Sizes.of(shape)
+        wanted = there.but(vars(args))
+        for problem in wanted.problems(shape):
+            raise CannotStart(problem)
+        sizes = schedule(there, wanted, args.steps, args.order)
+        if not sizes:
+            raise CannotStart("nothing is to be pruned: give --layers, --heads, --ffn or --rank.")
+
+        config = read_config(training.job(args.out).command[1:])
+        for size in sizes:
+            for problem in problems_of(config, size.shrunk(shape)):
+                raise CannotStart(f"a student of {size} cannot be trained: {problem}")
+    except CannotStart as error:
+        raise ValueError(" ".join(error.problems).rstrip(".")) from None
+    return sizes
+
+
+def take_steps(sizes: Sequence["Sizes"], training: Training, out: Path, slot: Slot) -> int:
+    """Prunes to these sizes, one after the other, and trains; what is there already is left alone. The exit status."""
+    large = training.teacher
     for number, size in enumerate(sizes, start=1):
         print(f"Step {number} of {len(sizes)}: {size}", flush=True)
-        folder = args.out / str(number)
-        model = folder / "pruned" / "model.pt"
-        if not model.is_file():
-            prune(large, data.folder, size, folder, gpu is None)
-        spec = teacher_spec(task, data, teacher, args.epochs, args.batch_size, args.lr, args.seed, flags)
-        spec = replace(
-            spec, method=args.method, flags=("--init-head", *flags), start=places.fingerprint(model)
-        )
-        job = make_job(spec, folder, data, trainer, gpu is None, start=model, teacher=teacher)
-        status = train(job, slot)
+        folder = out / str(number)
+        if not (folder / PRUNED).is_file():
+            prune(large, training, size, folder)
+        status = train(training.job(folder, places.fingerprint(folder / PRUNED)), slot)
         if status:
             return status
-        large = folder / "checkpoint_best.pt"
+        large = folder / places.BEST
     print(f"Student: {large}")
     return 0
 
 
-def plan(args: Namespace, teacher: Path) -> list[Size]:
-    """The sizes of all steps; ValueError where there is nothing to prune."""
-    from fairseq_kd.models.checkpoint import read_checkpoint
-    from fairseq_kd.models.pruning import Sizes
-
-    shape = read_checkpoint(str(teacher), "--teacher").shape
-    there = vars(Sizes.of(shape))
-    wanted = Sizes(**{name: getattr(args, name) or size for name, size in there.items()})
-    for problem in wanted.problems(shape):
-        raise ValueError(problem.rstrip("."))
-    sizes = schedule(Size(**there), Size(**vars(wanted)), args.steps, args.order)
-    if not sizes:
-        raise ValueError("nothing is to be pruned: give --layers, --heads, --ffn or --rank")
-    return sizes
-
-
-def check_unused(out: Path, wanted: dict) -> None:
-    """Raises ValueError where `out` holds the steps of another schedule or teacher; writes down these."""
-    path = out / "schedule.json"
-    if path.is_file() and json.loads(path.read_text("utf-8")) != wanted:
-        raise ValueError(f"--out {out} holds the steps of another schedule or teacher: name another folder")
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(wanted, indent=1), "utf-8")
-
-
-def prune(large: Path, data: Path, size: Size, folder: Path, cpu: bool) -> None:
+def prune(large: Path, training: Training, size: "Sizes", folder: Path) -> None:
     """Makes FOLDER/pruned/model.pt of `large`; what prevents that ends the program with a sentence."""
-    scores = folder / "importance.safetensors"
-    of, on = ["--checkpoint", str(large)], ["--cpu"] if cpu else []
-    score_importance.main([*of, "--data", str(data), "--out", str(scores), *on])
+    scores, pruned = folder / "importance.safetensors", (folder / PRUNED).parent
+    of, on = ["--checkpoint", str(large)], ["--cpu"] if training.cpu else []
+    score_importance.main([*of, "--data", str(training.data.folder), "--out", str(scores), *on])
 
-    shutil.rmtree(folder / "pruned", ignore_errors=True)  # what an interrupted call left there
+    shutil.rmtree(pruned, ignore_errors=True)  # what an interrupted call left there
     flags = [text for name, value in vars(size).items() for text in (f"--{name}", str(value))]
-    prune_once.main([*of, "--importance", str(scores), *flags, "--out", str(folder / "pruned")])
+    prune_once.main([*of, "--importance", str(scores), *flags, "--out", str(pruned)])
     scores.unlink()  # as large as the model
 
 
 def train(job: Job, slot: Slot) -> int:
     """Trains one step's student and says its dev scores; the exit status, 0 where it is there."""
-    try:
-        outcome = run_alone(job, slot)
-    except KeyboardInterrupt:
-        print("Interrupted: the same command goes on from here.", file=sys.stderr)
-        return INTERRUPTED
+    outcome = run_alone(job, slot)
     if outcome.result is None:
-        print(f"Training {'skipped' if outcome.skipped else 'failed'}: {outcome.problem}", file=sys.stderr)
+        print(f"Training failed: {outcome.problem}", file=sys.stderr)
         return FAILED
+    if outcome.note:
+        print(outcome.note, file=sys.stderr)
     print("  " + "; ".join(dev_scores(*each) for each in outcome.result["at_best"].items()), flush=True)
     return 0
 
@@ -148,13 +181,7 @@ def _parser() -> Parser:
         "--data", type=Path, required=True, metavar="BIN", help="binarized data of one task, <TASK>-bin"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of all steps")
-    for name, what in (
-        ("layers", "first layers that stay"),
-        ("heads", "attention heads of each that stay"),
-        ("ffn", "feed-forward neurons of each that stay"),
-        ("rank", "dimensions of the word embeddings"),
-    ):
-        parser.add_argument(f"--{name}", type=positive, metavar="N", help=f"{what} in the end (default: all)")
+    add_size_options(parser, " in the end")
     parser.add_argument(
         "--steps", type=positive, default=1, metavar="N", help="in how many steps (default: 1, all at once)"
     )
@@ -166,7 +193,11 @@ def _parser() -> Parser:
         f"other way round (default: {TOGETHER})",
     )
     parser.add_argument(
-        "--method", default="kd", metavar="NAME", help="--criterion of each step's training (default: kd)"
+        "--method",
+        choices=known_methods(),
+        default="kd",
+        metavar="NAME",
+        help="--criterion of each step's training, or none: the labels alone (default: kd)",
     )
     add_training_options(parser, " in each step")
     return parser

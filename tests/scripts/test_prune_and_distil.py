@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from fairseq_kd.models.checkpoint import read_checkpoint
+from launcher.train import Outcome
 from scripts import prune_and_distil
 from tests.tiny import write_data, write_teacher
 
@@ -50,7 +51,42 @@ def test_each_step_starts_from_the_one_before(call, tmp_path, capsys, monkeypatc
 
     capsys.readouterr()
     assert prune_and_distil.main([*call, "--layers", "3"]) == 2
-    assert "holds the steps of another schedule or teacher" in capsys.readouterr().err
+    assert "holds steps of another schedule" in capsys.readouterr().err
+
+
+def test_finished_steps_of_another_method_are_no_student_of_this_one(call, tmp_path, capsys, monkeypatch):
+    def train(job, slot):
+        shutil.copy(job.folder / "pruned" / "model.pt", job.folder / "checkpoint_best.pt")
+        (job.folder / "result.json").write_text("{}")
+        return 0
+
+    monkeypatch.setattr(prune_and_distil, "train", train)
+    assert prune_and_distil.main([*call, "--layers", "2"]) == 0
+    assert (
+        prune_and_distil.main([*call, "--layers", "2", "--method", "hidden_mse_learn", "--lr", "1e-3"]) == 2
+    )
+    assert "holds steps of another method (kd, now hidden_mse_learn): name another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", [prune_and_distil.score_importance, prune_and_distil.prune_once])
+def test_interrupted_before_training_it_says_so(call, capsys, monkeypatch, where):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prune_and_distil.score_importance, "main", lambda _: 0)
+    monkeypatch.setattr(where, "main", interrupt)
+    assert prune_and_distil.main([*call, "--layers", "2"]) == 130
+    assert capsys.readouterr().err == "Interrupted: the same command goes on from here.\n"
+
+
+def test_what_went_wrong_after_the_training_is_said(capsys, monkeypatch):
+    result = {"at_best": {"valid": {"loss": 0.5}}}
+    outcome = Outcome(result, note="no predictions, exit status 1: see log.txt")
+    monkeypatch.setattr(prune_and_distil, "run_alone", lambda job, slot: outcome)
+    assert prune_and_distil.train(None, None) == 0
+    said = capsys.readouterr()
+    assert said.err == "no predictions, exit status 1: see log.txt\n"
+    assert "dev loss 0.5" in said.out
 
 
 @pytest.mark.slow
@@ -69,9 +105,51 @@ def test_a_small_student(call, tmp_path, capfd, monkeypatch):
         ([], "nothing is to be pruned: give --layers"),
         (["--heads", "9"], "--heads 9, but the model has 4"),
         (["--layers", "2", "--", "--criterion", "kd"], "--criterion.*--method"),
+        (["--layers", "2", "--", "--hsk-keep", "1l"], "--hsk-keep, which only hsk has"),
+        (
+            ["--layers", "2", "--", "--no-such", "3"],
+            r"unrecognized arguments: --no-such 3\): correct the flags after --",
+        ),
+        (
+            ["--layers", "2", "--", "--temperature", "0"],
+            "a student of 2 layers, .*: --temperature 0.0 divides",
+        ),
+        (
+            [*SIZES, "--steps", "2", "--method", "att_kl_learn"],
+            "a student of 3 layers, 3 heads, .* cannot be trained: .* head by head, but the student has 3 heads",
+        ),
+        (
+            ["--layers", "2", "--method", "pkd", "--", "--mapping", "3:4"],
+            "names student state 3, but the student has 2",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(call, tmp_path, capsys, flags, message):
     assert prune_and_distil.main([*call, *flags]) == 2
-    assert re.search(message, capsys.readouterr().err)
+    said = capsys.readouterr().err
+    assert re.fullmatch("Cannot start: .*\\.\n", said)
+    assert re.search(message, said)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_method_that_is_none_is_refused(call, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        prune_and_distil.main([*call, "--layers", "2", "--method", "foo"])
+    assert ended.value.code == 2
+    assert "Cannot start: argument --method: invalid choice: 'foo'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "flags"),
+    [
+        ("minilm_v2", ["--relation-heads", "4"]),
+        ("sda", []),
+        ("none", []),
+        ("crd", []),
+        ("hsk", ["--hsk-keep", "1l"]),
+    ],
+)
+def test_methods_for_a_student_of_fewer_heads(call, monkeypatch, method, flags):
+    monkeypatch.setattr(prune_and_distil, "take_steps", lambda sizes, *_: len(sizes))
+    assert prune_and_distil.main([*call, *SIZES, "--steps", "3", "--method", method, "--", *flags]) == 3
