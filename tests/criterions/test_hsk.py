@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fairseq_kd.criterions.parts.compressed import CompressedStates, parse_keep
+from fairseq_kd.criterions.parts.compressed import CompressedStates
+from fairseq_kd.criterions.parts.keep import Keep
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.shape import ModelShape
 from fairseq_kd.signals import Signals
@@ -24,13 +25,13 @@ SIX_OF_TWELVE = SimpleNamespace(
 
 # file, mapping, --hsk-keep, length, width, ranking; the originals mask the teacher alone
 CASES = [
-    ("depth", "top10", "3l", "left", "magnitude", "own"),
+    ("depth", "top10", "3l", "attention_no_sep", "magnitude", "own"),
     ("length_left", "top10", "2l_4t", "left", "magnitude", "own"),
     ("length_attention_padded", "top10", "3l_4t", "attention", "magnitude", "own"),
     ("length_attention_no_sep_padded", "top10", "3l_4t", "attention_no_sep", "magnitude", "own"),
     ("length_attention_top12", "top10", "3l_4t", "attention", "magnitude", "skip"),
-    ("width_magnitude", "top10", "2l_0.25h", "left", "magnitude_sentence", "own"),
-    ("width_uniform", "top10", "2l_0.3h", "left", "uniform", "own"),
+    ("width_magnitude", "top10", "2l_0.25h", "attention_no_sep", "magnitude_sentence", "own"),
+    ("width_uniform", "top10", "2l_0.3h", "attention_no_sep", "uniform", "own"),
     ("3d", "top8", "2l_4t_0.25h", "attention_no_sep", "magnitude_sentence", "own"),
 ]
 
@@ -72,13 +73,13 @@ def by_number(d, name, numbers):
     ],
 )
 def test_the_shorthand(keep, expected):
-    assert parse_keep(keep) == expected
+    read = Keep.read(keep)
+    assert (read.layers, read.tokens, read.share) == expected
 
 
 @pytest.mark.parametrize("keep", ["", "1", "1l10t", "1l_2l", "0.5l", "1.5t", "-1l", "0.1.2h", "10_0.1"])
 def test_other_words_are_no_shorthand(keep):
-    with pytest.raises(ValueError):
-        parse_keep(keep)
+    assert Keep.read(keep) is None
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,16 @@ def test_other_words_are_no_shorthand(keep):
         ),
         ({"hsk_keep": "0.5h", "hsk_length": "left"}, r"--hsk-length left chooses among tokens"),
         ({"hsk_keep": "1l", "hsk_ranking": "skip"}, r"--hsk-ranking skip chooses among tokens"),
+        (
+            {"hsk_length": "left", "hsk_ranking": "skip"},
+            r"--hsk-ranking skip chooses among tokens, and --hsk-keep all keeps them all",
+        ),
+        (
+            {"hsk_keep": "2t", "hsk_length": "left", "hsk_ranking": "skip"},
+            r"--hsk-ranking skip says whose attention ranks tokens, and --hsk-length left takes them",
+        ),
+        ({"hsk_keep": "1l_1h", "hsk_width": "random"}, r"--hsk-width random chooses among dimensions"),
+        ({"hsk_keep": "all", "hsk_length": "left"}, r"--hsk-length left chooses among tokens"),
         ({"mapping": "combine"}, r"--mapping combine is not a mapping"),
     ],
 )

@@ -1,15 +1,12 @@
 """The part that compares what is kept of hidden states."""
 
-import re
-
 from torch import Tensor
 
 from ...layers import layer_map
 from ...losses import Compression, Widen, compressed_mse
 from ...signals import Signals, Wanted
+from .keep import LENGTH, RANKING, WIDTH, Keep
 from .part import Part
-
-PART = re.compile(r"(\d+)l|(\d+)t|(\d*\.?\d+)h")
 
 
 class CompressedStates(Part):
@@ -29,19 +26,27 @@ class CompressedStates(Part):
         method: str,
         mapping: str,
         keep: str,
-        length: str,
-        width: str,
-        ranking: str,
-        teacher_alone: bool,
+        length: str = LENGTH,
+        width: str = WIDTH,
+        ranking: str = RANKING,
+        teacher_alone: bool = False,
     ) -> None:
         super().__init__(task, method)
         self.teacher_alone = teacher_alone
         self.pair_states(mapping)
-        kept = self._kept(keep)
+        kept = Keep.read(keep)
+        if kept is None:
+            self.problems.append(
+                f"--hsk-keep {keep} does not say what is kept: give such as 1l_10t_0.1h (layers, tokens, share of the "
+                "dimensions), any of the three, or all."
+            )
+        else:
+            self.problems += kept.problems(len(self.pairs), self.teacher and self.teacher.width)
+            self.problems += kept.idle(length, width, ranking, teacher_alone)
         if self.problems:
             return
 
-        layers, tokens, share = kept
+        layers, tokens, share = kept.layers, kept.tokens, kept.share
         self.pairs = sorted(self.pairs)[-layers:] if layers else sorted(self.pairs)
         self.how = {
             (i, j): Compression(
@@ -73,50 +78,3 @@ class CompressedStates(Part):
         if ranking == "skip":
             j = dict(layer_map("skip", self.student.layers, self.teacher.layers))[i]
         return max(j, 1)
-
-    def _kept(self, keep: str) -> tuple[int | None, int | None, float] | None:
-        """How many pairs and tokens, and which share of the dimensions; a problem where that cannot be."""
-        try:
-            layers, tokens, share = parse_keep(keep)
-        except ValueError:
-            self.problems.append(
-                f"--hsk-keep {keep} does not say what is kept: give such as 1l_10t_0.1h (layers, tokens, share of the "
-                "dimensions), any of the three, or all."
-            )
-            return None
-
-        if layers == 0 or tokens == 0 or not 0 < share <= 1:
-            self.problems.append(
-                f"--hsk-keep {keep} keeps nothing, or more than there is: give 1 layer and 1 token or more, and a share "
-                "above 0, up to 1."
-            )
-        elif self.pairs and layers is not None and layers > len(self.pairs):
-            self.problems.append(
-                f"--hsk-keep {keep} keeps {layers} pairs of states, but --mapping makes {len(self.pairs)}: give "
-                f"{len(self.pairs)}l or less."
-            )
-        elif self.teacher is not None and int(share * self.teacher.width) < 1:
-            self.problems.append(
-                f"--hsk-keep {keep} keeps less than one of the teacher's {self.teacher.width} dimensions: give a larger "
-                "share."
-            )
-        elif self.teacher_alone and share == 1:
-            self.problems.append(
-                f"--hsk-teacher-alone is about dimensions that are left out, and --hsk-keep {keep} keeps them all: leave "
-                "out the one, or give a share (0.1h) in the other."
-            )
-        return layers, tokens, share
-
-
-def parse_keep(keep: str) -> tuple[int | None, int | None, float]:
-    """1l_10t_0.1h as (1, 10, 0.1): layers, tokens, share of the dimensions; None, None, 1 where a part is left out.
-
-    Raises ValueError where it is something else.
-    """
-    found: dict[str, str] = {}
-    for part in [] if keep == "all" else keep.split("_"):
-        if not PART.fullmatch(part) or part[-1] in found:
-            raise ValueError(keep)
-        found[part[-1]] = part[:-1]
-    layers, tokens = (int(found[kind]) if kind in found else None for kind in "lt")
-    return layers, tokens, float(found.get("h", 1.0))
