@@ -36,7 +36,7 @@ class Compression:
         """Short, and different for each: 10t.attention.12_0.1h.magnitude"""
         ranking = "" if self.ranking is None else f".{self.ranking}"
         length = "" if self.tokens is None else f"{self.tokens}t.{self.length}{ranking}"
-        width = "" if self.share == 1 else f"{self.share:g}h.{self.width}"
+        width = "" if self.share == 1 else f"{self.share!r}h.{self.width}"
         return "_".join(filter(None, (length, width))) or "all"
 
     def entries(self, tokens: int, width: int) -> int:

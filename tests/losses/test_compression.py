@@ -209,3 +209,18 @@ def test_the_kept_share_of_a_sentence_is_counted_as_python_does():
             torch.ones(2, 10, 30), torch.arange(10).expand(2, 10) < torch.tensor([[7], [10]]), how
         )
         assert kept.kept.sum(dim=1).tolist() == [int(float(share) * 210), int(float(share) * 300)]
+
+
+@pytest.mark.parametrize(
+    ("how", "name"),
+    [
+        (Compression(), "all"),
+        (Compression(10, "attention", 12, 0.1, "magnitude"), "10t.attention.12_0.1h.magnitude"),
+        (Compression(share=0.5, width="uniform"), "0.5h.uniform"),
+        # 153 and 154 dimensions of 768: files of the one are not those of the other.
+        (Compression(share=0.2005208, width="random"), "0.2005208h.random"),
+        (Compression(share=0.2005209, width="random"), "0.2005209h.random"),
+    ],
+)
+def test_names_are_short_and_tell_all_apart(how, name):
+    assert str(how) == name
