@@ -11,12 +11,13 @@ from typing import Any, Optional
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask
 
-from ..data.cache import PRECISIONS, Identity
+from ..data.cache import Identity
 from ..data.cache.files import hash_of
 from ..data.sequences import SequenceDataset
 from ..errors import CannotStart
 from ..models.checkpoint import Checkpoint, read_checkpoint
 from ..models.shape import ModelShape
+from ..precisions import PRECISIONS
 from ..signals import Wanted
 from ..teachers import LiveTeacher
 from ..teachers.cached import CachedTeacher
@@ -35,7 +36,7 @@ class TeacherFlags(FairseqDataclass):
         default=None,
         metadata={"help": "where the teacher runs, such as cuda:1 or cpu (default: beside the student)"},
     )
-    teacher_precision: ChoiceEnum(["fp32", "bf16", "fp16"]) = field(
+    teacher_precision: ChoiceEnum(list(PRECISIONS)) = field(
         default="fp32", metadata={"help": "precision of the teacher's weights and signals (default: fp32)"}
     )
     teacher_cache: Optional[str] = field(

@@ -12,9 +12,9 @@ from ..losses import compress
 from ..models.checkpoint import Checkpoint
 from ..models.encoder import SEPARATOR
 from ..models.roberta_student import RobertaStudent
+from ..precisions import PRECISIONS
 from ..signals import Signals, Wanted
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, "pooler_dropout": 0.0}
 
 

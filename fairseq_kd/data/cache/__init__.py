@@ -28,7 +28,7 @@ not those of the data ends the run. Files have their whole size from the beginni
 """
 
 from .identity import Identity
-from .records import PRECISIONS, records_of
+from .records import records_of
 from .rows import CachedRows
 
-__all__ = ["PRECISIONS", "CachedRows", "Identity", "records_of"]
+__all__ = ["CachedRows", "Identity", "records_of"]

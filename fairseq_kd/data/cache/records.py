@@ -12,9 +12,9 @@ from torch import Tensor
 from ...losses import Compressed, Compression
 from ...losses.compression import entries_of, fixed_dimensions, kept_entries
 from ...models.shape import ModelShape
+from ...precisions import PRECISIONS
 from ...signals import Signals, Wanted
 
-PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 NOWHERE = 65535
 
 # As whole numbers of the same bits: numpy has no bf16, and --fp16 would round what it takes for a float32 of a batch.
