@@ -60,6 +60,8 @@ def draw(cells: Mapping[tuple[int, int], float], title: str, place: Path) -> Non
     """A row a student layer, the lowest at the bottom; layers out of reach stay white."""
     from matplotlib.figure import Figure
 
+    from fairseq_kd.evaluation.files import whole
+
     rows, columns = (max(pair[side] for pair in cells) for side in (0, 1))
     grid = [
         [cells.get((row, column), float("nan")) for column in range(1, columns + 1)]
@@ -79,9 +81,8 @@ def draw(cells: Mapping[tuple[int, int], float], title: str, place: Path) -> Non
     axes.set_title(title, fontsize="medium")
     figure.colorbar(image, ax=axes, label="share, mean over sentences")
 
-    aside = place.with_name(place.name + ".new")
-    figure.savefig(aside, format="png", dpi=DPI, metadata={"Software": None})
-    aside.replace(place)
+    with whole(place) as file:
+        figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
 
 
 def _parser() -> Parser:

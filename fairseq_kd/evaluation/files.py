@@ -1,22 +1,21 @@
-"""Files that are there whole or not at all."""
+"""Files that scripts make, and what they say where the disk says no."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from .. import files
 from ..errors import CannotStart
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write; it takes its name when all is written. CannotStart where the disk says no."""
-    aside = path.with_name(f"{path.name}.new")
+    """A file to write, whose folder is made; it takes its name when all is written. Raises CannotStart where it cannot."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
+        with files.whole(path) as file:
             yield file
-        aside.replace(path)
     except (OSError, RuntimeError) as error:
         # torch.save says with a RuntimeError of its own what went wrong, after the OSError.
         reason = error if isinstance(error, OSError) else error.__context__
@@ -25,6 +24,3 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         raise CannotStart(
             f"{path} cannot be written ({reason.strerror}): mend that, or name another folder.", doing="go on"
         ) from None
-    finally:
-        with suppress(OSError):
-            aside.unlink()

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..data.cache import CachedRows, Identity, records_of
-from ..data.cache.files import locked, write_whole
+from ..data.cache.files import locked
 from ..data.sequences import PAD, SequenceDataset
 from ..errors import CannotStart
+from ..files import whole
 from ..models.encoder import LMHead
 from ..signals import Signals, Wanted
 from .live import LiveTeacher
@@ -105,8 +106,8 @@ class CachedTeacher:
         teacher = self.load()
         if self.asks_words and not self._lm_head_path.is_file():
             state = {name: value.cpu() for name, value in teacher.model.encoder.lm_head.state_dict().items()}
-            with locked(self.folder):
-                write_whole(self._lm_head_path, lambda file: torch.save(state, file))
+            with locked(self.folder), whole(self._lm_head_path) as file:
+                torch.save(state, file)
         return teacher
 
     @property

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from fairseq_kd.errors import CannotStart
 from scripts.plot_layer_attention import attention, main
 
 
@@ -42,6 +43,21 @@ def test_it_is_a_picture(run):
     assert main([str(run)]) == 0
     assert (run / "layer_attention.png").read_bytes().startswith(b"\x89PNG")
     assert not list(run.glob("*.new"))
+
+
+def test_what_cannot_be_drawn_leaves_nothing(run, monkeypatch):
+    figure = pytest.importorskip("matplotlib.figure")
+
+    def full(self, file, **_):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(figure.Figure, "savefig", full)
+    with pytest.raises(
+        CannotStart, match=r"layer_attention.png cannot be written .No space left on device.: mend"
+    ):
+        main([str(run)])
+    assert [path.name for path in run.iterdir()] == ["log.txt"]
 
 
 def test_only_attention_is_read():

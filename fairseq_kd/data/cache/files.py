@@ -1,13 +1,15 @@
-"""Files that are there whole or not at all, and one process at a time that makes them."""
+"""How the files of a cache are made: by one process at a time, and with room for all that they will hold."""
 
 import contextlib
 import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from ...files import whole
 
 try:
     import fcntl
@@ -25,22 +27,10 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Lets `write` fill a file that then appears under its name."""
-    aside = path.with_name(f"{path.name}.tmp")
-    try:
-        with open(aside, "wb") as file:
-            write(file)
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-
-
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """The same of a dictionary, readable."""
-    text = json.dumps(values, indent=1, sort_keys=True) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()))
+    """Writes a dictionary, readable, that is there whole or not at all."""
+    with whole(path) as file:
+        file.write((json.dumps(values, indent=1, sort_keys=True) + "\n").encode())
 
 
 def reserve(file: IO[bytes], size: int) -> None:

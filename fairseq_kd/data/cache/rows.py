@@ -6,7 +6,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Optional
 
@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ...errors import CannotStart
+from ...files import whole
 from ...signals import Signals
-from .files import locked, reserve, write_json, write_whole
+from .files import locked, reserve, write_json
 from .records import Record
 
 logger = logging.getLogger(__name__)
@@ -177,7 +178,8 @@ class CachedRows:
         self.folder.mkdir(exist_ok=True)
         new, counted = not (self.folder / "rows.json").is_file(), self.folder / "masked.npy"
         if self.counts_words and (new or not counted.is_file()):
-            write_whole(counted, lambda file: np.save(file, self.masked))
+            with whole(counted) as file:
+                np.save(file, self.masked)
         if new:
             write_json(self.folder / "rows.json", self._of)
         self._check()
@@ -199,8 +201,10 @@ class CachedRows:
             )
         for record in absent:
             path = self._path(record)
-            write_whole(path.with_suffix(".sums"), partial(reserve, size=8 * len(self)))
-            write_whole(path, partial(reserve, size=int(self._ends(record)[-1])))
+            with whole(path.with_suffix(".sums")) as file:
+                reserve(file, 8 * len(self))
+            with whole(path) as file:
+                reserve(file, int(self._ends(record)[-1]))
 
     def _path(self, record: Record) -> Path:
         return self.folder / f"{record.name}.{self.precision}.bin"
