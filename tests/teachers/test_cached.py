@@ -3,12 +3,14 @@
 import json
 import logging
 import os
+import pickle
 import shutil
 
 import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils.data import DataLoader
 
 from fairseq_kd.data.cache import Identity
 from fairseq_kd.data.cache import rows as cache_rows
@@ -127,6 +129,33 @@ def test_one_row_is_enough_and_all_are_equal_to_it(data, teacher, tmp_path):
             )
 
 
+def test_the_records_of_a_split_can_be_sent_to_another_process(data, teacher, tmp_path):
+    task, _, _ = cached(data, teacher, tmp_path)
+    fill(task)
+    dataset = task.dataset("valid")
+    sent = pickle.loads(pickle.dumps(dataset))
+    assert sent.cached.records == dataset.cached.records
+    expected, found = batch(task, [3, 17])["cached"], sent.collater([sent[3], sent[17]])["cached"]
+    assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_new_processes_read_it(data, teacher, tmp_path):
+    """As where data-loading processes are not forked: fairseq's own number of them is 1."""
+    task, _, _ = cached(data, teacher, tmp_path)
+    fill(task)
+    dataset = task.dataset("valid")
+    loader = DataLoader(
+        dataset,
+        batch_sampler=[[3, 17], [20]],
+        collate_fn=dataset.collater,
+        num_workers=1,
+        multiprocessing_context="spawn",
+    )
+    for found, rows in zip(loader, ([3, 17], [20]), strict=True):
+        assert_close(found["cached"], batch(task, rows)["cached"], rtol=0, atol=0)
+
+
 METHODS = [
     ("kd", {}),
     ("hidden_mse_learn", {"mapping": "combine"}),
@@ -200,7 +229,7 @@ def test_a_disk_that_is_full_after_all_leaves_nothing_half(data, teacher, tmp_pa
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(CannotStart, match=r"cannot be written \(No space left on device\): make room"):
         cached(data, teacher, tmp_path)
-    assert not [*tmp_path.rglob("*.bin"), *tmp_path.rglob("*.tmp")]
+    assert not [*tmp_path.rglob("*.bin"), *tmp_path.rglob("*.new")]
 
 
 def test_rows_half_written_are_not_read_and_written_again(data, teacher, tmp_path):
@@ -389,6 +418,8 @@ def test_masked_words_do_as_well(tmp_path, monkeypatch, whole_words):
     found, _, _ = criterion(student, sample)
     assert "cached" in sample
     assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    sent = pickle.loads(pickle.dumps(task.dataset("valid")))
+    assert_close(sent.collater([sent[0], sent[2]])["cached"], batch(task, [0, 2])["cached"], rtol=0, atol=0)
     assert (tmp_path / "cache" / "valid.0" / "masked.npy").is_file()
 
     # Masked otherwise, it is other data.

@@ -1,9 +1,9 @@
 """What a row's record holds of each signal: its size, how it is written, how rows become a batch again."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from ...precisions import PRECISIONS
 from ...signals import Signals, Wanted
 
 NOWHERE = 65535
+PROJECTIONS = ("queries", "keys", "values")
 
 # As whole numbers of the same bits: numpy has no bf16, and --fp16 would round what it takes for a float32 of a batch.
 BITS = {"fp16": np.int16, "bf16": np.int16, "fp32": np.int32}
@@ -25,21 +26,29 @@ BITS = {"fp16": np.int16, "bf16": np.int16, "fp32": np.int32}
 class Dense:
     """A tensor of a shape that a row's n tokens and m masked words decide.
 
-    name   of its files
-    shape  (n, m) -> its sizes
-    get    the batch's tensor of some signals, one row after the other
-    put    gives it back to signals
-    rows   False where a batch has no row of its own for each example, but all of them in one: masked words
+    name    of its files
+    dims    the shape; "n" and "m" stand for those of the row
+    held    by which field of signals: logits, masked, states, attention or, for all three, projections
+    number  of the state or layer; None for logits and masked
     """
 
     name: str
-    shape: Callable[[Any, Any], tuple]
-    get: Callable[[Signals], Tensor]
-    put: Callable[[Signals, Tensor], None]
-    rows: bool = True
+    dims: tuple[int | str, ...]
+    held: str
+    number: Optional[int] = None
+
+    @property
+    def rows(self) -> bool:
+        """False where a batch has no row of its own for each example, but all of them in one."""
+        return self.held != "masked"
+
+    def shape(self, n, m) -> tuple:
+        """That of a row; of many rows at once, n and m [N]."""
+        own = {"n": n, "m": m}
+        return tuple(own.get(size, size) for size in self.dims)
 
     def numbers(self, n, m):
-        """How many numbers a row takes; of many rows at once, n and m [N]."""
+        """How many numbers a row takes; as for `shape`."""
         return math.prod(self.shape(n, m))
 
     def bytes(self, n, m, precision: str):
@@ -48,7 +57,7 @@ class Dense:
 
     def encode(self, signals: Signals, sizes: Sequence[tuple[int, int]], precision: str) -> list[bytes]:
         """The records of a batch, whose rows have `sizes` (n, m)."""
-        batch = as_bits(self.get(signals), precision)
+        batch = as_bits(_get(signals, self.held, self.number), precision)
         if not self.rows:
             ends = np.cumsum([m for _, m in sizes])
             return [part.tobytes() for part in np.split(batch, ends[:-1])]
@@ -69,7 +78,7 @@ class Dense:
 
     def restore(self, stored: dict[str, Tensor], precision: str, signals: Signals) -> None:
         """Gives a batch's tensor to signals, in float32."""
-        self.put(signals, of_bits(stored["values"], precision))
+        _put(signals, self.held, self.number, of_bits(stored["values"], precision))
 
 
 @dataclass(frozen=True)
@@ -191,25 +200,14 @@ def records_of(wanted: Wanted, shape: ModelShape, classes: Optional[int]) -> lis
     width, heads = shape.width, shape.heads
     records: list[Record] = []
     if wanted.logits and classes is not None:
-        records.append(Dense("logits", lambda n, m: (classes,), lambda s: s.logits, _set("logits")))
+        records.append(Dense("logits", (classes,), "logits"))
     elif wanted.logits:
-        records.append(
-            Dense("masked", lambda n, m: (m, width), lambda s: s.masked, _set("masked"), rows=False)
-        )
-    for k in sorted(wanted.states):
-        records.append(Dense(f"state-{k}", lambda n, m: (n, width), *_item("states", k)))
-    for k in sorted(wanted.first - wanted.states):
-        records.append(Dense(f"first-{k}", lambda n, m: (1, width), *_item("states", k)))
-    for k in sorted(wanted.attention):
-        records.append(Dense(f"attention-{k}", lambda n, m: (heads, n, n), *_item("attention", k)))
-    for k in sorted(wanted.projections):
-        records.append(
-            Dense(
-                f"projections-{k}",
-                lambda n, m: (3, heads, n, shape.attention_width // heads),
-                *_projections(k),
-            )
-        )
+        records.append(Dense("masked", ("m", width), "masked"))
+    of_heads = (3, heads, "n", shape.attention_width // heads)
+    records += [Dense(f"state-{k}", ("n", width), "states", k) for k in sorted(wanted.states)]
+    records += [Dense(f"first-{k}", (1, width), "states", k) for k in sorted(wanted.first - wanted.states)]
+    records += [Dense(f"attention-{k}", (heads, "n", "n"), "attention", k) for k in sorted(wanted.attention)]
+    records += [Dense(f"projections-{k}", of_heads, "projections", k) for k in sorted(wanted.projections)]
     compressed = sorted(wanted.compressed, key=lambda each: (each[0], str(each[1])))
     return records + [Kept(k, how, width) for k, how in compressed]
 
@@ -236,22 +234,20 @@ def padded(rows: Sequence[np.ndarray]) -> np.ndarray:
     return batch
 
 
-def _set(name: str) -> Callable[[Signals, Tensor], None]:
-    return lambda signals, tensor: setattr(signals, name, tensor)
+def _get(signals: Signals, held: str, number: Optional[int]) -> Tensor:
+    """A batch's tensor, one row after the other."""
+    if held == "projections":
+        return torch.stack([getattr(signals, name)[number] for name in PROJECTIONS], dim=1)
+    tensor = getattr(signals, held)
+    return tensor if number is None else tensor[number]
 
 
-def _item(name: str, number: int) -> tuple[Callable, Callable]:
-    def put(signals: Signals, tensor: Tensor) -> None:
-        getattr(signals, name)[number] = tensor
-
-    return lambda signals: getattr(signals, name)[number], put
-
-
-def _projections(number: int) -> tuple[Callable, Callable]:
-    def put(signals: Signals, tensor: Tensor) -> None:
-        signals.queries[number], signals.keys[number], signals.values[number] = tensor.unbind(1)
-
-    def get(signals: Signals) -> Tensor:
-        return torch.stack([signals.queries[number], signals.keys[number], signals.values[number]], dim=1)
-
-    return get, put
+def _put(signals: Signals, held: str, number: Optional[int], tensor: Tensor) -> None:
+    """Gives it back."""
+    if held == "projections":
+        for name, part in zip(PROJECTIONS, tensor.unbind(1), strict=True):
+            getattr(signals, name)[number] = part
+    elif number is None:
+        setattr(signals, held, tensor)
+    else:
+        getattr(signals, held)[number] = tensor
