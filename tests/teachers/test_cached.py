@@ -257,6 +257,16 @@ def test_rows_half_written_are_not_read_and_written_again(data, teacher, tmp_pat
     assert_close(found.states[4], expected.states[4], rtol=1e-3, atol=1e-3)
 
 
+def test_what_is_served_is_what_was_checked(data, teacher, tmp_path):
+    """Whoever writes the row anew between its check and the making of the batch."""
+    task, _, _ = cached(data, teacher, tmp_path, None)
+    fill(task)
+    dataset, expected = task.dataset("valid"), batch(task, [3])["cached"]
+    checked = dataset[3]
+    np.memmap(tmp_path / "valid" / "logits.fp16.bin", np.uint8, mode="r+")[:] = 0
+    assert_close(dataset.collater([checked])["cached"], expected, rtol=0, atol=0)
+
+
 def test_a_damaged_row_without_a_teacher_ends_the_run(data, teacher, tmp_path):
     task, _, _ = cached(data, teacher, tmp_path, None)
     fill(task)

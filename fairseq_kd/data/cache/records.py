@@ -67,7 +67,7 @@ class Dense:
         ]
 
     def decode(
-        self, records: Sequence[memoryview], sizes: Sequence[tuple[int, int]], precision: str
+        self, records: Sequence[bytes], sizes: Sequence[tuple[int, int]], precision: str
     ) -> dict[str, Tensor]:
         """The batch's tensor, padded with 0; its bits."""
         rows = [
@@ -136,7 +136,7 @@ class Kept:
         return records
 
     def decode(
-        self, records: Sequence[memoryview], sizes: Sequence[tuple[int, int]], precision: str
+        self, records: Sequence[bytes], sizes: Sequence[tuple[int, int]], precision: str
     ) -> dict[str, Tensor]:
         most = int(max(self.tokens(n) for n, _ in sizes))
         batch = len(records)

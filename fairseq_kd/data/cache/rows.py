@@ -80,7 +80,7 @@ class CachedRows:
             written &= self._sums(record) if self._is_there(record) else False
         return np.flatnonzero(~written)
 
-    def read(self, row: int, tokens: Tensor) -> list[memoryview] | str | None:
+    def read(self, row: int, tokens: Tensor) -> list[bytes] | str | None:
         """The records of a row with these tokens; None where one is not written; a sentence where it is of others."""
         own, found = checksum(tokens), []
         for record, files in zip(self.records, self._files, strict=True):
@@ -92,13 +92,14 @@ class CachedRows:
                     f"{FLAG} {self.folder} holds {record.name} of other tokens than those of row {row}: name another "
                     "folder, or remove this one."
                 )
-            stored = files.of(row)
+            # A copy, since others may be writing it: what is checked here is what is served.
+            stored = bytes(files.of(row))
             if zlib.crc32(stored, own) != second:
                 return None
             found.append(stored)
         return found
 
-    def collate(self, rows: Sequence[int], read: Sequence[list[memoryview] | str | None]) -> dict[str, Any]:
+    def collate(self, rows: Sequence[int], read: Sequence[list[bytes] | str | None]) -> dict[str, Any]:
         """What a batch has of its rows, as far as all are stored.
 
         cached       {record: {name: tensor}}, or a sentence that says why these cannot be used
