@@ -53,7 +53,7 @@ class CachedTeacher:
         split  its name, and its shard
         data   hash of it
 
-        Raises CannotStart where signals are missing and there is no teacher, or no room.
+        Raises CannotStart where signals are missing or damaged and there is no teacher, or no room.
         """
         masked = dataset.count_masked if self.asks_words else None
         rows = CachedRows(self.folder / split, self.records, self.precision, dataset.sizes, data, masked)
@@ -64,6 +64,11 @@ class CachedTeacher:
             raise CannotStart(
                 f"--teacher-cache {self.folder} has not all of {', '.join(missing)} of {split} in {self.precision}, which "
                 "this run learns from: give --teacher, which then writes it, or the --cache-precision that is there."
+            )
+        if self.load is None and (damaged := len(rows.unwritten())):
+            raise CannotStart(
+                f"--teacher-cache {self.folder} has damaged rows of {split}, {damaged} of {len(rows)}: give --teacher, "
+                "which writes them anew."
             )
         if missing:
             rows.reserve()

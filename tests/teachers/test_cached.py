@@ -15,10 +15,11 @@ from torch.utils.data import DataLoader
 from fairseq_kd.data.cache import Identity
 from fairseq_kd.data.cache import rows as cache_rows
 from fairseq_kd.errors import CannotStart
-from fairseq_kd.losses import Compressed, Compression
+from fairseq_kd.losses import Compression
 from fairseq_kd.signals import Wanted
 from fairseq_kd.teachers import LiveTeacher
 from fairseq_kd.teachers.cached import CachedTeacher
+from tests.stored import check_signals
 from tests.tiny import batch, build, write_data, write_teacher, write_text
 
 KEPT = [
@@ -63,32 +64,6 @@ def forbid_live(monkeypatch):
     monkeypatch.setattr(LiveTeacher, "__init__", refuse)
 
 
-def same(found, expected, mask, tolerance):
-    """Equal where there is something; what stands at padded positions is nobody's business."""
-    if isinstance(found, Compressed):
-        return compare_kept(found, expected, tolerance)
-    if found.dim() == 4 and found.size(-1) == found.size(-2) == mask.size(1):
-        real = mask[:, None, :, None] & mask[:, None, None, :]
-    elif found.dim() == 4:
-        real = mask[:, None, :, None]
-    elif found.dim() == 3 and found.size(1) > 1:
-        real = mask[:, :, None]
-    else:
-        real = torch.ones(1, dtype=torch.bool)
-    return assert_close(found * real, expected.float() * real, rtol=tolerance, atol=tolerance)
-
-
-def compare_kept(found, expected, tolerance):
-    assert torch.equal(found.real, expected.real)
-    assert_close(found.values, expected.values, rtol=tolerance, atol=tolerance)
-    for name in ("positions", "index", "kept"):
-        one, other = getattr(found, name), getattr(expected, name)
-        assert (one is None) == (other is None)
-        valid = found.real if name == "positions" else found.kept
-        if one is not None:
-            assert torch.equal(one * valid, other * valid), name
-
-
 @pytest.mark.parametrize("precision", TOLERANCES)
 def test_it_says_what_the_live_one_says(data, teacher, tmp_path, monkeypatch, precision):
     live, _, _ = build(data, teacher, "kd")
@@ -102,14 +77,7 @@ def test_it_says_what_the_live_one_says(data, teacher, tmp_path, monkeypatch, pr
     assert "cached" in sample
     found = again.teacher.signals(sample, WANTED)
 
-    mask, tolerance = expected.mask, TOLERANCES[precision]
-    assert torch.equal(found.mask, mask)
-    assert_close(found.logits, expected.logits, rtol=tolerance, atol=tolerance)
-    for name in ("states", "attention", "queries", "keys", "values", "compressed"):
-        ours, theirs = getattr(found, name), getattr(expected, name)
-        assert ours.keys() == theirs.keys(), name
-        for number in ours:
-            same(ours[number], theirs[number], mask, tolerance)
+    check_signals(found, expected, TOLERANCES[precision])
 
 
 def test_one_row_is_enough_and_all_are_equal_to_it(data, teacher, tmp_path):
@@ -267,12 +235,25 @@ def test_what_is_served_is_what_was_checked(data, teacher, tmp_path):
     assert_close(dataset.collater([checked])["cached"], expected, rtol=0, atol=0)
 
 
-def test_a_damaged_row_without_a_teacher_ends_the_run(data, teacher, tmp_path):
+def test_a_damaged_row_without_a_teacher_is_said_before_training(data, teacher, tmp_path):
     task, _, _ = cached(data, teacher, tmp_path, None)
     fill(task)
-    content = np.memmap(tmp_path / "valid" / "logits.fp16.bin", np.uint8, mode="r+")
-    content[0] ^= 1
+    np.memmap(tmp_path / "valid" / "logits.fp16.bin", np.uint8, mode="r+")[0] ^= 1
+    with pytest.raises(CannotStart, match="has damaged rows of valid, 1 of 40: give --teacher"):
+        cached(data, None, tmp_path, None, init_from=teacher)
+
+    task, _, _ = cached(data, teacher, tmp_path, None)
+    assert task.dataset("valid").cached.unwritten().tolist() == [0]
+    task.teacher.signals(batch(task, [0, 1]), WANTED)
+    assert task.dataset("valid").cached.unwritten().tolist() == []
+    cached(data, None, tmp_path, None, init_from=teacher)
+
+
+def test_a_row_damaged_meanwhile_ends_a_run_without_a_teacher(data, teacher, tmp_path):
+    task, _, _ = cached(data, teacher, tmp_path, None)
+    fill(task)
     task, student, criterion = cached(data, None, tmp_path, None, init_from=teacher)
+    np.memmap(tmp_path / "valid" / "logits.fp16.bin", np.uint8, mode="r+")[0] ^= 1
     criterion(student, batch(task, [1, 2]))
     with pytest.raises(CannotStart, match="has rows that are damaged: give --teacher"):
         criterion(student, batch(task, [0, 1]))

@@ -13,7 +13,7 @@ from ...files import whole
 
 try:
     import fcntl
-except ImportError:  # not a Unix: two programs that begin the same cache at once are up to the user
+except ImportError:  # not a Unix: two programs that write the same cache at once are up to the user
     fcntl = None
 
 
@@ -25,6 +25,19 @@ def locked(folder: Path) -> Iterator[None]:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def held(file: IO[bytes], start: int, size: int) -> Iterator[None]:
+    """Holds off other processes that would write these bytes, in a file open for writing; a killed one lets go of them."""
+    if fcntl is None:
+        yield
+        return
+    fcntl.lockf(file, fcntl.LOCK_EX, size, start)
+    try:
+        yield
+    finally:
+        fcntl.lockf(file, fcntl.LOCK_UN, size, start)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

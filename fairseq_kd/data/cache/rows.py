@@ -2,13 +2,12 @@
 
 import json
 import logging
-import os
 import shutil
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Optional
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from ...files import whole
 from ...signals import Signals
 from .files import locked, reserve, write_json
 from .records import Record
+from .stored import Stored
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class CachedRows:
         return len(self.tokens)
 
     def missing(self) -> list[Record]:
-        """The records that not every row has."""
+        """The records that not every row has, as far as is seen without reading them."""
         return [
             record for record in self.records if not self._is_there(record) or not self._sums(record).all()
         ]
@@ -74,18 +74,18 @@ class CachedRows:
             ) from None
 
     def unwritten(self) -> np.ndarray:
-        """The numbers of the rows that lack a record."""
-        written = np.ones(len(self), bool)
-        for record in self.records:
-            written &= self._sums(record) if self._is_there(record) else False
-        return np.flatnonzero(~written)
+        """The numbers of the rows of which a record is missing or damaged: all that is stored is read for it."""
+        if not all(self._is_there(record) for record in self.records):
+            return np.arange(len(self))
+        whole = [[stored.is_whole(row) for row in range(len(self))] for stored in self._stored]
+        return np.flatnonzero(~np.all(whole, axis=0))
 
     def read(self, row: int, tokens: Tensor) -> list[bytes] | str | None:
         """The records of a row with these tokens; None where one is not written; a sentence where it is of others."""
         own, found = checksum(tokens), []
-        for record, files in zip(self.records, self._files, strict=True):
-            first, second = (int(number) for number in files.sums[row])
-            if not (first or second):
+        for record, stored in zip(self.records, self._stored, strict=True):
+            first, second = stored.sums_of(row)
+            if not first:
                 return None
             if first != own:
                 return (
@@ -93,10 +93,10 @@ class CachedRows:
                     "folder, or remove this one."
                 )
             # A copy, since others may be writing it: what is checked here is what is served.
-            stored = bytes(files.of(row))
-            if zlib.crc32(stored, own) != second:
+            content = bytes(stored.of(row))
+            if zlib.crc32(content, own) != second:
                 return None
-            found.append(stored)
+            found.append(content)
         return found
 
     def collate(self, rows: Sequence[int], read: Sequence[list[bytes] | str | None]) -> dict[str, Any]:
@@ -131,11 +131,10 @@ class CachedRows:
         sizes = self._sizes(rows)
         own = [checksum(row[:n]) for row, (n, _) in zip(tokens.cpu(), sizes, strict=True)]
         try:
-            for record, files in zip(self.records, self._files, strict=True):
-                for row, first, stored in zip(
-                    rows, own, record.encode(signals, sizes, self.precision), strict=True
-                ):
-                    files.write(row, first, stored)
+            for record, stored in zip(self.records, self._stored, strict=True):
+                contents = record.encode(signals, sizes, self.precision)
+                for row, first, content in zip(rows, own, contents, strict=True):
+                    stored.write(row, first, content)
         except ValueError as error:
             raise SystemExit(
                 f"Cannot cache {record.name}: --cache-precision {error}: give bf16 or fp32."
@@ -233,43 +232,12 @@ class CachedRows:
         return np.fromfile(self._path(record).with_suffix(".sums"), np.uint32).reshape(-1, 2).any(axis=1)
 
     @cached_property
-    def _files(self) -> list["_Files"]:
-        return [_Files(self._path(record), self._ends(record)) for record in self.records]
+    def _stored(self) -> list[Stored]:
+        return [Stored(self._path(record), self._ends(record)) for record in self.records]
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process maps the files for itself.
-        return {name: value for name, value in vars(self).items() if name != "_files"}
-
-
-class _Files:
-    """A record's two files, mapped."""
-
-    def __init__(self, path: Path, ends: np.ndarray) -> None:
-        self.path, self.ends = path, ends
-        self.bytes = np.memmap(path, np.uint8, mode="r")
-        self.sums = np.memmap(path.with_suffix(".sums"), np.uint32, mode="r").reshape(-1, 2)
-
-    def of(self, row: int) -> memoryview:
-        """The record of a row."""
-        return memoryview(self.bytes[self._start(row) : self.ends[row]])
-
-    def write(self, row: int, own: int, stored: bytes) -> None:
-        """Writes it unless it is there; `own` is the checksum of the row's tokens."""
-        stored = stored.ljust(int(self.ends[row]) - self._start(row), b"\0")
-        first, second = (int(number) for number in self.sums[row])
-        if first == own and zlib.crc32(self.of(row), own) == second:
-            return
-        record, sums = self._open
-        _write_all(record.fileno(), stored, self._start(row))
-        sum_of_record = np.array([own, zlib.crc32(stored, own)], np.uint32)
-        _write_all(sums.fileno(), sum_of_record.tobytes(), 8 * row)
-
-    def _start(self, row: int) -> int:
-        return int(self.ends[row - 1]) if row else 0
-
-    @cached_property
-    def _open(self) -> tuple[IO[bytes], IO[bytes]]:
-        return tuple(open(path, "r+b", buffering=0) for path in (self.path, self.path.with_suffix(".sums")))
+        return {name: value for name, value in vars(self).items() if name != "_stored"}
 
 
 def checksum(tokens: Tensor) -> int:
@@ -282,9 +250,3 @@ def in_words(size: float) -> str:
     power = min(4, max(0, int(size).bit_length() - 1) // 10)
     unit = ("bytes", "KiB", "MiB", "GiB", "TiB")[power]
     return f"{size / 1024**power:.{min(power, 1)}f} {unit}"
-
-
-def _write_all(file: int, content: bytes, at: int) -> None:
-    while content:
-        done = os.pwrite(file, content, at)
-        content, at = content[done:], at + done
