@@ -2,12 +2,11 @@
 
 import logging
 import os
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from fairseq.data import Dictionary, PrependTokenDataset, TokenBlockDataset, data_utils
+from fairseq.data import Dictionary, PrependTokenDataset, TokenBlockDataset
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES
@@ -16,6 +15,7 @@ from omegaconf import MISSING
 from ..data.masked import MaskedWordsDataset
 from ..data.metadata import dictionary_hash
 from ..data.short import ShortBlocksDataset
+from ..data.stored import read_split
 from ..data.words import word_starts
 from ..errors import CannotStart
 from ..objectives import MaskedWords
@@ -23,6 +23,8 @@ from .distillation import DistillationTask, DistillationTaskConfig
 from .teaching import stored_files
 
 logger = logging.getLogger(__name__)
+
+MADE_BY = "python -m preprocess.corpus"
 
 
 @dataclass
@@ -166,7 +168,7 @@ class MaskedLMKDTask(DistillationTask):
         training = split == self.cfg.train_subset
         for needed in [folder / split for folder in folders] if training else [path]:
             _check_filled(needed)
-        stored = self._stored(path, combine)
+        stored = read_split(path, self.dictionary, combine, MADE_BY)
 
         blocks = TokenBlockDataset(
             stored,
@@ -235,15 +237,6 @@ class MaskedLMKDTask(DistillationTask):
         names += ("mask_prob", "leave_unmasked_prob", "random_token_prob")
         decided = {name: str(self.cfg[name]) for name in names}
         return decided | {"short_blocks": self.cfg.short_blocks if training else 0.0}
-
-    def _stored(self, path: Path, combine: bool):
-        try:
-            return data_utils.load_indexed_dataset(str(path), self.dictionary, combine=combine)
-        except (OSError, ValueError, AttributeError, AssertionError, struct.error) as error:
-            raise CannotStart(
-                f"{path}.idx or .bin cannot be read ({type(error).__name__}: {error}): they may be damaged; make the "
-                "data again with `python -m preprocess.corpus`."
-            ) from None
 
 
 def _folders(cfg: MaskedLMKDConfig) -> list[Path]:

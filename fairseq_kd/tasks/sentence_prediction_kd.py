@@ -1,18 +1,18 @@
 """`--task sentence_prediction_kd`: classify or score sentences and pairs, beside a teacher."""
 
 import logging
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
-from fairseq.data import Dictionary, data_utils
+from fairseq.data import Dictionary
 from fairseq.tasks import register_task
 from omegaconf import MISSING
 
 from ..data.metadata import Metadata, dictionary_hash, read_metadata
 from ..data.sentences import SentenceDataset
+from ..data.stored import read_split
 from ..errors import CannotStart
 from ..objectives import SentenceLabels
 from .distillation import DistillationTask, DistillationTaskConfig
@@ -142,13 +142,7 @@ class SentencePredictionKDTask(DistillationTask):
         return dataset
 
     def _stored(self, path: Path, combine: bool):
-        try:
-            return data_utils.load_indexed_dataset(str(path), self.dictionary, combine=combine)
-        except (OSError, ValueError, AttributeError, AssertionError, struct.error) as error:
-            raise CannotStart(
-                f"{path}.idx or .bin cannot be read ({type(error).__name__}: {error}): they may be damaged; make the "
-                "data again with `python -m preprocess.glue --overwrite`."
-            ) from None
+        return read_split(path, self.dictionary, combine, "python -m preprocess.glue --overwrite")
 
     def _labels(self, path: Path, expected: int, combine: bool) -> Optional[np.ndarray]:
         if self.regression:

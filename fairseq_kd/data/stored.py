@@ -1,0 +1,32 @@
+"""Splits of binarized data as fairseq stores them, each an .idx and a .bin file."""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fairseq.data import Dictionary, data_utils
+
+from ..errors import CannotStart
+
+
+def read_split(path: Path, dictionary: Dictionary, combine: bool, made_by: str):
+    """The split's rows, or None where there is none. Raises CannotStart where they cannot be read.
+
+    path     without .idx
+    combine  with those of `path`1, `path`2, ..
+    made_by  the command that makes such data
+    """
+    with _readable(path, made_by):
+        return data_utils.load_indexed_dataset(str(path), dictionary, combine=combine)
+
+
+@contextmanager
+def _readable(path: Path, made_by: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, AttributeError, AssertionError, struct.error) as error:
+        raise CannotStart(
+            f"{path}.idx or .bin cannot be read ({type(error).__name__}: {error}): they may be damaged; make the data again "
+            f"with `{made_by}`."
+        ) from None
