@@ -262,6 +262,7 @@ def build(
         "best_checkpoint_metric": "loss",
         "cpu": True,
         "bf16": False,
+        **({"max_tokens": None, "max_tokens_valid": None} if task_name == "masked_lm_kd" else {}),
         **dict(task),
     }
     task_class, task_dataclass = TASK_REGISTRY[task_name], TASK_DATACLASS_REGISTRY[task_name]

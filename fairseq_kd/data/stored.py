@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fairseq.data import Dictionary, data_utils
+from fairseq.data.indexed_dataset import MMapIndexedDataset, infer_dataset_impl
 
 from ..errors import CannotStart
 
@@ -19,6 +20,17 @@ def read_split(path: Path, dictionary: Dictionary, combine: bool, made_by: str):
     """
     with _readable(path, made_by):
         return data_utils.load_indexed_dataset(str(path), dictionary, combine=combine)
+
+
+def longest_row(path: Path, made_by: str) -> int:
+    """The most tokens of a row, told by the index; the text itself, which fairseq reads through, is left alone."""
+    with _readable(path, made_by):
+        mapped = infer_dataset_impl(str(path)) == "mmap"
+        # Its sizes can be read no longer than it lives.
+        index = (
+            MMapIndexedDataset.Index(f"{path}.idx") if mapped else data_utils.load_indexed_dataset(str(path))
+        )
+        return int(index.sizes.max())
 
 
 @contextmanager

@@ -44,8 +44,8 @@ class DistillationTaskConfig(TeacherFlags):
 class DistillationTask(TaskWithTeacher):
     """Holds the teacher and what is known of the student, for criterions to ask.
 
-    A task adds its data, the student's heads (`add_heads`), what its data asks of a model
-    (`check_student`, `warn_of_teacher`), and what a checkpoint says of where it comes from (`learned_here`).
+    A task adds its data, the student's heads (`add_heads`), what its data asks of a model (`check_student`,
+    `check_teacher`, `warn_of_teacher`), and what a checkpoint says of where it comes from (`learned_here`).
     """
 
     # How many parts the training data has, of which each epoch reads one.
@@ -91,6 +91,9 @@ class DistillationTask(TaskWithTeacher):
 
     def check_student(self, cfg) -> None:
         """Raises CannotStart when a student of this model config cannot read the data."""
+
+    def check_teacher(self) -> None:
+        """Raises CannotStart when the teacher, who is asked, cannot read the data."""
 
     def warn_of_teacher(self) -> None:
         """Says what is odd about the teacher, where that is allowed."""
@@ -140,6 +143,7 @@ class DistillationTask(TaskWithTeacher):
         self.labels_for = criterion.labels_for()
 
         if criterion.teacher_wanted:
+            self.check_teacher()
             self.teacher = self.load_teacher(criterion.teacher_wanted)
             if self.teacher_checkpoint is not None:
                 self.warn_of_teacher()

@@ -10,12 +10,12 @@ from fairseq.data import Dictionary, PrependTokenDataset, TokenBlockDataset
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES
-from omegaconf import MISSING
+from omegaconf import II, MISSING
 
 from ..data.masked import MaskedWordsDataset
 from ..data.metadata import dictionary_hash
 from ..data.short import ShortBlocksDataset
-from ..data.stored import read_split
+from ..data.stored import longest_row, read_split
 from ..data.words import word_starts
 from ..errors import CannotStart
 from ..objectives import MaskedWords
@@ -37,7 +37,11 @@ class MaskedLMKDConfig(DistillationTaskConfig):
         },
     )
     tokens_per_sample: int = field(
-        default=512, metadata={"help": "length of a block of text, <s> included (default: 512 tokens)"}
+        default=512,
+        metadata={
+            "help": "most tokens of a block of text, <s> included; a sentence may have no more, unless blocks are filled "
+            "(--sample-break-mode none) (default: 512 tokens)"
+        },
     )
     sample_break_mode: SAMPLE_BREAK_MODE_CHOICES = field(
         default="complete",
@@ -80,6 +84,8 @@ class MaskedLMKDConfig(DistillationTaskConfig):
             "(default: 1024 tokens)"
         },
     )
+    max_tokens: Optional[int] = II("dataset.max_tokens")
+    max_tokens_valid: Optional[int] = II("dataset.max_tokens_valid")
 
 
 @register_task("masked_lm_kd", dataclass=MaskedLMKDConfig)
@@ -139,10 +145,17 @@ class MaskedLMKDTask(DistillationTask):
 
     def check_student(self, cfg) -> None:
         longest = cfg.get("max_positions")
-        if longest is not None and self.cfg.tokens_per_sample > longest:
+        if longest is not None:
+            self._check_positions(f"the student takes (--max-positions {longest})", longest)
+
+    def check_teacher(self) -> None:
+        longest = self.teacher_shape.max_positions
+        self._check_positions(f"{self.teacher_given} takes ({longest} tokens)", longest)
+
+    def _check_positions(self, reader: str, longest: int) -> None:
+        if self.cfg.tokens_per_sample > longest:
             raise CannotStart(
-                f"--tokens-per-sample {self.cfg.tokens_per_sample} is more than the student takes "
-                f"(--max-positions {longest}): give {longest} or less."
+                f"--tokens-per-sample {self.cfg.tokens_per_sample} is more than {reader}: give {longest} or less."
             )
 
     def logits_problems(self) -> list[str]:
@@ -166,8 +179,10 @@ class MaskedLMKDTask(DistillationTask):
         shard = (epoch - 1) % len(folders)
         path = folders[shard] / split
         training = split == self.cfg.train_subset
-        for needed in [folder / split for folder in folders] if training else [path]:
-            _check_filled(needed)
+        if split not in self.datasets:  # before training; all shards, whose turn may come days later
+            for needed in [folder / split for folder in folders] if training else [path]:
+                _check_filled(needed)
+                self._check_lengths(needed, combine)
         stored = read_split(path, self.dictionary, combine, MADE_BY)
 
         blocks = TokenBlockDataset(
@@ -207,7 +222,6 @@ class MaskedLMKDTask(DistillationTask):
 
         Those of the last epoch have a copy of the data set, which never hears of the new one's masks.
         """
-        _check_lengths(dataset, max_tokens, max_positions)
         iterator = super().get_batch_iterator(dataset, max_tokens, max_sentences, max_positions, **kwargs)
         iterator.reuse_dataloader = False
         batches, workers = len(iterator.frozen_batches), iterator.num_shards
@@ -238,6 +252,20 @@ class MaskedLMKDTask(DistillationTask):
         decided = {name: str(self.cfg[name]) for name in names}
         return decided | {"short_blocks": self.cfg.short_blocks if training else 0.0}
 
+    def _check_lengths(self, path: Path, combine: bool) -> None:
+        """Raises CannotStart where a block would be longer than `--tokens-per-sample` says, which decides kappa, too."""
+        if self.cfg.sample_break_mode == "none":
+            return
+        limit = self.cfg.tokens_per_sample
+        for part in (file.with_suffix("") for file in stored_files(path, combine) if file.suffix == ".idx"):
+            longest = longest_row(part, MADE_BY) + 1  # <s> comes before
+            if longest > limit:
+                raise CannotStart(
+                    f"--tokens-per-sample {limit} leaves no room for a sentence of {longest} tokens, <s> included, in "
+                    f"{part}: give {longest} or more, or make the data again with --longest {limit - 1} or less "
+                    f"(`{MADE_BY}`)."
+                )
+
 
 def _folders(cfg: MaskedLMKDConfig) -> list[Path]:
     return [Path(folder) for folder in cfg.data.split(os.pathsep)]
@@ -256,20 +284,6 @@ def _check_filled(path: Path) -> None:
         )
 
 
-def _check_lengths(
-    dataset: MaskedWordsDataset, max_tokens: Optional[int], max_positions: Optional[int]
-) -> None:
-    """fairseq drops what is longer than either, with no more than a warning."""
-    longest = int(dataset.sizes.max())
-    limits = {"--max-tokens": max_tokens, "the student's --max-positions": max_positions}
-    for flag, limit in limits.items():
-        if limit is not None and longest > limit:
-            raise CannotStart(
-                f"--data has a block of {longest} tokens, more than {flag} {limit}: give more, fewer --tokens-per-sample "
-                "or, where one sentence is as long, data with a lower --longest (`python -m preprocess.corpus`)."
-            )
-
-
 def _check_flags(cfg: MaskedLMKDConfig) -> None:
     if not 0 < cfg.mask_prob < 1:
         raise CannotStart(f"--mask-prob {cfg.mask_prob} is no share: give a number between 0 and 1.")
@@ -284,3 +298,10 @@ def _check_flags(cfg: MaskedLMKDConfig) -> None:
     for name, least in (("tokens_per_sample", 2), ("vocabulary_chunk", 1), ("replaced_words", 0)):
         if cfg[name] < least:
             raise CannotStart(f"--{name.replace('_', '-')} {cfg[name]} is too few: give {least} or more.")
+    for name in ("max_tokens", "max_tokens_valid"):
+        # fairseq drops what is longer, with no more than a warning.
+        if cfg[name] is not None and cfg[name] < cfg.tokens_per_sample:
+            raise CannotStart(
+                f"--{name.replace('_', '-')} {cfg[name]} holds no block of --tokens-per-sample {cfg.tokens_per_sample}: "
+                "give as many or more, or a lower --tokens-per-sample."
+            )

@@ -128,12 +128,16 @@ class SentencePredictionKDTask(DistillationTask):
                 f"them (--train-subset, --valid-subset), or set {' 0 and '.join(flags)} 0."
             )
         longest = int(dataset.sizes.max(initial=0))
-        if self.student_shape is not None and longest > self.student_shape.max_positions:
-            raise CannotStart(
-                f"{data / 'input0' / split} holds an example of {longest} tokens, but the student takes "
-                f"{self.student_shape.max_positions} (--max-positions): make the data again with "
-                f"`python -m preprocess.glue --max-positions {self.student_shape.max_positions}`."
-            )
+        readers = {"the student (--max-positions)": self.student_shape}
+        if self.teacher is not None:
+            readers[self.teacher_given] = self.teacher_shape
+        for reader, shape in readers.items():
+            if shape is not None and longest > shape.max_positions:
+                raise CannotStart(
+                    f"{data / 'input0' / split} holds an example of {longest} tokens, but {reader} takes "
+                    f"{shape.max_positions}: make the data again with `python -m preprocess.glue --max-positions "
+                    f"{shape.max_positions}`."
+                )
         logger.info(f"{split}: {len(dataset)} sentences, longest {longest} tokens")
         inputs = [data / name / split for name in ("input0", "input1")[: 1 if second is None else 2]]
         stored = [file for path in inputs for file in stored_files(path, combine)]

@@ -208,8 +208,21 @@ def test_missing_labels(tmp_path, teacher):
 def test_examples_longer_than_the_model(data, tmp_path):
     short = ModelShape(layers=4, width=16, ffn=32, heads=4, max_positions=10)
     task, _, _ = build(data, write_teacher(tmp_path / "model.pt", short), "kd")
-    with pytest.raises(CannotStart, match=r"an example of \d+ tokens, but the student takes 10"):
+    with pytest.raises(
+        CannotStart, match=r"an example of \d+ tokens, but the student \(--max-positions\) takes 10"
+    ):
         task.load_dataset("train")
+
+
+def test_examples_longer_than_the_teacher(data, tmp_path):
+    short = ModelShape(layers=4, width=16, ffn=32, heads=4, max_positions=10)
+    teacher = write_teacher(tmp_path / "model.pt", short)
+    longer = {**STUDENT, "encoder_ffn_embed_dim": 8, "max_positions": 40}
+    task, _, _ = build(data, teacher, "kd", layers="random", model=longer)
+    with pytest.raises(CannotStart, match=r"an example of \d+ tokens, but --teacher \S+ takes 10: make"):
+        task.load_dataset("train")
+    task, _, _ = build(data, teacher, "kd", layers="random", model=longer, soft_weight=0.0)
+    task.load_dataset("train")
 
 
 def test_data_without_metadata(tmp_path, teacher):

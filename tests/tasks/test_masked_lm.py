@@ -4,6 +4,7 @@ from argparse import Namespace
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from fairseq.criterions.masked_lm import MaskedLmLoss
@@ -13,7 +14,16 @@ from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.losses import attention_kl, kd
-from tests.tiny import SHAPE, batch, build, train_command, train_here, write_teacher, write_text
+from tests.tiny import (
+    SHAPE,
+    batch,
+    build,
+    train_command,
+    train_here,
+    write_indexed,
+    write_teacher,
+    write_text,
+)
 
 TOKENS = 24
 TASK = {"tokens_per_sample": TOKENS, "sample_break_mode": "complete"}
@@ -330,18 +340,48 @@ def test_an_empty_split_is_named(text, teacher, tmp_path):
         task.load_dataset("valid")
 
 
-@pytest.mark.parametrize(
-    ("limits", "message"),
-    [
-        ({"max_tokens": 20}, "a block of 24 tokens, more than --max-tokens 20: give more"),
-        ({"max_positions": 16}, "a block of 24 tokens, more than the student's --max-positions 16"),
-    ],
-)
-def test_blocks_that_would_be_dropped_are_said(text, teacher, limits, message):
-    task, _, _ = pretraining(text, teacher, "kd")
+@pytest.mark.parametrize("mode", ["complete", "complete_doc", "eos"])
+def test_a_sentence_longer_than_a_block_is_named_before_training(text, teacher, tmp_path, mode):
+    second = write_text(tmp_path / "second", seed=1)
+    write_indexed(second / "train", [np.array([*range(5, 10 + 20), 2])])  # 26 tokens, 27 with <s>
+    given = {"sample_break_mode": mode}
+    task, _, _ = pretraining(f"{text}:{second}", teacher, "kd", task=given)
+    found = (
+        r"--tokens-per-sample 24 leaves no room for a sentence of 27 tokens, <s> included, in \S+second/train"
+    )
+    with pytest.raises(CannotStart, match=rf"{found}: give 27 or more, or .* --longest 23 or less"):
+        task.load_dataset("train")  # of the first shard
+    task.load_dataset("valid")
+
+    task, _, _ = pretraining(f"{text}:{second}", teacher, "kd", task=given | {"tokens_per_sample": 27})
+    task.load_dataset("train", epoch=2)
+    assert task.dataset("train").sizes.tolist() == [27]
+
+
+def test_filled_blocks_may_cut_sentences(text, teacher):
+    task, _, _ = pretraining(text, teacher, "kd", task={"sample_break_mode": "none", "tokens_per_sample": 8})
     task.load_dataset("train")
-    with pytest.raises(CannotStart, match=message):
-        task.get_batch_iterator(task.dataset("train"), **limits)
+    assert task.dataset("train").sizes.max() == 8
+
+
+@pytest.mark.parametrize("flag", ["--max-tokens", "--max-tokens-valid"])
+def test_batches_that_hold_no_block_are_said_at_once(text, teacher, flag):
+    given = {flag[2:].replace("-", "_"): 23}
+    with pytest.raises(
+        CannotStart, match=f"{flag} 23 holds no block of --tokens-per-sample 24: give as many"
+    ):
+        pretraining(text, teacher, "kd", task=given)
+
+
+def test_a_teacher_of_fewer_positions_is_named(text, tmp_path):
+    short = write_teacher(tmp_path / "short.pt", replace(SHAPE, max_positions=16), classes=None, lm_head=True)
+    sizes = {"encoder_layers": 2, "max_positions": 40}
+    with pytest.raises(
+        CannotStart, match=r"--tokens-per-sample 24 is more than --teacher \S+ takes \(16 tokens\): give 16"
+    ):
+        pretraining(text, short, "kd", layers="random", model=sizes)
+    alone = {"hard_weight": 1.0, "soft_weight": 0.0}  # whom nobody asks, it may be as short as it likes
+    pretraining(text, short, "kd", layers="random", model=sizes, **alone)
 
 
 def test_fewer_batches_than_workers_are_said(text, teacher, caplog):
