@@ -65,10 +65,21 @@ def read_metadata(data: Path) -> Optional[Metadata]:
             max_positions=meta.get("max_positions"),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise CannotStart(
-            f"{path} cannot be understood ({type(error).__name__}: {error}): make the data again with "
-            "`python -m preprocess.glue`."
-        ) from None
+        raise _not_understood(path, error, "preprocess.glue") from None
+
+
+def corpus_pair_format(folder: Path) -> str:
+    """How a model of this running text's vocabulary joins two sentences; roberta where no `meta.json` says.
+
+    Raises CannotStart when that is there and cannot be understood.
+    """
+    path = folder / "meta.json"
+    if not path.is_file():
+        return "roberta"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["encoder"]["pair_format"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _not_understood(path, error, "preprocess.corpus") from None
 
 
 def dictionary_hash(path: Path) -> str:
@@ -85,3 +96,9 @@ def dictionary_hash(path: Path) -> str:
             f"{path} is not a dictionary that fairseq reads ({reason}): take a fresh copy of the folder it is in."
         ) from None
     return hashlib.sha256("\n".join(dictionary.symbols[dictionary.nspecial :]).encode()).hexdigest()
+
+
+def _not_understood(path: Path, error: Exception, made_by: str) -> CannotStart:
+    return CannotStart(
+        f"{path} cannot be understood ({type(error).__name__}: {error}): make the data again with `python -m {made_by}`."
+    )

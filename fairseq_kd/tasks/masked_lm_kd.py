@@ -13,7 +13,7 @@ from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES
 from omegaconf import II, MISSING
 
 from ..data.masked import MaskedWordsDataset
-from ..data.metadata import dictionary_hash
+from ..data.metadata import corpus_pair_format, dictionary_hash
 from ..data.short import ShortBlocksDataset
 from ..data.stored import longest_row, read_split
 from ..data.words import word_starts
@@ -95,8 +95,12 @@ class MaskedLMKDTask(DistillationTask):
     predicts_words = True
     regression = False
 
-    def __init__(self, cfg: MaskedLMKDConfig, dictionary: Dictionary, dictionary_hash: str) -> None:
+    def __init__(
+        self, cfg: MaskedLMKDConfig, dictionary: Dictionary, dictionary_hash: str, pair_format: str
+    ) -> None:
+        """pair_format is that of the text's encoder (see `data/metadata.py`)."""
         super().__init__(cfg, dictionary, dictionary_hash)
+        self._pair_format = pair_format
         self.objective = MaskedWords(
             cfg.mask_prob * cfg.tokens_per_sample, cfg.vocabulary_chunk, self.autocast
         )
@@ -121,11 +125,11 @@ class MaskedLMKDTask(DistillationTask):
 
         dictionary = Dictionary.load(str(paths[0]))
         dictionary.add_symbol("<mask>")
-        return cls(cfg, dictionary, hashes[0])
+        return cls(cfg, dictionary, hashes[0], corpus_pair_format(folders[0]))
 
     @property
     def pair_format(self) -> str:
-        return "roberta"
+        return self._pair_format
 
     @property
     def shards(self) -> int:

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from fairseq_kd.data.metadata import dictionary_hash, read_metadata
+from fairseq_kd.data.metadata import corpus_pair_format, dictionary_hash, read_metadata
 from fairseq_kd.errors import CannotStart
 from preprocess.vocabulary import read_dictionary, symbols_hash
 from tests.tiny import write_data
@@ -23,6 +23,17 @@ def test_broken_metadata_is_one_sentence(tmp_path):
     (tmp_path / "meta.json").write_text(json.dumps({"task": "x"}))
     with pytest.raises(CannotStart, match=r"meta\.json cannot be understood \(KeyError: 'num_classes'\)"):
         read_metadata(tmp_path)
+
+
+def test_running_text_says_how_its_encoder_joins_pairs(tmp_path):
+    assert corpus_pair_format(tmp_path) == "roberta"
+    (tmp_path / "meta.json").write_text(json.dumps({"encoder": {"name": "wordpiece", "pair_format": "bert"}}))
+    assert corpus_pair_format(tmp_path) == "bert"
+    (tmp_path / "meta.json").write_text("{}")
+    with pytest.raises(
+        CannotStart, match=r"meta\.json cannot be understood \(KeyError: 'encoder'\): .*preprocess.corpus"
+    ):
+        corpus_pair_format(tmp_path)
 
 
 @pytest.mark.parametrize(
