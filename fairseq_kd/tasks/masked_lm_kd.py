@@ -52,7 +52,10 @@ class MaskedLMKDConfig(DistillationTaskConfig):
     )
     short_blocks: float = field(
         default=0.0,
-        metadata={"help": "share of the training blocks that are cut in two at a random place (default: 0)"},
+        metadata={
+            "help": "share of the training blocks that are cut in two at a random place, the same in every epoch "
+            "(default: 0)"
+        },
     )
     mask_prob: float = field(
         default=0.15, metadata={"help": "share of the tokens that have to be guessed (default: 0.15)"}
@@ -140,11 +143,10 @@ class MaskedLMKDTask(DistillationTask):
         return self.cfg.tokens_per_sample
 
     def check_cacheable(self) -> None:
-        if not self.cfg.frozen_masking or self.cfg.replaced_words:
-            found = "without --frozen-masking" if not self.cfg.frozen_masking else "with --replaced-words"
+        if not self.cfg.frozen_masking:
             raise CannotStart(
-                f"--teacher-cache {self.cfg.teacher_cache} {found}: words change from epoch to epoch, so what the teacher "
-                "says of them cannot be stored: add --frozen-masking and leave out --replaced-words, or --teacher-cache."
+                f"--teacher-cache {self.cfg.teacher_cache} without --frozen-masking: words change from epoch to epoch, so "
+                "what the teacher says of them cannot be stored: add --frozen-masking, or leave out --teacher-cache."
             )
 
     def check_student(self, cfg) -> None:
@@ -254,7 +256,10 @@ class MaskedLMKDTask(DistillationTask):
         names = ("tokens_per_sample", "sample_break_mode", "seed", "mask_whole_words")
         names += ("mask_prob", "leave_unmasked_prob", "random_token_prob")
         decided = {name: str(self.cfg[name]) for name in names}
-        return decided | {"short_blocks": self.cfg.short_blocks if training else 0.0}
+        decided["short_blocks"] = self.cfg.short_blocks if training else 0.0
+        if training and self.cfg.replaced_words:
+            decided["replaced_words"] = self.cfg.replaced_words
+        return decided
 
     def _check_lengths(self, path: Path, combine: bool) -> None:
         """Raises CannotStart where a block would be longer than `--tokens-per-sample` says, which decides kappa, too."""

@@ -418,20 +418,44 @@ def test_masked_words_do_as_well(tmp_path, monkeypatch, whole_words):
         made(seed=2)
 
 
-@pytest.mark.parametrize(
-    ("changed", "problem"),
-    [
-        ({"frozen_masking": False}, r"--teacher-cache \S+ without --frozen-masking: words change"),
-        ({"replaced_words": 3}, r"--teacher-cache \S+ with --replaced-words: words change"),
-    ],
-)
-def test_words_masked_anew_cannot_be_stored(tmp_path, changed, problem):
+def test_words_masked_anew_cannot_be_stored(tmp_path):
     text = write_text(tmp_path / "text")
     teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
-    given = {**TEXT, "teacher_cache": str(tmp_path / "cache"), **changed}
-    with pytest.raises(CannotStart, match=problem):
+    given = {**TEXT, "teacher_cache": str(tmp_path / "cache"), "frozen_masking": False}
+    with pytest.raises(CannotStart, match=r"--teacher-cache \S+ without --frozen-masking: words change"):
         build(text, teacher, "kd", task=given, task_name="masked_lm_kd")
     assert not (tmp_path / "cache").exists()
+
+
+def test_words_that_are_replaced_for_good_can_be_stored(tmp_path, monkeypatch):
+    text = write_text(tmp_path / "text")
+    teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
+
+    def made(**changed):
+        given = {
+            **TEXT,
+            "replaced_words": 9,
+            "teacher_cache": str(tmp_path / "cache"),
+            "cache_precision": "fp32",
+        }
+        built = build(text, teacher, "kd", task=given | changed, task_name="masked_lm_kd")
+        built[0].load_dataset("train")
+        return built
+
+    live, student, criterion = made(teacher_cache=None)
+    expected, _, _ = criterion(student, batch(live, range(6), "train"))
+    task, _, _ = made()
+    for start in range(0, len(task.dataset("train")), 8):
+        rows = range(start, min(start + 8, len(task.dataset("train"))))
+        task.teacher.signals(batch(task, rows, "train"), Wanted())
+
+    forbid_live(monkeypatch)
+    task, student, criterion = made()
+    task.dataset("train").set_epoch(2)
+    found, _, _ = criterion(student, batch(task, range(6), "train"))
+    assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(CannotStart, match="train.0 is of other data"):
+        made(replaced_words=8)
 
 
 def test_regression_does_as_well(tmp_path):
