@@ -1,5 +1,6 @@
 """Masked-LM pre-training: the same numbers as fairseq's own, whatever the batch, the chunk or the padding."""
 
+import re
 from argparse import Namespace
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,14 +8,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.criterions.masked_lm import MaskedLmLoss
 from fairseq.models.roberta import RobertaModel, base_architecture
 from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 from torch.testing import assert_close
 
+import fairseq_kd  # noqa: F401 - registers the criterions
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.losses import attention_kl, kd
 from tests.tiny import (
+    ROOT,
     SHAPE,
     batch,
     build,
@@ -114,6 +118,17 @@ def test_training_blocks_can_be_short_and_noisy_and_those_of_validation_are_not(
     assert not any((places & words).any() for places, words in zip(different, guessed, strict=True))
     for index in range(len(plain)):
         assert torch.equal(noisy[index]["words"], plain[index]["words"])
+
+
+def test_noise_is_drawn_anew_in_each_epoch_unless_masks_are_frozen(text, teacher):
+    for frozen in (False, True):
+        task, _, _ = pretraining(text, teacher, "kd", task={"frozen_masking": frozen, "replaced_words": 9})
+        task.load_dataset("train")
+        dataset, seen = task.dataset("train"), []
+        for epoch in (1, 2):
+            dataset.set_epoch(epoch)
+            seen.append([dataset[index]["tokens"].tolist() for index in range(len(dataset))])
+        assert (seen[0] == seen[1]) == frozen
 
 
 def test_plain_masked_lm_is_that_of_fairseq(text, teacher):
@@ -251,6 +266,29 @@ def test_every_kind_of_method_pretrains(text, teacher, tmp_path, method):
     )
     each = [values["train_loss"] for tag, values in rows if tag == "train"]
     assert each[-1] < 0.97 * each[0]
+
+
+OURS = sorted(name for name, made in CRITERION_REGISTRY.items() if made.__module__.startswith("fairseq_kd."))
+
+
+@pytest.mark.parametrize("method", OURS)
+def test_every_criterion_but_those_the_docs_name_works(text, teacher, method):
+    docs = (ROOT / "docs" / "pretraining.md").read_text()
+    need_classes = re.findall("`(.*?)`", re.search(r"Every\s+criterion but (.*?)works here", docs, re.S)[1])
+    if method in need_classes:
+        with pytest.raises(
+            CannotStart, match=f"--criterion {method} .*class|has no labels .*--criterion {method}"
+        ):
+            pretraining(text, teacher, method)
+        return
+
+    task, student, criterion = pretraining(text, teacher, method)
+    loss, _, _ = criterion(student, batch(task, [0, 1, 2], "train"))
+    loss.backward()
+    learned = [p.grad for p in student.parameters() if p.requires_grad]
+    assert loss.isfinite()
+    assert all(grad is not None and grad.isfinite().all() for grad in learned)
+    assert sum(grad.abs().sum() for grad in learned) > 0
 
 
 def test_words_are_learned_and_perplexity_is_told(text, teacher, tmp_path):
