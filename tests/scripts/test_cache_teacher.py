@@ -10,7 +10,8 @@ import pytest
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.teachers import LiveTeacher
 from scripts.cache_teacher import main
-from tests.tiny import ROOT, run, train_command, train_here, write_teacher, write_text
+from tests.stored import check_stored
+from tests.tiny import ROOT, build, run, train_command, train_here, write_teacher, write_text
 
 HSK = ("--criterion", "hsk", "--hsk-keep", "2l_4t_0.5h", "--init-layers", "0,3")
 
@@ -76,7 +77,17 @@ def test_two_workers_and_every_shard(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     written = sums(tmp_path / "cache")
     assert sorted(written) == [f"{name}/masked.fp16.sums" for name in ("train.0", "train.1", "valid.0")]
-    assert all(each.all() for each in written.values())
+
+    text = {"frozen_masking": True, "tokens_per_sample": 24}
+    for shard, splits in zip(shards, (["train", "valid"], ["train"]), strict=True):
+        live, _, _ = build(shard, teacher, "kd", task=text, task_name="masked_lm_kd")
+        places = {"data": ":".join(map(str, shards)), "teacher_cache": str(tmp_path / "cache")}
+        task, _, _ = build(
+            shard, None, "kd", task=text | places, task_name="masked_lm_kd", model={"init_from": str(teacher)}
+        )
+        for split in splits:
+            task.load_dataset(split, epoch=1 + shards.index(shard))
+            check_stored(task, live, split)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ import torch
 from torch.testing import assert_close
 
 from fairseq_kd.teachers import LiveTeacher
-from tests.tiny import logged, run, train_command, train_here, write_data
+from tests.stored import check_stored
+from tests.tiny import build, logged, run, train_command, train_here, write_data
 
-HSK = ("--criterion", "hsk", "--hsk-keep", "2l_4t_0.5h", "--init-layers", "0,3")
+KEEP = {"hsk_keep": "2l_4t_0.5h"}
+HSK = ("--criterion", "hsk", "--hsk-keep", KEEP["hsk_keep"], "--init-layers", "0,3")
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -64,10 +66,12 @@ def test_two_workers_write_one_cache(data, teacher, tmp_path):
     ]
     done = run([*torchrun, *train_command(data, tmp_path / "run", *flags, *distributed)])
     assert done.returncode == 0, done.stderr[-3000:]
+    live, _, _ = build(data, teacher, "hsk", **KEEP)
+    stored = {"task": {"teacher_cache": str(tmp_path / "cache")}, "model": {"init_from": str(teacher)}}
+    task, _, _ = build(data, None, "hsk", **stored, **KEEP)
+    assert len(task.teacher.records) == 3
     for split in ("train", "valid"):
-        sums = [np.fromfile(path, np.uint32) for path in (tmp_path / "cache" / split).glob("*.sums")]
-        assert len(sums) == 3
-        assert all(each.all() for each in sums)
+        check_stored(task, live, split)
 
 
 @pytest.mark.slow
