@@ -79,31 +79,35 @@ class CachedTeacher:
         return rows
 
     def signals(self, sample: Mapping[str, Any], wanted: Wanted) -> Signals:
-        """The teacher's signals for a batch, on the batch's device; all it is ever asked for, from the cache float32."""
-        cached = sample.get("cached")
+        """The teacher's signals for a batch, on the batch's device, float32; of a served data set all it is ever asked for.
+
+        They are those that are stored, in the bits that are stored, also where that has only now been done.
+        """
+        tokens, cached = sample["net_input"]["src_tokens"], sample.get("cached")
+        split = self.splits.get(sample.get("cached_rows"))
+        if cached is None:
+            if self.load is None:
+                raise CannotStart(
+                    f"--teacher-cache {self.folder} has rows that are damaged: give --teacher, which writes them anew.",
+                    doing="go on",
+                )
+            if split is None:
+                return self.live.signals(sample, wanted)
+            self.store(sample)
+            cached = split.read_batch(sample["id"].tolist(), tokens)
         if isinstance(cached, str):
             raise CannotStart(cached, doing="go on")
-        tokens = sample["net_input"]["src_tokens"]
-        split = self.splits.get(sample.get("cached_rows"))
-        if cached is not None:
-            signals = split.restore(cached, tokens.ne(PAD))
-            if self.asks_words:
-                signals.lm_head = self._word_scores
-            return signals
 
-        if self.load is None:
-            raise CannotStart(
-                f"--teacher-cache {self.folder} has rows that are damaged: give --teacher, which writes them anew.",
-                doing="go on",
-            )
-        return self.live.signals(sample, wanted) if split is None else self.store(sample)
+        signals = split.restore(cached, tokens.ne(PAD))
+        if self.asks_words:
+            signals.lm_head = self._word_scores
+        return signals
 
-    def store(self, sample: Mapping[str, Any]) -> Signals:
+    def store(self, sample: Mapping[str, Any]) -> None:
         """Asks the teacher itself for all that is ever wanted of a batch, and writes it."""
         signals = self.live.signals(sample, self.wanted)
         rows = self.splits[sample["cached_rows"]]
         rows.write(sample["id"].tolist(), sample["net_input"]["src_tokens"], signals)
-        return signals
 
     @cached_property
     def live(self) -> LiveTeacher:

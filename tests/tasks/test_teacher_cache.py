@@ -52,6 +52,32 @@ def test_a_run_from_the_cache_is_the_run_with_the_teacher(data, teacher, tmp_pat
         assert_close(value, weights(tmp_path / "live")[name], rtol=1e-4, atol=1e-4)
 
 
+def test_a_run_learns_the_same_whatever_is_stored_already(data, teacher, tmp_path):
+    """Nothing, all, or what a run left that was killed at update 5 and goes on from its checkpoint of update 3."""
+
+    def train(name, cache, *flags):
+        given = (
+            "--teacher",
+            str(teacher),
+            *HSK,
+            "--teacher-cache",
+            str(tmp_path / cache),
+            "--max-epoch",
+            "2",
+        )
+        train_here(train_command(data, tmp_path / name, *given, *flags))
+        return tmp_path / name
+
+    cold = weights(train("cold", "cache"))
+    warm = weights(train("warm", "cache"))
+    killed = train("killed", "other", "--max-update", "5", "--save-interval-updates", "3")
+    (killed / "checkpoint_1_3.pt").replace(killed / "checkpoint_last.pt")
+    resumed = weights(train("killed", "other"))
+    for name, value in cold.items():
+        assert torch.equal(warm[name], value), name
+        assert torch.equal(resumed[name], value), name
+
+
 @pytest.mark.slow
 def test_two_workers_write_one_cache(data, teacher, tmp_path):
     flags = ("--teacher", str(teacher), *HSK, "--teacher-cache", str(tmp_path / "cache"), "--max-epoch", "1")

@@ -80,6 +80,25 @@ def test_it_says_what_the_live_one_says(data, teacher, tmp_path, monkeypatch, pr
     check_signals(found, expected, TOLERANCES[precision])
 
 
+@pytest.mark.parametrize("precision", TOLERANCES)
+def test_what_is_stored_only_now_has_the_bits_of_what_is_stored(data, teacher, tmp_path, precision):
+    task, _, _ = cached(data, teacher, tmp_path, task={"cache_precision": precision})
+    rows = [3, 17, 20]
+    assert "cached" not in batch(task, rows)
+    now = task.teacher.signals(batch(task, rows), WANTED)
+    assert "cached" in batch(task, rows)
+    check_signals(now, task.teacher.signals(batch(task, rows), WANTED), tolerance=0)
+
+
+def test_a_disk_that_keeps_nothing_ends_the_run(data, teacher, tmp_path, monkeypatch):
+    task, _, _ = cached(data, teacher, tmp_path)
+    monkeypatch.setattr(cache_rows.Stored, "write", lambda *_: None)
+    with pytest.raises(
+        CannotStart, match=r"--teacher-cache \S+valid does not hold what was written to it: name"
+    ):
+        task.teacher.signals(batch(task, [3]), WANTED)
+
+
 def test_one_row_is_enough_and_all_are_equal_to_it(data, teacher, tmp_path):
     """Whatever else is in its batch, and how long that is."""
     task, _, _ = cached(data, teacher, tmp_path)

@@ -116,11 +116,19 @@ class CachedRows:
             }
         return batch
 
+    def read_batch(self, rows: Sequence[int], tokens: Tensor) -> dict[str, dict[str, Tensor]] | str:
+        """What `collate` says of rows that have just been written; tokens [B, T]."""
+        sizes = self._sizes(rows)
+        read = [self.read(row, own[:n]) for row, own, (n, _) in zip(rows, tokens.cpu(), sizes, strict=True)]
+        lost = f"{FLAG} {self.folder} does not hold what was written to it: name a folder on another disk."
+        return self.collate(rows, read).get("cached", lost)
+
     def restore(self, cached: Mapping[str, Mapping[str, Tensor]], mask: Tensor) -> Signals:
         """The signals of a batch from what `collate` found, float32, on the batch's device."""
         signals = Signals(mask)
         for record in self.records:
-            record.restore(cached[record.name], self.precision, signals)
+            stored = {name: tensor.to(mask.device) for name, tensor in cached[record.name].items()}
+            record.restore(stored, self.precision, signals)
         return signals
 
     def write(self, rows: Sequence[int], tokens: Tensor, signals: Signals) -> None:
