@@ -180,37 +180,23 @@ class MaskedLMKDTask(DistillationTask):
         return
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **_: Any) -> MaskedWordsDataset:
-        """Loads one split of the shard that `epoch` reads."""
+        """Loads one split of the shard that `epoch` reads. Raises CannotStart where that, or a later one, cannot be."""
         folders = _folders(self.cfg)
         shard = (epoch - 1) % len(folders)
-        path = folders[shard] / split
         training = split == self.cfg.train_subset
         if split not in self.datasets:  # before training; all shards, whose turn may come days later
-            for needed in [folder / split for folder in folders] if training else [path]:
-                _check_filled(needed)
-                self._check_lengths(needed, combine)
-        stored = read_split(path, self.dictionary, combine, MADE_BY)
+            for folder in folders if training else [folders[shard]]:
+                _check_filled(folder / split)
+                self._check_lengths(folder / split, combine)
+            if training and self.cfg.teacher_cache is not None:
+                # Whose signals, or the room for them, may be missing as well.
+                for other in range(len(folders)):
+                    self._read(split, other, combine)
 
-        blocks = TokenBlockDataset(
-            stored,
-            stored.sizes,
-            self.cfg.tokens_per_sample - 1,  # <s> comes before
-            pad=self.dictionary.pad(),
-            eos=self.dictionary.eos(),
-            break_mode=self.cfg.sample_break_mode,
-        )
-        if training and self.cfg.short_blocks:
-            blocks = ShortBlocksDataset(blocks, self.cfg.short_blocks, self.cfg.seed)
-        dataset = MaskedWordsDataset(
-            PrependTokenDataset(blocks, self.dictionary.bos()),
-            self._mask(),
-            self.cfg.frozen_masking,
-            self.cfg.replaced_words if training else 0,
-        )
+        dataset = self._read(split, shard, combine)
         logger.info(
-            f"{split}: {len(dataset)} blocks of up to {self.cfg.tokens_per_sample} tokens from {path}"
+            f"{split}: {len(dataset)} blocks of up to {self.cfg.tokens_per_sample} tokens from {folders[shard] / split}"
         )
-        self.serve_teacher(dataset, f"{split}.{shard}", stored_files(path, combine), self._decided(training))
         # fairseq keeps every data set it has made batches of: here one an epoch, for days.
         self.dataset_to_epoch_iter.pop(self.datasets.get(split), None)
         self.datasets[split] = dataset
@@ -237,6 +223,31 @@ class MaskedLMKDTask(DistillationTask):
                 "--batch-size or --max-tokens, or fewer workers."
             )
         return iterator
+
+    def _read(self, split: str, shard: int, combine: bool) -> MaskedWordsDataset:
+        """A split of a shard, and what is stored of the teacher's signals."""
+        path = _folders(self.cfg)[shard] / split
+        training = split == self.cfg.train_subset
+        stored = read_split(path, self.dictionary, combine, MADE_BY)
+
+        blocks = TokenBlockDataset(
+            stored,
+            stored.sizes,
+            self.cfg.tokens_per_sample - 1,  # <s> comes before
+            pad=self.dictionary.pad(),
+            eos=self.dictionary.eos(),
+            break_mode=self.cfg.sample_break_mode,
+        )
+        if training and self.cfg.short_blocks:
+            blocks = ShortBlocksDataset(blocks, self.cfg.short_blocks, self.cfg.seed)
+        dataset = MaskedWordsDataset(
+            PrependTokenDataset(blocks, self.dictionary.bos()),
+            self._mask(),
+            self.cfg.frozen_masking,
+            self.cfg.replaced_words if training else 0,
+        )
+        self.serve_teacher(dataset, f"{split}.{shard}", stored_files(path, combine), self._decided(training))
+        return dataset
 
     def _mask(self) -> dict[str, Any]:
         folder = _folders(self.cfg)[0]

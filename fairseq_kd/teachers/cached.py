@@ -53,28 +53,11 @@ class CachedTeacher:
         split  its name, and its shard
         data   hash of it
 
-        Raises CannotStart where signals are missing or damaged and there is no teacher, or no room.
+        Raises CannotStart where signals are missing or damaged and there is no teacher, or no room: looked for once.
         """
-        masked = dataset.count_masked if self.asks_words else None
-        rows = CachedRows(self.folder / split, self.records, self.precision, dataset.sizes, data, masked)
-        missing = [record.name for record in rows.missing()]
-        if self.asks_words and not self._lm_head_path.is_file():
-            missing.append("lm_head")
-        if missing and self.load is None:
-            raise CannotStart(
-                f"--teacher-cache {self.folder} has not all of {', '.join(missing)} of {split} in {self.precision}, which "
-                "this run learns from: give --teacher, which then writes it, or the --cache-precision that is there."
-            )
-        if self.load is None and (damaged := len(rows.unwritten())):
-            raise CannotStart(
-                f"--teacher-cache {self.folder} has damaged rows of {split}, {damaged} of {len(rows)}: give --teacher, "
-                "which writes them anew."
-            )
-        if missing:
-            rows.reserve()
-            # What cannot be loaded should not be found out in the middle of an epoch.
-            self.live  # noqa: B018
-        self.splits[split] = rows
+        rows = self.splits.get(split)
+        if rows is None or rows.data != data:
+            rows = self.splits[split] = self._begun(dataset, split, data)
         dataset.cached = rows
         return rows
 
@@ -108,6 +91,28 @@ class CachedTeacher:
         signals = self.live.signals(sample, self.wanted)
         rows = self.splits[sample["cached_rows"]]
         rows.write(sample["id"].tolist(), sample["net_input"]["src_tokens"], signals)
+
+    def _begun(self, dataset: SequenceDataset, split: str, data: str) -> CachedRows:
+        masked = dataset.count_masked if self.asks_words else None
+        rows = CachedRows(self.folder / split, self.records, self.precision, dataset.sizes, data, masked)
+        missing = [record.name for record in rows.missing()]
+        if self.asks_words and not self._lm_head_path.is_file():
+            missing.append("lm_head")
+        if missing and self.load is None:
+            raise CannotStart(
+                f"--teacher-cache {self.folder} has not all of {', '.join(missing)} of {split} in {self.precision}, which "
+                "this run learns from: give --teacher, which then writes it, or the --cache-precision that is there."
+            )
+        if self.load is None and (damaged := len(rows.unwritten())):
+            raise CannotStart(
+                f"--teacher-cache {self.folder} has damaged rows of {split}, {damaged} of {len(rows)}: give --teacher, "
+                "which writes them anew."
+            )
+        if missing:
+            rows.reserve()
+            # What cannot be loaded should not be found out in the middle of an epoch.
+            self.live  # noqa: B018
+        return rows
 
     @cached_property
     def live(self) -> LiveTeacher:

@@ -477,6 +477,31 @@ def test_words_that_are_replaced_for_good_can_be_stored(tmp_path, monkeypatch):
         made(replaced_words=8)
 
 
+def test_what_a_later_shard_lacks_is_said_before_the_first_epoch(tmp_path, monkeypatch):
+    shards = [write_text(tmp_path / f"shard{number}", seed=number) for number in range(2)]
+    teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
+    given = {**TEXT, "teacher_cache": str(tmp_path / "cache")}
+
+    def load(data, teacher, **model):
+        task, _, _ = build(data, teacher, "kd", task=given, task_name="masked_lm_kd", model=model)
+        return task, task.load_dataset("train")
+
+    task, dataset = load(shards[0], teacher)
+    for row in range(len(dataset)):
+        task.teacher.signals(batch(task, [row], "train"), Wanted())
+    both = ":".join(map(str, shards))
+    with pytest.raises(CannotStart, match=r"has not all of masked of train\.1 in fp16"):
+        load(both, None, init_from=str(teacher))
+
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(CannotStart, match=r"train\.1 needs .* 1000 bytes are free"):
+        load(both, teacher)
+    monkeypatch.undo()
+    load(both, teacher)
+    assert (tmp_path / "cache" / "train.1" / "masked.fp16.bin").is_file()
+
+
 def test_regression_does_as_well(tmp_path):
     data = write_data(tmp_path / "data", regression=True)
     teacher = write_teacher(tmp_path / "model.pt", classes=1)
