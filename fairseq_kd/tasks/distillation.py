@@ -128,8 +128,10 @@ class DistillationTask(TaskWithTeacher):
 
     def build_criterion(self, cfg):
         """Builds the criterion and checks, before any training, that all its terms can be had."""
+        self.check_teacher_flags()
         criterion = super().build_criterion(cfg)
         if not hasattr(criterion, "problems"):
+            self.check_cache_used(cfg._name)
             return criterion
         problems = criterion.problems
         if not problems and self.cfg.best_checkpoint_metric not in criterion.logged():
@@ -147,6 +149,8 @@ class DistillationTask(TaskWithTeacher):
             self.teacher = self.load_teacher(criterion.teacher_wanted)
             if self.teacher_checkpoint is not None:
                 self.warn_of_teacher()
+        else:
+            self.check_cache_used(cfg._name)
         frozen = self.student.freeze_unreached(criterion.student_wanted, criterion.head)
         criterion.find_unreached(self.student)
         self.check_followed = criterion.stages.check_followed

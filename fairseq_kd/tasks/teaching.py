@@ -36,8 +36,12 @@ class TeacherFlags(FairseqDataclass):
         default=None,
         metadata={"help": "where the teacher runs, such as cuda:1 or cpu (default: beside the student)"},
     )
-    teacher_precision: ChoiceEnum(list(PRECISIONS)) = field(
-        default="fp32", metadata={"help": "precision of the teacher's weights and signals (default: fp32)"}
+    teacher_precision: Optional[ChoiceEnum(list(PRECISIONS))] = field(
+        default=None,
+        metadata={
+            "help": "precision of the teacher's weights and signals (default: fp32; without --teacher, the one in which "
+            "--teacher-cache was written)"
+        },
     )
     teacher_cache: Optional[str] = field(
         default=None,
@@ -47,8 +51,8 @@ class TeacherFlags(FairseqDataclass):
             "it; without --teacher, all have to be there (default: none)"
         },
     )
-    cache_precision: ChoiceEnum(list(PRECISIONS)) = field(
-        default="fp16", metadata={"help": "of what is stored there (default: fp16)"}
+    cache_precision: Optional[ChoiceEnum(list(PRECISIONS))] = field(
+        default=None, metadata={"help": "precision of what is stored there (default: fp16)"}
     )
 
 
@@ -86,8 +90,16 @@ class TaskWithTeacher(FairseqTask):
             raise CannotStart(
                 f"--teacher-cache {folder} holds nothing yet: give --teacher, whose signals then go there."
             )
-        there.check(folder, {"encoder": self.dictionary_hash, "length": self.data_length})
+        wanted = {"encoder": self.dictionary_hash, "length": self.data_length}
+        if self.cfg.teacher_precision is not None:
+            wanted["precision"] = self.teacher_precision
+        there.check(folder, wanted)
         return there
+
+    @property
+    def teacher_precision(self) -> str:
+        """That of the live teacher."""
+        return str(self.cfg.teacher_precision or "fp32")
 
     @property
     def teacher_given(self) -> str:
@@ -137,7 +149,33 @@ class TaskWithTeacher(FairseqTask):
         if isinstance(known, Checkpoint):
             known, load = self._identity(known), self._live_teacher
             known.claim(folder)
-        return CachedTeacher(folder, known, wanted, str(self.cfg.cache_precision), self.predicts_words, load)
+        precision = str(self.cfg.cache_precision or "fp16")
+        return CachedTeacher(folder, known, wanted, precision, self.predicts_words, load)
+
+    def check_teacher_flags(self) -> None:
+        """Raises CannotStart where a flag says something of a teacher or a cache that is not there.
+
+        Of a run that names neither nothing is asked: it may share its flags with runs that do.
+        """
+        cfg = self.cfg
+        if cfg.teacher is not None and cfg.teacher_cache is None and cfg.cache_precision is not None:
+            raise CannotStart(
+                f"--cache-precision {cfg.cache_precision} without --teacher-cache, of which it says how it is written: "
+                "leave it out, or give --teacher-cache."
+            )
+        if cfg.teacher is None and cfg.teacher_cache is not None and cfg.teacher_device is not None:
+            raise CannotStart(
+                f"--teacher-device {cfg.teacher_device} without --teacher, of which it says where it runs: leave it out, "
+                "or give --teacher."
+            )
+
+    def check_cache_used(self, criterion: str) -> None:
+        """Raises CannotStart where there is a cache, which a criterion of that name makes no use of."""
+        if self.cfg.teacher_cache is not None:
+            raise CannotStart(
+                f"--teacher-cache {self.cfg.teacher_cache} has no use here, since --criterion {criterion} with these "
+                "weights asks a teacher for nothing: leave it out, or give other weights."
+            )
 
     def _live_teacher(self) -> LiveTeacher:
         return LiveTeacher(
@@ -145,14 +183,14 @@ class TaskWithTeacher(FairseqTask):
             self.dictionary,
             self.head,
             self.cfg.teacher_device,
-            self.cfg.teacher_precision,
+            self.teacher_precision,
         )
 
     def _identity(self, teacher: Checkpoint) -> Identity:
         head = self.head if self.head is not None and teacher.head(self.head) else None
         return Identity(
             teacher=hash_of([teacher.path]),
-            precision=str(self.cfg.teacher_precision),
+            precision=self.teacher_precision,
             head=head,
             encoder=self.dictionary_hash,
             length=self.data_length,

@@ -378,6 +378,43 @@ def test_signals_that_are_missing_need_the_teacher(data, teacher, tmp_path, monk
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (
+            {"teacher_precision": "bf16"},
+            r"--teacher-cache \S+ was written with --teacher-precision fp32, now bf16",
+        ),
+        (
+            {"teacher_device": "cpu"},
+            r"--teacher-device cpu without --teacher, of which it says where it runs",
+        ),
+    ],
+)
+def test_flags_that_contradict_a_cache_without_a_teacher(data, teacher, tmp_path, given, problem):
+    task, _, _ = cached(data, teacher, tmp_path, None)
+    fill(task)
+    with pytest.raises(CannotStart, match=problem):
+        cached(data, None, tmp_path, None, task=given, init_from=teacher)
+    cached(data, None, tmp_path, None, task={"teacher_precision": "fp32"}, init_from=teacher)
+
+
+def test_how_a_cache_is_written_needs_a_cache(data, teacher):
+    with pytest.raises(
+        CannotStart, match=r"--cache-precision fp16 without --teacher-cache, .*: leave it out"
+    ):
+        build(data, teacher, "kd", task={"cache_precision": "fp16"})
+
+
+def test_a_cache_needs_a_criterion_that_asks(data, teacher, tmp_path):
+    with pytest.raises(
+        CannotStart,
+        match=r"--teacher-cache \S+ has no use here, since --criterion kd .* asks a teacher for nothing",
+    ):
+        cached(data, teacher, tmp_path / "cache", None, soft_weight=0.0)
+    assert not (tmp_path / "cache").exists()
+
+
 def test_numbers_too_large_for_fp16_are_refused(data, teacher, tmp_path, monkeypatch):
     task, _, _ = cached(data, teacher, tmp_path, None)
     signals = task.teacher.live.signals(batch(task, [0]), WANTED)
@@ -415,7 +452,7 @@ def test_masked_words_do_as_well(tmp_path, monkeypatch, whole_words):
         built[0].load_dataset("valid")
         return built
 
-    live, student, criterion = made(teacher_cache=None)
+    live, student, criterion = made(teacher_cache=None, cache_precision=None)
     expected, _, _ = criterion(student, batch(live, [0, 2, 3]))
     task, student, criterion = made()
     size = len(task.dataset("valid"))
@@ -461,7 +498,7 @@ def test_words_that_are_replaced_for_good_can_be_stored(tmp_path, monkeypatch):
         built[0].load_dataset("train")
         return built
 
-    live, student, criterion = made(teacher_cache=None)
+    live, student, criterion = made(teacher_cache=None, cache_precision=None)
     expected, _, _ = criterion(student, batch(live, range(6), "train"))
     task, _, _ = made()
     for start in range(0, len(task.dataset("train")), 8):
