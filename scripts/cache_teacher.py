@@ -5,8 +5,9 @@
 
 What follows `--` are the flags of the training, of which those that have no bearing on the teacher may be left out
 (the task is sentence_prediction_kd, the model roberta_student). Writes into --teacher-cache what that training asks
-of the teacher, for all its splits and shards. Interrupted or killed, it goes on from where it was; what is there
-already is left alone. It says first how much room it takes, and starts only where that is free.
+of the teacher, for all its splits and shards, in batches of --batch-size (32) and --max-tokens. Interrupted or killed,
+it goes on from where it was; what is there already is read, and left alone where it is whole. It says first how much
+room it takes, and starts only where that is free.
 """
 
 import logging
@@ -19,85 +20,106 @@ from typing import TYPE_CHECKING, Any
 from launcher.arguments import Parser, positive, split
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fairseq_kd.data.sequences import SequenceDataset
     from fairseq_kd.teachers.cached import CachedTeacher
 
-DEFAULTS = {
-    "--task": "sentence_prediction_kd",
-    "--arch": "roberta_student",
-    "--criterion": "kd",
-    "--batch-size": "32",
+DEFAULTS = [
+    *("--task", "sentence_prediction_kd"),
+    *("--arch", "roberta_student"),
+    *("--criterion", "kd"),
+    *("--batch-size", "32"),
     # Nothing is trained, and no checkpoint chosen by it; but it has to be one that is logged.
-    "--best-checkpoint-metric": "loss",
-}
+    *("--best-checkpoint-metric", "loss"),
+]
 EVERY_SECONDS = 10
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 all is stored; what prevents that ends the program with a sentence."""
+    """Exit status: 0 all is stored, 1 it is not; what prevents that is said in a sentence."""
     own, flags = split(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
     args = parser.parse_args(own)
     if not flags:
         parser.error("there is no training: give its flags after --")
-    flags += [word for name, value in DEFAULTS.items() if not _given(name, flags) for word in (name, value)]
-    flags += ["--cpu"] if args.cpu and "--cpu" not in flags else []
+    # In front, since of a flag that is given twice, or by two names, the last one counts.
+    flags = [*DEFAULTS, *(["--cpu"] if args.cpu else []), *flags]
 
     # One process makes the files and finds out what is wrong; others then only write.
     began = time.monotonic()
     splits = list(_splits(flags))
-    rows = _rows(splits)
+    lacking = [part.dataset.cached.unwritten() for part in splits]
+    rows = sum(map(len, lacking))
     print(f"{rows:,} rows to write", flush=True)
     if rows and args.workers > 1:
-        import torch.multiprocessing
-
-        torch.multiprocessing.spawn(_work, (args.workers, flags), args.workers)
+        status = _spawn(args.workers, flags, lacking)
+        if status:
+            return status
     elif rows:
-        _write(splits, 0, 1)
-    print(f"{rows - _rows(splits):,} rows written in {time.monotonic() - began:.0f} s", flush=True)
+        _write(splits, lacking, 0, 1)
+    print(f"{rows:,} rows written in {time.monotonic() - began:.0f} s", flush=True)
     return 0
 
 
-def _work(rank: int, workers: int, flags: Sequence[str]) -> None:
+def _spawn(workers: int, flags: Sequence[str], lacking: Sequence["np.ndarray"]) -> int:
+    """Has several processes write; exit status 0, or that of the one that ended first: it has said why."""
+    from torch.multiprocessing import ProcessExitedException, spawn
+
+    # It warns of each of the others that it ends then.
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
+    try:
+        spawn(_work, (workers, flags, lacking), workers)
+    except ProcessExitedException as ended:
+        if ended.signal_name is None:
+            return ended.exit_code
+        print(
+            f"Cannot go on: one of --workers {workers} was ended by {ended.signal_name}, perhaps for want of memory: the "
+            "same command, with fewer of them, goes on from there.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def _work(rank: int, workers: int, flags: Sequence[str], lacking: Sequence["np.ndarray"]) -> None:
     """One of several processes."""
     import torch
 
     logging.disable(logging.INFO)
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
-    _write(_splits(flags), rank, workers)
+    _write(_splits(flags), lacking, rank, workers)
 
 
-def _write(splits: Iterable["Split"], rank: int, workers: int) -> None:
-    """Writes what is not there, of every `workers` rows one."""
-    import numpy as np
-
+def _write(splits: Iterable["Split"], lacking: Iterable["np.ndarray"], rank: int, workers: int) -> None:
+    """Writes the rows that each split lacks, of every `workers` of them one."""
     told = time.monotonic()
-    for part in splits:
+    for part, rows in zip(splits, lacking, strict=True):
         dataset = part.dataset
         # Batches of like length, for little padding; the longest first, so that too little memory is found out at once.
-        order = dataset.sizes.argsort(kind="stable")[::-1]
-        # Shared out before anyone looks what is there: others are writing already.
-        own = order[rank::workers]
-        own = own[np.isin(own, dataset.cached.unwritten())]
-        for start in range(0, len(own), part.batch_size):
-            rows = own[start : start + part.batch_size]
-            part.teacher.store(part.moved(dataset.collater([dataset[int(row)] for row in rows]), rank))
+        own = rows[dataset.sizes[rows].argsort(kind="stable")[::-1]][rank::workers]
+        done = 0
+        for batch in dataset.batch_by_size(own, part.max_tokens, part.batch_size):
+            part.teacher.store(part.moved(dataset.collater([dataset[int(row)] for row in batch]), rank))
+            done += len(batch)
             if rank == 0 and time.monotonic() - told > EVERY_SECONDS:
                 told = time.monotonic()
-                print(f"  {part.name}: {workers * start:,} of {workers * len(own):,} rows", flush=True)
+                print(f"  {part.name}: {workers * done:,} of {len(rows):,} rows", flush=True)
 
 
 @dataclass(frozen=True)
 class Split:
     """A split, or a shard of one, that the training reads.
 
-    batch_size  sentences that the teacher is asked about at a time
+    batch_size, max_tokens  sentences, and tokens with padding, that the teacher is asked about at a time; the latter
+                            None for any number
     """
 
     name: str
     dataset: "SequenceDataset"
     teacher: "CachedTeacher"
     batch_size: int
+    max_tokens: int | None
     cpu: bool
 
     def moved(self, sample: dict[str, Any], rank: int) -> dict[str, Any]:
@@ -115,33 +137,24 @@ def _splits(flags: Sequence[str]) -> Iterator[Split]:
     import fairseq_kd  # noqa: F401
     from fairseq_kd.errors import CannotStart
     from fairseq_kd.tasks.from_flags import build_parts, read_config
-    from fairseq_kd.teachers.cached import CachedTeacher
 
     cfg = read_config(flags)
     if cfg.task.get("teacher_cache") is None:
         raise CannotStart("there is no --teacher-cache behind --: give the folder in which to store.")
 
-    task, _, criterion = build_parts(cfg)
-    if not isinstance(task.teacher, CachedTeacher):
-        raise CannotStart(
-            f"--criterion {criterion.cfg._name} with these weights asks a teacher for nothing: give others."
-        )
-
+    task, _, _ = build_parts(cfg)
     # As fairseq's trainer does: the parts of a training split are joined, those of others are not.
     training = [(cfg.dataset.train_subset, epoch, True) for epoch in range(1, task.shards + 1)]
     validation = [(name, 1, False) for name in cfg.dataset.valid_subset.split(",")]
     for name, epoch, combine in [*training, *validation]:
         dataset = task.load_dataset(name, epoch=epoch, combine=combine)
-        yield Split(dataset.cached.folder.name, dataset, task.teacher, cfg.dataset.batch_size, cfg.common.cpu)
-
-
-def _rows(splits: Sequence[Split]) -> int:
-    """How many rows are not there yet."""
-    return sum(len(part.dataset.cached.unwritten()) for part in splits)
-
-
-def _given(name: str, flags: Sequence[str]) -> bool:
-    return any(flag.partition("=")[0] == name for flag in flags)
+        longest, most = int(dataset.sizes.max()), cfg.dataset.max_tokens
+        if most is not None and longest > most:
+            raise CannotStart(
+                f"--max-tokens {most} is less than the {longest} of one example of {name}: give more."
+            )
+        place = dataset.cached.folder.name
+        yield Split(place, dataset, task.teacher, cfg.dataset.batch_size, most, cfg.common.cpu)
 
 
 def _parser() -> Parser:

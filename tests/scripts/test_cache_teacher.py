@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.teachers import LiveTeacher
+from fairseq_kd.teachers.cached import CachedTeacher
 from scripts.cache_teacher import main
 from tests.stored import check_stored
 from tests.tiny import ROOT, build, run, train_command, train_here, write_teacher, write_text
@@ -52,9 +54,11 @@ def test_it_goes_on_from_what_is_there(data, teacher, tmp_path, capsys):
     before = sums(tmp_path)
     path = tmp_path / "train" / "logits.fp16.sums"
     np.memmap(path, np.uint32, mode="r+")[:20] = 0
+    # And a row that the disk damaged: its logits, 2 numbers in fp16.
+    np.memmap(path.with_suffix(".bin"), np.uint32, mode="r+")[40] ^= 1
 
     main(["--cpu", "--", *given])
-    assert "10 rows to write\n10 rows written" in capsys.readouterr().out
+    assert "11 rows to write\n11 rows written" in capsys.readouterr().out
     after = sums(tmp_path)
     assert all((after[name] != 0).all() for name in before)
 
@@ -105,6 +109,65 @@ def test_what_cannot_be_stored_is_refused(data, teacher, tmp_path, flags, proble
     places = {"T": str(teacher), "C": str(tmp_path)}
     with pytest.raises(CannotStart, match=problem):
         main(["--cpu", "--", str(data), *(places.get(flag, flag) for flag in flags)])
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentences", "tokens"),
+    [
+        ([], 32, None),
+        (["--batch-size=7"], 7, None),
+        (["--max-sentences", "5"], 5, None),
+        (["--max-tokens", "90"], None, 90),
+        (["--max-tokens", "90", "--batch-size", "2"], 2, 90),
+    ],
+)
+def test_batches_are_as_large_as_told(data, teacher, tmp_path, monkeypatch, flags, sentences, tokens):
+    asked = []
+    monkeypatch.setattr(
+        CachedTeacher, "store", lambda _, sample: asked.append(sample["net_input"]["src_tokens"].shape)
+    )
+    main(
+        ["--cpu", "--", str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path), *HSK, *flags]
+    )
+    assert sum(size for size, _ in asked) == 104
+    if sentences is not None:
+        assert max(size for size, _ in asked) == sentences
+    if tokens is not None:
+        assert max(size * longest for size, longest in asked) <= tokens
+        assert max(size for size, _ in asked) > 1
+
+
+def test_too_few_tokens_for_one_example_are_refused(data, teacher, tmp_path):
+    given = [
+        str(data),
+        "--teacher",
+        str(teacher),
+        "--teacher-cache",
+        str(tmp_path),
+        *HSK,
+        "--max-tokens",
+        "9",
+    ]
+    with pytest.raises(
+        CannotStart, match=r"--max-tokens 9 is less than the \d\d of one example of train: give more"
+    ):
+        main(["--cpu", "--", *given])
+
+
+@pytest.mark.slow
+def test_what_ends_one_of_several_workers_is_one_sentence(data, teacher, tmp_path):
+    state = torch.load(teacher, weights_only=True)
+    state["model"]["classification_heads.sentence_classification_head.out_proj.bias"] += 1e6
+    torch.save(state, tmp_path / "model.pt")
+    script = [sys.executable, str(ROOT / "scripts" / "cache_teacher.py"), "--workers", "2", "--cpu", "--"]
+    given = [str(data), "--teacher", str(tmp_path / "model.pt"), "--teacher-cache", str(tmp_path / "cache")]
+    done = run([*script, *given, *HSK])
+    assert done.returncode == 1
+    assert "rows written" not in done.stdout
+    assert done.stderr.splitlines()[-1].startswith(
+        "Cannot cache logits: --cache-precision fp16 holds no number"
+    )
+    assert "Traceback" not in done.stderr
 
 
 def test_no_room_is_said_before_anything_is_written(data, teacher, tmp_path, monkeypatch):
