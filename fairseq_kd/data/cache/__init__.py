@@ -22,9 +22,11 @@ belongs to its n tokens, and no padding, in fp16, bf16 or fp32, little-endian, f
                       a Compression. By sentence: values [E], and which entries of k H those are, uint32 [E]
 
 The two checksums of a row are CRC-32, of its token numbers (int32), and continued over its record; 0, 0 is a row not yet
-written. A record is written before its sums, so what a killed writer left half done does not fit and counts as not
-written: no lock is needed to write, several may write the same row, and nobody reads a wrong one. A row whose tokens are
-not those of the data ends the run. Files have their whole size from the beginning and appear by renaming.
+written. Whoever writes a row locks it, by the bytes of its checksums, and leaves it alone where it is whole: of several
+the first one counts. A record is written before its sums, so what a killed writer left half done does not fit and counts
+as not written, as does what the disk damaged. Reading takes no lock: what does not fit is not there. Where there are no
+such locks (outside Unix), two writers whose bits differ may leave a row that does not fit. A row whose tokens are not
+those of the data ends the run. Files have their whole size from the beginning and appear by renaming.
 """
 
 from .identity import Identity
