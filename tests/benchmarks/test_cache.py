@@ -2,9 +2,11 @@
 
 import csv
 
+import numpy as np
 import pytest
 
-from benchmarks import cache, record
+from benchmarks import cache, record, synthetic
+from fairseq_kd.data.cache import CachedRows
 
 
 @pytest.mark.slow
@@ -20,11 +22,28 @@ def test_it_measures_both_and_writes_them_down(tmp_path, monkeypatch, capsys):
     assert "hsk full" in capsys.readouterr().out
 
 
-def test_other_losses_are_no_comparison(tmp_path, monkeypatch):
-    runs = iter([([1.0, 1.0], [0.5, 0.4]), ([1.0, 1.0], [0.5, 0.3])])
-    monkeypatch.setattr(cache, "train", lambda *_: next(runs))
-    monkeypatch.setattr(
-        cache.cache_teacher, "main", lambda _: (tmp_path / "cache/logits/train").mkdir(parents=True)
-    )
-    with pytest.raises(SystemExit, match="nothing to compare"):
-        cache.measure(tmp_path, cache.Setting((4, 16), (2, 16), 8, 12, 4), "logits", 1, True)
+@pytest.mark.parametrize("loss", cache.LOSSES)
+def test_swapped_rows_are_no_comparison(tmp_path, monkeypatch, loss):
+    """Each sentence is given what is stored of the next one of its length."""
+    setting = cache.Setting((4, 16), (2, 16), 24, 12, 8)
+    synthetic.write_sentences(tmp_path / "data", setting.sentences, setting.tokens)
+    cache.write_teacher(tmp_path / "model.pt", setting)
+    read = CachedRows.read
+
+    def swapped(self, row, tokens):
+        alike = np.flatnonzero(self.tokens == self.tokens[row]).tolist()
+        other = alike[(alike.index(row) + 1) % len(alike)]
+        found = read(self, row, tokens)
+        return found and [bytes(stored.of(other)) for stored in self._stored]
+
+    monkeypatch.setattr(CachedRows, "read", swapped)
+    monkeypatch.setattr(cache, "train", lambda *_: pytest.fail("it was timed"))
+    with pytest.raises(SystemExit, match=r"\d+ of 24 sentences have another loss .*: nothing to compare"):
+        cache.measure(tmp_path, setting, loss, 1, True)
+
+
+def test_no_more_than_fp16_takes_is_let_through():
+    live = np.array([1.0, 2.0, 0.0])
+    cache.check_equal("logits", live, live * (1 + 2**-9))
+    with pytest.raises(SystemExit, match="logits: 1 of 3 sentences have another loss .* 1.01 and 1: nothing"):
+        cache.check_equal("logits", live, live + [0.01, 0.0, 0.0])
