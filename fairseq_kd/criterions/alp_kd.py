@@ -44,14 +44,15 @@ class ALPKD(DistillationCriterion):
     Validation logs `alpha_K_L`, how much student layer K attends to teacher layer L, mean over sentences.
     """
 
+    settled_by = ("alp_scope", "alp_reach", "alp_detach")
+
     def __init__(self, cfg: ALPKDConfig, task) -> None:
         super().__init__(cfg, task)
         self.hidden = self.use(AttendedLayers, cfg.alp_scope, cfg.alp_reach, cfg.alp_detach)
 
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
         loss, attends = self.hidden(student, teacher)
-        if not self.training:
-            for layer, weights in attends.items():
-                for number, each in zip(self.hidden.attention.reached[layer], weights.unbind(1), strict=True):
-                    self.observe(f"alpha_{layer}_{number}", each)
+        for layer, weights in attends.items():
+            for number, each in zip(self.hidden.attention.reached[layer], weights.unbind(1), strict=True):
+                self.observe(f"alpha_{layer}_{number}", each)
         return {"hidden": loss}

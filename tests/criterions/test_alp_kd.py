@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from fairseq_kd.criterions.parts import layer_attention
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.losses import REACHES
 from tests.tiny import batch, build, train_command, train_here
@@ -73,6 +74,19 @@ def test_a_student_too_deep_for_its_buckets(data, teacher, reach):
     with pytest.raises(CannotStart, match=sentence):
         build(data, teacher, "alp_kd", layers="random", model=deep, alp_reach=reach)
     build(data, teacher, "alp_kd", layers="random", model=deep)
+
+
+def test_training_averages_no_attention(data, teacher, monkeypatch):
+    task, student, criterion = build(data, teacher, "alp_kd", alp_scope="tokens", **ALONE)
+    averaged = []
+    monkeypatch.setattr(
+        layer_attention, "mean_of_tokens", lambda scope, x, mask: averaged.append(x) or x[:, 0]
+    )
+    criterion(student, batch(task, [0, 1]))
+    assert averaged == []
+    criterion.eval()
+    criterion(student, batch(task, [0, 1]))
+    assert len(averaged) == 2
 
 
 def test_validation_logs_the_attention(data, teacher, tmp_path):

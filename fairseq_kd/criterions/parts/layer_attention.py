@@ -32,7 +32,7 @@ class AttendedLayers(Part):
         self.teacher_wanted = wanted_of(scope, range(1, self.teacher.layers + 1))
 
     def forward(self, student: Signals, teacher: Signals) -> tuple[Tensor, dict[int, Tensor]]:
-        """The loss, mean over student layers [B]; and how much each of them attends, {layer: [B, l]}."""
+        """The loss, mean over student layers [B]; and, in validation, how much each of them attends, {layer: [B, l]}."""
         mask = student.mask
         states = stacked(self.scope, teacher.states, range(1, self.teacher.layers + 1), mask)
         loss, attends = 0.0, {}
@@ -42,7 +42,8 @@ class AttendedLayers(Part):
             )
             weights = self.attention.weights(s, states, layer)
             loss = loss + mse(self.scope, s, self.attention.mix(weights, states, layer), mask)
-            attends[layer] = mean_of_tokens(self.scope, weights.detach(), mask)
+            if not self.training:
+                attends[layer] = mean_of_tokens(self.scope, weights.detach(), mask)
         return loss / self.student.layers, attends
 
     def map_row(self) -> str:
