@@ -30,6 +30,8 @@ class AttentionKLConfig(IntermediateConfig):
 class AttentionKL(DistillationCriterion):
     """KL from the teacher's attention to the student's (Sun et al., MobileBERT, ACL 2020)."""
 
+    settled_by = ("attention_clamp",)
+
     def __init__(self, cfg: AttentionKLConfig, task) -> None:
         super().__init__(cfg, task)
         self.attention = self.use(AttentionTransfer, cfg.mapping)

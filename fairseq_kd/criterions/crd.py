@@ -48,13 +48,11 @@ class ContrastiveCriterion(DistillationCriterion):
     other model's own feature from the rest of its batch.
     """
 
+    settled_by = ("crd_feature_dim", "crd_negatives", "crd_temperature", "crd_momentum")
+
     def __init__(self, cfg: CRDConfig, task) -> None:
         super().__init__(cfg, task)
         self.crd = self.use(Contrast, cfg)
-
-    @classmethod
-    def settled(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
-        return super().settled(cfg) | {"--crd-feature-dim": cfg.get("crd_feature_dim")}
 
     def terms_of(self, sample: Mapping[str, Any], student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
         return {"crd": self.crd(sample, student, teacher)}

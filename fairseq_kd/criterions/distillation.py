@@ -1,5 +1,6 @@
 """What every distillation criterion shares: signals, labels, logits, sums and logs."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -29,6 +30,9 @@ class DistillationCriterion(FairseqCriterion):
 
     own_terms: ClassVar[bool] = True
 
+    # Fields of the config that decide, beside the mapping, what is learned or remembered.
+    settled_by: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, cfg: DistillationConfig, task) -> None:
         super().__init__(task)
         self.cfg = cfg
@@ -40,7 +44,7 @@ class DistillationCriterion(FairseqCriterion):
         self.anchor = nn.Parameter(torch.zeros(1))
         self.observed: dict[str, Tensor] = {}
 
-        if cfg.temperature <= 0:
+        if not 0 < cfg.temperature < math.inf:
             self.problems.append(
                 f"--temperature {cfg.temperature} divides the logits: give a number above 0."
             )
@@ -86,12 +90,13 @@ class DistillationCriterion(FairseqCriterion):
     def settled(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
         """Flags that decide what the criterion learns or remembers, so that a resumed run cannot change them.
 
-        cfg  its config, as it is now or as a checkpoint has it
+        cfg  its config, as it is now or as a checkpoint has it, which may be older than some flag
         """
         flags = {"--mapping": cfg.get("mapping")}
         if cfg.get("two_stage") is None:
             flags["--inter-weight"] = "0" if cfg.get("inter_weight") == 0 else "above 0"
-        return flags
+        own = {name: str(cfg.get(name)) for name in cls.settled_by if name in cfg}
+        return flags | {f"--{name.replace('_', '-')}": value for name, value in own.items()}
 
     def before_update(self, optimizer: FairseqOptimizer) -> None:
         """Called by the task once an update, just before the weights change; not where an update is skipped."""

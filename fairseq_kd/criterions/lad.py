@@ -60,17 +60,14 @@ class LAD(DistillationCriterion):
     Logs `gate_mean`, `target_norm` and `target_spread` (see GatedLayers), in validation each gate, too.
     """
 
+    settled_by = ("lad_form", "lad_partial", "lad_scope", "lad_frozen")
+
     def __init__(self, cfg: LADConfig, task) -> None:
         super().__init__(cfg, task)
         self.hidden = self.use(GatedLayers, cfg.mapping, cfg.lad_form, cfg.lad_partial, cfg.lad_scope)
         if self.hidden is not None and not self.hidden.problems:
             self.problems += group_gates(self.hidden.gates.gates, cfg, cfg.lad_frozen)
         forget_warning()
-
-    @classmethod
-    def settled(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
-        own = {"--lad-form": str(cfg.get("lad_form")), "--lad-partial": cfg.get("lad_partial")}
-        return super().settled(cfg) | own
 
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
         loss, observed = self.hidden(student, teacher)

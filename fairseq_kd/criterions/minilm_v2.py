@@ -36,6 +36,8 @@ class MiniLMv2Config(IntermediateConfig):
 class MiniLMv2(DistillationCriterion):
     """KL of query, key and value relations, 1:1:1 (Wang et al., MiniLMv2, Findings of ACL 2021)."""
 
+    settled_by = ("relation_heads",)
+
     def __init__(self, cfg: MiniLMv2Config, task) -> None:
         super().__init__(cfg, task)
         self.relation = self.use(RelationTransfer, cfg.mapping, cfg.relation_heads)

@@ -52,6 +52,8 @@ class PKD(DistillationCriterion):
     The authors' students start from the first layers of the pre-trained model (`--init-from`).
     """
 
+    settled_by = ("pkd_unnormalized", "pkd_kl")
+
     def __init__(self, cfg: PKDConfig, task) -> None:
         super().__init__(cfg, task)
         self.patience = self.use(HiddenTransfer, cfg.mapping, False, "cls")

@@ -11,6 +11,7 @@ from ..signals import Signals, Wanted
 
 FORMS = ["average", "voted", "ema"]
 ALL = "all"
+DECAY = 0.995
 
 
 class AveragedTeacher(nn.Module):
@@ -36,7 +37,7 @@ class AveragedTeacher(nn.Module):
     """
 
     def __init__(
-        self, window: int | str = ALL, form: str = "average", decay: float = 0.995, host: bool = False
+        self, window: int | str = ALL, form: str = "average", decay: float = DECAY, host: bool = False
     ) -> None:
         super().__init__()
         self.window = ALL if window in (ALL, 0) or form == "ema" else window

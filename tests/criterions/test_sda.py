@@ -138,13 +138,22 @@ def test_validations_judge_the_average_where_asked(sda, form):
         ({"sda_form": "ema", "sda_decay": 1.5}, "--sda-decay 1.5 is no share"),
         ({"sda_decay": 0.9}, "--sda-decay 0.9 is of no use"),
         ({"sda_form": "voted", "sda_window": "all"}, "--sda-form voted runs each model"),
+        (
+            {"sda_form": "voted", "sda_window": "00"},
+            "--sda-form voted runs .*, and --sda-window 00 has no end",
+        ),
         ({"sda_window": "0", "sda_host": True}, "--sda-host keeps a window"),
+        ({"sda_window": "00", "sda_host": True}, "--sda-host keeps a window"),
         ({"sda_form": "ema", "sda_host": True}, "--sda-host keeps a window"),
         (
             {"sda_form": "voted", "sda_window": "2", "sda_evaluate": "average"},
             "--sda-evaluate average judges one",
         ),
         ({"sda_evaluate": "average"}, "--sda-evaluate average would judge the student of one update ago"),
+        (
+            {"sda_window": "01", "sda_evaluate": "average"},
+            "--sda-evaluate average would judge the student of one",
+        ),
         ({"amp": True}, "--amp calls for an update even where"),
         ({"soft_weight": 0.5}, "--soft-weight above 0 learns from a teacher"),
     ],

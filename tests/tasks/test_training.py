@@ -337,6 +337,8 @@ def test_another_criterion_in_the_same_folder_is_refused(data, teacher, tmp_path
             "--lad-form lad, now rev",
         ),
         ("lad", [], ["--lad-partial", "1"], "--lad-partial None, now 1"),
+        ("lad", [], ["--lad-scope", "cls"], "--lad-scope tokens, now cls"),
+        ("lad", ["--gate-lr", "1e-4"], ["--lad-frozen"], "--lad-frozen False, now True"),
         ("crd", [], ["--crd-feature-dim", "64"], "--crd-feature-dim 128, now 64"),
         ("sda", [], ["--sda-window", "3"], "--sda-window 1, now 3"),
         ("hidden_mse_learn", ["--inter-weight", "0"], [], "--inter-weight 0, now above 0"),

@@ -6,6 +6,7 @@ from .contrast import Contrast
 from .gates import GatedLayers
 from .hidden import HiddenTransfer
 from .layer_attention import AttendedLayers
+from .past import OwnPast
 from .relation import RelationTransfer
 from .scope import SCOPES
 
@@ -17,5 +18,6 @@ __all__ = [
     "Contrast",
     "GatedLayers",
     "HiddenTransfer",
+    "OwnPast",
     "RelationTransfer",
 ]
