@@ -29,7 +29,7 @@ def check_same(out: Path, sources: list[Source], made_from: str) -> None:
     pieces = cut(sources)
     if found.get("stamps") == digest(piece.stamp for piece in pieces):
         return
-    print(f"{out}: the files have other times than when it was made; reading them.", file=sys.stderr)
+    print(f"{out}: its files may have been changed since; comparing their text.", file=sys.stderr)
     for number, (source, noted) in enumerate(zip(sources, found["sources"], strict=True)):
         if digest(read_hash(piece) for piece in pieces if piece.source == number) != noted["hash"]:
             raise DataError(
