@@ -1,5 +1,6 @@
 """Flags of a group of the optimizer: gates, which want a rate far below the student's."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, Optional
@@ -80,7 +81,8 @@ def _problems(given: dict[str, Any], cfg: GateFlags, frozen: bool) -> Iterable[s
         yield f"{flags} need an optimizer that has groups, and --optimizer is {cfg.optimizer_name}: give adamw_fused."
     for name, value in given.items():
         may_be_0 = name in ("gate_warmup_updates", "gate_weight_decay")
-        if name != "gate_betas" and (value < 0 or value == 0 and not may_be_0):
+        # nan is in no range, and compares with nothing.
+        if name != "gate_betas" and (not 0 <= value < math.inf or value == 0 and not may_be_0):
             yield f"{FLAGS[name]} {value} is out of range: give {'0 or more' if may_be_0 else 'a number above 0'}."
     warmup, total = given.get("gate_warmup_updates", 0), given.get("gate_total_updates")
     if total is not None and 0 < total <= warmup:

@@ -1,5 +1,6 @@
 """Weights that change once, at a share of a time budget (`--two-stage`)."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
@@ -51,8 +52,9 @@ class Stage:
     def problems(self) -> Iterable[str]:
         """Why nothing can be learned with these weights."""
         for name, weight in self.weights.items():
-            if weight < 0:
-                yield f"{self.flags[name]} {weight} would reward what it measures: give 0 or more."
+            if not 0 <= weight < math.inf:
+                why = "would reward what it measures" if weight < 0 else "is no weight"
+                yield f"{self.flags[name]} {weight} {why}: give 0 or more."
         if not self.active():
             *others, last = dict.fromkeys(self.flags.values())
             names = f"{', '.join(others)} and {last}" if others else last

@@ -1,6 +1,7 @@
 """LAD: what it asks for, how its gates are trained, and that their collapse is seen."""
 
 import logging
+import math
 
 import pytest
 import torch
@@ -57,6 +58,9 @@ def test_no_gate_and_no_state_in_vain(data, teacher, options, gates, student, te
         ({"lad_partial": 0}, "--lad-partial 0 is no number"),
         ({"mapping": "last", "lad_partial": 1}, "--lad-partial leaves none of the pairs of --mapping last"),
         ({"gate_lr": 0.0, **GROUPED}, "--gate-lr 0.0 is out of range: give a number above 0"),
+        ({"gate_lr": math.nan, **GROUPED}, "--gate-lr nan is out of range: give a number above 0"),
+        ({"gate_lr": math.inf, **GROUPED}, "--gate-lr inf is out of range"),
+        ({"gate_weight_decay": math.nan, **GROUPED}, "--gate-weight-decay nan is out of range: give 0 or more"),
         ({"gate_weight_decay": -0.1, **GROUPED}, "--gate-weight-decay -0.1 is out of range: give 0 or more"),
         ({"gate_total_updates": 5, "gate_warmup_updates": 5, **GROUPED}, "--gate-total-updates 5 is not above"),
         ({"gate_betas": "0.9", **GROUPED}, "--gate-betas 0.9 is not a pair of decay rates"),

@@ -1,5 +1,7 @@
 """Two stages: each is the loss of its weights alone, computes no more, and leaves the other's weights be."""
 
+import math
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -107,6 +109,10 @@ def test_both_stages_must_log_what_chooses_the_best_checkpoint(text, lm):
         ({"first_weights": [1.0, 0.0]}, "--first-weights 1,0 are not three numbers: give HARD,SOFT,INTER"),
         ({"first_weights": [0.0, 0.0, 0.0]}, "--first-weights are all 0, which leaves no loss"),
         ({"first_weights": [1.0, 0.0, -1.0]}, "--first-weights -1.0 would reward what it measures"),
+        ({"first_weights": [1.0, 0.0, math.nan]}, "--first-weights nan is no weight: give 0 or more"),
+        ({"inter_weight": math.nan}, "--inter-weight nan is no weight: give 0 or more"),
+        ({"hard_weight": math.inf}, "--hard-weight inf is no weight"),
+        ({"temperature": math.nan}, "--temperature nan divides the logits: give a number above 0"),
     ],
 )
 def test_wrong_stages(text, lm, options, sentence):

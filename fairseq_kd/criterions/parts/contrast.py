@@ -1,5 +1,6 @@
 """The part that tells sentences from those of other labels."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -56,7 +57,7 @@ def _problems_of_flags(cfg) -> Iterable[str]:
     for name in ("crd_feature_dim", "crd_negatives"):
         if getattr(cfg, name) < 1:
             yield f"--{name.replace('_', '-')} {getattr(cfg, name)} leaves nothing to compare: give 1 or more."
-    if cfg.crd_temperature <= 0:
+    if not 0 < cfg.crd_temperature < math.inf:
         yield f"--crd-temperature {cfg.crd_temperature} divides the similarities: give a number above 0."
     if not 0 <= cfg.crd_momentum < 1:
         yield f"--crd-momentum {cfg.crd_momentum} is no share that can stay: give a number from 0 up to, not including, 1."
