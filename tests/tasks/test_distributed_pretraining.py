@@ -214,3 +214,19 @@ def test_a_time_budget_is_kept_by_two_workers_and_over_a_restart(shards, teacher
     )
     assert seconds[killed - 1] > 0.4 * 7.2 - 0.5
     assert seconds[killed] >= 2.16  # it goes on from the checkpoint of that time
+
+
+def test_what_ddp_takes_for_an_error_is_refused_before_training(shards, teacher, tmp_path):
+    """fairseq has read torchrun's number of workers by then, the flags have not."""
+    budget = ["--lr-scheduler", "time_budget", "--total-training-time", "1", "--two-stage", "0.5"]
+    command = pretraining(
+        shards, tmp_path / "run", teacher, *PYTORCH, *budget, "--distributed-backend", "gloo"
+    )
+    launcher = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--standalone"]
+    result = run([*launcher, *command])
+    assert result.returncode != 0
+    assert (
+        "--two-stage 0.5 trains not all parameters in each stage, which --ddp-backend pytorch_ddp"
+        in result.stderr
+    )
+    assert not list((tmp_path / "run").glob("*.pt"))
