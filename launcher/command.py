@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from .methods import NO_TEACHER, WITHOUT_TEACHER
+from .flags import value_of
+from .methods import LOGITS, NO_TEACHER, WITHOUT_TEACHER
 from .places import BEST, PLUGIN, ROOT, Data
 from .slots import Slot
 from .spec import FIRST, SECOND, RunSpec
@@ -80,9 +81,17 @@ def _criterion(spec: RunSpec, teacher: Path | None, cache: Path | None) -> list[
     named = ["--criterion", spec.criterion]
     if spec.method in WITHOUT_TEACHER:
         return named
-    stored = ["--teacher-cache", str(cache)] if cache is not None else []
+    stored = ["--teacher-cache", str(cache)] if cache is not None and _asks_teacher(spec) else []
     mapped = ["--mapping", spec.mapping] if spec.mapping and spec.stage != SECOND else []
     return ["--teacher", str(teacher), *stored, *named, *mapped]
+
+
+def _asks_teacher(spec: RunSpec) -> bool:
+    weight = value_of("--soft-weight", spec.flags)
+    try:
+        return spec.criterion != LOGITS or weight is None or float(weight) != 0
+    except ValueError:  # no number: the training says so
+        return True
 
 
 def _stage(spec: RunSpec, start: Path) -> list[str]:

@@ -25,6 +25,12 @@ def merged(flags: Sequence[str], winning: Sequence[str]) -> list[str]:
     return [*kept, *winning]
 
 
+def value_of(flag: str, flags: Sequence[str]) -> str | None:
+    """What is given last for a flag that takes a value; None where it is not given."""
+    given = [[*words[0].split("=", 1), *words[1:]][1:] for name, words in grouped(flags) if name == flag]
+    return given[-1][0] if given and given[-1] else None
+
+
 def check_flags(flags: Sequence[str], options: Mapping[str, str]) -> None:
     """ValueError names those among `flags` that the program sets itself.
 

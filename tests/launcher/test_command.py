@@ -75,6 +75,20 @@ def test_no_teacher_is_loaded_for_a_student_without_one(command):
     assert "--teacher" not in command(method="none", mapping="")
 
 
+def test_a_stage_that_asks_its_teacher_nothing_has_no_cache(spec):
+    where = (Path("r"), Path("t.pt"), Path("t.pt"))
+
+    def cached(**changes) -> bool:
+        words = train_command(replace(spec, **changes), "t", DATA, *where, cpu=True, cache=Path("c"))
+        return "--teacher-cache" in words
+
+    labels = ("--soft-weight", "0")
+    assert cached(stage="first", flags=labels)
+    assert cached(stage="second", after="a")
+    assert not cached(stage="second", after="a", flags=labels)
+    assert cached(stage="second", after="a", flags=("--soft-weight=0", "--soft-weight", "0.5"))
+
+
 def test_a_cache_stands_beside_the_teacher(spec):
     where = (Path("r"), Path("t.pt"), Path("t.pt"))
     words = train_command(spec, "fairseq-train", DATA, *where, cpu=True, cache=Path("caches/MRPC"))
