@@ -1,4 +1,8 @@
-"""Leaves padding out: what is computed token by token is computed for real tokens alone."""
+"""Leaves padding out: what is computed token by token is computed for real tokens alone.
+
+Their number differs from batch to batch, and on a CPU the matrix library prepares a kernel for each size that it meets
+and remembers a thousand of them, which takes gigabytes in long trainings. So rows of filler bring it to one of few.
+"""
 
 from dataclasses import dataclass
 from typing import Optional
@@ -9,15 +13,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Packing:
-    """Where the N real tokens of a padded batch [B, T] stand.
+    """Where the real tokens of a padded batch [B, T] stand; N of them with filler, which nothing comes of.
 
-    real  [N] their positions in the flattened batch, ascending; None where nothing is padded, and
-          N = B T
+    real  their positions in the flattened batch, ascending; None where nothing is padded, and N = B T
+    rows  [N] the same, and position 0 in the filler's place
     """
 
     batch: int
     length: int
     real: Optional[Tensor]
+    rows: Optional[Tensor]
 
     @classmethod
     def of(cls, mask: Tensor, real: Optional[Tensor], padded: bool) -> "Packing":
@@ -28,18 +33,20 @@ class Packing:
         """
         if padded and real is None:
             real = mask.flatten().nonzero().squeeze(1)
-        return cls(*mask.shape, real if padded else None)
+        if not padded:
+            return cls(*mask.shape, None, None)
+        return cls(*mask.shape, real, torch.cat((real, real.new_zeros(filler(len(real))))))
 
     def pack(self, x: Tensor) -> Tensor:
         """[B, T, ...] -> [N, ...]"""
         x = x.flatten(0, 1)
-        return x if self.real is None else x.index_select(0, self.real)
+        return x if self.rows is None else x.index_select(0, self.rows)
 
     def unpack(self, x: Tensor) -> Tensor:
         """[N, ...] -> [B, T, ...], zero at padded positions"""
         if self.real is not None:
             everywhere = x.new_zeros(self.batch * self.length, *x.shape[1:])
-            x = everywhere.index_copy(0, self.real, x)
+            x = everywhere.index_copy(0, self.real, x[: len(self.real)])
         return x.unflatten(0, (self.batch, self.length))
 
     def key_bias(self, mask: Tensor, dtype: torch.dtype) -> Optional[Tensor]:
@@ -51,3 +58,9 @@ class Packing:
             return None
         bias = torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
         return bias[:, None, None, :]
+
+
+def filler(real: int) -> int:
+    """Rows that bring a number of tokens to the next multiple of 16, or of a 64th of it where that is more."""
+    step = max(16, 1 << max(0, real.bit_length() - 7))
+    return -real % step
