@@ -13,7 +13,8 @@ does one of n parts, on any machine that has the input; --merge joins them.
 
 Memory of a process, whatever the size of the corpus: that of a piece beside the encoder, 75 MiB in all where
 pieces are of 1 MiB, 170 MiB of 16 MiB, 180 MiB with documents as long as the longest piece; the first process holds
-0.7 KiB more for each file and piece (benchmarks/corpus_memory.py, gpt2's encoder). Disk: twice the result while it is joined.
+0.7 KiB more for each file and piece (benchmarks/corpus_memory.py, gpt2's encoder). Disk: twice the result while it
+is joined.
 """
 
 import argparse

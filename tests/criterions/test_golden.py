@@ -58,6 +58,7 @@ def criterion_of(criterion_class, mapping: str, task=None, **options):
         "mapping": mapping,
         "attention_clamp": None,
         "two_stage": None,
+        "first_weights": [],
     }
     cfg = SimpleNamespace(**settings | options)
     criterion = criterion_class(cfg, task or TASK_WITH_DICTIONARY)
