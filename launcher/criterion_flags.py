@@ -46,7 +46,7 @@ def check_fitting(flags: Sequence[str], criterions: Collection[str]) -> None:
         if having and not set(having) & set(criterions):
             raise ValueError(
                 f"the flags after -- name {name}, which only {', '.join(having)} {'have' if having[1:] else 'has'}: "
-                "leave it out, or add such a method"
+                "leave it out, or take such a method"
             )
 
 

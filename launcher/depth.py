@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .flags import value_of
 from .spec import RunSpec
 
 LAYER = re.compile(rb"sentence_encoder\.layers\.(\d+)\.")
@@ -32,7 +33,9 @@ def too_deep(runs: Sequence[RunSpec], teachers: Mapping[str, tuple[Path, int | N
         if layers is None or spec.start:
             continue
         has = f"{path} has {layers} layers"
-        named = [int(number) for number in spec.init.split(",") if number.isdecimal()]
+        # Of another model, where --init-from names one.
+        copied = spec.init if value_of("--init-from", spec.flags) is None else ""
+        named = [int(number) for number in copied.split(",") if number.isdecimal()]
         if named and max(named) >= layers:
             sentences.append(
                 f"--init {spec.init} names layer {max(named)}, and {has}: name 0 to {layers - 1}"

@@ -40,10 +40,12 @@ def known_methods(plugin: Path = PLUGIN) -> list[str]:
 
 
 def default_mapping(method: str, plugin: Path = PLUGIN) -> str:
-    """The mapping that `--criterion METHOD` takes when none is given, read from its source as well."""
-    source = plugin / "criterions" / f"{method}.py"
-    found = _OWN_MAPPING.search(source.read_text("utf-8")) if source.is_file() else None
-    return found[1] if found else _USUAL_MAPPING
+    """The mapping that `--criterion METHOD` takes when none is given, read from its source as well, or its flags'."""
+    for source in (plugin / "criterions" / f"{method}.py", plugin / "criterions" / f"{method}_flags.py"):
+        found = _OWN_MAPPING.search(source.read_text("utf-8")) if source.is_file() else None
+        if found:
+            return found[1]
+    return _USUAL_MAPPING
 
 
 def only_pairs(method: str) -> bool:

@@ -80,8 +80,9 @@ def claim(out: Path, sizes: Sequence[Sizes], spec: RunSpec) -> None:
 def _read(out: Path) -> dict[str, Any]:
     """What the steps there are of. It may be older than some field of a spec."""
     try:
-        return json.loads(json.dumps(RunSpec.defaults())) | json.loads((out / RECORD).read_text("utf-8"))
-    except (OSError, TypeError, ValueError):
+        there = json.loads((out / RECORD).read_text("utf-8"))
+        return {"schedule": there["schedule"], **json.loads(json.dumps(RunSpec.defaults())), **there}
+    except (KeyError, OSError, TypeError, ValueError):
         raise ValueError(
             f"--out {out} holds steps, and no {RECORD} that says what they are of: name another folder, or remove that one"
         ) from None

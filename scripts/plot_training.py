@@ -57,7 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "(--metric)"
             )
         curves.append(curve)
-    print(plots.save(drawn(curves, args.metric), args.out))
+    try:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        print(plots.save(drawn(curves, args.metric), args.out))
+    except OSError as error:
+        parser.error(f"--out {args.out} cannot be written ({error.strerror}): name another file")
     return 0
 
 

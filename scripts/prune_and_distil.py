@@ -160,7 +160,7 @@ def train(job: Job, slot: Slot) -> int:
     """Trains one step's student and says its dev scores; the exit status, 0 where it is there."""
     outcome = run_alone(job, slot)
     if outcome.result is None:
-        print(f"Training failed: {outcome.problem}", file=sys.stderr)
+        print(f"Training {'skipped' if outcome.skipped else 'failed'}: {outcome.problem}", file=sys.stderr)
         return FAILED
     if outcome.note:
         print(outcome.note, file=sys.stderr)

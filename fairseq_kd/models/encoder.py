@@ -3,7 +3,8 @@
 Parameters carry the names of fairseq's own RoBERTa, so its checkpoints load as they are; the
 second copy of every matrix that fairseq's layers keep for an inference fast path is not here.
 
-Shapes: B sentences, T tokens, N real tokens of the batch, H width, A heads, d = H / A, V words.
+Shapes: B sentences, T tokens, N rows of the batch: its real tokens, and filler (see `Packing`), H width, A heads, d = H / A,
+V words.
 """
 
 import math
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..signals import Signals, Wanted
-from .packing import Packing
+from .packing import Packing, filler
 from .shape import ModelShape
 
 # fairseq's dictionary: learned positions start behind the padding index.
@@ -140,7 +141,7 @@ class SentenceEncoder(nn.Module):
 
         tokens  [B, T]  word indices
         padded  whether any sentence may be shorter than T
-        real    [N]     positions of the real tokens in the flattened batch (see `Packing`)
+        real    [R]     positions of the real tokens in the flattened batch (see `Packing`)
         one_segment     running text: separators end sentences, and begin no second segment
 
         Returns what the heads read, [B, T, H]: the output of the last layer run, with pre-LayerNorm
@@ -197,11 +198,13 @@ class LMHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(self.weight.size(0)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """[N, H] -> [N, V]"""
-        x = self.layer_norm(self.activation(self.dense(features)))
+        """[M, H] -> [M, V]; with rows of filler meanwhile, see `packing`."""
+        words = len(features)
+        x = torch.cat((features, features[:1].expand(filler(words), -1)))
+        x = self.layer_norm(self.activation(self.dense(x)))
         if self.projection is not None:
             x = x @ self.projection
-        return F.linear(x, self.weight, self.bias)
+        return F.linear(x, self.weight, self.bias)[:words]
 
 
 class ClassificationHead(nn.Module):

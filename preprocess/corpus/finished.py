@@ -22,8 +22,8 @@ def check_same(out: Path, sources: list[Source], made_from: str) -> None:
     found = read(out) or {}
     if found.get("made_from") != made_from:
         raise DataError(
-            f"--out: {out} exists and was made from other files, another encoder or other options: remove it, or "
-            "choose another --out."
+            f"--out: {out} exists and was made from other files, another encoder or other options, or by a version that "
+            "cleaned text otherwise: remove it, or choose another --out."
         )
 
     pieces = cut(sources)

@@ -52,8 +52,8 @@ def open_parts(
     if found is not None:
         if found != plan:
             raise DataError(
-                f"--out: {folder} holds pieces of other files, another encoder or other options: remove it, or choose "
-                "another --out."
+                f"--out: {folder} holds pieces of other files, another encoder or other options, or of a version that "
+                "cleaned text otherwise: remove it, or choose another --out."
             )
         return Parts(folder, plan)
 

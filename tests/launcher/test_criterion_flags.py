@@ -46,7 +46,7 @@ def test_flags_that_all_have_stay():
 def test_a_flag_that_no_criterion_of_the_grid_has_is_refused_and_says_whose_it_is():
     check_fitting(FLAGS, {"kd", "hsk", "lad"})
     with pytest.raises(
-        ValueError, match="name --hsk-keep, which only hsk has: leave it out, or add such a m"
+        ValueError, match="name --hsk-keep, which only hsk has: leave it out, or take such a m"
     ):
         check_fitting(FLAGS, {"kd", "lad"})
     with pytest.raises(ValueError, match="--attention-clamp, which only att_kl_hidden_mse, att_kl_learn"):

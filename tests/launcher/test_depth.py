@@ -56,6 +56,15 @@ def test_layers_that_the_teacher_has_not_are_refused(call, teacher, tmp_path, ca
     assert not (tmp_path / "runs").exists()
 
 
+def test_layers_of_another_model_are_not_held_against_the_teacher(call, teacher, capsys):
+    write_checkpoint(teacher / "checkpoint_best.pt", 6)
+    grid = [*call, "--method", "hidden_mse_learn", "--init", "0,2,8", "--dry-run"]
+    assert experiments.main([*grid, "--", "--init-from", "deep.pt"]) == 0
+    with pytest.raises(SystemExit):
+        experiments.main([*grid, "--mapping", "top8", "--", "--init-from", "deep.pt"])
+    assert "--mapping top8 reaches state 8" in capsys.readouterr().err
+
+
 def test_a_teacher_that_is_made_first_is_as_deep_as_its_model(call, data, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_checkpoint(tmp_path / "pretrained.pt", 6)

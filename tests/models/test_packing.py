@@ -1,7 +1,12 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from fairseq_kd.models.encoder import LMHead, SentenceEncoder
 from fairseq_kd.models.packing import Packing, filler
+from fairseq_kd.models.shape import ModelShape
+from fairseq_kd.teachers.live import NO_DROPOUT
 
 MASK = torch.tensor([[1, 1, 1], [1, 0, 0]], dtype=torch.bool)
 
@@ -62,3 +67,21 @@ def test_nothing_comes_of_filler():
     packing.unpack(packed * weights).sum().backward()
     assert weights.grad.tolist() == [1, 2, 3, 4] + [0] * 12
     assert x.grad.tolist() == [[0, 1, 2], [3, 0, 0]]
+
+
+@pytest.mark.parametrize("words", [0, 1, 16, 37])
+def test_word_scores_are_made_in_few_sizes_too(words):
+    torch.manual_seed(1)
+    shape = ModelShape(layers=1, width=8, ffn=8, heads=2, max_positions=9)
+    encoder = SentenceEncoder(shape, 11, SimpleNamespace(**NO_DROPOUT))
+    head, rows = LMHead(shape, encoder), []
+    head.dense.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    features = torch.randn(words, 8, requires_grad=True)
+    scores = head(features)
+    assert scores.shape == (words, 11)
+    assert rows == [words + filler(words)]
+    scores.sum().backward()
+    alone = features.detach().clone().requires_grad_()
+    for one in alone.split(1):
+        head(one).sum().backward()
+    torch.testing.assert_close(features.grad, alone.grad if words else features.grad)

@@ -47,12 +47,19 @@ def test_it_is_a_picture_of_all_logs(log, tmp_path, monkeypatch, capsys):
 
     drawn, draw = [], plot.drawn
     monkeypatch.setattr(plot, "drawn", lambda curves, metric: drawn.extend(curves) or draw(curves, metric))
-    out = tmp_path / "loss.png"
+    out = tmp_path / "new" / "loss.png"
     assert main([str(log), f"second={log}", "--out", str(out)]) == 0
     assert [curve.name for curve in drawn] == ["run", "second"]
     assert out.read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out == f"{out}\n"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["loss.png", "run"]
+    assert [path.name for path in out.parent.iterdir()] == ["loss.png"]
+
+
+def test_a_place_that_cannot_be_written_is_said(log, capsys):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(SystemExit):
+        main([str(log), "--out", str(log / "loss.png")])
+    assert "loss.png cannot be written (File exists): name another file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
