@@ -198,13 +198,14 @@ class LMHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(self.weight.size(0)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """[M, H] -> [M, V]; with rows of filler meanwhile, see `packing`."""
-        words = len(features)
-        x = torch.cat((features, features[:1].expand(filler(words), -1)))
+        """[.., H] -> [.., V]; with rows of filler meanwhile, see `packing`."""
+        x = features.flatten(0, -2)
+        words = len(x)
+        x = torch.cat((x, x[:1].expand(filler(words), -1)))
         x = self.layer_norm(self.activation(self.dense(x)))
         if self.projection is not None:
             x = x @ self.projection
-        return F.linear(x, self.weight, self.bias)[:words]
+        return F.linear(x, self.weight, self.bias)[:words].unflatten(0, features.shape[:-1])
 
 
 class ClassificationHead(nn.Module):

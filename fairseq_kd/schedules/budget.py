@@ -89,5 +89,4 @@ class Timer:
     def load_state_dict(self, state: dict[str, float]) -> None:
         self.clock.set(state["elapsed"])
         self.elapsed, self._seen = state["elapsed"], state["seen"]
-        # Earlier versions do not say, and ended where the time was over.
-        self._ended = state.get("ended", state["elapsed"])
+        self._ended = state.get("ended", 0.0)  # checkpoints of earlier versions do not say

@@ -49,11 +49,6 @@ def test_a_restart_counts_the_time_used_and_passes_no_mark_twice():
     assert after(time, resumed, 0.1) == Due(False, [0.5], False)
 
 
-def test_a_run_that_ended_before_that_was_noted_has_ended():
-    assert timer_at(0, {"elapsed": 54.0, "seen": 54.0})[1].ended
-    assert not timer_at(0, {"elapsed": 30.0, "seen": 30.0})[1].ended
-
-
 def test_a_run_whose_time_is_up_says_so_at_once_and_whether_it_ended():
     _, timer = timer_at(0, {"elapsed": 54.0, "seen": 54.0, "ended": 0.0})
     assert timer.over
