@@ -13,20 +13,21 @@ from .places import PLUGIN
 
 
 @functools.cache
-def criterion_flags(plugin: Path = PLUGIN) -> dict[str, frozenset[str]]:
-    """Of each criterion all flags, those that it shares with others among them."""
-    own: dict[str, frozenset[str]] = {}
+def criterion_flags(plugin: Path = PLUGIN) -> dict[str, dict[str, str | None]]:
+    """Of each criterion all flags, those that it shares with others among them, with a default that is a plain text."""
+    own: dict[str, dict[str, str | None]] = {}
     bases: dict[str, list[str]] = {}
     configs: dict[str, str] = {}
     for source in sorted((plugin / "criterions").glob("*.py")):
         for node in ast.parse(source.read_text("utf-8")).body:
             if isinstance(node, ast.ClassDef):
-                own[node.name] = frozenset(_flags(node))
+                own[node.name] = _flags(node)
                 bases[node.name] = [base.id for base in node.bases if isinstance(base, ast.Name)]
                 configs |= _registered(node)
 
-    def flags(config: str) -> frozenset[str]:
-        return own.get(config, frozenset()).union(*(flags(base) for base in bases.get(config, ())))
+    def flags(config: str) -> dict[str, str | None]:
+        inherited = [flags(base) for base in reversed(bases.get(config, []))]
+        return {name: text for level in [*inherited, own.get(config, {})] for name, text in level.items()}
 
     return {criterion: flags(config) for criterion, config in configs.items()}
 
@@ -34,7 +35,7 @@ def criterion_flags(plugin: Path = PLUGIN) -> dict[str, frozenset[str]]:
 def fitting(flags: Sequence[str], criterion: str) -> tuple[str, ...]:
     """The flags without those, and their values, that are another criterion's alone."""
     known = criterion_flags()
-    others = frozenset().union(*known.values()) - known[criterion]
+    others = set().union(*known.values()) - known[criterion].keys()
     return tuple(word for name, words in grouped(flags) if name not in others for word in words)
 
 
@@ -50,16 +51,22 @@ def check_fitting(flags: Sequence[str], criterions: Collection[str]) -> None:
             )
 
 
-def _flags(config: ast.ClassDef) -> list[str]:
+def _flags(config: ast.ClassDef) -> dict[str, str | None]:
     """One for each field, but for what a config takes from elsewhere: II("...")."""
     fields = [node for node in config.body if isinstance(node, ast.AnnAssign)]
-    return [
-        "--" + field.target.id.replace("_", "-")
+    return {
+        "--" + field.target.id.replace("_", "-"): _default(field.value)
         for field in fields
         if isinstance(field.target, ast.Name)
         and isinstance(field.value, ast.Call)
         and getattr(field.value.func, "id", None) == "field"
-    ]
+    }
+
+
+def _default(field: ast.Call) -> str | None:
+    values = [keyword.value for keyword in field.keywords if keyword.arg == "default"]
+    texts = [node.value for node in values if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return texts[0] if texts else None
 
 
 def _registered(criterion: ast.ClassDef) -> dict[str, str]:

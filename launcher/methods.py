@@ -1,9 +1,6 @@
 """Which methods there are: `none`, and every criterion of the plugin."""
 
-import re
-from pathlib import Path
-
-from .places import PLUGIN
+from .criterion_flags import criterion_flags
 
 # A student fine-tuned on the labels alone, the least a method has to beat.
 NO_TEACHER = "none"
@@ -25,27 +22,15 @@ ALL_STATES = frozenset({"alp_kd", "crd"})
 _ATTENTION = ("att_", "minilm", "pearson")
 _PAIRING = frozenset({"hsk", "lad", "pkd"})
 
-# What `IntermediateConfig` says, unless a criterion's own config says something else.
-_USUAL_MAPPING = "skip"
-_OWN_MAPPING = re.compile(r'^    mapping: str = field\(\s*default="([^"]+)"', re.MULTILINE)
 
-_REGISTERED = re.compile(r'^@register_criterion\(\s*"(\w+)"', re.MULTILINE)
-
-
-def known_methods(plugin: Path = PLUGIN) -> list[str]:
-    """All names `--method` takes. Read from the criterions' source, so that a new one needs no entry here."""
-    sources = sorted((plugin / "criterions").glob("*.py"))
-    registered = [name for source in sources for name in _REGISTERED.findall(source.read_text("utf-8"))]
-    return [NO_TEACHER, *sorted(registered)]
+def known_methods() -> list[str]:
+    """All names `--method` takes."""
+    return [NO_TEACHER, *sorted(criterion_flags())]
 
 
-def default_mapping(method: str, plugin: Path = PLUGIN) -> str:
-    """The mapping that `--criterion METHOD` takes when none is given, read from its source as well, or its flags'."""
-    for source in (plugin / "criterions" / f"{method}.py", plugin / "criterions" / f"{method}_flags.py"):
-        found = _OWN_MAPPING.search(source.read_text("utf-8")) if source.is_file() else None
-        if found:
-            return found[1]
-    return _USUAL_MAPPING
+def default_mapping(method: str) -> str:
+    """The mapping that `--criterion METHOD` takes when none is given; empty where it has none."""
+    return criterion_flags()[method].get("--mapping") or ""
 
 
 def only_pairs(method: str) -> bool:
