@@ -43,8 +43,7 @@ def ours(args: argparse.Namespace, inputs: list[str], out: Path, longest: int = 
     return preprocess.timed([sys.executable, *command, *(f"--input={given}" for given in inputs)])
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Running text, ours against fairseq's scripts: seconds.")
+def add_input_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         action="append",
@@ -52,6 +51,11 @@ def main() -> int:
         metavar="PATH",
         help="text as preprocess.corpus takes it; may be given several times",
     )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Running text, ours against fairseq's scripts: seconds.")
+    add_input_option(parser)
     preprocess.add_options(parser)
     args = parser.parse_args()
 

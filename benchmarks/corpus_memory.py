@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.corpus import write_lines
+from benchmarks.corpus import add_input_option, write_lines
 from benchmarks.record import record
 
 MIB = 1 << 20
@@ -101,13 +101,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description="Peak memory of preprocess.corpus while its input grows: MiB."
     )
-    parser.add_argument(
-        "--input",
-        action="append",
-        required=True,
-        metavar="PATH",
-        help="text as preprocess.corpus takes it; may be given several times",
-    )
+    add_input_option(parser)
     parser.add_argument("--encoder-dir", type=Path, required=True, metavar="DIR", help="an encoder folder")
     parser.add_argument("--workers", type=int, default=2, help="processes that encode, from 2 (default: 2)")
     parser.add_argument(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,7 +62,7 @@ def claim(out: Path, sizes: Sequence[Sizes], spec: RunSpec) -> None:
 
     spec  what the trainings of all steps have in common
     """
-    wanted = json.loads(json.dumps({"schedule": [vars(size) for size in sizes], **asdict(spec)}))
+    wanted = {"schedule": [vars(size) for size in sizes], **spec.written()}
     trained = any(next(out.glob(f"*/{name}"), None) for name in ("checkpoint*.pt", "result.json"))
     pruned = next(out.glob(f"*/{PRUNED}"), None) is not None
     if trained or pruned:
@@ -81,7 +81,7 @@ def _read(out: Path) -> dict[str, Any]:
     """What the steps there are of. It may be older than some field of a spec."""
     try:
         there = json.loads((out / RECORD).read_text("utf-8"))
-        return {"schedule": there["schedule"], **json.loads(json.dumps(RunSpec.defaults())), **there}
+        return {"schedule": there["schedule"], **RunSpec.completed(there)}
     except (KeyError, OSError, TypeError, ValueError):
         raise ValueError(
             f"--out {out} holds steps, and no {RECORD} that says what they are of: name another folder, or remove that one"

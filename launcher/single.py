@@ -1,5 +1,7 @@
 """One training by itself, for programs that make a model and no grid."""
 
+import sys
+
 from . import runner
 from .job import Job
 from .programs import Programs
@@ -20,3 +22,12 @@ def run_alone(job: Job, slot: Slot) -> Outcome:
         )
     [outcome] = outcomes
     return outcome
+
+
+def succeeded(outcome: Outcome) -> bool:
+    """Whether the model is there; says what went wrong, which of a finished one is a note."""
+    if outcome.result is None:
+        print(f"Training {'skipped' if outcome.skipped else 'failed'}: {outcome.problem}", file=sys.stderr)
+    elif outcome.note:
+        print(outcome.note, file=sys.stderr)
+    return outcome.result is not None

@@ -67,6 +67,15 @@ class RunSpec:
         """The fields that may be left out."""
         return {field.name: field.default for field in fields(cls) if field.default is not MISSING}
 
+    def written(self) -> dict[str, Any]:
+        """As it is read again from JSON."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def completed(cls, there: dict[str, Any]) -> dict[str, Any]:
+        """What was once written, with the fields that it is older than."""
+        return json.loads(json.dumps(cls.defaults())) | there
+
     @property
     def criterion(self) -> str:
         """--criterion: the method's own, but kd for labels alone (its other weights are 0) and in a second stage."""

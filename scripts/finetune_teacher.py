@@ -14,7 +14,6 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from launcher.follow import following
 from launcher.job import Job
 from launcher.overrides import as_flags
 from launcher.places import Data
-from launcher.single import run_alone
+from launcher.single import run_alone, succeeded
 from launcher.slots import Slot, visible_gpus
 from launcher.spec import RunSpec
 from launcher.tasks import find_task
@@ -95,8 +94,7 @@ def check_unused(out: Path, spec: RunSpec) -> None:
     path = out / "spec.json"
     if not path.is_file() or not any([*out.glob("checkpoint*.pt"), *out.glob("result.json")]):
         return
-    there, wanted = json.loads(path.read_text("utf-8")), json.loads(json.dumps(asdict(spec)))
-    there = json.loads(json.dumps(spec.defaults())) | there  # it may be older than some field
+    there, wanted = spec.completed(json.loads(path.read_text("utf-8"))), spec.written()
     differing = [name for name in wanted if there.get(name) != wanted[name]]
     if differing:
         name = differing[0]
@@ -127,11 +125,8 @@ def train(job: Job, slot: Slot) -> int:
         print("Interrupted: the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED
 
-    if outcome.result is None:
-        print(f"Training {'skipped' if outcome.skipped else 'failed'}: {outcome.problem}", file=sys.stderr)
+    if not succeeded(outcome):
         return FAILED
-    if outcome.note:
-        print(outcome.note, file=sys.stderr)
     print(in_words(outcome.result, out))
     return 0
 

@@ -31,7 +31,7 @@ from launcher.overrides import as_flags
 from launcher.places import Data
 from launcher.pruning import ORDERS, PRUNED, TOGETHER, claim, schedule
 from launcher.runner import ending_as_interrupted
-from launcher.single import run_alone
+from launcher.single import run_alone, succeeded
 from launcher.slots import Slot, visible_gpus
 from launcher.spec import RunSpec
 from launcher.teachers import teacher_spec
@@ -159,11 +159,8 @@ def prune(large: Path, training: Training, size: "Sizes", folder: Path) -> None:
 def train(job: Job, slot: Slot) -> int:
     """Trains one step's student and says its dev scores; the exit status, 0 where it is there."""
     outcome = run_alone(job, slot)
-    if outcome.result is None:
-        print(f"Training {'skipped' if outcome.skipped else 'failed'}: {outcome.problem}", file=sys.stderr)
+    if not succeeded(outcome):
         return FAILED
-    if outcome.note:
-        print(outcome.note, file=sys.stderr)
     print("  " + "; ".join(dev_scores(*each) for each in outcome.result["at_best"].items()), flush=True)
     return 0
 
