@@ -1,9 +1,14 @@
 """What the first worker says holds for all."""
 
-import functools
+import weakref
+from typing import Optional
 
 import torch
 import torch.distributed as dist
+
+# Weak, as torch's own table keeps the group: one that outlived destroy_process_group would end its threads while the
+# interpreter goes down, which aborts the process, and would be taken for that of a later init_process_group.
+_made: "Optional[weakref.ref[dist.ProcessGroup]]" = None
 
 
 def from_first(value: float) -> float:
@@ -18,7 +23,13 @@ def from_first(value: float) -> float:
     return box.item()
 
 
-@functools.cache
-def _hosts():
-    """A group of all workers that speaks from host memory."""
-    return dist.group.WORLD if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
+def _hosts() -> Optional[dist.ProcessGroup]:
+    """A group of all workers that speaks from host memory; None for the one there is, where it does."""
+    global _made
+    if dist.get_backend() == "gloo":
+        return None
+    group = _made and _made()
+    if group is None:
+        group = dist.new_group(backend="gloo")
+        _made = weakref.ref(group)
+    return group
