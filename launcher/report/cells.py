@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..methods import NO_TEACHER
+from ..criterion_flags import criterion_flags, fitting
+from ..methods import LOGITS, NO_TEACHER
 from ..spec import FIRST, RunSpec
 from .runs import Run
 from .scores import Score, average
@@ -178,19 +179,31 @@ def find_baseline(cell: Cell, others: Sequence[Cell], method: str, apart: Sequen
 
     apart  settings that may differ
 
-    Where several differ by mapping or stages, the one that shares these with `cell`; else none.
+    Flags of criterions that the baseline's lacks are no setting of it. Where several cells differ by mapping or
+    stages, the one that shares these with `cell`; else none.
     """
 
-    def shared(one: Cell) -> tuple:
-        settings = _but(one, apart)
+    def shared(one: Cell, flags: tuple[str, ...]) -> tuple:
+        settings = _but(one, apart) | {"flags": flags}
         return one.task, one.init, {k: v for k, v in settings.items() if not k.startswith("stage 1 ")}
 
-    candidates = [other for other in others if other.method == method and shared(other) == shared(cell)]
+    wanted = shared(cell, _had_by(method, cell.settings["flags"]))
+    candidates = [
+        other
+        for other in others
+        if other.method == method and shared(other, other.settings["flags"]) == wanted
+    ]
     if len(candidates) > 1:
         candidates = [
             other for other in candidates if (other.mapping, other.stages) == (cell.mapping, cell.stages)
         ]
     return candidates[0] if len(candidates) == 1 else None
+
+
+def _had_by(method: str, flags: tuple[str, ...]) -> tuple[str, ...]:
+    """The flags that a run of the method would have; all of them where no such method is left in the tree."""
+    criterion = LOGITS if method == NO_TEACHER else method
+    return fitting(flags, criterion) if criterion in criterion_flags() else flags
 
 
 def find_init(cell: Cell, others: Sequence[Cell], init: str, apart: Sequence[str] = ()) -> Cell | None:

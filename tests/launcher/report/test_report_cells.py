@@ -99,6 +99,31 @@ def test_a_baseline_has_the_same_init_and_settings(tmp_path):
     assert find_baseline(without, everything, "kd") is None  # no kd from 1,3,5 at this learning rate
 
 
+def test_a_baseline_lacks_the_flags_that_its_criterion_does_not_have(tmp_path):
+    clip, weight, keep = ("--clip-norm", "1.0"), ("--inter-weight", "100"), ("--hsk-keep", "1l")
+    for method, flags in {
+        "kd": clip,
+        "hidden_mse_learn": (*clip, *weight),
+        "hsk": (*clip, *weight, *keep),
+        "crd": weight,
+        "a_method_of_before": (*clip, *weight),
+    }.items():
+        write_run(tmp_path, spec(method, mapping="", flags=flags), classes_with(4))
+    everything = found(tmp_path)
+
+    def of(baseline):
+        pairs = ((cell, find_baseline(cell, everything, baseline)) for cell in everything)
+        return {cell.method: other.method for cell, other in pairs if other is not None}
+
+    assert of("kd") == dict.fromkeys(("kd", "hidden_mse_learn", "hsk", "a_method_of_before"), "kd")
+    assert of("hidden_mse_learn") == dict.fromkeys(
+        ("hidden_mse_learn", "hsk", "a_method_of_before"), "hidden_mse_learn"
+    )
+    assert of("a_method_of_before") == dict.fromkeys(
+        ("hidden_mse_learn", "a_method_of_before"), "a_method_of_before"
+    )
+
+
 def test_among_several_baselines_the_one_of_the_same_mapping_and_stages_is_taken(tmp_path):
     for mapping in ("skip", "last"):
         write_run(tmp_path, spec("hidden_mse_learn", mapping=mapping), classes_with(4))
