@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..criterion_flags import criterion_flags, fitting
+from ..flags import grouped
 from ..methods import LOGITS, NO_TEACHER
 from ..spec import FIRST, RunSpec
 from .runs import Run
@@ -146,6 +147,12 @@ def differing(of_task: Sequence[Cell]) -> list[str]:
         if any(len(values) > 1 for values in apart.values()):
             shown.append(name)
     return shown
+
+
+def shared_flags(of_task: Sequence[Cell]) -> tuple[str, ...]:
+    """The flags, with their values, that all cells have."""
+    first, *others = [grouped(cell.settings["flags"]) for cell in of_task] or [[]]
+    return tuple(word for group in first if all(group in other for other in others) for word in group[1])
 
 
 def setting(cell: Cell, name: str) -> str:

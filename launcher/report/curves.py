@@ -9,6 +9,7 @@ from .cells import Cell
 from .runs import Run
 from .scores import SPAN, Score, at_least
 from .study import Study
+from .wrapped import wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,7 @@ STYLES = (
 )
 
 PANEL = (3.1, 2.9)  # inches
-LEGEND = 2.0
+LEGEND = 2.6
 
 
 def curve(cell: Cell, runs: Mapping[str, Run], score: Score) -> dict[int, list[float]]:
@@ -78,7 +79,11 @@ def draw_curves(study: Study, runs: Sequence[Run]) -> "Figure":
                     handles[names[cell]] = _draw_line(axes, points, *styles[names[cell]])
         shown = {name: handles[name] for name in [*pinned, *row] if name in handles}
         panels[-1].legend(
-            shown.values(), shown.keys(), loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False
+            shown.values(),
+            map(wrapped, shown.keys()),
+            loc="upper left",
+            bbox_to_anchor=(1.02, 1.0),
+            frameon=False,
         )
         panels[0].set_ylabel(f"dev {study.scores[0].title(study.task)}")
 

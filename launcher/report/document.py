@@ -1,11 +1,12 @@
 """The report's Markdown: tables, plots, what the intervals cover, and what is lacking."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..tuning import WARNING
 from .bootstrap import LEVEL
-from .study import Study
+from .study import FLAGS, Study
 from .tables import inits_table, scores_table, tried_table
 
 
@@ -33,6 +34,8 @@ def _task(study: Study, baseline: str) -> list[str]:
     if not study.scores:
         return ["Nothing is finished yet.\n"]
     parts = [scores_table(study, baseline)]
+    if FLAGS in study.shown and study.shared:
+        parts += [f"All of them with `{shlex.join(study.shared)}`.\n"]
     if study.tuned:
         metric = study.scores[0].title(study.task)
         parts += [f"All that was tried, by batch size and learning rate, {metric}, mean over seeds:\n"]

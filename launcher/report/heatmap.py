@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from .cells import Cell
 from .scores import SPAN, at_least
 from .study import Study
+from .wrapped import wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +52,7 @@ def draw_heatmap(study: Study) -> "Figure":
             axes.add_patch(frame)
 
     axes.set_xticks(range(len(inits)), inits)
-    axes.set_yticks(range(len(methods)), methods)
+    axes.set_yticks(range(len(methods)), map(wrapped, methods))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("init: teacher layers, from 0")

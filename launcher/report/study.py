@@ -1,13 +1,27 @@
 """What is known of one task: its cells, their scores and the differences between them."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..flags import grouped
 from ..tuning import best_tried
 from .bootstrap import Difference
-from .cells import TUNED, Cell, differing, families, find_baseline, find_init, init_order, setting
+from .cells import (
+    TUNED,
+    Cell,
+    differing,
+    families,
+    find_baseline,
+    find_init,
+    init_order,
+    setting,
+    shared_flags,
+)
 from .comparison import compare
 from .scores import SECOND_METRIC, Score
+
+FLAGS = "flags"
 
 
 @dataclass(frozen=True)
@@ -18,6 +32,7 @@ class Study:
     tried        of each cell, those among which it is the best, itself included
     scores       what is shown; the first decides
     shown        settings in which cells differ, but for those that were tried
+    shared       flags that all cells have
     best         the cell with the highest mean
     baselines    of each cell, the one it is compared with
     reference    the init that others are compared with
@@ -30,6 +45,7 @@ class Study:
     tried: dict[Cell, tuple[Cell, ...]]
     scores: tuple[Score, ...]
     shown: tuple[str, ...]
+    shared: tuple[str, ...]
     best: Cell | None
     baselines: dict[Cell, Cell]
     reference: str
@@ -50,11 +66,20 @@ class Study:
         """In numerical order, as the cells are."""
         return sorted({cell.init for cell in self.cells}, key=init_order)
 
+    def told(self, cell: Cell) -> list[str]:
+        """Its settings in the order of `shown`, of its flags those that not all cells have."""
+        return [self._own_flags(cell) if name == FLAGS else setting(cell, name) for name in self.shown]
+
+    def _own_flags(self, cell: Cell) -> str:
+        shared = [words for _, words in grouped(self.shared)]
+        own = [words for _, words in grouped(cell.settings[FLAGS]) if words not in shared]
+        return shlex.join(word for words in own for word in words)
+
     @property
     def names(self) -> dict[Cell, str]:
         """What a plot calls each cell beside its init: the method, and what else tells its cells apart."""
         described = {
-            cell: [cell.mapping, cell.stages, *(f"{name} {setting(cell, name)}" for name in self.shown)]
+            cell: [cell.mapping, cell.stages, *map(_named, self.shown, self.told(cell))]
             for cell in self.cells
         }
         names = {}
@@ -104,12 +129,18 @@ def study(
         tried=tried,
         scores=scores,
         shown=tuple(name for name in differing(everything) if name not in apart),
+        shared=shared_flags(everything),
         best=max(means, key=means.get, default=None),
         baselines=baselines,
         reference=reference,
         references=references,
         differences=differences,
     )
+
+
+def _named(name: str, value: str) -> str:
+    """A setting in a sentence: flags say themselves what they are."""
+    return value if name == FLAGS else f"{name} {value}"
 
 
 def _chosen(everything: Sequence[Cell], scores: Sequence[Score]) -> dict[Cell, tuple[Cell, ...]]:

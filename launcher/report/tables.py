@@ -32,7 +32,7 @@ def scores_table(study: Study, baseline: str) -> str:
         )
         of_planned = "" if len(cell.runs) == cell.planned else f" of {cell.planned}"
         cost = [_number(cell.seconds, ".0f"), _number(cell.peak_gb, ".2f")]
-        identity = _identity(cell, study.shown)
+        identity = [*_place(cell), *study.told(cell)]
         chosen = _choice(study, cell) if study.tuned else ()
         rows.append([*identity, *averages, *chosen, *against, f"{len(cell.runs)}{of_planned}", *cost])
     return _markdown(header, rows)
@@ -53,7 +53,7 @@ def tried_table(study: Study) -> str:
         means = {_rates(one): _number(one.average(study.scores[0])[0], ".2f") for one in tried}
         if cell.runs:
             means[_rates(cell)] = f"**{means[_rates(cell)]}**"
-        rows.append([*_identity(cell, study.shown), *(means.get(column, NOTHING) for column in columns)])
+        rows.append([*_place(cell), *study.told(cell), *(means.get(column, NOTHING) for column in columns)])
     header = ["method", "init", "mapping", "stages", *study.shown]
     return _markdown([*header, *(setting_name(*column) for column in columns)], rows)
 
@@ -71,7 +71,7 @@ def inits_table(study: Study) -> str:
 
     families: dict[tuple, dict[str, Cell]] = {}
     for cell in study.cells:
-        family = (cell.method, cell.mapping, cell.stages, *(setting(cell, name) for name in study.shown))
+        family = (cell.method, cell.mapping, cell.stages, *study.told(cell))
         families.setdefault(family, {})[cell.init] = cell
 
     def against_first(cell: Cell | None) -> str:
@@ -143,7 +143,11 @@ def differences_csv(studies: Sequence[Study]) -> str:
 
 
 def _identity(cell: Cell, shown: Iterable[str]) -> list[str]:
-    return [cell.method, cell.init, cell.mapping, cell.stages, *(setting(cell, name) for name in shown)]
+    return [*_place(cell), *(setting(cell, name) for name in shown)]
+
+
+def _place(cell: Cell) -> list[str]:
+    return [cell.method, cell.init, cell.mapping, cell.stages]
 
 
 def _average(mean: float | None, deviation: float | None) -> str:

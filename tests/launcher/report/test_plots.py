@@ -76,6 +76,29 @@ def test_a_cell_without_a_score_is_a_dash(group):
     assert {text.get_position(): text.get_text() for text in axes.texts}[0, 2] == "-"
 
 
+@pytest.mark.filterwarnings("error")
+def test_names_hold_the_flags_that_tell_cells_apart_and_plots_have_room_for_them(tmp_path):
+    common = ("--clip-norm", "1.0", "--autocast", "bf16")
+    write_run(tmp_path, spec(flags=common, mapping=""), classes_with(4))
+    for own in ((), ("--inter-weight", "100", "--gate-lr", "1e-6", "--gate-weight-decay", "0.01")):
+        write_run(tmp_path, spec("lad", flags=(*common, *own), mapping=""), classes_with(4))
+
+    told = studied(tmp_path)
+    assert told.shared == common
+    assert list(told.names.values()) == [
+        "kd",
+        "lad",
+        "lad --inter-weight 100 --gate-lr 1e-6 --gate-weight-decay 0.01",
+    ]
+    curves, heatmap = draw_curves(told, read(tmp_path)), draw_heatmap(told)
+    for figure in (curves, heatmap):
+        plots.save(figure, tmp_path / "plot.png")
+    lines = "lad --inter-weight 100\n--gate-lr 1e-6\n--gate-weight-decay 0.01"
+    assert [text.get_text() for text in curves.axes[0].get_legend().get_texts()] == ["kd", "lad", lines]
+    assert heatmap.axes[0].get_yticklabels()[-1].get_text() == lines
+    assert heatmap.axes[0].get_window_extent().width > 1.5 * heatmap.dpi
+
+
 def test_the_same_runs_give_the_same_files(group, tmp_path):
     import matplotlib
 

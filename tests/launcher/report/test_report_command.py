@@ -283,3 +283,19 @@ def test_a_method_is_compared_with_the_best_of_its_baselines_grid(tmp_path, caps
     assert kd[4:9] == ["90.00", "best of 2", "32", "3e-05", "-"]
     assert crd[4:8] == ["**95.00**", "best of 2", "32", "1e-05"]
     assert crd[8].startswith("+5.00 [")
+
+
+def test_flags_of_all_runs_are_said_once(tmp_path, capsys):
+    common = ("--autocast", "bf16")
+    write_run(tmp_path / "g", spec(flags=common), classes_with(20))
+    write_run(tmp_path / "g", spec("hsk", flags=(*common, "--hsk-keep", "1l")), classes_with(10))
+    assert main(["--out", str(tmp_path), "--group", "g", "--samples", "100"]) == 0
+    printed = capsys.readouterr().out
+    header, _, kd, hsk = table(printed, "## SST-2")
+    assert [row[header.index("flags")] for row in (kd, hsk)] == ["-", "--hsk-keep 1l"]
+    assert hsk[header.index("vs kd [95 %]")].startswith("+5.00 [")
+    assert "All of them with `--autocast bf16`." in printed
+    assert [line["flags"] for line in lines(tmp_path / "g" / "report" / "report.csv")] == [
+        "--autocast bf16",
+        "--autocast bf16 --hsk-keep 1l",
+    ]
