@@ -309,8 +309,8 @@ def _check_flags(cfg: MaskedLMKDConfig) -> None:
         raise CannotStart(f"--mask-prob {cfg.mask_prob} is no share: give a number between 0 and 1.")
     if not 0 <= cfg.short_blocks <= 1:
         raise CannotStart(f"--short-blocks {cfg.short_blocks} is no share: give a number from 0 to 1.")
-    shown = cfg.leave_unmasked_prob + cfg.random_token_prob
-    if min(cfg.leave_unmasked_prob, cfg.random_token_prob) < 0 or shown > 1:
+    shown = (cfg.leave_unmasked_prob, cfg.random_token_prob)
+    if not (all(share >= 0 for share in shown) and sum(shown) <= 1):
         raise CannotStart(
             f"--leave-unmasked-prob {cfg.leave_unmasked_prob} and --random-token-prob {cfg.random_token_prob} are shares "
             "of the masked tokens: give numbers from 0 that add up to 1 at most."

@@ -107,7 +107,7 @@ def _check(args: argparse.Namespace, options: Options) -> tuple[int, int] | None
     if options.longest < 8:
         raise DataError(f"--longest {options.longest} cannot be: give 8 tokens or more.")
     shares = (options.valid_share, options.test_share)
-    if min(shares) < 0 or sum(shares) >= 1:
+    if not (all(share >= 0 for share in shares) and sum(shares) < 1):
         raise DataError(
             f"--valid-share {shares[0]:g} and --test-share {shares[1]:g} leave nothing to train on or are no shares: "
             "give numbers from 0 whose sum is below 1."

@@ -337,6 +337,7 @@ def test_a_pretrained_student_is_fine_tuned(text, teacher, data, tmp_path):
         ),
         ("att_kl_learn", {"task": {"mask_prob": 0.0}}, "--mask-prob 0.0 is no share"),
         ("att_kl_learn", {"task": {"random_token_prob": 0.95}}, "add up to 1 at most"),
+        ("att_kl_learn", {"task": {"leave_unmasked_prob": float("nan")}}, "add up to 1 at most"),
         ("att_kl_learn", {"task": {"vocabulary_chunk": 0}}, "--vocabulary-chunk 0 is too few"),
         ("att_kl_learn", {"task": {"short_blocks": 1.5}}, "--short-blocks 1.5 is no share"),
         ("att_kl_learn", {"task": {"replaced_words": -1}}, "--replaced-words -1 is too few"),

@@ -16,6 +16,7 @@ BAD = "The ferry leaves.\nNobody said so.\n\nA kite.\ncaf\xe9\n".encode("latin-1
         ([], "--input is not given"),
         (["--input", "{wiki}", "--shards", "0"], "--shards 0 cannot be: give a number from 1."),
         (["--input", "{wiki}", "--valid-share", "1"], "leave nothing to train on"),
+        (["--input", "{wiki}", "--test-share", "nan"], "leave nothing to train on"),
         (["--input", "{wiki}", "--part", "0/4"], "--part 0/4 is no part: give i/n with i from 1 to n"),
         (["--input", "{wiki}", "--part", "half"], "--part half is no part"),
         (["--input", "{wiki}", "--longest", "3"], "--longest 3 cannot be"),
