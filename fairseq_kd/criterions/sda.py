@@ -22,7 +22,8 @@ class SDA(DistillationCriterion):
         loss = hard + inter * logits_mse(student, its own past)
 
     The past is that of before the update: the student's own parameters of now are not in it. Before
-    the first update there is none, and the term is 0. Needs no --teacher.
+    the first update there is none, and the term is 0. Needs no --teacher. Validations that judge the
+    average itself have no such term.
     """
 
     settled_by = ("sda_form", "sda_evaluate")
@@ -50,7 +51,12 @@ class SDA(DistillationCriterion):
                 return self.sda.signals(sample, wanted)
         return super().student_signals(model, sample, wanted)
 
+    def logged(self) -> set[str]:
+        return super().logged() - ({"sda"} if self.judges_average else set())
+
     def terms_of(self, sample: Mapping[str, Any], student: Signals, teacher: Signals) -> dict[str, Tensor]:
+        if not self.training and self.judges_average:
+            return {}
         if not self.sda.pushed:
             return {"sda": logits_mse(student.logits, student.logits.detach())}
         with self.task.autocast(sample):

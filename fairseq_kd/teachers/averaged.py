@@ -46,12 +46,15 @@ class AveragedTeacher(nn.Module):
         self.host = host
         self.pushed = 0
         self.past: dict[str, Tensor] = {}  # by name, [sets, ...]
+        self._device: torch.device | None = None  # where it answers; None: where the past is
         self._student: tuple[nn.Module, Optional[str]] | None = None
         self._model: tuple[nn.Module, ...] = ()  # in tuples, these are no modules of ours
         self._answers_for = 0
 
         if form not in FORMS:
             raise ValueError(f"form {form!r} is not known: use {', '.join(FORMS)}.")
+        if form == "ema" and window not in (ALL, 0):
+            raise ValueError(f"window {window!r} is of no use to form 'ema', which has none: leave it out.")
         if self.window != ALL and (not isinstance(window, int) or window < 0):
             raise ValueError(f"window {window!r} is no number of parameter sets: use 1 or more, or {ALL!r}.")
         if self.window == ALL and (form == "voted" or host):
@@ -146,6 +149,8 @@ class AveragedTeacher(nn.Module):
 
     def map_row(self) -> str:
         """Who teaches, for whoever starts the training."""
+        if self.form == "ema":
+            return f"logits <- ema of all parameters so far, decay {self.decay:g}"
         past = {1: "the parameters of one update ago", ALL: "all parameters so far"}.get(
             self.window, f"the last {self.window} sets of parameters"
         )
@@ -164,7 +169,7 @@ class AveragedTeacher(nn.Module):
             self.past = {name: past.to(device) for name, past in self.past.items()}
 
     def _near(self, value: Tensor) -> Tensor:
-        return value.to(self._device, non_blocking=True) if self.host else value
+        return value if self._device is None else value.to(self._device, non_blocking=self.host)
 
     def _save_to_state_dict(self, destination, prefix: str, keep_vars: bool) -> None:
         if self.host and torch.cuda.is_available():

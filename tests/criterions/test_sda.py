@@ -93,9 +93,18 @@ def test_the_past_gets_no_gradient_and_is_in_eval_mode(data, teacher):
     update(student, criterion, 0)
     first, again = (criterion.sda.signals(sample, criterion.student_wanted).logits for _ in range(2))
     assert torch.equal(first, again)
+    assert not first.requires_grad
+
+    torch.manual_seed(1)
     criterion(student, sample)[0].backward()
     assert student.training
-    assert all(p.grad is not None for p in student.parameters() if p.requires_grad)
+    found = {name: p.grad.clone() for name, p in student.named_parameters() if p.requires_grad}
+    student.zero_grad()
+    torch.manual_seed(1)
+    own = student(**sample["net_input"], classification_head_name=task.head)[0]
+    (cross_entropy(own, sample["target"]) + logits_mse(own, first)).sum().backward()
+    for name, gradient in found.items():
+        assert_close(gradient, dict(student.named_parameters())[name].grad, rtol=1e-4, atol=1e-6)
 
 
 def test_without_its_own_term_it_is_fine_tuning(sda):
@@ -127,6 +136,20 @@ def test_validations_judge_the_average_where_asked(sda, form):
     student.train(), criterion.train()
     own = student(**sample["net_input"], classification_head_name=task.head)[0]
     assert_close(criterion(student, sample, reduce=False)[0], cross_entropy(own, sample["target"]))
+
+
+def test_an_average_that_is_judged_is_not_compared_with_itself(sda):
+    task, student, criterion = sda(sda_evaluate="average", sda_window="2")
+    sample = batch(task, [0, 3, 11])
+    for step in range(2):
+        assert "term_sda" in criterion(student, sample)[2]
+        update(student, criterion, step)
+    student.eval(), criterion.eval()
+    logged = criterion(student, sample)[2]
+    assert "term_sda" not in logged
+    assert_close(logged["loss"], logged["term_hard"])
+    assert "sda" not in criterion.logged()
+    assert "sda" in sda()[2].logged()
 
 
 @pytest.mark.parametrize(

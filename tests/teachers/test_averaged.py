@@ -133,6 +133,15 @@ def test_it_goes_on_from_its_state_exactly(options, before):
     assert second.pushed == 7
 
 
+@pytest.mark.parametrize("options", [{"window": 3}, {"window": 3, "host": True}, {"form": "ema"}])
+def test_what_was_restored_answers_at_once(options):
+    first, second = AveragedTeacher(**options), AveragedTeacher(**options)
+    averages(first, torch.randn(4, 5))
+    second.load_state_dict(first.state_dict())
+    for name, value in first.average().items():
+        assert torch.equal(second.average()[name], value)
+
+
 def test_a_state_of_another_window_is_not_taken():
     first, second = AveragedTeacher(3), AveragedTeacher(2)
     averages(first, torch.randn(4, 5))
