@@ -116,8 +116,6 @@ def plan(args: Namespace, training: Training) -> list["Sizes"]:
         for problem in wanted.problems(shape):
             raise CannotStart(problem)
         sizes = schedule(there, wanted, args.steps, args.order)
-        if not sizes:
-            raise CannotStart("nothing is to be pruned: give --layers, --heads, --ffn or --rank.")
 
         config = read_config(training.job(args.out).command[1:])
         for size in sizes:

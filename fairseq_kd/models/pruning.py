@@ -57,6 +57,8 @@ class Sizes:
 
     def problems(self, shape: ModelShape) -> Iterable[str]:
         """Why a model of this shape cannot be brought to these sizes: one sentence each."""
+        if self == Sizes.of(shape):
+            yield "nothing is to be pruned: give --layers, --heads, --ffn or --rank."
         for name, there in vars(Sizes.of(shape)).items():
             wanted, flag = getattr(self, name), f"--{name}"
             if not 1 <= wanted <= there:

@@ -150,6 +150,11 @@ def test_what_is_pruned_again_and_not_at_all():
     assert all(torch.equal(same[name], state[name]) for name in state)
 
 
+def test_as_much_as_there_is_is_refused():
+    [problem] = Sizes.of(SHAPE).problems(SHAPE)
+    assert problem.startswith("nothing is to be pruned: give --layers")
+
+
 @pytest.mark.parametrize("name", ["layers", "heads", "ffn", "rank"])
 def test_more_than_there_is_is_refused(name):
     sizes = vars(Sizes.of(SHAPE)) | {name: 99}

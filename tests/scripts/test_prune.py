@@ -67,6 +67,9 @@ def test_what_is_wrong_is_said(model, data, tmp_path):
     ):
         prune.main(given)
 
+    with pytest.raises(CannotStart, match="nothing is to be pruned: give --layers"):
+        prune.main([*given[:2], *given[4:]])
+
     score(model, data)
     with pytest.raises(CannotStart, match="--heads 9, but the model has 4"):
         prune.main([*given, "--heads", "9"])
