@@ -2,6 +2,7 @@
 
 from .adamw_fused import AdamWFused, betas
 from .groups import GroupOptions, set_group
+from .idle import leave_idle
 from .masters import in_full_precision
 
-__all__ = ["AdamWFused", "GroupOptions", "betas", "in_full_precision", "set_group"]
+__all__ = ["AdamWFused", "GroupOptions", "betas", "in_full_precision", "leave_idle", "set_group"]

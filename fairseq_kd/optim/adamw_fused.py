@@ -44,7 +44,10 @@ class AdamWFusedConfig(FairseqDataclass):
     )
     no_decay_norm_and_bias: bool = field(
         default=False,
-        metadata={"help": "no weight decay for biases and LayerNorms (default: decayed, as in fairseq)"},
+        metadata={
+            "help": "no --weight-decay for biases and LayerNorms, those of gates among them (default: decayed, as in "
+            "fairseq)"
+        },
     )
     lr: list[float] = II("optimization.lr")
     fp16: bool = II("common.fp16")

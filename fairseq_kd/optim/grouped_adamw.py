@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ..errors import CannotStart
-from .groups import rate, split
+from .groups import limited, rate, split
 
 # Where torch's and fairseq's clipping put it: keeps a norm of 0 from dividing.
 EPS = 1e-6
@@ -24,7 +24,7 @@ class GroupedAdamW(torch.optim.AdamW):
     updates them, and the weights are their rounded copies. Masters are part of the saved state.
 
     params        weights, marked by `groups.set_group` where they have options of their own
-    decay_vectors False leaves unmarked biases and LayerNorms without weight decay
+    decay_vectors False leaves biases and LayerNorms without weight decay, unless their set has one of its own
     are_masters   the params are fp32 copies that somebody else rounds: save them as well
     """
 
@@ -71,10 +71,9 @@ class GroupedAdamW(torch.optim.AdamW):
             master.grad = None if weight.grad is None else weight.grad.float()
         if torch.is_tensor(scale) or scale != 1.0:
             _multiply(_gradients(self.masters), 1.0 / scale)
-        for group in self.param_groups:
-            if group["clip_norm"] is not None:
-                gradients = _gradients(group["params"])
-                _clip(gradients, _norm(_norms(gradients)), group["clip_norm"])
+        for limit, masters in limited(self.param_groups):
+            gradients = _gradients(masters)
+            _clip(gradients, _norm(_norms(gradients)), limit)
 
         scheduled = [group["lr"] for group in self.param_groups]
         for group in self.param_groups:
@@ -82,7 +81,8 @@ class GroupedAdamW(torch.optim.AdamW):
         super().step()
         for group, lr in zip(self.param_groups, scheduled, strict=True):
             group["lr"] = lr
-            group["updates"] += 1
+            # A group that is not trained yet has its warm-up still before it.
+            group["updates"] += any(master.grad is not None for master in group["params"])
 
         self._round_masters()
         return loss
@@ -97,7 +97,7 @@ class GroupedAdamW(torch.optim.AdamW):
     ) -> Tensor:
         """The norm of all gradients. Where max_norm > 0, clips those whose groups have no limit of their own.
 
-        Groups with a limit are clipped to it at the step, each by itself.
+        Those with a limit are clipped to it at the step, each set by itself.
         """
         gradients = _gradients(self.weights)
         if not gradients:

@@ -17,17 +17,19 @@ from torch.nn import Parameter
 
 @dataclass(frozen=True, eq=False)
 class GroupOptions:
-    """One group of parameters: those marked with the same object. None follows the command line.
+    """One set of parameters: those marked with the same object. None follows the command line.
 
     lr_scale        factor on the learning rate
     lr              own peak learning rate, instead of --lr
-    weight_decay    instead of --weight-decay
+    weight_decay    instead of --weight-decay, of biases and LayerNorms, too
     betas, eps      instead of --adam-betas, --adam-eps
     clip_norm       own limit of the gradient norm; --clip-norm then neither counts nor clips these
     warmup_updates  own linear warm-up from 0
     total_updates   own linear decay, reaching 0 after so many updates
 
-    A group with a rate, a warm-up or a decay of its own no longer follows the lr scheduler: it stays
+    Own updates are those in which the set has a gradient.
+
+    A set with a rate, a warm-up or a decay of its own no longer follows the lr scheduler: it stays
     at its peak between the two.
     """
 
@@ -53,7 +55,7 @@ class GroupOptions:
 
 
 def set_group(parameters: Iterable[Parameter], options: GroupOptions) -> None:
-    """Makes the parameters one group of the optimizer with these options."""
+    """Makes the parameters one set, apart from all others, with these options."""
     for parameter in parameters:
         parameter.param_group = options
 
@@ -61,23 +63,34 @@ def set_group(parameters: Iterable[Parameter], options: GroupOptions) -> None:
 def split(
     parameters: Iterable[Parameter], defaults: dict[str, Any], decay_vectors: bool
 ) -> list[dict[str, Any]]:
-    """Groups for `torch.optim`, in the order in which their first parameters come.
+    """Groups for `torch.optim`, in the order in which their first parameters come: one a set, two where decay differs.
 
     defaults       lr, betas, eps and weight_decay of the command line
-    decay_vectors  False leaves unmarked biases and LayerNorms without weight decay
+    decay_vectors  False leaves biases and LayerNorms without weight decay, unless their set has one of its own
     """
     groups: dict[tuple[int, float], dict[str, Any]] = {}
+    sets: dict[int, int] = {}
     for parameter in parameters:
         options = getattr(parameter, "param_group", None) or UNMARKED
         decay = defaults["weight_decay"]
         if options.weight_decay is not None:
             decay = options.weight_decay
-        elif options is UNMARKED and parameter.dim() < 2 and not decay_vectors:
+        elif parameter.dim() < 2 and not decay_vectors:
             decay = 0.0
 
-        group = groups.setdefault((id(options), decay), _group(options, defaults, decay))
+        number = sets.setdefault(id(options), len(sets))
+        group = groups.setdefault((number, decay), _group(options, defaults, decay) | {"set": number})
         group["params"].append(parameter)
     return list(groups.values())
+
+
+def limited(groups: Iterable[dict[str, Any]]) -> Iterable[tuple[float, list[Parameter]]]:
+    """The sets that have a limit of their own, whichever groups they are in: the limit, and their parameters."""
+    sets: dict[int, tuple[float, list[Parameter]]] = {}
+    for group in groups:
+        if group["clip_norm"] is not None:
+            sets.setdefault(group["set"], (group["clip_norm"], []))[1].extend(group["params"])
+    return sets.values()
 
 
 def rate(group: dict[str, Any]) -> float:

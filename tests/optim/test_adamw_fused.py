@@ -12,7 +12,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
-from fairseq_kd.optim import AdamWFused, GroupOptions, set_group
+from fairseq_kd.optim import AdamWFused, GroupOptions, leave_idle, set_group
 
 LR = 1e-2
 
@@ -61,11 +61,11 @@ def plain(parameters, **options) -> AdamWFused:
 
 
 def set_gradients(parameters, update, scale=1.0):
-    """A gradient for every parameter, the same in every run."""
+    """A gradient for every parameter that is trained, the same in every run."""
     generator = torch.Generator().manual_seed(update)
     for parameter in parameters:
         gradient = torch.randn(parameter.shape, generator=generator)
-        parameter.grad = (scale * gradient).to(parameter.dtype)
+        parameter.grad = (scale * gradient).to(parameter.dtype) if parameter.requires_grad else None
 
 
 def weights(module):
@@ -181,6 +181,18 @@ def test_a_group_has_its_own_settings():
     assert [own[k] for k in ("betas", "eps", "weight_decay", "peak")] == [(0.5, 0.6), 1e-3, 0.3, 7.0]
 
 
+@pytest.mark.parametrize("decay", [None, 0.3])
+def test_a_group_without_a_decay_of_its_own_spares_biases_as_the_others_do(decay):
+    module = model()
+    set_group(module[2].parameters(), GroupOptions(lr=7.0, weight_decay=decay))
+    for flag, bias in ((False, 0.1), (True, 0.0)):
+        groups = plain(module.parameters(), no_decay_norm_and_bias=flag).param_groups
+        decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+        found = [decays[id(p)] for p in module[2].parameters()]
+        assert found == ([0.1, bias] if decay is None else [0.3, 0.3])
+        assert {group["peak"] for group in groups for p in group["params"] if p.shape[:1] == (3,)} == {7.0}
+
+
 def rates_taken(options, updates, scheduled):
     """The rate of each update, read off the first two weights' moves: Adam with betas 0 moves by its rate."""
     shared, own = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
@@ -250,6 +262,19 @@ def test_two_sets_with_equal_options_are_clipped_apart():
     assert norms == pytest.approx([1.0, 1.0], rel=1e-5)
 
 
+def test_biases_without_decay_are_clipped_with_their_weights():
+    """A matrix and a bias of norm 3 and 4: 5 in all, which a limit of 1 divides by 5."""
+    module = nn.ParameterList([torch.zeros(3, 3), torch.zeros(16)])
+    set_group(module, GroupOptions(clip_norm=1.0))
+    optimizer = plain(module.parameters(), no_decay_norm_and_bias=True)
+    assert len(optimizer.param_groups) == 2
+    for parameter in module:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    norms = [10 * optimizer.optimizer.state[parameter]["exp_avg"].norm().item() for parameter in module]
+    assert norms == pytest.approx([3 / 5, 4 / 5], rel=1e-5)
+
+
 # resume
 
 
@@ -287,6 +312,7 @@ def train(module, optimizer, updates):
         optimizer.multiply_grads(1 / 4)
         optimizer.clip_grad_norm(0.7)
         optimizer.set_lr(LR / (1 + update))
+        leave_idle(optimizer)
         optimizer.step()
 
 
@@ -323,6 +349,36 @@ def test_groups_survive_every_precision(setup):
     own, shared = build(grouped_model(dtype)).optimizer.param_groups
     assert (own["peak"], own["clip_norm"], len(own["params"])) == (0.02, 0.5, 2)
     assert (shared["peak"], shared["clip_norm"], len(shared["params"])) == (None, None, 4)
+
+
+@every_setup
+@pytest.mark.parametrize("restarts", [False, True])
+def test_the_clock_of_a_group_stands_while_it_is_idle(setup, restarts):
+    """Three updates without it, then three with it: its own are those of a run that began with the latter."""
+    dtype, build = SETUPS[setup]
+    module = grouped_model(dtype)
+    optimizer = build(module)
+    module[0].requires_grad_(False)
+    train(module, optimizer, range(3))
+    own, shared = optimizer.optimizer.param_groups
+    assert (own["updates"], shared["updates"]) == (0, 3)
+    masters = zip(optimizer.optimizer.masters[:2], grouped_model(dtype)[0].parameters(), strict=True)
+    assert all(torch.equal(master, begun.float()) for master, begun in masters)
+
+    if restarts:  # built, as fairseq builds it, before the stage is known
+        module.requires_grad_(True)
+        state = copy.deepcopy(optimizer.state_dict())
+        optimizer = build(module)
+        optimizer.load_state_dict(state, {})
+        module[0].requires_grad_(False)
+    module[0].requires_grad_(True)
+    train(module, optimizer, range(3, 6))
+
+    late = grouped_model(dtype)
+    train(late, build(late), range(3, 6))
+    for found, expected in zip(module[0].parameters(), late[0].parameters(), strict=True):
+        assert_close(found, expected)
+    assert [group["updates"] for group in optimizer.optimizer.param_groups] == [3, 6]
 
 
 @every_setup
