@@ -143,7 +143,7 @@ class DistillationCriterion(FairseqCriterion):
 
     def find_unreached(self, student: nn.Module) -> None:
         """Notes, before training, which parameters each stage leaves alone; needs `freeze_unreached` of all."""
-        own = (parameter for parameter in self.parameters() if parameter is not self.anchor)
+        own = (each for each in self.parameters() if each is not self.anchor and each.requires_grad)
         self.stages.find_unreached(student, self.head, own)
 
     def forward(self, model, sample: Mapping[str, Any], reduce: bool = True):

@@ -108,7 +108,7 @@ class Stages:
     def find_unreached(self, student: nn.Module, head: Optional[str], own: Iterable[Parameter]) -> None:
         """Notes which parameters each stage leaves alone; none of the student's may be unreached by all.
 
-        own  what the method learns beside the student
+        own  what the method learns beside the student: all of it is trained
         """
         if self.switch is None:
             return

@@ -19,6 +19,7 @@ from ..metrics import forget
 from ..models.checkpoint import Checkpoint
 from ..models.initialization import initialization
 from ..models.shape import ModelShape
+from ..optim import leave_idle
 from ..summary import summary
 from .teaching import TaskWithTeacher, TeacherFlags
 
@@ -194,6 +195,7 @@ class DistillationTask(TaskWithTeacher):
     def optimizer_step(self, optimizer: FairseqOptimizer, model, update_num: int) -> None:
         """As fairseq's, which calls it only where no gradient overflowed."""
         self.before_update(optimizer)
+        leave_idle(optimizer)
         super().optimizer_step(optimizer, model, update_num)
 
     def autocast(self, sample: Mapping[str, Any]) -> contextlib.AbstractContextManager:

@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from fairseq.optim import FP16Optimizer
 from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
+from tests.optim.test_adamw_fused import config
 from tests.tiny import batch, build, write_teacher, write_text
 
 ALONE = {"ddp_backend": "pytorch_ddp", "find_unused_parameters": False}
@@ -91,6 +93,45 @@ def test_only_what_a_stage_reaches_is_trained_in_it(text, lm):
         assert trained == {name for name, parameter in named.items() if parameter.grad is not None}
         assert any(only in name for name in trained)
     assert not any("lm_head.dense" in name for name in trained)
+
+
+def test_gates_that_are_frozen_stay_so_in_each_stage(text, lm):
+    _, _, criterion = pretraining(text, lm, "lad", lad_frozen=True, two_stage=0.5, **ALONE)
+    for share in (0.0, 0.5, 1.0):
+        criterion.stages.at_share(share)
+        trained = [name for name, parameter in criterion.named_parameters() if parameter.requires_grad]
+        assert trained == ["anchor"]
+
+
+def test_what_a_stage_leaves_alone_neither_decays_nor_warms_up_in_half_precision(text, lm):
+    """fairseq's fp32 copies have gradients of 0 where their weights have none."""
+    gates = {"gate_lr": 1e-3, "gate_warmup_updates": 2, "optimizer_name": "adamw_fused"}
+    task, student, criterion = pretraining(text, lm, "lad", two_stage=0.5, **gates, **ALONE)
+    student.bfloat16(), criterion.bfloat16()
+    named = {**dict(student.named_parameters()), **dict(criterion.named_parameters())}
+    optimizer = FP16Optimizer.build_optimizer(config(bf16=True), list(named.values()))
+    optimizer.set_lr(0.1)
+
+    def moved_at(share: float) -> set[str]:
+        """Those whose copies an update changes."""
+        criterion.stages.at_share(share)
+        before = [copy.detach().clone() for copy in optimizer.fp32_params]
+        optimizer.zero_grad()
+        optimizer.backward(criterion(student, batch(task, [0, 1, 2]))[0])
+        task.optimizer_step(optimizer, student, 0)
+        pairs = zip(before, optimizer.fp32_params, strict=True)
+        return {name for name, (old, new) in zip(named, pairs, strict=True) if not torch.equal(old, new)}
+
+    def clocks() -> set[int]:
+        return {g["updates"] for g in optimizer.optimizer.param_groups if g["warmup_updates"]}
+
+    gate_names = {name for name in named if ".gates." in name}
+    assert not moved_at(0.0) & gate_names
+    assert clocks() == {0}
+    moved_at(0.5)
+    assert gate_names <= moved_at(0.6)  # the first of its own updates has a rate of 0
+    assert clocks() == {2}
+    assert not any("lm_head" in name for name in moved_at(0.7))
 
 
 def test_both_stages_must_log_what_chooses_the_best_checkpoint(text, lm):
