@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 
 import torch
 from torch import Tensor
@@ -23,7 +24,8 @@ class Compression:
     ranking  the layer, from 1, whose attention that is; None for left
     share    rho: int(rho H) dimensions are kept, 1 for all
     width    which: magnitude, the largest of each token; magnitude_sentence, the int(rho n H) largest among
-             all n kept tokens of a sentence; uniform, round(i / rho) for i = 0, 1, ..; random, drawn once
+             all n kept tokens of a sentence; uniform, round(i / rho) for i = 0, 1, ..; random, drawn
+             once and for all, see `fixed_dimensions`
     """
 
     tokens: int | None = None
@@ -151,13 +153,16 @@ def kept_dimensions(t: Tensor, how: Compression) -> Tensor:
 
 @cache
 def fixed_dimensions(scheme: str, share: float, width: int, device: torch.device) -> Tensor:
-    """[D], the dimensions that schemes uniform and random keep of every token, D = int(share width)."""
+    """[D], the dimensions that schemes uniform and random keep of every token, D = int(share width), in order.
+
+    Random: of all dimensions, the first D by the SHA-256 of "1:DIMENSION".
+    """
     count = int(share * width)
     if scheme == "uniform":
         return torch.tensor([round(number / share) for number in range(count)], device=device).long()
-    # Whoever asks gets the same, in any process.
-    order = torch.randperm(width, generator=torch.Generator().manual_seed(1))
-    return order[:count].sort().values.to(device)
+    # What is stored keeps the values alone, so the draw is the same for ever; torch may change its generators.
+    drawn = sorted(range(width), key=lambda number: sha256(f"1:{number}".encode()).digest())[:count]
+    return torch.tensor(sorted(drawn), device=device).long()
 
 
 def entries_of(dimensions: Tensor, width: int) -> Tensor:

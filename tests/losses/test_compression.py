@@ -202,6 +202,12 @@ def test_random_dimensions_are_the_same_for_everyone():
     assert len(set(first.tolist())) == 4
 
 
+def test_random_dimensions_are_the_same_for_ever():
+    """A cache holds values alone: another drawing would pair them with other dimensions, unnoticed."""
+    for share, drawn in ((0.25, [4, 7, 8, 11]), (0.5, [2, 3, 4, 5, 6, 7, 8, 11])):
+        assert fixed_dimensions("random", share, 16, torch.device("cpu")).tolist() == drawn
+
+
 def test_the_kept_share_of_a_sentence_is_counted_as_python_does():
     for share in np.arange(0.01, 1, 0.01):
         how = Compression(share=float(share), width="magnitude_sentence")

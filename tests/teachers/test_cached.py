@@ -308,7 +308,7 @@ def test_tokens_of_other_rows_end_the_run(data, teacher, tmp_path):
         ("length", r"is of data of up to 40 tokens, now 30"),
         ("encoder", r"is of data of another vocabulary"),
         ("data", r"is of other data than this valid \(40 rows, now 40; or other tokens\)"),
-        ("format", r"is of format 0, and this program reads 1"),
+        ("format", r"is of format 1, and this program reads 2"),
         ("unreadable", r"has a cache\.json that cannot be understood"),
     ],
 )
@@ -333,7 +333,7 @@ def test_a_cache_of_something_else_is_refused(data, teacher, tmp_path, changed, 
         meta = json.loads((data / "meta.json").read_text())
         (data / "meta.json").write_text(json.dumps(meta | {"max_positions": 30}))
     else:
-        other = {"head": {"head": None}, "encoder": {"encoder": "x"}, "format": {"format": 0}}
+        other = {"head": {"head": None}, "encoder": {"encoder": "x"}, "format": {"format": 1}}
         text = json.dumps(stored | other.get(changed, {})) if changed != "unreadable" else "{"
         (folder / "cache.json").write_text(text)
     with pytest.raises(CannotStart, match=rf"--teacher-cache \S+ {problem}"):

@@ -18,8 +18,9 @@ belongs to its n tokens, and no padding, in fp16, bf16 or fp32, little-endian, f
     attention-K       [A, n, n]        K counts layers from 1
     projections-K     [3, A, n, d]     queries, keys, values
     compressed-K-HOW  of k = min(K, n) tokens: values [k, D]; which dimensions those are, uint16 [k, D], where each token has
-                      its own; where the tokens stand, uint16 [k], 65535 for none, unless all are kept. HOW is the name of
-                      a Compression. By sentence: values [E], and which entries of k H those are, uint32 [E]
+                      its own (else those of `fixed_dimensions`, for ever the same); where the tokens stand, uint16 [k],
+                      65535 for none, unless all are kept. HOW is the name of a Compression. By sentence: values [E], and
+                      which entries of k H those are, uint32 [E]
 
 The two checksums of a row are CRC-32, of its token numbers (int32), and continued over its record; 0, 0 is a row not yet
 written. Whoever writes a row locks it, by the bytes of its checksums, and leaves it alone where it is whole: of several

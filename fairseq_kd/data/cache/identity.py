@@ -9,7 +9,7 @@ from ...errors import CannotStart
 from ...models.shape import ModelShape
 from .files import locked, write_json
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
