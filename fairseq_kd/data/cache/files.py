@@ -28,16 +28,30 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def held(file: IO[bytes], start: int, size: int) -> Iterator[None]:
-    """Holds off other processes that would write these bytes, in a file open for writing; a killed one lets go of them."""
+def held(path: Path, row: int) -> Iterator[None]:
+    """Holds off other processes that would write this row; a killed one lets go of it.
+
+    path  of a file that is there for this alone, and is made where it is missing: a process that closes any descriptor
+          of a file lets go of all that it holds there
+    """
     if fcntl is None:
         yield
         return
-    fcntl.lockf(file, fcntl.LOCK_EX, size, start)
+    if not path.exists():
+        path.touch()
+    state = path.stat()
+    file = _opened(path, state.st_dev, state.st_ino)
+    fcntl.lockf(file, fcntl.LOCK_EX, 1, row)
     try:
         yield
     finally:
-        fcntl.lockf(file, fcntl.LOCK_UN, size, start)
+        fcntl.lockf(file, fcntl.LOCK_UN, 1, row)
+
+
+@functools.cache
+def _opened(path: Path, device: int, number: int) -> IO[bytes]:
+    """Opened once, and never closed; another file of the same name has another number."""
+    return open(path, "r+b", buffering=0)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ class Stored:
         record = record.ljust(int(self.ends[row]) - self._start(row), b"\0")
         records, sums = self._open
         # Two at a time, of bits that differ, could leave the record of one and the checksum of the other.
-        with held(sums, 8 * row, 8):
+        with held(self.path.with_suffix(".lock"), row):
             if self.is_whole(row) and self.sums_of(row)[0] == own:
                 return
             _write_all(records, record, self._start(row))

@@ -1,12 +1,13 @@
 """Several who write the rows of one cache leave each row whole, whatever bits they write."""
 
 import multiprocessing
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from fairseq_kd.data.cache import CachedRows, stored
+from fairseq_kd.data.cache import CachedRows, files, stored
 from fairseq_kd.data.cache.records import Dense
 from fairseq_kd.signals import Signals
 
@@ -67,6 +68,62 @@ def test_one_that_stands_still_between_record_and_sums(rows):
         done.set()
 
     together(first, second)
+    assert read(rows, 3) == {1.0}
+
+
+def test_who_looks_at_the_files_while_it_writes_still_holds_the_row(rows):
+    """Closing any descriptor of a file lets go of all that the process has locked there."""
+    begun, done = FORK.Event(), FORK.Event()
+    write_all = stored._write_all
+
+    def looking(file, content, at):
+        if len(content) == 8:
+            stored._write_all = write_all
+            rows.missing()
+            write(CachedRows(rows.folder, rows.records, "fp32", rows.tokens, "hash"), 4, 1.0)
+            begun.set()
+            done.wait(1)
+        write_all(file, content, at)
+
+    def first():
+        stored._write_all = looking
+        write(rows, 3, 1.0)
+
+    def second():
+        begun.wait(30)
+        write(rows, 3, 2.0)
+        done.set()
+
+    together(first, second)
+    assert read(rows, 3) == {1.0}
+
+
+def test_a_folder_made_anew_has_locks_of_its_own(rows):
+    """Not those of the file of that name that this process had opened before."""
+    write(rows, 3, 1.0)
+    shutil.rmtree(rows.folder)
+    rows = CachedRows(rows.folder, rows.records, "fp32", rows.tokens, "hash")
+    rows.reserve()
+    begun, done = FORK.Event(), FORK.Event()
+    write_all = stored._write_all
+
+    def slowly(file, content, at):
+        if len(content) == 8:
+            begun.set()
+            done.wait(1)
+        write_all(file, content, at)
+
+    def elsewhere():  # which never had the old one open
+        begun.wait(30)
+        files._opened.cache_clear()
+        write(rows, 3, 2.0)
+        done.set()
+
+    def here():
+        stored._write_all = slowly
+        write(rows, 3, 1.0)
+
+    together(here, elsewhere)
     assert read(rows, 3) == {1.0}
 
 
