@@ -340,6 +340,17 @@ def test_a_cache_of_something_else_is_refused(data, teacher, tmp_path, changed, 
         cached(data, teacher, folder, task=task)
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", "null"])
+def test_a_split_that_does_not_say_of_what_it_is_is_refused(data, teacher, tmp_path, content):
+    cached(data, teacher, tmp_path)
+    (tmp_path / "valid" / "rows.json").write_text(content)
+    with pytest.raises(
+        CannotStart,
+        match=r"--teacher-cache \S+valid has a rows\.json that cannot be understood .*: remove that folder, or name",
+    ):
+        cached(data, teacher, tmp_path)
+
+
 def test_signals_that_are_missing_need_the_teacher(data, teacher, tmp_path, monkeypatch):
     task, _, _ = cached(data, teacher, tmp_path, None, ("valid", "train"))
     with pytest.raises(CannotStart, match=r"holds nothing yet: give --teacher"):

@@ -162,12 +162,16 @@ class CachedRows:
             return
         try:
             there = json.loads(path.read_text("utf-8"))
-        except ValueError:
-            there = {}
-        if there != self._of:
+            same, rows = there == self._of, there["rows"]
+        except (KeyError, TypeError, ValueError) as error:
             raise CannotStart(
-                f"{FLAG} {self.folder} is of other data than this {self.folder.name} ({there.get('rows')} rows, now "
-                f"{len(self)}; or other tokens): name another folder."
+                f"{FLAG} {self.folder} has a rows.json that cannot be understood ({type(error).__name__}: {error}): remove "
+                "that folder, or name another cache."
+            ) from None
+        if not same:
+            raise CannotStart(
+                f"{FLAG} {self.folder} is of other data than this {self.folder.name} ({rows} rows, now {len(self)}; or "
+                "other tokens): name another folder."
             )
 
     def _counted(self, count: Callable[[], np.ndarray]) -> np.ndarray:
