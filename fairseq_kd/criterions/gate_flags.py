@@ -17,19 +17,28 @@ class GateFlags(FairseqDataclass):
     gate_lr: Optional[float] = field(
         default=None,
         metadata={
-            "help": "peak learning rate of the gates, who then follow no --lr-scheduler, but the next two flags; the "
+            "help": "peak learning rate of the gates, which then follow no --lr-scheduler, but the next two flags; the "
             "paper's are 5e-7 to 3e-5 (default: that of the student)"
         },
     )
     gate_warmup_updates: Optional[int] = field(
         default=None,
-        metadata={"help": "updates in which their rate rises from 0 (default: none of their own)"},
+        metadata={
+            "help": "with --gate-lr, updates of the gates in which their rate rises from 0 (default: none, at once)"
+        },
     )
     gate_total_updates: Optional[int] = field(
-        default=None, metadata={"help": "updates after which it has fallen to 0 again (default: never falls)"}
+        default=None,
+        metadata={
+            "help": "with --gate-lr, updates of the gates after which it has fallen to 0 again (default: never falls)"
+        },
     )
     gate_weight_decay: Optional[float] = field(
-        default=None, metadata={"help": "weight decay of the gates (default: --weight-decay)"}
+        default=None,
+        metadata={
+            "help": "weight decay of the gates, no unit, biases and LayerNorms among them (default: --weight-decay, as "
+            "--no-decay-norm-and-bias says)"
+        },
     )
     gate_clip_norm: Optional[float] = field(
         default=None,
@@ -79,6 +88,12 @@ def _problems(given: dict[str, Any], cfg: GateFlags, frozen: bool) -> Iterable[s
         yield f"{flags} are for gates that are trained, and --lad-frozen keeps them as they are: leave out one of the two."
     elif cfg.optimizer_name != "adamw_fused":
         yield f"{flags} need an optimizer that has groups, and --optimizer is {cfg.optimizer_name}: give adamw_fused."
+    shape = [FLAGS[name] for name in ("gate_warmup_updates", "gate_total_updates") if name in given]
+    if shape and "gate_lr" not in given:
+        yield (
+            f"{', '.join(shape)} shape{'' if shape[1:] else 's'} a rate of the gates' own, and they follow the student's: "
+            "give --gate-lr, too."
+        )
     for name, value in given.items():
         may_be_0 = name in ("gate_warmup_updates", "gate_weight_decay")
         # nan is in no range, and compares with nothing.
