@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..metrics import log_metrics
 from ..signals import Signals, Wanted
 from .config import DistillationConfig
+from .own_flags import of_no_use
 from .stages import Stage, Stages
 
 
@@ -32,6 +33,9 @@ class DistillationCriterion(FairseqCriterion):
 
     # Fields of the config that decide, beside the mapping, what is learned or remembered.
     settled_by: ClassVar[tuple[str, ...]] = ()
+
+    # Fields of a method's own that are not about its terms, so that they are of use without them.
+    beside_terms: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, cfg: DistillationConfig, task) -> None:
         super().__init__(task)
@@ -73,12 +77,18 @@ class DistillationCriterion(FairseqCriterion):
         return self.stages.inter_weight
 
     def use(self, build: Callable[..., nn.Module], *args: Any) -> nn.Module | None:
-        """Builds one part of the method and asks for its signals; None where inter_weight is 0.
+        """Builds one part of the method and asks for its signals.
+
+        None where inter_weight is 0; that flags of the method's own are given is a problem then.
 
         build(task, method's name, *args) returns a module with `student_wanted`,
         `teacher_wanted` and `problems`.
         """
         if not self.inter_weight:
+            # Once, though a method may have several parts.
+            self.problems += [
+                each for each in of_no_use(self.cfg, self.beside_terms) if each not in self.problems
+            ]
             return None
 
         part = build(self.task, self.cfg._name, *args)

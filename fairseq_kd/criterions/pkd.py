@@ -53,11 +53,16 @@ class PKD(DistillationCriterion):
     """
 
     settled_by = ("pkd_unnormalized", "pkd_kl")
+    beside_terms = ("pkd_kl",)
 
     def __init__(self, cfg: PKDConfig, task) -> None:
         super().__init__(cfg, task)
         self.patience = self.use(HiddenTransfer, cfg.mapping, False, "cls")
         self.of_one_layer = partial(patience, normalize=not cfg.pkd_unnormalized)
+        if cfg.pkd_kl == "mean" and task.regression:
+            self.problems.append(
+                f"--pkd-kl mean is over classes, and {task.cfg.data} has scores (regression): leave it out."
+            )
 
     def objective_terms(self, weights, student: Signals, teacher: Signals, sample: Any) -> dict[str, Tensor]:
         terms = super().objective_terms(weights, student, teacher, sample)

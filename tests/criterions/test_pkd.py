@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.losses import kd, patience
 from launcher.settings import read_arguments
-from tests.tiny import ROOT, batch, build, write_teacher, write_text
+from tests.tiny import ROOT, batch, build, write_data, write_teacher, write_text
 
 SEARCH = [ROOT / "configs" / "grids" / f"pkd_search_{step}.yaml" for step in (1, 2)]
 
@@ -72,6 +72,14 @@ def test_the_mean_over_words(tmp_path):
                                          task_name="masked_lm_kd", pkd_kl=kl)  # fmt: skip
         found.append(criterion(student, batch(task, [0, 1]))[2]["token_soft"])
     assert_close(found[0], found[1] * len(task.dictionary))
+
+
+def test_scores_have_no_classes_to_take_the_mean_over(tmp_path):
+    data = write_data(tmp_path / "data", classes=1, regression=True)
+    teacher = write_teacher(tmp_path / "model.pt", classes=1)
+    build(data, teacher, "pkd")
+    with pytest.raises(CannotStart, match="--pkd-kl mean is over classes, .*regression.*: leave it out"):
+        build(data, teacher, "pkd", pkd_kl="mean")
 
 
 def test_the_top_layer_is_left_to_the_logits(data, teacher):
