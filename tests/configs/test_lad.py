@@ -1,9 +1,14 @@
-"""The grids of LAD say what was published for each task."""
+"""The grids of LAD say what was published for each task, and their students are trained so."""
 
 import math
+from pathlib import Path
 
 import pytest
 
+from launcher.command import train_command
+from launcher.flags import value_of
+from launcher.places import Data
+from launcher.plan import plan
 from launcher.settings import read_arguments
 from launcher.tasks import find_task
 from tests.tiny import ROOT
@@ -38,9 +43,17 @@ def test_a_grid_has_the_published_settings_of_its_task(name):
         "--hard-weight": hard,
         "--inter-weight": mu,
         "--warmup-updates": warmup,
+        "--total-num-update": total,
         "--gate-warmup-updates": warmup,
         "--gate-total-updates": total,
     }
     assert {flag: float(flags[flag]) for flag in numbers} == numbers
-    for flag in ("adam-betas", "gate-betas"):
-        assert flags[f"--{flag}"] == "(0.9, 0.999)"
+    data = Data(Path("d"), task.sentences, "accuracy", ("valid",), "d")
+    (spec,) = plan(grid, {task.name: data}, {task.name: "t"}, {})
+    command = train_command(spec, "fairseq-train", data, Path("r"), Path("t.pt"), Path("t.pt"), cpu=True)
+    shared = {"--weight-decay": 0.01, "--clip-norm": 1.0, "--adam-eps": 1e-8}
+    shared |= {"--gate-weight-decay": 0.01, "--gate-clip-norm": 1.0, "--gate-eps": 1e-8}
+    expected = numbers | shared | {"--max-epoch": epochs, "--batch-size": 32, "--lr": lr}
+    assert {flag: float(value_of(flag, command)) for flag in expected} == expected
+    for flag in ("--adam-betas", "--gate-betas"):
+        assert value_of(flag, command) == "(0.9, 0.999)"
