@@ -77,8 +77,7 @@ class CachedRows:
         """The numbers of the rows of which a record is missing or damaged: all that is stored is read for it."""
         if not all(self._is_there(record) for record in self.records):
             return np.arange(len(self))
-        whole = [[stored.is_whole(row) for row in range(len(self))] for stored in self._stored]
-        return np.flatnonzero(~np.all(whole, axis=0))
+        return np.flatnonzero(~np.all([stored.all_whole() for stored in self._stored], axis=0))
 
     def read(self, row: int, tokens: Tensor) -> list[bytes] | str | None:
         """The records of a row with these tokens; None where one is not written; a sentence where it is of others."""
