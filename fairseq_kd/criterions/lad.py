@@ -57,7 +57,8 @@ class LADConfig(IntermediateConfig, GateFlags):
 class LAD(DistillationCriterion):
     """Gated teacher layers (Lin et al., LAD, Sensors 2023); their mu is `--inter-weight`.
 
-    Logs `gate_mean`, `target_norm` and `target_spread` (see GatedLayers), in validation each gate, too.
+    Logs `gate_mean`, `target_norm` and `target_spread` (see GatedLayers), of a few sentences of each batch;
+    in validation of all, and each gate, too.
     """
 
     settled_by = ("lad_form", "lad_partial", "lad_scope", "lad_frozen")

@@ -251,6 +251,36 @@ def test_what_is_logged_is_each_sentences_own(data, teacher):
     assert_close(together["target_norm"] > 0, torch.ones(3, dtype=torch.bool))
 
 
+@pytest.mark.parametrize(("size", "measured"), [(3, [0, 1, 2]), (11, [0, 3, 6, 9]), (16, [0, 4, 8, 12])])
+def test_training_measures_a_few_sentences_of_each_batch(data, teacher, monkeypatch, size, measured):
+    """No half-open chain of the whole batch; and what is logged is their mean, which stands for all."""
+    task, student, criterion = build(data, teacher, "lad", **ALONE)
+    chains, half_open = [], criterion.hidden.gates.half_open
+    monkeypatch.setattr(
+        criterion.hidden.gates, "half_open", lambda states: chains.append(states.size(1)) or half_open(states)
+    )
+    sample = batch(task, range(size))
+    _, _, logged = criterion(student, sample)
+    criterion.eval()
+    criterion(student, sample)
+    assert chains == [len(measured), size]
+    for name in ("gate_mean", "target_norm", "_target_spread"):
+        each = criterion.observed[name]
+        assert each.shape == (size,)
+        assert_close(logged[f"term_{name}"], size * each[measured].mean())
+
+
+def test_batches_weigh_as_many_sentences_as_they_have(data, teacher):
+    task, student, criterion = build(data, teacher, "lad", **ALONE)
+    outputs = [criterion(student, batch(task, indices))[2] for indices in (range(2), range(2, 16))]
+    assert outputs[0].keys() == outputs[1].keys()
+    with metrics.aggregate(new_root=True) as meters:
+        criterion.reduce_metrics(outputs)
+    means = [output["term_target_norm"] / output["nsentences"] for output in outputs]
+    expected = (2 * means[0] + 14 * means[1]) / 16
+    assert meters.get_smoothed_values()["target_norm"] == pytest.approx(expected.item(), abs=1e-5)
+
+
 def spread_of(criterion, student, sample) -> torch.Tensor:
     criterion(student, sample)
     return criterion.observed["_target_spread"]
