@@ -67,7 +67,11 @@ def criterion_of(criterion_class, mapping: str, task=None, **options):
 
 
 TASK_WITH_DICTIONARY = SimpleNamespace(
-    target_dictionary=None, head="head", objective=SentenceLabels(3, regression=False), **vars(TASK)
+    target_dictionary=None,
+    head="head",
+    objective=SentenceLabels(3, regression=False),
+    regression=False,
+    **vars(TASK),
 )
 
 
