@@ -11,6 +11,7 @@ from ..losses import logits_mse
 from ..optim import in_full_precision
 from ..signals import Signals, Wanted
 from .distillation import DistillationCriterion
+from .own_flags import of_no_use
 from .parts import OwnPast
 from .sda_flags import SDAConfig
 
@@ -30,11 +31,14 @@ class SDA(DistillationCriterion):
 
     def __init__(self, cfg: SDAConfig, task) -> None:
         super().__init__(cfg, task)
-        past = OwnPast(task, cfg)
-        self.problems += past.problems
         self.judges_average = cfg.sda_evaluate == "average"
-        self.sda = past if self.inter_weight or self.judges_average else None
-        self.stages.want_for_own_terms(past.student_wanted, Wanted())
+        if not (self.inter_weight or self.judges_average):
+            self.sda = None
+            self.problems += of_no_use(cfg, ())
+            return
+        self.sda = OwnPast(task, cfg)
+        self.problems += self.sda.problems
+        self.stages.want_for_own_terms(self.sda.student_wanted, Wanted())
 
     @classmethod
     def settled(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:

@@ -125,5 +125,6 @@ def _check(run: Run, subset: str, metric: str, recomputed: float, note: Callable
     if logged is not None and abs(recomputed - logged) > ROUNDING:
         note(
             f"{run.folder} logged {metric} {logged:.4f} on {subset}, its predictions give {recomputed:.4f}: they are "
-            "of another checkpoint, precision or data"
+            "of another checkpoint, precision or data, or, in 16 bits, some sentences turned on how attention is computed, "
+            "which is another way where a criterion asks for its scores"
         )

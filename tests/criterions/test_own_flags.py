@@ -29,6 +29,7 @@ GIVEN = {
     "minilm": {"attention_clamp": 1e-7},
     "minilm_v2": {"relation_heads": 2},
     "pkd": {"pkd_unnormalized": True},
+    "sda": {"sda_form": "ema", "sda_window": "3", "sda_decay": 0.9, "sda_host": True},
 }  # fmt: skip
 
 
@@ -39,7 +40,8 @@ def own_fields(method: str) -> set[str]:
 
 
 def test_all_flags_are_tried_here():
-    elsewhere = {"pkd": {"pkd_kl"}, "sda": own_fields("sda")}
+    # Validations may judge sda's average, whatever its terms weigh.
+    elsewhere = {"pkd": {"pkd_kl"}, "sda": {"sda_evaluate"}}
     for method in set(known_methods()) - {"none"}:
         assert own_fields(method) - elsewhere.get(method, set()) == GIVEN.get(method, {}).keys(), method
 
@@ -68,7 +70,7 @@ def test_several_are_named_together(data, teacher):
 
 @pytest.mark.parametrize("method", GIVEN)
 def test_without_them_a_method_is_plain_distillation(data, teacher, method):
-    given = {} if method in ("alp_kd", "crd") else {"mapping": "last"}
+    given = {} if method in ("alp_kd", "crd", "sda") else {"mapping": "last"}
     _, _, criterion = build(data, teacher, method, **given, **OFF, **(ELSEWHERE if method == "lad" else {}))
     assert not criterion.student_wanted.states
 
