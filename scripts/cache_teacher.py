@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # One process makes the files and finds out what is wrong; others then only write.
     began = time.monotonic()
     splits = list(_splits(flags))
+    splits[0].teacher.take_room()
     lacking = [part.dataset.cached.unwritten() for part in splits]
     rows = sum(map(len, lacking))
     print(f"{rows:,} rows to write", flush=True)

@@ -148,9 +148,10 @@ class TaskWithTeacher(FairseqTask):
         folder, known, load = Path(self.cfg.teacher_cache), self.known_teacher, None
         if isinstance(known, Checkpoint):
             known, load = self._identity(known), self._live_teacher
-            known.claim(folder)
+            known.agree(folder)
         precision = str(self.cfg.cache_precision or "fp16")
-        return CachedTeacher(folder, known, wanted, precision, self.predicts_words, load)
+        words = self.predicts_words
+        return CachedTeacher(folder, known, wanted, precision, words, load, self._head_size())
 
     def check_teacher_flags(self) -> None:
         """Raises CannotStart where a flag says something of a teacher or a cache that is not there.
@@ -199,18 +200,36 @@ class TaskWithTeacher(FairseqTask):
             has_lm_head=teacher.has_lm_head,
         )
 
+    def _head_size(self) -> int:
+        """Bytes of the teacher's masked-LM head, which shares one matrix or two with its word embeddings."""
+        if self.teacher_checkpoint is None:
+            return 0
+        weights = self.teacher_checkpoint.weights.items()
+        numbers = sum(value.numel() for name, value in weights if name.startswith("encoder.lm_head."))
+        return numbers * PRECISIONS[self.teacher_precision].itemsize
+
     def serve_teacher(
         self, dataset: SequenceDataset, split: str, stored: Sequence[Path], settings: Mapping[str, Any]
     ) -> None:
-        """Lets a data set read the teacher's signals of its rows, where there is a cache.
+        """Lets a data set read the teacher's signals of its rows, where there is a cache; each worker has to call this.
 
         split     its name, and its shard
         stored    the files it is read from
         settings  what else decides its tokens
         """
-        if isinstance(self.teacher, CachedTeacher):
+
+        def data() -> str:
             decided = json.dumps([hash_of(list(stored)), dict(settings)], sort_keys=True)
-            self.teacher.serve(dataset, split, hashlib.sha256(decided.encode()).hexdigest())
+            return hashlib.sha256(decided.encode()).hexdigest()
+
+        if isinstance(self.teacher, CachedTeacher):
+            self.teacher.serve(dataset, split, data)
+
+    def get_batch_iterator(self, *args, **kwargs):
+        """As fairseq's, which asks for the first one when it has loaded all splits: a cache then takes its room."""
+        if isinstance(self.teacher, CachedTeacher):
+            self.teacher.take_room()
+        return super().get_batch_iterator(*args, **kwargs)
 
 
 def stored_files(path: Path, combine: bool) -> list[Path]:

@@ -1,5 +1,6 @@
 """What is stored beforehand is what a training reads."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -176,6 +177,27 @@ def test_no_room_is_said_before_anything_is_written(data, teacher, tmp_path, mon
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(CannotStart, match=r"--teacher-cache \S+ needs .* 1000 bytes are free: make room"):
         main(["--cpu", "--", str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path), *HSK])
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_what_one_split_has_no_room_for_is_taken_by_no_other(data, teacher, tmp_path, monkeypatch, split):
+    """Where the disk is full after all."""
+    taken = []
+    allocate = os.posix_fallocate
+
+    def full(descriptor, start, size):
+        name = os.readlink(f"/proc/self/fd/{descriptor}")
+        if f"/{split}/state" in name:
+            raise OSError(28, "No space left on device")
+        taken.append(name)
+        allocate(descriptor, start, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    given = [str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path), "--criterion"]
+    with pytest.raises(CannotStart, match=r"cannot be written \(No space left on device\): make room"):
+        main(["--cpu", "--", *given, "hidden_mse_learn", "--init-layers", "0,3"])
+    assert taken
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.json", "lock"]
 
 
 def test_without_a_training_there_is_nothing_to_store(capsys):

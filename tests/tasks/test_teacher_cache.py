@@ -1,6 +1,6 @@
 """Whole runs that write and read a teacher's signals."""
 
-import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.tasks.sentence_prediction_kd import SentencePredictionKDTask
 from fairseq_kd.teachers import LiveTeacher
 from tests.stored import check_stored
 from tests.tiny import build, logged, run, train_command, train_here, write_data
@@ -52,6 +54,18 @@ def test_a_run_from_the_cache_is_the_run_with_the_teacher(data, teacher, tmp_pat
         assert_close(value, weights(tmp_path / "live")[name], rtol=1e-4, atol=1e-4)
 
 
+def test_a_run_without_room_for_all_its_splits_takes_none_before_it_trains(
+    data, teacher, tmp_path, monkeypatch
+):
+    free = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    monkeypatch.setattr(SentencePredictionKDTask, "train_step", lambda *_, **__: pytest.fail("it trained"))
+    flags = ("--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), "--criterion", "kd")
+    with pytest.raises(CannotStart, match=r"needs 1.2 KiB \(valid 480 bytes, train 768 bytes\) for logits"):
+        train_here(train_command(data, tmp_path / "run", *flags, "--init-layers", "0,3"))
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["cache.json", "lock"]
+
+
 def test_a_run_learns_the_same_whatever_is_stored_already(data, teacher, tmp_path):
     """Nothing, all, or what a run left that was killed at update 5 and goes on from its checkpoint of update 3."""
 
@@ -78,19 +92,17 @@ def test_a_run_learns_the_same_whatever_is_stored_already(data, teacher, tmp_pat
         assert torch.equal(resumed[name], value), name
 
 
+def two_workers(command: list[str]):
+    """Has torchrun start a `train_command` twice."""
+    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--standalone"]
+    distributed = ["--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo"]
+    return run([*torchrun, *command, *distributed])
+
+
 @pytest.mark.slow
 def test_two_workers_write_one_cache(data, teacher, tmp_path):
     flags = ("--teacher", str(teacher), *HSK, "--teacher-cache", str(tmp_path / "cache"), "--max-epoch", "1")
-    distributed = ("--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo")
-    port = str(20000 + (os.getpid() + 71) % 20000)
-    torchrun = [
-        str(Path(sys.executable).with_name("torchrun")),
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        port,
-    ]
-    done = run([*torchrun, *train_command(data, tmp_path / "run", *flags, *distributed)])
+    done = two_workers(train_command(data, tmp_path / "run", *flags))
     assert done.returncode == 0, done.stderr[-3000:]
     live, _, _ = build(data, teacher, "hsk", **KEEP)
     stored = {"task": {"teacher_cache": str(tmp_path / "cache")}, "model": {"init_from": str(teacher)}}
@@ -98,6 +110,15 @@ def test_two_workers_write_one_cache(data, teacher, tmp_path):
     assert len(task.teacher.records) == 3
     for split in ("train", "valid"):
         check_stored(task, live, split)
+
+    # The first of them finds a damaged row, and both end.
+    np.memmap(tmp_path / "cache" / "train" / "logits.fp16.bin", np.uint8, mode="r+")[0] ^= 1
+    without = (*flags[2:], "--init-from", str(teacher))
+    done = two_workers(train_command(data, tmp_path / "without", *without))
+    assert done.returncode == 1
+    assert done.stderr.count("Cannot start: ") == 1
+    assert "has damaged rows of train, 1 of 64: give --teacher" in done.stderr
+    assert not (tmp_path / "without" / "checkpoint_last.pt").exists()
 
 
 @pytest.mark.slow

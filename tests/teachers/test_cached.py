@@ -12,7 +12,6 @@ import torch
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
-from fairseq_kd.data.cache import Identity
 from fairseq_kd.data.cache import rows as cache_rows
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.losses import Compression
@@ -44,10 +43,11 @@ def cached(data, teacher, folder, wanted=WANTED, splits=("valid",), task=(), cri
     built, student, criterion = build(data, teacher, criterion, task=given, **options)
     if wanted is not None:
         built.teacher = CachedTeacher(
-            folder, Identity.read(folder), wanted, str(built.cfg.cache_precision), False, built.teacher.load
+            folder, built.teacher.identity, wanted, str(built.cfg.cache_precision), False, built.teacher.load
         )
     for split in splits:
         built.load_dataset(split)
+    built.teacher.take_room()
     return built, student, criterion
 
 
@@ -196,27 +196,81 @@ def test_what_is_stored_is_as_large_as_announced(data, teacher, tmp_path, caplog
     assert path.name == "compressed-4-3t.attention_no_sep.4_0.25h.magnitude.fp16.bin"
     assert path.stat().st_size == expected
     [line] = [line for line in caplog.messages if "--teacher-cache" in line]
-    assert f"of {len(sizes)} rows take {(expected + 8 * len(sizes)) / 1024:.1f} KiB in fp16, of " in line
+    told = f"{(expected + 8 * len(sizes)) / 1024:.1f} KiB"
+    assert f".magnitude in fp16 take {told} (valid {told}), of " in line
 
 
 def test_no_room_is_said_before_anything_is_written(data, teacher, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(
-        CannotStart, match=r"--teacher-cache \S+valid needs \S+ KiB for logits, .* 1000 bytes are free"
+        CannotStart,
+        match=r"--teacher-cache \S+ needs \S+ KiB \(valid .*\) for logits, .* 1000 bytes are free",
     ):
         cached(data, teacher, tmp_path)
-    assert not list(tmp_path.rglob("*.bin"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.json", "lock"]
+
+
+def test_room_is_that_of_all_splits_together(data, teacher, tmp_path, monkeypatch, caplog):
+    """Where one fits and both do not, neither is begun."""
+    caplog.set_level(logging.INFO)
+    task, _, _ = cached(data, teacher, tmp_path, None, ())
+    for split in ("valid", "train"):
+        task.load_dataset(split)
+    sizes = task.teacher.room()
+    assert sizes == {"valid": 40 * (4 + 8), "train": 64 * (4 + 8)}
+    assert not list(tmp_path.iterdir())
+
+    free = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free._replace(free=sum(sizes.values()) - 1))
+    said = r"1\.2 KiB \(valid 480 bytes, train 768 bytes\)"
+    with pytest.raises(
+        CannotStart, match=f"needs {said} for logits in fp16, and 1.2 KiB are free: make room"
+    ):
+        task.teacher.take_room()
+    assert not list(tmp_path.rglob("*.*s"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free._replace(free=sum(sizes.values())))
+    task.teacher.take_room()
+    assert sum(path.stat().st_size for path in tmp_path.rglob("logits.*")) == sum(sizes.values())
+    assert task.teacher.room() == {}
 
 
 def test_a_disk_that_is_full_after_all_leaves_nothing_half(data, teacher, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    """Nor what was begun for splits that had their room."""
+    task, _, _ = cached(data, teacher, tmp_path, None)
+    fill(task)
+
+    def there():
+        files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock"]
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    before = there()
+    allocate, left = os.posix_fallocate, [5]
+
+    def full(*given):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+        allocate(*given)
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(CannotStart, match=r"cannot be written \(No space left on device\): make room"):
-        cached(data, teacher, tmp_path)
-    assert not [*tmp_path.rglob("*.bin"), *tmp_path.rglob("*.new")]
+        cached(data, teacher, tmp_path, None, ("valid", "train"), (), "hidden_mse_learn")
+    assert left[0] == -1
+    assert there() == before
+    assert not (tmp_path / "train").exists()
+
+
+def test_room_that_another_run_has_taken_meanwhile_is_not_taken_again(data, teacher, tmp_path, monkeypatch):
+    task, other = (cached(data, teacher, tmp_path, None, ())[0] for _ in range(2))
+    for each in (task, other):
+        each.load_dataset("valid")
+    free = shutil.disk_usage(tmp_path)
+    other.teacher.take_room()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free._replace(free=0))
+    task.teacher.take_room()
+    fill(task)
+    assert other.dataset("valid").cached.unwritten().tolist() == []
 
 
 def test_rows_half_written_are_not_read_and_written_again(data, teacher, tmp_path):
@@ -532,7 +586,9 @@ def test_what_a_later_shard_lacks_is_said_before_the_first_epoch(tmp_path, monke
 
     def load(data, teacher, **model):
         task, _, _ = build(data, teacher, "kd", task=given, task_name="masked_lm_kd", model=model)
-        return task, task.load_dataset("train")
+        dataset = task.load_dataset("train")
+        task.teacher.take_room()
+        return task, dataset
 
     task, dataset = load(shards[0], teacher)
     for row in range(len(dataset)):
@@ -543,7 +599,7 @@ def test_what_a_later_shard_lacks_is_said_before_the_first_epoch(tmp_path, monke
 
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(CannotStart, match=r"train\.1 needs .* 1000 bytes are free"):
+    with pytest.raises(CannotStart, match=r"needs 5.0 KiB \(train\.1 .* 1000 bytes are free"):
         load(both, teacher)
     monkeypatch.undo()
     load(both, teacher)

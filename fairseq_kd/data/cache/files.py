@@ -60,12 +60,16 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
         file.write((json.dumps(values, indent=1, sort_keys=True) + "\n").encode())
 
 
-def reserve(file: IO[bytes], size: int) -> None:
-    """Makes a file of that many zeros whose room on the disk nobody can take away; OSError where there is none."""
+def zeros(file: IO[bytes], size: int) -> None:
+    """Fills a new file with that many, whose room on the disk nobody can take away; OSError where there is none."""
     if size and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
     else:
         file.truncate(size)
+
+
+# SHA-256 of files by path, size and time of change: each shard of a corpus is loaded many times, and read for this once.
+HASHED: dict[tuple[Path, int, int], bytes] = {}
 
 
 def hash_of(paths: list[Path]) -> str:
@@ -73,12 +77,9 @@ def hash_of(paths: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         state = path.stat()
-        digest.update(_digest(path, state.st_size, state.st_mtime_ns))
+        key = path, state.st_size, state.st_mtime_ns
+        if key not in HASHED:
+            with open(path, "rb") as file:
+                HASHED[key] = hashlib.file_digest(file, "sha256").digest()
+        digest.update(HASHED[key])
     return digest.hexdigest()
-
-
-@functools.cache
-def _digest(path: Path, size: int, changed: int) -> bytes:
-    """Each shard of a corpus is loaded many times, and read for this once."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()

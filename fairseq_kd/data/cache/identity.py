@@ -59,19 +59,23 @@ class Identity:
             f"--teacher-cache {folder} is of format {version}, and this program reads {FORMAT}: name another folder."
         )
 
+    def agree(self, folder: Path) -> bool:
+        """Whether the folder is a cache of this; False where it is none yet, CannotStart where it is of something else."""
+        there = self.read(folder)
+        if there is not None:
+            there.check(folder, vars(self))
+        return there is not None
+
     def claim(self, folder: Path) -> None:
-        """Makes the folder a cache of this, or checks that it is one; CannotStart where it is of something else."""
+        """Makes the folder a cache of this; CannotStart where it is one of something else."""
         try:
             with locked(folder):
-                there = self.read(folder)
-                if there is None:
+                if not self.agree(folder):
                     write_json(folder / "cache.json", {"format": FORMAT, **asdict(self)})
         except OSError as error:
             raise CannotStart(
                 f"--teacher-cache {folder} cannot be written ({error.strerror}): name another folder."
             ) from None
-        if there is not None:
-            there.check(folder, vars(self))
 
     def check(self, folder: Path, wanted: dict[str, Any]) -> None:
         """Raises CannotStart where the cache in `folder`, which is of this, is not of what is wanted."""

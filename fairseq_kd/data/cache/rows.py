@@ -1,10 +1,8 @@
 """The stored signals of one split: its files, read and written row by row."""
 
 import json
-import logging
-import shutil
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Optional
@@ -16,11 +14,9 @@ from torch import Tensor
 from ...errors import CannotStart
 from ...files import whole
 from ...signals import Signals
-from .files import locked, reserve, write_json
+from .files import write_json, zeros
 from .records import Record
 from .stored import Stored
-
-logger = logging.getLogger(__name__)
 
 FLAG = "--teacher-cache"
 
@@ -33,7 +29,8 @@ class CachedRows:
     precision  fp16, bf16 or fp32
     tokens     [N] how many tokens each row has
     data       hash of the data
-    masked     counts the masked words of each row, [N]; None where none are asked for
+    masked     counts the masked words of each row, [N], where that does not stand in the folder; None where none are
+               asked for
 
     Raises CannotStart where the folder holds rows of other data.
     """
@@ -50,9 +47,8 @@ class CachedRows:
         self.folder, self.records, self.precision = folder, records, precision
         self.tokens = np.asarray(tokens, dtype=np.int64)
         self.data = data
+        self.counts_words, self._count = masked is not None, masked
         self._check()
-        self.counts_words = masked is not None
-        self.masked = np.zeros_like(self.tokens) if masked is None else self._counted(masked)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -63,26 +59,57 @@ class CachedRows:
             record for record in self.records if not self._is_there(record) or not self._sums(record).all()
         ]
 
-    def reserve(self) -> None:
-        """Makes the files that are not there yet; says how large, and CannotStart where there is no room."""
-        try:
-            with locked(self.folder.parent):
-                self._reserve()
-        except OSError as error:
-            raise CannotStart(
-                f"{FLAG} {self.folder} cannot be written ({error.strerror}): make room, or name another folder."
-            ) from None
+    def room(self) -> int:
+        """How many bytes the files take that are not there yet."""
+        return sum(self._size(record) for record in self._absent())
+
+    def make(self) -> Iterator[Path]:
+        """Makes these files, and names each when it is there. OSError where there is no room."""
+        self.folder.mkdir(exist_ok=True)
+        said, counted = self.folder / "rows.json", self.folder / "masked.npy"
+        if self.counts_words and not (said.is_file() and counted.is_file()):
+            with whole(counted) as file:
+                np.save(file, self.masked)
+            yield counted
+        if not said.is_file():
+            write_json(said, self._of)
+            yield said
+        self._check()
+
+        for record in self._absent():
+            path, size = self._path(record), self._size(record)
+            for each, own in ((path.with_suffix(".sums"), 8 * len(self)), (path, size - 8 * len(self))):
+                with whole(each) as file:
+                    zeros(file, own)
+                yield each
+
+    @cached_property
+    def masked(self) -> np.ndarray:
+        """[N] how many masked words each row has, 0 where none are asked for."""
+        if not self.counts_words:
+            return np.zeros_like(self.tokens)
+        count, self._count = self._count, None
+        path = self.folder / "masked.npy"
+        # What stands there without the other may have been left by a program that was killed, of other data.
+        if path.is_file() and (self.folder / "rows.json").is_file():
+            return np.load(path, allow_pickle=False)
+        # Which means masking every row, so it is done once.
+        return np.asarray(count(), dtype=np.int64)
 
     def unwritten(self) -> np.ndarray:
         """The numbers of the rows of which a record is missing or damaged: all that is stored is read for it."""
-        if not all(self._is_there(record) for record in self.records):
+        if self._absent():
             return np.arange(len(self))
         return np.flatnonzero(~np.all([stored.all_whole() for stored in self._stored], axis=0))
 
     def read(self, row: int, tokens: Tensor) -> list[bytes] | str | None:
         """The records of a row with these tokens; None where one is not written; a sentence where it is of others."""
         own, found = checksum(tokens), []
-        for record, stored in zip(self.records, self._stored, strict=True):
+        try:
+            files = self._stored
+        except FileNotFoundError:  # not made yet
+            return None
+        for record, stored in zip(self.records, files, strict=True):
             first, second = stored.sums_of(row)
             if not first:
                 return None
@@ -173,49 +200,16 @@ class CachedRows:
                 "other tokens): name another folder."
             )
 
-    def _counted(self, count: Callable[[], np.ndarray]) -> np.ndarray:
-        """Counting means masking every row, so it is done once."""
-        path = self.folder / "masked.npy"
-        # What stands there without the other may have been left by a program that was killed, of other data.
-        if path.is_file() and (self.folder / "rows.json").is_file():
-            return np.load(path, allow_pickle=False)
-        return np.asarray(count(), dtype=np.int64)
-
     @property
     def _of(self) -> dict[str, Any]:
         return {"data": self.data, "rows": len(self), "tokens": int(self.tokens.sum())}
 
-    def _reserve(self) -> None:
-        self.folder.mkdir(exist_ok=True)
-        new, counted = not (self.folder / "rows.json").is_file(), self.folder / "masked.npy"
-        if self.counts_words and (new or not counted.is_file()):
-            with whole(counted) as file:
-                np.save(file, self.masked)
-        if new:
-            write_json(self.folder / "rows.json", self._of)
-        self._check()
+    def _absent(self) -> list[Record]:
+        return [record for record in self.records if not self._is_there(record)]
 
-        absent = [record for record in self.records if not self._is_there(record)]
-        sizes = [int(self._ends(record)[-1]) + 8 * len(self) for record in absent]
-        if not absent:
-            return
-        free = shutil.disk_usage(self.folder).free
-        logger.info(
-            f"{FLAG} {self.folder}: {', '.join(record.name for record in absent)} of {len(self):,} rows take "
-            f"{in_words(sum(sizes))} in {self.precision}, of {in_words(free)} free"
-        )
-        if sum(sizes) > free:
-            raise CannotStart(
-                f"{FLAG} {self.folder} needs {in_words(sum(sizes))} for {', '.join(record.name for record in absent)}, and "
-                f"{in_words(free)} are free: make room, name a folder on another disk, or keep less (--hsk-keep, "
-                "--mapping, --cache-precision)."
-            )
-        for record in absent:
-            path = self._path(record)
-            with whole(path.with_suffix(".sums")) as file:
-                reserve(file, 8 * len(self))
-            with whole(path) as file:
-                reserve(file, int(self._ends(record)[-1]))
+    def _size(self, record: Record) -> int:
+        """Bytes of its two files."""
+        return int(self._ends(record)[-1]) + 8 * len(self)
 
     def _path(self, record: Record) -> Path:
         return self.folder / f"{record.name}.{self.precision}.bin"
@@ -247,17 +241,11 @@ class CachedRows:
         return [Stored(self._path(record), self._ends(record)) for record in self.records]
 
     def __getstate__(self) -> dict[str, Any]:
-        # Another process maps the files for itself.
+        # Another process maps the files for itself, and counts nothing.
+        self.masked  # noqa: B018
         return {name: value for name, value in vars(self).items() if name != "_stored"}
 
 
 def checksum(tokens: Tensor) -> int:
     """CRC-32 of token numbers [n]; never 0, which is that of no row."""
     return zlib.crc32(tokens.to(torch.int32).numpy().tobytes()) or 1
-
-
-def in_words(size: float) -> str:
-    """12.3 MiB"""
-    power = min(4, max(0, int(size).bit_length() - 1) // 10)
-    unit = ("bytes", "KiB", "MiB", "GiB", "TiB")[power]
-    return f"{size / 1024**power:.{min(power, 1)}f} {unit}"

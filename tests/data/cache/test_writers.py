@@ -21,8 +21,13 @@ def rows(tmp_path):
     made = CachedRows(
         tmp_path / "train", [Dense("logits", (NUMBERS,), "logits")], "fp32", np.full(ROWS, 4), "hash"
     )
-    made.reserve()
+    make(made)
     return made
+
+
+def make(rows: CachedRows) -> None:
+    for path in rows.make():
+        assert path.is_file()
 
 
 def write(rows: CachedRows, row: int, number: float) -> None:
@@ -103,7 +108,7 @@ def test_a_folder_made_anew_has_locks_of_its_own(rows):
     write(rows, 3, 1.0)
     shutil.rmtree(rows.folder)
     rows = CachedRows(rows.folder, rows.records, "fp32", rows.tokens, "hash")
-    rows.reserve()
+    make(rows)
     begun, done = FORK.Event(), FORK.Event()
     write_all = stored._write_all
 

@@ -1,0 +1,62 @@
+"""What one worker of a machine does for all that run there."""
+
+import socket
+import weakref
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Optional, TypeVar
+
+import torch.distributed as dist
+
+# Hashing a corpus and masking it may take longer than the half hour after which others give up by default. They hear at
+# once of a worker that dies.
+PATIENCE = timedelta(days=7)
+
+# Weak, as torch's own table keeps the group until destroy_process_group.
+_made: "Optional[weakref.ref[dist.ProcessGroup]]" = None
+
+T = TypeVar("T")
+
+
+def once_a_machine(work: Callable[[], T]) -> T:
+    """What `work` returns, which the first worker of each machine does, while the others wait; small, it is sent to them.
+
+    Each worker has to call this. Where work ends with SystemExit, on whatever machine, all of them end: with its sentence
+    the first of each machine, without a word the others.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return work()
+
+    machines = _all_of(socket.gethostname())
+    first = machines.index(socket.gethostname())
+    mine = first == dist.get_rank()
+    done = _all_of(_outcome(work) if mine else (None, None))
+    problem = next((problem for problem, _ in done if problem is not None), None)
+    if problem is not None:
+        raise SystemExit(problem if mine else 1)
+    return done[first][1]
+
+
+def _outcome(work: Callable[[], T]) -> tuple[Optional[str], Optional[T]]:
+    """Why it ended, or else what it returned."""
+    try:
+        return None, work()
+    except SystemExit as ended:
+        return str(ended), None
+
+
+def _all_of(value: Any) -> list:
+    """That of each worker, by rank."""
+    found = [None] * dist.get_world_size()
+    dist.all_gather_object(found, value, group=_group())
+    return found
+
+
+def _group() -> dist.ProcessGroup:
+    """All workers, in host memory."""
+    global _made
+    group = _made and _made()
+    if group is None:
+        group = dist.new_group(backend="gloo", timeout=PATIENCE)
+        _made = weakref.ref(group)
+    return group
