@@ -144,9 +144,11 @@ def _splits(flags: Sequence[str]) -> Iterator[Split]:
         raise CannotStart("there is no --teacher-cache behind --: give the folder in which to store.")
 
     task, _, _ = build_parts(cfg)
-    # As fairseq's trainer does: the parts of a training split are joined, those of others are not.
+    # As fairseq's trainer does: the parts of a training split are joined, those of others are not, unless that is asked.
     training = [(cfg.dataset.train_subset, epoch, True) for epoch in range(1, task.shards + 1)]
     validation = [(name, 1, False) for name in cfg.dataset.valid_subset.split(",")]
+    if cfg.dataset.combine_valid_subsets:
+        validation = [("valid", 1, True)]
     for name, epoch, combine in [*training, *validation]:
         dataset = task.load_dataset(name, epoch=epoch, combine=combine)
         longest, most = int(dataset.sizes.max()), cfg.dataset.max_tokens

@@ -14,7 +14,7 @@ from fairseq_kd.teachers import LiveTeacher
 from fairseq_kd.teachers.cached import CachedTeacher
 from scripts.cache_teacher import main
 from tests.stored import check_stored
-from tests.tiny import ROOT, build, run, train_command, train_here, write_teacher, write_text
+from tests.tiny import ROOT, build, run, train_command, train_here, write_data, write_teacher, write_text
 
 HSK = ("--criterion", "hsk", "--hsk-keep", "2l_4t_0.5h", "--init-layers", "0,3")
 
@@ -47,6 +47,21 @@ def test_a_training_finds_all_it_needs(data, teacher, tmp_path, monkeypatch, cap
     # Nor is its file needed.
     without = [*given[3:], "--init-from", str(teacher)]
     train_here(train_command(data, tmp_path / "without", *without))
+
+
+def test_combined_validation_sets_are_one_as_in_a_training(teacher, tmp_path, monkeypatch):
+    data = write_data(tmp_path / "data", sentences=[("train", 16), ("valid", 10), ("valid1", 6)])
+    given = ["--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), *HSK]
+    given += ["--combine-valid-subsets"]
+    assert main(["--cpu", "--", str(data), *given]) == 0
+    written = sums(tmp_path / "cache")
+    assert {name.split("/")[0]: len(each) // 2 for name, each in written.items()} == {
+        "train": 16,
+        "valid": 16,
+    }
+    forbid_live(monkeypatch)
+    rows = train_here(train_command(data, tmp_path / "run", *given))
+    assert [name for name, _ in rows].count("valid") == 1
 
 
 def test_it_goes_on_from_what_is_there(data, teacher, tmp_path, capsys):
