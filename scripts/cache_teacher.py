@@ -7,14 +7,15 @@ What follows `--` are the flags of the training, of which those that have no bea
 (the task is sentence_prediction_kd, the model roberta_student). Writes into --teacher-cache what that training asks
 of the teacher, for all its splits and shards, in batches of --batch-size (32) and --max-tokens. Interrupted or killed,
 it goes on from where it was; what is there already is read, and left alone where it is whole. It says first how much
-room it takes, and starts only where that is free.
+room all of that takes, and starts only where it is free; with --dry-run it says no more than that.
 """
 
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.arguments import Parser, positive, split
@@ -49,7 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # One process makes the files and finds out what is wrong; others then only write.
     began = time.monotonic()
     splits = list(_splits(flags))
-    splits[0].teacher.take_room()
+    teacher = splits[0].teacher
+    _tell(teacher.room(), teacher.folder)
+    if args.dry_run:
+        return 0
+
+    teacher.take_room()
     lacking = [part.dataset.cached.unwritten() for part in splits]
     rows = sum(map(len, lacking))
     print(f"{rows:,} rows to write", flush=True)
@@ -61,6 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _write(splits, lacking, 0, 1)
     print(f"{rows:,} rows written in {time.monotonic() - began:.0f} s", flush=True)
     return 0
+
+
+def _tell(sizes: Mapping[str, int], folder: Path) -> None:
+    """Says how many bytes each split takes, and all of them."""
+    from fairseq_kd.data.cache.room import free_at, in_units
+
+    for name, size in sizes.items():
+        print(f"  {name}: {size:,} bytes")
+    total = sum(sizes.values())
+    print(f"{total:,} bytes to take ({in_units(total)}), of {in_units(free_at(folder))} free", flush=True)
 
 
 def _spawn(workers: int, flags: Sequence[str], lacking: Sequence["np.ndarray"]) -> int:
@@ -168,6 +184,11 @@ def _parser() -> Parser:
         default=1,
         metavar="N",
         help="processes that write at a time; on GPUs, one each (default: 1)",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say how many bytes would be taken, of each split and in all, and write nothing (default: write)",
     )
     parser.add_argument("--cpu", action="store_true", help="use no GPU (default: those there are)")
     return parser

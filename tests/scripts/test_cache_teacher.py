@@ -64,6 +64,60 @@ def test_combined_validation_sets_are_one_as_in_a_training(teacher, tmp_path, mo
     assert [name for name, _ in rows].count("valid") == 1
 
 
+def test_a_dry_run_says_what_is_taken_and_takes_nothing(data, teacher, tmp_path, monkeypatch, capsys):
+    cache = tmp_path / "not" / "yet"
+    given = ["--cpu", "--", str(data), "--teacher", str(teacher), "--teacher-cache", str(cache), *HSK]
+    before = sorted(tmp_path.rglob("*"))
+    with monkeypatch.context() as patched:
+        forbid_live(patched)
+        assert main(["--dry-run", *given]) == 0
+    assert sorted(tmp_path.rglob("*")) == before
+    *each, total = capsys.readouterr().out.splitlines()
+
+    assert main(given) == 0
+    sizes = {
+        split: sum(
+            path.stat().st_size for kind in ("bin", "sums") for path in (cache / split).glob(f"*.{kind}")
+        )
+        for split in ("train", "valid")
+    }
+    assert each == [f"  {split}: {size:,} bytes" for split, size in sizes.items()]
+    assert total.startswith(f"{sum(sizes.values()):,} bytes to take (")
+    assert main(["--dry-run", *given]) == 0
+    assert "  train: 0 bytes\n  valid: 0 bytes\n0 bytes to take (0 bytes), of " in capsys.readouterr().out
+
+
+def test_a_dry_run_counts_the_head_of_a_teacher_of_words_and_all_shards(tmp_path, capsys):
+    shards = [write_text(tmp_path / f"shard{number}", seed=number) for number in range(2)]
+    teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
+    cache = tmp_path / "cache"
+    given = [
+        ":".join(map(str, shards)),
+        "--task",
+        "masked_lm_kd",
+        "--frozen-masking",
+        "--tokens-per-sample",
+        "24",
+    ]
+    given = [
+        "--cpu",
+        "--",
+        *given,
+        "--teacher",
+        str(teacher),
+        "--teacher-cache",
+        str(cache),
+        "--init-layers",
+        "0,3",
+    ]
+    assert main(["--dry-run", *given]) == 0
+    told = dict(line.split(": ") for line in capsys.readouterr().out.splitlines()[:-1])
+    assert list(told) == ["  train.0", "  train.1", "  valid.0", "  lm_head"]
+    assert main(given) == 0
+    head = torch.load(cache / "lm_head.pt", weights_only=True)
+    assert told["  lm_head"] == f"{sum(value.nbytes for value in head.values()):,} bytes"
+
+
 def test_it_goes_on_from_what_is_there(data, teacher, tmp_path, capsys):
     given = [str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path), *HSK]
     main(["--cpu", "--", *given])
