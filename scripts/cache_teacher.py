@@ -10,17 +10,27 @@ it goes on from where it was; what is there already is read, and left alone wher
 room all of that takes, and starts only where it is free; with --dry-run it says no more than that.
 """
 
+import contextlib
 import logging
+import os
+import signal
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.arguments import Parser, positive, split
+from launcher.programs import PATIENCE
+from launcher.runner import ending_as_interrupted
+from scripts.finetune_teacher import INTERRUPTED
 
 if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
     import numpy as np
 
     from fairseq_kd.data.sequences import SequenceDataset
@@ -36,9 +46,12 @@ DEFAULTS = [
 ]
 EVERY_SECONDS = 10
 
+# What a terminal sends to workers, too.
+OF_TERMINALS = {getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 all is stored, 1 it is not; what prevents that is said in a sentence."""
+    """Exit status: 0 all is stored, 1 it is not, 130 interrupted; what prevents it is said in a sentence."""
     own, flags = split(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
     args = parser.parse_args(own)
@@ -47,6 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # In front, since of a flag that is given twice, or by two names, the last one counts.
     flags = [*DEFAULTS, *(["--cpu"] if args.cpu else []), *flags]
 
+    try:
+        with ending_as_interrupted():
+            return store(args, flags)
+    except KeyboardInterrupt:
+        print("Interrupted: the same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def store(args: Namespace, flags: Sequence[str]) -> int:
+    """Stores what a training with these flags asks of its teacher; the exit status."""
     # One process makes the files and finds out what is wrong; others then only write.
     began = time.monotonic()
     splits = list(_splits(flags))
@@ -83,10 +106,15 @@ def _spawn(workers: int, flags: Sequence[str], lacking: Sequence["np.ndarray"]) 
     """Has several processes write; exit status 0, or that of the one that ended first: it has said why."""
     from torch.multiprocessing import ProcessExitedException, spawn
 
+    from fairseq_kd.data.cache.files import HASHED
+
     # It warns of each of the others that it ends then.
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
+    with _unheard(OF_TERMINALS):
+        writing = spawn(_work, (workers, flags, lacking, HASHED), workers, join=False, daemon=True)
     try:
-        spawn(_work, (workers, flags, lacking), workers)
+        while not writing.join():
+            pass
     except ProcessExitedException as ended:
         if ended.signal_name is None:
             return ended.exit_code
@@ -96,16 +124,58 @@ def _spawn(workers: int, flags: Sequence[str], lacking: Sequence["np.ndarray"]) 
             file=sys.stderr,
         )
         return 1
+    finally:
+        _end([process for process in writing.processes if process.is_alive()])
     return 0
 
 
-def _work(rank: int, workers: int, flags: Sequence[str], lacking: Sequence["np.ndarray"]) -> None:
-    """One of several processes."""
+def _end(processes: Iterable["BaseProcess"]) -> None:
+    """Ends them as Ctrl-C does, so that they clean up behind them; where they take no notice, less gently."""
+    for process in processes:
+        os.kill(process.pid, signal.SIGINT)
+    deadline = time.monotonic() + PATIENCE
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        process.terminate()
+        process.join()
+
+
+@contextlib.contextmanager
+def _unheard(signals: set[int]) -> Iterator[None]:
+    """Lets signals wait, also in processes that are begun meanwhile: until they are ready to end without a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):  # outside Unix
+        yield
+        return
+    resource_tracker.ensure_running()  # begun with the first process, it would have them heard again
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+
+def _work(
+    rank: int, workers: int, flags: Sequence[str], lacking: Sequence["np.ndarray"], hashed: Mapping
+) -> None:
+    """One of several processes; hashed: what the first one knows of the data."""
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_TERMINALS)
     import torch
 
+    from fairseq_kd.data.cache.files import HASHED
+
+    HASHED.update(hashed)
     logging.disable(logging.INFO)
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     _write(_splits(flags), lacking, rank, workers)
+
+
+def _interrupt(*_) -> None:
+    """Once: both the terminal and the first process may say so, the later while this one cleans up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _write(splits: Iterable["Split"], lacking: Iterable["np.ndarray"], rank: int, workers: int) -> None:

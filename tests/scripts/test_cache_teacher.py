@@ -2,7 +2,10 @@
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from scripts.cache_teacher import main
 from tests.stored import check_stored
 from tests.tiny import ROOT, build, run, train_command, train_here, write_data, write_teacher, write_text
 
+SCRIPT = (sys.executable, str(ROOT / "scripts" / "cache_teacher.py"))
 HSK = ("--criterion", "hsk", "--hsk-keep", "2l_4t_0.5h", "--init-layers", "0,3")
 
 
@@ -146,7 +150,7 @@ def test_two_workers_and_every_shard(tmp_path):
         "24",
     ]
     given += ["--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), "--init-layers", "0,3"]
-    script = [sys.executable, str(ROOT / "scripts" / "cache_teacher.py"), "--workers", "2", "--cpu", "--"]
+    script = [*SCRIPT, "--workers", "2", "--cpu", "--"]
     done = run([*script, *given])
     assert done.returncode == 0, done.stderr[-3000:]
     written = sums(tmp_path / "cache")
@@ -229,7 +233,7 @@ def test_what_ends_one_of_several_workers_is_one_sentence(data, teacher, tmp_pat
     state = torch.load(teacher, weights_only=True)
     state["model"]["classification_heads.sentence_classification_head.out_proj.bias"] += 1e6
     torch.save(state, tmp_path / "model.pt")
-    script = [sys.executable, str(ROOT / "scripts" / "cache_teacher.py"), "--workers", "2", "--cpu", "--"]
+    script = [*SCRIPT, "--workers", "2", "--cpu", "--"]
     given = [str(data), "--teacher", str(tmp_path / "model.pt"), "--teacher-cache", str(tmp_path / "cache")]
     done = run([*script, *given, *HSK])
     assert done.returncode == 1
@@ -269,7 +273,69 @@ def test_what_one_split_has_no_room_for_is_taken_by_no_other(data, teacher, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.json", "lock"]
 
 
+def test_interrupted_it_says_so(data, teacher, tmp_path, monkeypatch, capsys):
+    given = ["--cpu", "--", str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path), *HSK]
+    with monkeypatch.context() as patched:
+        patched.setattr(CachedTeacher, "store", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        assert main(given) == 130
+    assert capsys.readouterr().err == "Interrupted: the same command goes on from here.\n"
+    assert main(given) == 0
+
+
+@pytest.mark.slow
+def test_interrupting_several_workers_ends_them_and_the_same_command_goes_on(teacher, tmp_path):
+    """Ctrl-C is for all processes of a terminal, wherever they are; SIGTERM for one."""
+    data = write_data(tmp_path / "data", sentences=[("train", 4000), ("valid", 10)])
+    given = [str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), *HSK]
+    command = [*SCRIPT, "--workers", "2", "--cpu", "--", *given, "--batch-size", "1"]
+
+    def begin(until):
+        storing = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        _soon(lambda: until() or storing.poll() is not None)
+        return storing
+
+    def end(storing, kill, number):
+        kill(storing.pid, number)
+        _, errors = storing.communicate(timeout=60)
+        assert storing.returncode == 130, errors
+        assert errors.splitlines()[-1] == "Interrupted: the same command goes on from here."
+        assert "Traceback" not in errors
+        assert "Exception" not in errors
+        assert _soon(lambda: not _group_is_there(storing.pid))
+
+    def written():
+        return sum(np.count_nonzero(np.fromfile(path, np.uint32)) for path in tmp_path.rglob("*.sums"))
+
+    there = tmp_path / "cache" / "valid" / "logits.fp16.bin"
+    end(begin(there.is_file), os.killpg, signal.SIGINT)  # its workers are about to begin
+    end(begin(lambda: written() > 100), os.killpg, signal.SIGINT)
+    before = written()
+    end(begin(lambda: written() > before + 100), os.kill, signal.SIGTERM)
+    assert before + 100 < written() < 3 * 2 * 4010
+    assert main(["--cpu", "--", *given]) == 0
+    assert written() == 3 * 2 * 4010
+
+
 def test_without_a_training_there_is_nothing_to_store(capsys):
     with pytest.raises(SystemExit):
         main(["--workers", "2"])
     assert "Cannot start: there is no training: give its flags after --" in capsys.readouterr().err
+
+
+def _soon(condition) -> bool:
+    """Whether it holds within a minute."""
+    for _ in range(1200):
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _group_is_there(number: int) -> bool:
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
