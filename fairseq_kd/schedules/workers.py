@@ -1,14 +1,9 @@
 """What the first worker says holds for all."""
 
-import weakref
-from typing import Optional
-
 import torch
 import torch.distributed as dist
 
-# Weak, as torch's own table keeps the group: one that outlived destroy_process_group would end its threads while the
-# interpreter goes down, which aborts the process, and would be taken for that of a later init_process_group.
-_made: "Optional[weakref.ref[dist.ProcessGroup]]" = None
+from ..process_groups import host_group
 
 
 def from_first(value: float) -> float:
@@ -19,17 +14,5 @@ def from_first(value: float) -> float:
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return value
     box = torch.tensor([value], dtype=torch.float64)
-    dist.broadcast(box, src=0, group=_hosts())
+    dist.broadcast(box, src=0, group=None if dist.get_backend() == "gloo" else host_group())
     return box.item()
-
-
-def _hosts() -> Optional[dist.ProcessGroup]:
-    """A group of all workers that speaks from host memory; None for the one there is, where it does."""
-    global _made
-    if dist.get_backend() == "gloo":
-        return None
-    group = _made and _made()
-    if group is None:
-        group = dist.new_group(backend="gloo")
-        _made = weakref.ref(group)
-    return group

@@ -1,12 +1,7 @@
 """Workers whose clocks and validations differ do what the first one says."""
 
-import gc
-
 import pytest
-import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
-
-from fairseq_kd.schedules import workers
 
 
 def work(rank: int, folder: str) -> None:
@@ -53,16 +48,3 @@ def test_two_workers_decide_alike(tmp_path):
         [False, [0.25], False, False],
         [True, [], True, True],
     ]
-
-
-def test_group_is_made_once_and_ends_with_torchs_own(tmp_path, monkeypatch):
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    try:
-        monkeypatch.setattr(dist, "get_backend", lambda: "nccl")
-        assert workers._hosts() is workers._hosts()
-        made = workers._made
-        assert made() is not None
-    finally:
-        dist.destroy_process_group()
-    gc.collect()
-    assert made() is None

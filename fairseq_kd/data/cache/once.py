@@ -1,19 +1,17 @@
 """What one worker of a machine does for all that run there."""
 
 import socket
-import weakref
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Optional, TypeVar
 
 import torch.distributed as dist
 
+from ...process_groups import host_group
+
 # Hashing a corpus and masking it may take longer than the half hour after which others give up by default. They hear at
 # once of a worker that dies.
 PATIENCE = timedelta(days=7)
-
-# Weak, as torch's own table keeps the group until destroy_process_group.
-_made: "Optional[weakref.ref[dist.ProcessGroup]]" = None
 
 T = TypeVar("T")
 
@@ -48,15 +46,5 @@ def _outcome(work: Callable[[], T]) -> tuple[Optional[str], Optional[T]]:
 def _all_of(value: Any) -> list:
     """That of each worker, by rank."""
     found = [None] * dist.get_world_size()
-    dist.all_gather_object(found, value, group=_group())
+    dist.all_gather_object(found, value, group=host_group(PATIENCE))
     return found
-
-
-def _group() -> dist.ProcessGroup:
-    """All workers, in host memory."""
-    global _made
-    group = _made and _made()
-    if group is None:
-        group = dist.new_group(backend="gloo", timeout=PATIENCE)
-        _made = weakref.ref(group)
-    return group
