@@ -47,3 +47,14 @@ def test_no_more_than_fp16_takes_is_let_through():
     cache.check_equal("logits", live, live * (1 + 2**-9))
     with pytest.raises(SystemExit, match="logits: 1 of 3 sentences have another loss .* 1.01 and 1: nothing"):
         cache.check_equal("logits", live, live + [0.01, 0.0, 0.0])
+
+
+def test_one_sentence_in_32_may_have_other_tokens_chosen():
+    live = np.ones(64)
+    other = live + 0.01 * (np.arange(64) < 2)
+    cache.check_equal(cache.CHOOSING, live, other)
+    with pytest.raises(SystemExit, match="hsk full: 2 of 64 sentences"):
+        cache.check_equal("hsk full", live, other)
+    with pytest.raises(SystemExit, match="hsk 1l_10t_0.1h: 3 of 64 sentences"):
+        cache.check_equal(cache.CHOOSING, live, live + 0.01 * (np.arange(64) < 3))
+    assert cache.CHOOSING in cache.LOSSES
