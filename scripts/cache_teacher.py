@@ -228,6 +228,8 @@ def _splits(flags: Sequence[str]) -> Iterator[Split]:
     cfg = read_config(flags)
     if cfg.task.get("teacher_cache") is None:
         raise CannotStart("there is no --teacher-cache behind --: give the folder in which to store.")
+    if cfg.task.get("teacher") is None:
+        raise CannotStart("there is no --teacher behind --: give the model whose signals are to be stored.")
 
     task, _, _ = build_parts(cfg)
     # As fairseq's trainer does: the parts of a training split are joined, those of others are not, unless that is asked.

@@ -85,9 +85,9 @@ def _problems(given: dict[str, Any], cfg: GateFlags, frozen: bool) -> Iterable[s
         return
     flags = ", ".join(FLAGS[name] for name in given)
     if frozen:
-        yield f"{flags} are for gates that are trained, and --lad-frozen keeps them as they are: leave out one of the two."
+        yield f"--lad-frozen keeps the gates as they are, and {flags} would train them: leave out one of the two."
     elif cfg.optimizer_name != "adamw_fused":
-        yield f"{flags} need an optimizer that has groups, and --optimizer is {cfg.optimizer_name}: give adamw_fused."
+        yield f"--optimizer {cfg.optimizer_name} has no groups, which {flags} would need: give adamw_fused."
     shape = [FLAGS[name] for name in ("gate_warmup_updates", "gate_total_updates") if name in given]
     if shape and "gate_lr" not in given:
         yield (

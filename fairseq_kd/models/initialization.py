@@ -132,7 +132,7 @@ def initialization(cfg: DictConfig, teacher: Optional[Checkpoint], pair_format: 
     if cfg.encoder_layers is not None and cfg.encoder_layers != len(layers):
         raise CannotStart(
             f"the student has {cfg.encoder_layers} layers (--arch, --encoder-layers) but --init-layers "
-            f"{cfg.init_layers} names {len(layers)} of {source.path}: name exactly {cfg.encoder_layers}."
+            f"{cfg.init_layers} names {len(layers)} of {source.path}: name exactly {cfg.encoder_layers}, or random."
         )
     _fill(cfg, replace(source.shape, layers=len(layers)).config())
     _check_sizes(cfg, source)

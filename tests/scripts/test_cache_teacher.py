@@ -172,6 +172,7 @@ def test_two_workers_and_every_shard(tmp_path):
     ("flags", "problem"),
     [
         (["--teacher", "T"], r"there is no --teacher-cache behind --: give the folder"),
+        (["--teacher-cache", "C"], r"there is no --teacher behind --: give the model"),
         (
             ["--teacher", "T", "--teacher-cache", "C", "--soft-weight", "0"],
             r"--criterion kd .* asks a teacher for nothing",
