@@ -59,11 +59,7 @@ class PKD(DistillationCriterion):
         super().__init__(cfg, task)
         self.patience = self.use(HiddenTransfer, cfg.mapping, False, "cls")
         self.of_one_layer = partial(patience, normalize=not cfg.pkd_unnormalized)
-        if cfg.pkd_kl == "mean" and not any(stage.weights["soft"] for stage in self.stages.all):
-            self.problems.append(
-                "--pkd-kl mean is about the logits, which --soft-weight 0 leaves out: leave it out, too."
-            )
-        elif cfg.pkd_kl == "mean" and task.regression:
+        if cfg.pkd_kl == "mean" and task.regression:
             self.problems.append(
                 f"--pkd-kl mean is over classes, and {task.cfg.data} has scores (regression): leave it out."
             )

@@ -131,10 +131,3 @@ def test_the_search_of_the_paper():
     assert normalized.flags[-2:] == ("--inter-weight", "10")
     assert unnormalized.flags == (*normalized.flags, "--pkd-unnormalized")
     assert args.group != others.group
-
-
-def test_the_kl_of_logits_that_weigh_nothing_is_refused(data, teacher):
-    with pytest.raises(
-        CannotStart, match="--pkd-kl mean is about the logits, which --soft-weight 0 leaves out"
-    ):
-        build(data, teacher, "pkd", pkd_kl="mean", soft_weight=0.0, mapping="1:2")
