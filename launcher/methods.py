@@ -23,6 +23,11 @@ _ATTENTION = ("att_", "minilm", "pearson")
 _PAIRING = frozenset({"hsk", "lad", "pkd"})
 
 
+def criterion_of(method: str) -> str:
+    """--criterion of a method: its own, but kd for labels alone, whose other weights are 0."""
+    return LOGITS if method == NO_TEACHER else method
+
+
 def known_methods() -> list[str]:
     """All names `--method` takes."""
     return [NO_TEACHER, *sorted(criterion_flags())]

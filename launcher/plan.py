@@ -6,7 +6,7 @@ from itertools import product
 
 from .criterion_flags import check_fitting, fitting
 from .listed import Entry, Listed
-from .methods import ALL_STATES, LOGITS, LOGITS_ONLY, NO_TEACHER, default_mapping, only_pairs
+from .methods import ALL_STATES, LOGITS, LOGITS_ONLY, NO_TEACHER, criterion_of, default_mapping, only_pairs
 from .places import Data
 from .spec import ALL_LAYERS, FIRST, ONE, SECOND, RunSpec
 from .tasks import TASKS
@@ -48,7 +48,7 @@ class Grid:
     def criterions(self) -> frozenset[str]:
         """What its students are trained with, in any of their stages."""
         logits = {LOGITS} if self.kind != METHOD or "two" in self.stages else frozenset()
-        return frozenset(LOGITS if method == NO_TEACHER else method for method in self.methods) | logits
+        return frozenset(map(criterion_of, self.methods)) | logits
 
 
 def settle(grid: Grid) -> Grid:

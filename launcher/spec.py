@@ -5,7 +5,7 @@ import json
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
-from .methods import LOGITS, NO_TEACHER
+from .methods import LOGITS, criterion_of
 
 # A cell of the grid is trained at once with all loss terms, or in two stages: the method's own
 # terms first, then the logits from where those led.
@@ -79,7 +79,7 @@ class RunSpec:
     @property
     def criterion(self) -> str:
         """--criterion: the method's own, but kd for labels alone (its other weights are 0) and in a second stage."""
-        return LOGITS if self.method == NO_TEACHER or self.stage == SECOND else self.method
+        return LOGITS if self.stage == SECOND else criterion_of(self.method)
 
     @property
     def cell(self) -> tuple[str, str, str, str, str]:

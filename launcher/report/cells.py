@@ -7,7 +7,7 @@ from typing import Any
 
 from ..criterion_flags import criterion_flags, fitting
 from ..flags import grouped
-from ..methods import LOGITS, NO_TEACHER
+from ..methods import NO_TEACHER, criterion_of
 from ..spec import FIRST, RunSpec
 from .runs import Run
 from .scores import Score, average
@@ -209,7 +209,7 @@ def find_baseline(cell: Cell, others: Sequence[Cell], method: str, apart: Sequen
 
 def _had_by(method: str, flags: tuple[str, ...]) -> tuple[str, ...]:
     """The flags that a run of the method would have; all of them where no such method is left in the tree."""
-    criterion = LOGITS if method == NO_TEACHER else method
+    criterion = criterion_of(method)
     return fitting(flags, criterion) if criterion in criterion_flags() else flags
 
 
