@@ -43,6 +43,8 @@ class DistillationCriterion(FairseqCriterion):
         self.head = task.head
         self.stages = Stages(self._weights(cfg, task.objective), cfg, self.own_terms)
         self.problems = list(self.stages.problems)
+        if self.own_terms and not self.inter_weight:
+            self.problems += self.idle_flags(cfg)
         # fairseq saves and restores a criterion only when it has a parameter; not a 0-dim one, which its
         # legacy_ddp cannot reduce.
         self.anchor = nn.Parameter(torch.zeros(1))
@@ -77,24 +79,22 @@ class DistillationCriterion(FairseqCriterion):
         return self.stages.inter_weight
 
     def use(self, build: Callable[..., nn.Module], *args: Any) -> nn.Module | None:
-        """Builds one part of the method and asks for its signals.
-
-        None where inter_weight is 0; that flags of the method's own are given is a problem then.
+        """Builds one part of the method and asks for its signals; None where inter_weight is 0.
 
         build(task, method's name, *args) returns a module with `student_wanted`,
         `teacher_wanted` and `problems`.
         """
         if not self.inter_weight:
-            # Once, though a method may have several parts.
-            self.problems += [
-                each for each in of_no_use(self.cfg, self.beside_terms) if each not in self.problems
-            ]
             return None
 
         part = build(self.task, self.cfg._name, *args)
         self.problems += part.problems
         self.stages.want_for_own_terms(part.student_wanted, part.teacher_wanted)
         return part
+
+    def idle_flags(self, cfg: DistillationConfig) -> list[str]:
+        """A sentence where flags of the method's own are given, of which its terms, without a weight, make no use."""
+        return of_no_use(cfg, self.beside_terms)
 
     @classmethod
     def settled(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from ..losses import logits_mse
 from ..optim import in_full_precision
 from ..signals import Signals, Wanted
 from .distillation import DistillationCriterion
-from .own_flags import of_no_use
 from .parts import OwnPast
 from .sda_flags import SDAConfig
 
@@ -34,11 +33,13 @@ class SDA(DistillationCriterion):
         self.judges_average = cfg.sda_evaluate == "average"
         if not (self.inter_weight or self.judges_average):
             self.sda = None
-            self.problems += of_no_use(cfg, ())
             return
         self.sda = OwnPast(task, cfg)
         self.problems += self.sda.problems
         self.stages.want_for_own_terms(self.sda.student_wanted, Wanted())
+
+    def idle_flags(self, cfg: SDAConfig) -> list[str]:
+        return [] if cfg.sda_evaluate == "average" else super().idle_flags(cfg)
 
     @classmethod
     def settled(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
