@@ -21,6 +21,7 @@ from tests.tiny import ROOT, build, run, train_command, train_here, write_data, 
 
 SCRIPT = (sys.executable, str(ROOT / "scripts" / "cache_teacher.py"))
 HSK = ("--criterion", "hsk", "--hsk-keep", "2l_4t_0.5h", "--init-layers", "0,3")
+WORDS = ("--task", "masked_lm_kd", "--frozen-masking", "--tokens-per-sample", "24")
 
 
 def sums(cache: Path) -> dict[str, np.ndarray]:
@@ -95,14 +96,7 @@ def test_a_dry_run_counts_the_head_of_a_teacher_of_words_and_all_shards(tmp_path
     shards = [write_text(tmp_path / f"shard{number}", seed=number) for number in range(2)]
     teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
     cache = tmp_path / "cache"
-    given = [
-        ":".join(map(str, shards)),
-        "--task",
-        "masked_lm_kd",
-        "--frozen-masking",
-        "--tokens-per-sample",
-        "24",
-    ]
+    given = [":".join(map(str, shards)), *WORDS]
     given = [
         "--cpu",
         "--",
@@ -141,14 +135,7 @@ def test_it_goes_on_from_what_is_there(data, teacher, tmp_path, capsys):
 def test_two_workers_and_every_shard(tmp_path):
     shards = [write_text(tmp_path / f"shard{number}", seed=number) for number in range(2)]
     teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
-    given = [
-        ":".join(map(str, shards)),
-        "--task",
-        "masked_lm_kd",
-        "--frozen-masking",
-        "--tokens-per-sample",
-        "24",
-    ]
+    given = [":".join(map(str, shards)), *WORDS]
     given += ["--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), "--init-layers", "0,3"]
     script = [*SCRIPT, "--workers", "2", "--cpu", "--"]
     done = run([*script, *given])

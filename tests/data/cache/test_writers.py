@@ -52,19 +52,22 @@ def together(*works) -> None:
     assert [process.exitcode for process in processes] == [0] * len(works)
 
 
-def test_one_that_stands_still_between_record_and_sums(rows):
-    """Record A, record B, sums of B, sums of A: row 3 would be the one's with the checksum of the other."""
+def raced(rows, meanwhile):
+    """Two processes write row 3, the other while the first runs `meanwhile`, between record and sums: the first counts.
+
+    meanwhile  takes two events: set that the other may begin, and that it is done
+    """
     begun, done = FORK.Event(), FORK.Event()
     write_all = stored._write_all
 
-    def slowly(file, content, at):
+    def stopping(file, content, at):
         if len(content) == 8:
-            begun.set()
-            done.wait(1)
+            stored._write_all = write_all
+            meanwhile(begun, done)
         write_all(file, content, at)
 
     def first():
-        stored._write_all = slowly
+        stored._write_all = stopping
         write(rows, 3, 1.0)
 
     def second():
@@ -74,33 +77,28 @@ def test_one_that_stands_still_between_record_and_sums(rows):
 
     together(first, second)
     assert read(rows, 3) == {1.0}
+
+
+def test_one_that_stands_still_between_record_and_sums(rows):
+    """Record A, record B, sums of B, sums of A: row 3 would be the one's with the checksum of the other."""
+
+    def meanwhile(begun, done):
+        begun.set()
+        done.wait(1)
+
+    raced(rows, meanwhile)
 
 
 def test_who_looks_at_the_files_while_it_writes_still_holds_the_row(rows):
     """Closing any descriptor of a file lets go of all that the process has locked there."""
-    begun, done = FORK.Event(), FORK.Event()
-    write_all = stored._write_all
 
-    def looking(file, content, at):
-        if len(content) == 8:
-            stored._write_all = write_all
-            rows.missing()
-            write(CachedRows(rows.folder, rows.records, "fp32", rows.tokens, "hash"), 4, 1.0)
-            begun.set()
-            done.wait(1)
-        write_all(file, content, at)
+    def meanwhile(begun, done):
+        rows.missing()
+        write(CachedRows(rows.folder, rows.records, "fp32", rows.tokens, "hash"), 4, 1.0)
+        begun.set()
+        done.wait(1)
 
-    def first():
-        stored._write_all = looking
-        write(rows, 3, 1.0)
-
-    def second():
-        begun.wait(30)
-        write(rows, 3, 2.0)
-        done.set()
-
-    together(first, second)
-    assert read(rows, 3) == {1.0}
+    raced(rows, meanwhile)
 
 
 def test_a_folder_made_anew_has_locks_of_its_own(rows):
