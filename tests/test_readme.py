@@ -14,6 +14,7 @@ from scripts.make_small_glue import write
 from tests.tiny import ROOT, batch, build, write_data, write_teacher
 
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = (ROOT / "docs").glob("*.md")
 WORDS = "the a is not never and or film story script cast plot dull funny warm messy in its own way".split()
 
 
@@ -117,9 +118,20 @@ def test_nothing_is_left_to_be_filled_in():
     assert {"MRPC", "SST-2", "CoLA", "RTE"} <= set(re.findall(r"[\w-]+", results))
 
 
-def test_every_link_leads_somewhere():
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as links name them: lower case, words joined by hyphens."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{path.name}" for path in DOCUMENTS)])
+def test_every_link_leads_somewhere(page: str):
+    here = ROOT / page
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", here.read_text()):
+        path, _, anchor = link.partition("#")
+        target = here.parent / path if path else here
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
 
 
 def test_the_map_names_what_is_there():
