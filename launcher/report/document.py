@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..tuning import WARNING
 from .bootstrap import LEVEL
-from .study import FLAGS, Study
+from .study import Study
 from .tables import inits_table, scores_table, tried_table
 
 
@@ -34,7 +34,7 @@ def _task(study: Study, baseline: str) -> list[str]:
     if not study.scores:
         return ["Nothing is finished yet.\n"]
     parts = [scores_table(study, baseline)]
-    if FLAGS in study.shown and study.shared:
+    if study.shows_flags and study.shared:
         parts += [f"All of them with `{shlex.join(study.shared)}`.\n"]
     if study.tuned:
         metric = study.scores[0].title(study.task)

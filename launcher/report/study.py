@@ -22,6 +22,7 @@ from .comparison import compare
 from .scores import SECOND_METRIC, Score
 
 FLAGS = "flags"
+WITH_FLAGS = frozenset({FLAGS, f"stage 1 {FLAGS}"})
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,19 @@ class Study:
 
     def told(self, cell: Cell) -> list[str]:
         """Its settings in the order of `shown`, of its flags those that not all cells have."""
-        return [self._own_flags(cell) if name == FLAGS else setting(cell, name) for name in self.shown]
+        return [
+            self._own_flags(cell, name) if name in WITH_FLAGS else setting(cell, name) for name in self.shown
+        ]
 
-    def _own_flags(self, cell: Cell) -> str:
+    def _own_flags(self, cell: Cell, name: str) -> str:
         shared = [words for _, words in grouped(self.shared)]
-        own = [words for _, words in grouped(cell.settings[FLAGS]) if words not in shared]
+        own = [words for _, words in grouped(cell.settings.get(name, ())) if words not in shared]
         return shlex.join(word for words in own for word in words)
+
+    @property
+    def shows_flags(self) -> bool:
+        """Whether any column leaves out the flags that all cells have."""
+        return not WITH_FLAGS.isdisjoint(self.shown)
 
     @property
     def names(self) -> dict[Cell, str]:
@@ -139,8 +147,10 @@ def study(
 
 
 def _named(name: str, value: str) -> str:
-    """A setting in a sentence: flags say themselves what they are."""
-    return value if name == FLAGS else f"{name} {value}"
+    """A setting in a sentence: flags say themselves what they are, and none are nothing."""
+    if name == FLAGS or not value:
+        return value
+    return f"{name} {value}"
 
 
 def _chosen(everything: Sequence[Cell], scores: Sequence[Score]) -> dict[Cell, tuple[Cell, ...]]:

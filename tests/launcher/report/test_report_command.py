@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from launcher.report import main, plots
-from tests.launcher.report.folders import classes_with, spec, write_predictions, write_run
+from tests.launcher.report.folders import classes_with, spec, write_predictions, write_run, write_two_stages
 
 ROOT = Path(__file__).parents[3]
 
@@ -299,3 +299,15 @@ def test_flags_of_all_runs_are_said_once(tmp_path, capsys):
         "--autocast bf16",
         "--autocast bf16 --hsk-keep 1l",
     ]
+
+
+def test_flags_of_all_runs_are_not_repeated_for_first_stages(tmp_path, capsys):
+    common = ("--autocast", "bf16")
+    first = {"flags": (*common, "--hsk-keep", "1l"), "method": "hsk"}
+    write_run(tmp_path / "g", spec(flags=common), classes_with(20))
+    write_two_stages(tmp_path / "g", spec("hsk", flags=common), classes_with(10), first=first)
+    assert main(["--out", str(tmp_path), "--group", "g", "--samples", "100"]) == 0
+    printed = capsys.readouterr().out
+    header, _, kd, hsk = table(printed, "## SST-2")
+    assert [row[header.index("stage 1 flags")] for row in (kd, hsk)] == ["-", "--hsk-keep 1l"]
+    assert "All of them with `--autocast bf16`." in printed
