@@ -15,6 +15,7 @@ from ..data.sentences import SentenceDataset
 from ..errors import CannotStart
 from ..metrics import metric_names
 from ..models.checkpoint import Checkpoint, read_checkpoint
+from ..models.class_order import in_order_of
 from ..models.roberta_student import RobertaStudent
 from ..signals import Wanted
 from ..tasks.sentence_prediction_kd import SentencePredictionKDConfig, SentencePredictionKDTask
@@ -77,10 +78,9 @@ class FinishedModel:
                 f"--checkpoint {checkpoint.path} tells {checkpoint.classes(head)} classes apart, but {folder} has "
                 f"{task.metadata.num_classes}: give the data it was fine-tuned on."
             )
-        _check_labels(checkpoint, task.metadata)
         check_task(checkpoint, task.metadata.task, folder)
         task.student_shape = checkpoint.shape
-        return cls(checkpoint, head, task, folder)
+        return cls(in_order_of(task.metadata.labels, checkpoint, head, "--checkpoint"), head, task, folder)
 
     @property
     def metadata(self) -> Metadata:
@@ -204,16 +204,6 @@ def _task(folder: Path, classes: int) -> SentencePredictionKDTask:
             bf16=False,
         )
     )
-
-
-def _check_labels(checkpoint: Checkpoint, metadata: Metadata) -> None:
-    """Refuses a converted model whose classes are those of the data in another order."""
-    theirs = (checkpoint.run.get("task") or {}).get("labels") or ()
-    if sorted(theirs) == sorted(metadata.labels) and tuple(theirs) != metadata.labels:
-        raise CannotStart(
-            f"--checkpoint {checkpoint.path} has the classes {', '.join(theirs)}, but the data of {metadata.task} has "
-            f"{', '.join(metadata.labels)}: fine-tune it on this data (scripts/finetune_teacher.py)."
-        )
 
 
 def check_task(checkpoint: Checkpoint, task: str, folder: Path) -> None:

