@@ -138,11 +138,24 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         return None
 
 
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name to write to, which then becomes `path`: that file is there whole or not at all.
+
+    No other program uses that name, so of several that write one file the last wins.
+    """
+    aside = path.with_name(f".{path.stem}.{platform.node()}-{os.getpid()}{path.suffix}")
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def write(path: Path, text: str) -> None:
-    """Writes aside, then renames: a file is there whole or not at all."""
-    aside = path.with_name(path.name + ".new")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    """A text, whole or not at all."""
+    with whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import results
 from .curves import draw_curves
 from .heatmap import draw_heatmap
 from .runs import Run
@@ -40,10 +41,6 @@ def draw(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
 
 def save(figure: "Figure", path: Path) -> Path:
     """Writes a PNG, which is there whole or not at all."""
-    aside = path.with_name(path.name + ".new")
-    try:
+    with results.whole(path) as aside:
         figure.savefig(aside, format="png", dpi=DPI, metadata={"Software": None})
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
     return path

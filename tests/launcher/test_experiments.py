@@ -269,7 +269,7 @@ def test_what_is_lacking_is_said_before_anything_starts(call, change, message, t
 
 
 def test_a_table_that_cannot_be_written_is_still_shown(call, tmp_path, capsys):
-    (tmp_path / "runs" / "g" / "table.md.new").mkdir(parents=True)
+    (tmp_path / "runs" / "g" / "table.md").mkdir(parents=True)
     assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 1
 
     output = capsys.readouterr()
