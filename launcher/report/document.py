@@ -50,7 +50,7 @@ def _task(study: Study, baseline: str) -> list[str]:
 def _reading(baseline: str, samples: int, tuned: bool) -> str:
     sentences = [
         "Scores are those of each run's best checkpoint on the dev set, in percent, mean ± sample deviation over "
-        "seeds; the best cell is bold.",
+        "seeds; the best cell of those with the most seeds is bold.",
         "Seconds are those of one seed, its first stage included.",
         f"A difference to `{baseline}` is between cells of the same task, init and settings, in points, over the "
         "seeds that both have; `-` where there is no such cell or no predictions of both.",

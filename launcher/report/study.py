@@ -34,7 +34,7 @@ class Study:
     scores       what is shown; the first decides
     shown        settings in which cells differ, but for those that were tried
     shared       flags that all cells have
-    best         the cell with the highest mean
+    best         the cell with the highest mean, among those with the most seeds
     baselines    of each cell, the one it is compared with
     reference    the init that others are compared with
     references   of each cell, the one that starts from there
@@ -129,8 +129,6 @@ def study(
             if found is not None:
                 differences[ours, theirs, score] = found
 
-    means = {cell: cell.average(scores[0])[0] for cell in cells if cell.runs}
-    means = {cell: value for cell, value in means.items() if value is not None}
     return Study(
         task=task,
         cells=tuple(cells),
@@ -138,7 +136,7 @@ def study(
         scores=scores,
         shown=tuple(name for name in differing(everything) if name not in apart),
         shared=shared_flags(everything),
-        best=max(means, key=means.get, default=None),
+        best=_best(cells, scores),
         baselines=baselines,
         reference=reference,
         references=references,
@@ -157,9 +155,12 @@ def _chosen(everything: Sequence[Cell], scores: Sequence[Score]) -> dict[Cell, t
     """The best cell of each family, and the family."""
     chosen = {}
     for family in families(everything):
-        best = best_tried(family, lambda cell: cell.scores(scores[0])) if scores else None
-        chosen[best or family[0]] = tuple(family)
+        chosen[_best(family, scores) or family[0]] = tuple(family)
     return chosen
+
+
+def _best(among: Sequence[Cell], scores: Sequence[Score]) -> Cell | None:
+    return best_tried(among, lambda cell: cell.scores(scores[0])) if scores else None
 
 
 def _pairs(cells: Sequence[Cell], find: Callable[[Cell], Cell | None]) -> dict[Cell, Cell]:

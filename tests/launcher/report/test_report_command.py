@@ -84,6 +84,15 @@ def test_the_files_for_programs(group, report):
     assert float(row["low"]) < 2.5 < float(row["high"])
 
 
+def test_a_lucky_seed_is_not_the_best_of_a_study(group, report, capsys):
+    write_run(group, spec("crd", mapping=""), classes_with(0))
+    report()
+    by_method = {row[0]: row[4] for row in table(capsys.readouterr().out, "## SST-2") if row[1] == "0,1,2"}
+    assert by_method == {"kd": "89.00 ± 1.41", "att_kl_learn": "**91.50 ± 0.71**", "crd": "100.00"}
+    best = [row["method"] for row in lines(group / "report" / "report.csv") if row["best"] == "1"]
+    assert best == ["att_kl_learn"]
+
+
 def test_a_report_repeats_exactly_and_follows_its_seed(group, report, tmp_path):
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         report("--to", str(tmp_path / name), "--seed", seed)
