@@ -74,11 +74,7 @@ def _arguments(action: argparse.Action, value: Any) -> list[str]:
     if not texts:
         raise ValueError("is empty: leave it out, or name one")
     # Each on its own: pairs in one list of mappings would be taken for one mapping.
-    return (
-        [word for text in texts for word in (flag, text)]
-        if action.dest != "seeds"
-        else [flag, ",".join(texts)]
-    )
+    return [word for text in texts for word in (flag, text)]
 
 
 def _models(value: Any) -> list[str]:

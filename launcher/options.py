@@ -24,7 +24,7 @@ DEFAULTS = {
     "init": ["0,1,2"],
     "mapping": [[OWN_MAPPING]],
     "stage": [["two"]],
-    "seeds": [1, 2, 3, 4],
+    "seeds": [[1, 2, 3, 4]],
     "data": Path("data"),
     "glue_dir": Path("glue"),
     "teacher": None,
@@ -150,7 +150,9 @@ def make_parser(description: str | None) -> Parser:
         help="highest learning rates (default: the task's published one; with -e "
         f"{FINETUNING} {','.join(f'{lr:g}' for lr in FINETUNING_RATES)})",
     )
-    grid.add_argument("--seeds", type=_numbers, metavar="A,B", help="random seeds (default: 1,2,3,4)")
+    grid.add_argument(
+        "--seeds", type=_numbers, action="append", metavar="A,B", help="random seeds (default: 1,2,3,4)"
+    )
 
     listed = parser.add_argument_group("models of your own, in the place of methods")
     listed.add_argument(

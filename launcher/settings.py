@@ -140,7 +140,7 @@ def _grid(args: argparse.Namespace, flags: Sequence[str]) -> Grid:
         inits=tuple(dict.fromkeys(args.init)),
         mappings=_unique(args.mapping),
         stages=_unique(args.stage),
-        seeds=_unique([args.seeds]),
+        seeds=_unique(args.seeds),
         epochs=args.epochs,
         first_epochs=args.stage1_epochs or args.epochs,
         batch_sizes=_unique(args.batch_size),
