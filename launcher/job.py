@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .command import best_metric, predict_command, train_command
 from .places import BEST, Data, find_python
+from .schedule import update_freqs
 from .spec import FIRST, RunSpec
 
 
@@ -82,8 +83,8 @@ def make_job(
 
 def planned_updates(spec: RunSpec, sentences: int) -> int:
     """Updates of a whole run on that many training sentences: what its flags say, not its schedule."""
-    each = int(_last(spec.flags, "--update-freq", "1"))
-    updates = spec.epochs * math.ceil(sentences / (spec.batch_size * each))
+    freqs = update_freqs(spec.flags, spec.epochs)
+    updates = sum(math.ceil(sentences / (spec.batch_size * freq)) for freq in freqs)
     return min(updates, int(_last(spec.flags, "--max-update", "0")) or updates)
 
 

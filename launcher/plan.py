@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 
 from .criterion_flags import check_fitting, fitting
 from .listed import Entry, Listed
 from .methods import ALL_STATES, LOGITS, LOGITS_ONLY, NO_TEACHER, criterion_of, default_mapping, only_pairs
 from .places import Data
+from .schedule import scheduled, update_freqs
 from .spec import ALL_LAYERS, FIRST, ONE, SECOND, RunSpec
 from .tasks import TASKS
 
@@ -54,6 +56,7 @@ class Grid:
 def settle(grid: Grid) -> Grid:
     """The grid with its random students as deep as the others; ValueError where it contradicts itself."""
     check_fitting(grid.flags, grid.criterions)
+    update_freqs(grid.flags, grid.epochs)
     clashing = [method for method in grid.methods if only_pairs(method)]
     mixing = [mapping for mapping in grid.mappings if mapping.startswith("combine")]
     if mixing and clashing:
@@ -137,10 +140,9 @@ def _listed(grid: Grid, models: Sequence[Listed]) -> list[_Cell]:
 def _stages(
     grid: Grid, cell: _Cell, task: str, batch_size: int, lr: float, seed: int, data: Data, teacher: str
 ) -> list[RunSpec]:
-    def schedule(epochs: int) -> dict[str, int]:
-        updates, warmup = TASKS[task].schedule(epochs, batch_size, data.sentences)
-        return {"epochs": epochs, "updates": updates, "warmup": warmup}
-
+    schedule = partial(
+        scheduled, TASKS[task], batch_size=batch_size, sentences=data.sentences, flags=grid.flags
+    )
     last = RunSpec(
         task=task,
         method=cell.method,
@@ -154,11 +156,11 @@ def _stages(
         teacher=teacher,
         start=cell.start,
         layers=cell.layers,
-        **schedule(grid.epochs),
+        **schedule(epochs=grid.epochs),
     )
     if cell.stages != "two":
         return [_flagged(last, grid)]
-    first = _flagged(replace(last, stage=FIRST, **schedule(grid.first_epochs)), grid)
+    first = _flagged(replace(last, stage=FIRST, **schedule(epochs=grid.first_epochs)), grid)
     return [first, _flagged(replace(last, stage=SECOND, after=first.name), grid)]
 
 

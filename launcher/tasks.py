@@ -24,7 +24,7 @@ class TaskSettings:
     updates: int
     warmup: int
 
-    def schedule(self, epochs: int, batch_size: int, sentences: int) -> tuple[int, int]:
+    def schedule(self, epochs: int, batch_size: float, sentences: int) -> tuple[int, int]:
         """(total updates, warm-up updates), scaled from the published ones.
 
         Scaled, not counted, because the published totals are not always ten epochs long: that

@@ -7,6 +7,7 @@ from . import places
 from .job import Job, make_job
 from .methods import NO_TEACHER
 from .places import Data
+from .schedule import scheduled
 from .spec import ONE, RunSpec
 from .tasks import TASKS
 
@@ -24,7 +25,6 @@ def teacher_spec(
     """The fine-tuning of `model` as a run; None leaves a setting to the published one of the task."""
     settings = TASKS[task]
     batch_size = batch_size or settings.batch_size
-    updates, warmup = settings.schedule(epochs, batch_size, data.sentences)
     return RunSpec(
         task=task,
         method=NO_TEACHER,
@@ -32,14 +32,12 @@ def teacher_spec(
         mapping="",
         stage=ONE,
         seed=seed,
-        epochs=epochs,
         batch_size=batch_size,
         lr=lr or settings.lr,
-        updates=updates,
-        warmup=warmup,
         data=data.fingerprint,
         teacher=places.fingerprint(model),
         flags=tuple(flags),
+        **scheduled(settings, epochs, batch_size, data.sentences, flags),
     )
 
 
