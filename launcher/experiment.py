@@ -19,7 +19,7 @@ from .spec import RunSpec
 from .supplies import NotReady, Supplies
 from .train import Outcome, train
 
-FAILED, INTERRUPTED = 1, 130
+FAILED = 1
 
 
 class Experiment:
@@ -82,8 +82,7 @@ class Experiment:
 
         written = self._write_table(progress.ended)
         if interrupted:
-            print("Interrupted: the same command goes on from here.", file=sys.stderr)
-            return INTERRUPTED
+            return runner.say_interrupted()
         finished = all(outcome.result is not None for outcome in progress.ended.values())
         return 0 if finished and written else FAILED
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -14,6 +15,8 @@ from .train import Outcome
 # An exception that a signal raises can be lost, in a destructor say: what it asked for is looked up as well.
 _asked_to_end = threading.Event()
 SECONDS_BETWEEN_LOOKS = 1.0
+
+INTERRUPTED = 130  # exit status
 
 Train = Callable[[Job, Slot], Outcome]
 Report = Callable[[Job, Outcome], None]
@@ -80,6 +83,12 @@ def _not_started(job: Job, lacking: str, held: bool) -> Outcome:
     role = job.role(lacking)
     why = f"another launcher is training {role}" if held else f"{role} failed"
     return Outcome(None, f"not started because {why}: {lacking}", skipped=held)
+
+
+def say_interrupted() -> int:
+    """Of a program that was; its exit status."""
+    print("Interrupted: the same command goes on from here.", file=sys.stderr)
+    return INTERRUPTED
 
 
 @contextlib.contextmanager

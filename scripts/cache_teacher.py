@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.arguments import Parser, positive, split
 from launcher.programs import PATIENCE
-from launcher.runner import ending_as_interrupted
-from scripts.finetune_teacher import INTERRUPTED
+from launcher.runner import ending_as_interrupted, say_interrupted
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -64,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ending_as_interrupted():
             return store(args, flags)
     except KeyboardInterrupt:
-        print("Interrupted: the same command goes on from here.", file=sys.stderr)
-        return INTERRUPTED
+        return say_interrupted()
 
 
 def store(args: Namespace, flags: Sequence[str]) -> int:

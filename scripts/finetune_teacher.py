@@ -24,13 +24,14 @@ from launcher.follow import following
 from launcher.job import Job
 from launcher.overrides import as_flags
 from launcher.places import Data
+from launcher.runner import say_interrupted
 from launcher.single import run_alone, succeeded
 from launcher.slots import Slot, visible_gpus
 from launcher.spec import RunSpec
 from launcher.tasks import find_task
 from launcher.teachers import teacher_job, teacher_spec
 
-FAILED, NOT_STARTED, INTERRUPTED = 1, 2, 130
+FAILED, NOT_STARTED = 1, 2
 
 # What to use instead of a flag of fairseq-train that is set here.
 INSTEAD = {
@@ -122,8 +123,7 @@ def train(job: Job, slot: Slot) -> int:
         with following(out / "log.txt", tell):
             outcome = run_alone(job, slot)
     except KeyboardInterrupt:
-        print("Interrupted: the same command goes on from here.", file=sys.stderr)
-        return INTERRUPTED
+        return say_interrupted()
 
     if not succeeded(outcome):
         return FAILED

@@ -30,14 +30,14 @@ from launcher.methods import known_methods
 from launcher.overrides import as_flags
 from launcher.places import Data
 from launcher.pruning import ORDERS, PRUNED, TOGETHER, claim, schedule
-from launcher.runner import ending_as_interrupted
+from launcher.runner import ending_as_interrupted, say_interrupted
 from launcher.single import run_alone, succeeded
 from launcher.slots import Slot, visible_gpus
 from launcher.spec import RunSpec
 from launcher.teachers import teacher_spec
 from scripts import prune as prune_once
 from scripts import score_importance
-from scripts.finetune_teacher import FAILED, INTERRUPTED, NOT_STARTED, dev_scores, find_data
+from scripts.finetune_teacher import FAILED, NOT_STARTED, dev_scores, find_data
 
 if TYPE_CHECKING:
     from fairseq_kd.models.pruning import Sizes
@@ -86,8 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ending_as_interrupted():
             return take_steps(sizes, training, args.out, Slot(gpu))
     except KeyboardInterrupt:
-        print("Interrupted: the same command goes on from here.", file=sys.stderr)
-        return INTERRUPTED
+        return say_interrupted()
 
 
 def find_training(args: Namespace, flags: Sequence[str], cpu: bool) -> Training:
