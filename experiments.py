@@ -21,6 +21,7 @@ import sys
 from collections.abc import Sequence
 
 from launcher.experiment import Experiment
+from launcher.runner import ending_as_interrupted, say_interrupted
 from launcher.settings import read_arguments
 from launcher.slots import make_slots, visible_gpus
 from launcher.supplies import Inputs, NotReady, gather, make_data
@@ -48,19 +49,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cpu=not gpus,
     )
     try:
-        supplies = gather(grid, inputs)
-        if supplies.make_data and args.dry_run:
-            print(shlex.join(supplies.make_data))
-            print(f"# the runs are planned once the data of {' and '.join(supplies.waiting_for)} is there")
-            return 0
-        if supplies.make_data:
-            make_data(supplies)
+        with ending_as_interrupted():
             supplies = gather(grid, inputs)
-        experiment = Experiment(supplies, make_slots(args.jobs, gpus), args.retries, args.teacher_cache)
+            if supplies.make_data and args.dry_run:
+                print(shlex.join(supplies.make_data))
+                print(
+                    f"# the runs are planned once the data of {' and '.join(supplies.waiting_for)} is there"
+                )
+                return 0
+            if supplies.make_data:
+                make_data(supplies)
+                supplies = gather(grid, inputs)
+            experiment = Experiment(supplies, make_slots(args.jobs, gpus), args.retries, args.teacher_cache)
     except NotReady as error:
         parser.exit(2, f"{error}\n")
     except KeyboardInterrupt:
-        parser.exit(130, "Interrupted: the same command starts again.\n")
+        return say_interrupted()
     return experiment.show() if args.dry_run else experiment.run()
 
 

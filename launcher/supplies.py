@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shlex
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from .listed import Listed, find_models
 from .methods import NO_TEACHER
 from .places import Data
 from .plan import PREDICTION, Grid, settle
+from .programs import PATIENCE
 from .tasks import PUBLISHED_EPOCHS
 from .teachers import teacher_job, teacher_spec
 
@@ -121,11 +123,23 @@ def gather(grid: Grid, inputs: Inputs) -> Supplies:
 
 
 def make_data(supplies: Supplies) -> None:
-    """Runs its command; NotReady where that fails, after what it said itself."""
+    """Runs its command; NotReady where that fails, after what it said itself. Interrupted, it has ended before this."""
     search = os.pathsep.join([str(places.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     print(shlex.join(supplies.make_data), flush=True)
-    done = subprocess.run(supplies.make_data, env=os.environ | {"PYTHONPATH": search})
-    if done.returncode != 0:
+    # In a session of its own, so that a Ctrl-C reaches it once: a second one would interrupt its cleaning up.
+    making = subprocess.Popen(
+        supplies.make_data, env=os.environ | {"PYTHONPATH": search}, start_new_session=True
+    )
+    try:
+        making.wait()
+    except KeyboardInterrupt:
+        making.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            making.wait(PATIENCE)
+        raise
+    finally:
+        making.kill()
+    if making.returncode != 0:
         raise NotReady([f"the data of {' and '.join(supplies.waiting_for)} could not be made, as said above"])
 
 
@@ -182,7 +196,7 @@ def _pretrained(inputs: Inputs) -> Path:
     return found[0]
 
 
-def _teacher(inputs: Inputs, grid: Grid, task: str, data: Data | None, trainer: str | None) -> Teacher | None:
+def _teacher(inputs: Inputs, task: str, data: Data | None, trainer: str | None) -> Teacher | None:
     """The teacher that is there, or else the one to be made; None where its data or trainer is lacking yet."""
     try:
         path = places.find_teacher(inputs.teacher or TEACHER, task)

@@ -36,6 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    except KeyboardInterrupt:
+        print("preprocess.glue: stopped; nothing was kept of what it was making.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -46,7 +46,7 @@ for epoch in range(begin + 1, int(flag("--max-epoch")) + 1):
 
 # The Python beside the trainer, which is called for predictions and for data.
 FAKE_PYTHON = """#!{python}
-import os, sys
+import os, sys, time
 from pathlib import Path
 
 if sys.argv[1] == "-c":
@@ -58,6 +58,13 @@ flag = lambda name: sys.argv[sys.argv.index(name) + 1]
 with open(Path(__file__).with_name("calls"), "a") as calls:
     print(*sys.argv[1:], file=calls)
 if "preprocess.glue" in sys.argv:
+    if "FAKE_HANG" in os.environ:
+        half = Path(flag("--out")) / "half"
+        half.mkdir(parents=True)
+        try:
+            time.sleep(60)
+        finally:
+            half.rmdir()
     sys.exit("It was told to fail.")
 folder = Path(flag("--checkpoint")).parent / "predictions"
 folder.mkdir(exist_ok=True)

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from fairseq_kd.layers import layer_map
 from launcher import train
 from launcher.programs import Programs
 from launcher.settings import read_arguments
+from tests.launcher.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 KD = ["--method", "kd", "--seeds", "1,2"]
@@ -29,14 +29,6 @@ def results_in(folder: Path) -> dict[str, dict]:
 def only_run(folder: Path) -> Path:
     (spec,) = folder.glob("*/spec.json")
     return spec.parent
-
-
-def wait_for(group: Path) -> None:
-    """Returns once a run hangs."""
-    deadline = time.monotonic() + 20
-    while not list(group.glob("*/hanging")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_grid_is_trained_and_told_in_a_table(call, tmp_path, capsys):
@@ -209,7 +201,7 @@ def test_interrupting_stops_the_children_and_the_same_command_goes_on(call, tmp_
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(tmp_path / "runs" / "g")
+    wait_for(tmp_path / "runs" / "g", "*/hanging")
 
     # A second launcher leaves the run that is being trained alone.
     second = subprocess.run(command, capture_output=True, text=True, timeout=20)
@@ -452,7 +444,7 @@ def test_a_launcher_that_no_terminal_may_end_goes_on(call, tmp_path):
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    wait_for(tmp_path / "runs" / "g")
+    wait_for(tmp_path / "runs" / "g", "*/hanging")
     os.killpg(launcher.pid, signal.SIGHUP)  # as a terminal does that is closed
 
     output, _ = launcher.communicate(timeout=20)
@@ -465,7 +457,7 @@ def test_without_nohup_a_closed_terminal_is_an_interruption(call, tmp_path):
     launcher = subprocess.Popen(
         command, env=os.environ | {"FAKE_HANG": "2"}, stderr=subprocess.PIPE, text=True
     )
-    wait_for(tmp_path / "runs" / "g")
+    wait_for(tmp_path / "runs" / "g", "*/hanging")
     launcher.send_signal(signal.SIGHUP)
 
     assert "the same command goes on from here" in launcher.communicate(timeout=20)[1]

@@ -1,14 +1,20 @@
 """What is missing and can be made is made: teachers once a task, data before anything is planned."""
 
 import json
+import os
 import shlex
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import experiments
+from tests.launcher.waiting import wait_for
 
+ROOT = Path(__file__).parents[2]
 KD = ["--method", "kd", "--seeds", "1"]
 
 
@@ -162,6 +168,24 @@ def test_data_is_made_first_or_nothing_starts(raw, bare, capsys, trainer):
 
 
 def test_where_data_cannot_be_made_it_is_said_how(raw, bare, capsys):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_while_data_is_made_nothing_goes_on_or_stays(raw, bare, number):
+    launcher = subprocess.Popen(
+        [sys.executable, str(ROOT / "experiments.py"), *bare, *KD],
+        env=os.environ | {"FAKE_HANG": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(raw / "data" / "half")
+    launcher.send_signal(number)
+
+    errors = launcher.communicate(timeout=20)[1]  # ends once nobody holds the pipe: the child has ended, too
+    assert launcher.returncode == 130
+    assert errors.splitlines()[-1] == "Interrupted: the same command goes on from here."
+    assert list((raw / "data").iterdir()) == []
+
+
     def told(*more: str) -> str:
         with pytest.raises(SystemExit):
             experiments.main([*bare, *KD, *more])

@@ -284,6 +284,16 @@ def test_a_full_disk_is_one_sentence(run, tmp_path, capsys, monkeypatch):
     )
 
 
+def test_an_interruption_is_one_sentence_and_leaves_nothing(run, tmp_path, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("preprocess.indexed.IndexedWriter.add", interrupt)
+    assert run("--tasks", "RTE") == 130
+    assert capsys.readouterr().err == "preprocess.glue: stopped; nothing was kept of what it was making.\n"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_it_starts_without_torch_and_fairseq():
     code = "import sys, preprocess.glue; print([m for m in ('torch', 'fairseq', 'transformers') if m in sys.modules])"
     repository = Path(__file__).resolve().parents[2]
