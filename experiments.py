@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pretrained=args.pretrained,
         glue_dir=args.glue_dir,
         teacher_epochs=args.teacher_epochs,
+        teacher_batch_size=args.teacher_batch_size,
+        teacher_lr=args.teacher_lr,
         trainer=args.trainer,
         cpu=not gpus,
     )

@@ -35,6 +35,8 @@ DEFAULTS = {
     "epochs": PUBLISHED_EPOCHS,
     "stage1_epochs": None,
     "teacher_epochs": PUBLISHED_EPOCHS,
+    "teacher_batch_size": None,
+    "teacher_lr": None,
     "batch_size": [[None]],
     "lr": [[None]],
     "jobs": 1,
@@ -139,7 +141,7 @@ def make_parser(description: str | None) -> Parser:
         type=_numbers,
         action="append",
         metavar="A,B",
-        help=f"sentences an update (default: the task's published one; with -e {FINETUNING} "
+        help=f"sentences a batch of the students (default: the task's published one; with -e {FINETUNING} "
         f"{','.join(map(str, FINETUNING_BATCH_SIZES))})",
     )
     grid.add_argument(
@@ -147,7 +149,7 @@ def make_parser(description: str | None) -> Parser:
         type=_rates,
         action="append",
         metavar="A,B",
-        help="highest learning rates (default: the task's published one; with -e "
+        help="highest learning rates of the students (default: the task's published one; with -e "
         f"{FINETUNING} {','.join(f'{lr:g}' for lr in FINETUNING_RATES)})",
     )
     grid.add_argument(
@@ -228,6 +230,18 @@ def make_parser(description: str | None) -> Parser:
     )
     training.add_argument(
         "--teacher-epochs", type=positive, metavar="N", help="epochs of a teacher that is made (default: 10)"
+    )
+    training.add_argument(
+        "--teacher-batch-size",
+        type=positive,
+        metavar="N",
+        help="sentences a batch of a teacher that is made (default: the task's published one, 16 or 32)",
+    )
+    training.add_argument(
+        "--teacher-lr",
+        type=rate,
+        metavar="LR",
+        help="highest learning rate of a teacher that is made (default: the task's published one, 1e-5 or 2e-5)",
     )
 
     how = parser.add_argument_group("how")

@@ -43,7 +43,10 @@ TRIED = {
 
 UNUSED = {
     PREDICTION: ("stage1_epochs",),
-    FINETUNING: ("stage1_epochs", "teacher", "teacher_cache", "teacher_epochs"),
+    FINETUNING: (
+        "stage1_epochs",
+        *("teacher", "teacher_cache", "teacher_epochs", "teacher_batch_size", "teacher_lr"),
+    ),
 }
 
 

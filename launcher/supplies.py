@@ -39,10 +39,10 @@ def _listed(sentences: Sequence[str]) -> str:
 class Inputs:
     """Where things lie, as given.
 
-    out, group      the grid's runs go to out/group, teachers that it makes to out/teachers
-    teacher         None: teachers/{task}
-    pretrained      None: the only model in models/
-    teacher_epochs  of a teacher that is made
+    out, group  the grid's runs go to out/group, teachers that it makes to out/teachers
+    teacher     None: teachers/{task}
+    pretrained  None: the only model in models/
+    teacher_*   of a teacher that is made; None: the task's published one
     """
 
     out: Path
@@ -52,6 +52,8 @@ class Inputs:
     pretrained: Path | None = None
     glue_dir: Path = Path("glue")
     teacher_epochs: int = PUBLISHED_EPOCHS
+    teacher_batch_size: int | None = None
+    teacher_lr: float | None = None
     trainer: str | None = None
     cpu: bool = False
 
@@ -113,7 +115,7 @@ def gather(grid: Grid, inputs: Inputs) -> Supplies:
     teachers: dict[str, Teacher] = {}
     if grid.needs_teacher:
         for task in grid.tasks:
-            teachers[task] = find(_teacher, inputs, grid, task, data.get(task), trainer)
+            teachers[task] = find(_teacher, inputs, task, data.get(task), trainer)
         _check_own(grid, inputs, teachers, problems)
     models = find(find_models, grid.models, grid.tasks, grid.kind == PREDICTION) or {}
     if problems:
@@ -212,9 +214,9 @@ def _teacher(inputs: Inputs, task: str, data: Data | None, trainer: str | None) 
 
     if data is None or trainer is None:
         return None
-    # What students try several of is no setting of their one teacher.
-    batch_size, lr = (only[0] if len(only) == 1 else None for only in (grid.batch_sizes, grid.lrs))
-    spec = teacher_spec(task, data, model, inputs.teacher_epochs, batch_size, lr)
+    spec = teacher_spec(
+        task, data, model, inputs.teacher_epochs, inputs.teacher_batch_size, inputs.teacher_lr
+    )
     folder = inputs.out / "teachers" / spec.name
     job = teacher_job(spec, folder, data, model, trainer, inputs.cpu)
     return Teacher(folder / places.BEST, spec.digest, model, job)

@@ -182,5 +182,21 @@ def test_every_grid_of_ours_is_one(path):
         )
 
 
+@pytest.mark.parametrize(
+    ("names", "batch_size", "lr"),
+    [
+        (("small_init", "small_init_qnli", "small_methods", "small_mrpc"), 16, 5e-5),
+        (("small_hsk", "small_one_stage"), 16, 5e-5),  # whose teacher is that of small_methods
+        (("alp_kd", "pkd_search_1", "pkd_search_2"), 32, None),
+        (("acl2023", "lad_rte", "lad_sst-2"), None, None),
+    ],
+)
+def test_teachers_that_grids_make_are_as_their_groups_have_them(names, batch_size, lr):
+    for name in names:
+        settings, _ = read(["--grid", str(ROOT / "configs" / "grids" / f"{name}.yaml")])
+        assert (settings["teacher_batch_size"], settings["teacher_lr"]) == (batch_size, lr), name
+        assert (settings["teacher_epochs"], settings["teacher"]) == (10, None), name
+
+
 def test_there_are_grids():
     assert {"acl2023", "small_init", "small_methods"} <= {path.stem for path in GRIDS}

@@ -84,13 +84,14 @@ def test_a_plan_names_students_of_a_teacher_that_is_not_trained_yet(home, bare, 
     assert capsys.readouterr().out.replace("  (finished)", "") == planned
 
 
-def test_a_teacher_takes_over_one_batch_size_and_none_of_several(home, bare, capsys):
-    for words in (["--lr", "3e-5"], ["--lr", "3e-5,5e-5"]):
-        experiments.main([*bare, *KD, "--batch-size", "8", *words, "--dry-run"])
+def test_a_teacher_has_settings_of_its_own(home, bare, capsys):
+    students = ["--batch-size", "8", "--lr", "3e-5"]
+    for own in ([], ["--teacher-batch-size", "32"], ["--teacher-lr", "4e-5"]):
+        experiments.main([*bare, *KD, *students, *own, "--dry-run"])
     made = [line for line in commands(capsys.readouterr().out) if "--save-dir runs/teachers" in line]
     told = [shlex.split(line) for line in made]
     assert [(line[line.index("--batch-size") + 1], line[line.index("--lr") + 1]) for line in told] == [
-        ("8", "3e-05"), ("8", "1e-05")
+        ("16", "1e-05"), ("32", "1e-05"), ("16", "4e-05")
     ]  # fmt: skip
 
 
@@ -101,7 +102,7 @@ def test_students_of_a_teacher_that_failed_are_not_started(home, bare, monkeypat
 
 
 def test_other_settings_make_another_teacher(home, bare, capsys):
-    for more in ([], ["--teacher-epochs", "3"], ["--lr", "1e-4"]):
+    for more in ([], ["--teacher-epochs", "3"], ["--teacher-lr", "1e-4"]):
         experiments.main([*bare, *KD, *more])
     assert len(list((home / "runs" / "teachers").iterdir())) == 3
 
@@ -167,7 +168,6 @@ def test_data_is_made_first_or_nothing_starts(raw, bare, capsys, trainer):
     assert capsys.readouterr().err == "Cannot start: the data of MRPC could not be made, as said above.\n"
 
 
-def test_where_data_cannot_be_made_it_is_said_how(raw, bare, capsys):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_while_data_is_made_nothing_goes_on_or_stays(raw, bare, number):
     launcher = subprocess.Popen(
@@ -186,6 +186,7 @@ def test_interrupted_while_data_is_made_nothing_goes_on_or_stays(raw, bare, numb
     assert list((raw / "data").iterdir()) == []
 
 
+def test_where_data_cannot_be_made_it_is_said_how(raw, bare, capsys):
     def told(*more: str) -> str:
         with pytest.raises(SystemExit):
             experiments.main([*bare, *KD, *more])
