@@ -40,6 +40,9 @@ def train(
     """
     if not files and not inputs:
         raise DataError("no text was given: name files of one sentence a line, or give --input.")
+    for flag, number in {"--vocab-size": vocab_size, "--sentences": sentences}.items():
+        if number < 1:
+            raise DataError(f"{flag} {number} is no size: give 1 or more.")
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise DataError(f"{missing[0]} is not a file: give text files with one sentence a line.")
@@ -86,9 +89,15 @@ def _trained(lines: Iterator[str], vocab_size: int, kind: str, sentences: int) -
 
 def _lines(files: list[Path]) -> Iterator[str]:
     for file in files:
-        with file.open(encoding="utf-8", newline="\n") as lines:
-            for line in lines:
-                yield line.rstrip("\r\n")
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    yield line.decode().rstrip("\r\n")
+                except UnicodeDecodeError as error:
+                    raise DataError(
+                        f"{file} line {number} is not UTF-8 (byte {line[error.start]:#04x}): convert the file "
+                        "(iconv -t utf-8) or leave it out."
+                    ) from None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -131,6 +140,14 @@ def main(arguments: list[str] | None = None) -> int:
         train(args.files, args.vocab_size, args.out, args.kind, args.sentences, args.input)
     except DataError as error:
         print(f"preprocess.train_sentencepiece: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a file that may not be read, a folder that may not be written, a full disk
+        place = error.filename or args.out
+        print(
+            f"preprocess.train_sentencepiece: {place} cannot be read or written ({error.strerror}): mend that, or name "
+            "another.",
+            file=sys.stderr,
+        )
         return 1
     print(f"{args.out}: an encoder of {args.vocab_size:,} pieces")
     return 0

@@ -51,3 +51,21 @@ def test_missing_text_and_existing_folder_are_refused(text, tmp_path):
         train([], vocab_size=30, out=tmp_path / "sp")
     with pytest.raises(DataError, match="exists already"):
         train([text], vocab_size=30, out=tmp_path)
+
+
+def test_text_that_is_not_utf_8_is_told_with_its_line(tmp_path, capsys):
+    (tmp_path / "latin.txt").write_bytes(b"plain\ncaf\xe9 au lait\n")
+    assert main([str(tmp_path / "latin.txt"), "--vocab-size", "30", "--out", str(tmp_path / "sp")]) == 1
+    assert "latin.txt line 2 is not UTF-8 (byte 0xe9): convert the file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["latin.txt"]
+
+
+@pytest.mark.parametrize("flag", ["--sentences", "--vocab-size"])
+def test_a_number_below_one_is_told(text, tmp_path, capsys, flag):
+    assert main([str(text), flag, "-5", "--out", str(tmp_path / "sp")]) == 1
+    assert f"{flag} -5 is no size: give 1 or more." in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_told(text, capsys):
+    assert main([str(text), "--vocab-size", "30", "--out", str(text / "sp")]) == 1
+    assert "cannot be read or written (Not a directory): mend that" in capsys.readouterr().err
