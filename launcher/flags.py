@@ -14,6 +14,11 @@ SET_HERE = frozenset(
     "--seed --max-epoch --batch-size --max-sentences --lr --cpu".split()
 )
 
+# Switches of which a run's command has every one, or --cpu where it is asked for.
+ALWAYS_ON = frozenset(
+    "--no-epoch-checkpoints --no-progress-bar --maximize-best-checkpoint-metric --cpu".split()
+)
+
 # Of fairseq-train itself, what to use instead: it validates whenever it saves.
 SAME = {"--validate-interval-updates": "--save-interval-updates"}
 

@@ -122,7 +122,7 @@ def _fairseq_flags(value: Any) -> Iterator[str]:
 
 
 def _setting(name: str, value: Any) -> list[str]:
-    """A flag by its own name or by hydra's; true is the bare flag, false none."""
+    """A flag by its own name or by hydra's; true is the bare flag, false --flag=false."""
     if isinstance(value, list):
         value = ",".join(_text(entry, False, False) for entry in value)
     if isinstance(value, bool):
@@ -133,5 +133,5 @@ def _setting(name: str, value: Any) -> list[str]:
         return [f"{name}={text}"]
     flag = "--" + name.removeprefix("--").replace("_", "-")
     if isinstance(value, bool):
-        return [flag] if value else []
+        return [flag] if value else [f"{flag}=false"]
     return [flag, text]

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from .flags import ALWAYS_ON, grouped
+
 # The groups of a fairseq config whose keys are flags of fairseq-train.
 GROUPS = frozenset(
     "common distributed_training dataset optimization checkpoint bmuf ema "
@@ -18,6 +20,9 @@ CHOICES = {
     "lr_scheduler": "--lr-scheduler",
 }
 
+# Of fairseq-train's flags alone these are known by a letter, too.
+SHORT = {"-a": "--arch"}
+
 OVERRIDE = re.compile(r"(?:\+{0,2})([a-z]\w*)(?:\.(\w+))?=(.*)", re.DOTALL)
 REMOVAL = re.compile(r"~[a-z]\w*(\.\w+)?(=.*)?")
 
@@ -25,8 +30,15 @@ REMOVAL = re.compile(r"~[a-z]\w*(\.\w+)?(=.*)?")
 def as_flags(words: Sequence[str]) -> list[str]:
     """The words after `--` with every override as the flag of the same meaning, other words as they are.
 
-    ValueError quotes one that cannot be. true is the bare flag, false none, for fairseq's switches
-    are off unless named; [a,b] is a,b; quotes around a value are hydra's and fall away.
+    ValueError quotes one that cannot be.
+    """
+    return without_false(translated(words))
+
+
+def translated(words: Sequence[str]) -> list[str]:
+    """The same with `--flag=false` where a flag is switched off, which `without_false` then takes out.
+
+    true is the bare flag; [a,b] is a,b; quotes around a value are hydra's and fall away.
     """
     flags: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
@@ -35,8 +47,24 @@ def as_flags(words: Sequence[str]) -> list[str]:
             raise ValueError(f"{word} takes an option away, which flags cannot: give it another value")
         # What follows a flag may be its value, whatever it looks like.
         value = match is None or (before.startswith("--") and match[1] not in GROUPS)
-        flags += [word] if value else _flag(word, *match.groups())
+        flags += [SHORT.get(word, word)] if value else _flag(word, *match.groups())
     return flags
+
+
+def without_false(flags: Sequence[str]) -> list[str]:
+    """The flags without each `--flag=false`, and what it takes back: fairseq's switches are off unless named.
+
+    ValueError where that is a switch which every run has on.
+    """
+    kept: list[tuple[str, list[str]]] = []
+    for name, words in grouped(flags):
+        if [word.lower() for word in words] != [f"{name}=false"]:
+            kept.append((name, words))
+        elif name in ALWAYS_ON:
+            raise ValueError(f"the flags after -- switch off {name}, which this program needs: leave it out")
+        else:
+            kept = [group for group in kept if group[0] != name]
+    return [word for _, words in kept for word in words]
 
 
 def _flag(word: str, group: str, key: str | None, value: str) -> list[str]:
@@ -51,7 +79,7 @@ def _flag(word: str, group: str, key: str | None, value: str) -> list[str]:
 
     flag, text = "--" + key.replace("_", "-"), _plain(value)
     if text.lower() in ("true", "false") and text == value:
-        return [flag] if text.lower() == "true" else []
+        return [flag] if text.lower() == "true" else [f"{flag}=false"]
     if text in ("", "null"):
         raise ValueError(f"{word} gives {group}.{key} no value: leave it out, its default then holds")
     return [flag, text]

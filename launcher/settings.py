@@ -10,7 +10,7 @@ from .grid_file import read_grid
 from .listed import check_names, read_list, read_words
 from .methods import ALL_STATES, LOGITS_ONLY
 from .options import DEFAULTS, make_parser
-from .overrides import as_flags
+from .overrides import translated, without_false
 from .plan import FINETUNING, METHOD, PREDICTION, Grid
 from .tasks import FINETUNING_BATCH_SIZES, FINETUNING_RATES
 
@@ -61,13 +61,14 @@ def read_arguments(
     parser = make_parser(description)
     given = typed = vars(parser.parse_args(own))
     try:
-        flags = as_flags(words)
+        flags = translated(words)
         if "grid" in given:
             lines, written = read_grid(given["grid"], parser)
             parser.source = f"--grid {given['grid']}: "
             given = vars(parser.parse_args(lines)) | given
             parser.source = ""
-            flags = merged(as_flags(written), flags)
+            flags = merged(translated(written), flags)
+        flags = without_false(flags)
         check_flags(flags, INSTEAD)
         given = given | _models(given)
         _check_mapping(given, typed)

@@ -1,7 +1,7 @@
 import pytest
 
 from launcher.command import train_command
-from launcher.flags import SET_HERE, check_flags, value_of
+from launcher.flags import ALWAYS_ON, SET_HERE, check_flags, value_of
 from launcher.places import Data
 from launcher.settings import INSTEAD
 
@@ -47,6 +47,7 @@ def test_whatever_a_command_sets_is_refused_or_free_to_change(spec, tmp_path):
     command = train_command(spec, "fairseq-train", data, tmp_path, tmp_path, tmp_path, cpu=True)
     given = {word for word in command if word.startswith("--")}
     assert given <= SET_HERE | FREE | set(INSTEAD)
+    assert given >= ALWAYS_ON
 
 
 def test_what_is_given_last_holds():

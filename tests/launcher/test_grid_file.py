@@ -96,6 +96,15 @@ def test_the_command_line_wins_over_the_file(write):
     assert grid.flags == ("--autocast", "bf16", "--fp16", "--clip-norm", "2", "--bf16")
 
 
+@pytest.mark.parametrize("flags", ["{fp16: true, init-head: true}", "[--fp16, model.init_head=true]"])
+def test_a_false_on_the_command_line_takes_the_files_flag_away(write, flags):
+    words = write(f"task: mrpc\nmethod: kd\nflags: {flags}")
+    assert read([*words, "--", "common.fp16=false", "model.init_head=false", "--bf16"])[1].flags == (
+        "--bf16",
+    )
+    assert read([*words, "--", "--fp16=false"])[1].flags == ("--init-head",)
+
+
 @pytest.mark.parametrize(
     ("given", "inits"),
     [
@@ -139,6 +148,10 @@ def test_models_are_paths_or_a_mapping_of_names_to_them(write, models):
         ("group: {a: b}", ": group has {'a': 'b'}: give one value"),
         ("flags: 3", ": flags is 3: give a list of words"),
         ("flags: {clip-norm: {a: b}}", ": flags has {'a': 'b'}"),
+        (
+            "flags: {no-epoch-checkpoints: false}",
+            "the flags after -- switch off --no-epoch-checkpoints, which",
+        ),
         ("flags: {common.seed: 3}", "the flags after -- name --seed, which this program sets"),
         ("task: mrpc\nmethod: [kd", ", line 2 is not YAML"),
         ("- task", " holds no keys: write lines such as `task: mrpc`"),

@@ -22,6 +22,9 @@ from launcher.overrides import CHOICES, GROUPS, as_flags
         (["--fp16", "optimization.clip_norm=1", "--patience", "2"], ["--fp16", "--clip-norm", "1", "--patience", "2"]),
         (["--model-overrides", "a=b"], ["--model-overrides", "a=b"]),
         (["--clip-norm=1.0"], ["--clip-norm=1.0"]),
+        (["--fp16", "--patience", "2", "common.fp16=false"], ["--patience", "2"]),
+        (["--fp16=False", "common.fp16=true"], ["--fp16"]),
+        (["--clip-norm", "1", "-a", "roberta_student_6x768"], ["--clip-norm", "1", "--arch", "roberta_student_6x768"]),
     ],
 )  # fmt: skip
 def test_an_override_is_the_flag_of_the_same_meaning(words, flags):
@@ -37,6 +40,8 @@ def test_an_override_is_the_flag_of_the_same_meaning(words, flags):
         ("optimization.clip_norm=", "gives optimization.clip_norm no value: leave it out"),
         ("optimization.clip_norm=null", "gives optimization.clip_norm no value"),
         ("~optimization.clip_norm", "takes an option away"),
+        ("checkpoint.no_epoch_checkpoints=false", "switch off --no-epoch-checkpoints, which this program needs: leave"),
+        ("--no-progress-bar=false", "switch off --no-progress-bar, which"),
     ],
 )  # fmt: skip
 def test_what_is_no_flag_is_quoted(word, sentence):
