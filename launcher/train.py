@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from . import clock, results
+from . import clock, lock, results
 from .command import environment
 from .job import Job
 from .places import find_python
@@ -26,11 +26,6 @@ STOPPED = {code for number in STOPPING for code in (-number, 128 + number)}
 
 # argparse's last line, and its exit status.
 WRONG_FLAGS, WRONG_FLAGS_STATUS = re.compile(r"(\S+): error: (.*)"), 2
-
-try:
-    import fcntl
-except ImportError:  # not a Unix: two launchers at once are up to the user
-    fcntl = None
 
 Call = Callable[..., int]  # (command, sink=file) -> exit code
 
@@ -60,13 +55,13 @@ def train(job: Job, slot: Slot, programs: Programs, retries: int = 0) -> Outcome
         return Outcome(result, skipped=True)
 
     job.folder.mkdir(parents=True, exist_ok=True)
-    with open(job.folder / "lock", "w") as lock:
-        if not _take(lock):
+    with open(job.folder / "lock", "w") as file:
+        if not lock.take(file):
             busy = "another launcher is training it; call this again when that has ended"
             return Outcome(result, "" if result else busy, skipped=True)
         # Another launcher may have finished it since it was looked at.
         result = results.read_result(job.folder)
-        call = partial(programs.call, slot=slot, lock=lock.fileno())
+        call = partial(programs.call, slot=slot, lock=file.fileno())
         outcome = Outcome(result, skipped=True) if result else _train(job, slot, call, retries)
         return outcome if outcome.result is None else replace(outcome, note=_predict(job, call))
 
@@ -134,16 +129,6 @@ def _predict(job: Job, call: Call) -> str:
     except OSError as error:  # a full disk
         return f"no predictions, {error}"
     return f"no predictions, {_ending(exit_code)}: see {log}" if exit_code != 0 else ""
-
-
-def _take(lock) -> bool:
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _ending(exit_code: int) -> str:

@@ -1,5 +1,6 @@
 """experiments.py from its flags to its folder, with a trainer that takes no time."""
 
+import errno
 import json
 import os
 import shlex
@@ -7,13 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import experiments
 from fairseq_kd.layers import layer_map
-from launcher import train
+from launcher import lock
 from launcher.programs import Programs
 from launcher.settings import read_arguments
 from tests.launcher.waiting import wait_for
@@ -81,13 +83,13 @@ def test_a_run_that_another_launcher_finishes_meanwhile_is_left_alone(call, tmp_
     result = only_run(tmp_path / "runs" / "g") / "result.json"
     finished = result.read_text()
     result.unlink()
-    take = train._take
+    take = lock.take
 
-    def after_the_other(lock) -> bool:
+    def after_the_other(file) -> bool:
         result.write_text(finished)
-        return take(lock)
+        return take(file)
 
-    monkeypatch.setattr(train, "_take", after_the_other)
+    monkeypatch.setattr(lock, "take", after_the_other)
     monkeypatch.setenv("FAKE_FAIL", "kd")
     assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
 
@@ -95,7 +97,7 @@ def test_a_run_that_another_launcher_finishes_meanwhile_is_left_alone(call, tmp_
 def test_a_run_that_another_launcher_trains_is_skipped_with_all_that_starts_from_it(
     call, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(train, "_take", lambda lock: "-first-" not in lock.name)
+    monkeypatch.setattr(lock, "take", lambda file: "-first-" not in file.name)
     assert experiments.main([*call, "--method", "kd,att_kl_learn", "--seeds", "1"]) == 1
 
     text = capsys.readouterr().out
@@ -480,3 +482,24 @@ def test_a_program_for_predictions_that_cannot_start_fails_no_run(call, tmp_path
     trainer.with_name("python").write_text("#!/no/such/interpreter\n")
     assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
     assert " s; no predictions, [Errno 2]" in capsys.readouterr().out
+
+
+def test_where_files_cannot_be_locked_all_is_trained_with_one_warning(call, tmp_path, monkeypatch, capsys):
+    def unable(*_) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", unable)
+    monkeypatch.setattr(lock, "_warned", threading.Lock())
+    assert experiments.main([*call, *KD, "--jobs", "2"]) == 0
+    assert len(results_in(tmp_path / "runs" / "g")) == 2
+    [warning] = capsys.readouterr().err.splitlines()
+    assert "/lock cannot be locked (No locks available): see to it yourself" in warning
+
+
+def test_a_lock_that_fails_otherwise_fails_its_run(call, monkeypatch, capsys):
+    def fail(*_) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    assert experiments.main([*call, *KD]) == 1
+    assert "FAILED, OSError: [Errno 5] Input/output error" in capsys.readouterr().out
