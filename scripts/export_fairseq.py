@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from fairseq_kd.convert.stock import notes, problems, stock_state
     from fairseq_kd.errors import CannotStart
     from fairseq_kd.evaluation.files import whole
+    from fairseq_kd.evaluation.origin import find_dictionary, find_training_data, problems_of_out
     from fairseq_kd.models.checkpoint import read_checkpoint
 
     checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")
@@ -35,8 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dictionary = find_dictionary(data, checkpoint)
     pairs = None if data is None else (data / "input1").is_dir()
     found = problems(checkpoint, pairs, args.approximate)
-    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        found.append(f"--out {args.out} is there already and not empty: name a new folder.")
+    found += problems_of_out(args.out)
     if found:
         raise CannotStart(*found, doing="export")
 
@@ -46,41 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.save(stock_state(checkpoint), file)
     print("\n  ".join([f"{args.out / 'model.pt'}: {checkpoint.shape}", *notes(checkpoint, pairs)]))
     return 0
-
-
-def find_training_data(given: Path | None, checkpoint) -> Path | None:
-    """The data named by --data or, without it, that of the checkpoint's own training where it is still there."""
-    from fairseq_kd.evaluation.finished import find_data
-
-    if given is not None:
-        return find_data(given, checkpoint)
-    own = (checkpoint.run.get("task") or {}).get("data")
-    return Path(own) if own and (Path(own) / "input0" / "dict.txt").is_file() else None
-
-
-def find_dictionary(data: Path | None, checkpoint) -> Path:
-    """The model's dict.txt: that of its data, or the one beside it."""
-    from fairseq.data import Dictionary
-
-    from fairseq_kd.data.metadata import dictionary_hash
-    from fairseq_kd.errors import CannotStart
-
-    path = checkpoint.path.parent / "dict.txt" if data is None else data / "input0" / "dict.txt"
-    if not path.is_file():
-        raise CannotStart(
-            f"--checkpoint {checkpoint.path} has no dict.txt beside it: give --data, binarized data for this model.",
-            doing="export",
-        )
-    known = dictionary_hash(path)  # refuses what is no dictionary
-    dictionary = Dictionary.load(str(path))
-    dictionary.add_symbol("<mask>")
-    if len(dictionary) != checkpoint.words or checkpoint.dictionary_hash not in (None, known):
-        raise CannotStart(
-            f"{path} is another vocabulary than that of --checkpoint {checkpoint.path}: give data that was made for this "
-            "model (--data).",
-            doing="export",
-        )
-    return path
 
 
 def _parser() -> Parser:
