@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 # Set for every run, or contrary to how runs are found, resumed and judged: of validations without a
-# checkpoint one could be the best, and what is written asynchronously never becomes checkpoint_last.pt.
+# checkpoint one could be the best, subsets that are combined have no score of the first, which decides,
+# and what is written asynchronously never becomes checkpoint_last.pt.
 SET_HERE = frozenset(
-    "--user-dir --task --criterion --valid-subset --disable-validation "
+    "--user-dir --task --criterion --valid-subset --combine-valid-subsets --combine-val --disable-validation "
     "--save-dir --restore-file --continue-once --finetune-from-model --checkpoint-suffix "
     "--no-save --no-last-checkpoints --no-save-optimizer-state "
-    "--save-interval --validate-interval-updates --write-checkpoints-asynchronously "
+    "--save-interval --validate-interval-updates --write-checkpoints-asynchronously --save-async "
     "--reset-dataloader --reset-lr-scheduler --reset-meters --reset-optimizer "
     "--best-checkpoint-metric --maximize-best-checkpoint-metric --log-format "
     "--seed --max-epoch --batch-size --max-sentences --lr --cpu".split()

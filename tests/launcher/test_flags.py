@@ -2,6 +2,7 @@ import pytest
 
 from launcher.command import train_command
 from launcher.flags import ALWAYS_ON, SET_HERE, check_flags, value_of
+from launcher.overrides import SHORT
 from launcher.places import Data
 from launcher.settings import INSTEAD
 
@@ -26,6 +27,8 @@ def test_other_flags_pass(flags):
             ["--validate-interval-updates", "50", "--reset-meters"],
             "use --save-interval-updates for --validate-interval-updates, leave out --reset-meters",
         ),
+        (["--save-async"], "leave out --save-async"),
+        (["--combine-val"], "leave out --combine-val"),
         (["--no-save", "--seed", "1"], "--no-save, --seed, .*: leave out --no-save, use --seeds for --seed"),
     ],
 )
@@ -48,6 +51,18 @@ def test_whatever_a_command_sets_is_refused_or_free_to_change(spec, tmp_path):
     given = {word for word in command if word.startswith("--")}
     assert given <= SET_HERE | FREE | set(INSTEAD)
     assert given >= ALWAYS_ON
+
+
+def test_no_other_name_of_a_flag_passes():
+    from fairseq import options
+
+    actions = options.get_training_parser()._actions
+    own = SET_HERE | set(INSTEAD)
+    several = [set(action.option_strings) for action in actions if len(action.option_strings) > 1]
+    assert len(several) > 3
+    for names in several:
+        assert names <= own or not names & own
+    assert all({short, flag} in several for short, flag in SHORT.items())
 
 
 def test_what_is_given_last_holds():
