@@ -11,7 +11,8 @@ What follows -- goes to fairseq-train, by its own names (--clip-norm 1.0) or hyd
 a criterion's own (--hsk-keep, --inter-weight) reach the runs that have them.
 
 Each run has a folder of its own below OUT/GROUP, named by all that decides its result: finished runs
-are skipped, interrupted ones go on, a failed one stops no other. The table of means and deviations
+are skipped, interrupted ones go on, a failed one stops no other. Several calls of one grid, on machines
+that share OUT, divide it among them. The table of means and deviations
 is printed and written to OUT/GROUP/table.md and table.csv. Where several learning rates or batch sizes
 are tried, a row is the best of them and says of how many.
 """
@@ -28,7 +29,7 @@ from launcher.supplies import Inputs, NotReady, gather, make_data
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 all runs are finished, 1 some are not, 2 nothing was started, 130 interrupted."""
+    """Exit status: 0 all runs are finished or another launcher's, 1 some failed, 2 nothing was started, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["report"]:
         from launcher import report

@@ -2,11 +2,14 @@
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 from .job import Job
 from .progress import Progress, Snapshot, in_words
 from .train import Outcome
+
+MOST_NAMES = 10  # in a line
 
 
 def say(line: str) -> None:
@@ -14,18 +17,25 @@ def say(line: str) -> None:
 
 
 class Lines:
-    """A line when a run starts, and one when it ends."""
+    """A line when a run starts, one when it ends, and one where another launcher has it."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.total = len(progress.waiting)
         self.width = max(len("start"), len(f"[{self.total}/{self.total}]"))
+        self.held: set[str] = set()
 
     def showing(self) -> AbstractContextManager:
         return contextlib.nullcontext()
 
     def start(self, job: Job) -> None:
         say(f"{'start':>{self.width}} {job.name}")
+
+    def hold(self, job: Job) -> None:
+        """Once, however often it is looked at."""
+        if job.name not in self.held:
+            self.held.add(job.name)
+            say(f"{'later':>{self.width}} {job.name}: another launcher is training it")
 
     def end(self, job: Job, outcome: Outcome) -> None:
         now = self.progress.snapshot()
@@ -83,3 +93,21 @@ def told(outcome: Outcome) -> str:
     score = f"{outcome.result['metric']} {outcome.result['best']:.4g}"
     took = ", finished before" if outcome.skipped else f" in {outcome.result['seconds']:.0f} s"
     return f"{score}{took}" + (f"; {outcome.note}" if outcome.note else "")
+
+
+def summary(outcomes: Mapping[str, Outcome]) -> list[str]:
+    """A line for each kind of end that leaves something to do, with the runs it is about."""
+    kinds = {
+        "failed, as said above": lambda end: end.result is None and not end.held,
+        "finished without predictions, which the same command makes": lambda end: bool(end.note),
+        "being trained by another launcher: when that has ended, call this again for a table with them": (
+            lambda end: end.held
+        ),
+    }
+    lines = []
+    for what, is_one in kinds.items():
+        names = [name for name, end in outcomes.items() if is_one(end)]
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        if names:
+            lines.append(f"{len(names)} {what} ({', '.join(names[:MOST_NAMES])}{more})")
+    return lines

@@ -3,12 +3,13 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from . import results, runner, table
 from .command import environment
 from .depth import layers_of, too_deep
-from .display import display, say
+from .display import display, say, summary
 from .job import Job, make_job
 from .places import BEST
 from .plan import plan
@@ -23,7 +24,8 @@ FAILED = 1
 
 
 class Experiment:
-    """The runs of a grid, and the teachers that they need first; NotReady where these have not the layers that are named.
+    """The runs of a grid, and the teachers that they need first; NotReady where these have not the layers that are named,
+    or a checkpoint is gone.
 
     slots    where they train, one in each at a time
     retries  how often one that failed is started again
@@ -44,6 +46,8 @@ class Experiment:
             raise NotReady(problems)
         self.teachers = [teacher.job for teacher in supplies.teachers.values() if teacher.job is not None]
         self.jobs = [*self.teachers, *(self._job(spec) for spec in self.runs)]
+        if problems := self._gone():
+            raise NotReady(problems)
 
     def show(self) -> int:
         """Prints the plan and every command."""
@@ -57,17 +61,25 @@ class Experiment:
         return 0
 
     def run(self) -> int:
-        """Trains what is not finished, prints and writes the table; returns the exit status."""
+        """Trains what is not finished, prints and writes the table; returns the exit status.
+
+        Runs that another launcher is training when all else has ended are that one's to answer for.
+        """
         programs = Programs()
         progress = Progress(self.jobs, len(self.slots))
         shown = display(progress)
         say(f"{self._count()}, each with its log.txt in a folder of its own, in {self._places()}")
 
-        def start(job: Job, slot: Slot) -> Outcome:
+        def begin(job: Job) -> None:
             progress.start(job)
             if results.read_result(job.folder) is None:
                 shown.start(job)
-            return train(job, slot, programs, self.retries)
+
+        def start(job: Job, slot: Slot) -> Outcome:
+            outcome = train(job, slot, programs, self.retries, partial(begin, job))
+            if outcome.held:
+                shown.hold(job)
+            return outcome
 
         def end(job: Job, outcome: Outcome) -> None:
             progress.end(job, outcome)
@@ -81,10 +93,12 @@ class Experiment:
                 interrupted = True
 
         written = self._write_table(progress.ended)
+        for line in summary(progress.ended):
+            say(line)
         if interrupted:
             return runner.say_interrupted()
-        finished = all(outcome.result is not None for outcome in progress.ended.values())
-        return 0 if finished and written else FAILED
+        well = all(outcome.held or outcome.well for outcome in progress.ended.values())
+        return 0 if well and written else FAILED
 
     def _write_table(self, outcomes: dict[str, Outcome]) -> bool:
         """Shows the table first: what cannot be written, on a full disk say, is not lost."""
@@ -119,6 +133,17 @@ class Experiment:
             start=self._start(spec),
             after=[*trained, *([spec.after] if spec.after else [])],
         )
+
+    def _gone(self) -> list[str]:
+        """A sentence for each checkpoint that somebody removed, and that a run which is to be trained starts from."""
+        finished = {job.name: job.folder for job in self.jobs if results.read_result(job.folder) is not None}
+        needed = {name: job for job in self.jobs if job.name not in finished for name in job.after}
+        return [
+            f"{finished[name] / BEST} is gone, and {job.name} starts from it, {job.role(name)}: put it back, or remove "
+            f"{finished[name]} to have it trained again"
+            for name, job in needed.items()
+            if name in finished and not (finished[name] / BEST).is_file()
+        ]
 
     def _start(self, spec: RunSpec) -> Path:
         """Where the weights of a run come from."""

@@ -97,7 +97,7 @@ class Progress:
         to_come = [seconds(job, 0) for job in list(self.waiting.values())]
         left = seconds_left([run.left for run in running], to_come, self.slots)
         without = [end for end in self.ended.values() if end.result is None]
-        held = sum(end.skipped for end in without)
+        held = sum(end.held for end in without)
         return Snapshot(running, len(self.ended), len(without) - held, left, held)
 
 

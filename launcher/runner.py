@@ -4,7 +4,8 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from .job import Job
@@ -15,6 +16,7 @@ from .train import Outcome
 # An exception that a signal raises can be lost, in a destructor say: what it asked for is looked up as well.
 _asked_to_end = threading.Event()
 SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_VISITS = 5.0  # to a run that another launcher has
 
 INTERRUPTED = 130  # exit status
 
@@ -29,7 +31,10 @@ def run_all(
     slots: Sequence[Slot],
     stop: Callable[[], None],
 ) -> None:
-    """Trains all jobs; one that fails, or that another launcher has, stops only what starts from it.
+    """Trains all jobs; one that fails stops only what starts from it.
+
+    One that another launcher has is looked at again, in case it has ended there, for as long as there is anything else
+    to do or anything that starts from it; then it is left to that launcher.
 
     train   trains one job in a slot
     report  is told as each ends
@@ -46,43 +51,59 @@ def run_all(
     waiting, free = list(jobs), list(slots)
     running: dict[Future[Outcome], tuple[Job, Slot]] = {}
     ended: dict[str, Outcome] = {}
+    held: dict[str, tuple[Outcome, float]] = {}  # by another launcher, and when it is looked at again
 
     def end(job: Job, outcome: Outcome) -> None:
         ended[job.name] = outcome
         report(job, outcome)
 
+    def due(job: Job) -> bool:
+        return ended.keys() >= set(job.after) and (
+            job.name not in held or held[job.name][1] <= time.monotonic()
+        )
+
     with ThreadPoolExecutor(len(slots)) as pool:
         try:
             while waiting or running:
-                job = next((job for job in waiting if ended.keys() >= set(job.after)), None)
+                job = next(filter(due, waiting), None)
                 lacking = (
                     next((name for name in job.after if ended[name].result is None), None) if job else None
                 )
                 if lacking is not None:
                     waiting.remove(job)
-                    end(job, _not_started(job, lacking, held=ended[lacking].skipped))
+                    end(job, Outcome(None, f"not started because {job.role(lacking)} failed: {lacking}"))
                 elif job is not None and free:
                     waiting.remove(job)
                     slot = free.pop(0)
                     running[pool.submit(guarded, job, slot)] = job, slot
+                elif not running and all(job.name in held for job in waiting):
+                    for job in waiting:
+                        end(job, held[job.name][0])
+                    waiting.clear()
                 else:
-                    done = wait(running, SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED).done
+                    done = _look(running)
                     if _asked_to_end.is_set():
                         raise KeyboardInterrupt
                     for future in done:
                         job, slot = running.pop(future)
                         free.append(slot)
-                        end(job, future.result())
+                        outcome = future.result()
+                        if outcome.held:
+                            held[job.name] = outcome, time.monotonic() + SECONDS_BETWEEN_VISITS
+                            waiting.append(job)
+                        else:
+                            end(job, outcome)
         except KeyboardInterrupt:
             stop()
             raise
 
 
-def _not_started(job: Job, lacking: str, held: bool) -> Outcome:
-    """Of a job that starts from one without a result; held: because another launcher has that one."""
-    role = job.role(lacking)
-    why = f"another launcher is training {role}" if held else f"{role} failed"
-    return Outcome(None, f"not started because {why}: {lacking}", skipped=held)
+def _look(running: Collection[Future[Outcome]]) -> set[Future[Outcome]]:
+    """Those that have ended, after a while at the most."""
+    if running:
+        return wait(running, SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED).done
+    time.sleep(SECONDS_BETWEEN_LOOKS)
+    return set()
 
 
 def say_interrupted() -> int:

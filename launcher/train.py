@@ -15,7 +15,7 @@ from typing import Any
 from . import clock, lock, results
 from .command import environment
 from .job import Job
-from .places import find_python
+from .places import BEST, find_python
 from .programs import STOPPING, Programs
 from .slots import Slot
 
@@ -43,9 +43,23 @@ class Outcome:
     skipped: bool = False
     note: str = ""
 
+    @property
+    def well(self) -> bool:
+        """Whether nothing is left to do for it."""
+        return self.result is not None and not self.note
 
-def train(job: Job, slot: Slot, programs: Programs, retries: int = 0) -> Outcome:
+    @property
+    def held(self) -> bool:
+        """Whether another launcher has it."""
+        return self.result is None and self.skipped
+
+
+def train(
+    job: Job, slot: Slot, programs: Programs, retries: int = 0, begin: Callable[[], None] = lambda: None
+) -> Outcome:
     """Trains a run and saves its predictions; what is there already is left alone.
+
+    begin  is called once it is known that no other launcher has it
 
     An interrupted training goes on: fairseq finds its checkpoint_last.pt. So does one that failed,
     `retries` times. Nothing is raised for a training that fails.
@@ -59,6 +73,7 @@ def train(job: Job, slot: Slot, programs: Programs, retries: int = 0) -> Outcome
         if not lock.take(file):
             busy = "another launcher is training it; call this again when that has ended"
             return Outcome(result, "" if result else busy, skipped=True)
+        begin()
         # Another launcher may have finished it since it was looked at.
         result = results.read_result(job.folder)
         call = partial(programs.call, slot=slot, lock=file.fileno())
@@ -93,6 +108,8 @@ def _train(job: Job, slot: Slot, call: Call, retries: int) -> Outcome:
         summary = results.summarize(log, job.metric)
     except ValueError as error:
         return Outcome(None, f"ended well but {error} ({log})")
+    if not (job.folder / BEST).is_file():
+        return Outcome(None, f"ended well but saved no {BEST}: leave out what keeps it from saving ({log})")
 
     result = {
         **summary,

@@ -94,20 +94,58 @@ def test_a_run_that_another_launcher_finishes_meanwhile_is_left_alone(call, tmp_
     assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
 
 
-def test_a_run_that_another_launcher_trains_is_skipped_with_all_that_starts_from_it(
-    call, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setattr(lock, "take", lambda file: "-first-" not in file.name)
-    assert experiments.main([*call, "--method", "kd,att_kl_learn", "--seeds", "1"]) == 1
+def test_a_run_that_another_launcher_trains_is_left_to_it(call, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(lock, "take", lambda file: "-seed1-" not in file.name)
+    assert experiments.main([*call, *KD]) == 0
 
     text = capsys.readouterr().out
-    first, second = (line for line in text.splitlines() if "att_kl_learn" in line and ": skipped, " in line)
-    assert ": skipped, another launcher is training it; call this again when that has ended" in first
-    assert (
-        ": skipped, not started because another launcher is training its first stage: MRPC-att_kl" in second
-    )
+    [held] = (line for line in text.splitlines() if ": skipped, " in line)
+    assert ": skipped, another launcher is training it; call this again when that has ended" in held
+    assert "| MRPC | kd | 0,1,2 | - | one | accuracy | 74.00 | 1 of 2 |" in text
+    assert text.splitlines()[-1].startswith("1 being trained by another launcher: when that has ended, call")
     assert "FAILED" not in text
+    assert text.count("start MRPC") == 1
     assert len(results_in(tmp_path / "runs" / "g")) == 1
+
+
+def test_what_starts_from_a_run_of_another_launcher_waits_for_it(call, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("launcher.runner.SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr("launcher.runner.SECONDS_BETWEEN_VISITS", 0.01)
+    looks = []
+
+    def ended_at_the_third_look(file) -> bool:
+        looks.extend([1] if "-first-" in file.name else [])
+        return "-first-" not in file.name or len(looks) == 3
+
+    monkeypatch.setattr(lock, "take", ended_at_the_third_look)
+    assert experiments.main([*call, "--method", "att_kl_learn", "--seeds", "1"]) == 0
+    assert len(looks) == 3
+    output = capsys.readouterr().out
+    assert output.count(": another launcher is training it\n") == 1
+    assert "| MRPC | att_kl_learn | 0,1,2 | skip | two | accuracy | 73.00 | 1 |" in output
+
+
+def test_two_launchers_divide_a_grid(call, tmp_path):
+    """As jobs of a Slurm array do that call the same command."""
+    command = [sys.executable, str(ROOT / "experiments.py"), *call]
+    grid = ["--method", "kd,att_kl_learn", "--seeds", "1,2"]
+    variables = os.environ | {"FAKE_HANG": "2", "FAKE_SECONDS": "0.5"}
+    both = [
+        subprocess.Popen([*command, *grid], env=variables, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [launcher.communicate(timeout=60)[0] for launcher in both]
+
+    assert [launcher.returncode for launcher in both] == [0, 0]
+    group = tmp_path / "runs" / "g"
+    assert len(results_in(group)) == 2 + 2 * 2
+    assert all(path.read_text().count("| valid |") == 2 for path in group.glob("*/log.txt"))
+    started = [output.count("start MRPC") for output in outputs]
+    assert sum(started) == 6
+    assert min(started) > 0
+    assert any(
+        "| att_kl_learn | 0,1,2 | skip | two | accuracy | 73.50 ± 0.71 | 2 |" in one for one in outputs
+    )
 
 
 def test_another_teacher_makes_another_run(call, teacher, tmp_path):
@@ -207,7 +245,7 @@ def test_interrupting_stops_the_children_and_the_same_command_goes_on(call, tmp_
 
     # A second launcher leaves the run that is being trained alone.
     second = subprocess.run(command, capture_output=True, text=True, timeout=20)
-    assert second.returncode == 1
+    assert second.returncode == 0
     assert "skipped, another launcher is training it" in second.stdout
 
     launcher.send_signal(signal.SIGTERM)
@@ -337,11 +375,16 @@ def test_a_classifier_is_followed_by_its_predictions_and_a_first_stage_is_not(ca
     assert (second / "log.txt").read_text().endswith("predicted\n")
 
 
-def test_predictions_decide_nothing_and_are_made_next_time(call, tmp_path, monkeypatch, capsys):
+def test_predictions_that_are_lacking_are_said_and_made_next_time(call, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FAKE_PREDICT", "fail")
-    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 1
     run = only_run(tmp_path / "runs" / "g")
-    assert f" s; no predictions, exit status 1: see {run / 'log.txt'}" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert f" s; no predictions, exit status 1: see {run / 'log.txt'}" in output
+    assert "| MRPC | kd | 0,1,2 | - | one | accuracy | 73.00 | 1 |" in output
+    assert output.splitlines()[-1] == (
+        f"1 finished without predictions, which the same command makes ({run.name})"
+    )
     assert "it was told to fail" in (run / "log.txt").read_text()
     assert predictions_of(run) == []
 
@@ -362,6 +405,32 @@ def test_a_finished_run_without_its_checkpoint_is_left_alone(call, tmp_path):
 
     assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
     assert not (run / "predictions").exists()
+
+
+def test_a_training_that_saved_nothing_is_none(call, tmp_path, trainer, capsys):
+    trainer.write_text(trainer.read_text().replace('(folder / "checkpoint_best.pt").write_text("best")', ""))
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 1
+    assert "FAILED, ended well but saved no checkpoint_best.pt: leave out what" in capsys.readouterr().out
+    assert results_in(tmp_path / "runs" / "g") == {}
+
+
+def test_a_first_stage_without_its_checkpoint_starts_no_second(call, tmp_path, capsys):
+    grid = [*call, "--method", "att_kl_learn", "--seeds", "1"]
+    experiments.main(grid)
+    [first] = tmp_path.glob("runs/g/*-first-*")
+    [second] = tmp_path.glob("runs/g/*-second-*")
+    (first / "checkpoint_best.pt").unlink()
+    assert experiments.main(grid) == 0
+
+    (second / "result.json").unlink()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        experiments.main(grid)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == (
+        f"Cannot start: {first}/checkpoint_best.pt is gone, and {second.name} starts from it, its first stage: "
+        f"put it back, or remove {first} to have it trained again.\n"
+    )
 
 
 def test_what_a_run_began_with_is_what_its_result_says(call, tmp_path, monkeypatch):
@@ -480,7 +549,7 @@ def test_an_interruption_leaves_a_table_of_all_that_was_finished(call, monkeypat
 
 def test_a_program_for_predictions_that_cannot_start_fails_no_run(call, tmp_path, trainer, capsys):
     trainer.with_name("python").write_text("#!/no/such/interpreter\n")
-    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 0
+    assert experiments.main([*call, "--method", "kd", "--seeds", "1"]) == 1
     assert " s; no predictions, [Errno 2]" in capsys.readouterr().out
 
 
