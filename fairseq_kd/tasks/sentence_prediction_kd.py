@@ -1,6 +1,7 @@
 """`--task sentence_prediction_kd`: classify or score sentences and pairs, beside a teacher."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
@@ -182,6 +183,22 @@ class SentencePredictionKDTask(DistillationTask):
                 f"{self.metadata.num_classes - 1}: make the data again, or set --num-classes."
             )
         return labels
+
+    def train_step(self, sample, *args, ignore_grad: bool = False, **kwargs):
+        """As DistillationTask's. What fills up a worker's turn has labels where the training set has them.
+
+        fairseq takes a batch of the last split that it went through, and adds up over workers what all of them log.
+        """
+        if ignore_grad:
+            sample = self._labelled_as_training(sample)
+        return super().train_step(sample, *args, ignore_grad=ignore_grad, **kwargs)
+
+    def _labelled_as_training(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        targets = self.dataset(self.cfg.train_subset).targets
+        unlabelled = {name: value for name, value in sample.items() if name != "target"}
+        if targets is None or "target" in sample:
+            return unlabelled if targets is None else dict(sample)
+        return unlabelled | {"target": targets.new_zeros(sample["nsentences"]).to(sample["id"].device)}
 
     def train_labels(self) -> Optional[np.ndarray]:
         """Class numbers of the training set, [N], for criterions, which are built before fairseq loads that set.

@@ -66,6 +66,7 @@ def test_a_filler_batch_is_not_remembered(tmp_path, teacher):
     data = write_data(tmp_path / "data", sentences=[("train", 16), ("valid", 40)])
     task, student, criterion = build(data, teacher, "crd", **ALONE)
     before = banks(criterion)
+    task.load_dataset("train")
     sample = batch(task, [2, 39])  # there is no training sentence 39
 
     class Optimizer:
