@@ -176,7 +176,7 @@ class DistillationCriterion(FairseqCriterion):
             weight = weights["inter"] * objective.scale(weights)
             weighted |= {name: (weight, term) for name, term in own.items()}
 
-        each = sum(weight * term for weight, term in weighted.values()) + 0.0 * self.anchor  # [B]
+        each = sum(weight * term for weight, term in weighted.values()) + 0.0 * self.anchor.float()  # [B]
         logging_output = {
             "loss": each.detach().sum(),
             "ntokens": sample["ntokens"],

@@ -230,6 +230,15 @@ def test_bf16_autocast_stays_close_and_keeps_fp32_losses(data, teacher):
     assert_close(found, expected, rtol=0.02, atol=0)
 
 
+def test_a_loss_scale_is_limited_by_what_is_learned_alone(data, teacher):
+    """A scaled loss of 8 sentences has a gradient of 65536 for what each is added to: more than fp16 holds."""
+    task, student, criterion = build(data, teacher, "kd")
+    student.half(), criterion.half()
+    loss, size, _ = criterion(student, batch(task, range(8)))
+    (loss * (65536 / size)).backward()
+    assert criterion.anchor.grad.item() == 0
+
+
 def test_fairseq_says_where_a_nan_comes_from(data, teacher, caplog):
     task, student, criterion = build(data, teacher, "att_kl_learn")
     student.encoder.sentence_encoder.layers[1].fc1.weight.data[0, 0] = float("nan")
