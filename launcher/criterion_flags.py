@@ -11,6 +11,9 @@ from pathlib import Path
 from .flags import grouped
 from .places import PLUGIN
 
+# Weights of labels and logits, and what belongs to the logits.
+WEIGHTS = frozenset(("--hard-weight", "--soft-weight", "--temperature"))
+
 
 @functools.cache
 def criterion_flags(plugin: Path = PLUGIN) -> dict[str, dict[str, str | None]]:
@@ -37,6 +40,11 @@ def fitting(flags: Sequence[str], criterion: str) -> tuple[str, ...]:
     known = criterion_flags()
     others = set().union(*known.values()) - known[criterion].keys()
     return tuple(word for name, words in grouped(flags) if name not in others for word in words)
+
+
+def without_weights(flags: Sequence[str]) -> tuple[str, ...]:
+    """Those of a run whose stage sets the weights itself, so that the user's come to nothing; see `command`."""
+    return tuple(word for name, words in grouped(flags) if name not in WEIGHTS for word in words)
 
 
 def check_fitting(flags: Sequence[str], criterions: Collection[str]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 
-from .criterion_flags import check_fitting, fitting
+from .criterion_flags import check_fitting, fitting, without_weights
 from .listed import Entry, Listed
 from .methods import ALL_STATES, LOGITS, LOGITS_ONLY, NO_TEACHER, criterion_of, default_mapping, only_pairs
 from .places import Data
@@ -165,5 +165,7 @@ def _stages(
 
 
 def _flagged(spec: RunSpec, grid: Grid) -> RunSpec:
-    """With those of the user's flags that its criterion has."""
-    return replace(spec, flags=fitting(grid.flags, spec.criterion))
+    """With those of the user's flags that its criterion has, and its stage leaves a use for."""
+    flags = fitting(grid.flags, spec.criterion)
+    weighs = spec.stage != FIRST and spec.method != NO_TEACHER
+    return replace(spec, flags=flags if weighs else without_weights(flags))

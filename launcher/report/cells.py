@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..criterion_flags import criterion_flags, fitting
+from ..criterion_flags import criterion_flags, fitting, without_weights
 from ..flags import grouped
 from ..methods import NO_TEACHER, criterion_of
 from ..spec import FIRST, RunSpec
@@ -113,7 +113,10 @@ def _settings(spec: RunSpec, first: Run | None) -> dict[str, Any]:
     if first is None:
         return settings
     other = {name: getattr(first.spec, name) for name in names if name not in DERIVED}
-    return settings | {f"stage 1 {name}": value for name, value in other.items() if value != settings[name]}
+    same = settings | {"flags": without_weights(settings["flags"])}
+    return settings | {
+        f"stage 1 {name}": value for name, value in other.items() if value not in (settings[name], same[name])
+    }
 
 
 def _order(cell: Cell, baseline: str) -> tuple:
@@ -198,19 +201,22 @@ def find_baseline(cell: Cell, others: Sequence[Cell], method: str, apart: Sequen
     candidates = [
         other
         for other in others
-        if other.method == method and shared(other, other.settings["flags"]) == wanted
+        if other.method == method and shared(other, _had_by(method, other.settings["flags"])) == wanted
     ]
     if len(candidates) > 1:
         candidates = [
             other for other in candidates if (other.mapping, other.stages) == (cell.mapping, cell.stages)
         ]
+    if len(candidates) > 1:  # older runs of `none` still have the weights that stood beside them
+        candidates = [other for other in candidates if other.settings["flags"] == cell.settings["flags"]]
     return candidates[0] if len(candidates) == 1 else None
 
 
 def _had_by(method: str, flags: tuple[str, ...]) -> tuple[str, ...]:
     """The flags that a run of the method would have; all of them where no such method is left in the tree."""
     criterion = criterion_of(method)
-    return fitting(flags, criterion) if criterion in criterion_flags() else flags
+    had = fitting(flags, criterion) if criterion in criterion_flags() else flags
+    return without_weights(had) if method == NO_TEACHER else had
 
 
 def find_init(cell: Cell, others: Sequence[Cell], init: str, apart: Sequence[str] = ()) -> Cell | None:

@@ -112,6 +112,23 @@ def test_a_flag_of_one_criterion_reaches_the_runs_that_have_it():
     }
 
 
+def test_weights_that_a_stage_sets_itself_name_no_run_of_it():
+    """Else a search of temperatures would train its first stages, and students without a teacher, once for each."""
+
+    def by_stage(*flags: str):
+        runs = planned(methods=("none", "kd", "att_kl_learn"), flags=("--bf16", *flags))
+        return {(run.method, run.stage): run for run in runs}
+
+    plain, tried = by_stage(), by_stage("--temperature", "4", "--soft-weight=0.7", "--hard-weight", "0.3")
+    for key, run in plain.items():
+        same = key in {("none", "one"), ("att_kl_learn", "first")}
+        assert (tried[key].name == run.name) == same, key
+    assert tried["kd", "one"].flags == (
+        *("--bf16", "--temperature", "4", "--soft-weight=0.7", "--hard-weight", "0.3"),
+    )
+    assert tried["att_kl_learn", "second"].after == plain["att_kl_learn", "first"].name
+
+
 def test_a_flag_that_no_run_would_take_is_refused():
     for methods, stages in ((("none", "crd"), ("two",)), (("kd",), ("one",))):
         with pytest.raises(ValueError, match="name --hsk-keep, which only hsk has"):

@@ -124,6 +124,26 @@ def test_a_baseline_lacks_the_flags_that_its_criterion_does_not_have(tmp_path):
     )
 
 
+def test_weights_are_no_setting_of_students_without_a_teacher_nor_of_first_stages(tmp_path):
+    tried = ("--bf16", "--temperature", "4")
+    write_run(tmp_path / "now", spec("none", flags=("--bf16",)), classes_with(4))
+    write_run(tmp_path / "before", spec("none", flags=tried), classes_with(4))
+    for group in ("now", "before"):
+        write_run(tmp_path / group, spec(flags=tried), classes_with(4))
+        [none, kd] = found(tmp_path / group)
+        assert find_baseline(kd, [none, kd], "none") is none
+
+    write_run(tmp_path / "before", spec("none", flags=("--temperature", "8", "--bf16")), classes_with(4))
+    *several, kd = found(tmp_path / "before")
+    assert find_baseline(kd, several, "none").settings["flags"] == tried
+
+    write_two_stages(
+        tmp_path / "two", spec("att_kl_learn", flags=tried), classes_with(4), first={"flags": ("--bf16",)}
+    )
+    [cell] = found(tmp_path / "two")
+    assert not [name for name in cell.settings if name.startswith("stage 1 ")]
+
+
 def test_among_several_baselines_the_one_of_the_same_mapping_and_stages_is_taken(tmp_path):
     for mapping in ("skip", "last"):
         write_run(tmp_path, spec("hidden_mse_learn", mapping=mapping), classes_with(4))
