@@ -23,6 +23,7 @@ class Job:
     predict     saves the predictions of its best checkpoint; empty for a run without a classifier
     subsets     the splits that are predicted
     dictionary  of the data, to be kept beside a teacher's checkpoint
+    models      the checkpoints that it was planned with, and their fingerprints: none that another job makes
     """
 
     spec: RunSpec
@@ -34,6 +35,7 @@ class Job:
     predict: tuple[str, ...] = ()
     subsets: tuple[str, ...] = ()
     dictionary: Path | None = None
+    models: tuple[tuple[Path, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -78,7 +80,18 @@ def make_job(
         tuple(predict_command(find_python(trainer), data, folder, cpu)) if predicts else (),
         data.subsets,
         data.folder / "input0" / "dict.txt" if keep_dictionary else None,
+        _models(spec, start, teacher, after),
     )
+
+
+def _models(
+    spec: RunSpec, start: Path, teacher: Path | None, after: Sequence[str]
+) -> tuple[tuple[Path, str], ...]:
+    # Of a teacher that is another job's, the spec has no fingerprint.
+    of_teacher = spec.teacher if set(after) <= {spec.after} else ""
+    # A teacher itself is trained without one: its spec has what it starts from in that place.
+    named = ((teacher or start, of_teacher), (start, spec.start))
+    return tuple((path, fingerprint) for path, fingerprint in named if fingerprint)
 
 
 def planned_updates(spec: RunSpec, sentences: int) -> int:

@@ -73,10 +73,16 @@ def _meta(data: Path, task: str) -> Path:
     return own if own.is_file() else data / f"{task}-bin" / "meta.json"
 
 
+class Unfinished(ValueError):
+    """A model is there, but its training has not ended."""
+
+
 def find_teacher(given: str, task: str) -> Path:
     """The checkpoint of a task's teacher; ValueError says what to give."""
     try:
         return find_checkpoint(Path(given.replace("{task}", task)), "--teacher")
+    except Unfinished:
+        raise
     except ValueError as error:
         raise ValueError(
             f"{error}: give a model fine-tuned on {task} (scripts/finetune_teacher.py makes one); "
@@ -85,9 +91,22 @@ def find_teacher(given: str, task: str) -> Path:
 
 
 def find_checkpoint(given: Path, flag: str) -> Path:
-    """The checkpoint meant by a file or a folder that holds one; ValueError says what `flag` names instead."""
+    """The checkpoint meant by a file or a folder that holds one; ValueError says what `flag` names instead.
+
+    The best one of a run is one only once that run is finished: until then it may be replaced at any moment.
+    """
     for candidate in (given, *(given / name for name in CHECKPOINT_NAMES)):
         if candidate.is_file():
+            run = candidate.parent
+            if (
+                candidate.name == BEST
+                and (run / "spec.json").is_file()
+                and not (run / "result.json").is_file()
+            ):
+                raise Unfinished(
+                    f"{flag} {given} is still being trained, or was interrupted: let its training end, or name a copy of "
+                    f"{candidate} to use it as it is"
+                )
             return candidate
 
     found = f"holds neither {' nor '.join(CHECKPOINT_NAMES)}" if given.is_dir() else "does not exist"

@@ -203,6 +203,8 @@ def _teacher(inputs: Inputs, task: str, data: Data | None, trainer: str | None) 
     try:
         path = places.find_teacher(inputs.teacher or TEACHER, task)
         return Teacher(path, places.fingerprint(path), path)
+    except places.Unfinished:
+        raise
     except ValueError as error:
         # A path that was given and leads nowhere is a slip, not a wish for hours of training.
         if inputs.teacher is not None and inputs.pretrained is None:

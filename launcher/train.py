@@ -15,7 +15,7 @@ from typing import Any
 from . import clock, lock, results
 from .command import environment
 from .job import Job
-from .places import BEST, find_python
+from .places import BEST, find_python, fingerprint
 from .programs import STOPPING, Programs
 from .slots import Slot
 
@@ -88,6 +88,11 @@ def _train(job: Job, slot: Slot, call: Call, retries: int) -> Outcome:
 
     log = job.folder / "log.txt"
     for attempt in range(1, retries + 2):
+        if changed := next((path for path, planned in job.models if _fingerprint(path) != planned), None):
+            return Outcome(
+                None,
+                f"{changed} changed since this run was planned: call this again to plan with what is there",
+            )
         resumed = (job.folder / "checkpoint_last.pt").is_file()
         surroundings = _surroundings(job, resumed)
         tries = f" in try {attempt} of {retries + 1}" if attempt > 1 else ""
@@ -125,6 +130,10 @@ def _train(job: Job, slot: Slot, call: Call, retries: int) -> Outcome:
     # It holds the optimizer, several times the model, and has served its purpose.
     (job.folder / "checkpoint_last.pt").unlink(missing_ok=True)
     return Outcome(json.loads(json.dumps(result)))
+
+
+def _fingerprint(path: Path) -> str | None:
+    return fingerprint(path) if path.is_file() else None
 
 
 def _surroundings(job: Job, resumed: bool) -> dict[str, Any]:

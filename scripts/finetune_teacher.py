@@ -81,6 +81,8 @@ def find_model(given: Path) -> Path:
     """The checkpoint to start from; ValueError says what to give."""
     try:
         return places.find_checkpoint(given, "--model")
+    except places.Unfinished:
+        raise
     except ValueError as error:
         raise ValueError(
             f"{error}: give a fairseq RoBERTa checkpoint, or a folder that `scripts/convert_hf.py import` made"

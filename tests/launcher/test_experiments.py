@@ -16,6 +16,7 @@ import pytest
 import experiments
 from fairseq_kd.layers import layer_map
 from launcher import lock
+from launcher.experiment import Experiment
 from launcher.programs import Programs
 from launcher.settings import read_arguments
 from tests.launcher.waiting import wait_for
@@ -154,6 +155,39 @@ def test_another_teacher_makes_another_run(call, teacher, tmp_path):
     experiments.main([*call, "--method", "kd", "--seeds", "1"])
 
     assert len(results_in(tmp_path / "runs" / "g")) == 2
+
+
+def changing_after_planning(monkeypatch, path: Path, change) -> None:
+    """Changes a model once everything is planned."""
+    run = Experiment.run
+
+    def changed(experiment) -> int:
+        change(path)
+        return run(experiment)
+
+    monkeypatch.setattr(Experiment, "run", changed)
+
+
+@pytest.mark.parametrize("change", [lambda path: path.write_bytes(b"other"), Path.unlink])
+def test_a_teacher_that_changed_since_the_runs_were_planned_teaches_none(
+    call, teacher, tmp_path, monkeypatch, capsys, change
+):
+    path = teacher / "checkpoint_best.pt"
+    changing_after_planning(monkeypatch, path, change)
+    assert experiments.main([*call, "--method", "kd,att_kl_learn", "--seeds", "1"]) == 1
+    assert capsys.readouterr().out.count(f"FAILED, {path} changed since this run was planned: call") == 2
+    assert results_in(tmp_path / "runs" / "g") == {}
+
+
+def test_a_listed_model_that_changed_since_the_runs_were_planned_starts_none(
+    call, teacher, tmp_path, monkeypatch, capsys
+):
+    model = tmp_path / "mine.pt"
+    model.write_bytes(b"mine")
+    changing_after_planning(monkeypatch, model, lambda path: path.write_bytes(b"other"))
+    grid = ["-e", "pred", "--lr", "1e-5", "--batch-size", "16", "--seeds", "1", "--models", str(model)]
+    assert experiments.main([*call, *grid]) == 1
+    assert f"FAILED, {model} changed since this run was planned" in capsys.readouterr().out
 
 
 def test_a_killed_run_is_a_failure_and_goes_on_next_time(call, tmp_path, monkeypatch, capsys):
@@ -484,6 +518,16 @@ def test_a_run_with_flags_that_the_trainer_does_not_know_is_not_started_again(
     )
     assert f"FAILED, fake-train {sentence}\n    (the end of " in capsys.readouterr().out
     assert (only_run(tmp_path / "runs" / "g") / "log.txt").read_text().count("usage") == 1
+
+
+def test_flags_that_the_trainer_does_not_know_let_nothing_start(call, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FAKE_REFUSALS", '["it has no --no-such.", "", "it has no --no-such."]')
+    command = [*call, "--method", "kd,none", "--seeds", "1,2", "--", "--no-such", "3"]
+    with pytest.raises(SystemExit) as ended:
+        experiments.main(command)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "Cannot start: it has no --no-such.\n"
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("ending", [-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT])

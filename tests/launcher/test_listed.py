@@ -12,12 +12,13 @@ from launcher.listed import read_list, read_words
 
 @pytest.fixture
 def models(tmp_path) -> Path:
-    """Two runs' folders, of MRPC and of MNLI, and a checkpoint of nobody's."""
+    """Two finished runs' folders, of MRPC and of MNLI, and a checkpoint of nobody's."""
     for task in ("MRPC", "MNLI"):
         folder = tmp_path / f"{task}-first"
         folder.mkdir()
         (folder / "checkpoint_best.pt").write_text(task)
         (folder / "spec.json").write_text(json.dumps({"task": task}))
+        (folder / "result.json").write_text("{}")
     (tmp_path / "other.pt").write_text("weights")
     return tmp_path
 

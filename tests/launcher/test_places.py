@@ -45,3 +45,17 @@ def test_where_no_checkpoint_is_the_flag_says_so(tmp_path):
         places.find_checkpoint(tmp_path, "--model")
     with pytest.raises(ValueError, match="--model nowhere does not exist$"):
         places.find_checkpoint(Path("nowhere"), "--model")
+
+
+def test_a_run_is_a_model_once_it_is_finished(tmp_path):
+    best = tmp_path / "checkpoint_best.pt"
+    for name in (best, tmp_path / "spec.json"):
+        name.touch()
+    for given in (tmp_path, best):
+        with pytest.raises(
+            places.Unfinished, match=f"--teacher {given} is still being trained, or was inter"
+        ):
+            places.find_checkpoint(given, "--teacher")
+
+    (tmp_path / "result.json").touch()
+    assert places.find_checkpoint(tmp_path, "--teacher") == best

@@ -113,6 +113,21 @@ def test_a_teacher_that_is_there_is_taken(home, bare, teacher, capsys):
 
 
 @pytest.mark.parametrize(
+    "more", [[], ["--teacher", "teachers/{task}"], ["-e", "pred", "--models", "a=teachers/MRPC"]]
+)
+def test_a_model_that_is_not_finished_is_neither_taken_nor_made_again(home, bare, teacher, more, capsys):
+    (teacher / "spec.json").write_text('{"task": "MRPC"}')
+    with pytest.raises(SystemExit):
+        experiments.main([*bare, *([] if "-e" in more else KD), *more, "--dry-run"])
+    error = capsys.readouterr().err
+    assert (
+        "teachers/MRPC is still being trained, or was interrupted: let its training end, or name a copy"
+        in error
+    )
+    assert "give a model" not in error
+
+
+@pytest.mark.parametrize(
     ("more", "sentence"),
     [
         (
