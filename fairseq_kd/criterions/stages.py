@@ -167,6 +167,13 @@ def _two_stage_problems(cfg, first: list[float], own_terms: bool) -> Iterable[st
             f"--first-weights {given} weigh a method's own terms, and --criterion {cfg._name} has none: let the last "
             "be 0."
         )
+    if cfg.fp16 and not (cfg.fp16_no_flatten_grads or cfg.memory_efficient_fp16):
+        # fairseq leaves weights without a gradient out of the one vector's gradient, but not out of the vector.
+        yield (
+            f"--two-stage {cfg.two_stage:g} trains not all parameters in each stage, and --fp16 joins them all into one "
+            "vector, in which the gradients would meet other weights: add --fp16-no-flatten-grads, or "
+            "--memory-efficient-fp16."
+        )
     # Not fairseq's --distributed-world-size, which is the flag's until torchrun's has been read.
     workers = dist.get_world_size() if dist.is_initialized() else 1
     if workers > 1 and cfg.ddp_backend in ("c10d", "pytorch_ddp") and not cfg.find_unused_parameters:

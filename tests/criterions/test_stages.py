@@ -11,7 +11,7 @@ from fairseq_kd.errors import CannotStart
 from tests.optim.test_adamw_fused import config
 from tests.tiny import batch, build, write_teacher, write_text
 
-ALONE = {"ddp_backend": "pytorch_ddp", "find_unused_parameters": False}
+ALONE = {"ddp_backend": "pytorch_ddp", "find_unused_parameters": False, "fp16": False}
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +175,16 @@ def test_what_a_stage_leaves_alone_is_an_error_to_ddp(text, lm, two_workers):
     for allowed in ({"find_unused_parameters": True}, {"ddp_backend": "legacy_ddp"}):
         pretraining(text, lm, "att_kl_learn", two_stage=0.5, **{**ALONE, **allowed})
     pretraining(text, lm, "att_kl_learn")
+
+
+def test_stages_and_one_vector_of_all_weights_are_refused_together(text, lm):
+    """fairseq would shift the gradients of what is trained onto the first weights of the vector."""
+    flat = {**ALONE, "fp16": True, "fp16_no_flatten_grads": False, "memory_efficient_fp16": False}
+    with pytest.raises(CannotStart, match="--two-stage 0.5 .* --fp16 .*: add --fp16-no-flatten-grads"):
+        pretraining(text, lm, "att_kl_learn", two_stage=0.5, **flat)
+    for allowed in ({"fp16_no_flatten_grads": True}, {"memory_efficient_fp16": True}):
+        pretraining(text, lm, "att_kl_learn", two_stage=0.5, **{**flat, **allowed})
+    pretraining(text, lm, "att_kl_learn", **flat)
 
 
 def test_weights_of_no_stage_are_refused(text, lm):
