@@ -22,6 +22,7 @@ import sys
 from collections.abc import Sequence
 
 from launcher.experiment import Experiment
+from launcher.known_flags import check_flags_of
 from launcher.runner import ending_as_interrupted, say_interrupted
 from launcher.settings import read_arguments
 from launcher.slots import make_slots, visible_gpus
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 make_data(supplies)
                 supplies = gather(grid, inputs)
             experiment = Experiment(supplies, make_slots(args.jobs, gpus), args.retries, args.teacher_cache)
+            if not args.dry_run:
+                check_flags_of(experiment.jobs)
     except NotReady as error:
         parser.exit(2, f"{error}\n")
     except KeyboardInterrupt:

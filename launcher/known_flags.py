@@ -6,24 +6,26 @@ from collections.abc import Sequence
 
 from .job import Job
 from .places import find_python
+from .results import read_result
 from .spec import RunSpec
+from .supplies import NotReady
 
 
 def check_flags_of(jobs: Sequence[Job]) -> None:
-    """ValueError says which flag it does not take, or which value.
+    """NotReady says which flag it does not take, or which value.
 
-    Takes seconds, for it has to import fairseq; jobs without flags of the user's are not asked about.
+    Takes seconds, for it has to import fairseq. Jobs that are finished, or without flags of the user's, are not
+    asked about.
     """
     asked: dict[tuple, Job] = {}
     for job in jobs:
-        if job.spec.flags:
+        if job.spec.flags and read_result(job.folder) is None:
             asked.setdefault(_kind(job.spec), job)
     if not asked:
         return
-    commands = [job.command for job in asked.values()]
-    for refusal in _refusals(commands):
-        if refusal:
-            raise ValueError(refusal.rstrip("."))
+    refusals = [refusal.rstrip(".") for refusal in _refusals([job.command for job in asked.values()])]
+    if told := list(dict.fromkeys(filter(None, refusals))):
+        raise NotReady(told)
 
 
 def _kind(spec: RunSpec) -> tuple:

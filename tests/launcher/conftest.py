@@ -52,6 +52,9 @@ from pathlib import Path
 if sys.argv[1] == "-c":
     print('{{"torch": "of the trainer"}}')
     sys.exit()
+if "fairseq_kd.tasks.check_flags" in sys.argv:
+    print(os.environ.get("FAKE_REFUSALS", "[]"))
+    sys.exit()
 if os.environ.get("FAKE_PREDICT") == "fail":
     sys.exit("Cannot predict: it was told to fail.")
 flag = lambda name: sys.argv[sys.argv.index(name) + 1]
