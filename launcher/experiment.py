@@ -76,7 +76,7 @@ class Experiment:
                 shown.start(job)
 
         def start(job: Job, slot: Slot) -> Outcome:
-            outcome = train(job, slot, programs, self.retries, partial(begin, job))
+            outcome = train(job, slot, programs, self.retries, partial(begin, job), len(self.slots))
             if outcome.held:
                 shown.hold(job)
             return outcome

@@ -6,29 +6,15 @@ import math
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-
-from .places import ROOT
 
 # As fairseq-train writes them, and as fairseq-hydra-train does.
 LOGGED = re.compile(r"(?:\| (\w+) \| |\[(\w+)\]\[INFO\] - )(\{.*\})\s*$")
 SUBSET = re.compile(r"valid\d*")
 
 PEAK = re.compile(r'"(?:train_)?peak_gb": "([\d.]+)"')
-
-VERSIONS = """
-import contextlib, json, platform
-from importlib import metadata
-
-versions = {"python": platform.python_version()}
-for name in ("torch", "fairseq", "numpy"):
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        versions[name] = metadata.version(name)
-print(json.dumps(versions))
-"""
 
 # Counts and clocks, which say nothing of the model.
 NOT_METRICS = frozenset({"wps", "wpb", "bsz", "num_updates"})
@@ -98,36 +84,6 @@ def summarize(log: Path, metric: str) -> dict[str, Any]:
         "at_end": found[max(found)],
         "peak_gb": peak_memory(lines),
     }
-
-
-def surroundings(python: str) -> dict[str, Any]:
-    """Versions, code and machine, for whoever wants to repeat the number.
-
-    python  the one that trains: this one may be another, without torch
-    """
-    return {
-        "versions": _versions(python),
-        "commit": _git("rev-parse", "HEAD"),
-        "modified": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "machine": {"system": platform.platform(), "cores": os.cpu_count()},
-    }
-
-
-def _versions(python: str) -> dict[str, str]:
-    """Of Python and what decides numbers, told by that Python; empty where it tells nothing."""
-    try:
-        done = subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True, check=True)
-        return json.loads(done.stdout)
-    except (OSError, subprocess.CalledProcessError, ValueError):
-        return {}
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

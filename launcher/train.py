@@ -18,6 +18,7 @@ from .job import Job
 from .places import BEST, find_python, fingerprint
 from .programs import STOPPING, Programs
 from .slots import Slot
+from .surroundings import surroundings
 
 LAST_LINES, LINE_WIDTH = 6, 300  # fairseq prints its whole configuration in one line
 
@@ -55,11 +56,17 @@ class Outcome:
 
 
 def train(
-    job: Job, slot: Slot, programs: Programs, retries: int = 0, begin: Callable[[], None] = lambda: None
+    job: Job,
+    slot: Slot,
+    programs: Programs,
+    retries: int = 0,
+    begin: Callable[[], None] = lambda: None,
+    slots: int = 1,
 ) -> Outcome:
     """Trains a run and saves its predictions; what is there already is left alone.
 
     begin  is called once it is known that no other launcher has it
+    slots  how many runs train side by side, this one included
 
     An interrupted training goes on: fairseq finds its checkpoint_last.pt. So does one that failed,
     `retries` times. Nothing is raised for a training that fails.
@@ -77,11 +84,11 @@ def train(
         # Another launcher may have finished it since it was looked at.
         result = results.read_result(job.folder)
         call = partial(programs.call, slot=slot, lock=file.fileno())
-        outcome = Outcome(result, skipped=True) if result else _train(job, slot, call, retries)
+        outcome = Outcome(result, skipped=True) if result else _train(job, slot, call, retries, slots)
         return outcome if outcome.result is None else replace(outcome, note=_predict(job, call))
 
 
-def _train(job: Job, slot: Slot, call: Call, retries: int) -> Outcome:
+def _train(job: Job, slot: Slot, call: Call, retries: int, slots: int) -> Outcome:
     started = [f"{name}={shlex.quote(value)}" for name, value in environment(slot).items()]
     results.write(job.folder / "command.txt", " ".join([*started, shlex.join(job.command)]) + "\n")
     results.write_json(job.folder / "spec.json", asdict(job.spec))
@@ -94,7 +101,7 @@ def _train(job: Job, slot: Slot, call: Call, retries: int) -> Outcome:
                 f"{changed} changed since this run was planned: call this again to plan with what is there",
             )
         resumed = (job.folder / "checkpoint_last.pt").is_file()
-        surroundings = _surroundings(job, resumed)
+        began_with = _surroundings(job, slot, slots, resumed)
         tries = f" in try {attempt} of {retries + 1}" if attempt > 1 else ""
         spent, begin = clock.begin(job.folder, resumed), time.monotonic()
         # Without a checkpoint it starts anew, and what an earlier try logged is of no training that is kept.
@@ -122,7 +129,7 @@ def _train(job: Job, slot: Slot, call: Call, retries: int) -> Outcome:
         "resumed": resumed,
         "exit_code": exit_code,
         "spec": asdict(job.spec),
-        **surroundings,
+        **began_with,
     }
     if job.dictionary is not None:
         shutil.copyfile(job.dictionary, job.folder / "dict.txt")
@@ -136,11 +143,11 @@ def _fingerprint(path: Path) -> str | None:
     return fingerprint(path) if path.is_file() else None
 
 
-def _surroundings(job: Job, resumed: bool) -> dict[str, Any]:
+def _surroundings(job: Job, slot: Slot, slots: int, resumed: bool) -> dict[str, Any]:
     """What the training began with: by its end, somebody may have changed the code."""
     path = job.folder / "environment.json"
     if not resumed or not path.is_file():
-        results.write_json(path, results.surroundings(find_python(job.command[0])))
+        results.write_json(path, surroundings(find_python(job.command[0]), slot, slots))
     return json.loads(path.read_text("utf-8"))
 
 

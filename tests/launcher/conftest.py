@@ -50,7 +50,7 @@ import os, sys, time
 from pathlib import Path
 
 if sys.argv[1] == "-c":
-    print('{{"torch": "of the trainer"}}')
+    print('{{"versions": {{"torch": "of the trainer"}}, "gpu": "of the trainer"}}')
     sys.exit()
 if "fairseq_kd.tasks.check_flags" in sys.argv:
     print(os.environ.get("FAKE_REFUSALS", "[]"))

@@ -65,6 +65,7 @@ def test_a_run_keeps_what_repeats_it(call, tmp_path):
     )
     assert result["at_best"] == {"valid": {"loss": 0.5, "accuracy": 73}}
     assert result["versions"] == {"torch": "of the trainer"}
+    assert (result["machine"]["gpu"], result["machine"]["slots"]) == ("of the trainer", 1)
     assert result["seconds"] >= 0
     assert (run / "checkpoint_best.pt").exists()
     assert not (run / "checkpoint_last.pt").exists()
@@ -469,7 +470,7 @@ def test_a_first_stage_without_its_checkpoint_starts_no_second(call, tmp_path, c
 
 def test_what_a_run_began_with_is_what_its_result_says(call, tmp_path, monkeypatch):
     commits = iter(["as it began", "as it ended"])
-    monkeypatch.setattr("launcher.results.surroundings", lambda _: {"commit": next(commits)})
+    monkeypatch.setattr("launcher.train.surroundings", lambda *_: {"commit": next(commits)})
     experiments.main([*call, "--method", "kd", "--seeds", "1"])
 
     run = only_run(tmp_path / "runs" / "g")
@@ -518,16 +519,6 @@ def test_a_run_with_flags_that_the_trainer_does_not_know_is_not_started_again(
     )
     assert f"FAILED, fake-train {sentence}\n    (the end of " in capsys.readouterr().out
     assert (only_run(tmp_path / "runs" / "g") / "log.txt").read_text().count("usage") == 1
-
-
-def test_flags_that_the_trainer_does_not_know_let_nothing_start(call, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("FAKE_REFUSALS", '["it has no --no-such.", "", "it has no --no-such."]')
-    command = [*call, "--method", "kd,none", "--seeds", "1,2", "--", "--no-such", "3"]
-    with pytest.raises(SystemExit) as ended:
-        experiments.main(command)
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == "Cannot start: it has no --no-such.\n"
-    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("ending", [-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT])
