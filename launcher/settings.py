@@ -5,11 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .arguments import Parser, split
-from .criterion_flags import WEIGHTS
-from .flags import check_flags, grouped, merged
+from .flags import check_flags, merged
 from .grid_file import read_grid
+from .idle import check_idle
 from .listed import check_names, read_list, read_words
-from .methods import ALL_STATES, LOGITS_ONLY, NO_TEACHER
 from .options import DEFAULTS, make_parser
 from .overrides import translated, without_false
 from .plan import FINETUNING, METHOD, PREDICTION, Grid
@@ -62,19 +61,17 @@ def read_arguments(
     parser = make_parser(description)
     given = typed = vars(parser.parse_args(own))
     try:
-        flags = asked = translated(words)
+        flags = typed_flags = translated(words)
         if "grid" in given:
             lines, written = read_grid(given["grid"], parser)
             parser.source = f"--grid {given['grid']}: "
             given = vars(parser.parse_args(lines)) | given
             parser.source = ""
             flags = merged(translated(written), flags)
-            asked = asked if "method" in typed else flags
         flags = without_false(flags)
         check_flags(flags, INSTEAD)
         given = given | _models(given)
-        _check_mapping(given, typed)
-        _check_weights(given, asked)
+        check_idle(given, typed, flags, typed_flags)
     except ValueError as error:
         parser.error(str(error))
 
@@ -83,27 +80,6 @@ def read_arguments(
         parser.error(f"the following arguments are required: {', '.join(lacking)}")
     args = argparse.Namespace(**DEFAULTS | given)
     return args, _grid(args, flags), parser
-
-
-def _check_mapping(given: Mapping[str, Any], typed: Mapping[str, Any]) -> None:
-    """ValueError where no method would use the --mapping; one in a file may be for other methods than those typed."""
-    methods = {method for methods in given.get("method", ()) for method in methods}
-    meant = "mapping" in typed or ("mapping" in given and "method" not in typed)
-    if meant and methods and methods <= LOGITS_ONLY | ALL_STATES:
-        raise ValueError(
-            f"--mapping is of no use to --method {','.join(sorted(methods))}, which pairs no layers: leave it out"
-        )
-
-
-def _check_weights(given: Mapping[str, Any], flags: Sequence[str]) -> None:
-    """ValueError where the flags weigh what no student would learn from."""
-    methods = {method for methods in given.get("method", ()) for method in methods}
-    names = [name for name, _ in grouped(flags) if name in WEIGHTS]
-    if names and methods == {NO_TEACHER}:
-        raise ValueError(
-            f"the flags after -- name {', '.join(dict.fromkeys(names))}, of no use to --method {NO_TEACHER}, which learns "
-            "from the labels alone: leave it out"
-        )
 
 
 def _models(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,11 +45,56 @@ def refusal(capsys, tmp_path):
 
 def test_weights_are_of_no_use_to_students_without_a_teacher(refusal):
     task, weights = ("--task", "mrpc"), ("--", "--temperature", "4", "--soft-weight=0.7")
-    sentence = "name --temperature, --soft-weight, of no use to --method none, which learns from the labels alone: leave"
+    sentence = "--temperature is of no use to --method none, which learns from the labels alone: leave it out"
     assert sentence in refusal(*task, "--method", "none", *weights)
-    assert sentence in refusal(*task, "-e", "finetune", "--models", "x", *weights)
+    assert "--temperature is of no use to -e fin" in refusal(
+        *task, "-e", "finetune", "--models", "x", *weights
+    )
     assert not refusal(*task, "--method", "none,kd", *weights)
 
     grid = "task: mrpc\nmethod: {}\nflags: {{temperature: 4, soft-weight: 0.7}}"
     assert sentence in refusal(grid=grid.format("none"))
     assert not refusal("--method", "none", grid=grid.format("kd"))
+
+
+NONE, KD, HIDDEN = (
+    ("--task", "mrpc", "--method", method) for method in ("none", "kd,sda", "hidden_mse_learn")
+)
+FIRST, CACHE = ("--stage1-epochs", "3"), ("--teacher-cache", "c")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((*HIDDEN, *FIRST, "--stage", "one"), "--stage1-epochs is of no use to --stage one, which has no first stage"),
+        ((*NONE, *FIRST), "--stage1-epochs is of no use to --method none, which has one stage alone: leave it out"),
+        ((*KD, "--stage", "two"), "--stage two is of no use to --method kd,sda, which has one stage alone: leave it"),
+        ((*NONE, "--stage", "one,two"), "--stage two is of no use to --method none, which has one stage alone"),
+        ((*NONE, *CACHE), "--teacher-cache is of no use to --method none, which asks no teacher: leave it out"),
+        ((*HIDDEN, *FIRST, *CACHE), ""),
+        ((*HIDDEN, *FIRST, "--stage", "one,two"), ""),
+        ((*KD, *CACHE, "--stage", "one"), ""),
+        ((*HIDDEN, *NONE[2:], *FIRST, *CACHE, "--stage", "two"), ""),
+        (("--task", "mrpc", "-e", "pred", "--models", "x", "--stage", "two", *CACHE), ""),
+    ],
+)  # fmt: skip
+def test_what_no_method_or_stage_has_a_use_for_is_refused(refusal, words, sentence):
+    told = refusal(*words)
+    assert sentence in told
+    assert bool(told) == bool(sentence)
+
+
+def test_a_file_may_say_more_than_what_the_command_line_leaves_of_it(refusal):
+    grid = "task: mrpc\nmethod: {}\nstage: {}\nstage1-epochs: 3\nteacher-cache: c\nmapping: skip"
+    whole = grid.format("[none, hidden_mse_learn]", "two")
+    for narrowed in ((), ("--method", "none"), ("--stage", "one"), ("--method", "hidden_mse_learn")):
+        assert not refusal(*narrowed, grid=whole)
+    for typed in (FIRST, CACHE, ("--stage", "two")):
+        assert " is of no use to --method none" in refusal("--method", "none", *typed, grid=whole)
+
+    assert "--stage1-epochs is of no use to --stage one" in refusal(
+        grid=grid.format("hidden_mse_learn", "one")
+    )
+    assert "--stage two is of no use to --method kd" in refusal(
+        grid="task: mrpc\nmethod: kd\nstage: two\nstage1-epochs: 3"
+    )
