@@ -5,10 +5,11 @@ and remembers a thousand of them, which takes gigabytes in long trainings. So ro
 """
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Packing:
     def pack(self, x: Tensor) -> Tensor:
         """[B, T, ...] -> [N, ...]"""
         x = x.flatten(0, 1)
-        return x if self.rows is None else x.index_select(0, self.rows)
+        return x if self.rows is None else _Rows.apply(x, self.rows, self.real)
 
     def unpack(self, x: Tensor) -> Tensor:
         """[N, ...] -> [B, T, ...], zero at padded positions"""
@@ -58,6 +59,26 @@ class Packing:
             return None
         bias = torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
         return bias[:, None, None, :]
+
+
+class _Rows(Function):
+    """`x[rows]`, whose gradient goes to the real rows alone.
+
+    Each of them is there once, so that it is copied. Of index_select it would be added up, on a GPU by atomic
+    operations: slower, and in an order that differs from run to run.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rows: Tensor, real: Tensor) -> Tensor:
+        ctx.save_for_backward(real)
+        ctx.count = len(x)
+        return x.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (real,) = ctx.saved_tensors
+        everywhere = gradient.new_zeros(ctx.count, *gradient.shape[1:])
+        return everywhere.index_copy_(0, real, gradient[: len(real)]), None, None
 
 
 def filler(real: int) -> int:
