@@ -261,7 +261,7 @@ def build(
         "train_subset": "train",
         "best_checkpoint_metric": "loss",
         "cpu": True,
-        "bf16": False,
+        **dict.fromkeys(("fp16", "bf16", "amp", "fp16_no_flatten_grads", "memory_efficient_fp16"), False),
         **({"max_tokens": None, "max_tokens_valid": None} if task_name == "masked_lm_kd" else {}),
         **dict(task),
     }

@@ -21,13 +21,15 @@ from ..models.initialization import initialization
 from ..models.shape import ModelShape
 from ..optim import leave_idle
 from ..summary import summary
+from . import precision
+from .precision import PrecisionFlags
 from .teaching import TaskWithTeacher, TeacherFlags
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class DistillationTaskConfig(TeacherFlags):
+class DistillationTaskConfig(PrecisionFlags, TeacherFlags):
     autocast: ChoiceEnum(["none", "bf16"]) = field(
         default="none",
         metadata={
@@ -38,8 +40,6 @@ class DistillationTaskConfig(TeacherFlags):
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
-    cpu: bool = II("common.cpu")
-    bf16: bool = II("common.bf16")
 
 
 class DistillationTask(TaskWithTeacher):
@@ -61,8 +61,9 @@ class DistillationTask(TaskWithTeacher):
     def __init__(self, cfg: DistillationTaskConfig, dictionary: Dictionary, dictionary_hash: str) -> None:
         """dictionary_hash tells vocabularies apart (see `data/metadata.py`)."""
         super().__init__(cfg)
-        if cfg.bf16 and cfg.cpu:
-            raise CannotStart("--bf16 with --cpu takes fairseq's way for TPUs: give --autocast bf16 instead.")
+        unfit = precision.problem(cfg)
+        if unfit:
+            raise CannotStart(unfit)
         self.dictionary = dictionary
         self.dictionary_hash = dictionary_hash
         self.student_shape: Optional[ModelShape] = None

@@ -120,11 +120,22 @@ def test_missing_data(tmp_path):
         ("kd", {"teacher_device": "cuda:99"}, "--teacher-device cuda:99 cannot be used"),
         ("kd", {"length_bucket": 0}, "--length-bucket 0 holds no sentence"),
         ("kd", {"bf16": True}, "--bf16 with --cpu .* give --autocast bf16"),
+        (
+            "kd",
+            {"fp16": True},
+            "--fp16 with --cpu joins .* give --autocast bf16 instead, or add --fp16-no-flatten-grads",
+        ),
     ],
 )
 def test_wrong_settings_of_the_task(data, teacher, method, task, sentence):
     with pytest.raises(CannotStart, match=sentence):
         build(data, teacher, method, task=task)
+
+
+@pytest.mark.parametrize("whole", ["fp16_no_flatten_grads", "memory_efficient_fp16"])
+def test_half_precision_on_a_cpu_is_warned_of(data, teacher, caplog, whole):
+    build(data, teacher, "kd", task={"fp16": True, whole: True})
+    assert "fairseq goes on after a gradient that overflows on GPUs alone" in caplog.text
 
 
 def test_a_first_stage_has_no_accuracy_to_choose_by(data, teacher):
