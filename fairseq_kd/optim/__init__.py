@@ -2,7 +2,6 @@
 
 from .adamw_fused import AdamWFused, betas
 from .groups import GroupOptions, set_group
-from .idle import leave_idle
-from .masters import in_full_precision
+from .masters import in_full_precision, leave_idle
 
 __all__ = ["AdamWFused", "GroupOptions", "betas", "in_full_precision", "leave_idle", "set_group"]
