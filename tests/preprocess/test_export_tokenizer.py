@@ -1,0 +1,162 @@
+"""Exported tokenizers, as transformers reads them, number every text as the encoder does."""
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from preprocess.binarize import SPECIALS_IN_PAIR, shorten
+from preprocess.encoders import load_encoder
+from preprocess.errors import DataError
+from preprocess.export_tokenizer import export_tokenizer
+
+KINDS = ["gpt2", "wordpiece"]
+
+
+def export(source: Path, target: Path, max_positions: int = 5000, segments: bool = True, masks: bool = False):
+    """Our encoder, and the tokenizer that transformers reads."""
+    from transformers import AutoTokenizer
+
+    encoder = load_encoder(source)
+    target.mkdir()
+    export_tokenizer(encoder, source, target, max_positions, segments, masks)
+    return encoder, AutoTokenizer.from_pretrained(target)
+
+
+def joined(encoder, first: list[int], second: list[int] | None = None) -> list[int]:
+    """As the training data sets join sentences."""
+    row = [0, *first, 2]
+    if second is not None:
+        row += [*([2] if encoder.pair_format == "roberta" else []), *second, 2]
+    return row
+
+
+@pytest.fixture(params=KINDS)
+def folder(request) -> Path:
+    return request.getfixturevalue(f"{request.param}_folder")
+
+
+def test_single_sentences_and_pairs(folder, tmp_path, awkward):
+    encoder, tokenizer = export(folder, tmp_path / "out")
+    ids = encoder.encode(awkward)
+    assert tokenizer(awkward)["input_ids"] == [joined(encoder, row) for row in ids]
+
+    found = tokenizer(awkward, awkward[::-1])["input_ids"]
+    assert found == [joined(encoder, *pair) for pair in zip(ids, ids[::-1], strict=True)]
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "vocabulary"])
+def test_either_of_the_forms_will_do(folder, tmp_path, awkward, file):
+    from transformers import AutoTokenizer
+
+    encoder, _ = export(folder, tmp_path / "out")
+    plain = ["vocab.json", "merges.txt", "vocab.txt"]
+    for name in ["tokenizer.json"] if file == "vocabulary" else plain:
+        (tmp_path / "out" / name).unlink(missing_ok=True)
+    found = AutoTokenizer.from_pretrained(tmp_path / "out")(awkward)["input_ids"]
+    assert found == [joined(encoder, row) for row in encoder.encode(awkward)]
+
+
+@pytest.mark.parametrize("room", [3, 4, 9, 10, 17])
+def test_pairs_are_cut_as_preprocess_glue_cuts_them_but_for_one_token(folder, tmp_path, room):
+    specials = SPECIALS_IN_PAIR[load_encoder(folder).pair_format]
+    encoder, tokenizer = export(folder, tmp_path / "out", max_positions=room + specials)
+    words = "the bread and the ferry said nobody leaves 1 2 3 4 5 6".split()
+    for lengths in itertools.product(range(1, 15, 2), range(1, 15, 3)):
+        texts = [" ".join(words[:length]) for length in lengths]
+        first, second = encoder.encode(texts)
+        # Where both are cut and an odd number stays, transformers leaves the odd one to the longer, or the second.
+        if room % 2 and room // 2 < len(first) <= len(second):
+            cut = first[: room // 2], second[: room // 2 + 1]
+        else:
+            cut = first, second
+            shorten(cut, room)
+        assert tokenizer(*texts, truncation=True)["input_ids"] == joined(encoder, *cut)
+
+
+def test_token_types_are_those_of_the_model(wordpiece_folder, tmp_path):
+    _, with_types = export(wordpiece_folder, tmp_path / "two")
+    assert with_types("the ferry", "leaves")["token_type_ids"] == [0, 0, 0, 0, 1, 1]
+    _, without = export(wordpiece_folder, tmp_path / "none", segments=False)
+    assert set(without("the ferry", "leaves")) == {"input_ids", "attention_mask"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_specials_and_padding(request, tmp_path, kind):
+    encoder, tokenizer = export(request.getfixturevalue(f"{kind}_folder"), tmp_path / "out")
+    last = len(encoder.symbols) + 4
+    assert [tokenizer.cls_token_id, tokenizer.pad_token_id, tokenizer.sep_token_id] == [0, 1, 2]
+    assert [tokenizer.unk_token_id, tokenizer.mask_token_id, len(tokenizer)] == [3, last, last + 1]
+    short, _ = tokenizer(["the", "the ferry leaves"], padding=True)["input_ids"]
+    assert short[-1] == 1
+
+
+@pytest.mark.parametrize(("kind", "mask"), [("gpt2", "<mask>"), ("wordpiece", "[MASK]")])
+def test_a_masked_lms_text_may_name_its_mask(request, tmp_path, kind, mask):
+    encoder, tokenizer = export(request.getfixturevalue(f"{kind}_folder"), tmp_path / "out", masks=True)
+    [first], [second] = encoder.encode(["the ferry"]), encoder.encode([" leaves"])
+    expected = joined(encoder, [*first, len(encoder.symbols) + 4, *second])
+    assert tokenizer(f"the ferry {mask} leaves")["input_ids"] == expected
+
+
+def test_text_comes_back(gpt2_folder, tmp_path):
+    _, tokenizer = export(gpt2_folder, tmp_path / "out")
+    text = " Nobody said  naïve 中文 😀?"
+    assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
+
+
+def test_a_cased_vocabulary_stays_cased(wordpiece_folder, tmp_path):
+    shutil.copytree(wordpiece_folder, tmp_path / "cased")
+    settings = {"do_lower_case": False, "strip_accents": True, "tokenize_chinese_chars": False}
+    (tmp_path / "cased" / "tokenizer_config.json").write_text(json.dumps(settings))
+    encoder, tokenizer = export(tmp_path / "cased", tmp_path / "out")
+    text = "The thé 中中 THE the"
+    assert tokenizer(text)["input_ids"] == joined(encoder, *encoder.encode([text]))
+    lowered, _ = export(wordpiece_folder, tmp_path / "lowered")
+    assert encoder.encode([text]) != lowered.encode([text])
+
+
+def test_words_that_the_bpe_cannot_make_keep_their_rows(gpt2_folder, tmp_path, awkward):
+    shutil.copytree(gpt2_folder, tmp_path / "filled")
+    lines = (gpt2_folder / "dict.txt").read_text().splitlines()
+    lines[7:7] = ["madeupword0000 0", "\\12 0", "99999 0"]
+    (tmp_path / "filled" / "dict.txt").write_text("\n".join(lines) + "\n")
+    encoder, tokenizer = export(tmp_path / "filled", tmp_path / "out")
+    assert tokenizer.convert_ids_to_tokens([11, 12, 13]) == ["madeupword0000", "\\12", "99999"]
+    assert tokenizer(awkward)["input_ids"] == [joined(encoder, row) for row in encoder.encode(awkward)]
+
+
+@pytest.mark.real_data
+def test_robertas_own_vocabulary(real_data, tmp_path, awkward):
+    encoder, tokenizer = export(real_data / "gpt2_bpe", tmp_path / "out")
+    assert len(tokenizer) == 50265
+    assert tokenizer("Hello world")["input_ids"] == [
+        0,
+        31414,
+        232,
+        2,
+    ]  # as transformers' own documentation says
+    assert tokenizer(awkward)["input_ids"] == [joined(encoder, row) for row in encoder.encode(awkward)]
+
+
+def changed_dictionary(source: Path, target: Path, change) -> Path:
+    shutil.copytree(source, target)
+    lines = change((source / "dict.txt").read_text().splitlines())
+    (target / "dict.txt").write_text("\n".join(lines) + "\n")
+    return target
+
+
+def test_what_transformers_cannot_express_is_refused(gpt2_folder, sentencepiece_folder, tmp_path):
+    short = changed_dictionary(gpt2_folder, tmp_path / "short", lambda lines: lines[:-2])
+    repeated = changed_dictionary(gpt2_folder, tmp_path / "repeated", lambda lines: [*lines, lines[5]])
+    for source, sentence in [
+        (short, "dict.txt lacks 2 tokens of encoder.json, .* which transformers cannot turn into <unk>"),
+        (repeated, "gives .* two rows, which transformers cannot"),
+        (sentencepiece_folder, "is a sentencepiece encoder, whose text the library tokenizers normalises"),
+    ]:
+        with pytest.raises(
+            DataError, match=f"{sentence}.*: add --without-tokenizer to export the model alone"
+        ):
+            export(source, tmp_path / f"out-{source.name}")
