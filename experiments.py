@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         teacher_epochs=args.teacher_epochs,
         teacher_batch_size=args.teacher_batch_size,
         teacher_lr=args.teacher_lr,
+        typed=args.typed,
         trainer=args.trainer,
         cpu=not gpus,
     )

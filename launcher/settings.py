@@ -55,7 +55,7 @@ def read_arguments(
 ) -> tuple[argparse.Namespace, Grid, Parser]:
     """All settings, and the grid they make; whatever is wrong ends the program with a sentence.
 
-    What the command line says wins over what --grid says, and that over the defaults.
+    What the command line says wins over what --grid says, and that over the defaults. `typed` names what it says.
     """
     own, words = split(arguments)
     parser = make_parser(description)
@@ -78,7 +78,7 @@ def read_arguments(
     lacking = [f"--{name}" for name in ("task", "method") if name not in given]
     if lacking:
         parser.error(f"the following arguments are required: {', '.join(lacking)}")
-    args = argparse.Namespace(**DEFAULTS | given)
+    args = argparse.Namespace(**DEFAULTS | given, typed=frozenset(typed))
     return args, _grid(args, flags), parser
 
 

@@ -43,6 +43,7 @@ class Inputs:
     teacher     None: teachers/{task}
     pretrained  None: the only model in models/
     teacher_*   of a teacher that is made; None: the task's published one
+    typed       names of what the command line gives; what a file gives besides may be for where it is needed
     """
 
     out: Path
@@ -56,6 +57,7 @@ class Inputs:
     teacher_lr: float | None = None
     trainer: str | None = None
     cpu: bool = False
+    typed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ def gather(grid: Grid, inputs: Inputs) -> Supplies:
         except ValueError as error:
             problems.append(str(error))
 
+    for check in (_check_pretrained, _check_glue_dir):
+        find(check, inputs)
+    if problems:
+        raise NotReady(problems)
+
     folder = inputs.out / inputs.group
     find(places.check_writable, folder, "--out")
     grid = find(settle, grid) or grid
@@ -117,6 +124,7 @@ def gather(grid: Grid, inputs: Inputs) -> Supplies:
         for task in grid.tasks:
             teachers[task] = find(_teacher, inputs, task, data.get(task), trainer)
         _check_own(grid, inputs, teachers, problems)
+        find(_check_made, inputs, teachers)
     models = find(find_models, grid.models, grid.tasks, grid.kind == PREDICTION) or {}
     if problems:
         raise NotReady(problems)
@@ -143,6 +151,36 @@ def make_data(supplies: Supplies) -> None:
         making.kill()
     if making.returncode != 0:
         raise NotReady([f"the data of {' and '.join(supplies.waiting_for)} could not be made, as said above"])
+
+
+def _check_pretrained(inputs: Inputs) -> None:
+    """ValueError where the command line names no model; it may be needed for some tasks alone, or for none any more."""
+    if "pretrained" in inputs.typed:
+        try:
+            places.find_checkpoint(inputs.pretrained, "--pretrained")
+        except places.Unfinished:
+            raise
+        except ValueError as error:
+            names = " or ".join(places.CHECKPOINT_NAMES)
+            raise ValueError(f"{error}: give a checkpoint, or a folder with {names}") from None
+
+
+def _check_glue_dir(inputs: Inputs) -> None:
+    if "glue_dir" in inputs.typed and not inputs.glue_dir.is_dir():
+        raise ValueError(
+            f"--glue-dir {inputs.glue_dir} is no folder: give the one that holds a folder of raw files for each task"
+        )
+
+
+def _check_made(inputs: Inputs, teachers: Mapping[str, Teacher | None]) -> None:
+    """ValueError where the command line says how teachers are made, and all are there."""
+    names = [name for name in ("teacher_epochs", "teacher_batch_size", "teacher_lr") if name in inputs.typed]
+    there = [str(teacher.checkpoint) for teacher in teachers.values() if teacher and teacher.job is None]
+    if names and len(there) == len(teachers):
+        raise ValueError(
+            f"--{names[0].replace('_', '-')} is for teachers that are made, and {' and '.join(dict.fromkeys(there))} "
+            f"{'are' if there[1:] else 'is'} there: leave it out"
+        )
 
 
 def _check_raw(inputs: Inputs, task: str) -> None:

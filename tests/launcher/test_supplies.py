@@ -108,8 +108,42 @@ def test_other_settings_make_another_teacher(home, bare, capsys):
 
 
 def test_a_teacher_that_is_there_is_taken(home, bare, teacher, capsys):
-    experiments.main([*bare, *KD, "--dry-run"])
+    experiments.main([*without_epochs(bare), *KD, "--dry-run"])
     assert "--teacher teachers/MRPC/checkpoint_best.pt" in capsys.readouterr().out
+
+
+def without_epochs(call: list[str]) -> list[str]:
+    at = call.index("--teacher-epochs")
+    return [*call[:at], *call[at + 2 :]]
+
+
+def test_settings_of_a_teacher_that_is_there_are_refused_unless_a_file_has_them(home, bare, teacher, capsys):
+    own = {"teacher-epochs": "2", "teacher-batch-size": "8", "teacher-lr": "1e-4"}
+    for name, value in own.items():
+        with pytest.raises(SystemExit):
+            experiments.main([*without_epochs(bare), *KD, f"--{name}", value])
+        there = "teachers/MRPC/checkpoint_best.pt is there"
+        assert (
+            capsys.readouterr().err
+            == f"Cannot start: --{name} is for teachers that are made, and {there}: leave it out.\n"
+        )
+
+    Path("grid.yaml").write_text("".join(f"{name}: {value}\n" for name, value in own.items()))
+    assert experiments.main([*without_epochs(bare), *KD, "--grid", "grid.yaml", "--dry-run"]) == 0
+    assert experiments.main([*bare, *KD, "--task", "mnli", "--dry-run"]) == 0  # of which one is made
+
+
+def test_a_path_that_is_typed_leads_somewhere_even_where_it_is_not_needed(home, bare, teacher, capsys):
+    for flag, told in (
+        ("--pretrained", "does not exist: give a checkpoint"),
+        ("--glue-dir", "is no folder: give"),
+    ):
+        with pytest.raises(SystemExit):
+            experiments.main([*without_epochs(bare), *KD, flag, "typo"])
+        assert f"Cannot start: {flag} typo {told}" in capsys.readouterr().err
+
+    Path("grid.yaml").write_text("pretrained: typo\nglue-dir: typo\n")
+    assert experiments.main([*without_epochs(bare), *KD, "--grid", "grid.yaml", "--dry-run"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -134,7 +168,10 @@ def test_a_model_that_is_not_finished_is_neither_taken_nor_made_again(home, bare
             ["--teacher", "typo"],
             "Cannot start: --teacher typo does not exist: give a model fine-tuned on MRPC",
         ),
-        (["--pretrained", "typo"], "to have one made, --pretrained typo does not exist."),
+        (
+            ["--pretrained", "typo"],
+            "Cannot start: --pretrained typo does not exist: give a checkpoint, or a folder",
+        ),
     ],
 )
 def test_a_path_that_leads_nowhere_starts_no_training(home, bare, more, sentence, capsys):
@@ -207,6 +244,7 @@ def test_where_data_cannot_be_made_it_is_said_how(raw, bare, capsys):
             experiments.main([*bare, *KD, *more])
         return capsys.readouterr().err
 
+    Path("x").mkdir()
     assert "--data data has no data of MRPC (data/MRPC-bin/meta.json is missing): give" in told(
         "--glue-dir", "x"
     )
