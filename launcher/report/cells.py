@@ -1,7 +1,7 @@
 """Cells of the grid: runs that differ by their seed alone."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -9,6 +9,7 @@ from ..criterion_flags import criterion_flags, fitting, without_weights
 from ..flags import grouped
 from ..methods import NO_TEACHER, criterion_of
 from ..spec import FIRST, RunSpec
+from .first_stages import first_stages
 from .runs import Run
 from .scores import Score, average
 
@@ -23,6 +24,8 @@ DERIVED = ("updates", "warmup", *NAMED)
 # What a cell may be tried with, to be reported with the best, and what follows from it.
 TRIED = ("batch_size", "lr")
 TUNED = (*TRIED, "updates", "warmup")
+
+LOST = "stage 1 run"  # the setting of a cell of which no more is known
 
 FINGERPRINT = 7  # characters shown of it
 
@@ -76,23 +79,20 @@ class Cell:
         )
 
 
-def cells(runs: Sequence[Run], baseline: str) -> list[Cell]:
+def cells(runs: Sequence[Run], baseline: str, note: Callable[[str], None]) -> list[Cell]:
     """The cells of a group, by task: the student alone, the baseline, the rest; inits in numerical order.
 
-    First stages alone make no cell: how their second stages will be trained is not known yet.
+    First stages alone make no cell: how their second stages will be trained is not known yet. `note` is told which
+    runs may belong to other cells than they are put in, and which are left out.
     """
     by_name = {run.name: run for run in runs}
     planned: dict[str, set[int]] = {}
-    members: dict[tuple, list[Run]] = {}
     for run in runs:
         planned.setdefault(run.spec.task, set()).add(run.spec.seed)
-        if run.spec.stage != FIRST:
-            settings = _settings(run.spec, by_name.get(run.spec.after))
-            members.setdefault((*run.spec.cell, tuple(settings.items())), []).append(run)
 
     found = []
-    for (*identity, settings), started in members.items():
-        finished = {run.spec.seed: run for run in started if run.result is not None}
+    for (*identity, settings), started in _members(runs, note).items():
+        finished = _by_seed(started, note)
         names = {name for run in finished.values() for name in (run.name, run.spec.after)}
         trainings = (by_name[name] for name in sorted(names & by_name.keys()))
         found.append(
@@ -107,12 +107,54 @@ def cells(runs: Sequence[Run], baseline: str) -> list[Cell]:
     return sorted(found, key=lambda cell: _order(cell, baseline))
 
 
-def _settings(spec: RunSpec, first: Run | None) -> dict[str, Any]:
+def _members(runs: Sequence[Run], note: Callable[[str], None]) -> dict[tuple, list[Run]]:
+    """The runs of each cell, by what they have in common."""
+    first_stage = first_stages(runs)
+    members: dict[tuple, list[Run]] = {}
+    lost: dict[tuple, list[Run]] = {}  # those of which nothing tells the first stage
+    for run in runs:
+        if run.spec.stage != FIRST:
+            first = first_stage(run.spec)
+            key = (*run.spec.cell, tuple(_settings(run.spec, first).items()))
+            known = first is not None or not run.spec.after
+            (members if known else lost).setdefault(key, []).append(run)
+
+    for (*identity, settings), started in lost.items():
+        together = len({run.spec.seed for run in started}) == len(started)
+        for run in started:
+            which = "unknown" if together else run.spec.after.rpartition("-")[2]
+            members.setdefault((*identity, (*settings, (LOST, which))), []).append(run)
+        note(
+            f"{len(started)} runs started from first stages that are gone, {started[0].spec.after} the first: "
+            + (
+                "they are taken for one cell, though these may differ"
+                if together
+                else "each of these makes a cell"
+            )
+        )
+    return members
+
+
+def _by_seed(started: Sequence[Run], note: Callable[[str], None]) -> dict[int, Run]:
+    """The finished runs of a cell; of two with one seed, the one whose folder has its own name."""
+    found: dict[int, Run] = {}
+    for run in sorted(started, key=lambda run: (run.name != run.spec.name, run.name)):
+        if run.result is None:
+            continue
+        kept = found.setdefault(run.spec.seed, run)
+        if kept is not run:
+            note(
+                f"{run.folder} is of the same cell and seed as {kept.folder}, and left out: move one of them elsewhere"
+            )
+    return found
+
+
+def _settings(spec: RunSpec, first: RunSpec | None) -> dict[str, Any]:
     names = [field.name for field in fields(spec) if field.name not in IDENTITY]
     settings = {name: getattr(spec, name) for name in names}
     if first is None:
         return settings
-    other = {name: getattr(first.spec, name) for name in names if name not in DERIVED}
+    other = {name: getattr(first, name) for name in names if name not in DERIVED}
     same = settings | {"flags": without_weights(settings["flags"])}
     return settings | {
         f"stage 1 {name}": value for name, value in other.items() if value not in (settings[name], same[name])

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         problems = "".join(f"; {note}" for note in notes)
         parser.error(f"none of the {len(runs)} runs in {args.out / args.group} is finished yet{problems}")
 
-    found = cells(runs, args.baseline)
+    found = cells(runs, args.baseline, notes.append)
     studies = [
         study(
             task,

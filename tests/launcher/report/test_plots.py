@@ -15,12 +15,16 @@ ACCURACY = Score("valid", "accuracy")
 
 def studied(group):
     notes = []
-    return study("SST-2", cells(read(group), "kd"), "kd", samples=100, seed=1, note=notes.append)
+    return study(
+        "SST-2", cells(read(group), "kd", note=notes.append), "kd", samples=100, seed=1, note=notes.append
+    )
 
 
 def test_second_stages_go_on_where_their_first_ended(group):
     runs = {run.name: run for run in read(group)}
-    by_method = {cell.method: cell for cell in cells(list(runs.values()), "kd") if cell.init == "0,1,2"}
+    by_method = {
+        cell.method: cell for cell in cells(list(runs.values()), "kd", pytest.fail) if cell.init == "0,1,2"
+    }
     assert curve(by_method["kd"], runs, ACCURACY) == {250: [88, 86], 500: [90, 88]}
     assert curve(by_method["att_kl_learn"], runs, ACCURACY) == {750: [90, 89], 1000: [92, 91]}
 
@@ -29,7 +33,7 @@ def test_a_curve_has_the_updates_that_all_seeds_have(tmp_path):
     for seed, updates in ((1, (10, 20)), (2, (10, 30)), (3, (10, 20))):
         folder = write_run(tmp_path, spec(seed=seed), classes_with(4))
         write_log(folder, {update: {"accuracy": 80 + seed} for update in updates})
-    (cell,) = cells(read(tmp_path), "kd")
+    (cell,) = cells(read(tmp_path), "kd", pytest.fail)
     assert curve(cell, {}, ACCURACY) == {10: [81, 82, 83]}
 
     (folder / "log.txt").unlink()

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ ACCURACY = Score("valid", "accuracy")
 
 
 def found(group):
-    return cells(read(group), "kd")
+    return cells(read(group), "kd", pytest.fail)
 
 
 def test_runs_that_differ_by_their_seed_are_a_cell(tmp_path):
@@ -170,3 +171,73 @@ def test_the_first_init_of_the_same_cell_is_found(tmp_path):
     reference = find_init(last, everything, "0,1,2")
     assert (reference.init, reference.mapping) == ("0,1,2", "last")
     assert find_init(next(cell for cell in everything if cell.method == "crd"), everything, "0,1,2") is None
+
+
+def without_first_stages(group, seeds=(1, 2, 3, 4)):
+    for path in group.glob("*-first-*"):
+        if any(f"-seed{seed}-" in path.name for seed in seeds):
+            shutil.rmtree(path)
+
+
+def scored(group, notes):
+    several = cells(read(group), "kd", notes.append)
+    return [(cell.settings.get("stage 1 epochs"), sorted(cell.runs)) for cell in several]
+
+
+@pytest.mark.parametrize("gone", [(), (1,)])
+def test_first_stages_that_are_gone_are_known_by_those_of_other_seeds(tmp_path, gone):
+    for seed in (1, 2):
+        for epochs in (5, 7):
+            run = spec("crd", mapping="", seed=seed)
+            write_two_stages(tmp_path, run, classes_with(4), first={"epochs": epochs})
+    without_first_stages(tmp_path, gone)
+    notes = []
+    assert scored(tmp_path, notes) == [(5, [1, 2]), (7, [1, 2])]
+    assert notes == []
+
+
+def test_first_stages_of_the_settings_of_the_second_need_not_be_there(tmp_path):
+    for seed in (1, 2):
+        for epochs in (2, 4):
+            write_two_stages(tmp_path, spec("crd", mapping="", seed=seed, epochs=epochs), classes_with(4))
+    without_first_stages(tmp_path)
+    several = found(tmp_path)
+    assert [(cell.settings["epochs"], sorted(cell.runs)) for cell in several] == [(2, [1, 2]), (4, [1, 2])]
+
+
+def test_runs_whose_first_stages_are_unknown_are_a_cell_as_far_as_their_seeds_allow(tmp_path):
+    for seed in (1, 2):
+        write_two_stages(tmp_path, spec("crd", mapping="", seed=seed), classes_with(4), first={"epochs": 5})
+    without_first_stages(tmp_path)
+    notes = []
+    assert scored(tmp_path, notes) == [(None, [1, 2])]
+    [note] = notes
+    assert note.startswith("2 runs started from first stages that are gone, SST-2-crd-0_1_2-first-seed1-")
+    assert note.endswith(" the first: they are taken for one cell, though these may differ")
+
+    write_two_stages(tmp_path, spec("crd", mapping="", seed=2), classes_with(6), first={"epochs": 7})
+    without_first_stages(tmp_path)
+    notes = []
+    assert sorted(scored(tmp_path, notes)) == [(None, [1]), (None, [2]), (None, [2])]
+    [note] = notes
+    assert note.endswith(" the first: each of these makes a cell")
+
+
+def test_unknown_first_stages_are_none_of_those_that_are_there(tmp_path):
+    write_two_stages(tmp_path, spec("crd", mapping="", seed=1), classes_with(4), first={"epochs": 5})
+    without_first_stages(tmp_path)
+    write_two_stages(tmp_path, spec("crd", mapping="", seed=2), classes_with(4))
+    several = cells(read(tmp_path), "kd", [].append)
+    shown = {tuple(cell.runs): [setting(cell, name) for name in differing(several)] for cell in several}
+    assert shown == {(1,): ["unknown"], (2,): [""]}
+
+
+def test_a_copy_of_a_run_counts_once_and_is_told(tmp_path):
+    run = write_run(tmp_path, spec(), classes_with(4))
+    shutil.copytree(run, tmp_path / "a-copy")
+    notes = []
+    [cell] = cells(read(tmp_path), "kd", notes.append)
+    assert cell.runs[1].folder == run
+    assert notes == [
+        f"{tmp_path / 'a-copy'} is of the same cell and seed as {run}, and left out: move one of them elsewhere"
+    ]
