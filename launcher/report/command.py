@@ -12,6 +12,7 @@ from ..tasks import TASKS
 from . import plots
 from .cells import cells
 from .document import document
+from .origins import origins
 from .runs import Run, read_group
 from .study import Study, study
 from .tables import cells_csv, differences_csv
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         )
         for task in dict.fromkeys(cell.task for cell in found)
     ]
+    notes += origins(found)
     notes += _remarks(studies, args.baseline, args.init)
 
     folder = args.to or args.out / args.group / "report"

@@ -8,6 +8,7 @@ from typing import Any
 from ..tuning import of_tried, setting_name
 from .bootstrap import LEVEL, Difference
 from .cells import TRIED, Cell, setting
+from .origins import commits
 from .study import Study
 
 NOTHING = "-"
@@ -97,6 +98,7 @@ def cells_csv(studies: Sequence[Study]) -> str:
     header = [
         *("task", "method", "init", "mapping", "stages", *shown, "metric", "mean", "deviation"),
         *("seeds", "planned", "seconds_per_seed", "seconds", "peak_gb", "best", "tried", "best_of_tried"),
+        "commits",
         *(f"{name}_{what}" for name in measured for what in ("mean", "deviation", "by_seed")),
     ]
     lines = []
@@ -111,6 +113,7 @@ def cells_csv(studies: Sequence[Study]) -> str:
             line += [_number(value, ".1f", "") for value in (cell.seconds, total)]
             line += [_number(cell.peak_gb, ".3f", ""), int(cell is study.best)]
             line += [len(study.tried[chosen]), int(cell is chosen and bool(cell.runs))]
+            line.append(" ".join(f"{commit}:{number}" for commit, number in commits(cell).most_common()))
             for score in scores:
                 line += [_number(value, ".4f", "") for value in cell.average(score)]
                 line.append(" ".join(f"{seed}:{value}" for seed, value in cell.scores(score).items()))

@@ -1,5 +1,6 @@
 import csv
 import itertools
+import json
 import re
 import subprocess
 import sys
@@ -91,6 +92,68 @@ def test_a_lucky_seed_is_not_the_best_of_a_study(group, report, capsys):
     assert by_method == {"kd": "89.00 ± 1.41", "att_kl_learn": "**91.50 ± 0.71**", "crd": "100.00"}
     best = [row["method"] for row in lines(group / "report" / "report.csv") if row["best"] == "1"]
     assert best == ["att_kl_learn"]
+
+
+def trained_by(group, pattern, commit, torch="2.4", gpu=None, modified=False):
+    """Says of runs what trained them."""
+    for path in group.glob(f"{pattern}/result.json"):
+        machine = {"system": "Linux", "cores": 4, "cpu": "A CPU", "gpu": gpu, "slots": 1}
+        told = {"commit": commit, "modified": modified, "versions": {"torch": torch}, "machine": machine}
+        path.write_text(json.dumps({**json.loads(path.read_text()), **told}))
+
+
+def notes_of(report, capsys) -> list[str]:
+    assert report() == 0
+    _, _, notes = capsys.readouterr().out.partition("## Notes")
+    return [line for line in notes.splitlines() if line.startswith("* ")]
+
+
+def test_runs_of_one_origin_or_none_that_is_known_need_no_note(group, report, capsys):
+    assert notes_of(report, capsys) == []
+    trained_by(group, "*kd-0_1_2*", "a" * 40)  # and others tell nothing, as runs of earlier versions
+    assert notes_of(report, capsys) == []
+    for path in group.glob("*kd-0_1_2*/result.json"):
+        before = json.loads(path.read_text()) | {"machine": {"system": "Linux", "cores": 4}, "versions": {}}
+        path.write_text(json.dumps(before))
+    assert notes_of(report, capsys) == []
+
+
+def test_a_mean_over_commits_is_said_and_the_commits_are_in_the_file(group, report, capsys):
+    trained_by(group, "*", "a" * 40)
+    trained_by(group, "*kd-3_4_5*seed2*", "b" * 40)
+    assert notes_of(report, capsys) == [
+        "* the runs of SST-2 kd 3,4,5 come from several commits, aaaaaaa (1 run) and bbbbbbb (1)."
+    ]
+    rows = lines(group / "report" / "report.csv")
+    assert [row["commits"] for row in rows] == ["aaaaaaa:2", "aaaaaaa:1 bbbbbbb:1", "aaaaaaa:4", "aaaaaaa:4"]
+
+
+def test_however_many_cells_are_mixed_there_is_one_note_of_each_kind(group, report, capsys):
+    trained_by(group, "*", "a" * 40)
+    trained_by(group, "*seed2*", "b" * 40, torch="2.5", gpu="A GPU", modified=True)
+    notes = notes_of(report, capsys)
+    whose = "* the runs of 4 cells, SST-2 kd 0,1,2 the first, come from several"
+    assert notes == [
+        f"{whose} commits, aaaaaaa (6 runs) and bbbbbbb-modified (6).",
+        f"{whose} versions of torch, 2.4 (6 runs) and 2.5 (6).",
+        f"{whose} GPUs or processors, A CPU (6 runs) and A GPU (6).",
+        "* 6 of 12 runs were trained by code with changes that its commit has not.",
+    ]
+
+
+def test_cells_of_different_commits_are_compared_with_a_note(group, report, capsys):
+    trained_by(group, "*", "a" * 40)
+    trained_by(group, "*-kd-*", "b" * 40)
+    assert notes_of(report, capsys) == [
+        "* each cell's runs come from one of several commits, aaaaaaa (8 runs) and bbbbbbb (4)."
+    ]
+
+
+def test_of_many_commits_the_commonest_are_named(group, report, capsys):
+    for number, path in enumerate(sorted(path.name for path in group.iterdir())[:8]):
+        trained_by(group, path, f"{number}" * 40)
+    [note] = notes_of(report, capsys)
+    assert note.endswith(" commits, 0000000 (1 run), 1111111 (1), 2222222 (1), 3333333 (1) and 4 more.")
 
 
 def test_a_report_repeats_exactly_and_follows_its_seed(group, report, tmp_path):
