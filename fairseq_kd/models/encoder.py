@@ -8,6 +8,7 @@ V words.
 """
 
 import math
+from collections.abc import Callable
 from typing import Optional
 
 import torch
@@ -72,7 +73,7 @@ class EncoderLayer(nn.Module):
         self.fc1 = nn.Linear(shape.width, shape.ffn)
         self.fc2 = nn.Linear(shape.ffn, shape.width)
         self.final_layer_norm = nn.LayerNorm(shape.width, eps=shape.layernorm_eps)
-        self.activation = get_activation_fn(shape.activation)
+        self.activation = activation(shape.activation)
         self.dropout = nn.Dropout(cfg.dropout)
         self.activation_dropout = nn.Dropout(cfg.activation_dropout)
 
@@ -178,6 +179,15 @@ class SentenceEncoder(nn.Module):
         return self.dropout(self.layernorm_embedding(x))
 
 
+def activation(name: str) -> Callable[[Tensor], Tensor]:
+    """fairseq's function of that name.
+
+    fairseq's own gelu widens to fp32 what it is given, the largest tensor of a layer, and keeps that for the gradient.
+    F.gelu has the same values, and widens number by number.
+    """
+    return F.gelu if name == "gelu" else get_activation_fn(name)
+
+
 def segment_ids(tokens: Tensor) -> Tensor:
     """BERT's token types from the separators: 0 up to the first one, 1 behind it. [B, T]"""
     separators = tokens.eq(SEPARATOR)
@@ -191,7 +201,7 @@ class LMHead(nn.Module):
     def __init__(self, shape: ModelShape, sentence_encoder: SentenceEncoder) -> None:
         super().__init__()
         self.dense = nn.Linear(shape.width, shape.width)
-        self.activation = get_activation_fn(shape.activation)
+        self.activation = activation(shape.activation)
         self.layer_norm = nn.LayerNorm(shape.width, eps=shape.layernorm_eps)
         self.weight = sentence_encoder.embed_tokens.weight  # [V, H], or [V, rank]
         self.projection = sentence_encoder.embed_projection.weight if shape.rank else None  # [H, rank]
@@ -214,7 +224,7 @@ class ClassificationHead(nn.Module):
     def __init__(self, shape: ModelShape, classes: int, dropout: float) -> None:
         super().__init__()
         self.dense = nn.Linear(shape.width, shape.width)
-        self.activation = get_activation_fn(shape.pooler_activation)
+        self.activation = activation(shape.pooler_activation)
         self.dropout = nn.Dropout(dropout)
         self.out_proj = nn.Linear(shape.width, classes)
 

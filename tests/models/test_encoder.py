@@ -5,10 +5,11 @@ import pytest
 import torch
 from fairseq.data import Dictionary
 from fairseq.models.roberta import RobertaModel, base_architecture
+from fairseq.utils import get_activation_fn, get_available_activation_fns
 from torch.testing import assert_close
 
 from fairseq_kd.models.checkpoint import today
-from fairseq_kd.models.encoder import segment_ids
+from fairseq_kd.models.encoder import activation, segment_ids
 from fairseq_kd.models.roberta_student import RobertaStudent
 from fairseq_kd.models.shape import ModelShape, shape_of
 from fairseq_kd.signals import Wanted
@@ -153,6 +154,28 @@ def test_a_layer_holds_each_matrix_once():
     names = {name.split("layers.0.")[1] for name, _ in model().named_parameters() if "layers.0." in name}
     assert len(names) == 16
     assert "fc1_weight" not in names
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_16_bits_keep_nothing_in_32_for_the_gradient(dtype):
+    layer = model().to(dtype).encoder.sentence_encoder.layers[0]
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor.dtype)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        layer.feed_forward(torch.randn(6, SHAPE.width, dtype=dtype))
+    assert set(kept) == {dtype}
+
+
+@pytest.mark.parametrize("name", get_available_activation_fns())
+def test_every_activation_of_fairseq_is_as_fairseq_computes_it(name):
+    ours, theirs = activation(name), get_activation_fn(name)
+    x = torch.linspace(-9, 9, 2001)
+    assert torch.equal(ours(x), theirs(x))
+    assert torch.equal(ours(x.bfloat16()), theirs(x.bfloat16()))
 
 
 def test_a_new_head_is_initialised_as_fairseq_does():
