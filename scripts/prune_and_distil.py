@@ -12,16 +12,17 @@ what a run leaves (checkpoint_best.pt, result.json, predictions/, ..); the last 
 Interrupted, the same command goes on from where it was; other settings need another folder.
 """
 
+import contextlib
 import logging
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher import places
+from launcher import lock, places
 from launcher.arguments import Parser, add_size_options, add_training_options, positive, split
 from launcher.criterion_flags import check_fitting
 from launcher.flags import check_flags
@@ -74,19 +75,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own, words = split(sys.argv[1:] if arguments is None else arguments)
     args = _parser().parse_args(own)
     gpu = None if args.cpu else next(iter(visible_gpus()), None)
-    try:
-        training = find_training(args, as_flags(words), gpu is None)
-        sizes = plan(args, training)
-        claim(args.out, sizes, training.spec)
-    except ValueError as error:
-        print(f"Cannot start: {error}.", file=sys.stderr)
-        return NOT_STARTED
+    with contextlib.ExitStack() as held:
+        try:
+            training = find_training(args, as_flags(words), gpu is None)
+            sizes = plan(args, training)
+            held.enter_context(locked(args.out))
+            claim(args.out, sizes, training.spec)
+        except ValueError as error:
+            print(f"Cannot start: {error}.", file=sys.stderr)
+            return NOT_STARTED
 
-    try:
-        with ending_as_interrupted():
-            return take_steps(sizes, training, args.out, Slot(gpu))
-    except KeyboardInterrupt:
-        return say_interrupted()
+        try:
+            with ending_as_interrupted():
+                return take_steps(sizes, training, args.out, Slot(gpu))
+        except KeyboardInterrupt:
+            return say_interrupted()
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keeps the folder of all steps for this call, ValueError where another call has it: each replaces what it prunes."""
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / "lock", "w") as file:
+        if not lock.take(file):
+            raise ValueError(
+                f"--out {out} is being worked in by another call of this: wait for it, or name another folder"
+            )
+        yield
 
 
 def find_training(args: Namespace, flags: Sequence[str], cpu: bool) -> Training:
@@ -144,8 +159,9 @@ def take_steps(sizes: Sequence["Sizes"], training: Training, out: Path, slot: Sl
 def prune(large: Path, training: Training, size: "Sizes", folder: Path) -> None:
     """Makes FOLDER/pruned/model.pt of `large`; what prevents that ends the program with a sentence."""
     scores, pruned = folder / "importance.safetensors", (folder / PRUNED).parent
-    of, on = ["--checkpoint", str(large)], ["--cpu"] if training.cpu else []
-    score_importance.main([*of, "--data", str(training.data.folder), "--out", str(scores), *on])
+    of, on = ["--checkpoint", str(large)], ["--data", str(training.data.folder)]
+    how = ["--seed", str(training.spec.seed), *(["--cpu"] if training.cpu else [])]
+    score_importance.main([*of, *on, *how, "--out", str(scores)])
 
     shutil.rmtree(pruned, ignore_errors=True)  # what an interrupted call left there
     flags = [text for name, value in vars(size).items() for text in (f"--{name}", str(value))]

@@ -68,15 +68,37 @@ def test_finished_steps_of_another_method_are_no_student_of_this_one(call, tmp_p
     assert "holds steps of another method (kd, now hidden_mse_learn): name another" in capsys.readouterr().err
 
 
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("where", [prune_and_distil.score_importance, prune_and_distil.prune_once])
 def test_interrupted_before_training_it_says_so(call, capsys, monkeypatch, where):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(prune_and_distil.score_importance, "main", lambda _: 0)
-    monkeypatch.setattr(where, "main", interrupt)
+    monkeypatch.setattr(where, "main", interrupted)
     assert prune_and_distil.main([*call, "--layers", "2"]) == 130
     assert capsys.readouterr().err == "Interrupted: the same command goes on from here.\n"
+
+
+def test_the_seed_is_that_of_importance_too(call, monkeypatch):
+    asked = []
+    monkeypatch.setattr(prune_and_distil.score_importance, "main", lambda given: asked.extend(given))
+    monkeypatch.setattr(prune_and_distil.prune_once, "main", interrupted)
+    assert prune_and_distil.main([*call, "--layers", "2", "--seed", "7"]) == 130
+    assert asked[asked.index("--seed") + 1] == "7"
+
+
+def test_two_calls_do_not_prune_in_one_folder(call, tmp_path, capsys, monkeypatch):
+    statuses = []
+
+    def again(_):
+        statuses.append(prune_and_distil.main([*call, "--layers", "2"]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prune_and_distil.score_importance, "main", again)
+    assert prune_and_distil.main([*call, "--layers", "2"]) == 130
+    assert statuses == [2]
+    assert "out is being worked in by another call of this: wait for it" in capsys.readouterr().err
 
 
 def test_what_went_wrong_after_the_training_is_said(capsys, monkeypatch):
