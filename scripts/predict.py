@@ -81,17 +81,19 @@ def submit(models: Sequence, args: argparse.Namespace) -> None:
             )
         chosen[task] = submitted_splits(model, args.cut)
 
+    written = []
     for model in models:
         task = model.metadata.task
         place = args.out or place_of(model.checkpoint.path)
         for split, predictions in model.predict(chosen[task], device(args.cpu), args.batch_size):
             predictions.write(place / f"{'AX' if task == 'AX' else split}.npz")
-            report(
-                write_answers(args.submission, split, predictions, model.metadata), task, split, predictions
-            )
+            written.append(write_answers(args.submission, split, predictions, model.metadata))
+            report(written[-1], task, split, predictions)
 
-    archive, missing = write_archive(args.submission)
+    archive, present, missing = write_archive(args.submission)
     print(f"{archive}: {'without ' + ', '.join(missing) if missing else 'complete'}")
+    if older := [name for name in present if args.submission / name not in written]:
+        print(f"  {', '.join(older)} as earlier calls left them in {args.submission}")
 
 
 def report(path: Path, task: str, split: str, predictions) -> None:

@@ -97,8 +97,8 @@ def answers(logits: np.ndarray, metadata: Metadata) -> list[str]:
     return [metadata.labels[number] for number in logits.argmax(axis=1)]
 
 
-def write_archive(folder: Path) -> tuple[Path, list[str]]:
-    """Zips the files that the folder holds; returns the archive and the names that are missing.
+def write_archive(folder: Path) -> tuple[Path, list[str], list[str]]:
+    """Zips the files that the folder holds, of whatever call; returns the archive, their names and those missing.
 
     The same files make the same archive, byte for byte.
     """
@@ -110,4 +110,4 @@ def write_archive(folder: Path) -> tuple[Path, list[str]]:
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, (folder / name).read_bytes())
-    return folder / ARCHIVE, [name for name in names if name not in present]
+    return folder / ARCHIVE, present, [name for name in names if name not in present]

@@ -106,10 +106,10 @@ def test_the_archive_tells_what_is_missing_and_is_the_same_twice(tmp_path):
     for name in ("RTE.tsv", "AX.tsv"):
         (tmp_path / name).write_text("index\tprediction\n")
     (tmp_path / "notes.txt").write_text("not GLUE's")
-    archive, missing = write_archive(tmp_path)
+    archive, present, missing = write_archive(tmp_path)
     first = hashlib.sha256(archive.read_bytes()).digest()
 
-    assert zipfile.ZipFile(archive).namelist() == ["RTE.tsv", "AX.tsv"]
+    assert zipfile.ZipFile(archive).namelist() == present == ["RTE.tsv", "AX.tsv"]
     assert missing == [name for name in OFFICIAL if name not in ("RTE.tsv", "AX.tsv")]
     (tmp_path / "AX.tsv").touch()
     write_archive(tmp_path)
@@ -141,7 +141,14 @@ def test_one_command_submits_several_tasks(tmp_path, capsys):
             NLI[number] for number in saved.logits.argmax(1)
         ]
     missing = "without CoLA.tsv, SST-2.tsv, MRPC.tsv, QQP.tsv, QNLI.tsv, RTE.tsv, WNLI.tsv"
-    assert f"submission.zip: {missing}\n" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"submission.zip: {missing}\n" in printed
+    assert "earlier calls" not in printed
+
+    given = ["--checkpoint", runs[1], "--data", tmp_path / "data", "--submission", tmp_path / "out", "--cut"]
+    assert submit(*given) == 0
+    older = f"  MNLI-m.tsv, MNLI-mm.tsv, AX.tsv as earlier calls left them in {tmp_path / 'out'}\n"
+    assert capsys.readouterr().out.endswith(older)
 
 
 def test_data_that_lacks_rows_is_refused(tmp_path):
