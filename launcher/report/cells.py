@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..criterion_flags import criterion_flags, fitting, without_weights
+from ..criterion_flags import without_weights
 from ..flags import grouped
-from ..methods import NO_TEACHER, criterion_of
+from ..methods import NO_TEACHER
 from ..spec import FIRST, RunSpec
 from .first_stages import first_stages
 from .runs import Run
@@ -208,7 +208,8 @@ def setting(cell: Cell, name: str) -> str:
     return str(value)[:FINGERPRINT] if name.endswith(("data", "teacher", "start")) else str(value)
 
 
-def _but(cell: Cell, names: Sequence[str]) -> dict[str, Any]:
+def but(cell: Cell, names: Sequence[str]) -> dict[str, Any]:
+    """Its settings without these."""
     return {name: value for name, value in cell.settings.items() if name not in names}
 
 
@@ -222,49 +223,5 @@ def families(of_task: Sequence[Cell]) -> list[list[Cell]]:
     found: dict[tuple, list[Cell]] = {}
     for cell in of_task:
         identity = (cell.task, cell.method, cell.init, cell.mapping, cell.stages)
-        found.setdefault((*identity, str(_but(cell, TUNED))), []).append(cell)
+        found.setdefault((*identity, str(but(cell, TUNED))), []).append(cell)
     return list(found.values())
-
-
-def find_baseline(cell: Cell, others: Sequence[Cell], method: str, apart: Sequence[str] = ()) -> Cell | None:
-    """The cell of the baseline's `method` that is trained as `cell` is: same task, init and settings.
-
-    apart  settings that may differ
-
-    Flags of criterions that the baseline's lacks are no setting of it. Where several cells differ by mapping or
-    stages, the one that shares these with `cell`; else none.
-    """
-
-    def shared(one: Cell, flags: tuple[str, ...]) -> tuple:
-        settings = _but(one, apart) | {"flags": flags}
-        return one.task, one.init, {k: v for k, v in settings.items() if not k.startswith("stage 1 ")}
-
-    wanted = shared(cell, _had_by(method, cell.settings["flags"]))
-    candidates = [
-        other
-        for other in others
-        if other.method == method and shared(other, _had_by(method, other.settings["flags"])) == wanted
-    ]
-    if len(candidates) > 1:
-        candidates = [
-            other for other in candidates if (other.mapping, other.stages) == (cell.mapping, cell.stages)
-        ]
-    if len(candidates) > 1:  # older runs of `none` still have the weights that stood beside them
-        candidates = [other for other in candidates if other.settings["flags"] == cell.settings["flags"]]
-    return candidates[0] if len(candidates) == 1 else None
-
-
-def _had_by(method: str, flags: tuple[str, ...]) -> tuple[str, ...]:
-    """The flags that a run of the method would have; all of them where no such method is left in the tree."""
-    criterion = criterion_of(method)
-    had = fitting(flags, criterion) if criterion in criterion_flags() else flags
-    return without_weights(had) if method == NO_TEACHER else had
-
-
-def find_init(cell: Cell, others: Sequence[Cell], init: str, apart: Sequence[str] = ()) -> Cell | None:
-    """The cell that differs from `cell` by its init alone, and by the settings `apart`."""
-
-    def shared(one: Cell) -> tuple:
-        return one.task, one.method, one.mapping, one.stages, _but(one, (*apart, *NAMED))
-
-    return next((other for other in others if other.init == init and shared(other) == shared(cell)), None)

@@ -12,13 +12,12 @@ from .cells import (
     Cell,
     differing,
     families,
-    find_baseline,
-    find_init,
     init_order,
     setting,
     shared_flags,
 )
 from .comparison import compare
+from .pairs import find_baseline, find_init
 from .scores import SECOND_METRIC, Score
 
 FLAGS = "flags"

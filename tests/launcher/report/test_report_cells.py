@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.report.cells import cells, differing, find_baseline, find_init, init_order, setting
+from launcher.report.cells import cells, differing, init_order, setting
+from launcher.report.pairs import find_baseline, find_init
 from launcher.report.scores import Score
 from tests.launcher.report.folders import classes_with, read, spec, write_run, write_two_stages
 
