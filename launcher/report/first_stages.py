@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ..criterion_flags import without_weights
 from ..spec import FIRST, RunSpec
 from .runs import Run
 
@@ -21,7 +22,9 @@ def first_stages(runs: Sequence[Run]) -> Callable[[RunSpec], RunSpec | None]:
             return there[second.after]
         if not second.after:
             return None
-        guesses = [replace(second, stage=FIRST, after=""), *(replace(one, seed=second.seed) for one in known)]
+        same = replace(second, stage=FIRST, after="")
+        guesses = [same, replace(same, flags=without_weights(same.flags))]
+        guesses += [replace(one, seed=second.seed) for one in known]
         return next((guess for guess in guesses if guess.name == second.after), None)
 
     return first_stage
