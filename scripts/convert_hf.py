@@ -1,21 +1,46 @@
-"""Hugging Face BERT and RoBERTa models for this package.
+"""Hugging Face BERT and RoBERTa models for this package, and the way back.
 
     python scripts/convert_hf.py import HF_FOLDER OUT
+    python scripts/convert_hf.py export --checkpoint RUN_OR_CHECKPOINT --out DIR
 
 `import` turns a folder with config.json, model.safetensors (or pytorch_model.bin) and tokenizer files
 into a teacher folder: model.pt for --teacher and --init-from, and the vocabulary's own files for
-`python -m preprocess.glue --encoder-dir OUT`. Hidden states and logits stay what they were.
+`python -m preprocess.glue --encoder-dir OUT`. `export` turns a student or teacher into such a folder, for
+
+    AutoModelForSequenceClassification.from_pretrained("DIR"), AutoTokenizer.from_pretrained("DIR")
+
+Hidden states and logits stay what they were, and token ids what preprocess.glue made of a text. What
+transformers' BERT and RoBERTa cannot express is refused.
 """
 
 import argparse
+import logging
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from fairseq_kd.convert.folders import read_config, read_weights, write_checkpoint
+from fairseq_kd.convert import transformers
+from fairseq_kd.convert.folders import read_config, read_weights, write_checkpoint, write_model
 from fairseq_kd.convert.huggingface import Converted, check_config, converted
+from fairseq_kd.data.metadata import dictionary_hash
 from fairseq_kd.errors import CannotStart
+from fairseq_kd.evaluation.origin import (
+    class_labels,
+    find_dictionary,
+    find_training_data,
+    problems_of_out,
+    trained_head,
+)
+from fairseq_kd.models.checkpoint import Checkpoint, read_checkpoint
+from launcher.arguments import Parser
+from preprocess import meta
+from preprocess.encoders import Encoder, load_encoder
 from preprocess.errors import DataError
+from preprocess.export_tokenizer import export_tokenizer
 from preprocess.folders import recover, replacing
 from preprocess.huggingface import import_encoder
+from preprocess.vocabulary import symbols_hash
 
 # All that an import may write.
 TEACHER_FILES = {
@@ -27,21 +52,18 @@ TEACHER_FILES = {
     "encoder.json",
     "vocab.bpe",
 }
+# By these a folder is known to hold a vocabulary.
+VOCABULARIES = ("encoder.json", "vocab.txt", "tokenizer.json", "sentencepiece.model")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="Convert Hugging Face BERT and RoBERTa models.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("import", help="Hugging Face folder -> teacher folder")
-    command.add_argument("source", metavar="HF_FOLDER", type=Path, help="the model and its tokenizer files")
-    command.add_argument("out", metavar="OUT", type=Path, help="teacher folder to write")
-    command.set_defaults(run=lambda args: import_model(args.source, args.out))
-
-    args = parser.parse_args()
-    args.run(args)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 the model is there; what prevents that ends the program with a sentence."""
+    args = _parser().parse_args(arguments)
+    if args.command == "import":
+        import_model(args.source, args.out)
+    else:
+        export_model(args)
+    return 0
 
 
 def import_model(source: Path, out: Path) -> None:
@@ -114,5 +136,126 @@ def summary(source: Path, path: Path, stored: int, words: int, model: Converted)
     )
 
 
+def export_model(args: argparse.Namespace) -> None:
+    """Writes the Hugging Face folder `--out`, whole or not at all."""
+    try:
+        print(_export_model(args))
+    except DataError as error:
+        raise CannotStart(str(error), doing="export") from None
+    except OSError as error:
+        raise CannotStart(
+            f"{error.filename or args.out} cannot be read or written ({error.strerror}): mend that, or name another --out.",
+            doing="export",
+        ) from None
+
+
+def _export_model(args: argparse.Namespace) -> str:
+    checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")
+    data, head = find_training_data(args.data, checkpoint), trained_head(checkpoint)
+    labels = class_labels(checkpoint, head, data) if head else ()
+    found = [*transformers.problems(checkpoint, head), *problems_of_out(args.out)]
+    if found:
+        raise CannotStart(*found, doing="export")
+
+    config = transformers.config_of(checkpoint, head, labels)
+    vocabulary = None if args.without_tokenizer else _vocabulary(args.encoder_dir, checkpoint)
+    encoder = None if vocabulary is None else _encoder(vocabulary, checkpoint, data)
+    with replacing(args.out.resolve()) as folder:
+        write_model(folder, config, transformers.weights_of(checkpoint, head))
+        if encoder is not None:
+            shape, masks = checkpoint.shape, config["architectures"][0].endswith("ForMaskedLM")
+            export_tokenizer(encoder, vocabulary, folder, shape.max_positions, bool(shape.segments), masks)
+    return _exported(args.out, checkpoint, head, config, encoder)
+
+
+def _vocabulary(given: Path | None, checkpoint: Checkpoint) -> Path:
+    """The folder of the model's vocabulary: --encoder-dir or, without it, that of the checkpoint."""
+    if given is not None:
+        return given
+    beside = checkpoint.path.parent
+    if not any((beside / name).is_file() for name in VOCABULARIES):
+        raise CannotStart(
+            f"--checkpoint {checkpoint.path} has no vocabulary beside it: give --encoder-dir, as to preprocess.glue, or "
+            "--without-tokenizer to export the model alone.",
+            doing="export",
+        )
+    return beside
+
+
+def _encoder(folder: Path, checkpoint: Checkpoint, data: Path | None) -> Encoder:
+    """The vocabulary in `folder`; CannotStart where the model, or the data it was trained on, has another."""
+    encoder = load_encoder(folder)
+    known = checkpoint.dictionary_hash or dictionary_hash(find_dictionary(data, checkpoint))
+    if symbols_hash(encoder.symbols) != known or encoder.pair_format != checkpoint.shape.pair_format:
+        raise CannotStart(
+            f"--encoder-dir {folder} is another vocabulary than that of --checkpoint {checkpoint.path}: give the one its "
+            "data was made with.",
+            doing="export",
+        )
+
+    made_with = ((meta.read(data) if data else None) or {}).get("encoder", {}).get("hash", encoder.hash)
+    if made_with != encoder.hash:
+        raise CannotStart(
+            f"--encoder-dir {folder} numbers words as {data} does but cuts text otherwise (merges, casing): give the one "
+            "the data was made with.",
+            doing="export",
+        )
+    return encoder
+
+
+def _exported(
+    out: Path, checkpoint: Checkpoint, head: str | None, config: dict[str, Any], encoder: Encoder | None
+) -> str:
+    """What was exported, what was left out, how it is loaded."""
+    [name] = config["architectures"]
+    task = name.partition("For")[2]
+    loader = f"AutoModelFor{task}" if task else "AutoModel"
+    lines = [
+        f"{out}: {name}, {checkpoint.shape}",
+        f"  labels      {', '.join(config['id2label'].values()) if head else 'none'}",
+        f"  tokenizer   {'none' if encoder is None else encoder.name}",
+        f"  left out    {', '.join(transformers.left_out(checkpoint, head)) or 'nothing'}",
+        f'Load it: transformers.{loader}.from_pretrained("{out}"{"" if task else ", add_pooling_layer=False"})',
+    ]
+    return "\n".join(lines)
+
+
+def _parser() -> Parser:
+    parser = Parser(__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="import|export")
+    command = commands.add_parser("import", help="Hugging Face folder -> teacher folder", description=__doc__)
+    command.add_argument("source", metavar="HF_FOLDER", type=Path, help="the model and its tokenizer files")
+    command.add_argument("out", metavar="OUT", type=Path, help="teacher folder to write")
+
+    command = commands.add_parser("export", help="checkpoint -> Hugging Face folder", description=__doc__)
+    command.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="PATH",
+        help="a checkpoint, or a folder with checkpoint_best.pt or model.pt",
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder to write")
+    command.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="binarized data of its task, which names its classes (default: what it was trained on)",
+    )
+    tokenizer = command.add_mutually_exclusive_group()
+    tokenizer.add_argument(
+        "--encoder-dir",
+        type=Path,
+        metavar="DIR",
+        help="the vocabulary's own files, as given to preprocess.glue (default: those beside the checkpoint)",
+    )
+    tokenizer.add_argument(
+        "--without-tokenizer",
+        action="store_true",
+        help="export the model alone (default: its tokenizer too)",
+    )
+    return parser
+
+
 if __name__ == "__main__":
-    main()
+    logging.disable(logging.INFO)
+    sys.exit(main())

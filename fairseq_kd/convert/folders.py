@@ -1,13 +1,14 @@
-"""Reads a Hugging Face model folder and writes a teacher's `model.pt`; no code in a file is ever run."""
+"""Reads and writes Hugging Face model folders, and writes a teacher's `model.pt`; no code in a file is ever run."""
 
 import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..data.metadata import dictionary_hash
@@ -85,3 +86,11 @@ def write_checkpoint(model: Converted, folder: Path) -> Path:
     with path.open("wb") as file:  # given a file, torch leaves the system's own error where it cannot write
         torch.save(state, file)
     return path
+
+
+def write_model(folder: Path, config: Mapping[str, Any], weights: dict[str, Tensor]) -> None:
+    """Writes config.json and model.safetensors into a Hugging Face folder, which exists."""
+    text = json.dumps(config, ensure_ascii=False, indent=2)
+    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+    # transformers wants to be told that the file is torch's.
+    (folder / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))

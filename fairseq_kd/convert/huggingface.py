@@ -268,7 +268,7 @@ def _embeddings(source: _Source, config: Mapping[str, Any], rows: Tensor) -> tup
     types = source.take("embeddings.token_type_embeddings.weight")
     segments = 2 if config["model_type"] == "bert" and types.size(0) > 1 else 0
     if not segments:
-        positions += types[0]
+        positions[2:] += types[0]
 
     ours = {"embed_tokens.weight": words[rows], "embed_positions.weight": positions}
     if segments:

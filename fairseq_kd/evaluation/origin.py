@@ -1,14 +1,14 @@
-"""What a model that is exported was trained on: its data, and through them its vocabulary."""
+"""What a model that is exported was trained on: its data, and through them its vocabulary and its classes."""
 
 from pathlib import Path
 from typing import Optional
 
 from fairseq.data import Dictionary
 
-from ..data.metadata import dictionary_hash
+from ..data.metadata import dictionary_hash, read_metadata
 from ..errors import CannotStart
 from ..models.checkpoint import Checkpoint
-from .finished import find_data
+from .finished import USUAL_HEAD, check_task, find_data, first_stage
 
 
 def find_training_data(given: Optional[Path], checkpoint: Checkpoint) -> Optional[Path]:
@@ -37,6 +37,40 @@ def find_dictionary(data: Optional[Path], checkpoint: Checkpoint) -> Path:
             doing="export",
         )
     return path
+
+
+def trained_head(checkpoint: Checkpoint) -> Optional[str]:
+    """The name of the checkpoint's classification head; None where it has none, or a first stage's, which is untrained."""
+    name = (checkpoint.run.get("task") or {}).get("classification_head_name") or USUAL_HEAD
+    return None if checkpoint.classes(name) is None or first_stage(checkpoint) else name
+
+
+def class_labels(checkpoint: Checkpoint, head: str, data: Optional[Path]) -> tuple[str, ...]:
+    """What the head's classes are called, in the order of its logits; () where nobody says, as in a regression.
+
+    A converted model says so itself; one that was trained here has the order of its data's label dictionary.
+    Raises CannotStart where the data are those of another task.
+    """
+    classes = checkpoint.classes(head)
+    if len(checkpoint.class_names) == classes:
+        return checkpoint.class_names
+    metadata = None if data is None else read_metadata(data)
+    if metadata is not None:
+        check_task(checkpoint, metadata.task, data)
+    path = None if data is None else data / "label" / "dict.txt"
+    if classes == 1 or path is None or not path.is_file():
+        return ()
+
+    dictionary = Dictionary.load(str(path))
+    # fairseq-preprocess fills dictionaries up.
+    labels = [name for name in dictionary.symbols[dictionary.nspecial :] if not name.startswith("madeupword")]
+    if len(labels) != classes:
+        raise CannotStart(
+            f"--checkpoint {checkpoint.path} tells {classes} classes apart, but {data} has {len(labels)}: give the data it "
+            "was fine-tuned on (--data).",
+            doing="export",
+        )
+    return tuple(labels)
 
 
 def problems_of_out(out: Path) -> list[str]:
