@@ -15,7 +15,7 @@ from .places import BEST
 from .plan import plan
 from .programs import Programs
 from .progress import Progress
-from .slots import Slot
+from .slots import Slot, at_a_time
 from .spec import RunSpec
 from .supplies import NotReady, Supplies
 from .train import Outcome, train
@@ -57,7 +57,7 @@ class Experiment:
             print(f"# {job.name}{'  (finished)' if finished else ''}")
             for command in filter(None, (job.command, job.predict)):
                 print(" ".join([*variables, shlex.join(command)]))
-        print(f"# {self._count()} in {self._places()}, {len(self.slots)} at a time")
+        print(f"# {self._count()} in {self._places()}, {at_a_time(self.slots)}")
         return 0
 
     def run(self) -> int:
@@ -68,7 +68,8 @@ class Experiment:
         programs = Programs()
         progress = Progress(self.jobs, len(self.slots))
         shown = display(progress)
-        say(f"{self._count()}, each with its log.txt in a folder of its own, in {self._places()}")
+        places = f"each with its log.txt in a folder of its own, in {self._places()}"
+        say(f"{self._count()}, {places}, {at_a_time(self.slots)}")
 
         def begin(job: Job) -> None:
             progress.start(job)

@@ -245,14 +245,23 @@ def make_parser(description: str | None) -> Parser:
     )
 
     how = parser.add_argument_group("how")
-    how.add_argument("--jobs", type=positive, metavar="N", help="runs at a time (default: 1)")
+    how.add_argument(
+        "--jobs",
+        type=positive,
+        metavar="N",
+        help="runs at a time; more than there are GPUs share them (default: 1)",
+    )
     how.add_argument(
         "--retries",
         type=count,
         metavar="N",
         help="how often a run that failed is started again, from its last checkpoint (default: 1)",
     )
-    how.add_argument("--cpu", action="store_true", help="use no GPU (default: the GPUs there are, one a run)")
+    how.add_argument(
+        "--cpu",
+        action="store_true",
+        help="use no GPU (default: the GPUs there are, one for each run at a time)",
+    )
     how.add_argument("--dry-run", action="store_true", help="print the plan and every command, start nothing")
     how.add_argument(
         "--trainer", metavar="PROGRAM", help="the fairseq-train to call (default: the environment's)"

@@ -1,10 +1,16 @@
 """Where a run trains: on one GPU, or on a set of CPU cores of its own."""
 
 import os
+import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+
+# By its number, or by its own name, or that of a part of it.
+GPU = re.compile(r"\d+|(GPU|MIG)-.+")
 
 
 @dataclass(frozen=True)
@@ -44,11 +50,20 @@ def share(cores: Sequence[int], jobs: int) -> list[tuple[int, ...]]:
     return [tuple(cores[begin:end]) for begin, end in zip(ends, ends[1:], strict=False)]
 
 
+def at_a_time(slots: Sequence[Slot]) -> str:
+    """`4 at a time`, and how many share a GPU where any do."""
+    loads = Counter(slot.gpu for slot in slots if slot.gpu is not None).values()
+    most = max(loads, default=1)
+    shared = "" if most == 1 else f", {'up to ' if min(loads) < most else ''}{most} on a GPU"
+    return f"{len(slots)} at a time{shared}"
+
+
 def visible_gpus() -> list[str]:
     """Numbers of the GPUs there are, or those CUDA_VISIBLE_DEVICES leaves; asked of the driver, not of torch."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None:
-        return [number for number in allowed.split(",") if number.strip() not in ("", "-1")]
+        # As CUDA reads it: up to the first that names none, such as -1, or Slurm's NoDevFiles.
+        return list(takewhile(GPU.fullmatch, (number.strip() for number in allowed.split(","))))
     if shutil.which("nvidia-smi") is None:
         return []
     listing = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)

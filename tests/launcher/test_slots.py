@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from launcher.programs import Programs
-from launcher.slots import Slot, make_slots, share, visible_gpus
+from launcher.slots import Slot, at_a_time, make_slots, share, visible_gpus
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,30 @@ def test_gpus_are_taken_in_turn():
 
 
 def test_the_gpus_that_the_user_leaves_are_used(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    assert visible_gpus() == ["2", "5"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert visible_gpus() == []
+    for value, gpus in {
+        "2, 5": ["2", "5"],
+        "": [],
+        "-1": [],
+        "NoDevFiles": [],
+        "1,-1,0": ["1"],
+        "GPU-8f3a,MIG-GPU-1/2/0": ["GPU-8f3a", "MIG-GPU-1/2/0"],
+    }.items():
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+        assert visible_gpus() == gpus
+
+
+@pytest.mark.parametrize(
+    ("jobs", "gpus", "told"),
+    [
+        (1, [], "1 at a time"),
+        (2, ["0", "1"], "2 at a time"),
+        (4, ["0"], "4 at a time, 4 on a GPU"),
+        (4, ["0", "1"], "4 at a time, 2 on a GPU"),
+        (3, ["0", "1"], "3 at a time, up to 2 on a GPU"),
+    ],
+)
+def test_it_is_said_how_many_share_a_gpu(jobs, gpus, told):
+    assert at_a_time(make_slots(jobs, gpus)) == told
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no program to cores")

@@ -62,7 +62,7 @@ def test_a_teacher_is_made_once_and_its_students_come_after_it(home, bare, capsy
 
     text = capsys.readouterr().out
     assert text.startswith("1 teacher and 6 runs, ")
-    assert text.splitlines()[0].endswith("in runs/teachers and runs/default")
+    assert text.splitlines()[0].endswith("in runs/teachers and runs/default, 3 at a time")
     assert f"start {teacher.name}" in text
     assert "| none |" not in text
 
