@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .arguments import Parser, count, names, positive, rate, tasks
 from .listed import FORMAT
-from .methods import known_methods
+from .methods import NO_TEACHER, default_mapping, known_methods
 from .plan import FINETUNING, METHOD, OWN_MAPPING, PREDICTION
 from .tasks import FINETUNING_BATCH_SIZES, FINETUNING_RATES, PUBLISHED_EPOCHS, TASKS
 
@@ -92,6 +92,16 @@ def _rates(text: str) -> list[float]:
     return [rate(number) for number in names(text)]
 
 
+def _own_mappings() -> str:
+    """`skip; last for minilm and pearson`: that of most methods, then the others'."""
+    methods: dict[str, list[str]] = {}
+    for method in known_methods():
+        if method != NO_TEACHER and default_mapping(method):
+            methods.setdefault(default_mapping(method), []).append(method)
+    (usual, _), *others = sorted(methods.items(), key=lambda item: -len(item[1]))
+    return "; ".join([usual, *(f"{mapping} for {' and '.join(those)}" for mapping, those in others)])
+
+
 def make_parser(description: str | None) -> Parser:
     """What is not given is not in the namespace, so that --grid and DEFAULTS can say it."""
     parser = Parser(description, argument_default=argparse.SUPPRESS)
@@ -125,8 +135,7 @@ def make_parser(description: str | None) -> Parser:
         type=_mappings,
         action="append",
         metavar="A,B",
-        help=f"which teacher state each student state learns from: {MAPPINGS} (default: skip, "
-        "and last for minilm, minilm_v2 and pearson)",
+        help=f"which teacher state each student state learns from: {MAPPINGS} (default: {_own_mappings()})",
     )
     grid.add_argument(
         "--stage",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from launcher.methods import ALL_STATES, LOGITS_ONLY, default_mapping, known_methods
 from launcher.options import make_parser
 from launcher.settings import read_arguments
 
@@ -25,6 +26,20 @@ def test_every_list_may_be_given_in_parts():
     of_two = (grid.tasks, grid.methods, grid.inits, grid.mappings, grid.stages, grid.batch_sizes, grid.lrs)
     assert [len(values) for values in of_two] == [2] * 7
     assert grid.seeds == (1, 2)
+
+
+def test_the_help_names_the_mapping_of_every_method():
+    (action,) = (action for action in make_parser(None)._actions if action.dest == "mapping")
+    default = action.help.partition("(default: ")[2].rstrip(")")
+    usual, *others = default.split("; ")
+    told = {
+        method: mapping
+        for mapping, methods in (other.split(" for ") for other in others)
+        for method in methods.split(" and ")
+    }
+    assert told["pkd"] == "pkd-skip"
+    paired = set(known_methods()) - LOGITS_ONLY - ALL_STATES
+    assert {method: told.get(method, usual) for method in paired} == {m: default_mapping(m) for m in paired}
 
 
 @pytest.fixture
