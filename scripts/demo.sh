@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From an empty machine to distilled students on real data, and one table: about 15 minutes on 2 CPU cores.
+# From an empty machine to distilled students on real data, and one table: 11 minutes on 2 CPU cores, and torch to download.
 #
 #   bash scripts/demo.sh                      SST-2 is downloaded; without a network a small set is made up
 #   bash scripts/demo.sh --glue-dir DIR       takes SST-2 from DIR (also: GLUE_DIR=DIR)

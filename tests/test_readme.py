@@ -14,6 +14,7 @@ from scripts.make_small_glue import write
 from tests.tiny import ROOT, batch, build, write_data, write_teacher
 
 README = (ROOT / "README.md").read_text()
+DEMO = (ROOT / "scripts" / "demo.sh").read_text()
 DOCUMENTS = (ROOT / "docs").glob("*.md")
 WORDS = "the a is not never and or film story script cast plot dull funny warm messy in its own way".split()
 
@@ -132,6 +133,11 @@ def test_every_link_leads_somewhere(page: str):
         target = here.parent / path if path else here
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_the_demo_takes_as_long_as_it_says():
+    told = [re.search(r"\d+ minutes on 2 CPU cores, and torch to download", text) for text in (README, DEMO)]
+    assert told[0][0] == told[1][0]
 
 
 def test_the_map_names_what_is_there():
