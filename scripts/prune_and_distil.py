@@ -109,7 +109,7 @@ def find_training(args: Namespace, flags: Sequence[str], cpu: bool) -> Training:
     check_flags(flags, INSTEAD)
     task, data = find_data(args.data)
     teacher = places.find_checkpoint(args.teacher, "--teacher")
-    spec = teacher_spec(task, data, teacher, args.epochs, args.batch_size, args.lr, args.seed)
+    spec = teacher_spec(task, data, teacher, args.epochs, args.batch_size, args.lr, args.seed, flags)
     spec = replace(spec, method=args.method, flags=("--init-head", *flags))
     check_fitting(flags, {spec.criterion})
     places.check_writable(args.out, "--out")

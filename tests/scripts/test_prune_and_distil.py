@@ -54,6 +54,15 @@ def test_each_step_starts_from_the_one_before(call, tmp_path, capsys, monkeypatc
     assert "holds steps of another schedule" in capsys.readouterr().err
 
 
+def test_a_schedule_is_as_long_as_the_batches_of_an_update_leave_it(call):
+    args = prune_and_distil._parser().parse_args([*call, "--epochs", "4000"])
+    each, gathered = (
+        prune_and_distil.find_training(args, flags, True).spec for flags in ([], ["--update-freq", "4"])
+    )
+    assert each.updates > 100
+    assert gathered.updates == pytest.approx(each.updates / 4, abs=1)
+
+
 def test_finished_steps_of_another_method_are_no_student_of_this_one(call, tmp_path, capsys, monkeypatch):
     def train(job, slot):
         shutil.copy(job.folder / "pruned" / "model.pt", job.folder / "checkpoint_best.pt")
