@@ -47,8 +47,7 @@ def metric_names(classes: int, regression: bool) -> set[str]:
 def log_metrics(logging_outputs: list[dict[str, Any]]) -> None:
     """Logs the loss, its terms, and whichever metrics the statistics allow, in a training log."""
     first = logging_outputs[0] if logging_outputs else {}
-    totals = {key: sum(output[key] for output in logging_outputs) for key in first}
-    # Once a number: meters compare it with 0 each time, and on several GPUs it comes as a tensor there.
+    totals = _on_host({key: sum(output[key] for output in logging_outputs) for key in first})
     sample_size, sentences = (float(totals.get(name, 0)) for name in ("sample_size", "nsentences"))
 
     for key, total in totals.items():
@@ -146,6 +145,25 @@ def forget(name: str) -> None:
     if meters is not None:
         meters.clear()
         meters.priorities.clear()
+
+
+def _on_host(totals: Mapping[str, Any]) -> dict[str, Any]:
+    """The same numbers and tensors, these on the host and of the types they had.
+
+    All are read from the device at once: fairseq rounds every number that is logged, and works out every metric, at
+    every update, and would wait for the device at each.
+    """
+    tensors = {key: total for key, total in totals.items() if torch.is_tensor(total)}
+    if not tensors:
+        return dict(totals)
+    # Nothing here has more than the 53 bits that float64 keeps.
+    numbers = torch.cat([tensor.detach().flatten().double() for tensor in tensors.values()]).cpu()
+    parts = numbers.split([tensor.numel() for tensor in tensors.values()])
+    read = {
+        key: part.to(tensor.dtype).view(tensor.shape)
+        for (key, tensor), part in zip(tensors.items(), parts, strict=True)
+    }
+    return {**totals, **read}
 
 
 def _percent(part: float, whole: float) -> float:

@@ -24,7 +24,7 @@ def watch(logging_outputs: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _target_spread(meters) -> float:
-    """The mean that is about to be logged, which is when it is read back from the device."""
+    """The mean that is about to be logged."""
     spread = round(float(meters["_target_spread"].avg), 5)
     if spread < COLLAPSED:
         _warn()
