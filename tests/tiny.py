@@ -253,15 +253,18 @@ def build(
         return merge_with_parent(dataclass(), OmegaConf.create(values))
 
     torch.manual_seed(1)
+    # What fairseq fills in from other sections of its configuration.
+    formats = ("fp16", "bf16", "amp", "memory_efficient_fp16", "memory_efficient_bf16")
+    resets = ("reset_optimizer", "reset_lr_scheduler")
+    names = ("continue_once", "finetune_from_model", "optimizer", "lr_scheduler")
     task_config = {
         "data": str(data),
         "teacher": teacher and str(teacher),
-        # What fairseq fills in from other sections of its configuration.
         "seed": 1,
         "train_subset": "train",
         "best_checkpoint_metric": "loss",
         "cpu": True,
-        **dict.fromkeys(("fp16", "bf16", "amp", "fp16_no_flatten_grads", "memory_efficient_fp16"), False),
+        **dict.fromkeys((*formats[:4], "fp16_no_flatten_grads"), False),
         **({"max_tokens": None, "max_tokens_valid": None} if task_name == "masked_lm_kd" else {}),
         **dict(task),
     }
@@ -272,16 +275,14 @@ def build(
         "init_layers": layers,
         "dropout": 0.0,
         "attention_dropout": 0.0,
+        "save_dir": "nowhere",
+        "restore_file": "checkpoint_last.pt",
+        "checkpoint_suffix": "",
+        **dict.fromkeys((*formats, *resets), False),
+        **dict.fromkeys(names),
         **dict(model),
     }
-    student = built.build_model(
-        config(
-            RobertaStudentConfig,
-            save_dir="nowhere",
-            restore_file="checkpoint_last.pt",
-            **model_config,
-        )
-    )
+    student = built.build_model(config(RobertaStudentConfig, **model_config))
     dataclass = REGISTRIES["criterion"]["dataclass_registry"][criterion]
     if hasattr(dataclass, "amp"):
         options.setdefault("amp", False)

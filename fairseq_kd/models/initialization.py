@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Optional
 
 from fairseq.models import ARCH_CONFIG_REGISTRY
@@ -12,6 +11,7 @@ from torch import nn
 from ..errors import CannotStart
 from ..layers import layer_numbers, student_state_dict
 from .checkpoint import Checkpoint, read_checkpoint
+from .own_run import OwnRun, own_run
 from .roberta_student import FRESH
 from .shape import CONFIG_NAMES
 
@@ -24,13 +24,13 @@ class Initialization:
 
     layers   its layers, bottom-up and counted from 0; None copies no weights
     head     whether its classification head is copied
-    resumed  the run goes on from a checkpoint of its own, which brings all weights
+    resumed  the run that goes on, whose checkpoint brings all weights
     """
 
     source: Optional[Checkpoint]
     layers: Optional[tuple[int, ...]]
     head: bool = False
-    resumed: bool = False
+    resumed: Optional[OwnRun] = None
 
     def apply(self, model: nn.Module, head_name: Optional[str]) -> list[str]:
         """Copies the weights into a newly built student; returns one line for each thing copied.
@@ -104,12 +104,11 @@ def initialization(cfg: DictConfig, teacher: Optional[Checkpoint], pair_format: 
     with open_dict(cfg):
         ARCH_CONFIG_REGISTRY[cfg._name](cfg)
 
-    own = Path(cfg.save_dir) / Path(cfg.restore_file).name
-    if Path(cfg.restore_file).name == cfg.restore_file and own.is_file():
-        source = read_checkpoint(str(own), "--save-dir")
-        _check_same_run(cfg, source)
-        _fill(cfg, source.shape.config())
-        return Initialization(source, layers=None, resumed=True)
+    resumed = own_run(cfg)
+    if resumed is not None:
+        _fill(cfg, resumed.sizes)
+        resumed.check(cfg)
+        return Initialization(resumed.checkpoint, layers=None, resumed=resumed)
 
     source = teacher if cfg.init_from is None else read_checkpoint(cfg.init_from, "--init-from")
     if source is None:
@@ -146,17 +145,6 @@ def _layers(given: str, source: Checkpoint) -> Optional[Sequence[int]]:
         return layer_numbers(given, source.shape.layers)
     except ValueError as error:
         raise CannotStart(f"{error} ({source.path})") from None
-
-
-def _check_same_run(cfg: DictConfig, own: Checkpoint) -> None:
-    """Refuses to go on with a student that started from something else than is asked for now."""
-    # Not by --init-from: one file has many paths, and may be gone by now.
-    for name in ("init_layers", "init_head"):
-        if name in own.config and own.config[name] != cfg[name]:
-            raise CannotStart(
-                f"--save-dir {cfg.save_dir} holds a run with --{name.replace('_', '-')} {own.config[name]}, now "
-                f"{cfg[name]}: give another --save-dir, or the settings of that run to go on with it."
-            )
 
 
 def _fill(cfg: DictConfig, sizes: dict) -> None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 import torch
-from fairseq.dataclass import FairseqDataclass
 from fairseq.models import (
     FairseqEncoder,
     FairseqEncoderModel,
@@ -12,19 +11,19 @@ from fairseq.models import (
     register_model_architecture,
 )
 from fairseq.modules.transformer_sentence_encoder import init_bert_params
-from omegaconf import II
 from torch import Tensor, nn
 
 from ..errors import CannotStart
 from ..signals import Signals, Wanted
 from .encoder import PAD, ClassificationHead, LMHead, SentenceEncoder
+from .own_run import OwnRunFlags
 from .shape import CONFIG_NAMES, ModelShape
 
 FROM_SOURCE = "default: that of --init-from"
 
 
 @dataclass
-class RobertaStudentConfig(FairseqDataclass):
+class RobertaStudentConfig(OwnRunFlags):
     encoder_layers: Optional[int] = field(
         default=None, metadata={"help": "number of layers (default: as many as --init-layers names)"}
     )
@@ -110,8 +109,6 @@ class RobertaStudentConfig(FairseqDataclass):
         default=False,
         metadata={"help": "copy its classification head too where the shape fits (default: a new head)"},
     )
-    save_dir: str = II("checkpoint.save_dir")
-    restore_file: str = II("checkpoint.restore_file")
 
 
 class StudentEncoder(FairseqEncoder):

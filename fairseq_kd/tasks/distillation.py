@@ -16,8 +16,8 @@ from omegaconf import II, open_dict
 from ..errors import CannotStart
 from ..memory import peak_memory
 from ..metrics import forget
-from ..models.checkpoint import Checkpoint
 from ..models.initialization import initialization
+from ..models.own_run import OwnRun
 from ..models.shape import ModelShape
 from ..optim import leave_idle
 from ..summary import summary
@@ -68,7 +68,7 @@ class DistillationTask(TaskWithTeacher):
         self.dictionary_hash = dictionary_hash
         self.student_shape: Optional[ModelShape] = None
         self.initialized: list[str] = []
-        self.resumed: Optional[Checkpoint] = None
+        self.resumed: Optional[OwnRun] = None
         self.labels_for: list[str] = []
         self.peak_gb = 0.0
         # Other people's criterions follow no time budget.
@@ -125,7 +125,7 @@ class DistillationTask(TaskWithTeacher):
         self.student, self.student_shape = model, model.shape
         if source is not None:
             self.initialized = source.apply(model, self.head)
-            self.resumed = source.source if source.resumed else None
+            self.resumed = source.resumed
             with open_dict(cfg):
                 cfg.update(self.learned_here())
         return model
@@ -165,20 +165,15 @@ class DistillationTask(TaskWithTeacher):
         return criterion
 
     def _other_criterion(self, criterion, cfg) -> list[str]:
-        """Why the run in --save-dir cannot go on with this criterion; nothing where it can."""
-        saved = (self.resumed and self.resumed.criterion) or {}
+        """Why the run that goes on cannot do so with this criterion; nothing where it can."""
+        saved = (self.resumed and self.resumed.checkpoint.criterion) or {}
         if not saved:
             return []
         if saved.get("_name") != cfg._name:
             before, now = {"--criterion": saved.get("_name")}, {"--criterion": cfg._name}
         else:
             before, now = criterion.settled(saved), criterion.settled(cfg)
-        return [
-            f"the run in {self.resumed.path.parent} was begun with {flag} {before[flag]}, now {now[flag]}: give another "
-            "--save-dir, or the settings of that run to go on with it."
-            for flag in now
-            if flag in before and before[flag] != now[flag]
-        ]
+        return list(self.resumed.changed(before, now))
 
     def train_step(self, sample, *args, ignore_grad: bool = False, **kwargs):
         """As fairseq's. Batches that only fill up a worker's turn, of whatever split, count for nothing.

@@ -299,7 +299,7 @@ def test_half_precision_trains_and_resumes_exactly(data, teacher, tmp_path, flag
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--init-layers", "1,2"], "holds a run with --init-layers 0,3, now 1,2: give another --save-dir"),
+        (["--init-layers", "1,2"], "was begun with --init-layers 0,3, now 1,2: give another --save-dir"),
         (["--mapping", "last"], "was begun with --mapping skip, now last: give another --save-dir"),
     ],
 )
