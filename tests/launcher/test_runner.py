@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from launcher import runner
+from launcher.train import Outcome
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -30,6 +31,32 @@ def test_a_signal_whose_exception_is_lost_still_ends_the_runs(number, monkeypatc
     with runner.ending_as_interrupted(), pytest.raises(KeyboardInterrupt):
         runner.run_all([job], train, lambda *_: None, [None], stopped.set)
     assert stopped.is_set()
+
+
+def test_a_run_whose_launcher_died_is_taken_over_while_there_is_other_work(monkeypatch):
+    for name in ("SECONDS_BETWEEN_LOOKS", "SECONDS_BETWEEN_VISITS"):
+        monkeypatch.setattr(runner, name, 0.01)
+    looked_at, outcomes = threading.Semaphore(0), {}
+
+    def train(job, _) -> Outcome:
+        if job.name == "own":
+            for _ in range(3):
+                assert looked_at.acquire(timeout=20)
+            return Outcome({})
+        looked_at.release()
+        held.append(job.name)
+        return (
+            Outcome(None, "another launcher is training it", skipped=True) if len(held) < 3 else Outcome({})
+        )
+
+    held: list[str] = []
+    jobs = [type("AJob", (), {"name": name, "after": ()})() for name in ("theirs", "own")]
+    with runner.ending_as_interrupted():
+        runner.run_all(
+            jobs, train, lambda job, end: outcomes.update({job.name: end}), [None, None], lambda: None
+        )
+    assert held == ["theirs"] * 3
+    assert outcomes == {"theirs": Outcome({}), "own": Outcome({})}
 
 
 def test_a_platform_without_sighup_is_one():
