@@ -17,6 +17,7 @@ from ..metrics import metric_names
 from ..models.checkpoint import Checkpoint, read_checkpoint
 from ..models.class_order import in_order_of
 from ..models.roberta_student import RobertaStudent
+from ..precisions import PRECISIONS
 from ..signals import Wanted
 from ..tasks.sentence_prediction_kd import SentencePredictionKDConfig, SentencePredictionKDTask
 from ..teachers.live import frozen_model
@@ -46,8 +47,8 @@ USUAL_BATCH_SIZE = 32
 class FinishedModel:
     """A checkpoint beside the data it is asked about; the model itself is built when logits are.
 
-    Logits come in the precision the run validated in (`--autocast`), so that they score what it
-    logged.
+    Logits come in the precision the run validated in (`--autocast`, `--fp16`, `--bf16`; with --amp it was fp32), so
+    that they score what it logged.
     """
 
     checkpoint: Checkpoint
@@ -115,7 +116,8 @@ class FinishedModel:
 
         batch_size  sentences a batch (default: `batch_size`)
         """
-        model = frozen_model(self.checkpoint, self.task.dictionary, self.head, "--checkpoint").to(device)
+        model = frozen_model(self.checkpoint, self.task.dictionary, self.head, "--checkpoint")
+        model.to(device, self._dtype)
         for split in splits:
             dataset = self.dataset(split)
             logits = self._logits(model, dataset, device, batch_size or self.batch_size)
@@ -139,6 +141,12 @@ class FinishedModel:
     @property
     def _autocast(self) -> bool:
         return (self.checkpoint.run.get("task") or {}).get("autocast") == "bf16"
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Of the weights; the --memory-efficient-... flags set those two as well."""
+        common = self.checkpoint.run.get("common") or {}
+        return next((PRECISIONS[name] for name in ("fp16", "bf16") if common.get(name)), torch.float32)
 
 
 def classifier(checkpoint: Checkpoint) -> str:

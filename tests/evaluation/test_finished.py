@@ -39,6 +39,23 @@ def test_logits_are_those_of_the_validation_in_bf16(train):
     np.testing.assert_array_equal(found, torch.from_numpy(found).bfloat16().float().numpy())
 
 
+@pytest.mark.parametrize("flags", [["--fp16", "--fp16-no-flatten-grads"], ["--memory-efficient-fp16"]])
+def test_logits_are_those_of_the_validation_of_16_bit_weights(train, flags):
+    run = train("TINY", *flags)
+    found = predictions(run)["valid"].logits
+
+    np.testing.assert_array_equal(found, run.seen["valid"])
+    np.testing.assert_array_equal(found, found.astype(np.float16))
+
+
+def test_bf16_weights_answer_in_bf16(data, teacher, tmp_path):
+    state = torch.load(teacher, weights_only=True)
+    state["cfg"]["common"] = {"bf16": True}
+    torch.save(state, tmp_path / "model.pt")
+    ((_, found),) = FinishedModel.read(str(tmp_path), data).predict(["valid"], CPU)
+    np.testing.assert_array_equal(found.logits, torch.from_numpy(found.logits).bfloat16().float().numpy())
+
+
 def test_regression_has_one_number_a_sentence(regression):
     found = predictions(regression)["valid"]
 
