@@ -263,6 +263,7 @@ def build(
         "seed": 1,
         "train_subset": "train",
         "best_checkpoint_metric": "loss",
+        "maximize_best_checkpoint_metric": False,
         "cpu": True,
         **dict.fromkeys((*formats[:4], "fp16_no_flatten_grads"), False),
         **({"max_tokens": None, "max_tokens_valid": None} if task_name == "masked_lm_kd" else {}),

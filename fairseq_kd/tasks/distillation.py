@@ -21,7 +21,7 @@ from ..models.own_run import OwnRun
 from ..models.shape import ModelShape
 from ..optim import leave_idle
 from ..summary import summary
-from . import precision
+from . import best_checkpoint, precision
 from .precision import PrecisionFlags
 from .teaching import TaskWithTeacher, TeacherFlags
 
@@ -40,6 +40,7 @@ class DistillationTaskConfig(PrecisionFlags, TeacherFlags):
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
+    maximize_best_checkpoint_metric: bool = II("checkpoint.maximize_best_checkpoint_metric")
 
 
 class DistillationTask(TaskWithTeacher):
@@ -138,11 +139,9 @@ class DistillationTask(TaskWithTeacher):
             self.check_cache_used(cfg._name)
             return criterion
         problems = criterion.problems
-        if not problems and self.cfg.best_checkpoint_metric not in criterion.logged():
-            problems.append(
-                f"--best-checkpoint-metric {self.cfg.best_checkpoint_metric} is not logged here: choose among "
-                f"{', '.join(sorted(criterion.logged()))}."
-            )
+        if not problems:
+            chosen = (self.cfg.best_checkpoint_metric, self.cfg.maximize_best_checkpoint_metric)
+            problems += best_checkpoint.problems(*chosen, criterion.logged())
         problems += self._other_criterion(criterion, cfg)
         if problems:
             raise CannotStart(*problems, doing="start distillation")

@@ -61,7 +61,8 @@ def three_classes(train) -> Run:
 
 @pytest.fixture(scope="session")
 def regression(train) -> Run:
-    return train("STS-B", "--best-checkpoint-metric", "pearson", regression=True)
+    metric = ("--best-checkpoint-metric", "pearson", "--maximize-best-checkpoint-metric")
+    return train("STS-B", *metric, regression=True)
 
 
 def rename(data: Path, task: str, **changes) -> None:

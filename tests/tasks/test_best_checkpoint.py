@@ -1,0 +1,28 @@
+"""The best checkpoint is the best, and not the worst."""
+
+import pytest
+
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.metrics import metric_names
+from fairseq_kd.tasks.best_checkpoint import HIGHER_IS_BETTER
+from tests.tiny import build
+
+
+def test_every_metric_of_labels_has_a_direction():
+    assert HIGHER_IS_BETTER == metric_names(2, False) | metric_names(3, False) | metric_names(1, True)
+
+
+@pytest.mark.parametrize(
+    ("metric", "maximize", "sentence"),
+    [
+        ("accuracy", False, "accuracy is better the higher it is, and without --maximize-best-checkpoint-metric .*: add"),
+        ("mcc", False, "mcc is better the higher"),
+        ("loss", True, "loss is better the lower it is, and --maximize-best-checkpoint-metric .*: leave that out"),
+        ("soft", True, "soft is better the lower"),
+    ],
+)  # fmt: skip
+def test_the_worst_checkpoint_is_not_kept(data, teacher, metric, maximize, sentence):
+    given = {"best_checkpoint_metric": metric, "maximize_best_checkpoint_metric": maximize}
+    with pytest.raises(CannotStart, match=f"--best-checkpoint-metric {sentence}"):
+        build(data, teacher, "kd", task=given)
+    build(data, teacher, "kd", task={**given, "maximize_best_checkpoint_metric": not maximize})
