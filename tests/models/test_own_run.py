@@ -107,6 +107,7 @@ def test_what_a_run_cannot_change_is_refused(data, teacher, begun, changed, sent
     [
         {"optimizer": "adam", "lr_scheduler": "time_budget", "bf16": True, "reset_optimizer": True},
         {"lr_scheduler": "time_budget", "reset_lr_scheduler": True},
+        {"optimizer": None},
         {"dropout": 0.3},
     ],
 )
