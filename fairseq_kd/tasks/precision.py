@@ -22,8 +22,25 @@ class PrecisionFlags(FairseqDataclass):
     memory_efficient_fp16: bool = II("common.memory_efficient_fp16")
 
 
+# How a command gives each of these formats; fairseq's switches imply each other.
+GIVEN = {
+    "fp16": "--fp16 (or --memory-efficient-fp16)",
+    "bf16": "--bf16 (or --memory-efficient-bf16)",
+    "amp": "--amp",
+}
+
+
 def problem(cfg: PrecisionFlags) -> Optional[str]:
-    """Why no run can train in these formats; None where it can. Warns of --fp16 on a CPU."""
+    """Why no run can train in these formats; None where it can. Warns of --fp16 on a CPU.
+
+    cfg  has the task's own `autocast`, too
+    """
+    other = next((name for name in GIVEN if getattr(cfg, name)), None)
+    if cfg.autocast != "none" and other is not None:
+        return (
+            f"--autocast {cfg.autocast} and {GIVEN[other]} say two formats for the student to compute in: leave one of the "
+            "two out."
+        )
     if not cfg.cpu:
         return None
     if cfg.bf16:

@@ -132,6 +132,14 @@ def test_wrong_settings_of_the_task(data, teacher, method, task, sentence):
         build(data, teacher, method, task=task)
 
 
+@pytest.mark.parametrize("name", ["fp16", "bf16", "amp"])
+def test_two_formats_to_compute_in(data, teacher, name):
+    formats = {"autocast": "bf16", "fp16_no_flatten_grads": True, name: True}
+    with pytest.raises(CannotStart, match=f"--autocast bf16 and --{name} .*: leave one of the two out"):
+        build(data, teacher, "kd", task=formats)
+    build(data, teacher, "kd", task={**formats, name: False})
+
+
 @pytest.mark.parametrize("whole", ["fp16_no_flatten_grads", "memory_efficient_fp16"])
 def test_half_precision_on_a_cpu_is_warned_of(data, teacher, caplog, whole):
     build(data, teacher, "kd", task={"fp16": True, whole: True})
