@@ -23,7 +23,7 @@ from typing import Any
 from fairseq_kd.convert import transformers
 from fairseq_kd.convert.folders import read_config, read_weights, write_checkpoint, write_model
 from fairseq_kd.convert.huggingface import Converted, check_config, converted
-from fairseq_kd.data.metadata import dictionary_hash
+from fairseq_kd.data.metadata import dictionary_hash, read_metadata
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.evaluation.origin import (
     class_labels,
@@ -165,7 +165,9 @@ def _export_model(args: argparse.Namespace) -> str:
         if encoder is not None:
             shape, masks = checkpoint.shape, config["architectures"][0].endswith("ForMaskedLM")
             export_tokenizer(encoder, vocabulary, folder, shape.max_positions, bool(shape.segments), masks)
-    return _exported(args.out, checkpoint, head, config, encoder)
+    metadata = None if data is None else read_metadata(data)
+    scale = 1.0 if metadata is None else metadata.score_scale
+    return _exported(args.out, checkpoint, head, config, encoder, scale)
 
 
 def _vocabulary(given: Path | None, checkpoint: Checkpoint) -> Path:
@@ -204,15 +206,23 @@ def _encoder(folder: Path, checkpoint: Checkpoint, data: Path | None) -> Encoder
 
 
 def _exported(
-    out: Path, checkpoint: Checkpoint, head: str | None, config: dict[str, Any], encoder: Encoder | None
+    out: Path,
+    checkpoint: Checkpoint,
+    head: str | None,
+    config: dict[str, Any],
+    encoder: Encoder | None,
+    scale: float,
 ) -> str:
     """What was exported, what was left out, how it is loaded."""
+    labels = ", ".join(config["id2label"].values()) if head else "none"
+    if scale != 1:
+        labels += f", 1/{scale:g} of the task's own score"
     [name] = config["architectures"]
     task = name.partition("For")[2]
     loader = f"AutoModelFor{task}" if task else "AutoModel"
     lines = [
         f"{out}: {name}, {checkpoint.shape}",
-        f"  labels      {', '.join(config['id2label'].values()) if head else 'none'}",
+        f"  labels      {labels}",
         f"  tokenizer   {'none' if encoder is None else encoder.name}",
         f"  left out    {', '.join(transformers.left_out(checkpoint, head)) or 'nothing'}",
         f'Load it: transformers.{loader}.from_pretrained("{out}"{"" if task else ", add_pooling_layer=False"})',

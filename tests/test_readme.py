@@ -87,7 +87,8 @@ def test_every_command_works_in_the_order_given(tmp_path):
     assert "crd" in (tmp_path / "runs" / "default" / "report" / "report.md").read_text()
     assert (tmp_path / "caches" / "SST-2").is_dir()
     assert (tmp_path / "students" / "SST-2" / "1" / "predictions" / "valid.npz").is_file()
-    assert (tmp_path / "exported" / "model.pt").is_file()
+    assert (tmp_path / "exported" / "transformers" / "model.safetensors").is_file()
+    assert (tmp_path / "exported" / "fairseq" / "model.pt").is_file()
 
 
 def test_the_example_of_a_new_method_trains(tmp_path):

@@ -61,8 +61,8 @@ def problems(checkpoint: Checkpoint, head: Optional[str]) -> list[str]:
         )
     if shape.activation not in HIDDEN_ACTS:
         found.append(
-            f"{given} has the activation {shape.activation}, which is not among {', '.join(sorted(HIDDEN_ACTS))}: keep it for this "
-            "package."
+            f"{given} has the activation {shape.activation}, which is not among {', '.join(sorted(HIDDEN_ACTS))}: keep it "
+            "for this package."
         )
     if head and shape.pooler_activation != "tanh":
         found.append(
@@ -139,7 +139,8 @@ def weights_of(checkpoint: Checkpoint, head: Optional[str]) -> dict[str, Tensor]
     if suffix == "ForMaskedLM":
         for name, ours in zip(LM_HEAD_NAMES[kind], ("dense", "layer_norm"), strict=True):
             _copy(checkpoint, LM_HEAD + ours, theirs, name)
-        theirs[LM_HEAD_BIAS[kind][0]] = checkpoint.weights[LM_HEAD + "bias"]
+        # Under both of its names: transformers 4 forgets the first as it ties the two.
+        theirs |= {name: checkpoint.weights[LM_HEAD + "bias"].clone() for name in LM_HEAD_BIAS[kind]}
 
     prefix = "" if suffix == "Model" else f"{kind}."
     body = ("embeddings.", "encoder.", "pooler.")

@@ -287,11 +287,14 @@ def test_converted_classes_keep_their_names(tmp_path):
     assert config.id2label == {0: "yes", 1: "no"}
 
 
-def test_a_regression(tmp_path):
+def test_a_regression(tmp_path, capsys):
     data = labelled(tmp_path / "data", regression=True)
+    meta = json.loads((data / "meta.json").read_text())
+    (data / "meta.json").write_text(json.dumps({**meta, "score_scale": 5.0}))
     model = classifier(tmp_path / "model.pt", classes=1)
     config = load(export(model, tmp_path / "out", "--data", data, "--without-tokenizer")).config
     assert (config.num_labels, config.problem_type, config.id2label) == (1, "regression", {0: "LABEL_0"})
+    assert "  labels      LABEL_0, 1/5 of the task's own score\n" in capsys.readouterr().out
 
 
 def test_a_first_stages_untrained_head_stays_here(tmp_path, capsys):
@@ -374,7 +377,16 @@ def test_data_of_another_task_are_refused(tmp_path):
     assert f"tells 3 classes apart, but {data} has 2: give the data it was fine-tuned on (--data)" in found
 
 
-def test_a_vocabulary_is_asked_for(tmp_path):
+def test_data_whose_classes_mean_something_else_are_refused(tmp_path):
+    model = classifier(tmp_path / "model.pt", model={**SHAPE.config(), "fine_tuned_on": "MRPC"})
+    data = labelled(tmp_path / "data")
+    meta = json.loads((data / "meta.json").read_text())
+    (data / "meta.json").write_text(json.dumps({**meta, "task": "RTE"}))
+    found = refusal(model, tmp_path / "out", "--data", data, "--without-tokenizer")
+    assert "whose classes mean something else: give the data of MRPC" in found
+
+
+def test_a_vocabulary_is_asked_for(tmp_path, capsys):
     model = write_teacher(tmp_path / "model.pt")
     found = refusal(model, tmp_path / "out")
     assert (
@@ -383,6 +395,7 @@ def test_a_vocabulary_is_asked_for(tmp_path):
     )
     with pytest.raises(SystemExit):
         export(model, tmp_path / "out", "--encoder-dir", tmp_path, "--without-tokenizer")
+    assert "--without-tokenizer: not allowed with argument --encoder-dir" in capsys.readouterr().err
 
 
 def test_other_vocabularies_are_refused(save_model, tmp_path):
