@@ -72,9 +72,9 @@ class OwnRun:
             return
         run = self.checkpoint.run
         formats = {name: (run.get("common") or {}).get(name) for name in FORMATS}
-        yield from self._compared(
-            {"optimizer": _name(run.get("optimizer"))} | formats, cfg, "--reset-optimizer"
-        )
+        # A command that only looks at a training names no optimizer.
+        chosen = {"optimizer": _name(run.get("optimizer"))} if cfg.optimizer is not None else {}
+        yield from self._compared(chosen | formats, cfg, "--reset-optimizer")
         if not cfg.reset_lr_scheduler:
             yield from self._compared(
                 {"lr_scheduler": _name(run.get("lr_scheduler"))}, cfg, "--reset-lr-scheduler"
