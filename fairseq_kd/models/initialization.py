@@ -1,10 +1,11 @@
 """Where a new student's sizes and weights come from: `--init-from`, `--init-layers`, `--init-head`."""
 
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Optional
 
-from fairseq.models import ARCH_CONFIG_REGISTRY
+from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from omegaconf import DictConfig, open_dict
 from torch import nn
 
@@ -12,7 +13,7 @@ from ..errors import CannotStart
 from ..layers import layer_numbers, student_state_dict
 from .checkpoint import Checkpoint, read_checkpoint
 from .own_run import OwnRun, own_run
-from .roberta_student import FRESH
+from .roberta_student import FRESH, RobertaStudent
 from .shape import CONFIG_NAMES
 
 LM_HEAD = "encoder.lm_head."
@@ -94,12 +95,25 @@ class Initialization:
         return f"classification head: {self.source.path}"
 
 
-def initialization(cfg: DictConfig, teacher: Optional[Checkpoint], pair_format: str) -> Initialization:
+def check_arch(cfg: DictConfig | Namespace) -> None:
+    """Raises CannotStart where the model config is that of a model that is no student."""
+    name = cfg._name
+    if not issubclass(ARCH_MODEL_REGISTRY.get(name, object), RobertaStudent):
+        raise CannotStart(
+            f"--arch {name} is a model that exposes no signals to learn by: give --arch roberta_student, which takes its "
+            "sizes from --init-from or --teacher."
+        )
+
+
+def initialization(
+    cfg: DictConfig, teacher: Optional[Checkpoint], pair_format: str, classifies: bool
+) -> Initialization:
     """Decides where the student comes from and writes its sizes into the model config.
 
     cfg          model config of this run; unset sizes are filled in
     teacher      the default source
     pair_format  of the data, which a student without any source is made for
+    classifies   whether the student has a classification head
     """
     with open_dict(cfg):
         ARCH_CONFIG_REGISTRY[cfg._name](cfg)
@@ -110,6 +124,8 @@ def initialization(cfg: DictConfig, teacher: Optional[Checkpoint], pair_format: 
         resumed.check(cfg)
         return Initialization(resumed.checkpoint, layers=None, resumed=resumed)
 
+    if cfg.init_head and not classifies:
+        raise CannotStart("--init-head copies a classification head, and this --task has none: leave it out.")
     source = teacher if cfg.init_from is None else read_checkpoint(cfg.init_from, "--init-from")
     if source is None:
         _fill(cfg, FRESH[pair_format])
@@ -117,10 +133,18 @@ def initialization(cfg: DictConfig, teacher: Optional[Checkpoint], pair_format: 
             raise CannotStart(
                 f"--init-layers {cfg.init_layers} names layers of nothing: give --init-from or --teacher."
             )
+        if cfg.init_head:
+            raise CannotStart(
+                "--init-head copies the head of nothing: give --init-from or --teacher, or leave it out."
+            )
         return Initialization(None, layers=None)
 
     layers = _layers(cfg.init_layers, source)
     if layers is None:
+        if cfg.init_head:
+            raise CannotStart(
+                "--init-head copies a head, and --init-layers random copies nothing: leave the first out, or name layers."
+            )
         if cfg.encoder_layers is None:
             raise CannotStart(
                 "--init-layers random says nothing of the student's depth: give --encoder-layers, or an --arch that has one."

@@ -16,10 +16,11 @@ from omegaconf import II, open_dict
 from ..errors import CannotStart
 from ..memory import peak_memory
 from ..metrics import forget
-from ..models.initialization import initialization
+from ..models.initialization import check_arch, initialization
 from ..models.own_run import OwnRun
 from ..models.shape import ModelShape
 from ..optim import leave_idle
+from ..signals import Wanted
 from ..summary import summary
 from . import best_checkpoint, precision
 from .precision import PrecisionFlags
@@ -101,6 +102,10 @@ class DistillationTask(TaskWithTeacher):
     def warn_of_teacher(self) -> None:
         """Says what is odd about the teacher, where that is allowed."""
 
+    def idle_flags(self, wanted: Wanted) -> list[str]:
+        """Why flags of the task's own mean nothing where these are the student's wanted signals: sentences."""
+        return []
+
     def learned_here(self) -> dict[str, Any]:
         """What the student's model config keeps of this task, for those who load it later."""
         return {"dictionary_hash": self.dictionary_hash}
@@ -115,7 +120,8 @@ class DistillationTask(TaskWithTeacher):
         """
         source = None
         if not from_checkpoint:
-            source = initialization(cfg, self.teacher_checkpoint, self.pair_format)
+            check_arch(cfg)
+            source = initialization(cfg, self.teacher_checkpoint, self.pair_format, self.head is not None)
             if source.head:
                 source = replace(source, source=self.in_order(source.source, "--init-from"))
         self.check_vocabulary(source.source if source else None, "--init-from")
@@ -142,6 +148,7 @@ class DistillationTask(TaskWithTeacher):
         if not problems:
             chosen = (self.cfg.best_checkpoint_metric, self.cfg.maximize_best_checkpoint_metric)
             problems += best_checkpoint.problems(*chosen, criterion.logged())
+        problems += self.idle_flags(criterion.student_wanted)
         problems += self._other_criterion(criterion, cfg)
         if problems:
             raise CannotStart(*problems, doing="start distillation")

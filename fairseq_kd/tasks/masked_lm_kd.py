@@ -19,12 +19,16 @@ from ..data.stored import longest_row, read_split
 from ..data.words import word_starts
 from ..errors import CannotStart
 from ..objectives import MaskedWords
+from ..signals import Wanted
 from .distillation import DistillationTask, DistillationTaskConfig
 from .teaching import stored_files
 
 logger = logging.getLogger(__name__)
 
 MADE_BY = "python -m preprocess.corpus"
+
+# Tokens.
+CHUNK = 1024
 
 
 @dataclass
@@ -81,10 +85,10 @@ class MaskedLMKDConfig(DistillationTaskConfig):
         },
     )
     vocabulary_chunk: int = field(
-        default=1024,
+        default=CHUNK,
         metadata={
             "help": "masked tokens whose scores for the whole vocabulary are held at once; fewer need less memory "
-            "(default: 1024 tokens)"
+            f"(default: {CHUNK} tokens)"
         },
     )
     max_tokens: Optional[int] = II("dataset.max_tokens")
@@ -174,6 +178,15 @@ class MaskedLMKDTask(DistillationTask):
                 "--soft-weight 0 and take a method with terms of its own, or a teacher that has one."
             ]
         return []
+
+    def idle_flags(self, wanted: Wanted) -> list[str]:
+        if wanted.logits or self.cfg.vocabulary_chunk == CHUNK:
+            return []
+        return [
+            f"--vocabulary-chunk {self.cfg.vocabulary_chunk} is about scores of words, which --hard-weight 0 and "
+            "--soft-weight 0, the defaults of methods with terms of their own, leave out: leave it out, too, or raise one "
+            "of them."
+        ]
 
     def train_labels(self) -> None:
         """Running text has no labels."""

@@ -7,7 +7,8 @@ from torch.testing import assert_close
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.shape import ModelShape
 from fairseq_kd.signals import Wanted
-from tests.tiny import SHAPE, batch, build, weights, write_data, write_teacher
+from fairseq_kd.tasks.from_flags import build_parts, read_config
+from tests.tiny import SHAPE, batch, build, train_command, weights, write_data, write_teacher
 
 PREFIX = "encoder.sentence_encoder."
 
@@ -89,6 +90,7 @@ def test_another_checkpoint_can_be_the_source(data, teacher, tmp_path):
             r"--encoder-embed-dim 10 cannot be split over .* 4",
         ),
         ("0,1", {"init_from": "nowhere.pt"}, r"--init-from nowhere\.pt does not exist"),
+        ("random", {"init_head": True}, "--init-head copies a head, and --init-layers random copies nothing"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(data, teacher, layers, model, sentence):
@@ -121,6 +123,18 @@ def test_without_any_source_the_sizes_must_be_given(data):
         data, None, "kd", layers="random", soft_weight=0.0, model={"_name": "roberta_student_4x312"}
     )
     assert student.shape == ModelShape(layers=4, width=312, ffn=1200, heads=12)
+
+
+def test_without_any_source_there_is_no_head_to_copy(data):
+    random = {"_name": "roberta_student_4x312", "init_head": True}
+    with pytest.raises(CannotStart, match="--init-head copies the head of nothing: give --init-from"):
+        build(data, None, "kd", layers="random", soft_weight=0.0, model=random)
+
+
+def test_a_model_that_is_no_student_is_refused(data, tmp_path):
+    command = train_command(data, tmp_path, "--criterion", "kd", "--arch", "roberta_base")
+    with pytest.raises(CannotStart, match="--arch roberta_base .* give --arch roberta_student, which takes"):
+        build_parts(read_config(command[1:]))
 
 
 def test_a_student_without_source_is_made_for_the_data(tmp_path):
