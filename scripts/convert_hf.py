@@ -35,7 +35,7 @@ from fairseq_kd.evaluation.origin import (
 from fairseq_kd.models.checkpoint import Checkpoint, read_checkpoint
 from launcher.arguments import Parser
 from preprocess import meta
-from preprocess.encoders import Encoder, load_encoder
+from preprocess.encoders import ENCODERS, Encoder, load_encoder
 from preprocess.errors import DataError
 from preprocess.export_tokenizer import export_tokenizer
 from preprocess.folders import recover, replacing
@@ -154,12 +154,16 @@ def _export_model(args: argparse.Namespace) -> str:
     data, head = find_training_data(args.data, checkpoint), trained_head(checkpoint)
     labels = class_labels(checkpoint, head, data) if head else ()
     found = [*transformers.problems(checkpoint, head), *problems_of_out(args.out)]
+    if args.without_tokenizer and args.encoder:
+        found.append(
+            f"--encoder {args.encoder} names the kind of a tokenizer that --without-tokenizer leaves out: give one of them."
+        )
     if found:
         raise CannotStart(*found, doing="export")
 
     config = transformers.config_of(checkpoint, head, labels)
     vocabulary = None if args.without_tokenizer else _vocabulary(args.encoder_dir, checkpoint)
-    encoder = None if vocabulary is None else _encoder(vocabulary, checkpoint, data)
+    encoder = None if vocabulary is None else _encoder(vocabulary, args.encoder, checkpoint, data)
     with replacing(args.out.resolve()) as folder:
         write_model(folder, config, transformers.weights_of(checkpoint, head))
         if encoder is not None:
@@ -184,9 +188,9 @@ def _vocabulary(given: Path | None, checkpoint: Checkpoint) -> Path:
     return beside
 
 
-def _encoder(folder: Path, checkpoint: Checkpoint, data: Path | None) -> Encoder:
+def _encoder(folder: Path, name: str | None, checkpoint: Checkpoint, data: Path | None) -> Encoder:
     """The vocabulary in `folder`; CannotStart where the model, or the data it was trained on, has another."""
-    encoder = load_encoder(folder)
+    encoder = load_encoder(folder, name)
     known = checkpoint.dictionary_hash or dictionary_hash(find_dictionary(data, checkpoint))
     if symbols_hash(encoder.symbols) != known or encoder.pair_format != checkpoint.shape.pair_format:
         raise CannotStart(
@@ -215,7 +219,7 @@ def _exported(
 ) -> str:
     """What was exported, what was left out, how it is loaded."""
     labels = ", ".join(config["id2label"].values()) if head else "none"
-    if scale != 1:
+    if head and scale != 1:
         labels += f", 1/{scale:g} of the task's own score"
     [name] = config["architectures"]
     task = name.partition("For")[2]
@@ -262,6 +266,11 @@ def _parser() -> Parser:
         "--without-tokenizer",
         action="store_true",
         help="export the model alone (default: its tokenizer too)",
+    )
+    command.add_argument(
+        "--encoder",
+        choices=list(ENCODERS),
+        help="kind of that vocabulary, where its folder holds files of several (default: told by the files)",
     )
     return parser
 

@@ -298,9 +298,14 @@ def test_a_regression(tmp_path, capsys):
 
 
 def test_a_first_stages_untrained_head_stays_here(tmp_path, capsys):
-    model = classifier(tmp_path / "model.pt", criterion={"hard_weight": 0, "soft_weight": 0})
-    load(export(model, tmp_path / "out", "--without-tokenizer"), "")
-    assert "left out    classification head sentence_classification_head" in capsys.readouterr().out
+    model = classifier(tmp_path / "model.pt", 1, criterion={"hard_weight": 0, "soft_weight": 0})
+    data = labelled(tmp_path / "data", regression=True)
+    meta = json.loads((data / "meta.json").read_text())
+    (data / "meta.json").write_text(json.dumps({**meta, "score_scale": 5.0}))
+    load(export(model, tmp_path / "out", "--data", data, "--without-tokenizer"), "")
+    lines = capsys.readouterr().out.splitlines()
+    assert "  left out    classification head sentence_classification_head" in lines
+    assert "  labels      none" in lines
 
 
 def test_a_classifiers_masked_lm_head_stays_here(tmp_path, capsys):
@@ -396,6 +401,18 @@ def test_a_vocabulary_is_asked_for(tmp_path, capsys):
     with pytest.raises(SystemExit):
         export(model, tmp_path / "out", "--encoder-dir", tmp_path, "--without-tokenizer")
     assert "--without-tokenizer: not allowed with argument --encoder-dir" in capsys.readouterr().err
+    found = refusal(model, tmp_path / "out", "--encoder", "gpt2", "--without-tokenizer")
+    assert "--encoder gpt2 names the kind of a tokenizer that --without-tokenizer leaves out" in found
+
+
+def test_a_folder_of_several_vocabularies_needs_a_word(save_model, tmp_path):
+    _, folder = save_model("RobertaModel")
+    import_model(folder, tmp_path / "teacher")
+    (tmp_path / "teacher" / "vocab.txt").write_text("[PAD]\n")
+    found = refusal(tmp_path / "teacher", tmp_path / "out")
+    assert "holds the files of gpt2 and wordpiece: name one with --encoder" in found
+    export(tmp_path / "teacher", tmp_path / "out", "--encoder", "gpt2")
+    assert (tmp_path / "out" / "vocab.json").is_file()
 
 
 def test_other_vocabularies_are_refused(save_model, tmp_path):
