@@ -266,7 +266,8 @@ def build(
         "maximize_best_checkpoint_metric": False,
         "cpu": True,
         **dict.fromkeys((*formats[:4], "fp16_no_flatten_grads"), False),
-        **({"max_tokens": None, "max_tokens_valid": None} if task_name == "masked_lm_kd" else {}),
+        "max_tokens": None,
+        "max_tokens_valid": None,
         **dict(task),
     }
     task_class, task_dataclass = TASK_REGISTRY[task_name], TASK_DATACLASS_REGISTRY[task_name]

@@ -207,6 +207,8 @@ def _task(folder: Path, classes: int) -> SentencePredictionKDTask:
             # What fairseq fills in from its other sections. No split is shuffled as training data is.
             seed=1,
             train_subset="",
+            max_tokens=None,
+            max_tokens_valid=None,
             best_checkpoint_metric="",
             cpu=False,
             bf16=False,

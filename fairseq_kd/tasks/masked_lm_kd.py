@@ -10,7 +10,7 @@ from fairseq.data import Dictionary, PrependTokenDataset, TokenBlockDataset
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES
-from omegaconf import II, MISSING
+from omegaconf import MISSING
 
 from ..data.masked import MaskedWordsDataset
 from ..data.metadata import corpus_pair_format, dictionary_hash
@@ -91,8 +91,6 @@ class MaskedLMKDConfig(DistillationTaskConfig):
             f"(default: {CHUNK} tokens)"
         },
     )
-    max_tokens: Optional[int] = II("dataset.max_tokens")
-    max_tokens_valid: Optional[int] = II("dataset.max_tokens_valid")
 
 
 @register_task("masked_lm_kd", dataclass=MaskedLMKDConfig)

@@ -11,7 +11,7 @@ from fairseq.data import Dictionary
 from fairseq.tasks import register_task
 from omegaconf import MISSING
 
-from ..data.metadata import Metadata, dictionary_hash, read_metadata
+from ..data.metadata import Metadata
 from ..data.sentences import SentenceDataset
 from ..data.stored import read_split
 from ..errors import CannotStart
@@ -19,6 +19,7 @@ from ..models.checkpoint import Checkpoint
 from ..models.class_order import in_order_of
 from ..objectives import SentenceLabels
 from .distillation import DistillationTask, DistillationTaskConfig
+from .labels import metadata_of
 from .teaching import stored_files
 
 logger = logging.getLogger(__name__)
@@ -73,13 +74,7 @@ class SentencePredictionKDTask(DistillationTask):
 
         dictionary = Dictionary.load(str(path))
         dictionary.add_symbol("<mask>")
-        metadata = read_metadata(data) or _metadata_from_flags(cfg, path)
-        if cfg.num_classes not in (None, metadata.num_classes):
-            raise CannotStart(
-                f"--num-classes {cfg.num_classes} contradicts {data / 'meta.json'}, which says "
-                f"{metadata.num_classes}: leave the flag out."
-            )
-        return cls(cfg, dictionary, metadata)
+        return cls(cfg, dictionary, metadata_of(cfg, path))
 
     @property
     def regression(self) -> bool:
@@ -141,12 +136,23 @@ class SentencePredictionKDTask(DistillationTask):
                     f"{shape.max_positions}: make the data again with `python -m preprocess.glue --max-positions "
                     f"{shape.max_positions}`."
                 )
+        self._check_batches(split, longest)
         logger.info(f"{split}: {len(dataset)} sentences, longest {longest} tokens")
         inputs = [data / name / split for name in ("input0", "input1")[: 1 if second is None else 2]]
         stored = [file for path in inputs for file in stored_files(path, combine)]
         self.serve_teacher(dataset, split, stored, {"pair_format": self.metadata.pair_format})
         self.datasets[split] = dataset
         return dataset
+
+    def _check_batches(self, split: str, longest: int) -> None:
+        """Raises CannotStart where no batch has room for some example, which fairseq would drop, or end at."""
+        most, flag = self.cfg.max_tokens, "--max-tokens"
+        if split != self.cfg.train_subset and self.cfg.max_tokens_valid != most:
+            most, flag = self.cfg.max_tokens_valid, "--max-tokens-valid"
+        if most is not None and longest > most:
+            raise CannotStart(
+                f"{flag} {most} is less than the {longest} of one example of {split}: give more."
+            )
 
     def _stored(self, path: Path, combine: bool):
         return read_split(path, self.dictionary, combine, "python -m preprocess.glue --overwrite")
@@ -251,20 +257,3 @@ class SentencePredictionKDTask(DistillationTask):
 def _check_flags(cfg: SentencePredictionKDConfig) -> None:
     if cfg.length_bucket < 1:
         raise CannotStart(f"--length-bucket {cfg.length_bucket} holds no sentence: give 1 or more.")
-
-
-def _metadata_from_flags(cfg: SentencePredictionKDConfig, dictionary: Path) -> Metadata:
-    """For data that fairseq's own scripts made: the flags say what meta.json would."""
-    if cfg.num_classes is None:
-        raise CannotStart(
-            f"data folder {cfg.data} has no meta.json: give --num-classes (1 with --regression-target), or make the "
-            "data with `python -m preprocess.glue`."
-        )
-    return Metadata(
-        task=Path(cfg.data).name,
-        num_classes=cfg.num_classes,
-        regression=cfg.regression_target,
-        pairs=(Path(cfg.data) / "input1").is_dir(),
-        pair_format="roberta",
-        dictionary_hash=dictionary_hash(dictionary),
-    )

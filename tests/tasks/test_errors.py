@@ -247,7 +247,7 @@ def test_examples_longer_than_the_teacher(data, tmp_path):
 def test_data_without_metadata(tmp_path, teacher):
     data = write_data(tmp_path / "data")
     (data / "meta.json").unlink()
-    with pytest.raises(CannotStart, match=r"has no meta\.json: give --num-classes"):
+    with pytest.raises(CannotStart, match=r"has no meta\.json, .*: give --num-classes"):
         build(data, teacher, "kd")
     task, _, _ = build(data, teacher, "kd", task={"num_classes": 2})
     assert task.metadata.num_classes == 2
@@ -256,6 +256,44 @@ def test_data_without_metadata(tmp_path, teacher):
 def test_contradicting_classes(data, teacher):
     with pytest.raises(CannotStart, match="--num-classes 3 contradicts .* which says 2"):
         build(data, teacher, "kd", task={"num_classes": 3})
+
+
+def test_numbers_that_meta_says_are_classes(data, teacher):
+    with pytest.raises(CannotStart, match="--regression-target contradicts .* which says 2 classes: leave"):
+        build(data, teacher, "kd", task={"regression_target": True})
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"num_classes": 2, "regression_target": True}, "--num-classes 2 with --regression-target says two things"),
+        ({"num_classes": 1}, "--num-classes 1 leaves nothing to tell apart: give 2 or more, or .*--regression-target"),
+        ({"num_classes": 0}, "--num-classes 0 leaves nothing"),
+        ({"regression_target": True}, r"give --num-classes \(1 with --regression-target\)"),
+    ],
+)  # fmt: skip
+def test_flags_of_stock_data_that_contradict_one_another(tmp_path, teacher, flags, sentence):
+    data = write_data(tmp_path / "data")
+    (data / "meta.json").unlink()
+    with pytest.raises(CannotStart, match=rf"has no meta\.json, .*{sentence}"):
+        build(data, teacher, "kd", task=flags)
+
+
+@pytest.mark.parametrize(
+    ("limits", "split", "sentence"),
+    [
+        ((9, 9), "train", r"--max-tokens 9 is less than the \d\d of one example of train: give more"),
+        ((9, 9), "valid", "--max-tokens 9 is less than"),
+        ((None, 9), "valid", "--max-tokens-valid 9 is less than"),
+    ],
+)
+def test_batches_without_room_for_an_example(data, teacher, limits, split, sentence):
+    limits = dict(zip(("max_tokens", "max_tokens_valid"), limits, strict=True))
+    task, _, _ = build(data, teacher, "kd", task=limits)
+    with pytest.raises(CannotStart, match=sentence):
+        task.load_dataset(split)
+    if limits["max_tokens"] is None:
+        task.load_dataset("train")
 
 
 @pytest.mark.slow
