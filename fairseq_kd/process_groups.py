@@ -1,8 +1,9 @@
 """Groups of all workers that speak from host memory, whatever the backend of training."""
 
+import socket
 import weakref
 from datetime import timedelta
-from typing import Optional
+from typing import Any, Optional
 
 import torch.distributed as dist
 
@@ -22,3 +23,17 @@ def host_group(timeout: Optional[timedelta] = None) -> dist.ProcessGroup:
         group = dist.new_group(backend="gloo", timeout=timeout)
         _made[timeout] = weakref.ref(group)
     return group
+
+
+def of_all(value: Any, timeout: Optional[timedelta] = None) -> list:
+    """The value of each worker, by rank; each of them has to call this."""
+    found = [None] * dist.get_world_size()
+    dist.all_gather_object(found, value, group=host_group(timeout))
+    return found
+
+
+def workers_here() -> int:
+    """How many workers of the run are on this machine; each of them has to call this."""
+    if not dist.is_initialized():
+        return 1
+    return of_all(socket.gethostname()).count(socket.gethostname())

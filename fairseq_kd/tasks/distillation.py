@@ -22,7 +22,7 @@ from ..models.shape import ModelShape
 from ..optim import leave_idle
 from ..signals import Wanted
 from ..summary import summary
-from . import best_checkpoint, precision
+from . import best_checkpoint, precision, teacher_place
 from .precision import PrecisionFlags
 from .teaching import TaskWithTeacher, TeacherFlags
 
@@ -161,6 +161,8 @@ class DistillationTask(TaskWithTeacher):
             self.teacher = self.load_teacher(criterion.teacher_wanted)
             if self.teacher_checkpoint is not None:
                 self.warn_of_teacher()
+                for remark in teacher_place.remarks(self.cfg, self.teacher_precision):
+                    logger.warning(remark)
         else:
             self.check_cache_used(cfg._name)
         frozen = self.student.freeze_unreached(criterion.student_wanted, criterion.head)

@@ -3,11 +3,11 @@
 import socket
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Optional, TypeVar
+from typing import Optional, TypeVar
 
 import torch.distributed as dist
 
-from ...process_groups import host_group
+from ...process_groups import of_all
 
 # Hashing a corpus and masking it may take longer than the half hour after which others give up by default. They hear at
 # once of a worker that dies.
@@ -25,10 +25,10 @@ def once_a_machine(work: Callable[[], T]) -> T:
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return work()
 
-    machines = _all_of(socket.gethostname())
+    machines = of_all(socket.gethostname(), PATIENCE)
     first = machines.index(socket.gethostname())
     mine = first == dist.get_rank()
-    done = _all_of(_outcome(work) if mine else (None, None))
+    done = of_all(_outcome(work) if mine else (None, None), PATIENCE)
     problem = next((problem for problem, _ in done if problem is not None), None)
     if problem is not None:
         raise SystemExit(problem if mine else 1)
@@ -41,10 +41,3 @@ def _outcome(work: Callable[[], T]) -> tuple[Optional[str], Optional[T]]:
         return None, work()
     except SystemExit as ended:
         return str(ended), None
-
-
-def _all_of(value: Any) -> list:
-    """That of each worker, by rank."""
-    found = [None] * dist.get_world_size()
-    dist.all_gather_object(found, value, group=host_group(PATIENCE))
-    return found
