@@ -93,17 +93,15 @@ def test_every_command_works_in_the_order_given(tmp_path):
 
 def test_the_example_of_a_new_method_trains(tmp_path):
     (example,) = blocks("python")
-    imports = """
-from fairseq.criterions import register_criterion
-from torch.nn.functional import cosine_similarity
-from fairseq_kd.criterions.config import IntermediateConfig
-from fairseq_kd.criterions.distillation import DistillationCriterion
-from fairseq_kd.criterions.parts import HiddenTransfer
-"""
-    exec(imports + example, {})  # registers hidden_cosine
+    # Under another name, for whoever has added it.
+    for name in ("hidden_cosine", "HiddenCosine"):
+        example = example.replace(name, f"{name}_of_the_readme")
+    exec(example, {"__name__": "fairseq_kd.criterions.hidden_cosine"})  # registers it
 
     data, teacher = write_data(tmp_path / "data"), write_teacher(tmp_path / "model.pt")
-    task, student, criterion = build(data, teacher, "hidden_cosine", mapping="last")
+    task, student, criterion = build(data, teacher, "hidden_cosine_of_the_readme", mapping="last")
+    assert criterion.teacher_wanted.first == {4}
+    assert not criterion.teacher_wanted.states
     loss, _, _ = criterion(student, batch(task, [0, 1]))
     loss.backward()
     assert torch.isfinite(loss)

@@ -78,16 +78,16 @@ class DistillationCriterion(FairseqCriterion):
         """The weight of the method's own terms, the largest of all stages."""
         return self.stages.inter_weight
 
-    def use(self, build: Callable[..., nn.Module], *args: Any) -> nn.Module | None:
+    def use(self, build: Callable[..., nn.Module], *args: Any, **options: Any) -> nn.Module | None:
         """Builds one part of the method and asks for its signals; None where inter_weight is 0.
 
-        build(task, method's name, *args) returns a module with `student_wanted`,
+        build(task, method's name, *args, **options) returns a module with `student_wanted`,
         `teacher_wanted` and `problems`.
         """
         if not self.inter_weight:
             return None
 
-        part = build(self.task, self.cfg._name, *args)
+        part = build(self.task, self.cfg._name, *args, **options)
         self.problems += part.problems
         self.stages.want_for_own_terms(part.student_wanted, part.teacher_wanted)
         return part

@@ -18,7 +18,7 @@ class HiddenMSEToken(DistillationCriterion):
 
     def __init__(self, cfg: IntermediateConfig, task) -> None:
         super().__init__(cfg, task)
-        self.hidden = self.use(HiddenTransfer, cfg.mapping, True, "cls")
+        self.hidden = self.use(HiddenTransfer, cfg.mapping, scope="cls")
 
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
         return {"hidden": self.hidden.first_token(student, teacher, token_mse)}
