@@ -61,6 +61,7 @@ def _silence_notices() -> None:
     # These are attributed to whoever called.
     warnings.filterwarnings("ignore", message=r"\s*The version_base parameter is not specified")
     warnings.filterwarnings("ignore", message=r"\s*'[^']*' is validated against ConfigStore schema")
+    warnings.filterwarnings("ignore", message=r"`broadcast_buffers` is deprecated")
     warnings.filterwarnings("ignore", message=r"'pin_memory' argument is set as true but no accelerator")
 
     logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)

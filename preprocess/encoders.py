@@ -241,8 +241,14 @@ def _recognise(folder: Path) -> str:
     if len(found) == 1:
         return found[0]
 
-    has = f"holds the files of {' and '.join(found)}" if found else "holds no encoder's files"
-    raise DataError(f"--encoder-dir {folder} {has}: name one with --encoder {'|'.join(ENCODERS)}.")
+    if found:
+        raise DataError(
+            f"--encoder-dir {folder} holds the files of {' and '.join(found)}: name one with --encoder {'|'.join(found)}."
+        )
+    needed = (f"{' or '.join(files)} ({name})" for name, files in marks.items())
+    raise DataError(
+        f"--encoder-dir {folder} holds no encoder's files: give the folder of {', '.join(needed)}."
+    )
 
 
 def _files(folder: str | Path, encoder: str, names: list[str]) -> list[Path]:

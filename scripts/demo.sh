@@ -10,6 +10,7 @@
 # runs/demo, in a folder for each source of data: run it again after an interruption, or with more seeds, and
 # it goes on from there.
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 
 fail() {
     echo "demo.sh: $*" >&2

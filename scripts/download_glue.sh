@@ -8,6 +8,7 @@
 # see https://gluebenchmark.com and https://nlp.stanford.edu/projects/snli.
 
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 
 ALL="CoLA SST-2 MRPC QQP STS-B MNLI QNLI RTE WNLI AX SNLI"
 GLUE="https://dl.fbaipublicfiles.com/glue/data"

@@ -6,6 +6,7 @@ Writes OUT/model.pt and OUT/dict.txt, for
 
     RobertaModel.from_pretrained("exported", "model.pt", bpe=None).predict("sentence_classification_head", tokens)
 
+where tokens, as `RobertaModel.encode` gives them, begin with <s>, which rows of binarized data lack.
 Hidden states and logits stay what they were. What stock RoBERTa cannot express is refused.
 """
 

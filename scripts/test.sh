@@ -4,6 +4,7 @@
 #   bash scripts/test.sh                    everything
 #   bash scripts/test.sh -m "not slow"      any pytest option or path
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cd "$root"

@@ -161,7 +161,7 @@ def test_sentencepiece_takes_fairseq_dictionaries_in_another_order(sentencepiece
     ("broken", "said"),
     [
         ("no such folder", "is not a folder"),
-        ("empty", "holds no encoder's files: name one with --encoder"),
+        ("empty", r"holds no encoder's files: give the folder of encoder.json \(gpt2\), vocab.txt or"),
         ("two kinds", "holds the files of gpt2 and wordpiece"),
         ("no dict", "has no dict.txt: a gpt2 encoder needs"),
         ("no casing", "does not say whether its vocabulary is cased"),

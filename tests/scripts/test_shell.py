@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from itertools import takewhile
 
 import pytest
 
@@ -22,10 +23,28 @@ def test_a_script_calls_nothing_that_macos_lacks(script):
     assert GNU_ONLY.findall(script.read_text()) == []
 
 
+@pytest.mark.parametrize("name", [path.name for path in SCRIPTS if path.name != "help.sh"])
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_what_stands_at_the_top(name, flag, tmp_path):
+    command = ["bash", ROOT / "scripts" / name, flag]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"  bash scripts/{name}" in done.stdout
+    assert done.stdout.splitlines() == [
+        line[2:] for line in takewhile(lambda line: line[0] == "#", script_lines(name))
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def script_lines(name: str) -> list[str]:
+    """Those after the first, each with at least one character."""
+    return [line or " " for line in (ROOT / "scripts" / name).read_text().splitlines()[1:]]
+
+
 @pytest.mark.parametrize("name", ["fetch_minilm.sh", "download_glue.sh"])
 def test_a_flag_is_not_taken_for_the_folder_to_fill(name, tmp_path):
     done = subprocess.run(
-        ["bash", ROOT / "scripts" / name, "--help"], capture_output=True, text=True, cwd=tmp_path
+        ["bash", ROOT / "scripts" / name, "--folder"], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 1
     assert done.stderr.startswith(f"{name}: ")
