@@ -26,13 +26,24 @@ def criterion_flags(plugin: Path = PLUGIN) -> dict[str, dict[str, str | None]]:
             if isinstance(node, ast.ClassDef):
                 own[node.name] = _flags(node)
                 bases[node.name] = [base.id for base in node.bases if isinstance(base, ast.Name)]
-                configs |= _registered(node)
+                configs |= registered(node)
 
     def flags(config: str) -> dict[str, str | None]:
         inherited = [flags(base) for base in reversed(bases.get(config, []))]
         return {name: text for level in [*inherited, own.get(config, {})] for name, text in level.items()}
 
     return {criterion: flags(config) for criterion, config in configs.items()}
+
+
+def registered(criterion: ast.ClassDef) -> dict[str, str]:
+    """Its name and that of its config, from @register_criterion("NAME", dataclass=CONFIG)."""
+    return {
+        call.args[0].value: keyword.value.id
+        for call in criterion.decorator_list
+        if isinstance(call, ast.Call) and getattr(call.func, "id", None) == "register_criterion"
+        for keyword in call.keywords
+        if keyword.arg == "dataclass"
+    }
 
 
 def fitting(flags: Sequence[str], criterion: str) -> tuple[str, ...]:
@@ -75,14 +86,3 @@ def _default(field: ast.Call) -> str | None:
     values = [keyword.value for keyword in field.keywords if keyword.arg == "default"]
     texts = [node.value for node in values if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     return texts[0] if texts else None
-
-
-def _registered(criterion: ast.ClassDef) -> dict[str, str]:
-    """Its name and that of its config, from @register_criterion("NAME", dataclass=CONFIG)."""
-    return {
-        call.args[0].value: keyword.value.id
-        for call in criterion.decorator_list
-        if isinstance(call, ast.Call) and getattr(call.func, "id", None) == "register_criterion"
-        for keyword in call.keywords
-        if keyword.arg == "dataclass"
-    }

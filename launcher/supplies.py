@@ -13,6 +13,7 @@ from . import places
 from .job import Job
 from .listed import Listed, find_models
 from .methods import NO_TEACHER
+from .needing_classes import without_classes
 from .places import Data
 from .plan import PREDICTION, Grid, settle
 from .programs import PATIENCE
@@ -112,6 +113,7 @@ def gather(grid: Grid, inputs: Inputs) -> Supplies:
     folder = inputs.out / inputs.group
     find(places.check_writable, folder, "--out")
     grid = find(settle, grid) or grid
+    problems += without_classes(grid)
     trainer = find(places.find_trainer, inputs.trainer)
 
     missing = tuple(task for task in grid.tasks if not places.has_data(inputs.data, task))

@@ -48,6 +48,7 @@ class ContrastiveCriterion(DistillationCriterion):
     other model's own feature from the rest of its batch.
     """
 
+    needs_classes = "contrasts sentences of different labels"
     settled_by = ("crd_feature_dim", "crd_negatives", "crd_temperature", "crd_momentum")
 
     def __init__(self, cfg: CRDConfig, task) -> None:

@@ -37,6 +37,10 @@ class DistillationCriterion(FairseqCriterion):
     # Fields of a method's own that are not about its terms, so that they are of use without them.
     beside_terms: ClassVar[tuple[str, ...]] = ()
 
+    # What its terms do that takes classes, as a sentence goes on after its name; empty where labels that are numbers
+    # (regression) do as well. The launcher reads it where a criterion assigns a text to it.
+    needs_classes: ClassVar[str] = ""
+
     def __init__(self, cfg: DistillationConfig, task) -> None:
         super().__init__(task)
         self.cfg = cfg
@@ -79,12 +83,18 @@ class DistillationCriterion(FairseqCriterion):
         return self.stages.inter_weight
 
     def use(self, build: Callable[..., nn.Module], *args: Any, **options: Any) -> nn.Module | None:
-        """Builds one part of the method and asks for its signals; None where inter_weight is 0.
+        """Builds one part of the method and asks for its signals; None where inter_weight is 0 or classes are lacking.
 
         build(task, method's name, *args, **options) returns a module with `student_wanted`,
         `teacher_wanted` and `problems`.
         """
         if not self.inter_weight:
+            return None
+        if self.needs_classes and self.task.regression:
+            self.problems.append(
+                f"--criterion {self.cfg._name} {self.needs_classes}, but the labels of {self.task.cfg.data} are numbers "
+                "(regression): take another method, such as hidden_mse_token."
+            )
             return None
 
         part = build(self.task, self.cfg._name, *args, **options)

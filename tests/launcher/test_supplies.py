@@ -238,6 +238,22 @@ def test_interrupted_while_data_is_made_nothing_goes_on_or_stays(raw, bare, numb
     assert list((raw / "data").iterdir()) == []
 
 
+def test_a_method_that_needs_classes_is_refused_for_numbers(home, bare, data, capsys):
+    meta = json.loads((data / "MRPC-bin" / "meta.json").read_text()) | {"task": "STS-B", "regression": True}
+    shutil.copytree(data / "MRPC-bin", data / "STS-B-bin")
+    (data / "STS-B-bin" / "meta.json").write_text(json.dumps(meta))
+    scores = ["--task", "mrpc,sts-b", "--dry-run"]
+    with pytest.raises(SystemExit) as stopped:
+        experiments.main([*bare, *scores, "--method", "kd,crd"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == (
+        "Cannot start: --method crd contrasts sentences of different labels, but those of --task STS-B are numbers "
+        "(regression): leave one of the two out.\n"
+    )
+    assert experiments.main([*bare, *scores, "--method", "crd", "--", "--inter-weight", "0"]) == 0
+    assert experiments.main([*bare, *scores, "--method", "kd"]) == 0
+
+
 def test_where_data_cannot_be_made_it_is_said_how(raw, bare, capsys):
     def told(*more: str) -> str:
         with pytest.raises(SystemExit):

@@ -21,7 +21,7 @@ class Contrast(Part):
         super().__init__(task, method)
         student, teacher = self.student, self.teacher
         self.problems += _problems_of_flags(cfg)
-        labels = None if task.regression else task.train_labels()
+        labels = task.train_labels()
         self.problems += _problems_of_labels(task, method, labels)
         if self.problems:
             return
@@ -64,12 +64,7 @@ def _problems_of_flags(cfg) -> Iterable[str]:
 
 
 def _problems_of_labels(task, method: str, labels: np.ndarray | None) -> Iterable[str]:
-    if task.regression:
-        yield (
-            f"--criterion {method} contrasts sentences of different labels, but the labels of {task.cfg.data} are numbers "
-            "(regression): take another method, such as hidden_mse_token."
-        )
-    elif labels is None:
+    if labels is None:
         yield (
             f"{task.cfg.data} has no labels for {task.cfg.train_subset}, by which --criterion {method} chooses what to "
             "contrast: take data that has them (--train-subset), or another method."
