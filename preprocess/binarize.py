@@ -35,7 +35,8 @@ def binarize(
     folder = out / f"{task.name}-bin"
     if recover(folder):
         report(f"{folder} is back: an earlier run was killed while it replaced it.")
-    if _up_to_date(folder, meta.fingerprint(task, encoder, options, sources), overwrite):
+    fingerprint = meta.fingerprint(task, encoder, options, sources)
+    if _up_to_date(folder, fingerprint, encoder, options, overwrite):
         return None
 
     splits = read_splits(task, sources, options, report)
@@ -49,7 +50,9 @@ def binarize(
     return described
 
 
-def _up_to_date(folder: Path, fingerprint: str, overwrite: bool) -> bool:
+def _up_to_date(
+    folder: Path, fingerprint: str, encoder: Encoder, options: meta.Options, overwrite: bool
+) -> bool:
     if not folder.exists():
         return False
     found = meta.read(folder)
@@ -57,11 +60,13 @@ def _up_to_date(folder: Path, fingerprint: str, overwrite: bool) -> bool:
         raise DataError(f"--out: {folder} exists without a meta.json, so it was not made here: move it away.")
     if overwrite or found is None:
         return False
-    if found.get("made_from") != fingerprint or not _complete(folder, found):
+    if found.get("made_from") != fingerprint:
+        otherwise = meta.differences(found, encoder, meta.deciding(options)) or "from other files"
         raise DataError(
-            f"--out: {folder} was made from other files, another encoder or other options, or has lost files: "
-            "add --overwrite to replace it, or choose another --out."
+            f"--out: {folder} was made otherwise ({otherwise}): add --overwrite to replace it, or choose another --out."
         )
+    if not _complete(folder, found):
+        raise DataError(f"--out: {folder} has lost files: add --overwrite to make it again.")
     return True
 
 

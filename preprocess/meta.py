@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from . import rows
 from .encoders import Encoder
@@ -51,18 +53,44 @@ def describe(
 
 def fingerprint(task: Task, encoder: Encoder, options: Options, sources: dict[str, Source]) -> str:
     """One hash over all inputs: two folders with the same one hold the same data."""
-    decide = asdict(options)
-    del decide["strict"]  # stops, or changes nothing
-    if options.limit_train is None and options.split_dev is None:
-        del decide["seed"]
     inputs = {
         "format": FORMAT,
         "task": task.name,
         "encoder": encoder.hash,
-        "options": decide,
+        "options": deciding(options),
         "sources": {split: source.sha256 for split, source in sources.items()},
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def deciding(options: Options) -> dict[str, Any]:
+    """Those that make a difference."""
+    decide = asdict(options)
+    del decide["strict"]  # stops, or changes nothing
+    if options.limit_train is None and options.split_dev is None:
+        del decide["seed"]
+    return decide
+
+
+def differences(found: Mapping[str, Any], encoder: Encoder, decide: Mapping[str, Any]) -> str:
+    """In what a folder was made otherwise, as far as its encoder and options tell; empty where both are the same.
+
+    found   what it says of itself
+    decide  the options that are given now
+    """
+    before = found.get("options", {})
+    told = [
+        f"--{name.replace('_', '-')} {_given(before[name])}, now {_given(value)}"
+        for name, value in decide.items()
+        if name in before and before[name] != value
+    ]
+    if found.get("encoder", {}).get("hash") != encoder.hash:
+        told.insert(0, "with another encoder")
+    return "; ".join(told)
+
+
+def _given(value: Any) -> str:
+    return "left out" if value is None else str(value)
 
 
 def write(folder: Path, meta: dict) -> None:

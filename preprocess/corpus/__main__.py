@@ -31,7 +31,7 @@ from .inputs import Source, find_sources
 from .join import join, shard_folders
 from .parts import Parts, find_parts, open_parts
 from .pieces import PieceEncoder
-from .plan import MIB, Options, Piece, cut, fingerprint
+from .plan import MIB, Options, Piece, cut
 from .progress import shown
 from .workers import run
 
@@ -66,7 +66,7 @@ def _make(args: argparse.Namespace) -> None:
     use_cores(args.workers)
     encoder = load_encoder(args.encoder_dir, args.encoder)
     if args.out.exists():
-        check_same(args.out, sources, fingerprint(sources, encoder, options))
+        check_same(args.out, sources, encoder, options)
         print(f"{args.out} is up to date.")
         return
 

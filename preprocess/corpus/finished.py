@@ -5,25 +5,26 @@ changed; and a hash of what they held, which is asked where the stamps are other
 """
 
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from ..encoders import Encoder
 from ..errors import DataError
-from ..meta import read
+from ..meta import differences, read
 from .inputs import Source
-from .plan import cut, digest
+from .plan import Options, cut, digest, fingerprint
 from .reading import read_hash
 
 
-def check_same(out: Path, sources: list[Source], made_from: str) -> None:
-    """Raises DataError where it was made of anything else.
-
-    made_from  the fingerprint of what is given now
-    """
+def check_same(out: Path, sources: list[Source], encoder: Encoder, options: Options) -> None:
+    """Raises DataError where it was made of anything else."""
     found = read(out) or {}
-    if found.get("made_from") != made_from:
+    if found.get("made_from") != fingerprint(sources, encoder, options):
         raise DataError(
-            f"--out: {out} exists and was made from other files, another encoder or other options, or by a version that "
-            "cleaned text otherwise: remove it, or choose another --out."
+            f"--out: {out} exists and was made otherwise ({otherwise(found, encoder, options)}): remove it, or choose "
+            "another --out."
         )
 
     pieces = cut(sources)
@@ -35,3 +36,9 @@ def check_same(out: Path, sources: list[Source], made_from: str) -> None:
             raise DataError(
                 f"--out: {out} was made when {source.name} held other text: remove it, or choose another --out."
             )
+
+
+def otherwise(found: Mapping[str, Any], encoder: Encoder, options: Options) -> str:
+    """In what a corpus, or the pieces of one, was made otherwise."""
+    told = differences(found, encoder, asdict(options))
+    return told or "from other files, or by a version that cleaned text otherwise"

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..encoders import Encoder
 from ..errors import DataError
 from ..vocabulary import symbols_hash, write_dictionary
+from .finished import otherwise
 from .inputs import Source
 from .pieces import piece_path, read_head, sync, token_type
 from .plan import FORMAT, Options, Piece, fingerprint
@@ -52,8 +53,8 @@ def open_parts(
     if found is not None:
         if found != plan:
             raise DataError(
-                f"--out: {folder} holds pieces of other files, another encoder or other options, or of a version that "
-                "cleaned text otherwise: remove it, or choose another --out."
+                f"--out: {folder} holds pieces that were made otherwise ({otherwise(found, encoder, options)}): remove it, "
+                "or choose another --out."
             )
         return Parts(folder, plan)
 

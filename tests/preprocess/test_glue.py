@@ -212,7 +212,10 @@ def test_a_second_run_is_up_to_date_until_something_changes(run, glue_dir, tmp_p
     with (glue_dir / "RTE" / "dev.tsv").open("a") as file:
         file.write("1\tNoon.\tNight.\tnot_entailment\n")
     assert run("--tasks", "RTE") == 1
-    assert "add --overwrite to replace it" in capsys.readouterr().err
+    assert "was made otherwise (from other files): add --overwrite to replace it" in capsys.readouterr().err
+    assert run("--tasks", "RTE", "--limit-train", 2, "--max-positions", 100) == 1
+    flags = "--max-positions 512, now 100; --limit-train left out, now 2"
+    assert f"was made otherwise ({flags}): add --overwrite" in capsys.readouterr().err
     assert run("--tasks", "RTE", "--overwrite") == 0
     assert meta_of(tmp_path, "RTE")["splits"]["valid"]["sentences"] == 2
 

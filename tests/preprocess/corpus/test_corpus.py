@@ -287,8 +287,8 @@ def test_what_is_there_is_left_alone(make, wiki, tmp_path, capsys):
     before = contents(tmp_path / "data")
     assert make("--input", wiki) == 0
     assert "is up to date" in capsys.readouterr().out
-    assert make("--input", wiki, "--seed", "2") == 1
-    assert "was made from other files, another encoder or other options" in capsys.readouterr().err
+    assert make("--input", wiki, "--seed", "2", "--shards", "3") == 1
+    assert "was made otherwise (--shards 1, now 3; --seed 1, now 2): remove it" in capsys.readouterr().err
     assert contents(tmp_path / "data") == before
 
 
