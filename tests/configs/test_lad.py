@@ -35,7 +35,7 @@ def test_a_grid_has_the_published_settings_of_its_task(name):
 
     assert (grid.tasks, grid.methods, grid.lrs, grid.epochs) == ((task.name,), ("lad",), (lr,), epochs)
     assert grid.batch_sizes == (32,)
-    assert args.teacher == "teachers/{task}"  # where none is named, one is trained, at the student's rate
+    assert args.teacher_lr is None  # a teacher that is made is not trained at the students' rate
     numbers = {
         "--gate-lr": gate_lr,
         "--temperature": temperature,
