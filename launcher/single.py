@@ -10,7 +10,7 @@ from .train import Outcome, train
 
 
 def run_alone(job: Job, slot: Slot) -> Outcome:
-    """Trains, and says what came of it; KeyboardInterrupt, whatever the signal, once its programs have ended."""
+    """Trains; KeyboardInterrupt, whatever the signal, once its programs have ended."""
     programs, outcomes = Programs(), list[Outcome]()
     with runner.ending_as_interrupted():
         runner.run_all(
@@ -24,10 +24,9 @@ def run_alone(job: Job, slot: Slot) -> Outcome:
     return outcome
 
 
-def succeeded(outcome: Outcome) -> bool:
-    """Whether the model is there; says what went wrong, which of a finished one is a note."""
+def say_problem(outcome: Outcome) -> None:
+    """Says what went wrong, if anything did; the model may be there all the same (`outcome.result`)."""
     if outcome.result is None:
         print(f"Training {'skipped' if outcome.skipped else 'failed'}: {outcome.problem}", file=sys.stderr)
     elif outcome.note:
         print(outcome.note, file=sys.stderr)
-    return outcome.result is not None

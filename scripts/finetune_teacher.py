@@ -22,12 +22,14 @@ from launcher.arguments import Parser, add_training_options, split
 from launcher.flags import check_flags
 from launcher.follow import following
 from launcher.job import Job
+from launcher.known_flags import check_flags_of
 from launcher.overrides import as_flags
 from launcher.places import Data
 from launcher.runner import say_interrupted
-from launcher.single import run_alone, succeeded
+from launcher.single import run_alone, say_problem
 from launcher.slots import Slot, visible_gpus
 from launcher.spec import RunSpec
+from launcher.supplies import NotReady
 from launcher.tasks import find_task
 from launcher.teachers import teacher_job, teacher_spec
 
@@ -44,7 +46,9 @@ INSTEAD = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 the teacher is there, 1 training failed, 2 nothing was started, 130 interrupted."""
+    """Exit status: 0 the teacher is there, 1 its training or its predictions failed, 2 nothing was started, 130
+    interrupted.
+    """
     own, words = split(sys.argv[1:] if arguments is None else arguments)
     args = _parser().parse_args(own)
     try:
@@ -56,12 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         places.check_writable(args.out, "--out")
         check_unused(args.out, spec)
         trainer = places.find_trainer(args.trainer)
+        gpu = None if args.cpu else next(iter(visible_gpus()), None)
+        job = teacher_job(spec, args.out, data, model, trainer, cpu=gpu is None)
+        check_flags_of([job])
+    except NotReady as error:
+        print(error, file=sys.stderr)
+        return NOT_STARTED
     except ValueError as error:
         print(f"Cannot start: {error}.", file=sys.stderr)
         return NOT_STARTED
-
-    gpu = None if args.cpu else next(iter(visible_gpus()), None)
-    return train(teacher_job(spec, args.out, data, model, trainer, cpu=gpu is None), Slot(gpu))
+    except KeyboardInterrupt:
+        return say_interrupted()
+    return train(job, Slot(gpu))
 
 
 def find_data(folder: Path) -> tuple[str, Data]:
@@ -127,10 +137,10 @@ def train(job: Job, slot: Slot) -> int:
     except KeyboardInterrupt:
         return say_interrupted()
 
-    if not succeeded(outcome):
-        return FAILED
-    print(in_words(outcome.result, out))
-    return 0
+    say_problem(outcome)
+    if outcome.result is not None:
+        print(in_words(outcome.result, out))
+    return 0 if outcome.well else FAILED
 
 
 def in_words(result: dict[str, Any], out: Path) -> str:

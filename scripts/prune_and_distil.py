@@ -32,10 +32,11 @@ from launcher.overrides import as_flags
 from launcher.places import Data
 from launcher.pruning import ORDERS, PRUNED, TOGETHER, claim, schedule
 from launcher.runner import ending_as_interrupted, say_interrupted
-from launcher.single import run_alone, succeeded
+from launcher.single import run_alone, say_problem
 from launcher.slots import Slot, visible_gpus
 from launcher.spec import RunSpec
 from launcher.teachers import teacher_spec
+from launcher.train import Outcome
 from scripts import prune as prune_once
 from scripts import score_importance
 from scripts.finetune_teacher import FAILED, NOT_STARTED, dev_scores, find_data
@@ -71,7 +72,7 @@ class Training:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 the student is there, 1 a step failed, 2 nothing was started, 130 interrupted."""
+    """Exit status: 0 the student is there, 1 a step or its predictions failed, 2 nothing was started, 130 interrupted."""
     own, words = split(sys.argv[1:] if arguments is None else arguments)
     args = _parser().parse_args(own)
     gpu = None if args.cpu else next(iter(visible_gpus()), None)
@@ -142,18 +143,19 @@ def plan(args: Namespace, training: Training) -> list["Sizes"]:
 
 def take_steps(sizes: Sequence["Sizes"], training: Training, out: Path, slot: Slot) -> int:
     """Prunes to these sizes, one after the other, and trains; what is there already is left alone. The exit status."""
-    large = training.teacher
+    large, status = training.teacher, 0
     for number, size in enumerate(sizes, start=1):
         print(f"Step {number} of {len(sizes)}: {size}", flush=True)
         folder = out / str(number)
         if not (folder / PRUNED).is_file():
             prune(large, training, size, folder)
-        status = train(training.job(folder, places.fingerprint(folder / PRUNED)), slot)
-        if status:
-            return status
+        outcome = train(training.job(folder, places.fingerprint(folder / PRUNED)), slot)
+        if outcome.result is None:
+            return FAILED
+        status = status if outcome.well else FAILED  # predictions decide nothing about the next step
         large = folder / places.BEST
     print(f"Student: {large}")
-    return 0
+    return status
 
 
 def prune(large: Path, training: Training, size: "Sizes", folder: Path) -> None:
@@ -169,13 +171,13 @@ def prune(large: Path, training: Training, size: "Sizes", folder: Path) -> None:
     scores.unlink()  # as large as the model
 
 
-def train(job: Job, slot: Slot) -> int:
-    """Trains one step's student and says its dev scores; the exit status, 0 where it is there."""
+def train(job: Job, slot: Slot) -> Outcome:
+    """Trains one step's student and says its dev scores, or what went wrong."""
     outcome = run_alone(job, slot)
-    if not succeeded(outcome):
-        return FAILED
-    print("  " + "; ".join(dev_scores(*each) for each in outcome.result["at_best"].items()), flush=True)
-    return 0
+    say_problem(outcome)
+    if outcome.result is not None:
+        print("  " + "; ".join(dev_scores(*each) for each in outcome.result["at_best"].items()), flush=True)
+    return outcome
 
 
 def _parser() -> Parser:

@@ -161,6 +161,47 @@ def test_flags_that_are_set_already_are_refused(call, capsys):
     assert "use --model for --init-from, leave out --restore-file." in capsys.readouterr().err
 
 
+@pytest.fixture
+def faked(tmp_path: Path) -> list[str]:
+    """A trainer that trains nothing, and beside it a Python that fails to predict."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    log = """| valid | {"epoch": 1, "valid_accuracy": "71", "valid_num_updates": "4"}"""
+    programs = {
+        "fake-train": f"echo '{log}'; touch {tmp_path}/teacher/checkpoint_best.pt",
+        "python": """[ "$1" = -c ] && echo '{"versions": {}, "gpu": null}' && exit; exit 3""",
+    }
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    return ["--trainer", str(folder / "fake-train")]
+
+
+def test_predictions_that_are_lacking_are_a_failure_that_is_said(call, faked, tmp_path, capsys):
+    assert main([*call, *faked]) == 1
+    said = capsys.readouterr()
+    assert said.err == f"no predictions, exit status 3: see {tmp_path / 'teacher' / 'log.txt'}\n"
+    assert f"Teacher: {tmp_path / 'teacher' / 'checkpoint_best.pt'}" in said.out
+
+
+def test_flags_that_fairseq_does_not_have_are_told_before_anything_is_made(call, tmp_path, capsys):
+    assert main([*call, "--", "--no-such-flag", "3"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(
+        r"Cannot start: .*unrecognized arguments: --no-such-flag 3.*: correct the flags.*", line
+    )
+    assert not (tmp_path / "teacher").exists()
+
+
+def test_interrupted_before_training_it_says_so(call, capsys, monkeypatch):
+    def interrupted(jobs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scripts.finetune_teacher.check_flags_of", interrupted)
+    assert main(call) == 130
+    assert capsys.readouterr().err == "Interrupted: the same command goes on from here.\n"
+
+
 def test_a_folder_without_a_checkpoint(call, tmp_path, capsys):
     assert main([*call, "--model", str(tmp_path)]) == 2
     assert "holds neither checkpoint_best.pt nor model.pt" in capsys.readouterr().err

@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from fairseq_kd.models.checkpoint import read_checkpoint
+from launcher.pruning import PRUNED
 from launcher.train import Outcome
 from scripts import prune_and_distil
 from tests.tiny import write_data, write_teacher
@@ -31,7 +33,7 @@ def test_each_step_starts_from_the_one_before(call, tmp_path, capsys, monkeypatc
     def train(job, slot):
         commands.append(" ".join(job.command))
         shutil.copy(job.folder / "pruned" / "model.pt", job.folder / "checkpoint_best.pt")
-        return 0
+        return Outcome({})
 
     monkeypatch.setattr(prune_and_distil, "train", train)
     command = [*call, *SIZES, "--steps", "2", "--method", "hidden_mse_learn", "--", "--num-workers", "0"]
@@ -67,7 +69,7 @@ def test_finished_steps_of_another_method_are_no_student_of_this_one(call, tmp_p
     def train(job, slot):
         shutil.copy(job.folder / "pruned" / "model.pt", job.folder / "checkpoint_best.pt")
         (job.folder / "result.json").write_text("{}")
-        return 0
+        return Outcome({})
 
     monkeypatch.setattr(prune_and_distil, "train", train)
     assert prune_and_distil.main([*call, "--layers", "2"]) == 0
@@ -110,14 +112,27 @@ def test_two_calls_do_not_prune_in_one_folder(call, tmp_path, capsys, monkeypatc
     assert "out is being worked in by another call of this: wait for it" in capsys.readouterr().err
 
 
-def test_what_went_wrong_after_the_training_is_said(capsys, monkeypatch):
-    result = {"at_best": {"valid": {"loss": 0.5}}}
-    outcome = Outcome(result, note="no predictions, exit status 1: see log.txt")
-    monkeypatch.setattr(prune_and_distil, "run_alone", lambda job, slot: outcome)
-    assert prune_and_distil.train(None, None) == 0
+def test_predictions_that_are_lacking_stop_no_step_and_are_a_failure_in_the_end(
+    call, tmp_path, capsys, monkeypatch
+):
+    outcomes = [Outcome({"at_best": {"valid": {"loss": 0.5}}}, note="no predictions"), Outcome(None, "lost")]
+    outcomes.insert(1, replace(outcomes[0], note=""))
+    monkeypatch.setattr(prune_and_distil, "run_alone", lambda job, slot: outcomes.pop(0))
+    monkeypatch.setattr(prune_and_distil, "prune", write_pruned)
+    assert prune_and_distil.main([*call, "--layers", "2", "--steps", "2"]) == 1
     said = capsys.readouterr()
-    assert said.err == "no predictions, exit status 1: see log.txt\n"
-    assert "dev loss 0.5" in said.out
+    assert said.err == "no predictions\n"
+    assert said.out.count("dev loss 0.5") == 2
+    assert f"Student: {tmp_path / 'out' / '2' / 'checkpoint_best.pt'}" in said.out
+
+    assert prune_and_distil.main([*call, "--layers", "2", "--steps", "2"]) == 1
+    assert capsys.readouterr().err == "Training failed: lost\n"
+    assert outcomes == []
+
+
+def write_pruned(large, training, size, folder):
+    (folder / PRUNED).parent.mkdir(parents=True)
+    (folder / PRUNED).write_text("pruned")
 
 
 @pytest.mark.slow
