@@ -10,7 +10,7 @@ from ..arguments import Parser, positive, tasks
 from ..methods import known_methods
 from ..tasks import TASKS
 from . import plots
-from .cells import cells
+from .cells import Cell, cells, init_order
 from .document import document
 from .origins import origins
 from .runs import Run, read_group
@@ -26,11 +26,13 @@ report.md, report.csv (a line a cell), differences.csv (a line a difference), cu
 init-method-TASK.png into OUT/GROUP/report.
 """
 
+BASELINE = "kd"
+
 FEWEST_SAMPLES = 100  # of which 2.5 % are two or three
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit status: 0 reported, 2 there is nothing to report."""
+    """Exit status: 0 reported, 2 there is nothing to report, or nothing as named to compare it with."""
     parser = _parser()
     args = parser.parse_args(arguments)
     notes: list[str] = []
@@ -44,12 +46,17 @@ def main(arguments: Sequence[str]) -> int:
         problems = "".join(f"; {note}" for note in notes)
         parser.error(f"none of the {len(runs)} runs in {args.out / args.group} is finished yet{problems}")
 
-    found = cells(runs, args.baseline, notes.append)
+    baseline = args.baseline or BASELINE
+    found = cells(runs, baseline, notes.append)
+    try:
+        _check_compared(found, args.baseline, args.init)
+    except ValueError as error:
+        parser.error(str(error))
     studies = [
         study(
             task,
             [cell for cell in found if cell.task == task],
-            args.baseline,
+            baseline,
             args.samples,
             args.seed,
             notes.append,
@@ -58,7 +65,11 @@ def main(arguments: Sequence[str]) -> int:
         for task in dict.fromkeys(cell.task for cell in found)
     ]
     notes += origins(found)
-    notes += _remarks(studies, args.baseline, args.init)
+    methods = dict.fromkeys(cell.method for cell in found)
+    if baseline not in methods and len(methods) > 1:
+        notes.append(
+            f"No cell has the method {baseline}: name one of {' and '.join(methods)} with --baseline"
+        )
 
     folder = args.to or args.out / args.group / "report"
     try:
@@ -71,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
             f"Group {args.group}",
             progress,
             studies,
-            args.baseline,
+            baseline,
             args.samples,
             drawn,
             list(dict.fromkeys(notes)),
@@ -96,15 +107,16 @@ def _selected(runs: Sequence[Run], tasks: Sequence[str] | None) -> list[Run]:
     return [run for run in runs if tasks is None or run.spec.task in tasks]
 
 
-def _remarks(studies: Sequence[Study], baseline: str, init: str | None) -> list[str]:
-    methods = list(dict.fromkeys(cell.method for one in studies for cell in one.cells))
-    inits = list(dict.fromkeys(init for one in studies for init in one.inits))
-    remarks = []
-    if baseline not in methods and len(methods) > 1:
-        remarks.append(f"No cell has the method {baseline}: name one of {', '.join(methods)} with --baseline")
-    if init is not None and init not in inits:
-        remarks.append(f"No cell has the init {init}: name one of {' and '.join(inits)} with --init")
-    return remarks
+def _check_compared(found: Sequence[Cell], baseline: str | None, init: str | None) -> None:
+    """ValueError where what others are to be compared with is named and not there; None was not named."""
+    methods = dict.fromkeys(cell.method for cell in found)
+    if baseline not in (None, *methods):
+        raise ValueError(
+            f"--baseline {baseline} is the method of no run in this group: name one of {' and '.join(methods)}"
+        )
+    inits = sorted({cell.init for cell in found}, key=init_order)
+    if init not in (None, *inits):
+        raise ValueError(f"--init {init} is of no run in this group: name one of {' and '.join(inits)}")
 
 
 def _draw(
@@ -149,9 +161,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--baseline",
         type=_method,
-        default="kd",
         metavar="METHOD",
-        help="what cells are compared with (default: kd)",
+        help=f"what cells are compared with (default: {BASELINE})",
     )
     parser.add_argument(
         "--init",

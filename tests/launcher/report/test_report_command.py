@@ -237,10 +237,9 @@ def test_what_is_damaged_or_lacking_is_noted(group, report, capsys):
     (run / "result.json").write_text('{"metric": "accuracy", "best"')
     (group / "notes").mkdir()  # somebody's own folder is none of ours
 
-    assert report("--baseline", "crd") == 0
+    assert report() == 0
     notes = capsys.readouterr().out.split("## Notes")[1]
     assert f"* {run / 'result.json'} cannot be understood (JSONDecodeError" in notes
-    assert "* No cell has the method crd: name one of att_kl_learn, kd with --baseline." in notes
 
 
 @pytest.mark.parametrize(
@@ -260,6 +259,41 @@ def test_what_cannot_be_reported_is_one_sentence(group, report, capsys, more, me
     error = capsys.readouterr().err
     assert re.match("Cannot start: " + message, error)
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (
+            ["--baseline", "lad"],
+            "--baseline lad is the method of no run in this group: name one of att_kl_learn and kd",
+        ),
+        (["--init", "1,2"], "--init 1,2 is of no run in this group: name one of 0,1,2 and 3,4,5"),
+    ],
+)
+def test_what_no_cell_can_be_compared_with_is_refused_and_the_report_stays(
+    group, report, capsys, more, sentence
+):
+    assert report() == 0
+    before = {path: path.read_bytes() for path in (group / "report").iterdir()}
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit:
+        report(*more)
+    assert exit.value.code == 2
+    assert capsys.readouterr().err == f"Cannot start: {sentence} (--help shows all flags).\n"
+    assert {path: path.read_bytes() for path in (group / "report").iterdir()} == before
+
+
+def test_a_group_without_the_usual_baseline_is_reported_with_a_note(tmp_path, capsys):
+    for method in ("none", "crd"):
+        write_run(tmp_path / "g", spec(method, mapping=""), classes_with(20))
+    command = ["--out", str(tmp_path), "--group", "g", "--samples", "100"]
+    assert main(command) == 0
+    assert "* No cell has the method kd: name one of none and crd with --baseline." in capsys.readouterr().out
+    assert main([*command, "--baseline", "none"]) == 0
+    printed = capsys.readouterr().out
+    assert "vs none [95 %]" in printed
+    assert "No cell has" not in printed
 
 
 def test_a_group_where_nothing_is_finished_and_one_without_runs(group, report, capsys):
@@ -337,13 +371,6 @@ def test_a_tuned_cell_is_reported_by_its_best_and_all_that_was_tried_is_shown(fi
         ("untrained", "16", "1e-05", "69.0000", "2", "1"),
         ("untrained", "32", "8e-05", "64.0000", "2", "0"),
     ]  # fmt: skip
-
-
-def test_an_init_that_is_not_there_is_noted(finetuned, capsys):
-    main(["--out", str(finetuned), "--group", "g", "--samples", "100", "--init", "x"])
-    assert (
-        "* No cell has the init x: name one of trained and untrained with --init." in capsys.readouterr().out
-    )
 
 
 def test_a_method_is_compared_with_the_best_of_its_baselines_grid(tmp_path, capsys):
