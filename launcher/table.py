@@ -8,7 +8,7 @@ from statistics import mean, stdev
 
 from .spec import FIRST, RunSpec
 from .train import Outcome
-from .tuning import WARNING, best_tried, of_tried, setting_name
+from .tuning import WARNING, all_best, best_tried, of_tried, setting_name
 
 NOTHING = "-"
 IDENTITY = ("task", "method", "init", "mapping", "stages")
@@ -91,13 +91,13 @@ def markdown(table: Sequence[Row]) -> str:
 
 
 def _all(cells: Mapping[tuple, Sequence[Row]]) -> str:
-    """A column for each batch size and learning rate, the best of each row bold."""
+    """A column for each batch size and learning rate, the best of each row bold, all where several are alike."""
     columns = sorted({(row.batch_size, row.lr) for tried in cells.values() for row in tried})
     lines = []
     for cell, tried in cells.items():
-        best = best_tried(tried, _scores)
+        best = all_best(tried, _scores)
         shown = {
-            (row.batch_size, row.lr): f"**{_mean(row)}**" if row is best else _mean(row) for row in tried
+            (row.batch_size, row.lr): f"**{_mean(row)}**" if row in best else _mean(row) for row in tried
         }
         lines.append([*cell, *(shown.get(column, "") for column in columns)])
     return _markdown([*IDENTITY, *(setting_name(*column) for column in columns)], lines)

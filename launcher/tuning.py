@@ -13,7 +13,7 @@ WARNING = (
 
 
 def best_tried(tried: Sequence[Tried], scores: Callable[[Tried], Mapping[int, float]]) -> Tried | None:
-    """The one with the highest mean over seeds, among those with the most seeds; None where none has any.
+    """The first with the highest mean over seeds, among those with the most seeds; None where none has any.
 
     scores  by seed
 
@@ -23,11 +23,26 @@ def best_tried(tried: Sequence[Tried], scores: Callable[[Tried], Mapping[int, fl
     return max(finished, key=lambda one: (len(scores(one)), mean(scores(one).values())), default=None)
 
 
+def all_best(tried: Sequence[Tried], scores: Callable[[Tried], Mapping[int, float]]) -> list[Tried]:
+    """The best one and those that a table, with its two decimals, shows as equally good; none where none has a score."""
+    best = best_tried(tried, scores)
+    return [] if best is None else [one for one in tried if _shown(scores(one)) == _shown(scores(best))]
+
+
+def _shown(scores: Mapping[int, float]) -> tuple[int, str]:
+    return len(scores), f"{mean(scores.values()):.2f}" if scores else ""
+
+
 def of_tried(tried: Sequence[Tried], scores: Callable[[Tried], Mapping[int, float]]) -> str:
-    """How many the best one was chosen among: `8`, or `5 of 8` while some have no score yet, or fewer seeds than it."""
+    """How many the best one was chosen among: `8`, or `5 of 8` while some have no score yet, or fewer seeds than it.
+
+    `8, 2 alike` where two of them are equally good.
+    """
     seeds = [len(scores(one)) for one in tried]
     compared = seeds.count(max(seeds)) if any(seeds) else 0
-    return str(compared) if compared == len(tried) else f"{compared} of {len(tried)}"
+    among = str(compared) if compared == len(tried) else f"{compared} of {len(tried)}"
+    alike = len(all_best(tried, scores))
+    return f"{among}, {alike} alike" if alike > 1 else among
 
 
 def setting_name(batch_size: int, lr: float) -> str:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..tuning import of_tried, setting_name
+from ..tuning import all_best, of_tried, setting_name
 from .bootstrap import LEVEL, Difference
 from .cells import TRIED, Cell, setting
 from .origins import commits
@@ -47,13 +47,13 @@ def _choice(study: Study, cell: Cell) -> list[str]:
 
 
 def tried_table(study: Study) -> str:
-    """A row a cell, a column a batch size and learning rate; the mean of the best one bold."""
+    """A row a cell, a column a batch size and learning rate; the highest mean bold, all where several are alike."""
     columns = sorted({_rates(one) for tried in study.tried.values() for one in tried})
     rows = []
     for cell, tried in study.tried.items():
         means = {_rates(one): _number(one.average(study.scores[0])[0], ".2f") for one in tried}
-        if cell.runs:
-            means[_rates(cell)] = f"**{means[_rates(cell)]}**"
+        for one in all_best(tried, lambda one: one.scores(study.scores[0])):
+            means[_rates(one)] = f"**{means[_rates(one)]}**"
         rows.append([*_place(cell), *study.told(cell), *(means.get(column, NOTHING) for column in columns)])
     header = ["method", "init", "mapping", "stages", *study.shown]
     return _markdown([*header, *(setting_name(*column) for column in columns)], rows)

@@ -77,6 +77,19 @@ def test_a_cell_is_the_best_of_its_grid_and_says_of_how_many(spec):
     ]
 
 
+def test_settings_of_equal_means_are_said_to_be_alike_and_all_are_bold(spec):
+    found = tried(
+        spec, {(16, 1e-5): [80.0, 83.0], (16, 3e-5): [81.0, 82.0], (32, 1e-5): [81.5], (32, 3e-5): [70, 71]}
+    )
+    text = table.markdown(found)
+    assert "| 81.50 ± 2.12 | best of 3 of 4, 2 alike | 16 | 1e-05 |" in text
+    assert "| **81.50** | **81.50** | 81.50 | 70.50 |" in text
+    assert [line[-1] for line in table.as_csv(found).splitlines()[1:]] == ["1", "0", "0", "0"]
+
+    nearly = table.markdown(tried(spec, {(16, 1e-5): [81.501], (16, 3e-5): [81.504]}))
+    assert "| 81.50 | best of 2, 2 alike | 16 | 3e-05 |" in nearly
+
+
 def test_the_whole_grid_is_for_programs(spec):
     found = tried(spec, {(16, 1e-5): [80.0, 82.0], (16, 3e-5): [85.0, 84.0], (32, 1e-5): []})
     lines = list(csv.DictReader(table.as_csv(found).splitlines()))

@@ -384,6 +384,15 @@ def test_a_method_is_compared_with_the_best_of_its_baselines_grid(tmp_path, caps
     assert crd[8].startswith("+5.00 [")
 
 
+def test_settings_of_equal_means_are_said_to_be_alike_and_all_are_bold(tmp_path, capsys):
+    for lr, wrong in ((1e-5, 40), (3e-5, 20), (5e-5, 20)):
+        write_run(tmp_path / "g", spec(lr=lr), classes_with(wrong))
+    assert main(["--out", str(tmp_path), "--group", "g", "--samples", "100"]) == 0
+    printed = capsys.readouterr().out
+    assert table(printed, "## SST-2")[2][5:8] == ["best of 3, 2 alike", "32", "3e-05"]
+    assert table(printed, "mean over seeds:")[2][4:] == ["80.00", "**90.00**", "**90.00**"]
+
+
 def test_flags_of_all_runs_are_said_once(tmp_path, capsys):
     common = ("--autocast", "bf16")
     write_run(tmp_path / "g", spec(flags=common), classes_with(20))
