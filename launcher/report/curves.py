@@ -1,6 +1,7 @@
 """Dev score over updates: a panel an init, a line a method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from statistics import mean
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,11 @@ STYLES = (
 
 PANEL = (3.1, 2.9)  # inches
 LEGEND = 2.6
+APART = 7.0  # points between marks of one update, more than their width
+MARK = {"markersize": 5, "markerfacecolor": "none", "linewidth": 1.4}  # hollow: others show through
+
+# Right of the last update, as a share of it: for a mark, and for several side by side.
+MARGIN, WIDE_MARGIN = 0.05, 0.3
 
 
 def curve(cell: Cell, runs: Mapping[str, Run], score: Score) -> dict[int, list[float]]:
@@ -57,6 +63,7 @@ def _validations(run: Run) -> dict[int, dict[str, dict[str, float]]]:
 def draw_curves(study: Study, runs: Sequence[Run]) -> "Figure":
     """Mean over seeds, and a band from the lowest to the highest; eight lines a panel at most.
 
+    Of a cell that was validated once, where a band has no width, a bar; those of a panel stand side by side.
     A row of panels holds all inits, with the baseline in each.
     """
     from matplotlib.figure import Figure
@@ -68,19 +75,19 @@ def draw_curves(study: Study, runs: Sequence[Run]) -> "Figure":
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(rows), len(study.inits), sharex=True, sharey=True, squeeze=False)
     by_name = {run.name: run for run in runs}
+    curves = {cell: curve(cell, by_name, study.scores[0]) for cell in study.cells}
     for row, panels in zip(rows, grid, strict=True):
         styles = dict(zip(pinned, [BASELINE], strict=False))
         styles |= dict(zip(row, STYLES, strict=False))
         handles: dict[str, object] = {}
         for init, axes in zip(study.inits, panels, strict=True):
-            for cell in study.cells:
-                if cell.init == init and names[cell] in styles:
-                    points = curve(cell, by_name, study.scores[0])
-                    handles[names[cell]] = _draw_line(axes, points, *styles[names[cell]])
-        shown = {name: handles[name] for name in [*pinned, *row] if name in handles}
+            of_init = {names[cell]: points for cell, points in curves.items() if cell.init == init}
+            shown = {name: of_init[name] for name in styles if name in of_init}
+            handles |= _draw_panel(axes, shown, styles)
+        told = {name: handles[name] for name in [*pinned, *row] if name in handles}
         panels[-1].legend(
-            shown.values(),
-            map(wrapped, shown.keys()),
+            told.values(),
+            map(wrapped, told.keys()),
             loc="upper left",
             bbox_to_anchor=(1.02, 1.0),
             frameon=False,
@@ -90,13 +97,16 @@ def draw_curves(study: Study, runs: Sequence[Run]) -> "Figure":
     for init, axes in zip(study.inits, grid[0], strict=True):
         axes.set_title(f"init {init}", fontsize="medium")
     grid[0, 0].set_ylim(at_least(SPAN, *grid[0, 0].get_ylim()))
+    last = max((update for points in curves.values() for update in points), default=1)
+    aside = any(len(points) == 1 for points in curves.values())
+    grid[0, 0].set_xlim(0, (1 + (WIDE_MARGIN if aside else MARGIN)) * last)
     for axes in grid.flat:
-        axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         axes.grid(color="#DDDDDD", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel("updates, first stages included", fontsize="medium")
-    figure.suptitle(f"{study.task}: mean over seeds, lowest to highest shaded", fontsize="medium")
+    equal = "; equal ones side by side" if aside else ""
+    figure.supxlabel(f"updates, first stages included{equal}", fontsize="medium")
+    figure.suptitle(f"{study.task}: {_shown_of_seeds(curves.values())}", fontsize="medium")
     return figure
 
 
@@ -120,11 +130,53 @@ def _rows(study: Study) -> tuple[list[str], list[list[str]]]:
     return pinned, rows
 
 
+def _shown_of_seeds(curves: Iterable[Mapping[int, Sequence[float]]]) -> str:
+    several = [points for points in curves if any(len(scores) > 1 for scores in points.values())]
+    if not several:
+        return "one seed"
+    kinds = sorted({"bar" if len(points) == 1 else "band" for points in several})
+    return f"mean over seeds, {' or '.join(kinds)} from lowest to highest"
+
+
+def _draw_panel(
+    axes: "Axes",
+    curves: Mapping[str, Mapping[int, Sequence[float]]],
+    styles: Mapping[str, tuple[str, str]],
+) -> dict[str, object]:
+    """What the legend shows of each curve, by name."""
+    handles = {}
+    once = [name for name, points in curves.items() if len(points) == 1]
+    for name, points in curves.items():
+        draw = _draw_line
+        if name in once:
+            draw = partial(_draw_bar, aside=APART * (once.index(name) - (len(once) - 1) / 2))
+        handles[name] = draw(axes, points, *styles[name])
+    return handles
+
+
 def _draw_line(axes: "Axes", points: Mapping[int, Sequence[float]], colour: str, marker: str) -> object:
     updates = list(points)
     if any(len(scores) > 1 for scores in points.values()):
         lowest, highest = ([pick(scores) for scores in points.values()] for pick in (min, max))
         axes.fill_between(updates, lowest, highest, color=colour, alpha=0.12, linewidth=0)
     means = [mean(scores) for scores in points.values()]
-    (line,) = axes.plot(updates, means, color=colour, marker=marker, markersize=4, linewidth=1.4)
+    (line,) = axes.plot(updates, means, color=colour, marker=marker, **MARK)
     return line
+
+
+def _draw_bar(
+    axes: "Axes", points: Mapping[int, Sequence[float]], colour: str, marker: str, aside: float
+) -> object:
+    """Of one update; `aside` points to the right of it."""
+    from matplotlib.transforms import ScaledTranslation
+
+    ((update, scores),) = points.items()
+    middle = mean(scores)
+    spread = [[middle - min(scores)], [max(scores) - middle]] if len(scores) > 1 else None
+    # What is drawn with a transform of its own counts for no limits.
+    axes.update_datalim([(update, min(scores)), (update, max(scores))])
+    there = axes.transData + ScaledTranslation(aside / 72, 0, axes.figure.dpi_scale_trans)
+    drawn = axes.errorbar(
+        [update], [middle], spread, color=colour, marker=marker, transform=there, capsize=2.5, **MARK
+    )
+    return drawn.lines[0]

@@ -1,4 +1,5 @@
 import importlib.util
+from itertools import pairwise
 
 import pytest
 
@@ -47,6 +48,47 @@ def test_a_panel_an_init_and_a_line_a_method(group):
     assert [text.get_text() for text in right.get_legend().get_texts()] == ["kd", "att_kl_learn"]
     assert {tuple(line.get_ydata()) for line in left.lines} == {(87, 89), (89.5, 91.5)}
     assert {line.get_color() for line in left.lines} == {"#000000", "#0072B2"}
+
+
+def validated_once(folder, methods, scores):
+    for method in methods:
+        for seed, score in enumerate(scores, start=1):
+            run = write_run(folder, spec(method, seed=seed, mapping=""), classes_with(4))
+            write_log(run, {250: {"accuracy": score}})
+    return draw_curves(studied(folder), read(folder))
+
+
+def test_of_one_validation_a_bar_reaches_from_lowest_to_highest(tmp_path):
+    figure = validated_once(tmp_path, ("kd", "crd"), (81, 82, 86))
+    (axes,) = figure.axes
+    bars = [tuple(y for _, y in bar.get_segments()[0]) for bar in axes.collections]
+    assert bars == [(81, 86)] * 2
+    assert figure.get_suptitle() == "SST-2: mean over seeds, bar from lowest to highest"
+    assert axes.get_ylim()[0] < 81 < 86 < axes.get_ylim()[1]
+
+
+def test_markers_of_equal_scores_stand_side_by_side_away_from_the_frame(tmp_path):
+    figure = validated_once(tmp_path, ("kd", "crd", "none"), (80,))
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    places = [line.get_transform().transform((250, 80))[0] for line in axes.lines]
+    # In the order of the legend.
+    assert [line.get_color() for line in axes.lines] == ["#000000", "#0072B2", "#D55E00"]
+    wide = min(after - before for before, after in pairwise(places)) * 72 / figure.dpi
+    assert wide >= max(line.get_markersize() for line in axes.lines)
+    assert axes.bbox.x1 - places[-1] > 0.05 * axes.bbox.width
+    assert figure.get_suptitle() == "SST-2: one seed"
+    assert figure.get_supxlabel() == "updates, first stages included; equal ones side by side"
+
+
+def test_lines_that_coincide_show_the_markers_of_both(tmp_path):
+    for method in ("kd", "crd"):
+        for seed in (1, 2):
+            write_run(tmp_path, spec(method, seed=seed, mapping=""), classes_with(4))
+    figure = draw_curves(studied(tmp_path), read(tmp_path))
+    assert {line.get_markerfacecolor() for line in figure.axes[0].lines} == {"none"}
+    assert figure.get_suptitle() == "SST-2: mean over seeds, band from lowest to highest"
+    assert figure.axes[0].get_xlim()[1] >= 1.04 * 500
 
 
 def test_a_panel_holds_eight_lines_with_the_baseline_in_each_row(tmp_path):
