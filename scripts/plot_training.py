@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from launcher.arguments import Parser
 from launcher.report import plots
-from launcher.report.curves import BASELINE, STYLES
+from launcher.report.curves import BASELINE, MARGIN, MARK, STYLES
 from launcher.results import logged, validations
 
 if TYPE_CHECKING:
@@ -84,22 +84,18 @@ def read(name: str, log: Path, metric: str) -> Curve:
 def drawn(curves: Sequence[Curve], metric: str) -> "Figure":
     """A colour a training; its validations are the larger marks, joined."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
     for curve, (colour, marker) in zip(curves, (BASELINE, *STYLES), strict=False):
         axes.plot(*_points(curve.trained), ".", color=colour, markersize=2.5, alpha=0.5)
-        axes.plot(
-            *_points(curve.validated),
-            color=colour,
-            marker=marker,
-            markersize=5,
-            linewidth=1.4,
-            label=curve.name,
-        )
+        axes.plot(*_points(curve.validated), color=colour, marker=marker, label=curve.name, **MARK)
     axes.set_xlabel("updates")
     axes.set_ylabel(metric)
-    axes.set_xlim(left=0)
+    last = max(update for curve in curves for update in (*curve.trained, *curve.validated))
+    axes.set_xlim(0, (1 + MARGIN) * last)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, title="dots: training; marks: validation", title_fontsize="small")

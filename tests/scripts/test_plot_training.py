@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from scripts.plot_training import Curve, main, read
+from scripts.plot_training import Curve, drawn, main, read
 
 TRAIN = "2026-01-01 00:00:00 | INFO | train_inner | "
 VALID = "2026-01-01 00:00:00 | INFO | valid | "
@@ -53,6 +53,18 @@ def test_it_is_a_picture_of_all_logs(log, tmp_path, monkeypatch, capsys):
     assert out.read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out == f"{out}\n"
     assert [path.name for path in out.parent.iterdir()] == ["loss.png"]
+
+
+@pytest.mark.parametrize("last", [1, 2, 400])
+def test_updates_are_whole_numbers_and_the_last_mark_is_clear_of_the_frame(last):
+    pytest.importorskip("matplotlib")
+    figure = drawn([Curve("a", {}, {last - 1: 2.1, last: 2.0})], "loss")
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    (mark,) = (line for line in axes.lines if len(line.get_xdata()))
+    right = axes.transData.transform((last, 2.0))[0]
+    assert axes.bbox.x1 - right > figure.dpi / 72 * mark.get_markersize()
 
 
 def test_a_place_that_cannot_be_written_is_said(log, capsys):
