@@ -88,19 +88,26 @@ def check_splits(models: Sequence, chosen: Sequence[Sequence[str]], args: argpar
 
 
 def evaluate(models: Sequence, chosen: Sequence[Sequence[str]], args: argparse.Namespace) -> Iterator[dict]:
-    """A row for each model and split."""
-    from fairseq_kd.evaluation.finished import device
+    """A row for each model and split; what is the same model as one before it takes the scores of that one."""
+    from fairseq_kd.evaluation.finished import FinishedModel, device
     from fairseq_kd.evaluation.scores import scores
 
+    asked: list[tuple[FinishedModel, list[dict]]] = []
     for model, splits in zip(models, chosen, strict=True):
+        path = str(model.checkpoint.path)
+        there = next((rows for earlier, rows in asked if model.answers_as(earlier)), [])
+        if there:
+            source = there[0]["checkpoint"]
+            print(f"{path} has the weights of {source}: its scores are taken from there.", file=sys.stderr)
+            yield from ({**row, "checkpoint": path} for row in there)
+            continue
+
+        rows: list[dict] = []
+        asked.append((model, rows))
         for split, predictions in model.predict(splits, device(args.cpu), args.batch_size):
-            yield {
-                "checkpoint": str(model.checkpoint.path),
-                "task": model.metadata.task,
-                "split": split,
-                "sentences": len(predictions.logits),
-                **scores(predictions),
-            }
+            row = {"checkpoint": path, "task": model.metadata.task, "split": split}
+            rows.append({**row, "sentences": len(predictions.logits), **scores(predictions)})
+            yield rows[-1]
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict]) -> None:

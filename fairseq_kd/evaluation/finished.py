@@ -109,6 +109,21 @@ class FinishedModel:
             self.task.load_dataset(split)
         return self.task.dataset(split)
 
+    def answers_as(self, other: "FinishedModel") -> bool:
+        """Whether its predictions are bound to be the other's: equal weights, asked about the same data in the same way."""
+        if self._way_of_asking != other._way_of_asking:
+            return False
+        ours, theirs = self.checkpoint.weights, other.checkpoint.weights
+        # The smallest first: it takes one bias to tell two trainings apart.
+        return ours.keys() == theirs.keys() and all(
+            ours[name].dtype == theirs[name].dtype and torch.equal(ours[name], theirs[name])
+            for name in sorted(ours, key=lambda name: ours[name].numel())
+        )
+
+    @property
+    def _way_of_asking(self) -> tuple:
+        return self.data, self.head, self.checkpoint.shape, self.batch_size, self._autocast, self._dtype
+
     def predict(
         self, splits: Sequence[str], device: torch.device, batch_size: Optional[int] = None
     ) -> Iterator[tuple[str, Predictions]]:

@@ -3,8 +3,10 @@
 import csv
 
 import pytest
+import torch
 
 from fairseq_kd.errors import CannotStart
+from fairseq_kd.evaluation.finished import FinishedModel
 from scripts.evaluate import main
 from tests.tiny import train_command, train_here
 
@@ -39,6 +41,56 @@ def test_metrics_are_those_the_training_logged(name, request, tmp_path, capsys):
     assert any(
         f"| {run.data.name.removesuffix('-bin')} | valid | 40 | {score:.2f} |" in row for row in printed
     )
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[str]:
+    """The names of the checkpoints whose predictions are computed."""
+    names, predict = [], FinishedModel.predict
+
+    def counted(model, *arguments):
+        names.append(model.checkpoint.path.name)
+        return predict(model, *arguments)
+
+    monkeypatch.setattr(FinishedModel, "predict", counted)
+    return names
+
+
+def test_checkpoints_of_one_model_are_asked_once(three_classes, tmp_path, capsys, asked):
+    given = ["--data", three_classes.data, "--split", "valid,valid1", "--csv", tmp_path / "a.csv"]
+    evaluate("--checkpoint", three_classes.folder, *given)
+    assert asked == ["checkpoint1.pt"]
+
+    first, best, last = (three_classes.folder / f"checkpoint{name}.pt" for name in ("1", "_best", "_last"))
+    assert capsys.readouterr().err.splitlines() == [
+        f"{copy} has the weights of {first}: its scores are taken from there." for copy in (best, last)
+    ]
+    found = rows(tmp_path / "a.csv")
+    each = [{**row, "checkpoint": ""} for row in found]
+    assert each[:2] == each[2:4] == each[4:]
+    assert [row["checkpoint"] for row in found[::2]] == [str(first), str(best), str(last)]
+
+
+def head_moved(state):
+    state["model"]["classification_heads.sentence_classification_head.out_proj.bias"][0] += 1
+
+
+def in_other_batches(state):
+    state["cfg"]["dataset"]["batch_size_valid"] = 3
+
+
+def in_another_precision(state):
+    state["cfg"]["task"]["autocast"] = "bf16"
+
+
+@pytest.mark.parametrize("change", [head_moved, in_other_batches, in_another_precision])
+def test_what_may_answer_otherwise_is_asked(three_classes, tmp_path, asked, change):
+    best = three_classes.folder / "checkpoint_best.pt"
+    state = torch.load(best, weights_only=True)
+    change(state)
+    torch.save(state, tmp_path / "other.pt")
+    evaluate("--checkpoint", best, tmp_path / "other.pt", "--data", three_classes.data, "--split", "valid")
+    assert asked == ["checkpoint_best.pt", "other.pt"]
 
 
 def test_every_labelled_split_by_default(three_classes, tmp_path):
