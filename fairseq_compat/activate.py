@@ -21,6 +21,7 @@ HOOKED = frozenset(
         "fairseq.models.distributed_fairseq_model",
         "fairseq.modules.dynamic_crf_layer",
         "fairseq.trainer",
+        "fairseq_cli.hydra_train",
         "fairseq_cli.train",
     }
 )

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from types import ModuleType, SimpleNamespace
 
+from .hydra_errors import told_before_the_start
+
 # Everything that fairseq pickles into a checkpoint besides tensors and plain containers.
 SAFE_GLOBALS = [argparse.Namespace]
 
@@ -221,5 +223,6 @@ AROUND: dict[str, Callable[[ModuleType], AbstractContextManager[None]]] = {
     "fairseq.models.distributed_fairseq_model": ddp_on_any_device,
     "fairseq.modules.dynamic_crf_layer": old_numpy_names,
     "fairseq.trainer": whole_last_updates,
+    "fairseq_cli.hydra_train": told_before_the_start,
     "fairseq_cli.train": open_training_loop,
 }
