@@ -193,7 +193,7 @@ def test_the_methods_that_only_pair_are_those_of_the_plugin():
             part for part in CRITERION_REGISTRY[method].__mro__ if part.__module__.startswith("fairseq_kd")
         ]
         source = "".join(getsource(part) for part in parts)
-        mixture = re.search(r"HiddenTransfer, cfg\.mapping(, True|\))", source)
+        mixture = re.search(r"HiddenTransfer, cfg\.mapping(?!, mixes=False)", source)
         return mixture is not None and "AttentionTransfer" not in source
 
     for method in set(known_methods()) - LOGITS_ONLY - ALL_STATES:
