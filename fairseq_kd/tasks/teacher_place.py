@@ -14,14 +14,15 @@ def remarks(cfg, precision: str) -> list[str]:
     precision  the teacher's
     """
     device = torch.device(cfg.teacher_device or ("cpu" if cfg.cpu else "cuda"))
-    found = [*_shared(device, workers_here())]
+    found = _shared(device) if device.index is not None else []
     if device.type == "cuda" and torch.cuda.is_available() and cfg.teacher_cache is None:
         found += _wider(cfg, precision)
     return found if not dist.is_initialized() or dist.get_rank() == 0 else []
 
 
-def _shared(device: torch.device, workers: int) -> list[str]:
-    if device.index is None or workers == 1:
+def _shared(device: torch.device) -> list[str]:
+    workers = workers_here()
+    if workers == 1:
         return []
     return [
         f"--teacher-device {device} is one GPU for the teachers of all {workers} workers of this machine: leave it out to "
