@@ -17,7 +17,8 @@ def remarks(cfg, precision: str) -> list[str]:
     found = _shared(device) if device.index is not None else []
     if device.type == "cuda" and torch.cuda.is_available() and cfg.teacher_cache is None:
         found += _wider(cfg, precision)
-    return found if not dist.is_initialized() or dist.get_rank() == 0 else []
+    others = found and dist.is_initialized() and dist.get_rank() > 0
+    return [] if others else found
 
 
 def _shared(device: torch.device) -> list[str]:
