@@ -20,6 +20,7 @@ HOOKED = frozenset(
         "fairseq.distributed.utils",
         "fairseq.models.distributed_fairseq_model",
         "fairseq.modules.dynamic_crf_layer",
+        "fairseq.options",
         "fairseq.trainer",
         "fairseq_cli.hydra_train",
         "fairseq_cli.train",

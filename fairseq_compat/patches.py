@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from types import ModuleType, SimpleNamespace
 
+from .flag_errors import told_in_one_line
 from .hydra_errors import told_before_the_start
 
 # Everything that fairseq pickles into a checkpoint besides tensors and plain containers.
@@ -222,6 +223,7 @@ AROUND: dict[str, Callable[[ModuleType], AbstractContextManager[None]]] = {
     "fairseq.distributed.utils": broadcast_checkpoints,
     "fairseq.models.distributed_fairseq_model": ddp_on_any_device,
     "fairseq.modules.dynamic_crf_layer": old_numpy_names,
+    "fairseq.options": told_in_one_line,
     "fairseq.trainer": whole_last_updates,
     "fairseq_cli.hydra_train": told_before_the_start,
     "fairseq_cli.train": open_training_loop,

@@ -21,8 +21,7 @@ def read_config(flags: Sequence[str]) -> DictConfig:
     except SystemExit as ended:
         if not ended.code:  # --help
             raise
-        # argparse's last line, after some hundred of usage
-        _, _, reason = said.getvalue().strip().rpartition(": error: ")
+        _, _, reason = said.getvalue().strip().partition(": error: ")
         raise CannotStart(
             f"fairseq-train does not take this command line ({reason}): correct the flags after --."
         ) from None
