@@ -1,5 +1,6 @@
 """Mistakes in the words of fairseq-hydra-train are said before anything starts."""
 
+import re
 import sys
 from argparse import Namespace
 from fnmatch import fnmatchcase
@@ -9,6 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import fairseq_kd  # noqa: F401
+from fairseq_compat import registered
 from fairseq_compat.hydra_errors import Source, missing_config, problems_of
 from tests.tiny import ROOT, run
 
@@ -101,6 +103,17 @@ def test_of_what_is_right_nothing_is_said(config):
 
 def test_what_the_advice_leads_to_is_right():
     assert problems(*GIVEN, "criterion._name=crd", "~criterion.mapping") == []
+
+
+def test_the_documentation_names_the_methods_that_need_it():
+    said = (ROOT / "docs" / "methods.md").read_text()
+    listed = re.search(r"methods without `--mapping` \(([^)]*)\)", said)[1]
+    without = [
+        name
+        for name in registered.plugins("criterion")
+        if "mapping" not in registered.options("criterion", name).__dataclass_fields__
+    ]
+    assert re.findall(r"`(\w+)`", listed) == without
 
 
 def test_a_config_without_a_task_is_told():
