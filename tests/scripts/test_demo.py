@@ -1,6 +1,7 @@
 """`scripts/demo.sh`: what it refuses, before any set-up, and where it keeps each source's runs."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,7 +18,8 @@ def project(tmp_path: Path) -> Path:
     """A copy of the demo among scripts that only say that they were called."""
     scripts = tmp_path / "project" / "scripts"
     scripts.mkdir(parents=True)
-    (scripts / "demo.sh").write_text(DEMO.read_text())
+    for name in ("demo.sh", "help.sh"):
+        shutil.copy(DEMO.with_name(name), scripts)
     for name in ("setup.sh", "fetch_minilm.sh"):
         (scripts / name).write_text(f'echo "{name} $*"\n')
     (scripts / "download_glue.sh").write_text('echo "download $*"; [ -n "${ONLINE:-}" ]\n')

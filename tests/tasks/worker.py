@@ -28,13 +28,16 @@ def note_batches(notes: Path) -> None:
     train_step, begin_epoch = FairseqTask.train_step, Trainer.begin_epoch
 
     def noted_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
-        kill(update_num, optimizer)
+        timer = getattr(FairseqTask.trainer.lr_scheduler, "timer", None)
+        kill(update_num, timer)
         line = {
             "epoch": self.epoch_begun,
             "update": update_num,
             "blocks": sample["id"].tolist(),
             "filler": ignore_grad,
             "stage": str(criterion.stages.now),
+            "restarts": int(os.environ["TORCHELASTIC_RESTART_COUNT"]),
+            "share": timer and timer.share,
         }
         with (notes / f"{running}.{RANK}.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -47,11 +50,10 @@ def note_batches(notes: Path) -> None:
     FairseqTask.train_step, Trainer.begin_epoch = noted_step, noted_epoch
 
 
-def kill(update: int, optimizer) -> None:
+def kill(update: int, timer) -> None:
     rank, _, when = os.environ.get("KILL", "").partition(":")
     if rank != RANK or os.environ["TORCHELASTIC_RESTART_COUNT"] != "0":
         return
-    timer = getattr(FairseqTask.trainer.lr_scheduler, "timer", None)
     if update == int(when) if when.isdecimal() else timer.share > float(when):
         os.kill(os.getpid(), signal.SIGKILL)
 
