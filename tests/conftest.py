@@ -10,6 +10,10 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
+
+
 @pytest.fixture(autouse=True)
 def log_everything() -> Iterator[None]:
     """Scripts silence fairseq for the rest of their process, which is that of the tests after them, too."""

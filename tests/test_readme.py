@@ -58,6 +58,7 @@ def hugging_face_folder(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_every_command_works_in_the_order_given(tmp_path):
     for name in ("fairseq_kd", "preprocess", "launcher", "scripts", "configs", "experiments.py"):
         (tmp_path / name).symlink_to(ROOT / name)
