@@ -1,8 +1,9 @@
 """From a table to sentences and labels: what is dropped, what is an error, what a label becomes."""
 
 import math
+import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .errors import DataError
 from .tables import Table, column
@@ -11,6 +12,8 @@ from .tasks import Task
 NO_GOLD = "no gold label"
 MALFORMED = "malformed"
 TOP_SCORE = 5.0  # STS-B scores run from 0 to 5 and are learned as a share of it
+ANNOTATOR = re.compile(r"label\d+")  # name of a column with the label of one annotator
+ANNOTATORS = (1, 5)  # labels of a row of SNLI or MNLI: its author's, and often those of four more annotators
 
 
 @dataclass
@@ -45,6 +48,8 @@ class Rows:
 
 def read_rows(table: Table, task: Task, split: str, strict: bool = False) -> Rows:
     """The sentences and labels of a split; with `strict` a malformed row is an error."""
+    if task.unlabelled is not None:
+        table = _align_annotators(table, task)
     columns = [column(table, names) for names in task.text]
     label_column = _label_column(table, task, split)
     bad = {**_not_text(table, columns), **table.bad}
@@ -69,6 +74,28 @@ def read_rows(table: Table, task: Task, split: str, strict: bool = False) -> Row
 
     dropped = Counter({MALFORMED: len(bad), NO_GOLD: len(numbers) - len(kept)})
     return Rows([_strip(rows, c) for c in columns], [label for _, label in kept], +dropped, 0, reports)
+
+
+def _align_annotators(table: Table, task: Task) -> Table:
+    """Return the table with as many annotator columns in every row as its header has.
+
+    Rows of one file may have one annotator label or five, such as those of GLUE's SNLI/train.tsv. A row is only
+    aligned where all annotator fields hold labels, so that a stray tab in a sentence still makes it malformed.
+    """
+    annotators = [i for i, name in enumerate(table.names) if ANNOTATOR.fullmatch(name)]
+    if table.typed or not table.bad or not annotators:
+        return table
+    first, after = annotators[0], len(table.names) - annotators[-1] - 1
+    known = {*task.labels, task.unlabelled, ""}
+
+    rows, bad = list(table.rows), dict(table.bad)
+    for number in table.bad:
+        row = rows[number]
+        end = len(row) - after
+        if end - first in ANNOTATORS and known.issuperset(field.strip() for field in row[first:end]):
+            rows[number] = [*row[:first], *[""] * len(annotators), *row[end:]]
+            del bad[number]
+    return replace(table, rows=rows, bad=bad)
 
 
 def _label_column(table: Table, task: Task, split: str) -> int | None:

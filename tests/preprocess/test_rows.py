@@ -4,7 +4,7 @@ import pytest
 
 from preprocess.errors import DataError
 from preprocess.rows import read_rows
-from preprocess.tables import Table
+from preprocess.tables import Table, read_table
 from preprocess.tasks import TASKS
 
 
@@ -116,3 +116,53 @@ def test_chosen_rows_keep_their_labels_and_know_how_many_there_were():
     rows = read_rows(table([[c, c, "entailment"] for c in "abcd"]), TASKS["RTE"], "train").take([1, 3])
     assert rows.texts == [["b", "d"], ["b", "d"]]
     assert (rows.labels, rows.available) == ([0, 0], 4)
+
+
+ONE, FIVE = ["label1"], [f"label{number}" for number in range(1, 6)]
+
+
+@pytest.mark.parametrize("annotators", [ONE, FIVE])
+@pytest.mark.parametrize("order", ["gold last", "gold first"])
+def test_rows_of_one_and_of_five_annotators_in_one_file(annotators, order):
+    def row(number, labels, gold):
+        text = [str(number), f"a{number}", f"b{number}"]
+        return [*text, *labels, gold] if order == "gold last" else [gold, *text, *labels]
+
+    given = [
+        row(0, ["neutral"], "neutral"),
+        row(1, ["entailment", "entailment", "neutral", "neutral", ""], "entailment"),
+        row(2, ["neutral", "entailment", "contradiction", "neutral", "entailment"], "-"),
+        row(3, ["contradiction "], "contradiction"),
+    ]
+    names = row("", annotators, "gold_label")
+    names[names.index("a")], names[names.index("b")] = "sentence1", "sentence2"
+    raw = "".join("\t".join(fields) + "\n" for fields in [names, *given]).encode()
+    read = read_table(Path("train.tsv"), raw, [*TASKS["SNLI"].text, TASKS["SNLI"].label], ())
+
+    rows = read_rows(read, TASKS["SNLI"], "train", strict=True)
+    assert rows.texts == [["a0", "a1", "a3"], ["b0", "b1", "b3"]]
+    assert rows.labels == [1, 0, 2]
+    assert rows.dropped == {"no gold label": 1}
+    assert rows.reports == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["0", "a", "stray", "tab", "neutral", "neutral"],
+        ["0", "no hypothesis", "neutral", "neutral"],
+        ["0", "no hypothesis", *["neutral"] * 5, "neutral"],
+        ["0", "a", "b", "neutral"],
+        ["0", "a", "b", "c", "d", "e", "f", "g", "neutral"],
+    ],
+)
+def test_other_widths_stay_malformed(row):
+    names = ("index", "sentence1", "sentence2", "label1", "gold_label")
+    good = ["1", "a", "b", "neutral", "neutral"]
+    given = Table(
+        Path("train.tsv"), list(names), [good, row], {1: f"{len(row)} fields instead of 5"}, first=2
+    )
+    rows = read_rows(given, TASKS["SNLI"], "train")
+    assert (rows.texts, rows.labels) == ([["a"], ["b"]], [1])
+    assert rows.dropped == {"malformed": 1}
+    assert rows.reports == [f"train.tsv line 3: {len(row)} fields instead of 5"]
