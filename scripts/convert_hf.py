@@ -3,7 +3,7 @@
     python scripts/convert_hf.py import HF_FOLDER OUT
     python scripts/convert_hf.py export --checkpoint RUN_OR_CHECKPOINT --out DIR
 
-`import` turns a folder with config.json, model.safetensors (or pytorch_model.bin) and tokenizer files
+`import` turns a folder with config.json, model.safetensors or pytorch_model.bin (also in shards) and tokenizer files
 into a teacher folder: model.pt for --teacher and --init-from, and the vocabulary's own files for
 `python -m preprocess.glue --encoder-dir OUT`. `export` turns a student or teacher into such a folder, for
 
@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from fairseq_kd.convert import transformers
-from fairseq_kd.convert.folders import read_config, read_weights, write_checkpoint, write_model
-from fairseq_kd.convert.huggingface import Converted, check_config, converted
+from fairseq_kd.convert.folders import read_config, write_checkpoint, write_model
+from fairseq_kd.convert.huggingface import Converted, check_config, converted, model_type
+from fairseq_kd.convert.weight_files import read_weights
 from fairseq_kd.data.metadata import dictionary_hash, read_metadata
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.evaluation.origin import (
@@ -81,6 +82,8 @@ def import_model(source: Path, out: Path) -> None:
 
 def _import_model(source: Path, out: Path) -> None:
     config = read_config(source)
+    if not config.get("model_type"):
+        config["model_type"] = model_type(config, read_weights(source), str(source))
     check_config(config, str(source))
     place = out.resolve()
     if recover(place):

@@ -1,14 +1,12 @@
-"""Reads and writes Hugging Face model folders, and writes a teacher's `model.pt`; no code in a file is ever run."""
+"""Reads the config of a Hugging Face folder; writes such folders and a teacher's `model.pt`."""
 
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from ..data.metadata import dictionary_hash
@@ -27,46 +25,30 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a Hugging Face folder."""
     path = folder / "config.json"
     if not path.is_file():
+        if (folder / "bert_config.json").is_file():  # as Google's releases call it
+            raise CannotStart(
+                f"{folder} has a bert_config.json but no config.json: copy it to config.json.",
+                doing="convert",
+            )
         raise CannotStart(
             f"{folder} has no config.json: give the folder of a Hugging Face model (config.json, model.safetensors, "
             "tokenizer files).",
             doing="convert",
         )
+    return read_object(path)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object that a file holds; CannotStart where it holds anything else."""
     try:
-        config = json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes())
     except ValueError as error:
         raise CannotStart(
             f"{path} is not valid JSON ({error}): take a fresh copy of it.", doing="convert"
         ) from None
-    if not isinstance(config, dict):
+    if not isinstance(found, dict):
         raise CannotStart(f"{path} is JSON but not an object: take a fresh copy of it.", doing="convert")
-    return config
-
-
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The state dict from model.safetensors or, where there is none, pytorch_model.bin."""
-    safe, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
-    path = safe if safe.is_file() else pickled
-    if not path.is_file():
-        raise CannotStart(
-            f"{folder} has neither {safe.name} nor {pickled.name}: give a folder that holds the weights in one file.",
-            doing="convert",
-        )
-
-    try:
-        if path == safe:
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise CannotStart(
-            f"{path} holds more than tensors, which is not safe to load: take the model as {safe.name}.",
-            doing="convert",
-        ) from None
-    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise CannotStart(
-            f"{path} cannot be read ({str(error).splitlines()[0][:200]}): it may be damaged; take another copy.",
-            doing="convert",
-        ) from None
+    return found
 
 
 def write_checkpoint(model: Converted, folder: Path) -> Path:

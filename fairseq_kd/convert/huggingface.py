@@ -11,7 +11,7 @@ What differs between the two libraries, beside the names:
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any
@@ -23,6 +23,11 @@ from ..errors import CannotStart
 from ..models.shape import SENTENCE_ENCODER, ModelShape
 
 MODEL_TYPES = ("bert", "roberta")
+EMBEDDINGS = "embeddings.word_embeddings.weight"
+# Names of weights outside the encoder that only one type has.
+HEADS_OF_TYPE = {"cls.": "bert", "lm_head.": "roberta", "classifier.dense.": "roberta"}
+# DataParallel and torch.compile put these before every name.
+WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
 HEAD = "classification_heads.sentence_classification_head."
 LM_HEAD = "encoder.lm_head."
 
@@ -99,6 +104,32 @@ class Converted:
         return found
 
 
+def model_type(config: Mapping[str, Any], names: Iterable[str], given: str) -> str:
+    """Return the model type of a model whose config.json has no `model_type`, as before 2020.
+
+    names   names of its weights: their prefix tells the type, else the class in config.json, else the names of a head
+    given   what the user called the model, for errors
+
+    Raises CannotStart where none of these tells the type.
+    """
+    names = [WRAPPERS.sub("", name) for name in names]
+    prefixes = {name.removesuffix(EMBEDDINGS).rstrip(".") for name in names if name.endswith(EMBEDDINGS)}
+    found = [prefix for prefix in sorted(prefixes) if prefix]
+    found += [
+        re.split("For|Model|LMHead", name)[0].lower()
+        for name in config.get("architectures") or []
+        if isinstance(name, str)
+    ]
+    found += [kind for head, kind in HEADS_OF_TYPE.items() if any(name.startswith(head) for name in names)]
+    if found:
+        return found[0]
+    raise CannotStart(
+        f"{given} has a config.json without model_type, and the names of its weights do not tell it: add the line "
+        '"model_type": "bert", or "roberta", to config.json.',
+        doing="convert",
+    )
+
+
 def check_config(config: Mapping[str, Any], given: str) -> None:
     """Raises CannotStart, with every reason why the model in `given` could not be converted exactly."""
     kind = config.get("model_type")
@@ -169,7 +200,7 @@ def converted(
     """
     check_config(config, given)
     kind = config["model_type"]
-    source = _Source(_plain_names(kind, weights), given)
+    source = _Source(_plain_names(kind, weights, given), given)
     rows = torch.tensor(rows)
 
     ours, segments = _embeddings(source, config, rows)
@@ -177,7 +208,7 @@ def converted(
     _check_sizes(config, ours, given)
     left_out = []
     ours.update(_lm_head(source, config, rows, ours[SENTENCE_ENCODER + "embed_tokens.weight"], left_out))
-    head = _classification_head(source, config)
+    head = _classification_head(source, config, left_out)
     ours.update(head)
     left_out += _leftovers(source)
 
@@ -234,25 +265,36 @@ class _Source:
                 f"{self.given} has no weights called {name}: give the folder of a complete BERT or RoBERTa model.",
                 doing="convert",
             )
-        return self.unused.pop(name).float()
+        value = self.unused.pop(name)
+        if not value.is_floating_point():
+            raise CannotStart(
+                f"{self.given} holds {name} as {value.dtype}, which a quantized model does: take the original model.",
+                doing="convert",
+            )
+        return value.float()
 
     def take_module(self, theirs: str, ours: str) -> dict[str, Tensor]:
         """Weight and bias of one linear layer or LayerNorm."""
         return {f"{ours}.{part}": self.take(f"{theirs}.{part}") for part in ("weight", "bias")}
 
 
-def _plain_names(kind: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names without the model's own prefix, and LayerNorm's parameters as they are called today."""
+def _plain_names(kind: str, weights: Mapping[str, Tensor], given: str) -> dict[str, Tensor]:
+    """Names without wrappers and the model's own prefix, and LayerNorm's parameters as they are called today."""
     plain = {}
     for name, value in weights.items():
-        name = name.removeprefix(f"{kind}.")
-        name = re.sub(r"\.gamma$", ".weight", name)
-        plain[re.sub(r"\.beta$", ".bias", name)] = value
+        new = WRAPPERS.sub("", name).removeprefix(f"{kind}.")
+        new = re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", new))
+        if new in plain:
+            raise CannotStart(
+                f"{given} holds {new} twice, once as {name}: take a fresh copy of the weights.",
+                doing="convert",
+            )
+        plain[new] = value
     return plain
 
 
 def _embeddings(source: _Source, config: Mapping[str, Any], rows: Tensor) -> tuple[dict[str, Tensor], int]:
-    words = source.take("embeddings.word_embeddings.weight")
+    words = source.take(EMBEDDINGS)
     if int(rows.max()) >= words.size(0):
         raise CannotStart(
             f"{source.given} has {words.size(0)} word embeddings, but its vocabulary numbers words up to "
@@ -296,10 +338,12 @@ def _lm_head(
 
     ours = source.take_module(dense, LM_HEAD + "dense")
     ours.update(source.take_module(layer_norm, LM_HEAD + "layer_norm"))
-    biases = [source.take(name) for name in LM_HEAD_BIAS[kind] if name in source]
-    own_words = source.take(LM_HEAD_WORDS[kind])[rows] if LM_HEAD_WORDS[kind] in source else words
+    biases = [source.take(name) for name in LM_HEAD_BIAS[kind] if name in source] or [
+        source.take(LM_HEAD_BIAS[kind][0])
+    ]
+    own_words = source.take(LM_HEAD_WORDS[kind]) if LM_HEAD_WORDS[kind] in source else None
 
-    if not torch.equal(own_words, words):
+    if own_words is not None and (own_words.size(0) <= rows.max() or not torch.equal(own_words[rows], words)):
         left_out.append("masked-LM head (its word matrix is not that of the embeddings)")
         return {}
     if kind == "roberta" and ACTIVATIONS[config.get("hidden_act", "gelu")] != "gelu":
@@ -308,7 +352,9 @@ def _lm_head(
     return {**ours, LM_HEAD + "weight": words, LM_HEAD + "bias": biases[0][rows]}
 
 
-def _classification_head(source: _Source, config: Mapping[str, Any]) -> dict[str, Tensor]:
+def _classification_head(
+    source: _Source, config: Mapping[str, Any], left_out: list[str]
+) -> dict[str, Tensor]:
     names = CLASSIFIER_NAMES[config["model_type"]]
     # A multiple-choice BERT has the same names, but one score a choice.
     classes = config.get("architectures") or ["ForSequenceClassification"]
@@ -320,6 +366,9 @@ def _classification_head(source: _Source, config: Mapping[str, Any]) -> dict[str
     ours = {}
     for theirs, name in names.items():
         ours.update(source.take_module(theirs, HEAD + name))
+    if any(name.startswith("fit_dense") for name in source.unused):
+        left_out.append("classification head (TinyBERT's, which has a ReLU between its two layers)")
+        return {}
     return ours
 
 

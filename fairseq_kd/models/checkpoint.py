@@ -1,23 +1,22 @@
 """Reads a checkpoint's weights and model config, never its task, and never unpickles code."""
 
 import argparse
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-import torch
 from torch import Tensor
 
 from ..data.metadata import dictionary_hash
 from ..errors import CannotStart
 from .shape import ModelShape, shape_of
+from .torch_file import UnsafeFile, first_line, load_torch_file
 
 # In a folder: a run's best checkpoint, or a converted model.
 NAMES_IN_FOLDER = ("checkpoint_best.pt", "model.pt")
+FOREIGN = "is a Hugging Face model: convert it first (scripts/convert_hf.py import HF_FOLDER OUT)."
 FUSED_PROJECTION = re.compile(r"^(.*\.self_attn\.)in_proj_(weight|bias)$")
 
 
@@ -67,12 +66,16 @@ def checkpoint_path(given: str, flag: str) -> Path:
     """The checkpoint meant by a path to a file or to a folder that holds one."""
     path = Path(given)
     if path.is_file():
+        if path.suffix == ".safetensors":
+            raise CannotStart(f"{flag} {given} {FOREIGN}")
         return path
 
     if path.is_dir():
         for name in NAMES_IN_FOLDER:
             if (path / name).is_file():
                 return path / name
+        if (path / "config.json").is_file():
+            raise CannotStart(f"{flag} {given} {FOREIGN}")
         raise CannotStart(
             f"{flag} {given} is a folder without {' or '.join(NAMES_IN_FOLDER)}: name the checkpoint itself."
         )
@@ -89,17 +92,15 @@ def read_checkpoint(given: str, flag: str) -> Checkpoint:
     """
     path = checkpoint_path(given, flag)
     try:
-        # fairseq_compat allows argparse.Namespace, and nothing more, for as long as Python runs.
-        # Files older than torch 1.6, the first RoBERTa among them, are no archives and cannot be mapped.
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
+        state = load_torch_file(path)
+    except UnsafeFile as error:
         raise CannotStart(
-            f"{flag} {path} holds objects that are not safe to load ({_first_line(error)}): "
+            f"{flag} {path} holds objects that are not safe to load ({error}): "
             "take a checkpoint of tensors and settings alone."
         ) from None
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise CannotStart(
-            f"{flag} {path} cannot be read as a checkpoint ({_first_line(error)}): "
+            f"{flag} {path} cannot be read as a checkpoint ({first_line(error)}): "
             "it may be damaged or half-written; take another copy."
         ) from None
 
@@ -153,11 +154,12 @@ def judged_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
 def today(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same weights under today's names.
 
-    Renames what the first RoBERTa release called a decoder and splits its fused query-key-value
-    projections.
+    Renames what the first RoBERTa release called a decoder, splits its fused query-key-value projections, and
+    removes the `module.` that DataParallel puts before every name.
     """
     renamed = {}
     for name, value in weights.items():
+        name = re.sub(r"^(module\.)+", "", name)
         name = re.sub(r"^decoder\.", "encoder.", name)
         name = name.replace(".emb_layer_norm.", ".layernorm_embedding.")
         if name.endswith(".version"):
@@ -177,7 +179,3 @@ def _hash_beside(path: Path, config: Mapping[str, Any]) -> Optional[str]:
         return config["dictionary_hash"]
     dictionary = path.parent / "dict.txt"
     return dictionary_hash(dictionary) if dictionary.is_file() else None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]

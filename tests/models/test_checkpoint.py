@@ -103,3 +103,40 @@ def test_files_of_the_oldest_format_are_read(tmp_path):
     state = {"args": config, "model": weights(SHAPE)}
     torch.save(state, tmp_path / "model.pt", _use_new_zipfile_serialization=False)
     assert read_checkpoint(str(tmp_path), "--teacher").shape == SHAPE
+
+
+def test_dataparallels_prefix_is_removed(tmp_path):
+    config = {"encoder_attention_heads": 4, "activation_fn": "gelu", "pooler_activation_fn": "tanh"}
+    new = weights(SHAPE)
+    state = {"cfg": {"model": config}, "model": {f"module.{name}": value for name, value in new.items()}}
+    torch.save(state, tmp_path / "model.pt")
+    checkpoint = read_checkpoint(str(tmp_path), "--init-from")
+    assert checkpoint.shape == SHAPE
+    assert checkpoint.weights.keys() == new.keys()
+
+
+@pytest.mark.parametrize("given", ["", "model.safetensors", "pytorch_model.bin"])
+def test_hugging_faces_files_are_sent_to_the_converter(tmp_path, given):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").touch()
+    torch.save({"bert.pooler.dense.bias": torch.zeros(2)}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(CannotStart, match=r"--teacher .*convert it first \(scripts/convert_hf.py import"):
+        read_checkpoint(str(tmp_path / given), "--teacher")
+
+
+@pytest.mark.parametrize("old_format", [False, True])
+def test_a_file_cut_anywhere_is_one_sentence(tmp_path, old_format):
+    path = tmp_path / "model.pt"
+    torch.save({"model": {"a": torch.zeros(9)}}, path, _use_new_zipfile_serialization=not old_format)
+    content = path.read_bytes()
+    for size in range(0, len(content), 7):
+        path.write_bytes(content[:size])
+        # A cut may leave half of a class's name, which then is not one of those allowed.
+        with pytest.raises(CannotStart, match="cannot be read as a checkpoint|not safe to load"):
+            read_checkpoint(str(path), "--teacher")
+
+
+def test_a_pointer_of_git_lfs_is_recognised(tmp_path):
+    (tmp_path / "model.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(CannotStart, match="it is a pointer of Git LFS, run git lfs pull"):
+        read_checkpoint(str(tmp_path), "--teacher")

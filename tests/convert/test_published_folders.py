@@ -1,0 +1,347 @@
+"""`scripts/convert_hf.py import` of folders as they are published: old configs and names, shards, half precision."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.models.checkpoint import read_checkpoint
+from scripts.convert_hf import import_model
+
+LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def replace_weights(folder: Path, weights: dict, **options) -> None:
+    """Saves them as pytorch_model.bin alone."""
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    torch.save(weights, folder / "pytorch_model.bin", **options)
+
+
+def edit_config(folder: Path, remove=(), encoding="utf-8", **changes) -> None:
+    path = folder / "config.json"
+    config = {**json.loads(path.read_text()), **changes}
+    text = json.dumps({name: value for name, value in config.items() if name not in remove})
+    path.write_text(text, encoding=encoding)
+
+
+def imported(folder: Path, out: Path) -> dict[str, torch.Tensor]:
+    import_model(folder, out)
+    return dict(read_checkpoint(str(out), "--teacher").weights)
+
+
+def assert_same(first: dict, second: dict) -> None:
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(CannotStart) as error:
+        import_model(folder, folder.parent / "refused")
+    assert not (folder.parent / "refused").exists()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("class_name", ["BertForPreTraining", "RobertaForMaskedLM"])
+@pytest.mark.parametrize("wrapper", ["", "module.", "module._orig_mod."])
+def test_a_config_without_model_type(save_model, tmp_path, class_name, wrapper):
+    """The weights' prefix tells the type, as in TinyBERT's releases."""
+    _, folder = save_model(class_name)
+    expected = imported(folder, tmp_path / "new")
+    edit_config(folder, remove=("model_type", "architectures"), cell={}, structure=[], pre_trained="")
+    replace_weights(folder, {wrapper + name: value for name, value in weights_of(folder).items()})
+    assert_same(imported(folder, tmp_path / "old"), expected)
+
+
+@pytest.mark.parametrize("class_name", ["BertModel", "RobertaModel"])
+def test_the_class_tells_the_type_of_weights_without_a_prefix(save_model, tmp_path, class_name):
+    _, folder = save_model(class_name)
+    expected = imported(folder, tmp_path / "new")
+    edit_config(folder, remove=("model_type",))
+    assert_same(imported(folder, tmp_path / "old"), expected)
+
+
+@pytest.mark.parametrize("class_name", ["BertForMaskedLM", "RobertaForSequenceClassification"])
+def test_a_head_tells_the_type_of_weights_without_a_prefix(save_model, tmp_path, class_name):
+    _, folder = save_model(class_name)
+    expected = imported(folder, tmp_path / "new")
+    edit_config(folder, remove=("model_type", "architectures"))
+    kind = class_name.partition("For")[0].lower()
+    replace_weights(
+        folder, {name.removeprefix(f"{kind}."): value for name, value in weights_of(folder).items()}
+    )
+    assert_same(imported(folder, tmp_path / "old"), expected)
+
+
+def test_the_line_to_add_where_nothing_tells_the_type(save_model, tmp_path):
+    _, folder = save_model("BertModel")
+    edit_config(folder, remove=("model_type", "architectures"))
+    assert 'add the line "model_type": "bert", or "roberta", to config.json' in refusal(folder)
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "albert", "deberta", "electra"])
+@pytest.mark.parametrize("told_by", ["model_type", "weights", "architectures"])
+def test_other_types_are_named(save_model, tmp_path, kind, told_by):
+    _, folder = save_model("BertModel")
+    if told_by == "model_type":
+        edit_config(folder, model_type=kind)
+    else:
+        named = {"DistilBert": "distilbert", "Albert": "albert", "Deberta": "deberta", "Electra": "electra"}
+        [name] = [name for name, value in named.items() if value == kind]
+        edit_config(folder, remove=("model_type",), architectures=[f"{name}ForMaskedLM"])
+    if told_by == "weights":
+        edit_config(folder, remove=("architectures",))
+        replace_weights(folder, {f"{kind}.{name}": value for name, value in weights_of(folder).items()})
+    assert f"holds a model of type {kind}: only bert and roberta are converted" in refusal(folder)
+
+
+def test_a_config_with_a_byte_order_mark(save_model, tmp_path):
+    _, folder = save_model("BertModel")
+    edit_config(folder, encoding="utf-8-sig")
+    assert imported(folder, tmp_path / "teacher")
+
+
+def test_a_config_under_its_first_name(save_model):
+    _, folder = save_model("BertModel")
+    (folder / "config.json").rename(folder / "bert_config.json")
+    assert "has a bert_config.json but no config.json: copy it to config.json" in refusal(folder)
+
+
+@pytest.mark.parametrize("fit", ["fit_dense.", "fit_denses.0."])
+def test_tinyberts_own_layers_are_left_out(save_model, tmp_path, capsys, fit):
+    _, folder = save_model("BertForPreTraining")
+    expected = imported(folder, tmp_path / "plain")
+    edit_config(folder, remove=("model_type", "architectures"))
+    extra = {f"{fit}weight": torch.ones(32, 24), f"{fit}bias": torch.ones(32)}
+    replace_weights(folder, {**weights_of(folder), **extra})
+    capsys.readouterr()
+    assert_same(imported(folder, tmp_path / "tiny"), expected)
+    output = capsys.readouterr().out
+    assert "heads       masked LM" in output
+    assert f"left out    cls.seq_relationship, {fit[:-1]}, pooler (no classifier behind it)" in output
+
+
+def test_tinyberts_classifier_is_left_out_because_of_its_relu(save_model, tmp_path, capsys):
+    _, folder = save_model("BertForSequenceClassification")
+    edit_config(folder, remove=("model_type", "architectures"))
+    extra = {"fit_dense.weight": torch.ones(32, 24), "fit_dense.bias": torch.ones(32)}
+    replace_weights(folder, {**weights_of(folder), **extra})
+    assert not any(name.startswith("classification_heads") for name in imported(folder, tmp_path / "teacher"))
+    output = capsys.readouterr().out
+    assert "heads       none" in output
+    assert "classification head (TinyBERT's, which has a ReLU between its two layers), fit_dense" in output
+
+
+def test_old_names_of_layer_norms_in_body_and_head(save_model, tmp_path):
+    _, folder = save_model("BertForMaskedLM")
+    expected = imported(folder, tmp_path / "new")
+    weights = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+        for name, value in weights_of(folder).items()
+    }
+    assert "cls.predictions.transform.LayerNorm.gamma" in weights
+    replace_weights(folder, weights)
+    assert_same(imported(folder, tmp_path / "old"), expected)
+
+
+def test_two_weights_of_one_name_are_refused(save_model):
+    _, folder = save_model("BertModel")
+    weights = weights_of(folder)
+    replace_weights(folder, {**weights, "embeddings.LayerNorm.gamma": weights["embeddings.LayerNorm.weight"]})
+    assert "holds embeddings.LayerNorm.weight twice, once as embeddings.LayerNorm.gamma" in refusal(folder)
+
+
+@pytest.mark.parametrize("class_name", ["BertForMaskedLM", "RobertaForMaskedLM"])
+def test_tied_words_and_position_ids_may_be_stored(save_model, tmp_path, class_name):
+    _, folder = save_model(class_name)
+    expected = imported(folder, tmp_path / "short")
+    kind, head = ("bert", "cls.predictions") if class_name.startswith("Bert") else ("roberta", "lm_head")
+    weights = weights_of(folder)
+    extra = {
+        f"{head}.decoder.weight": weights[f"{kind}.embeddings.word_embeddings.weight"],
+        f"{head}.decoder.bias": weights[f"{head}.bias"],
+        f"{kind}.embeddings.position_ids": torch.arange(48)[None],
+        f"{kind}.embeddings.token_type_ids": torch.zeros(1, 48, dtype=torch.long),
+    }
+    replace_weights(folder, {**weights, **extra})
+    assert_same(imported(folder, tmp_path / "long"), expected)
+    assert any(name.startswith("encoder.lm_head") for name in expected)
+
+
+def test_a_masked_lm_head_without_its_bias_is_refused(save_model):
+    _, folder = save_model("RobertaForMaskedLM")
+    weights = weights_of(folder)
+    replace_weights(
+        folder,
+        {name: value for name, value in weights.items() if "lm_head" not in name or "bias" not in name}
+        | {name: weights[name] for name in ("lm_head.dense.bias", "lm_head.layer_norm.bias")},
+    )
+    assert "has no weights called lm_head.bias" in refusal(folder)
+
+
+def test_a_masked_lm_head_of_fewer_words_is_left_out(save_model, tmp_path, capsys):
+    _, folder = save_model("BertForMaskedLM")
+    weights = weights_of(folder)
+    words = weights["bert.embeddings.word_embeddings.weight"]
+    replace_weights(folder, {**weights, "cls.predictions.decoder.weight": words[:-1].clone()})
+    imported(folder, tmp_path / "teacher")
+    assert "masked-LM head (its word matrix is not that of the embeddings)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_precisions_become_float32(save_model, tmp_path, dtype):
+    _, folder = save_model("BertModel")
+    weights = {name: value.to(dtype) for name, value in weights_of(folder).items()}
+    save_file(weights, folder / "model.safetensors")
+    found = imported(folder, tmp_path / "teacher")
+    assert {value.dtype for value in found.values()} == {torch.float32}
+    name = "encoder.layer.1.output.dense.weight"
+    assert torch.equal(found["encoder.sentence_encoder.layers.1.fc2.weight"], weights[name].float())
+
+
+def test_integer_weights_are_refused(save_model):
+    _, folder = save_model("BertModel")
+    weights = weights_of(folder)
+    name = "encoder.layer.1.output.dense.weight"
+    save_file({**weights, name: weights[name].to(torch.int8)}, folder / "model.safetensors")
+    assert f"holds {name} as torch.int8, which a quantized model does" in refusal(folder)
+
+
+def test_safetensors_win_over_a_pickle_beside_them(save_model, tmp_path):
+    _, folder = save_model("BertModel")
+    expected = imported(folder, tmp_path / "alone")
+    torch.save({"other": torch.zeros(1)}, folder / "pytorch_model.bin")
+    assert_same(imported(folder, tmp_path / "both"), expected)
+
+
+def test_a_pickle_from_before_torch_1_6(save_model, tmp_path):
+    _, folder = save_model("BertModel")
+    expected = imported(folder, tmp_path / "new")
+    replace_weights(folder, weights_of(folder), _use_new_zipfile_serialization=False)
+    assert_same(imported(folder, tmp_path / "old"), expected)
+
+
+def write_shards(folder: Path, kind: str) -> list[Path]:
+    """The folder's weights in three files with an index; returns the files."""
+    weights = weights_of(folder)
+    (folder / "model.safetensors").unlink()
+    stem, ending = kind.split(".")
+    files = [f"{stem}-{number:05}-of-00003.{ending}" for number in (1, 2, 3)]
+    where = {name: files[number % 3] for number, name in enumerate(weights)}
+    for file in files:
+        shard = {name: weights[name] for name in weights if where[name] == file}
+        (save_file if ending == "safetensors" else torch.save)(shard, folder / file)
+    (folder / f"{kind}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
+    return [folder / file for file in files]
+
+
+@pytest.mark.parametrize("kind", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("remove", [(), ("model_type", "architectures")])
+def test_weights_in_shards(save_model, tmp_path, kind, remove):
+    _, folder = save_model("RobertaForSequenceClassification")
+    expected = imported(folder, tmp_path / "whole")
+    edit_config(folder, remove=remove)
+    write_shards(folder, kind)
+    assert_same(imported(folder, tmp_path / "shards"), expected)
+
+
+@pytest.mark.parametrize("kind", ["model.safetensors", "pytorch_model.bin"])
+def test_a_missing_shard_is_named(save_model, kind):
+    _, folder = save_model("BertModel")
+    shards = write_shards(folder, kind)
+    shards[1].unlink()
+    assert f"lacks {shards[1].name}, 1 of the 3 files that {kind}.index.json names: download" in refusal(
+        folder
+    )
+
+
+def test_a_shard_that_lacks_a_weight_is_named(save_model):
+    _, folder = save_model("BertModel")
+    shard = write_shards(folder, "model.safetensors")[1]
+    weights = load_file(shard)
+    lost = sorted(weights)[0]
+    del weights[lost]
+    save_file(weights, shard)
+    assert f"{shard.name} does not hold {lost}, which model.safetensors.index.json expects" in refusal(folder)
+
+
+@pytest.mark.parametrize("weight_map", [None, {}, {"a": "../other.bin"}, {"a": 1}])
+def test_an_index_without_files_of_the_folder(save_model, weight_map):
+    _, folder = save_model("BertModel")
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    assert "pytorch_model.bin.index.json has no weight_map of weights" in refusal(folder)
+
+
+def test_code_in_a_shard_is_not_run(save_model):
+    _, folder = save_model("BertModel")
+    shard = write_shards(folder, "pytorch_model.bin")[2]
+    torch.save({"weights": Path("x")}, shard)
+    message = refusal(folder)
+    assert f"{shard.name} holds more than tensors (pathlib" in message
+    assert "not safe to load" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "framework"),
+    [("tf_model.h5", "TensorFlow"), ("flax_model.msgpack", "Flax"), ("model.ckpt.index", "TensorFlow")],
+)
+def test_weights_of_other_frameworks(save_model, name, framework):
+    _, folder = save_model("BertModel")
+    (folder / "model.safetensors").rename(folder / name)
+    assert f"only weights of {framework} ({name}): take those of PyTorch" in refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (LFS_POINTER, "it is a pointer of Git LFS, run git lfs pull"),
+        ("<!DOCTYPE html>", "cannot be read"),
+        ("", "cannot be read"),
+    ],
+)
+def test_files_that_are_no_weights(save_model, name, content, sentence):
+    _, folder = save_model("BertModel")
+    (folder / "model.safetensors").unlink()
+    (folder / name).write_text(content)
+    message = refusal(folder)
+    assert f"{name} cannot be read" in message
+    assert sentence in message
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {}, "epoch": 3}, [torch.zeros(2)]])
+def test_a_pickle_that_is_no_state_dict(save_model, content):
+    _, folder = save_model("BertModel")
+    replace_weights(folder, content)
+    assert "so it is not a model's state dict alone" in refusal(folder)
+
+
+def test_positions_of_roberta_begin_after_its_padding(save_model, tmp_path):
+    _, folder = save_model("RobertaModel", max_position_embeddings=514)
+    weights = weights_of(folder)
+    import_model(folder, tmp_path / "teacher")
+    checkpoint = read_checkpoint(str(tmp_path / "teacher"), "--teacher")
+    assert checkpoint.shape.max_positions == 512
+    expected = (
+        weights["embeddings.position_embeddings.weight"][2:]
+        + weights["embeddings.token_type_embeddings.weight"]
+    )
+    assert torch.equal(checkpoint.weights["encoder.sentence_encoder.embed_positions.weight"][2:], expected)
+
+
+def test_names_of_classes_keep_the_order_of_their_numbers(save_model, tmp_path):
+    _, folder = save_model("BertForSequenceClassification", num_labels=11)
+    names = {str(number): f"class {number}" for number in reversed(range(11))}
+    edit_config(folder, id2label=names)
+    import_model(folder, tmp_path / "teacher")
+    assert read_checkpoint(str(tmp_path / "teacher"), "--teacher").class_names == tuple(
+        f"class {i}" for i in range(11)
+    )
