@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import DataError
+from .file_types import undecodable
 
 BOM = b"\xef\xbb\xbf"
 
@@ -155,7 +156,4 @@ def _decode(path: Path, raw: bytes) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path} line {line} is not UTF-8 (byte 0x{raw[error.start]:02x}): "
-            "convert the file (iconv -t UTF-8) or get it again."
-        ) from None
+        raise DataError(f"{undecodable(str(path), line, raw, error)} or get it again.") from None

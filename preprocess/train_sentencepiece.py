@@ -16,6 +16,7 @@ from pathlib import Path
 from .corpus.lines import clean_lines
 from .encoders import SentencePieceEncoder
 from .errors import DataError
+from .file_types import open_text, undecodable
 from .vocabulary import write_dictionary
 
 # More threads add their shares in another order, which changes the last digits of a score; so the
@@ -89,14 +90,13 @@ def _trained(lines: Iterator[str], vocab_size: int, kind: str, sentences: int) -
 
 def _lines(files: list[Path]) -> Iterator[str]:
     for file in files:
-        with file.open("rb") as lines:
+        with open_text(file, str(file)) as lines:
             for number, line in enumerate(lines, start=1):
                 try:
                     yield line.decode().rstrip("\r\n")
                 except UnicodeDecodeError as error:
                     raise DataError(
-                        f"{file} line {number} is not UTF-8 (byte {line[error.start]:#04x}): convert the file "
-                        "(iconv -t utf-8) or leave it out."
+                        f"{undecodable(str(file), number, line, error)} or leave it out."
                     ) from None
 
 
@@ -105,7 +105,9 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m preprocess.train_sentencepiece",
         description="Trains a SentencePiece model and makes an encoder folder of it.",
     )
-    parser.add_argument("files", type=Path, nargs="*", metavar="TEXT", help="text, one sentence a line")
+    parser.add_argument(
+        "files", type=Path, nargs="*", metavar="TEXT", help="text, one sentence a line; may be compressed"
+    )
     parser.add_argument(
         "--input",
         action="append",

@@ -8,8 +8,9 @@ result is a sentence; one after the first of a paragraph keeps the space before 
 spaces. A lone </s> ends each document, as fairseq's complete_doc expects.
 
 Pieces of 1 to 16 MiB are encoded by --workers processes, each piece kept in OUT.parts when it is done, and joined
-at the end. A run that was killed goes on from the pieces it has when it is called again. --part i/n
-does one of n parts, on any machine that has the input; --merge joins them.
+at the end. A file compressed by gzip, bzip2 or xz is never divided: one process reads all of it, as a stream. A run
+that was killed goes on from the pieces it has when it is called again. --part i/n does one of n parts, on any machine
+that has the input; --merge joins them.
 
 Memory of a process, whatever the size of the corpus: that of a piece beside the encoder, 75 MiB in all where
 pieces are of 1 MiB, 170 MiB of 16 MiB, 180 MiB with documents as long as the longest piece; the first process holds
@@ -31,7 +32,7 @@ from .inputs import Source, find_sources
 from .join import join, shard_folders
 from .parts import Parts, find_parts, open_parts
 from .pieces import PieceEncoder
-from .plan import MIB, Options, Piece, cut
+from .plan import LARGEST, MIB, Options, Piece, cut
 from .progress import shown
 from .workers import run
 
@@ -141,7 +142,15 @@ def _encode(pieces: list[Piece], parts: Parts, work: PieceEncoder, workers: int)
 def _note_sources(sources: list[Source]) -> None:
     for source in sources:
         size = f"{source.size / MIB:,.1f} MiB"
+        compressed = sum(file.compressed for file in source.files)
+        size += f" ({compressed:,} of them compressed)" if compressed else ""
         print(f"{source.name}: {len(source.files):,} files, {size}, read as {source.kind}", file=sys.stderr)
+        for file in source.files:
+            if file.compressed and file.size > LARGEST:
+                print(
+                    f"{file.name} is compressed, so that one process reads all of it: decompress it to use several.",
+                    file=sys.stderr,
+                )
 
 
 def _print_summary(out: Path, meta: dict) -> None:
@@ -169,9 +178,9 @@ def _parser() -> argparse.ArgumentParser:
         "--input",
         action="append",
         metavar="PATH[=KIND]",
-        help="file, or folder with all below it; may be given several times. KIND is wiki (WikiExtractor's <doc> files), "
-        "json (WikiExtractor's with --json), text (a blank line between documents) or book (each file a document, "
-        "lines wrapped, a blank line between paragraphs) (default: told by the text)",
+        help="file, or folder with all below it, compressed (gzip, bzip2, xz) or not; may be given several times. KIND "
+        "is wiki (WikiExtractor's <doc> files), json (WikiExtractor's with --json), text (a blank line between documents) "
+        "or book (each file a document, lines wrapped, a blank line between paragraphs) (default: told by the text)",
     )
 
     encoding = parser.add_argument_group("how it is encoded")

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
+from ..file_types import ENDINGS, compression, not_text, read_head
 from .kinds import KINDS, recognise
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of the corpus; `name` begins at the input and does not say where that lies."""
+    """A file of the corpus; `name` begins at the input and does not say where that lies. `size` is that on the disk."""
 
     path: Path
     name: str
     size: int
     modified: int
+    compressed: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,49 @@ def find_source(given: str) -> Source:
     root = path.absolute().parent
     states = [(found, _state(path, found)) for found in paths]
     files = tuple(
-        File(found, found.absolute().relative_to(root).as_posix(), state.st_size, state.st_mtime_ns)
+        File(
+            found,
+            found.absolute().relative_to(root).as_posix(),
+            state.st_size,
+            state.st_mtime_ns,
+            _is_compressed(path, found),
+        )
         for found, state in states
         if stat.S_ISREG(state.st_mode) and state.st_size
     )
     if not files:
         what = "is empty" if path.is_file() else "holds no file with text in it"
         raise DataError(f"--input {path} {what}: give a file or folder of text.")
+    _check_not_twice(path, files)
     return Source(
         path.absolute().name, kind or recognise(path, [(file.name, file.path) for file in files]), files
     )
+
+
+def _is_compressed(given: Path, file: Path) -> bool:
+    """Whether a file is compressed; raises DataError where its beginning shows that it is no text."""
+    try:
+        head = read_head(file)
+    except OSError as error:
+        raise _unreadable(given, file, error) from None
+    if what := not_text(head):
+        raise DataError(f"--input {given}: {file} is {what}, or move it elsewhere.")
+    return compression(head) is not None
+
+
+def _check_not_twice(given: Path, files: Sequence[File]) -> None:
+    """Raises DataError where a compressed file lies beside its text."""
+    names = {file.name for file in files}
+    for file in files:
+        text = file.path.with_suffix("")
+        if (
+            file.compressed
+            and file.path.suffix in ENDINGS
+            and file.name.removesuffix(file.path.suffix) in names
+        ):
+            raise DataError(
+                f"--input {given} holds {file.path} and {text.name}, the same text: remove one of them."
+            )
 
 
 def _parsed(given: str) -> tuple[Path, str | None]:

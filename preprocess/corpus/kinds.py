@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import DataError
+from ..file_types import open_text
 
 KINDS = ("wiki", "json", "text", "book")
 SAMPLE = 32  # files that are looked into
@@ -27,7 +28,7 @@ def recognise(given: Path, files: Sequence[tuple[str, Path]]) -> str:
     Raises DataError where they are of several kinds.
     """
     step = -(-len(files) // SAMPLE)
-    heads = {name: _head(path) for name, path in files[::step]}
+    heads = {name: _head(name, path) for name, path in files[::step]}
     marks = {name: _mark(head) for name, head in heads.items()}
     kinds = {*marks.values()}
     if kinds == {None}:
@@ -43,8 +44,8 @@ def recognise(given: Path, files: Sequence[tuple[str, Path]]) -> str:
     )
 
 
-def _head(path: Path) -> str:
-    with path.open("rb") as file:
+def _head(name: str, path: Path) -> str:
+    with open_text(path, name) as file:
         return file.read(HEAD).decode(errors="ignore").replace("\r\n", "\n")
 
 

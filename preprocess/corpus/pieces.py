@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import socket
+import tempfile
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,30 +20,56 @@ from ..encoders import FIRST, Encoder
 from ..errors import DataError
 from ..indexed import NARROW, WIDE
 from ..vocabulary import EOS, SPECIALS
-from .plan import Options, Piece
+from .plan import MIB, Options, Piece
 from .reading import read_documents
 from .sentences import sentences
 
 BATCH = (
     1 << 18
 )  # characters encoded at once: what the Rust library holds of them is hundreds of times as large
+HELD = 1 << 23  # tokens of a piece that are held in memory; more, of a large compressed file, go to the disk
 HEAD = {"source", "stamp", "sha256", "empty", "dropped", "sections"}  # what the others ask a head for
 DIGEST = 8  # bytes, of each of the two numbers drawn for a document
 
 
 @dataclass
 class Section:
-    """What goes to one place; `cut` counts sentences that had to be."""
+    """What goes to one place; `cut` counts sentences that had to be.
+
+    moved  parts that are on the disk: where they begin, their rows and their tokens
+    """
 
     tokens: array
     sizes: array = field(default_factory=lambda: array("i"))
     documents: int = 0
     lines: int = 0
     cut: int = 0
+    moved: list[tuple[int, int, int]] = field(default_factory=list)
 
     def add(self, row: list[int]) -> None:
         self.tokens.extend(row)
         self.sizes.append(len(row))
+
+    def move(self, file: BinaryIO) -> None:
+        """Moves the rows to the end of a temporary file."""
+        self.moved.append((file.seek(0, os.SEEK_END), len(self.sizes), len(self.tokens)))
+        self.sizes.tofile(file)
+        self.tokens.tofile(file)
+        del self.sizes[:], self.tokens[:]
+
+    def counts(self) -> tuple[int, int]:
+        """Rows and tokens, in memory and on the disk."""
+        rows, tokens = (sum(part[i] for part in self.moved) for i in (1, 2))
+        return rows + len(self.sizes), tokens + len(self.tokens)
+
+    def write(self, file: BinaryIO, moved: BinaryIO) -> None:
+        """Writes the sizes of all rows, then their tokens; `moved` is the temporary file."""
+        for start, rows, _ in self.moved:
+            _copy(moved, start, rows * self.sizes.itemsize, file)
+        self.sizes.tofile(file)
+        for start, rows, tokens in self.moved:
+            _copy(moved, start + rows * self.sizes.itemsize, tokens * self.tokens.itemsize, file)
+        self.tokens.tofile(file)
 
 
 class PieceEncoder:
@@ -57,6 +84,11 @@ class PieceEncoder:
 
     def __call__(self, piece: Piece) -> int:
         """Writes the piece's file; returns how many bytes of text it was."""
+        with tempfile.TemporaryFile(dir=self._folder) as moved:
+            self._encode_piece(piece, moved)
+        return piece.size
+
+    def _encode_piece(self, piece: Piece, moved: BinaryIO) -> None:
         sections: dict[tuple[str, int], Section] = {}
         batch: list[tuple[Section, str | None]] = []
         room, empty, dropped, raw_hash = BATCH, 0, 0, hashlib.sha256()
@@ -75,11 +107,14 @@ class PieceEncoder:
                     if room <= 0:
                         self._encode(batch)
                         batch, room = [], BATCH
+                        if sum(len(section.tokens) for section in sections.values()) > HELD:
+                            for filled in sections.values():
+                                filled.move(moved)
             batch.append((section, None))
         self._encode(batch)
 
-        self._write(piece, sections, {"empty": empty, "dropped": dropped, "sha256": raw_hash.hexdigest()})
-        return piece.size
+        counts = {"empty": empty, "dropped": dropped, "sha256": raw_hash.hexdigest()}
+        self._write(piece, sections, counts, moved)
 
     def _place(self, document: list[str]) -> tuple[str, int]:
         """Split and shard, drawn by the document's text: the same wherever it stands, and for its copies."""
@@ -123,7 +158,9 @@ class PieceEncoder:
             row = row[end:]
         yield row
 
-    def _write(self, piece: Piece, sections: dict[tuple[str, int], Section], counts: dict) -> None:
+    def _write(
+        self, piece: Piece, sections: dict[tuple[str, int], Section], counts: dict, moved: BinaryIO
+    ) -> None:
         ordered = sorted(sections.items())
         head = {
             "piece": piece.number,
@@ -138,8 +175,8 @@ class PieceEncoder:
                     "documents": section.documents,
                     "lines": section.lines,
                     "cut": section.cut,
-                    "rows": len(section.sizes),
-                    "tokens": len(section.tokens),
+                    "rows": section.counts()[0],
+                    "tokens": section.counts()[1],
                 }
                 for (split, shard), section in ordered
             ],
@@ -150,8 +187,7 @@ class PieceEncoder:
             with temporary.open("wb") as file:
                 file.write(json.dumps(head).encode() + b"\n")
                 for _, section in ordered:
-                    section.sizes.tofile(file)
-                    section.tokens.tofile(file)
+                    section.write(file, moved)
                 sync(file)
             temporary.replace(path)
         except OSError as error:
@@ -192,6 +228,14 @@ def sync(file: BinaryIO) -> None:
     """Waits until the disk has it, so that no crash leaves a new name for what was not written."""
     file.flush()
     os.fsync(file.fileno())
+
+
+def _copy(source: BinaryIO, start: int, size: int, target: BinaryIO) -> None:
+    source.seek(start)
+    while size:
+        chunk = source.read(min(size, MIB))
+        target.write(chunk)
+        size -= len(chunk)
 
 
 def _salt(seed: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """The corpus cut into pieces, which are encoded one by one, by any process on any machine.
 
 How it is cut depends on the files alone. A piece is one or more spans: whole files, or a part of one
-that begins and ends between documents.
+that begins and ends between documents. A compressed file is always one span, and sizes are those on the disk.
 """
 
 import hashlib
@@ -103,7 +103,7 @@ def digest(parts: Iterable[str]) -> str:
 
 def _spans(file: File, kind: str, step: int) -> list[Span]:
     step = LARGEST if kind == "book" else step  # a book is one document
-    if file.size <= step:
+    if file.size <= step or file.compressed:
         return [Span(file, 0, file.size)]
     return [Span(file, start, stop) for start, stop in pairwise([0, *_cuts(file, kind, step), file.size])]
 
@@ -133,20 +133,27 @@ def _boundary(raw: BufferedReader, start: int, file: File, kind: str) -> int:
         if kind != "wiki" and (not line.strip() or position > start + LARGEST):
             return position
         if position > start + LARGEST:
-            raise DataError(
-                f"{file.name} line {_line_number(file, position)} is in an article of more than {LARGEST // MIB} MiB: "
-                "is a </doc> missing?"
-            )
+            raise unclosed_article(file, _line_number(file, position))
     return position
 
 
 def _line(raw: BufferedReader, file: File) -> bytes:
     line = raw.readline(LARGEST)
     if len(line) == LARGEST and not line.endswith(b"\n"):
-        raise DataError(
-            f"{file.name} line {_line_number(file, raw.tell())} is longer than {LARGEST // MIB} MiB: is it a text file?"
-        )
+        raise too_long(file, _line_number(file, raw.tell()))
     return line
+
+
+def too_long(file: File, number: int) -> DataError:
+    """The error for a line that is too long to be held."""
+    return DataError(f"{file.name} line {number} is longer than {LARGEST // MIB} MiB: is it a text file?")
+
+
+def unclosed_article(file: File, number: int) -> DataError:
+    """The error for an article that is too long to be held and contains this line."""
+    return DataError(
+        f"{file.name} line {number} is in an article of more than {LARGEST // MIB} MiB: is a </doc> missing?"
+    )
 
 
 def _line_number(file: File, position: int) -> int:

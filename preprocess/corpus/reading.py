@@ -1,32 +1,62 @@
 """The text of a piece: its bytes, its hash, its documents."""
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from hashlib import sha256
 
 from ..errors import DataError
+from ..file_types import undecodable
+from .compressed import blocks
 from .documents import Document, documents
+from .inputs import File
 from .plan import Piece, Span, lines_before
 
 
 def read_documents(piece: Piece, raw_hash) -> Iterator[Document]:
-    """The clean documents of a piece; updates `raw_hash` with the bytes they are from."""
+    """The clean documents of a piece; updates `raw_hash` with the bytes they are from, decompressed."""
     for span in piece.spans:
-        yield from documents(piece.kind, _lines(span, raw_hash), _placer(span))
+        if span.file.compressed:
+            yield from _documents_of_blocks(piece.kind, span.file, raw_hash)
+        else:
+            before = partial(lines_before, span.file, span.start)
+            yield from documents(piece.kind, _lines(span, raw_hash, before), _placer(span.file, before))
 
 
 def read_hash(piece: Piece) -> str:
-    """The sha256 of a piece's bytes."""
-    whole = hashlib.sha256()
+    """The sha256 of a piece's bytes, decompressed."""
+    whole = sha256()
     for span in piece.spans:
-        whole.update(_read(span))
+        for raw in blocks(span.file, piece.kind) if span.file.compressed else [_read(span)]:
+            whole.update(raw)
     return whole.hexdigest()
 
 
-def _lines(span: Span, raw_hash) -> list[str]:
+def _documents_of_blocks(kind: str, file: File, raw_hash) -> Iterator[Document]:
+    done = 0
+    for raw in blocks(file, kind):
+        raw_hash.update(raw)
+        before = partial(int, done)
+        done += raw.count(b"\n")
+        lines = _split(file, raw, before)
+        del raw  # not held beside the lines
+        yield from documents(kind, lines, _placer(file, before))
+
+
+def _lines(span: Span, raw_hash, before: Callable[[], int]) -> list[str]:
     """A function of its own, so that neither bytes nor text are held any longer than the lines need."""
     raw = _read(span)
     raw_hash.update(raw)
-    return _decoded(span, raw).replace("\r\n", "\n").split("\n")
+    return _split(span.file, raw, before)
+
+
+def _split(file: File, raw: bytes, before: Callable[[], int]) -> list[str]:
+    """The lines of decoded text; `before` returns how many lines of the file come before it, for an error."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        line = before() + raw.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{undecodable(file.name, line, raw, error)} or leave it out.") from None
+    return text.replace("\r\n", "\n").split("\n")
 
 
 def _read(span: Span) -> bytes:
@@ -41,16 +71,5 @@ def _read(span: Span) -> bytes:
     return raw
 
 
-def _decoded(span: Span, raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        line = lines_before(span.file, span.start + error.start) + 1
-        raise DataError(
-            f"{span.file.name} line {line} is not UTF-8 (byte {raw[error.start]:#04x}): convert the file "
-            "(iconv -t utf-8) or leave it out."
-        ) from None
-
-
-def _placer(span: Span):
-    return lambda i: f"{span.file.name} line {lines_before(span.file, span.start) + i + 1}"
+def _placer(file: File, before: Callable[[], int]) -> Callable[[int], str]:
+    return lambda i: f"{file.name} line {before() + i + 1}"

@@ -1,3 +1,4 @@
+import gzip
 import json
 import sys
 from pathlib import Path
@@ -71,6 +72,17 @@ def test_json_lines_and_json():
         ("a.tsv", "text\tlabel\n", "has a header but no rows"),
         ("a.tsv", "id\tscore\n1\t2\n", r"no column 'text', 'label' \(found: id, score\)"),
         ("a.tsv", b"text\tlabel\na\t1\nb\xff\t1\n", r"line 3 is not UTF-8 \(byte 0xff\)"),
+        (
+            "a.tsv",
+            gzip.compress(b"text\tlabel\n"),
+            r"^a.tsv is compressed by gzip: decompress it or get it again\.$",
+        ),
+        (
+            "a.tsv",
+            "text\tlabel\n".encode("utf-16"),
+            r"^a.tsv is UTF-16 text: convert it \(iconv -f utf-16 -t utf-8\)",
+        ),
+        ("a.tsv", b"PK\x03\x04\xff", "^a.tsv is a zip archive: unpack it"),
         ("a.json", "[{]", "is not valid JSON"),
     ],
 )

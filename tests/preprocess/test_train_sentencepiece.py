@@ -1,3 +1,5 @@
+import gzip
+
 import pytest
 
 from preprocess.errors import DataError
@@ -16,11 +18,13 @@ def text(tmp_path):
 def test_the_model_depends_on_the_text_alone(text, tmp_path):
     moved = tmp_path / "elsewhere.txt"
     moved.write_text(TEXT)
-    train([text], vocab_size=30, out=tmp_path / "one")
-    train([moved], vocab_size=30, out=tmp_path / "two")
-    assert (tmp_path / "one/sentencepiece.model").read_bytes() == (
-        tmp_path / "two/sentencepiece.model"
-    ).read_bytes()
+    compressed = tmp_path / "text.txt.gz"
+    compressed.write_bytes(gzip.compress(TEXT.encode()))
+    models = []
+    for number, given in enumerate((text, moved, compressed)):
+        train([given], vocab_size=30, out=tmp_path / f"{number}")
+        models.append((tmp_path / f"{number}/sentencepiece.model").read_bytes())
+    assert models[0] == models[1] == models[2]
 
 
 def test_the_dictionary_has_every_piece_but_the_specials(text, tmp_path, capsys):

@@ -1,0 +1,91 @@
+"""Opens text that may be compressed, and recognises files that are no text by how they begin."""
+
+import bz2
+import gzip
+import lzma
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import DataError
+
+HEAD = 512  # bytes that tell the type of a file
+COMPRESSED = {
+    "gzip": (re.compile(rb"\x1f\x8b"), gzip.open),
+    "bzip2": (re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), bz2.open),
+    "xz": (re.compile(rb"\xfd7zXZ\x00"), lzma.open),
+}
+ENDINGS = (".gz", ".bz2", ".xz")  # names that these programs give
+OTHERS = {
+    rb"\x28\xb5\x2f\xfd": "compressed by zstd: decompress it",
+    rb"PK\x03\x04": "a zip archive: unpack it",
+    rb"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it",
+    rb"Rar!\x1a\x07": "a rar archive: unpack it",
+    rb"(?s:.{257})ustar(?:\x00| {1,2}\x00)": "a tar archive: unpack it",
+    rb"\xff\xfe|\xfe\xff": "UTF-16 text: convert it (iconv -f utf-16 -t utf-8)",
+    rb"%PDF-\d": "a PDF: take its text",
+    rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "a document of Microsoft Office: take its text",
+    rb"<mediawiki[ >]": "a dump of MediaWiki: run WikiExtractor on it and give the result",
+    rb"PAR1[\x00-\x1f]": "a parquet file: take its text",
+    rb"ARROW1\x00": "an arrow file: take its text",
+    rb"SQLite format 3\x00": "an SQLite database: take its text",
+    rb"\x89PNG|\xff\xd8\xff": "a picture: remove it",
+}
+
+
+def compression(head: bytes) -> str | None:
+    """Return the program that compressed a file with this beginning (gzip, bzip2, xz), or None."""
+    return next((name for name, (begins, _) in COMPRESSED.items() if begins.match(head)), None)
+
+
+def not_text(head: bytes) -> str | None:
+    """Return what a file with this beginning is and what to do, or None where it may be text."""
+    return next((what for begins, what in OTHERS.items() if re.match(begins, head)), None)
+
+
+def undecodable(name: str, line: int, raw: bytes, error: UnicodeDecodeError) -> str:
+    """Return what is wrong with a file that is not UTF-8 and what to do, without a full stop.
+
+    name  what errors call the file
+    line  number of the line with the byte that is wrong
+    raw   the bytes that were decoded, the file's first or any others
+    """
+    if program := compression(raw):
+        return f"{name} is compressed by {program}: decompress it"
+    if what := not_text(raw):
+        return f"{name} is {what}"
+    if b"\0" in raw:
+        return f"{name} is a binary file, line {line} is not text: give a text file"
+    return (
+        f"{name} line {line} is not UTF-8 (byte {raw[error.start]:#04x}): convert the file (iconv -t utf-8)"
+    )
+
+
+def read_head(path: Path) -> bytes:
+    """Return the first HEAD bytes of a file as they are on the disk."""
+    with path.open("rb") as file:
+        return file.read(HEAD)
+
+
+@contextmanager
+def open_text(path: Path, name: str) -> Iterator[BinaryIO]:
+    """Open a file, decompressed where it is compressed; raises DataError where it is damaged or no text.
+
+    name  what errors call the file
+    """
+    program = compression(read_head(path))
+    opened = COMPRESSED[program][1] if program else open
+    try:
+        with opened(path, "rb") as file:
+            if what := not_text(file.peek(HEAD)[:HEAD]):
+                raise DataError(f"{name} is {what}.")
+            yield file
+    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise DataError(
+            f"{name} is damaged or incomplete ({error}): get it again, or leave it out."
+        ) from None

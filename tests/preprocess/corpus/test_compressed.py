@@ -1,0 +1,264 @@
+"""Compressed input: the same data as of the text, in bounded memory, and what cannot be read is named."""
+
+import bz2
+import gzip
+import json
+import lzma
+from pathlib import Path
+
+import pytest
+
+from preprocess.corpus import plan
+from preprocess.corpus.compressed import blocks
+from preprocess.corpus.inputs import File, find_source
+from preprocess.corpus.lines import clean_lines
+from preprocess.corpus.plan import cut
+from preprocess.errors import DataError
+from tests.preprocess.corpus.conftest import article, contents, read_rows
+
+pytestmark = pytest.mark.usefixtures("small_pieces")
+
+COMPRESS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+TOKENS = ("train.bin", "train.idx", "valid.bin", "valid.idx")
+DOCUMENT = "A red kite circles.\nIt is noon.\n\n"
+ARTICLE = json.dumps({"title": "Noon", "text": "Noon\n\nThe ferry leaves."}) + "\n"
+
+
+def compress(path: Path, ending: str) -> Path:
+    """Puts a compressed file in the place of a file."""
+    written = path.with_name(path.name + ending)
+    written.write_bytes(COMPRESS[ending](path.read_bytes()))
+    path.unlink()
+    return written
+
+
+def blocks_of(path: Path, kind: str) -> list[bytes]:
+    return list(blocks(File(path, path.name, path.stat().st_size, 0, True), kind))
+
+
+@pytest.mark.parametrize("ending", COMPRESS)
+def test_compressed_files_give_the_data_of_their_text(make, wiki, tmp_path, ending, capsys):
+    assert make("--input", wiki, out="plain") == 0
+    for path in sorted((wiki / "AA").iterdir()):
+        compress(path, ending)
+    capsys.readouterr()
+    assert make("--input", wiki) == 0
+    assert "wiki: 4 files, 0.0 MiB (4 of them compressed), read as wiki" in capsys.readouterr().err
+    for name in TOKENS:
+        assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "data" / name).read_bytes()
+    [plain], [compressed] = (
+        json.loads((tmp_path / out / "meta.json").read_text())["sources"] for out in ("plain", "data")
+    )
+    assert compressed["documents"] == plain["documents"] == 120
+    assert (
+        compressed["bytes"] == sum(path.stat().st_size for path in (wiki / "AA").iterdir()) < plain["bytes"]
+    )
+
+
+def test_some_files_may_be_compressed_and_names_may_lack_their_ending(make, wiki, tmp_path):
+    assert make("--input", wiki, out="plain") == 0
+    compress(wiki / "AA/wiki_01", ".bz2")
+    compress(wiki / "AA/wiki_02", ".gz").rename(wiki / "AA/wiki_02")
+    assert make("--input", wiki) == 0
+    for name in TOKENS:
+        assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "data" / name).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["text", "json", "book"])
+def test_compressed_text_of_every_kind(make, tmp_path, kind):
+    text = {"text": DOCUMENT, "json": ARTICLE, "book": DOCUMENT}[kind] * 300
+    for ending in ("", ".xz"):
+        folder = tmp_path / f"in{ending}"
+        folder.mkdir()
+        (folder / "a").write_text(text)
+        (folder / "b").write_text(text.replace("noon", "dusk").replace("ferry", "kite"))
+        if ending:
+            compress(folder / "a", ending)
+            compress(folder / "b", ending)
+        assert make("--input", f"{folder}={kind}", "--valid-share", "0", out=f"data{ending}") == 0
+    assert contents(tmp_path / "data")["train.bin"] == contents(tmp_path / "data.xz")["train.bin"]
+    assert read_rows(tmp_path / "data/train").count([2]) == {"text": 600, "json": 600, "book": 2}[kind]
+
+
+def test_a_large_compressed_file_is_announced(make, wiki, capsys, monkeypatch):
+    compress(wiki / "AA/wiki_01", ".gz")
+    monkeypatch.setattr("preprocess.corpus.__main__.LARGEST", 1000)
+    assert make("--input", wiki) == 0
+    message = (
+        "wiki/AA/wiki_01.gz is compressed, so that one process reads all of it: decompress it to use several."
+    )
+    assert capsys.readouterr().err.count(message) == 1
+
+
+def test_a_compressed_file_is_one_piece_and_others_are_divided(tmp_path, wiki):
+    compress(wiki / "AA/wiki_01", ".gz")
+    pieces = cut([find_source(str(wiki))])
+    spans = [span for piece in pieces for span in piece.spans if span.file.compressed]
+    assert [(span.start, span.stop) for span in spans] == [(0, (wiki / "AA/wiki_01.gz").stat().st_size)]
+    assert len([span for piece in pieces for span in piece.spans if span.file.name.endswith("wiki_00")]) > 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("wiki", "".join(article(i) for i in range(40))),
+        ("json", ARTICLE * 400),
+        ("text", DOCUMENT * 400),
+        ("book", DOCUMENT * 400),
+    ],
+)
+def test_blocks_begin_and_end_between_documents(tmp_path, monkeypatch, kind, text):
+    monkeypatch.setattr(plan, "LARGEST", 8192)
+    path = tmp_path / "file.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    found = blocks_of(path, kind)
+    assert b"".join(found) == text.encode()
+    least = 8192 if kind == "book" else 4096
+    assert len(found) > 1
+    assert all(least <= len(block) < 2 * least for block in found[:-1])
+    begins = {"wiki": b"<doc ", "json": b"{", "text": b"A red", "book": b"A red"}[kind]
+    assert all(block.startswith(begins) for block in found)
+
+
+def test_text_without_blank_lines_is_cut_at_line_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "LARGEST", 8192)
+    path = tmp_path / "file.gz"
+    path.write_bytes(gzip.compress(b"It is noon.\n" * 4000))
+    found = blocks_of(path, "text")
+    assert b"".join(found) == b"It is noon.\n" * 4000
+    assert all(len(block) <= 4096 + 8192 + 24 for block in found)
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_any_number_of_processes_parts_and_held_tokens_gives_the_same_bytes(
+    make, wiki, tmp_path, monkeypatch, workers
+):
+    for path in sorted((wiki / "AA").iterdir()):
+        compress(path, ".bz2")
+    flags = ["--input", wiki, "--shards", "2", "--valid-share", "0.2"]
+    assert make(*flags, out="held") == 0
+    monkeypatch.setattr("preprocess.corpus.pieces.HELD", 100)
+    monkeypatch.setattr("preprocess.corpus.pieces.BATCH", 300)
+    assert make(*flags, "--workers", workers) == 0
+    assert contents(tmp_path / "held") == contents(tmp_path / "data")
+    for part in (2, 1):
+        assert make(*flags, "--part", f"{part}/2", out="parts") == 0
+    assert make("--merge", out="parts") == 0
+    assert contents(tmp_path / "held") == contents(tmp_path / "parts")
+
+
+def test_pieces_of_compressed_files_are_kept_and_bytes_are_counted(make, wiki, tmp_path, capsys, monkeypatch):
+    for path in sorted((wiki / "AA").iterdir()):
+        compress(path, ".bz2")
+    shown = []
+
+    def show(sizes, total, done):
+        shown.append((total, done, list(sizes)))
+        return iter(())
+
+    monkeypatch.setattr("preprocess.corpus.__main__.shown", show)
+    assert make("--input", wiki, "--part", "1/2") == 0
+    assert make("--input", wiki) == 0
+    [(_, _, first), (total, done, second)] = shown
+    assert total == sum(path.stat().st_size for path in (wiki / "AA").iterdir())
+    assert (done, sum(first) + sum(second)) == (sum(first), total)
+    assert 0 < done < total
+
+
+def test_a_changed_compressed_file_is_noticed(make, wiki, capsys):
+    path = compress(wiki / "AA/wiki_01", ".gz")
+    assert make("--input", wiki) == 0
+    assert make("--input", wiki) == 0
+    assert "is up to date" in capsys.readouterr().out
+
+    path.touch()
+    assert make("--input", wiki) == 0
+    output = capsys.readouterr()
+    assert "comparing their text" in output.err
+    assert "is up to date" in output.out
+
+    same = gzip.decompress(path.read_bytes())
+    for level in range(10):  # other text whose compressed size is equal
+        changed = gzip.compress(same.replace(b"noon", b"dusk"), level)
+        path.write_bytes(changed)
+    assert make("--input", wiki) == 1
+    assert "remove it, or choose another --out" in capsys.readouterr().err
+
+
+def test_clean_lines_reads_compressed_text(tmp_path):
+    (tmp_path / "a.txt").write_text("It is noon. A kite.\n\nIt is dusk.\n")
+    compress(tmp_path / "a.txt", ".xz")
+    assert list(clean_lines([f"{tmp_path}/a.txt.xz=text"])) == [
+        "It is noon.",
+        "A kite.",
+        "",
+        "It is dusk.",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("ending", COMPRESS)
+@pytest.mark.parametrize("given", ["", "=wiki"])
+def test_an_incomplete_file_is_named(make, wiki, tmp_path, capsys, ending, given):
+    path = compress(wiki / "AA/wiki_01", ending)
+    path.write_bytes(path.read_bytes()[:-40])
+    assert make("--input", f"{wiki}{given}") == 1
+    error = capsys.readouterr().err.strip().split("\n")[-1]
+    assert f"wiki/AA/wiki_01{ending} is damaged or incomplete (" in error
+    assert "get it again" in error
+    assert "iconv" not in error
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_wrong_encoding_names_the_line_of_the_text(make, tmp_path, capsys):
+    text = DOCUMENT.encode() * 400 + "caf\xe9\n".encode("latin-1")
+    (tmp_path / "a.txt").write_bytes(text)
+    compress(tmp_path / "a.txt", ".gz")
+    assert make("--input", f"{tmp_path}/a.txt.gz=text") == 1
+    assert "a.txt.gz line 1201 is not UTF-8 (byte 0xe9): convert the file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "message"),
+    [
+        (b"PK\x03\x04rest", "", "is a zip archive: unpack it, or move it elsewhere."),
+        (b"PK\x03\x04rest", "=text", "is a zip archive: unpack it, or move it elsewhere."),
+        (b"<mediawiki xmlns='x'>\n", "", "is a dump of MediaWiki: run WikiExtractor on it"),
+        (bz2.compress(b"<mediawiki xmlns='x'>\n"), "", "is a dump of MediaWiki: run WikiExtractor on it"),
+        (
+            bz2.compress(b"<mediawiki xmlns='x'>\n"),
+            "=text",
+            "is a dump of MediaWiki: run WikiExtractor on it",
+        ),
+        (b"\x01\x02\xff\0\0", "=text", "is a binary file, line 1 is not text: give a text file"),
+    ],
+)
+def test_what_is_no_text_is_named(make, tmp_path, capsys, content, given, message):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_bytes(content)
+    assert make("--input", f"{tmp_path}/in{given}") == 1
+    error = capsys.readouterr().err.strip().split("\n")[-1]
+    assert message in error
+    assert "iconv" not in error
+
+
+def test_a_compressed_file_beside_its_text_is_refused(wiki):
+    path = compress(wiki / "AA/wiki_01", ".bz2")
+    path.with_suffix("").write_bytes(bz2.decompress(path.read_bytes()))
+    with pytest.raises(DataError, match=r"holds .*wiki_01.bz2 and wiki_01, the same text: remove one"):
+        find_source(str(wiki))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("short\n" + "x" * 9000, "text", "^file.gz line 2 is longer than"),
+        ('<doc id="1">\n' + "word\n" * 4000, "wiki", r"^file.gz line \d+ is in an article of more than"),
+    ],
+)
+def test_what_never_ends_is_refused(tmp_path, monkeypatch, text, kind, message):
+    monkeypatch.setattr(plan, "LARGEST", 8192)
+    path = tmp_path / "file.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    with pytest.raises(DataError, match=message):
+        blocks_of(path, kind)
