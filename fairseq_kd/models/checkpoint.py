@@ -14,9 +14,9 @@ from ..errors import CannotStart
 from .shape import ModelShape, shape_of
 from .torch_file import UnsafeFile, first_line, load_torch_file
 
+FOREIGN = "is a Hugging Face model: convert it first (scripts/convert_hf.py import HF_FOLDER OUT)."
 # In a folder: a run's best checkpoint, or a converted model.
 NAMES_IN_FOLDER = ("checkpoint_best.pt", "model.pt")
-FOREIGN = "is a Hugging Face model: convert it first (scripts/convert_hf.py import HF_FOLDER OUT)."
 FUSED_PROJECTION = re.compile(r"^(.*\.self_attn\.)in_proj_(weight|bias)$")
 
 
