@@ -61,7 +61,8 @@ def _up_to_date(
     if overwrite or found is None:
         return False
     if found.get("made_from") != fingerprint:
-        otherwise = meta.differences(found, encoder, meta.deciding(options)) or "from other files"
+        otherwise = meta.differences(found, encoder, meta.deciding(options))
+        otherwise = otherwise or "from other files, or by a version that cut pairs otherwise"
         raise DataError(
             f"--out: {folder} was made otherwise ({otherwise}): add --overwrite to replace it, or choose another --out."
         )
@@ -139,8 +140,8 @@ def _write_sentences(inputs: list[Path], split: str, rows: Rows, encoder: Encode
 def shorten(sentences: tuple[list[int], ...], room: int) -> bool:
     """Cuts a sentence, or the longer of a pair first, until `room` tokens are left; says whether it had to.
 
-    The longer one loses tokens, one at a time; of two equally long ones the second. So a sentence no
-    longer than half the room stays whole.
+    The result equals that of transformers' `longest_first`. A sentence no longer than half the room stays whole. If both
+    lose tokens, each keeps half the room, and an odd token goes to the longer one, or to the second of equally long ones.
     """
     if sum(map(len, sentences)) <= room:
         return False
@@ -148,9 +149,11 @@ def shorten(sentences: tuple[list[int], ...], room: int) -> bool:
         del sentences[0][room:]
         return True
 
-    first, second = map(len, sentences)
-    del sentences[0][max(room - second, (room + 1) // 2) :]
-    del sentences[1][max(room - first, room // 2) :]
+    # Stable: of equally long ones, the second counts as the longer.
+    shorter, longer = sorted(sentences, key=len)
+    kept = min(len(shorter), room // 2)
+    del shorter[kept:]
+    del longer[room - kept :]
     return True
 
 

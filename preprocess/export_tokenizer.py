@@ -3,9 +3,8 @@
 Its ids are fairseq's indices, so that the rows of an exported model keep their order. RoBERTa's tokenizer is written
 as tokenizer.json and as vocab.json with merges.txt, BERT's as tokenizer.json and vocab.txt.
 
-preprocess.glue knows no special token in text; nor does the tokenizer, unless text may name its masks. Over-long pairs
-are cut alike but where both sentences lose tokens and an odd number stays: preprocess.glue leaves the odd one to the
-first, transformers to the longer or, of two equally long ones, the second.
+preprocess.glue knows no special token in text; nor does the tokenizer, unless text may name its masks. Pairs that are
+too long are cut alike.
 """
 
 import json

@@ -60,6 +60,8 @@ def fingerprint(task: Task, encoder: Encoder, options: Options, sources: dict[st
         "options": deciding(options),
         "sources": {split: source.sha256 for split, source in sources.items()},
     }
+    if task.pairs:
+        inputs["truncation"] = "longest_first"
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 

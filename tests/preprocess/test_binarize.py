@@ -1,6 +1,7 @@
 from itertools import product
 
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from preprocess.binarize import binarize, shorten
 from preprocess.encoders import load_encoder
@@ -9,16 +10,18 @@ from preprocess.sources import find_sources
 from preprocess.tasks import TASKS
 
 
-@pytest.mark.parametrize("room", [2, 7, 8])
-def test_a_pair_is_cut_longest_first_one_token_at_a_time(room):
-    for a, b in product(range(12), range(12)):
-        pair = (list(range(a)), list(range(b)))
+@pytest.mark.parametrize("room", [0, 1, 2, 7, 8])
+def test_a_pair_is_cut_as_transformers_cuts_it(room):
+    """`longest_first` of the library that truncates for transformers' fast tokenizers."""
+    tokenizer = Tokenizer(models.WordLevel({str(number): number for number in range(12)}, unk_token="0"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.enable_truncation(room, strategy="longest_first")
+    for lengths in product(range(12), range(12)):
+        pair = tuple(list(range(length)) for length in lengths)
         was_cut = shorten(pair, room)
-        assert was_cut == (a + b > room)
-
-        while a + b > room:
-            a, b = (a - 1, b) if a > b else (a, b - 1)
-        assert pair == (list(range(a)), list(range(b)))
+        assert was_cut == (sum(lengths) > room)
+        first, second = (" ".join(map(str, range(length))) for length in lengths)
+        assert [*pair[0], *pair[1]] == tokenizer.encode(first, second).ids
 
 
 def test_a_sentence_is_cut_at_its_end():
