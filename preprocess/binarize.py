@@ -15,9 +15,9 @@ from .rows import Rows
 from .sources import Source
 from .splits import read_splits
 from .tasks import Task
+from .tokenizer_files import SPECIALS_IN_PAIR
 from .vocabulary import EOS, SPECIALS, write_dictionary
 
-SPECIALS_IN_PAIR = {"roberta": 4, "bert": 3}
 SPECIALS_IN_SINGLE = 2
 BATCH = 8192  # rows encoded at once: enough to keep all cores busy, little memory held
 

@@ -1,14 +1,15 @@
 """Text to fairseq indices, on all cores: `load_encoder(folder).encode(sentences)`.
 
 gpt2           RoBERTa's byte-level BPE: encoder.json, vocab.bpe, dict.txt
-wordpiece      BERT's: vocab.txt, with the casing in tokenizer_config.json or tokenizer.json
+wordpiece      BERT's: vocab.txt with tokenizer_config.json, or another Hugging Face folder of BERT's own tokenizer
 sentencepiece  sentencepiece.model, given or from `preprocess.train_sentencepiece`
+huggingface    any other tokenizer of a Hugging Face folder: tokenizer.json with tokenizer_config.json
 
-The Rust library `tokenizers` does the work of the first two, the C++ library `sentencepiece` that of
-the third; dict.txt may be left out of these folders but the first. No encoder knows any special
-token, so text that spells `<mask>`, `</s>` or `[SEP]` is ordinary text.
+The C++ library `sentencepiece` encodes for the third, the Rust library `tokenizers` for the others; dict.txt is
+optional except for the first. Text that spells a special token of the sequence format, such as `<mask>`, `</s>` or
+`[SEP]`, is ordinary text to every encoder, while transformers takes it for that token by default.
 
-The Rust models are built over fairseq's indices, so that nothing is left to translate; and nothing
+The Rust models of the first two are built over fairseq's indices, so that nothing is left to translate; and nothing
 here needs numpy, whose import takes as long as encoding 20,000 short sentences.
 """
 
@@ -18,21 +19,18 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from .errors import DataError
+from .tokenizer_files import FILES, HuggingFaceTokenizer, read_tokenizer
 from .vocabulary import (
-    BERT_SPECIALS,
     SPECIALS,
     UNK,
     dictionary_symbol,
     read_dictionary,
-    read_wordpiece_vocabulary,
     symbols_hash,
-    wordpiece_order,
-    wordpiece_settings,
-    wordpiece_symbols,
 )
 
 FIRST = len(SPECIALS)  # index of the first line of dict.txt
@@ -132,29 +130,75 @@ class WordPieceEncoder(RustEncoder):
     name = "wordpiece"
     pair_format = "bert"
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, tokenizer: HuggingFaceTokenizer | None = None) -> None:
         folder = Path(folder)
-        vocabulary = read_wordpiece_vocabulary(folder)
-        settings = wordpiece_settings(folder)
-        self.lowercase = settings["lowercase"]
-        self.dictionary = _optional(folder / "dict.txt")
-        self.symbols = wordpiece_symbols(vocabulary)
-        if self.dictionary and symbols_hash(read_dictionary(self.dictionary)) != symbols_hash(self.symbols):
+        tokenizer = tokenizer or read_tokenizer(folder)
+        settings = tokenizer.wordpiece_settings()
+        if settings is None:
             raise DataError(
-                f"--encoder-dir {folder}: dict.txt does not number the entries of the vocabulary in their order: "
-                "remove dict.txt, it is derived from the vocabulary."
+                f"--encoder-dir {folder} holds another tokenizer than BERT's WordPiece ({tokenizer.in_words()}): give "
+                "--encoder huggingface."
             )
+        self.settings, self.lowercase = settings, settings["lowercase"]
+        self.dictionary, self.symbols = _derived(folder, tokenizer)
+        vocabulary = sorted(tokenizer.rows, key=tokenizer.rows.get)
         self.hash = _hash(self.name, "\n".join(vocabulary).encode(), settings, self.symbols)
 
-        index = {vocabulary[row]: i for i, row in enumerate(wordpiece_order(vocabulary))}
-        unknown = BERT_SPECIALS[UNK]
-        model = models.WordPiece(vocab=index, unk_token=unknown, max_input_chars_per_word=100)
+        self.vocabulary = [vocabulary[row] for row in tokenizer.order()]
+        index = {entry: i for i, entry in enumerate(self.vocabulary)}
+        model = models.WordPiece(vocab=index, unk_token=self.vocabulary[UNK], max_input_chars_per_word=100)
         self._tokenizer = Tokenizer(model)
         self._tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, **settings)
         self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
 
     def word_starts(self) -> list[bool]:
         return [not symbol.startswith("##") for symbol in self.symbols]
+
+
+class HuggingFaceEncoder(Encoder):
+    """Any tokenizer that the library `tokenizers` runs; ids equal those of transformers' `AutoTokenizer`.
+
+    Added tokens are found in text, except the special tokens of the sequence format.
+    """
+
+    name = "huggingface"
+    sees_spaces = True
+
+    def __init__(self, folder: str | Path, tokenizer: HuggingFaceTokenizer | None = None) -> None:
+        folder = Path(folder)
+        self.tokenizer = tokenizer = tokenizer or read_tokenizer(folder)
+        self.pair_format = tokenizer.pair_format
+        self.dictionary, self.symbols = _derived(folder, tokenizer)
+        files = [folder / name for name in FILES if (folder / name).is_file()]
+        self.hash = _hash(self.name, *(file.read_bytes() for file in files), self.symbols)
+
+        self._tokenizer = Tokenizer.from_str(json.dumps(tokenizer.text_state()))
+        self._tokenizer.encode_special_tokens = True
+        normalizer = self._tokenizer.normalizer
+        self.lowercase = normalizer is not None and normalizer.normalize_str("A").strip() == "a"
+
+        order = tokenizer.order()
+        # A model that makes one of the special tokens from a word has no other token for that word.
+        self._table = [UNK] * (max(order) + 1)
+        for index, row in enumerate(order[FIRST:-1], FIRST):
+            self._table[row] = index
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = state
+        self._tokenizer.encode_special_tokens = True  # lost when a spawned process is sent it
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        translate = self._table.__getitem__
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [list(map(translate, encoding.ids)) for encoding in encodings]
+
+    def word_starts(self) -> list[bool]:
+        added = {token["content"] for token in self.tokenizer.added}
+        model = self.tokenizer.state["model"]
+        if model["type"] == "WordPiece":
+            prefix = model["continuing_subword_prefix"]
+            return [not token.startswith(prefix) or token in added for token in self.tokenizer.ordinary]
+        return [token.startswith(("Ġ", "▁")) or token in added for token in self.tokenizer.ordinary]
 
 
 class SentencePieceEncoder(Encoder):
@@ -201,7 +245,10 @@ class SentencePieceEncoder(Encoder):
         return [symbol.startswith("▁") for symbol in self.symbols]
 
 
-ENCODERS = {encoder.name: encoder for encoder in (GPT2Encoder, WordPieceEncoder, SentencePieceEncoder)}
+ENCODERS = {
+    encoder.name: encoder
+    for encoder in (GPT2Encoder, WordPieceEncoder, SentencePieceEncoder, HuggingFaceEncoder)
+}
 
 
 def load_encoder(folder: str | Path, name: str | None = None) -> Encoder:
@@ -210,9 +257,14 @@ def load_encoder(folder: str | Path, name: str | None = None) -> Encoder:
     if not folder.is_dir():
         raise DataError(
             f"--encoder-dir {folder} is not a folder: give the folder that holds encoder.json, vocab.bpe and "
-            "dict.txt (gpt2), vocab.txt (wordpiece) or sentencepiece.model (sentencepiece)."
+            "dict.txt (gpt2), vocab.txt (wordpiece), sentencepiece.model (sentencepiece) or tokenizer.json (huggingface)."
         )
-    return ENCODERS[name or _recognise(folder)](folder)
+    kind = name or _recognise(folder)
+    if name or kind != "wordpiece":
+        return ENCODERS[kind](folder)
+    tokenizer = read_tokenizer(folder)
+    found = HuggingFaceEncoder if tokenizer.wordpiece_settings() is None else WordPieceEncoder
+    return found(folder, tokenizer)
 
 
 def use_cores(workers: int | None) -> None:
@@ -234,7 +286,11 @@ def cores() -> int:
 def _recognise(folder: Path) -> str:
     marks = {
         "gpt2": ["encoder.json"],
-        "wordpiece": ["vocab.txt", "tokenizer.json"],
+        "wordpiece": [
+            "vocab.txt",
+            "tokenizer.json",
+            "vocab.json",
+        ],  # or huggingface, of which it is the usual case
         "sentencepiece": ["sentencepiece.model"],
     }
     found = [name for name, files in marks.items() if any((folder / file).is_file() for file in files)]
@@ -260,6 +316,17 @@ def _files(folder: str | Path, encoder: str, names: list[str]) -> list[Path]:
             f"a {encoder} encoder needs {', '.join(names)}."
         )
     return files
+
+
+def _derived(folder: Path, tokenizer: HuggingFaceTokenizer) -> tuple[Path | None, list[str]]:
+    """The folder's dict.txt, if it has one, and the symbols that the tokenizer's vocabulary gives."""
+    dictionary, symbols = _optional(folder / "dict.txt"), tokenizer.symbols()
+    if dictionary and symbols_hash(read_dictionary(dictionary)) != symbols_hash(symbols):
+        raise DataError(
+            f"--encoder-dir {folder}: dict.txt does not number the entries of the vocabulary in their order: "
+            "remove dict.txt, it is derived from the vocabulary."
+        )
+    return dictionary, symbols
 
 
 def _optional(file: Path) -> Path | None:

@@ -1,10 +1,10 @@
 """An encoder folder of this package as a tokenizer of transformers: the way back of `huggingface.py`.
 
 Its ids are fairseq's indices, so that the rows of an exported model keep their order. RoBERTa's tokenizer is written
-as tokenizer.json and as vocab.json with merges.txt, BERT's as tokenizer.json and vocab.txt.
+as tokenizer.json and as vocab.json with merges.txt, BERT's as tokenizer.json and vocab.txt, any other as tokenizer.json.
 
-preprocess.glue knows no special token in text; nor does the tokenizer, unless text may name its masks. Pairs that are
-too long are cut alike.
+preprocess.glue finds no special token of the sequence format in text; nor does the tokenizer, unless text may name its
+masks. Pairs that are too long are cut alike.
 """
 
 import json
@@ -13,35 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import (
-    AddedToken,
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    processors,
-)
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from .encoders import Encoder
+from .encoders import Encoder, HuggingFaceEncoder, WordPieceEncoder
 from .errors import DataError
 from .files import read_object, read_text
-from .vocabulary import (
-    BERT_MASK,
-    BERT_SPECIALS,
-    BOS,
-    EOS,
-    MASK,
-    SETTINGS,
-    SPECIALS,
-    UNK,
-    read_wordpiece_vocabulary,
-    wordpiece_order,
-    wordpiece_settings,
-)
-
-# What transformers calls the specials, in the order of ours.
-ROLES = ("cls_token", "pad_token", "sep_token", "unk_token")
+from .tokenizer_files import BERT_SETTINGS, CONFIG, DEFAULT_NAMES, TOKENIZER, post_processor
+from .vocabulary import BERT_MASK, BERT_SPECIALS, BOS, EOS, MASK, SPECIALS, UNK
 
 
 def export_tokenizer(
@@ -60,17 +38,19 @@ def export_tokenizer(
     if encoder.name == "gpt2":
         tokenizer, settings = _byte_level(encoder, source, target)
     elif encoder.name == "wordpiece":
-        tokenizer, settings = _wordpiece(source, target)
+        tokenizer, settings = _wordpiece(encoder, target)
+    elif encoder.name == "huggingface":
+        tokenizer, settings = _renumbered(encoder, source)
     else:
         raise DataError(
             f"--encoder-dir {source} is a {encoder.name} encoder, whose text the library tokenizers normalises in another "
             "way: add --without-tokenizer to export the model alone."
         )
 
-    tokenizer.save(str(target / "tokenizer.json"))
+    tokenizer.save(str(target / TOKENIZER))
     settings |= {"model_max_length": max_positions, "split_special_tokens": not masks}
     settings["model_input_names"] = ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"]
-    _write_json(target / "tokenizer_config.json", settings)
+    _write_json(target / CONFIG, settings)
 
 
 def _byte_level(encoder: Encoder, source: Path, target: Path) -> tuple[Tokenizer, dict[str, Any]]:
@@ -91,9 +71,7 @@ def _byte_level(encoder: Encoder, source: Path, target: Path) -> tuple[Tokenizer
     tokenizer = Tokenizer(models.BPE(rows, [tuple(pair) for pair in merges]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.RobertaProcessing(
-        (SPECIALS[EOS], EOS), (SPECIALS[BOS], BOS), trim_offsets=True, add_prefix_space=False
-    )
+    tokenizer.post_processor = post_processor("roberta", (SPECIALS[BOS], BOS), (SPECIALS[EOS], EOS))
     # A mask stands for the space before its word as well.
     mask = {"content": MASK, "lstrip": True, "rstrip": False, "single_word": False, "normalized": False}
     tokenizer.add_special_tokens([*SPECIALS, AddedToken(**mask)])
@@ -101,34 +79,57 @@ def _byte_level(encoder: Encoder, source: Path, target: Path) -> tuple[Tokenizer
     _write_json(target / "vocab.json", rows)
     lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
     _write(target / "merges.txt", "".join(f"{line}\n" for line in lines))
-    named = dict(zip(ROLES, SPECIALS, strict=True)) | {
-        "bos_token": SPECIALS[BOS],
-        "eos_token": SPECIALS[EOS],
-        "mask_token": {"__type": "AddedToken", **mask, "special": True},
-    }
+    named = DEFAULT_NAMES["roberta"] | {"mask_token": {"__type": "AddedToken", **mask, "special": True}}
     return tokenizer, {"tokenizer_class": "RobertaTokenizer", "add_prefix_space": False, **named}
 
 
-def _wordpiece(source: Path, target: Path) -> tuple[Tokenizer, dict[str, Any]]:
-    vocabulary, settings = read_wordpiece_vocabulary(source), wordpiece_settings(source)
-    entries = [vocabulary[row] for row in wordpiece_order(vocabulary)]
-
-    tokenizer = Tokenizer(models.WordPiece(_rows(source, entries), unk_token=BERT_SPECIALS[UNK]))
-    tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, **settings)
+def _wordpiece(encoder: WordPieceEncoder, target: Path) -> tuple[Tokenizer, dict[str, Any]]:
+    rows = {entry: row for row, entry in enumerate(encoder.vocabulary)}
+    tokenizer = Tokenizer(models.WordPiece(rows, unk_token=BERT_SPECIALS[UNK], max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, **encoder.settings)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    first, last = BERT_SPECIALS[BOS], BERT_SPECIALS[EOS]
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{first}:0 $A:0 {last}:0",
-        pair=f"{first}:0 $A:0 {last}:0 $B:1 {last}:1",
-        special_tokens=[(first, BOS), (last, EOS)],
-    )
+    tokenizer.post_processor = post_processor("bert", (BERT_SPECIALS[BOS], BOS), (BERT_SPECIALS[EOS], EOS))
     tokenizer.add_special_tokens([*BERT_SPECIALS, BERT_MASK])
 
-    _write(target / "vocab.txt", "".join(f"{entry}\n" for entry in entries))
-    named = dict(zip(ROLES, BERT_SPECIALS, strict=True)) | {"mask_token": BERT_MASK}
-    casing = {SETTINGS[name]: value for name, value in settings.items()}
-    return tokenizer, {"tokenizer_class": "BertTokenizer", **casing, **named}
+    _write(target / "vocab.txt", "".join(f"{entry}\n" for entry in encoder.vocabulary))
+    casing = {BERT_SETTINGS[name][0]: value for name, value in encoder.settings.items()}
+    return tokenizer, {"tokenizer_class": "BertTokenizer", **casing, **DEFAULT_NAMES["bert"]}
+
+
+def _renumbered(encoder: HuggingFaceEncoder, source: Path) -> tuple[Tokenizer, dict[str, Any]]:
+    """The encoder's tokenizer under fairseq's indices.
+
+    Added tokens stay outside the model's vocabulary, where words could be made from them. The library numbers them after
+    the vocabulary, in the order given, so the mask becomes the last of them.
+    """
+    theirs = encoder.tokenizer
+    state, rows = theirs.text_state(), {row: index for index, row in enumerate(theirs.order())}
+    indices = {token: rows[row] for token, row in theirs.rows.items()}
+    *first, mask = theirs.roles
+    vocabulary = state["model"]["vocab"]
+    if isinstance(vocabulary, dict):
+        kept = sorted(({*vocabulary} | {*first}) - {mask}, key=indices.get)
+        state["model"] = {**state["model"], "vocab": {token: indices[token] for token in kept}}
+    listed = {token["content"]: token for token in state["added_tokens"]}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    for role in theirs.roles:
+        listed.setdefault(role, {"content": role, **flags, "special": True})
+    state["added_tokens"] = [
+        {**listed[token], "id": indices[token]} for token in sorted(listed, key=indices.get)
+    ]
+
+    tokenizer = Tokenizer.from_str(json.dumps(state))
+    tokenizer.encode_special_tokens = True
+    spelled = {i for role in first for i in tokenizer.encode(role, add_special_tokens=False).ids}
+    if tokenizer.get_vocab() != indices or {*range(UNK)} & spelled:
+        raise DataError(
+            f"--encoder-dir {source} is a {state['model']['type']} tokenizer whose tokens cannot be given other numbers: "
+            "add --without-tokenizer to export the model alone."
+        )
+    tokenizer.encode_special_tokens = False
+    tokenizer.post_processor = post_processor(theirs.pair_format, (first[BOS], BOS), (first[EOS], EOS))
+    return tokenizer, theirs.config()
 
 
 def _rows(source: Path, tokens: Sequence[str]) -> dict[str, int]:

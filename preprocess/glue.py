@@ -159,8 +159,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder with encoder.json, vocab.bpe, dict.txt (gpt2), vocab.txt (wordpiece) or "
-        "sentencepiece.model (sentencepiece)",
+        help="folder with encoder.json, vocab.bpe, dict.txt (gpt2), vocab.txt (wordpiece), tokenizer.json "
+        "(huggingface) or sentencepiece.model (sentencepiece)",
     )
     encoding.add_argument(
         "--encoder",

@@ -1,4 +1,4 @@
-"""Which index a symbol has: fairseq's dictionaries, and how a BERT or SentencePiece vocabulary becomes one.
+"""Which index a symbol has: fairseq's dictionaries, and how other vocabularies become one.
 
 fairseq numbers its four specials first, then the lines of `dict.txt`; tasks append `<mask>`:
 
@@ -7,12 +7,11 @@ fairseq numbers its four specials first, then the lines of `dict.txt`; tasks app
 
 import hashlib
 import io
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .errors import DataError
-from .files import checked_rows, damaged, part, read_object, read_text
+from .files import read_text
 
 BOS, PAD, EOS, UNK = range(4)
 SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -21,12 +20,7 @@ MASK = "<mask>"
 BERT_SPECIALS = ["[CLS]", "[PAD]", "[SEP]", "[UNK]"]  # in the order of SPECIALS
 BERT_MASK = "[MASK]"
 
-# As the normalizer of tokenizer.json calls them -> as tokenizer_config.json does.
-SETTINGS = {
-    "lowercase": "do_lower_case",
-    "strip_accents": "strip_accents",
-    "handle_chinese_chars": "tokenize_chinese_chars",
-}
+END_OF_TEXT = "<|endoftext|>"
 
 
 def read_dictionary(path: str | Path) -> list[str]:
@@ -74,89 +68,33 @@ def dictionary_symbol(piece: str) -> str:
     return piece.replace("\n", "\\n").replace("\r", "\\r")
 
 
-def read_wordpiece_vocabulary(folder: str | Path) -> list[str]:
-    """The BERT vocabulary in row order, from vocab.txt or, where only that is kept, tokenizer.json."""
-    folder = Path(folder)
-    plain, full = folder / "vocab.txt", folder / "tokenizer.json"
-
-    if plain.is_file():
-        # Split at "\n" alone: some vocabularies hold Unicode line separators as entries.
-        vocabulary = read_text(plain).removesuffix("\n").split("\n")
-        return [entry.removesuffix("\r") for entry in vocabulary]
-
-    if full.is_file():
-        model = part(full, read_object(full), "model")
-        if model.get("type") == "WordPiece":
-            rows = checked_rows(full, model.get("vocab"))
-            if max(rows.values()) >= len(rows):
-                raise damaged(full, f"leaves out some of the numbers up to {max(rows.values())}")
-            return sorted(rows, key=rows.get)
-
-    raise DataError(
-        f"{folder} has neither vocab.txt nor a WordPiece tokenizer.json: "
-        "give the folder of a BERT tokenizer, or another --encoder."
-    )
+def byte_symbols() -> list[str]:
+    """GPT-2's printable stand-ins for the 256 bytes, in the order of their ids (Radford et al., 2019)."""
+    printable = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
+    others = 256 - len(printable)
+    return [chr(code) for code in (*printable, *range(256, 256 + others))]
 
 
-def wordpiece_symbols(vocab: list[str]) -> list[str]:
-    """The dict.txt of a BERT vocabulary: its entries in order, without the five specials."""
-    _check_wordpiece(vocab)
-    left_out = {*BERT_SPECIALS, BERT_MASK}
-    return [dictionary_symbol(entry) for entry in vocab if entry not in left_out]
+def gpt2_ids(tokens: Container[str], merges: Sequence[str]) -> dict[str, int]:
+    """Token -> GPT-2's id, for every token that a byte-level BPE can make, and `<|endoftext|>` if it is in `tokens`.
 
-
-def wordpiece_order(vocab: list[str]) -> list[int]:
-    """For every fairseq index, the row of the BERT vocabulary: `fairseq_embedding = bert_embedding[order]`.
-
-    [CLS] -> 0, [PAD] -> 1, [SEP] -> 2, [UNK] -> 3, the others in vocabulary order, [MASK] last.
+    merges  `left right`, in order
     """
-    _check_wordpiece(vocab)
-    rows = {entry: row for row, entry in enumerate(vocab)}
-    first, last = [rows[entry] for entry in BERT_SPECIALS], rows[BERT_MASK]
-    placed = {*first, last}
-    return [*first, *(row for row in range(len(vocab)) if row not in placed), last]
+    ids = {symbol: number for number, symbol in enumerate(byte_symbols())}
+    for number, merge in enumerate(merges, start=len(ids)):
+        ids.setdefault(merge.replace(" ", ""), number)
+    if END_OF_TEXT in tokens:
+        ids.setdefault(END_OF_TEXT, 256 + len(merges))
+    return ids
 
 
-def wordpiece_settings(folder: str | Path) -> dict[str, bool | None]:
-    """Casing, accents and Chinese characters, as the tokenizer's own configuration has them.
-
-    tokenizer_config.json decides where it names the casing, as in transformers; else the normalizer
-    of tokenizer.json. A vocabulary alone does not say whether it is cased: that is an error.
-    """
-    plain, full = Path(folder) / "tokenizer_config.json", Path(folder) / "tokenizer.json"
-    config = read_object(plain) if plain.is_file() else {}
-    normalizer = part(full, read_object(full), "normalizer") if full.is_file() else {}
-    if normalizer.get("type") != "BertNormalizer":
-        normalizer = {}
-
-    settings = {}
-    for ours, theirs in SETTINGS.items():
-        path, found = (plain, config[theirs]) if theirs in config else (full, normalizer.get(ours))
-        if not (found is None or isinstance(found, bool)):
-            raise damaged(path, f"sets {theirs if path == plain else ours} to {found!r}, not true or false")
-        settings[ours] = found
-
-    if settings["lowercase"] is None:
-        raise DataError(
-            f"--encoder-dir {folder} does not say whether its vocabulary is cased: "
-            'add a tokenizer_config.json holding {"do_lower_case": true} or false.'
-        )
-    if settings["handle_chinese_chars"] is None:
-        settings["handle_chinese_chars"] = True
-    return settings
-
-
-def _check_wordpiece(vocab: list[str]) -> None:
-    missing = [entry for entry in (*BERT_SPECIALS, BERT_MASK) if entry not in vocab]
-    if missing:
-        raise DataError(
-            f"The WordPiece vocabulary has {len(vocab)} entries but no {', '.join(missing)}: "
-            "give the vocab.txt of a BERT model."
-        )
-
-    repeated = [entry for entry, times in Counter(vocab).items() if times > 1]
-    if repeated:
-        raise DataError(
-            f"The WordPiece vocabulary has {repeated[0]!r} more than once: "
-            "give a vocab.txt in which every line differs."
-        )
+def gpt2_symbol(token: str, ids: Mapping[str, int]) -> str:
+    """The token in dict.txt: its GPT-2 id in decimal. A token that the BPE cannot make keeps its name."""
+    if token in ids:
+        return str(ids[token])
+    # A number would be taken for a GPT-2 id.
+    return "\\" + token if token.isdigit() else dictionary_symbol(token)

@@ -41,6 +41,7 @@ from preprocess.errors import DataError
 from preprocess.export_tokenizer import export_tokenizer
 from preprocess.folders import recover, replacing
 from preprocess.huggingface import import_encoder
+from preprocess.tokenizer_files import HuggingFaceTokenizer
 from preprocess.vocabulary import symbols_hash
 
 # All that an import may write.
@@ -92,10 +93,10 @@ def _import_model(source: Path, out: Path) -> None:
 
     weights = read_weights(source)
     with replacing(place) as folder:
-        rows = import_encoder(config["model_type"], source, folder)
-        model = converted(config, weights, rows, str(source))
+        tokenizer = import_encoder(config["model_type"], source, folder, config.get("tokenizer_class"))
+        model = converted(config, weights, tokenizer.order(), str(source))
         name = write_checkpoint(model, folder).name
-    print(summary(source, out / name, config["vocab_size"], len(rows), model))
+    print(summary(source, out / name, config["vocab_size"], tokenizer, model))
 
 
 def _check_out(out: Path, source: Path) -> None:
@@ -117,10 +118,10 @@ def _check_out(out: Path, source: Path) -> None:
         )
 
 
-def summary(source: Path, path: Path, stored: int, words: int, model: Converted) -> str:
+def summary(source: Path, path: Path, stored: int, tokenizer: HuggingFaceTokenizer, model: Converted) -> str:
     """What was converted, what was left out, what comes next."""
-    shape = model.shape
-    left_out = list(model.left_out)
+    shape, words = model.shape, len(tokenizer.rows)
+    left_out = [*model.left_out, *(["truncation at the left"] if tokenizer.cuts_left else [])]
     if stored > words:
         left_out.append(f"{stored - words} word embeddings that the vocabulary does not name")
 
@@ -131,6 +132,7 @@ def summary(source: Path, path: Path, stored: int, words: int, model: Converted)
             f"  LayerNorm   eps {shape.layernorm_eps:g}",
             f"  pairs       joined as {shape.pair_format} does, {shape.segments} segment embeddings",
             f"  vocabulary  {words:,} words with the five specials",
+            f"  tokenizer   {tokenizer.in_words()}",
             f"  heads       {', '.join(model.heads) or 'none'}",
             f"  left out    {', '.join(left_out) or 'nothing'}",
             f"Wrote {path}",

@@ -188,8 +188,8 @@ def _parser() -> argparse.ArgumentParser:
         "--encoder-dir",
         type=Path,
         metavar="DIR",
-        help="folder with encoder.json, vocab.bpe, dict.txt (gpt2), vocab.txt (wordpiece) or "
-        "sentencepiece.model (sentencepiece)",
+        help="folder with encoder.json, vocab.bpe, dict.txt (gpt2), vocab.txt (wordpiece), tokenizer.json "
+        "(huggingface) or sentencepiece.model (sentencepiece)",
     )
     encoding.add_argument(
         "--encoder",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from preprocess.huggingface import byte_symbols
+from preprocess.vocabulary import byte_symbols
 
 SIZES = {
     "hidden_size": 24,

@@ -6,7 +6,7 @@ import pytest
 
 from preprocess.encoders import load_encoder
 from preprocess.errors import DataError
-from preprocess.vocabulary import read_wordpiece_vocabulary, wordpiece_order
+from preprocess.tokenizer_files import read_tokenizer
 
 SPECIALS = {0, 1, 2}
 
@@ -67,11 +67,10 @@ def test_wordpiece_equals_transformers(wordpiece_folder, awkward):
     from transformers import BertTokenizer
 
     texts = [*awkward, *random_texts(300)]
-    vocabulary = read_wordpiece_vocabulary(wordpiece_folder)
     tokenizer = BertTokenizer.from_pretrained(str(wordpiece_folder), do_lower_case=True)
     theirs = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
-    index = {row: i for i, row in enumerate(wordpiece_order(vocabulary))}
+    index = {row: i for i, row in enumerate(read_tokenizer(wordpiece_folder).order())}
     assert load_encoder(wordpiece_folder).encode(texts) == [[index[i] for i in row] for row in theirs]
 
 
@@ -131,20 +130,6 @@ def test_casing_changes_what_is_encoded(wordpiece_folder, tmp_path):
     assert lower.hash != upper.hash
 
 
-def test_casing_is_found_in_tokenizer_json(wordpiece_folder, tmp_path):
-    folder = tmp_path / "hf"
-    folder.mkdir()
-    shutil.copy(wordpiece_folder / "vocab.txt", folder)
-    normalizer = {
-        "type": "BertNormalizer",
-        "lowercase": False,
-        "strip_accents": None,
-        "handle_chinese_chars": True,
-    }
-    (folder / "tokenizer.json").write_text(json.dumps({"normalizer": normalizer, "model": {}}))
-    assert load_encoder(folder).lowercase is False
-
-
 def test_sentencepiece_takes_fairseq_dictionaries_in_another_order(sentencepiece_folder, tmp_path):
     folder = shutil.copytree(sentencepiece_folder, tmp_path / "sorted")
     derived = load_encoder(sentencepiece_folder)
@@ -165,6 +150,10 @@ def test_sentencepiece_takes_fairseq_dictionaries_in_another_order(sentencepiece
         ("two kinds", "holds the files of gpt2 and wordpiece"),
         ("no dict", "has no dict.txt: a gpt2 encoder needs"),
         ("no casing", "does not say whether its vocabulary is cased"),
+        (
+            "added token",
+            "holds another tokenizer than BERT's WordPiece .*1 added token.*: give --encoder huggingface",
+        ),
         ("other dict", "dict.txt does not number the entries"),
         ("broken model", "is not a SentencePiece model"),
         ("broken json", "cannot be read together"),
@@ -175,7 +164,7 @@ def test_a_folder_that_cannot_encode_is_refused(broken, said, tmp_path, gpt2_fol
     folder = tmp_path / "encoder"
     if broken in ("no dict", "two kinds", "broken json", "word dict"):
         shutil.copytree(gpt2_folder, folder)
-    elif broken in ("no casing", "other dict"):
+    elif broken in ("no casing", "other dict", "added token"):
         shutil.copytree(wordpiece_folder, folder)
     elif broken != "no such folder":
         folder.mkdir()
@@ -184,6 +173,9 @@ def test_a_folder_that_cannot_encode_is_refused(broken, said, tmp_path, gpt2_fol
         shutil.copy(wordpiece_folder / "vocab.txt", folder)
     elif broken == "no dict":
         (folder / "dict.txt").unlink()
+    elif broken == "added token":
+        config = {"do_lower_case": True, "extra_special_tokens": ["[E1]"]}
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
     elif broken == "no casing":
         (folder / "tokenizer_config.json").unlink()
     elif broken in ("other dict", "word dict"):
@@ -194,4 +186,4 @@ def test_a_folder_that_cannot_encode_is_refused(broken, said, tmp_path, gpt2_fol
         (folder / "encoder.json").write_text("{")
 
     with pytest.raises(DataError, match=said):
-        load_encoder(folder)
+        load_encoder(folder, "wordpiece" if broken == "added token" else None)

@@ -1,0 +1,567 @@
+"""Reads a Hugging Face tokenizer from its folder as transformers does: `read_tokenizer(folder)`.
+
+`tokenizer_class` in tokenizer_config.json decides, else the one in config.json, else the model type:
+
+    BertTokenizer, RobertaTokenizer               built from the vocabulary and tokenizer_config.json
+    PreTrainedTokenizerFast, TokenizersBackend    tokenizer.json as it is
+    any other                                     refused
+
+For the first two, transformers 4 takes normalizer and pre-tokenizer from tokenizer.json, transformers 5 from the class.
+A folder in which they differ is refused, because nobody can know with which of them its model was trained.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from .errors import DataError
+from .files import checked_rows, damaged, part, read_object, read_text
+from .vocabulary import (
+    BERT_MASK,
+    BERT_SPECIALS,
+    BOS,
+    EOS,
+    MASK,
+    SPECIALS,
+    UNK,
+    byte_symbols,
+    dictionary_symbol,
+    gpt2_ids,
+    gpt2_symbol,
+)
+
+CONFIG = "tokenizer_config.json"
+TOKENIZER = "tokenizer.json"
+OLD_ADDED = "added_tokens.json"
+FILES = (
+    TOKENIZER,
+    CONFIG,
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    OLD_ADDED,
+    "special_tokens_map.json",
+)
+SPECIALS_IN_PAIR = {"roberta": 4, "bert": 3}
+KINDS = {"BertTokenizer": "bert", "RobertaTokenizer": "roberta"}
+AS_IT_IS = ("PreTrainedTokenizerFast", "TokenizersBackend")
+
+# The special tokens of the sequence format, in the order of fairseq's.
+ROLES = ("cls_token", "pad_token", "sep_token", "unk_token", "mask_token")
+# All that transformers names, in the order in which it adds those that the vocabulary lacks.
+NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+DEFAULT_NAMES = {
+    "bert": dict(zip(ROLES, [*BERT_SPECIALS, BERT_MASK], strict=True)),
+    "roberta": dict(zip(ROLES, [*SPECIALS, MASK], strict=True))
+    | {"bos_token": SPECIALS[BOS], "eos_token": SPECIALS[EOS]},
+}
+
+# What `_options` returns for the models of BERT and RoBERTa.
+PLAIN_WORDPIECE = ("##", 100, BERT_SPECIALS[UNK])
+PLAIN_BPE = ("", "", None, False, False)
+
+# BERT's settings: the normalizer's name -> the name in tokenizer_config.json, transformers' default.
+BERT_SETTINGS = {
+    "lowercase": ("do_lower_case", True),
+    "strip_accents": ("strip_accents", None),
+    "handle_chinese_chars": ("tokenize_chinese_chars", True),
+}
+
+
+@dataclass(frozen=True)
+class HuggingFaceTokenizer:
+    """Holds a tokenizer whose ids are the rows of the model's embeddings.
+
+    rust         the tokenizer, with its added tokens; it neither truncates nor pads
+    names        `cls_token` and the like -> the token
+    pair_format  how it joins pairs: `bert` or `roberta`
+    splits       whether text that spells an added special token is ordinary text (`split_special_tokens`)
+    cuts_left    whether transformers truncates at the left
+    """
+
+    folder: Path
+    rust: Tokenizer
+    names: Mapping[str, str]
+    pair_format: str
+    splits: bool
+    cuts_left: bool
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Return token -> row, added tokens included."""
+        return checked_rows(self.folder, self.rust.get_vocab(with_added_tokens=True))
+
+    @cached_property
+    def state(self) -> dict[str, Any]:
+        """Return the content of its tokenizer.json."""
+        return json.loads(self.rust.to_str())
+
+    @property
+    def roles(self) -> list[str]:
+        """Return the five special tokens of the sequence format, in fairseq's order."""
+        return [self.names[role] for role in ROLES]
+
+    @property
+    def ordinary(self) -> list[str]:
+        """Return all other tokens, in the order of their rows."""
+        return sorted(self.rows.keys() - {*self.roles}, key=self.rows.get)
+
+    @property
+    def added(self) -> list[dict[str, Any]]:
+        """Return the added tokens other than the five, with their flags."""
+        return [token for token in self.state["added_tokens"] if token["content"] not in self.roles]
+
+    def order(self) -> list[int]:
+        """Return the row of every fairseq index: the first four of `roles`, the ordinary tokens, the mask."""
+        *first, mask = self.roles
+        return [self.rows[token] for token in (*first, *self.ordinary, mask)]
+
+    def symbols(self) -> list[str]:
+        """Return the symbols of dict.txt; for a BPE, GPT-2's ids, so that RoBERTa's dict.txt equals fairseq's."""
+        if self.state["model"]["type"] != "BPE":
+            return [dictionary_symbol(token) for token in self.ordinary]
+        ids = gpt2_ids(self.rows, self.merges)
+        return [gpt2_symbol(token, ids) for token in self.ordinary]
+
+    @property
+    def merges(self) -> list[str]:
+        """Return the merges of a BPE in order, each `left right`."""
+        return [" ".join(pair) for pair in self.state["model"]["merges"]]
+
+    def wordpiece_settings(self) -> dict[str, bool | None] | None:
+        """Return the normalizer's settings if nothing else differs from BERT's own WordPiece, otherwise None."""
+        state, model = self.state, self.state["model"]
+        normalizer = dict(state["normalizer"] or {})
+        plain = (
+            self.pair_format == "bert"
+            and self.roles == [*BERT_SPECIALS, BERT_MASK]
+            and not self.added
+            and (normalizer.pop("type", None), normalizer.pop("clean_text", None)) == ("BertNormalizer", True)
+            and state["pre_tokenizer"] == {"type": "BertPreTokenizer"}
+            and model["type"] == "WordPiece"
+            and _options(model) == PLAIN_WORDPIECE
+            and sorted(self.rows.values()) == list(range(len(self.rows)))
+        )
+        return {name: normalizer[name] for name in BERT_SETTINGS} if plain else None
+
+    def is_gpt2(self) -> bool:
+        """Return whether nothing differs from RoBERTa's own byte-level BPE, so that GPT-2's files can hold it."""
+        state = self.state
+        return (
+            self.pair_format == "roberta"
+            and self.roles == [*SPECIALS, MASK]
+            and not self.added
+            and state["normalizer"] is None
+            and _essence(state["pre_tokenizer"])
+            == {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+            and state["model"]["type"] == "BPE"
+            and _options(state["model"]) == PLAIN_BPE
+        )
+
+    def text_state(self) -> dict[str, Any]:
+        """Return `state` with the flags that `encode_special_tokens` needs to find the right tokens in text.
+
+        With that setting the library ignores tokens flagged special. Only the five are, and others if it `splits`.
+        """
+        added = [
+            {**token, "special": token["content"] in self.roles or (self.splits and token["special"])}
+            for token in self.state["added_tokens"]
+        ]
+        return {**self.state, "added_tokens": added, "post_processor": None}
+
+    def config(self) -> dict[str, Any]:
+        """Return a tokenizer_config.json with which transformers follows tokenizer.json."""
+        pre_tokenizer = self.state["pre_tokenizer"] or {}
+        prefix = {name: value for name, value in pre_tokenizer.items() if name == "add_prefix_space"}
+        splits = {"split_special_tokens": True} if self.splits else {}
+        return {"tokenizer_class": AS_IT_IS[0], **prefix, **splits, **self.names}
+
+    def in_words(self) -> str:
+        """Return the names of its parts, for a summary."""
+        parts = [self.state["model"]["type"]]
+        for name, members in (("normalizer", "normalizers"), ("pre_tokenizer", "pretokenizers")):
+            step = self.state[name] or {members: []}
+            for each in step.get(members, [step]):
+                parts.append(each["type"] + (" with a prefix space" if each.get("add_prefix_space") else ""))
+        if self.added:
+            parts.append(f"{len(self.added)} added token{'s' if len(self.added) > 1 else ''}")
+        return ", ".join(parts)
+
+
+def read_tokenizer(
+    folder: Path, kind: str | None = None, class_name: str | None = None
+) -> HuggingFaceTokenizer:
+    """Return the tokenizer in `folder`.
+
+    kind        the model type, `bert` or `roberta`; by default the files decide
+    class_name  `tokenizer_class` of config.json, used where tokenizer_config.json has none
+
+    Raises DataError where files are missing or damaged, and where the ids could differ from transformers'.
+    """
+    settings = _read_settings(folder)
+    full = read_object(folder / TOKENIZER) if (folder / TOKENIZER).is_file() else None
+    name = settings.get("tokenizer_class") or class_name or _class_of(folder, kind, full)
+    class_name = str(name).removesuffix("Fast") if name not in AS_IT_IS else name
+    if settings.get("auto_map"):
+        raise DataError(
+            f"{folder}: the tokenizer has code of its own (auto_map in {CONFIG}), which is not run: use a model whose "
+            "tokenizer is one of transformers'."
+        )
+
+    if class_name in KINDS:
+        kind = KINDS[class_name]
+        names = {**DEFAULT_NAMES[kind], **_names(settings)}
+        rust = _build(kind, folder, full, settings, names)
+        if full is not None:
+            _check_agreement(folder, class_name, _load(folder, full), rust)
+    elif class_name in AS_IT_IS and full is not None:
+        names = _names(settings)
+        rust = _load(folder, full)
+        _check_prefix(folder, full, settings)
+    else:
+        raise DataError(_refusal(folder, class_name, full is not None))
+
+    stated = [] if full is None else full.get("added_tokens") or []
+    try:
+        _add_tokens(rust, settings, names, stated)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise damaged(folder / CONFIG, f"describes tokens that cannot be read ({error})") from None
+    if class_name in KINDS:
+        first, last = ((names[role], rust.token_to_id(names[role])) for role in ("cls_token", "sep_token"))
+        rust.post_processor = post_processor(kind, first, last)
+        _check_added(folder, class_name, stated, rust, names)
+    return HuggingFaceTokenizer(
+        folder,
+        rust,
+        {name: token for name, token in names.items() if name in NAMED},
+        _checked_format(folder, rust, names),
+        bool(settings.get("split_special_tokens")),
+        settings.get("truncation_side") == "left",
+    )
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    """Return tokenizer_config.json; if it lists no added tokens, with the two older files, as in transformers.
+
+    The content of added_tokens.json is under its file name.
+    """
+    settings = read_object(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    if "additional_special_tokens" in settings:  # the older name
+        settings.setdefault("extra_special_tokens", settings.pop("additional_special_tokens"))
+    if "added_tokens_decoder" not in settings:
+        names, added = folder / "special_tokens_map.json", folder / OLD_ADDED
+        settings |= read_object(names) if names.is_file() else {}
+        found = read_object(added) if added.is_file() else {}
+        settings[OLD_ADDED] = checked_rows(added, found) if found else {}
+    return settings
+
+
+def _class_of(folder: Path, kind: str | None, full: dict[str, Any] | None) -> str:
+    """Return the class that transformers uses if no file names one: that of the model type."""
+    if kind is None:
+        model = {} if full is None else part(folder / TOKENIZER, full, "model")
+        byte_level = model.get("type") == "BPE" or (full is None and (folder / "vocab.json").is_file())
+        kind = "roberta" if byte_level else "bert"
+    return next(name for name, its_kind in KINDS.items() if its_kind == kind)
+
+
+def _refusal(folder: Path, class_name: str, complete: bool) -> str:
+    if class_name in AS_IT_IS:
+        return f"{folder} has no {TOKENIZER}, which its tokenizer_class {class_name} needs: add that file."
+    advice = (
+        f"if {TOKENIZER} alone describes its tokenizer, set tokenizer_class to {AS_IT_IS[0]} in {CONFIG}."
+        if complete
+        else f"use a model with {' or '.join(KINDS)}."
+    )
+    return (
+        f"{folder} has the tokenizer_class {class_name}, which is not among {', '.join((*KINDS, *AS_IT_IS))}, so its ids "
+        f"cannot be reproduced here: {advice}"
+    )
+
+
+def _names(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the special tokens that `settings` names, `cls_token` and the like."""
+    found = {name: _content(value) for name, value in settings.items() if name.endswith("_token")}
+    return {name: token for name, token in found.items() if token is not None}
+
+
+def _content(value: Any) -> str | None:
+    content = value.get("content") if isinstance(value, dict) else value
+    return content if isinstance(content, str) else None
+
+
+def _load(folder: Path, full: Mapping[str, Any]) -> Tokenizer:
+    try:
+        rust = Tokenizer.from_str(json.dumps(full))
+    except Exception as error:  # the library raises bare Exceptions
+        raise damaged(folder / TOKENIZER, f"cannot be read by the library tokenizers ({error})") from None
+    rust.no_truncation()
+    rust.no_padding()
+    if full["model"].get("dropout"):
+        raise DataError(f"{folder / TOKENIZER} sets BPE dropout, which makes ids random: set it to null.")
+    return rust
+
+
+def _build(
+    kind: str,
+    folder: Path,
+    full: Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
+    names: Mapping[str, str],
+) -> Tokenizer:
+    """Return the tokenizer of the class as transformers builds it, without added tokens and post-processor."""
+    rows, merges = (_read_bert(folder, full), []) if kind == "bert" else _read_roberta(folder, full)
+    declared = {_content(token) for token in (full or {}).get("added_tokens") or []}
+    declared |= {_content(token) for token in (settings.get("added_tokens_decoder") or {}).values()}
+    declared |= settings.get(OLD_ADDED, {}).keys()
+    missing = [names[role] for role in ROLES if names[role] not in rows and names[role] not in declared]
+    if missing:
+        raise DataError(
+            f"{folder}: the vocabulary has {len(rows)} entries but no {', '.join(missing)}: give the tokenizer files of a "
+            f"{'BERT' if kind == 'bert' else 'RoBERTa'} model."
+        )
+
+    if kind == "bert":
+        rust = Tokenizer(models.WordPiece(rows, unk_token=names["unk_token"], max_input_chars_per_word=100))
+        rust.normalizer = normalizers.BertNormalizer(
+            clean_text=True, **_bert_settings(folder, full, settings)
+        )
+        rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        return rust
+    try:
+        rust = Tokenizer(models.BPE(rows, merges))
+    except Exception as error:
+        raise damaged(folder, f"holds merges that do not belong to the vocabulary ({error})") from None
+    rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=bool(settings.get("add_prefix_space")))
+    return rust
+
+
+def _read_bert(folder: Path, full: Mapping[str, Any] | None) -> dict[str, int]:
+    """Return the vocabulary of tokenizer.json or, without it, vocab.txt."""
+    plain, path = folder / "vocab.txt", folder / TOKENIZER
+    if full is not None:
+        model = part(path, full, "model")
+        if model.get("type", "WordPiece") == "WordPiece":
+            return checked_rows(path, model.get("vocab"))
+    elif plain.is_file():
+        # Split at "\n" alone: some vocabularies hold Unicode line separators as entries.
+        entries = [line.removesuffix("\r") for line in read_text(plain).removesuffix("\n").split("\n")]
+        [(entry, times)] = Counter(entries).most_common(1)
+        if times > 1:
+            raise DataError(
+                f"{plain} has {entry!r} more than once: give a vocab.txt in which every line differs."
+            )
+        return {entry: row for row, entry in enumerate(entries)}
+    raise DataError(
+        f"{folder} has neither vocab.txt nor a WordPiece {TOKENIZER}: give the folder of a BERT tokenizer."
+    )
+
+
+def _read_roberta(
+    folder: Path, full: Mapping[str, Any] | None
+) -> tuple[dict[str, int], list[tuple[str, ...]]]:
+    """Return vocabulary and merges of tokenizer.json or, without it, vocab.json and merges.txt."""
+    vocabulary, merges, path = folder / "vocab.json", folder / "merges.txt", folder / TOKENIZER
+    if full is not None:
+        model = part(path, full, "model")
+        if model.get("type", "BPE") == "BPE":
+            pairs = model.get("merges")
+            if not isinstance(pairs, list) or not all(isinstance(pair, (str, list)) for pair in pairs):
+                raise damaged(path, "holds no merges")
+            # Older versions write "left right", newer ones ["left", "right"].
+            pairs = [tuple(pair.split(" ") if isinstance(pair, str) else pair) for pair in pairs]
+            return checked_rows(path, model.get("vocab")), pairs
+    elif vocabulary.is_file() and merges.is_file():
+        lines = [line.rstrip("\r") for line in read_text(merges).split("\n")]
+        pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
+        return checked_rows(vocabulary, read_object(vocabulary)), pairs
+    raise DataError(
+        f"{folder} has neither vocab.json with merges.txt nor a byte-level BPE {TOKENIZER}: give a folder that holds a "
+        "RoBERTa tokenizer."
+    )
+
+
+def _bert_settings(
+    folder: Path, full: Mapping[str, Any] | None, settings: Mapping[str, Any]
+) -> dict[str, bool | None]:
+    """Return casing, accents and Chinese characters; raises DataError if no file says whether it is cased."""
+    normalizer = {} if full is None else part(folder / TOKENIZER, full, "normalizer")
+    found = {}
+    for ours, (theirs, default) in BERT_SETTINGS.items():
+        value = settings.get(theirs)
+        if not (value is None or isinstance(value, bool)):
+            raise damaged(folder / CONFIG, f"sets {theirs} to {value!r}, not true or false")
+        found[ours] = default if value is None else value
+    if settings.get("do_lower_case") is None and normalizer.get("lowercase") is not True:
+        raise DataError(
+            f"{folder} does not say whether its vocabulary is cased: set do_lower_case to true or false in {CONFIG}."
+        )
+    return found
+
+
+def _check_agreement(folder: Path, class_name: str, stated: Tokenizer, built: Tokenizer) -> None:
+    """Raises DataError if tokenizer.json states another tokenizer than the class builds.
+
+    The class's own settings override tokenizer.json in every version of transformers, even if no file gives them.
+    """
+    usual, specials = SPECIALS_IN_PAIR[KINDS[class_name]], stated.num_special_tokens_to_add(is_pair=True)
+    stated, built = json.loads(stated.to_str()), json.loads(built.to_str())
+    if stated["post_processor"] is not None and specials != usual:
+        theirs, ours = (f"{number} special tokens in a pair" for number in (specials, usual))
+        raise DataError(_disagreement(folder, class_name, "post_processor", theirs, ours))
+    own = {*BERT_SETTINGS, "add_prefix_space"}
+    for name in ("normalizer", "pre_tokenizer"):
+        theirs, ours = _essence(stated[name]), _essence(built[name])
+        if theirs is not None and ours is not None and theirs["type"] == ours["type"]:
+            theirs |= {key: ours[key] for key in own & ours.keys()}
+        if theirs != ours:
+            raise DataError(_disagreement(folder, class_name, name, theirs, ours))
+    theirs, ours = (_options(state["model"]) for state in (stated, built))
+    if theirs != ours:
+        raise DataError(_disagreement(folder, class_name, "model", theirs, ours))
+
+
+def _disagreement(folder: Path, class_name: str, what: str, theirs: Any, ours: Any) -> str:
+    return (
+        f"{folder / TOKENIZER} has the {what} {json.dumps(theirs)}, but {class_name} has {json.dumps(ours)}, and versions "
+        f"of transformers differ in which one they use: set tokenizer_class to {AS_IT_IS[0]} in {CONFIG} to follow "
+        f"{TOKENIZER}, or remove {TOKENIZER} and keep the vocabulary's own files to follow the class."
+    )
+
+
+def _check_prefix(folder: Path, full: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raises DataError if tokenizer_config.json and tokenizer.json differ in the prefix space."""
+    pre_tokenizer = full.get("pre_tokenizer") or {}
+    stated, given = pre_tokenizer.get("add_prefix_space"), settings.get("add_prefix_space")
+    if None not in (stated, given) and stated != given:
+        raise DataError(
+            f"{folder} sets add_prefix_space to {json.dumps(given)} in {CONFIG} and to {json.dumps(stated)} in {TOKENIZER}, "
+            "and versions of transformers differ in which one they use: set both to the one that the model was trained with."
+        )
+
+
+def _check_added(
+    folder: Path, class_name: str, stated: list[Any], rust: Tokenizer, names: Mapping[str, str]
+) -> None:
+    """Raises DataError if tokenizer.json adds a token that tokenizer_config.json leaves out."""
+    found = {token.content for token in rust.get_added_tokens_decoder().values()} | {*names.values()}
+    missing = [token["content"] for token in stated if token["content"] not in found]
+    if missing:
+        raise DataError(_disagreement(folder, class_name, "added token", missing[0], None))
+
+
+def _essence(step: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return a normalizer or pre-tokenizer without the option that changes no id."""
+    return None if step is None else {name: value for name, value in step.items() if name != "trim_offsets"}
+
+
+def _options(model: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the options of a WordPiece or BPE model that change ids."""
+    if model["type"] == "WordPiece":
+        return tuple(
+            model[name] for name in ("continuing_subword_prefix", "max_input_chars_per_word", "unk_token")
+        )
+    if model["type"] != "BPE":
+        return (model["type"],)
+    # Without an unknown byte there is no unknown token.
+    unknown = None if {*byte_symbols()} <= model["vocab"].keys() else model["unk_token"]
+    affixes = (model[name] or "" for name in ("continuing_subword_prefix", "end_of_word_suffix"))
+    return (*affixes, unknown, bool(model["byte_fallback"]), bool(model.get("ignore_merges")))
+
+
+def _add_tokens(
+    rust: Tokenizer,
+    settings: Mapping[str, Any],
+    names: Mapping[str, str],
+    stated: list[dict[str, Any]],
+) -> None:
+    """Adds the tokens that transformers adds, in its order, because the order decides the ids of new ones."""
+    named = _tokens(settings.get("extra_special_tokens"))
+    extra = named or _tokens(settings.get("additional_special_tokens"))  # of special_tokens_map.json
+    if "added_tokens_decoder" in settings:
+        listed = {int(row): _token(token) for row, token in settings["added_tokens_decoder"].items()}
+    else:
+        special = {*names.values(), *(token.content for token in named)}
+        listed = {
+            row: AddedToken(token, normalized=token not in special, special=token in special)
+            for token, row in settings.get(OLD_ADDED, {}).items()
+        }
+        listed |= {token["id"]: _token(token) for token in stated}
+
+    present = list(rust.get_added_tokens_decoder().values())
+    same = {repr(token) for token in present}
+    new = [token for _, token in sorted(listed.items()) if repr(token) not in same]
+    known = {token.content for token in (*present, *new)}
+    others = [name for name in names if name not in NAMED]
+    for token in (*(_token(names[name]) for name in (*NAMED, *others) if name in names), *extra):
+        if token.content not in known:
+            new.append(token)
+            known.add(token.content)
+    for token in new:
+        token.special = token.special or token.content in names.values()
+    rust.add_tokens(new)
+
+
+def _tokens(values: Any) -> list[AddedToken]:
+    """Return additional special tokens, given as a list or as an object that names each."""
+    return [_token(value, True) for value in (values.values() if isinstance(values, dict) else values or [])]
+
+
+def _token(value: Any, special: bool = False) -> AddedToken:
+    """Return a token as files describe it: content alone for a special token, or content and flags.
+
+    special  whether it is special if its flags do not say so
+    """
+    if isinstance(value, str):
+        return AddedToken(value, special=True, normalized=False)
+    flags = {name: value[name] for name in ("single_word", "lstrip", "rstrip", "normalized") if name in value}
+    return AddedToken(value["content"], special=value.get("special", special), **flags)
+
+
+def post_processor(
+    pair_format: str, first: tuple[str, int], last: tuple[str, int]
+) -> processors.PostProcessor:
+    """Return the post-processor that joins `<s> a </s></s> b </s>` (roberta) or `[CLS] a [SEP] b [SEP]` (bert).
+
+    first, last  content and id of the two special tokens
+    """
+    if pair_format == "roberta":
+        return processors.RobertaProcessing(last, first, trim_offsets=True, add_prefix_space=False)
+    return processors.TemplateProcessing(
+        single=f"{first[0]}:0 $A:0 {last[0]}:0",
+        pair=f"{first[0]}:0 $A:0 {last[0]}:0 $B:1 {last[0]}:1",
+        special_tokens=[first, last],
+    )
+
+
+def _checked_format(folder: Path, rust: Tokenizer, names: Mapping[str, str]) -> str:
+    """Return how it joins pairs; raises DataError if it lacks a special token or joins pairs in another way."""
+    missing = [role for role in ROLES if role not in names]
+    if missing:
+        raise DataError(
+            f"{folder} names no {', '.join(missing)}: add {'them' if len(missing) > 1 else 'it'} to {CONFIG}."
+        )
+    repeated = [token for token, times in Counter(names[role] for role in ROLES).items() if times > 1]
+    if repeated:
+        raise DataError(
+            f"{folder} uses {repeated[0]!r} for two of {', '.join(ROLES)}, which must differ here: use another model."
+        )
+
+    cls, sep = (rust.token_to_id(names[role]) for role in ("cls_token", "sep_token"))
+    text = rust.encode("a", add_special_tokens=False).ids
+    pair = rust.encode("a", "a")
+    if rust.encode("a").ids == [cls, *text, sep]:
+        if pair.ids == [cls, *text, sep, sep, *text, sep]:
+            return "roberta"
+        if pair.ids == [cls, *text, sep, *text, sep] and sum(pair.type_ids) == len(text) + 1:
+            return "bert"
+    raise DataError(
+        f"{folder / TOKENIZER} joins sentences and special tokens neither as BERT nor as RoBERTa does (its post_processor): "
+        "use another model."
+    )
