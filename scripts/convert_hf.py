@@ -17,6 +17,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ from fairseq_kd.evaluation.origin import (
     trained_head,
 )
 from fairseq_kd.models.checkpoint import Checkpoint, read_checkpoint
-from launcher.arguments import Parser
+from fairseq_kd.models.class_order import check_names, is_placeholder
+from launcher.arguments import Parser, names
 from preprocess import meta
 from preprocess.encoders import ENCODERS, Encoder, load_encoder
 from preprocess.errors import DataError
@@ -62,16 +64,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 the model is there; what prevents that ends the program with a sentence."""
     args = _parser().parse_args(arguments)
     if args.command == "import":
-        import_model(args.source, args.out)
+        import_model(args.source, args.out, args.class_names)
     else:
         export_model(args)
     return 0
 
 
-def import_model(source: Path, out: Path) -> None:
-    """Writes the teacher folder `out`, whole or not at all."""
+def import_model(source: Path, out: Path, class_names: Sequence[str] | None = None) -> None:
+    """Writes the teacher folder `out`, whole or not at all.
+
+    class_names  names of the classes in the order of the logits (default: id2label in config.json)
+    """
     try:
-        _import_model(source, out)
+        _import_model(source, out, class_names)
     except DataError as error:
         raise CannotStart(str(error), doing="convert") from None
     except OSError as error:
@@ -81,7 +86,7 @@ def import_model(source: Path, out: Path) -> None:
         ) from None
 
 
-def _import_model(source: Path, out: Path) -> None:
+def _import_model(source: Path, out: Path, class_names: Sequence[str] | None) -> None:
     config = read_config(source)
     if not config.get("model_type"):
         config["model_type"] = model_type(config, read_weights(source), str(source))
@@ -95,6 +100,9 @@ def _import_model(source: Path, out: Path) -> None:
     with replacing(place) as folder:
         tokenizer = import_encoder(config["model_type"], source, folder, config.get("tokenizer_class"))
         model = converted(config, weights, tokenizer.order(), str(source))
+        if class_names is not None:
+            check_names(class_names, len(model.labels), str(source))
+            model = replace(model, labels=tuple(class_names))
         name = write_checkpoint(model, folder).name
     print(summary(source, out / name, config["vocab_size"], tokenizer, model))
 
@@ -135,10 +143,21 @@ def summary(source: Path, path: Path, stored: int, tokenizer: HuggingFaceTokeniz
             f"  tokenizer   {tokenizer.in_words()}",
             f"  heads       {', '.join(model.heads) or 'none'}",
             f"  left out    {', '.join(left_out) or 'nothing'}",
+            *_unnamed(model),
             f"Wrote {path}",
             f"Data for it: python -m preprocess.glue --encoder-dir {path.parent}",
         ]
     )
+
+
+def _unnamed(model: Converted) -> list[str]:
+    """Return a line if the classes have placeholders instead of names."""
+    if len(model.labels) < 2 or not all(map(is_placeholder, model.labels)):
+        return []
+    return [
+        "  classes     not named in config.json: unless the data calls them 0, 1, .. in this order, import again with "
+        "--class-names"
+    ]
 
 
 def export_model(args: argparse.Namespace) -> None:
@@ -245,6 +264,13 @@ def _parser() -> Parser:
     command = commands.add_parser("import", help="Hugging Face folder -> teacher folder", description=__doc__)
     command.add_argument("source", metavar="HF_FOLDER", type=Path, help="the model and its tokenizer files")
     command.add_argument("out", metavar="OUT", type=Path, help="teacher folder to write")
+    command.add_argument(
+        "--class-names",
+        type=names,
+        metavar="LIST",
+        help="comma-separated names of the classes, as in the data, in the order of the logits (default: id2label in "
+        "config.json)",
+    )
 
     command = commands.add_parser("export", help="checkpoint -> Hugging Face folder", description=__doc__)
     command.add_argument(

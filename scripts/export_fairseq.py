@@ -7,7 +7,8 @@ Writes OUT/model.pt and OUT/dict.txt, for
     RobertaModel.from_pretrained("exported", "model.pt", bpe=None).predict("sentence_classification_head", tokens)
 
 where tokens, as `RobertaModel.encode` gives them, begin with <s>, which rows of binarized data lack.
-Hidden states and logits stay what they were. What stock RoBERTa cannot express is refused.
+Hidden states and logits stay what they were, but named classes take the order of the data's label/dict.txt.
+What stock RoBERTa cannot express is refused.
 """
 
 import logging
@@ -29,7 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from fairseq_kd.convert.stock import notes, problems, stock_state
     from fairseq_kd.errors import CannotStart
     from fairseq_kd.evaluation.files import whole
-    from fairseq_kd.evaluation.origin import find_dictionary, find_training_data, problems_of_out
+    from fairseq_kd.evaluation.origin import (
+        find_dictionary,
+        find_training_data,
+        in_order_of_data,
+        problems_of_out,
+    )
     from fairseq_kd.models.checkpoint import read_checkpoint
 
     checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")
@@ -41,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if found:
         raise CannotStart(*found, doing="export")
 
+    checkpoint = in_order_of_data(checkpoint, data)
     with whole(args.out / "dict.txt") as file, dictionary.open("rb") as source:
         shutil.copyfileobj(source, file)
     with whole(args.out / "model.pt") as file:

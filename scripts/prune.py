@@ -50,9 +50,10 @@ def write(weights, shape, checkpoint, folder: Path) -> None:
 
     told = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout", "fine_tuned_on")
     model = {"_name": "roberta_student", **shape.config(), "dictionary_hash": checkpoint.dictionary_hash}
+    model["class_names"] = list(checkpoint.class_names)
     model |= {name: checkpoint.config[name] for name in told if name in checkpoint.config}
     task = checkpoint.run.get("task") or {}
-    task = {name: task[name] for name in ("classification_head_name", "labels") if name in task}
+    task = {name: task[name] for name in ("classification_head_name",) if name in task}
     state = {"args": None, "cfg": {"model": model, "task": task}, "model": weights}
 
     dictionary = checkpoint.path.parent / "dict.txt"

@@ -58,10 +58,11 @@ def write_checkpoint(model: Converted, folder: Path) -> Path:
         **model.shape.config(),
         **DROPOUT,
         "dictionary_hash": dictionary_hash(folder / "dict.txt"),
+        "class_names": list(model.labels),
     }
     state = {
         "args": None,
-        "cfg": {"model": config, "task": {"labels": list(model.labels)}},
+        "cfg": {"model": config},
         "model": model.weights,
     }
     path = folder / "model.pt"

@@ -107,6 +107,7 @@ def _settings(checkpoint: Checkpoint) -> Namespace:
         pair_format=shape.pair_format,
         dictionary_hash=checkpoint.dictionary_hash,
         fine_tuned_on=config.get("fine_tuned_on"),
+        class_names=list(checkpoint.class_names),
         **{name: config.get(name, usual) for name, usual in USUAL_DROPOUT.items()},
     )
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Optional
 from fairseq.data import Dictionary
 
 from ..errors import CannotStart
+
+# fairseq-preprocess appends `madeupword0000`, ... to a dictionary until its size is a multiple of 8.
+FILLER = "madeupword"
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,33 @@ def dictionary_hash(path: Path) -> str:
     Two vocabularies with the same hash give every symbol the same index. Raises CannotStart when
     fairseq cannot read the file.
     """
+    return hashlib.sha256("\n".join(_symbols(path)).encode()).hexdigest()
+
+
+def class_names(data: Path, classes: Optional[int] = None) -> tuple[str, ...]:
+    """Return the class names in `label/dict.txt`, in the order of the class numbers; () without that file.
+
+    The number of a class is the index of its name without fairseq's specials, as in `sentence_prediction`.
+
+    classes  number of names to return: the first ones, or all and fillers as fairseq-preprocess names them
+             (default: all names, without fillers)
+
+    Raises CannotStart when fairseq cannot read the file.
+    """
+    path = data / "label" / "dict.txt"
+    if not os.path.isfile(path):  # also False where the folder may not be read
+        return ()
+    names = _symbols(path)
+    while names and names[-1].startswith(FILLER):
+        names.pop()
+    if classes is None:
+        return tuple(names)
+    fillers = [f"{FILLER}{number:04d}" for number in range(classes - len(names))]
+    return tuple([*names, *fillers][:classes])
+
+
+def _symbols(path: Path) -> list[str]:
+    """Return the symbols of a `dict.txt` without fairseq's specials."""
     try:
         dictionary = Dictionary.load(str(path))
     except Exception as error:  # fairseq raises bare Exceptions
@@ -95,7 +126,7 @@ def dictionary_hash(path: Path) -> str:
         raise CannotStart(
             f"{path} is not a dictionary that fairseq reads ({reason}): take a fresh copy of the folder it is in."
         ) from None
-    return hashlib.sha256("\n".join(dictionary.symbols[dictionary.nspecial :]).encode()).hexdigest()
+    return dictionary.symbols[dictionary.nspecial :]
 
 
 def _not_understood(path: Path, error: Exception, made_by: str) -> CannotStart:

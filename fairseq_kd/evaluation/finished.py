@@ -14,8 +14,7 @@ from ..data.metadata import Metadata
 from ..data.sentences import SentenceDataset
 from ..errors import CannotStart
 from ..metrics import metric_names
-from ..models.checkpoint import Checkpoint, read_checkpoint
-from ..models.class_order import in_order_of
+from ..models.checkpoint import USUAL_HEAD, Checkpoint, read_checkpoint
 from ..models.roberta_student import RobertaStudent
 from ..precisions import PRECISIONS
 from ..signals import Wanted
@@ -25,7 +24,6 @@ from .predictions import Predictions
 
 logger = logging.getLogger(__name__)
 
-USUAL_HEAD = "sentence_classification_head"
 # GLUE has no training data for its diagnostics: the model of this task answers them.
 ANSWERS_AX = "MNLI"
 # The model of one of these tasks can answer the others; of tasks that are not ours nobody can say.
@@ -71,7 +69,7 @@ class FinishedModel:
         """As `read`, of a checkpoint that has been read."""
         head = classifier(checkpoint)
         folder = find_data(data, checkpoint)
-        task = _task(folder, checkpoint.classes(head))
+        task = _task(folder, checkpoint.classes(head), head)
         task.check_vocabulary(checkpoint, "--checkpoint")
         task.check_pair_format(checkpoint.shape.pair_format)
         if checkpoint.classes(head) != task.metadata.num_classes:
@@ -81,7 +79,8 @@ class FinishedModel:
             )
         check_task(checkpoint, task.metadata.task, folder)
         task.student_shape = checkpoint.shape
-        return cls(in_order_of(task.metadata.labels, checkpoint, head, "--checkpoint"), head, task, folder)
+        task.check_order(checkpoint, "--checkpoint")
+        return cls(task.in_order(checkpoint, "--checkpoint"), head, task, folder)
 
     @property
     def metadata(self) -> Metadata:
@@ -211,7 +210,7 @@ def device(cpu: bool) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
 
 
-def _task(folder: Path, classes: int) -> SentencePredictionKDTask:
+def _task(folder: Path, classes: int, head: str) -> SentencePredictionKDTask:
     """The training task, for its data alone."""
     without_metadata = not (folder / "meta.json").is_file()
     return SentencePredictionKDTask.setup_task(
@@ -219,6 +218,7 @@ def _task(folder: Path, classes: int) -> SentencePredictionKDTask:
             data=str(folder),
             num_classes=classes if without_metadata else None,
             regression_target=without_metadata and classes == 1,
+            classification_head_name=head,
             # What fairseq fills in from its other sections. No split is shuffled as training data is.
             seed=1,
             train_subset="",

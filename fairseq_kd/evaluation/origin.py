@@ -1,14 +1,16 @@
 """What a model that is exported was trained on: its data, and through them its vocabulary and its classes."""
 
+import os
 from pathlib import Path
 from typing import Optional
 
 from fairseq.data import Dictionary
 
-from ..data.metadata import dictionary_hash, read_metadata
+from ..data.metadata import class_names, dictionary_hash, read_metadata
 from ..errors import CannotStart
-from ..models.checkpoint import Checkpoint
-from .finished import USUAL_HEAD, check_task, find_data, first_stage
+from ..models.checkpoint import USUAL_HEAD, Checkpoint
+from ..models.class_order import in_order_of, order_problem
+from .finished import check_task, find_data, first_stage
 
 
 def find_training_data(given: Optional[Path], checkpoint: Checkpoint) -> Optional[Path]:
@@ -16,7 +18,8 @@ def find_training_data(given: Optional[Path], checkpoint: Checkpoint) -> Optiona
     if given is not None:
         return find_data(given, checkpoint)
     own = (checkpoint.run.get("task") or {}).get("data")
-    return Path(own) if own and (Path(own) / "input0" / "dict.txt").is_file() else None
+    # False, too, where that folder may not be read.
+    return Path(own) if own and os.path.isfile(Path(own, "input0", "dict.txt")) else None
 
 
 def find_dictionary(data: Optional[Path], checkpoint: Checkpoint) -> Path:
@@ -46,10 +49,9 @@ def trained_head(checkpoint: Checkpoint) -> Optional[str]:
 
 
 def class_labels(checkpoint: Checkpoint, head: str, data: Optional[Path]) -> tuple[str, ...]:
-    """What the head's classes are called, in the order of its logits; () where nobody says, as in a regression.
+    """Return the names of the head's classes in the order of its logits; () for a regression, or if they are unknown.
 
-    A converted model says so itself; one that was trained here has the order of its data's label dictionary.
-    Raises CannotStart where the data are those of another task.
+    A checkpoint without names has those, and the order, of `data`. Raises CannotStart if that is data of another task.
     """
     classes = checkpoint.classes(head)
     if len(checkpoint.class_names) == classes:
@@ -57,20 +59,32 @@ def class_labels(checkpoint: Checkpoint, head: str, data: Optional[Path]) -> tup
     metadata = None if data is None else read_metadata(data)
     if metadata is not None:
         check_task(checkpoint, metadata.task, data)
-    path = None if data is None else data / "label" / "dict.txt"
-    if classes == 1 or path is None or not path.is_file():
-        return ()
-
-    dictionary = Dictionary.load(str(path))
-    # fairseq-preprocess fills dictionaries up.
-    labels = [name for name in dictionary.symbols[dictionary.nspecial :] if not name.startswith("madeupword")]
-    if len(labels) != classes:
+    labels = () if data is None or classes == 1 else class_names(data)
+    if labels and len(labels) != classes:
         raise CannotStart(
             f"--checkpoint {checkpoint.path} tells {classes} classes apart, but {data} has {len(labels)}: give the data it "
             "was fine-tuned on (--data).",
             doing="export",
         )
-    return tuple(labels)
+    return labels
+
+
+def in_order_of_data(checkpoint: Checkpoint, data: Optional[Path]) -> Checkpoint:
+    """Return the checkpoint with its classes in the order, and under the names, of `data`.
+
+    data  folder of binarized data; None keeps the order of the checkpoint
+
+    A checkpoint without class names, or with another number of classes, keeps its order. Raises CannotStart if
+    the names cannot be matched.
+    """
+    head = trained_head(checkpoint)
+    if head is None or data is None:
+        return checkpoint
+    order = (class_names(data), checkpoint, head, "--checkpoint")
+    problem = order_problem(*order)
+    if problem is not None:
+        raise CannotStart(problem, doing="export")
+    return in_order_of(*order)
 
 
 def problems_of_out(out: Path) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from torch import Tensor
 
-from ..data.metadata import dictionary_hash
+from ..data.metadata import class_names, dictionary_hash
 from ..errors import CannotStart
 from .shape import ModelShape, shape_of
 from .torch_file import UnsafeFile, first_line, load_torch_file
@@ -17,6 +17,7 @@ from .torch_file import UnsafeFile, first_line, load_torch_file
 FOREIGN = "is a Hugging Face model: convert it first (scripts/convert_hf.py import HF_FOLDER OUT)."
 # In a folder: a run's best checkpoint, or a converted model.
 NAMES_IN_FOLDER = ("checkpoint_best.pt", "model.pt")
+USUAL_HEAD = "sentence_classification_head"
 FUSED_PROJECTION = re.compile(r"^(.*\.self_attn\.)in_proj_(weight|bias)$")
 
 
@@ -26,6 +27,7 @@ class Checkpoint:
 
     criterion  config of the criterion they were trained with, where the checkpoint tells
     run        all settings of that training by section (task, dataset, ...), where it tells
+    class_names  names of the classes in the order of the logits; () for a regression, or if they are not known
     """
 
     path: Path
@@ -35,6 +37,7 @@ class Checkpoint:
     dictionary_hash: Optional[str]
     criterion: Optional[Mapping[str, Any]] = None
     run: Mapping[str, Any] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
 
     @property
     def words(self) -> int:
@@ -45,11 +48,6 @@ class Checkpoint:
     def has_lm_head(self) -> bool:
         """Whether it can predict words."""
         return "encoder.lm_head.dense.weight" in self.weights
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """What a converted classifier calls its classes, in the order of its logits; () where it does not say."""
-        return tuple((self.run.get("task") or {}).get("labels") or ())
 
     def head(self, name: str) -> dict[str, Tensor]:
         """The classification head called `name`, by full parameter name; empty without one."""
@@ -118,7 +116,8 @@ def read_checkpoint(given: str, flag: str) -> Checkpoint:
         raise CannotStart(
             f"{flag} {path} is not a RoBERTa or BERT encoder (it lacks {error}): take one that is."
         ) from None
-    run = state.get("cfg") or {}
+    # Older versions of fairseq save some sections as namespaces.
+    run = {name: _as_mapping(section) for name, section in (state.get("cfg") or {}).items()}
     criterion = run.get("criterion")
     return Checkpoint(
         path,
@@ -128,13 +127,14 @@ def read_checkpoint(given: str, flag: str) -> Checkpoint:
         _hash_beside(path, config),
         criterion if isinstance(criterion, dict) else None,
         run,
+        _class_names(config, run, weights),
     )
 
 
 def model_config(state: Mapping[str, Any]) -> Optional[dict[str, Any]]:
     """The model config as a plain dictionary: from `cfg.model`, or from the older `args`."""
     config = (state.get("cfg") or {}).get("model") or state.get("args")
-    return dict(vars(config)) if isinstance(config, argparse.Namespace) else config
+    return _as_mapping(config)
 
 
 def judged_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -172,6 +172,34 @@ def today(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             renamed[name] = value
     return renamed
+
+
+def _class_names(
+    config: Mapping[str, Any], run: Mapping[str, Any], weights: Mapping[str, Tensor]
+) -> tuple[str, ...]:
+    """Return the class names that the checkpoint stores or, without them, those of its own training data.
+
+    A checkpoint of fairseq's `sentence_prediction` stores only the path of its data; the names are read from
+    there if the folder still exists.
+    """
+    task = run.get("task") or config
+    projection = weights.get(
+        f"classification_heads.{task.get('classification_head_name') or USUAL_HEAD}.out_proj.weight"
+    )
+    if projection is None or len(projection) == 1:
+        return ()
+    # Converted models of earlier versions store them in their task.
+    stored = config.get("class_names") or task.get("labels")
+    if stored:
+        return tuple(stored)
+    name, data = task.get("_name") or task.get("task"), task.get("data")
+    if not data or name not in ("sentence_prediction", "sentence_prediction_kd"):
+        return ()
+    return class_names(Path(data), len(projection))
+
+
+def _as_mapping(section: Any) -> Any:
+    return dict(vars(section)) if isinstance(section, argparse.Namespace) else section
 
 
 def _hash_beside(path: Path, config: Mapping[str, Any]) -> Optional[str]:

@@ -1,52 +1,101 @@
-"""A converted classifier's classes, brought into the order that the data numbers them in."""
+"""Puts the classes of a checkpoint into the order in which the data numbers them, by their names."""
 
 import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Optional
 
+from ..errors import CannotStart
 from .checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
 
+# Names in Hugging Face's GLUE of classes that GLUE's own files call 0 and 1.
+NUMBERS = {"unacceptable": "0", "negative": "0", "notequivalent": "0", "notduplicate": "0"}
+NUMBERS |= {"acceptable": "1", "positive": "1", "equivalent": "1", "duplicate": "1"}
+
 
 def in_order_of(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Checkpoint:
-    """The checkpoint whose head called `head` numbers its classes as the data does, told by their names.
+    """Return the checkpoint with the classes of `head` in the order, and under the names, of `labels`.
 
-    labels  the data's classes in the order of their numbers; () where they have no names, as in a regression
-    flag    which names the checkpoint, for the log
+    labels  class names of the data, in the order of their numbers; () without names, as in a regression
+    flag    names the checkpoint in the log
 
-    Capitals, hyphens, underscores and spaces make no difference, and LABEL_0, which is what Hugging Face calls a
-    class without a name, is also 0. Where the names are others, the classes are taken as they stand, and a warning
-    says so. Models trained here have no names, and the data's order.
+    Case, hyphens, underscores and spaces do not matter. LABEL_0, Hugging Face's placeholder, equals 0. Returns the
+    checkpoint unchanged if either side has no names, or if they cannot be matched (see `order_problem`).
     """
     names = checkpoint.class_names
-    if not names or len(names) != len(labels):
+    rows = _rows(labels, names)
+    if rows is None or names == tuple(labels):
         return checkpoint
 
-    ours, theirs = ([_plain(name) for name in side] for side in (labels, names))
-    if ours == theirs:
-        return checkpoint
-    if set(ours) != set(theirs) or len(set(ours)) < len(ours):
-        logger.warning(
-            f"{flag} {checkpoint.path} calls its classes {', '.join(names)}, the data {', '.join(labels)}: they are "
-            "taken for one another in this order."
-        )
-        return checkpoint
-
+    renamed = replace(checkpoint, class_names=tuple(labels))
+    if rows == sorted(rows):
+        return renamed
     logger.info(
-        f"{flag} {checkpoint.path} has the classes {', '.join(names)}: they are put in the order of the data's, "
-        f"{', '.join(labels)}."
+        f"{flag} {checkpoint.path} has the classes {', '.join(names)}: reordered to {', '.join(labels)}, as in the data."
     )
-    rows = [theirs.index(name) for name in ours]
     projection = f"classification_heads.{head}.out_proj."
     reordered = {
         name: value[rows] for name, value in checkpoint.weights.items() if name.startswith(projection)
     }
-    task = {**checkpoint.run["task"], "labels": [names[row] for row in rows]}
-    return replace(
-        checkpoint, weights={**checkpoint.weights, **reordered}, run={**checkpoint.run, "task": task}
+    return replace(renamed, weights={**checkpoint.weights, **reordered})
+
+
+def order_problem(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Optional[str]:
+    """Return a sentence if the checkpoint's class names cannot be matched with `labels`; otherwise None.
+
+    None also if the numbers of classes differ, or if either side has no names (see `order_remark`).
+    """
+    names = checkpoint.class_names
+    if not labels or len(names) != len(labels) or checkpoint.classes(head) != len(labels):
+        return None
+    if _rows(labels, names) is not None:
+        return None
+    return (
+        f"{flag} {checkpoint.path} has the classes {', '.join(names)}, but the data has {', '.join(labels)}: give the "
+        f"model the data's names in the order of its logits ({_remedy(checkpoint)})."
     )
+
+
+def order_remark(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Optional[str]:
+    """Return a warning if the checkpoint does not name the classes of `head`, so that their order is unknown."""
+    if checkpoint.class_names or not labels or checkpoint.classes(head) != len(labels):
+        return None
+    return (
+        f"{flag} {checkpoint.path} does not name its classes, and its training data is not found: they are taken to be "
+        f"{', '.join(labels)}, in this order. Results are wrong if they are not; if so, give the model their names "
+        f"({_remedy(checkpoint)})."
+    )
+
+
+def check_names(names: Sequence[str], classes: int, given: str) -> None:
+    """Raise CannotStart unless `--class-names` has a name for each class of the model `given`."""
+    if len(names) != classes:
+        raise CannotStart(
+            f"--class-names {','.join(names)} has {len(names)} different names, but {given} has {classes} classes: give "
+            "one name for each, in the order of the logits."
+        )
+
+
+def is_placeholder(name: str) -> bool:
+    """Return whether this is Hugging Face's name for a class without one: LABEL_0, ..."""
+    return re.fullmatch(r"LABEL_\d+", name) is not None
+
+
+def _remedy(checkpoint: Checkpoint) -> str:
+    return f"python scripts/name_classes.py --checkpoint {checkpoint.path} --class-names NAME,NAME,.."
+
+
+def _rows(labels: Sequence[str], names: Sequence[str]) -> Optional[list[int]]:
+    """Return the index in `names` of each label; None if the two are not the same names."""
+    ours, theirs = ([_plain(name) for name in side] for side in (labels, names))
+    if {"0", "1"} in (set(ours), set(theirs)):
+        ours, theirs = ([NUMBERS.get(name, name) for name in side] for side in (ours, theirs))
+    if not ours or len(set(ours)) < len(ours) or sorted(ours) != sorted(theirs):
+        return None
+    return [theirs.index(name) for name in ours]
 
 
 def _plain(name: str) -> str:

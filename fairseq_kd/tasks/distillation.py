@@ -16,6 +16,7 @@ from omegaconf import II, open_dict
 from ..errors import CannotStart
 from ..memory import peak_memory
 from ..metrics import forget
+from ..models.checkpoint import Checkpoint
 from ..models.initialization import check_arch, initialization
 from ..models.own_run import OwnRun
 from ..models.shape import ModelShape
@@ -101,8 +102,14 @@ class DistillationTask(TaskWithTeacher):
     def check_teacher(self) -> None:
         """Raises CannotStart when the teacher, who is asked, cannot read the data."""
 
-    def warn_of_teacher(self) -> None:
-        """Says what is odd about the teacher, where that is allowed."""
+    def warn_of_teacher(self, wanted: Wanted) -> None:
+        """Says what is odd about the teacher, where that is allowed; wanted: all that is asked of it."""
+
+    def check_order(self, checkpoint: Checkpoint, flag: str) -> None:
+        """Raise CannotStart if the checkpoint's classes cannot be matched with the data's; warn if it names none."""
+
+    def check_resumed_order(self, checkpoint: Checkpoint, flag: str) -> None:
+        """Raise CannotStart if the run to resume was trained on data with another order of classes."""
 
     def idle_flags(self, wanted: Wanted) -> list[str]:
         """Why flags of the task's own mean nothing where these are the student's wanted signals: sentences."""
@@ -124,7 +131,10 @@ class DistillationTask(TaskWithTeacher):
         if not from_checkpoint:
             check_arch(cfg)
             source = initialization(cfg, self.teacher_checkpoint, self.pair_format, self.head is not None)
+            if source.resumed:
+                self.check_resumed_order(source.source, source.resumed.flag)
             if source.head:
+                self.check_order(source.source, "--init-from")
                 source = replace(source, source=self.in_order(source.source, "--init-from"))
         self.check_vocabulary(source.source if source else None, "--init-from")
         self.check_student(cfg)
@@ -160,7 +170,7 @@ class DistillationTask(TaskWithTeacher):
             self.check_teacher()
             self.teacher = self.load_teacher(criterion.teacher_wanted)
             if self.teacher_checkpoint is not None:
-                self.warn_of_teacher()
+                self.warn_of_teacher(criterion.teacher_wanted)
                 for remark in teacher_place.remarks(self.cfg, self.teacher_precision):
                     logger.warning(remark)
         else:

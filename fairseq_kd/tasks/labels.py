@@ -1,12 +1,15 @@
 """What the labels of sentences are: what meta.json says, or flags where there is none."""
 
+import logging
 from pathlib import Path
 from typing import Optional
 
 from fairseq.dataclass import FairseqDataclass
 
-from ..data.metadata import Metadata, dictionary_hash, read_metadata
+from ..data.metadata import Metadata, class_names, dictionary_hash, read_metadata
 from ..errors import CannotStart
+
+logger = logging.getLogger(__name__)
 
 
 def metadata_of(cfg: FairseqDataclass, dictionary: Path) -> Metadata:
@@ -33,34 +36,55 @@ def metadata_of(cfg: FairseqDataclass, dictionary: Path) -> Metadata:
 
 
 def _from_flags(cfg: FairseqDataclass, data: Path, dictionary: Path) -> Metadata:
-    """Of data that fairseq's own scripts made."""
-    problem = _problem(cfg.num_classes, cfg.regression_target)
+    """Return the metadata of data that fairseq's own scripts made.
+
+    Class names come from `label/dict.txt`. `--num-classes` may name fewer or more classes than that file, as in
+    fairseq: the first ones count, or `madeupword0000`, ... are names of further ones.
+    """
+    listed = () if cfg.regression_target else class_names(data)
+    classes = cfg.num_classes
+    if classes is None:
+        classes = 1 if cfg.regression_target else len(listed) or None
+    problem = _problem(classes, cfg, data)
     if problem is not None:
         raise CannotStart(f"data folder {data} has no meta.json, {problem}")
+
+    if listed and len(listed) != classes:
+        logger.warning(
+            f"--num-classes {classes}, but {data / 'label' / 'dict.txt'} names {len(listed)} classes "
+            f"({', '.join(listed)})."
+        )
     return Metadata(
         task=data.name,
-        num_classes=cfg.num_classes,
+        num_classes=classes,
         regression=cfg.regression_target,
         pairs=(data / "input1").is_dir(),
         pair_format="roberta",
         dictionary_hash=dictionary_hash(dictionary),
+        labels=() if cfg.regression_target else class_names(data, classes),
     )
 
 
-def _problem(classes: Optional[int], regression: bool) -> Optional[str]:
+def _problem(classes: Optional[int], cfg: FairseqDataclass, data: Path) -> Optional[str]:
     if classes is None:
         return (
-            "which says what labels are: give --num-classes (1 with --regression-target), or make the data with `python "
-            "-m preprocess.glue`."
+            "and no label/dict.txt, which names the classes: give --num-classes, give --regression-target for labels "
+            "that are numbers, or make the data with `python -m preprocess.glue`."
         )
-    if regression and classes != 1:
+    if cfg.regression_target and classes != 1:
         return (
             f"and --num-classes {classes} with --regression-target says two things of the labels: give --num-classes 1 "
             "for numbers, or leave --regression-target out for classes."
         )
-    if not regression and classes < 2:
+    if not cfg.regression_target and classes < 2:
+        found = f"--num-classes {classes}" if cfg.num_classes is not None else "one name in label/dict.txt"
         return (
-            f"and --num-classes {classes} leaves nothing to tell apart: give 2 or more, or --num-classes 1 with "
+            f"and {found} leaves nothing to tell apart: give 2 or more, or --num-classes 1 with "
             "--regression-target for numbers."
+        )
+    if not cfg.regression_target and not class_names(data) and any((data / "label").glob("*.idx")):
+        return (
+            "and labels without label/dict.txt, which gives their order: copy that file from the folder where "
+            "fairseq-preprocess wrote it."
         )
     return None

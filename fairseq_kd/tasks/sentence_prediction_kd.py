@@ -16,8 +16,9 @@ from ..data.sentences import SentenceDataset
 from ..data.stored import read_split
 from ..errors import CannotStart
 from ..models.checkpoint import Checkpoint
-from ..models.class_order import in_order_of
+from ..models.class_order import in_order_of, order_problem, order_remark
 from ..objectives import SentenceLabels
+from ..signals import Wanted
 from .distillation import DistillationTask, DistillationTaskConfig
 from .labels import metadata_of
 from .teaching import stored_files
@@ -32,7 +33,9 @@ class SentencePredictionKDConfig(DistillationTaskConfig):
     )
     num_classes: Optional[int] = field(
         default=None,
-        metadata={"help": "number of classes, 1 for regression (default: that of the data's meta.json)"},
+        metadata={
+            "help": "number of classes, 1 for regression (default: as in the data's meta.json or label/dict.txt)"
+        },
     )
     regression_target: bool = field(
         default=False, metadata={"help": "labels are numbers (default: as the data's meta.json says)"}
@@ -99,8 +102,16 @@ class SentencePredictionKDTask(DistillationTask):
     def check_student(self, cfg) -> None:
         self.check_pair_format(cfg.get("pair_format"))
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.metadata.labels
+
     def learned_here(self) -> dict[str, Any]:
-        return {**super().learned_here(), "fine_tuned_on": self.metadata.task}
+        # Without names in the data there are no labels either, and the student learns the teacher's order.
+        teacher = self.teacher_checkpoint
+        taught = () if teacher is None else teacher.class_names
+        names = self.class_names or (taught if len(taught) == self.metadata.num_classes else ())
+        return {**super().learned_here(), "fine_tuned_on": self.metadata.task, "class_names": list(names)}
 
     def load_dataset(self, split: str, combine: bool = False, **_: Any) -> SentenceDataset:
         """Loads one split; training data in shuffled buckets, everything else by length."""
@@ -232,12 +243,38 @@ class SentencePredictionKDTask(DistillationTask):
                 f"{self.teacher_given} tells {classes} classes apart, but {self.cfg.data} has "
                 f"{self.metadata.num_classes}: take a teacher fine-tuned on this task."
             ]
-        return []
+        if self.teacher_checkpoint is None:
+            return []
+        problem = order_problem(self.class_names, self.teacher_checkpoint, self.head, "--teacher")
+        return [] if problem is None else [problem]
 
     def in_order(self, checkpoint: Checkpoint, flag: str) -> Checkpoint:
-        return in_order_of(self.metadata.labels, checkpoint, self.head, flag)
+        return in_order_of(self.class_names, checkpoint, self.head, flag)
 
-    def warn_of_teacher(self) -> None:
+    def check_order(self, checkpoint: Checkpoint, flag: str) -> None:
+        problem = order_problem(self.class_names, checkpoint, self.head, flag)
+        if problem is not None:
+            raise CannotStart(problem)
+        self._warn_of_order(checkpoint, flag)
+
+    def check_resumed_order(self, checkpoint: Checkpoint, flag: str) -> None:
+        before = checkpoint.class_names
+        if before and len(before) == len(self.class_names) and before != self.class_names:
+            raise CannotStart(
+                f"the run of {flag} {checkpoint.path} was begun with the classes {', '.join(before)} in this order, but "
+                f"{self.cfg.data} has {', '.join(self.class_names)}: give data with the order of that run."
+            )
+
+    def _warn_of_order(self, checkpoint: Checkpoint, flag: str) -> None:
+        """Log a warning if the order of the checkpoint's classes is unknown."""
+        remark = order_remark(self.class_names, checkpoint, self.head, flag)
+        # Data of one task made by preprocess.glue has one order.
+        if remark is not None and checkpoint.config.get("fine_tuned_on") != self.metadata.task:
+            logger.warning(remark)
+
+    def warn_of_teacher(self, wanted: Wanted) -> None:
+        if wanted.logits:
+            self._warn_of_order(self.teacher_checkpoint, "--teacher")
         learned = self.teacher_checkpoint.config.get("fine_tuned_on")
         if learned not in (None, self.metadata.task):
             logger.warning(

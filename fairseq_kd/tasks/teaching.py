@@ -91,6 +91,8 @@ class TaskWithTeacher(FairseqTask):
                 f"--teacher-cache {folder} holds nothing yet: give --teacher, whose signals then go there."
             )
         wanted = {"encoder": self.dictionary_hash, "length": self.data_length}
+        if there.class_names and self.class_names:
+            wanted["class_names"] = self.class_names
         if self.cfg.teacher_precision is not None:
             wanted["precision"] = self.teacher_precision
         there.check(folder, wanted)
@@ -116,6 +118,11 @@ class TaskWithTeacher(FairseqTask):
     def data_length(self) -> Optional[int]:
         """To how many tokens examples were cut; None where the data does not say."""
         raise NotImplementedError
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the data's classes in the order of their numbers; () without classes or names."""
+        return ()
 
     def check_cacheable(self) -> None:
         """Raises CannotStart where the teacher's signals change from epoch to epoch."""
@@ -202,6 +209,7 @@ class TaskWithTeacher(FairseqTask):
             shape=teacher.shape,
             num_classes=None if head is None else teacher.classes(head),
             has_lm_head=teacher.has_lm_head,
+            class_names=self.class_names if head and teacher.class_names == self.class_names else (),
         )
 
     def _head_size(self) -> int:

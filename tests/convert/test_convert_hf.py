@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.checkpoint import read_checkpoint
-from scripts.convert_hf import import_model
+from scripts.convert_hf import import_model, main
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "convert_hf.py"
 
@@ -178,8 +178,24 @@ def test_values_that_may_be_null(save_model, tmp_path, class_name):
     edit_config(folder, pad_token_id=None, id2label=None, architectures=None)
     import_model(folder, tmp_path / "teacher")
     checkpoint = torch.load(tmp_path / "teacher" / "model.pt")
-    assert checkpoint["cfg"]["task"]["labels"] == ["LABEL_0", "LABEL_1"]
+    assert checkpoint["cfg"]["model"]["class_names"] == ["LABEL_0", "LABEL_1"]
     assert checkpoint["cfg"]["model"]["max_positions"] == (48 if class_name.startswith("Bert") else 46)
+
+
+def test_classes_can_be_named(save_model, tmp_path, capsys):
+    _, folder = save_model("BertForSequenceClassification")
+    import_model(folder, tmp_path / "teacher")
+    assert "  classes     not named in config.json: " in capsys.readouterr().out
+
+    names = ["entailment", "not_entailment"]
+    main(["import", str(folder), str(tmp_path / "teacher"), "--class-names", ",".join(names)])
+    assert read_checkpoint(str(tmp_path / "teacher"), "--teacher").class_names == tuple(names)
+    assert "classification (entailment, not_entailment)\n" in (output := capsys.readouterr().out)
+    assert "not named" not in output
+
+    with pytest.raises(CannotStart, match="--class-names a,b,c has 3 different names, but .* has 2 classes"):
+        main(["import", str(folder), str(tmp_path / "other"), "--class-names", "a,b,c"])
+    assert not (tmp_path / "other").exists()
 
 
 def test_several_reasons_are_said_at_once(save_model, tmp_path):

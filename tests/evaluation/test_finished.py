@@ -134,7 +134,7 @@ def test_data_of_a_task_whose_classes_mean_something_else_is_refused(data, tmp_p
     ],
 )
 def test_another_task_with_the_same_classes_is_a_warning(tmp_path, caplog, learned, asked, warned):
-    model, data = fine_tuned(tmp_path, learned), write_data(tmp_path / "bin")
+    model, data = fine_tuned(tmp_path, learned, ["0", "1"]), write_data(tmp_path / "bin")
     rename(data, asked)
     FinishedModel.read(str(model), data)
     sentence = (
@@ -144,11 +144,11 @@ def test_another_task_with_the_same_classes_is_a_warning(tmp_path, caplog, learn
     assert bool(caplog.text) == warned
 
 
-def fine_tuned(folder, task):
+def fine_tuned(folder, task, names=()):
     """A checkpoint that says which task it learned."""
     model = write_teacher(folder / "model.pt")
     state = torch.load(model, weights_only=True)
-    state["cfg"]["model"]["fine_tuned_on"] = task
+    state["cfg"]["model"] |= {"fine_tuned_on": task, "class_names": list(names)}
     torch.save(state, model)
     return model
 

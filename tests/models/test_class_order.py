@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fairseq_kd.models.checkpoint import Checkpoint, read_checkpoint
-from fairseq_kd.models.class_order import in_order_of
+from fairseq_kd.models.class_order import in_order_of, order_problem
 from tests.tiny import SHAPE, write_teacher
 
 HEAD = "sentence_classification_head"
@@ -15,7 +15,7 @@ def classifier(path, names: list[str]) -> Checkpoint:
     """One with random weights and classes of these names, as conversion writes it."""
     write_teacher(path, SHAPE, classes=len(names))
     state = torch.load(path, weights_only=True)
-    state["cfg"]["task"] = {"labels": names}
+    state["cfg"]["model"]["class_names"] = names
     torch.save(state, path)
     return read_checkpoint(str(path), "--teacher")
 
@@ -27,6 +27,9 @@ def classifier(path, names: list[str]) -> Checkpoint:
         (["NEUTRAL", "CONTRADICTION", "ENTAILMENT"], NLI, [2, 0, 1]),
         (["not-entailment", "Entailment"], ("entailment", "not_entailment"), [1, 0]),
         (["LABEL_1", "LABEL_0"], ("0", "1"), [1, 0]),
+        (["LABEL_0", "LABEL_1"], ("1", "0"), [1, 0]),
+        (["POSITIVE", "NEGATIVE"], ("0", "1"), [1, 0]),
+        (["0", "1"], ("equivalent", "not_equivalent"), [1, 0]),
     ],
 )
 def test_classes_are_put_in_the_order_of_the_data(tmp_path, names, labels, rows):
@@ -35,35 +38,60 @@ def test_classes_are_put_in_the_order_of_the_data(tmp_path, names, labels, rows)
     for name, value in given.weights.items():
         of_head = name.startswith(f"classification_heads.{HEAD}.out_proj.")
         assert torch.equal(found.weights[name], value[rows] if of_head else value)
-    assert found.class_names == tuple(names[row] for row in rows)
+    assert found.class_names == labels
+    assert order_problem(labels, given, HEAD, "--teacher") is None
     assert in_order_of(labels, found, HEAD, "--teacher") is found
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "known"),
+    [
+        (["Entailment", "NEUTRAL", "contradiction"], NLI, NLI),
+        (["LABEL_0", "LABEL_1"], ("0", "1"), ("0", "1")),
+        (["unacceptable", "acceptable"], ("0", "1"), ("0", "1")),
+        (["a", "b", "c"], ("0", "1"), ("a", "b", "c")),  # their number is refused elsewhere
+        (["LABEL_0", "LABEL_1"], (), ("LABEL_0", "LABEL_1")),
+        (["LABEL_0"], (), ()),  # a regression
+    ],
+)
+def test_classes_in_order_stay(tmp_path, caplog, names, labels, known):
+    given = classifier(tmp_path / "model.pt", names)
+    found = in_order_of(labels, given, HEAD, "--teacher")
+    assert found.weights is given.weights
+    assert found.class_names == known
+    assert order_problem(labels, given, HEAD, "--teacher") is None
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
     ("names", "labels"),
     [
-        (["Entailment", "NEUTRAL", "contradiction"], NLI),
-        (["LABEL_0", "LABEL_1"], ("0", "1")),
-        (["a", "b", "c"], ("0", "1")),  # their number is refused elsewhere
-        (["LABEL_0"], ()),
+        (["LABEL_0", "LABEL_1", "LABEL_2"], NLI),
+        (["LABEL_0", "LABEL_1"], ("entailment", "not_entailment")),
+        (["entailment", "not_entailment"], ("0", "1")),  # 0 and 1 in WNLI, 1 and 0 in QNLI
+        (["yes", "no"], ("0", "1")),
+        (["a", "A"], ("a", "b")),
+        (["LABEL_0", "0"], ("0", "1")),
     ],
 )
-def test_classes_in_order_stay(tmp_path, caplog, names, labels):
+def test_other_names_are_a_problem(tmp_path, names, labels):
     given = classifier(tmp_path / "model.pt", names)
     assert in_order_of(labels, given, HEAD, "--teacher") is given
-    assert not caplog.records
+    problem = order_problem(labels, given, HEAD, "--teacher")
+    assert f"has the classes {', '.join(names)}, but the data has {', '.join(labels)}: give" in problem
+    assert "python scripts/name_classes.py --checkpoint" in problem
 
 
-def test_of_classes_with_other_names_a_warning_tells(tmp_path, caplog):
-    given = classifier(tmp_path / "model.pt", ["NEGATIVE", "POSITIVE"])
-    assert in_order_of(("0", "1"), given, HEAD, "--teacher") is given
-    assert (
-        "calls its classes NEGATIVE, POSITIVE, the data 0, 1: they are taken for one another" in caplog.text
-    )
+def test_names_of_an_earlier_conversion_are_read(tmp_path):
+    write_teacher(tmp_path / "model.pt")
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    state["cfg"]["task"] = {"labels": ["no", "yes"]}
+    torch.save(state, tmp_path / "model.pt")
+    assert read_checkpoint(str(tmp_path), "--teacher").class_names == ("no", "yes")
 
 
-def test_a_model_trained_here_has_the_order_of_its_data(tmp_path, caplog):
+def test_a_model_without_names_stays(tmp_path):
     write_teacher(tmp_path / "model.pt")
     given = read_checkpoint(str(tmp_path), "--teacher")
     assert in_order_of(("0", "1"), given, HEAD, "--teacher") is given
-    assert not caplog.records
+    assert order_problem(("0", "1"), given, HEAD, "--teacher") is None

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.checkpoint import read_checkpoint
 from fairseq_kd.models.pruning import scored
-from scripts import predict, prune, score_importance
+from scripts import name_classes, predict, prune, score_importance
 from tests.tiny import SHAPE, batch, build, train_command, train_here, write_teacher
 
 
@@ -44,13 +44,14 @@ def test_importance_is_the_sum_over_mini_batches(model, data):
 
 
 def test_a_pruned_model_predicts_and_is_trained(model, data, teacher, tmp_path, capsys):
-    score(model, data)
+    name_classes.main(["--checkpoint", str(model), "--class-names", "1,0"])
+    score(model, data)  # of classes in the order of the data
     sizes = ("--layers", "2", "--heads", "2", "--ffn", "8", "--rank", "6")
     assert prune.main(["--checkpoint", str(model), *sizes, "--out", str(tmp_path / "pruned")]) == 0
     assert "2 layers, width 16, 2 heads of 4, ffn 8, embeddings of rank 6" in capsys.readouterr().out
 
     small = read_checkpoint(str(tmp_path / "pruned"), "--checkpoint")
-    assert small.shape.rank == 6
+    assert (small.shape.rank, small.class_names) == (6, ("1", "0"))
     assert predict.main(["--checkpoint", str(tmp_path / "pruned"), "--data", str(data), "--cpu"]) == 0
     assert (tmp_path / "pruned" / "predictions" / "valid.npz").is_file()
 

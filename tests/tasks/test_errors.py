@@ -1,6 +1,7 @@
 """Whatever cannot work is said before training, in one sentence that names the flag."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -247,10 +248,36 @@ def test_examples_longer_than_the_teacher(data, tmp_path):
 def test_data_without_metadata(tmp_path, teacher):
     data = write_data(tmp_path / "data")
     (data / "meta.json").unlink()
-    with pytest.raises(CannotStart, match=r"has no meta\.json, .*: give --num-classes"):
+    task, _, _ = build(data, teacher, "kd")
+    assert (task.metadata.num_classes, task.metadata.labels) == (2, ("0", "1"))
+
+    (data / "label" / "dict.txt").unlink()
+    with pytest.raises(
+        CannotStart, match=r"has no meta\.json, and no label/dict\.txt, .*: give --num-classes"
+    ):
         build(data, teacher, "kd")
-    task, _, _ = build(data, teacher, "kd", task={"num_classes": 2})
-    assert task.metadata.num_classes == 2
+    with pytest.raises(CannotStart, match=r"and labels without label/dict\.txt, .*: copy that file"):
+        build(data, teacher, "kd", task={"num_classes": 2})
+    shutil.rmtree(data / "label")
+    task, _, _ = build(data, teacher, "kd", task={"num_classes": 2}, hard_weight=0.0)
+    assert (task.metadata.num_classes, task.metadata.labels) == (2, ())
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels"), [(2, ("b", "a")), (3, ("b", "a", "c")), (4, ("b", "a", "c", "madeupword0000"))]
+)
+def test_more_or_fewer_classes_than_the_dictionary_names(tmp_path, caplog, classes, labels):
+    data = write_data(tmp_path / "data", classes=2)
+    (data / "meta.json").unlink()
+    (data / "label" / "dict.txt").write_text("b 9\na 8\nc 1\nmadeupword0000 0\n")
+    given = write_teacher(tmp_path / "model.pt", classes=classes)
+    task, _, _ = build(data, given, "kd", task={"num_classes": classes})
+    assert task.metadata.labels == labels
+    warned = (
+        f"--num-classes {classes}, but {data / 'label' / 'dict.txt'} names 3 classes (b, a, c)."
+        in caplog.text
+    )
+    assert warned == (classes != 3)
 
 
 def test_contradicting_classes(data, teacher):
@@ -269,7 +296,6 @@ def test_numbers_that_meta_says_are_classes(data, teacher):
         ({"num_classes": 2, "regression_target": True}, "--num-classes 2 with --regression-target says two things"),
         ({"num_classes": 1}, "--num-classes 1 leaves nothing to tell apart: give 2 or more, or .*--regression-target"),
         ({"num_classes": 0}, "--num-classes 0 leaves nothing"),
-        ({"regression_target": True}, r"give --num-classes \(1 with --regression-target\)"),
     ],
 )  # fmt: skip
 def test_flags_of_stock_data_that_contradict_one_another(tmp_path, teacher, flags, sentence):
@@ -312,6 +338,7 @@ def test_regression_flags_of_stock_data(tmp_path):
     meta = json.loads((data / "meta.json").read_text())
     (data / "meta.json").unlink()
     teacher = write_teacher(tmp_path / "model.pt", classes=1)
-    task, _, _ = build(data, teacher, "kd", task={"num_classes": 1, "regression_target": True})
-    assert task.regression
+    for classes in (1, None):
+        task, _, _ = build(data, teacher, "kd", task={"num_classes": classes, "regression_target": True})
+        assert task.regression
     assert task.metadata.dictionary_hash == meta["dictionary_hash"]

@@ -362,7 +362,7 @@ def test_tokens_of_other_rows_end_the_run(data, teacher, tmp_path):
         ("length", r"is of data of up to 40 tokens, now 30"),
         ("encoder", r"is of data of another vocabulary"),
         ("data", r"is of other data than this valid \(40 rows, now 40; or other tokens\)"),
-        ("format", r"is of format 1, and this program reads 2"),
+        ("format", r"is of format 1, and this program reads 3"),
         ("unreadable", r"has a cache\.json that cannot be understood"),
     ],
 )

@@ -9,7 +9,7 @@ from ...errors import CannotStart
 from ...models.shape import ModelShape
 from .files import locked, write_json
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Identity:
     shape       the teacher's
     num_classes  of its head; None without one
     has_lm_head  whether it can predict words
+    class_names  of the data, in the order of the stored logits; () if the teacher's classes have no names, or others
     """
 
     teacher: str
@@ -34,6 +35,7 @@ class Identity:
     shape: ModelShape
     num_classes: Optional[int]
     has_lm_head: bool
+    class_names: tuple[str, ...]
 
     def classes(self, head: str) -> Optional[int]:
         """How many classes the teacher's head of that name tells apart; None without it."""
@@ -49,7 +51,8 @@ class Identity:
             values = json.loads(path.read_text("utf-8"))
             version = values.pop("format")
             if version == FORMAT:
-                return cls(**values | {"shape": ModelShape(**values["shape"])})
+                parts = {"shape": ModelShape(**values["shape"]), "class_names": tuple(values["class_names"])}
+                return cls(**values | parts)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CannotStart(
                 f"--teacher-cache {folder} has a cache.json that cannot be understood ({type(error).__name__}: {error}): "
@@ -90,5 +93,6 @@ MEANINGS = {
     "precision": "was written with --teacher-precision {there}, now {wanted}: give {there}",
     "head": "was written with --classification-head-name {there}, now {wanted}: give that",
     "encoder": "is of data of another vocabulary (their dict.txt differ): give data that the same encoder made",
+    "class_names": "holds logits of the classes {there}, now {wanted}: give data with that order",
     "length": "is of data of up to {there} tokens, now {wanted}: give data of that length",
 }
