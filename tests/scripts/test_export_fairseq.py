@@ -68,7 +68,8 @@ def exported(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     for name, (changes, classes, pairs, flags) in MODELS.items():
         shape = replace(SHAPE, **changes)
-        model = write_model(folder / f"{name}.pt", shape, classes, lm_head=name == "lm_head")
+        names = [str(number) for number in range(classes)]
+        model = write_model(folder / f"{name}.pt", shape, classes, name == "lm_head", class_names=names)
         data = write_data(folder / f"{name}-bin", pairs=pairs, pair_format=shape.pair_format)
         export(model, folder / name, "--data", data, *flags)
     for pairs in (True, False):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fairseq_kd.errors import CannotStart
+from scripts import name_classes
 from scripts.predict import main
 from tests.tiny import ROOT, write_data, write_teacher
 
@@ -69,6 +70,7 @@ def test_data_without_a_dev_set_needs_a_split(model, tmp_path):
 
 @pytest.mark.slow
 def test_the_command_itself(model, data):
+    name_classes.main(["--checkpoint", str(model), "--class-names", "0,1"])
     command = [
         sys.executable,
         ROOT / "scripts" / "predict.py",

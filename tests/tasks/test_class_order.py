@@ -2,6 +2,7 @@
 
 import json
 import logging
+from argparse import Namespace
 from pathlib import Path
 from unittest import mock
 
@@ -207,9 +208,15 @@ def stock_checkpoint(path: Path, teacher: Path, data: Path) -> Path:
     return nameless(path, task="sentence_prediction", data=str(data))
 
 
-def test_a_stock_checkpoint_has_the_order_of_its_own_data(stock, ours, teacher, tmp_path, caplog):
+@pytest.mark.parametrize("release", ["args", "cfg"])
+def test_a_stock_checkpoint_has_the_order_of_its_own_data(stock, ours, teacher, tmp_path, caplog, release):
     right = taught(ours, teacher)
     given = stock_checkpoint(tmp_path / "model.pt", teacher, ours)
+    if release == "cfg":
+        state = torch.load(given, weights_only=True)
+        task = Namespace(_name="sentence_prediction", data=str(ours))
+        torch.save({**state, "args": None, "cfg": {"model": state["args"], "task": task}}, given)
+    assert evaluated(given, stock, tmp_path) == pytest.approx((right, right))
     assert taught(stock, given) == taught(ours, given) == right
     assert "does not name its classes" not in caplog.text
 
