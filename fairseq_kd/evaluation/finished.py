@@ -14,7 +14,7 @@ from ..data.metadata import Metadata
 from ..data.sentences import SentenceDataset
 from ..errors import CannotStart
 from ..metrics import metric_names
-from ..models.checkpoint import USUAL_HEAD, Checkpoint, read_checkpoint
+from ..models.checkpoint import Checkpoint, read_checkpoint
 from ..models.roberta_student import RobertaStudent
 from ..precisions import PRECISIONS
 from ..signals import Wanted
@@ -165,7 +165,7 @@ class FinishedModel:
 
 def classifier(checkpoint: Checkpoint) -> str:
     """The name of the checkpoint's classification head; CannotStart without a trained one."""
-    name = (checkpoint.run.get("task") or {}).get("classification_head_name") or USUAL_HEAD
+    name = checkpoint.head_name
     if checkpoint.classes(name) is None:
         raise CannotStart(
             f"--checkpoint {checkpoint.path} has no classification head {name}: give a model that was fine-tuned on a task."

@@ -8,7 +8,7 @@ from fairseq.data import Dictionary
 
 from ..data.metadata import class_names, dictionary_hash, read_metadata
 from ..errors import CannotStart
-from ..models.checkpoint import USUAL_HEAD, Checkpoint
+from ..models.checkpoint import Checkpoint
 from ..models.class_order import in_order_of, order_problem
 from .finished import check_task, find_data, first_stage
 
@@ -44,7 +44,7 @@ def find_dictionary(data: Optional[Path], checkpoint: Checkpoint) -> Path:
 
 def trained_head(checkpoint: Checkpoint) -> Optional[str]:
     """The name of the checkpoint's classification head; None where it has none, or a first stage's, which is untrained."""
-    name = (checkpoint.run.get("task") or {}).get("classification_head_name") or USUAL_HEAD
+    name = checkpoint.head_name
     return None if checkpoint.classes(name) is None or first_stage(checkpoint) else name
 
 

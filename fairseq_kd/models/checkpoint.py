@@ -3,7 +3,7 @@
 import argparse
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -48,6 +48,13 @@ class Checkpoint:
     def has_lm_head(self) -> bool:
         """Whether it can predict words."""
         return "encoder.lm_head.dense.weight" in self.weights
+
+    @property
+    def head_name(self) -> str:
+        """The name of the classification head it was trained with: as its settings say, or that of the only one."""
+        named = (self.run.get("task") or self.config).get("classification_head_name") or USUAL_HEAD
+        heads = {name.split(".")[1] for name in self.weights if name.startswith("classification_heads.")}
+        return heads.pop() if len(heads) == 1 else named
 
     def head(self, name: str) -> dict[str, Tensor]:
         """The classification head called `name`, by full parameter name; empty without one."""
@@ -119,7 +126,7 @@ def read_checkpoint(given: str, flag: str) -> Checkpoint:
     # Older versions of fairseq save some sections as namespaces.
     run = {name: _as_mapping(section) for name, section in (state.get("cfg") or {}).items()}
     criterion = run.get("criterion")
-    return Checkpoint(
+    checkpoint = Checkpoint(
         path,
         config,
         weights,
@@ -127,8 +134,8 @@ def read_checkpoint(given: str, flag: str) -> Checkpoint:
         _hash_beside(path, config),
         criterion if isinstance(criterion, dict) else None,
         run,
-        _class_names(config, run, weights),
     )
+    return replace(checkpoint, class_names=_class_names(checkpoint))
 
 
 def model_config(state: Mapping[str, Any]) -> Optional[dict[str, Any]]:
@@ -174,28 +181,24 @@ def today(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _class_names(
-    config: Mapping[str, Any], run: Mapping[str, Any], weights: Mapping[str, Tensor]
-) -> tuple[str, ...]:
+def _class_names(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Return the class names that the checkpoint stores or, without them, those of its own training data.
 
     A checkpoint of fairseq's `sentence_prediction` stores only the path of its data; the names are read from
     there if the folder still exists.
     """
-    task = run.get("task") or config
-    projection = weights.get(
-        f"classification_heads.{task.get('classification_head_name') or USUAL_HEAD}.out_proj.weight"
-    )
-    if projection is None or len(projection) == 1:
+    classes = checkpoint.classes(checkpoint.head_name)
+    if classes in (None, 1):
         return ()
+    task = checkpoint.run.get("task") or checkpoint.config
     # Converted models of earlier versions store them in their task.
-    stored = config.get("class_names") or task.get("labels")
+    stored = checkpoint.config.get("class_names") or task.get("labels")
     if stored:
         return tuple(stored)
     name, data = task.get("_name") or task.get("task"), task.get("data")
     if not data or name not in ("sentence_prediction", "sentence_prediction_kd"):
         return ()
-    return class_names(Path(data), len(projection))
+    return class_names(Path(data), classes)
 
 
 def _as_mapping(section: Any) -> Any:

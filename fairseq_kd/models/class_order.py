@@ -25,7 +25,7 @@ def in_order_of(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: 
     Case, hyphens, underscores and spaces do not matter. LABEL_0, Hugging Face's placeholder, equals 0. Returns the
     checkpoint unchanged if either side has no names, or if they cannot be matched (see `order_problem`).
     """
-    names = checkpoint.class_names
+    names = _names(labels, checkpoint, head)
     rows = _rows(labels, names)
     if rows is None or names == tuple(labels):
         return checkpoint
@@ -48,10 +48,8 @@ def order_problem(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag
 
     None also if the numbers of classes differ, or if either side has no names (see `order_remark`).
     """
-    names = checkpoint.class_names
-    if not labels or len(names) != len(labels) or checkpoint.classes(head) != len(labels):
-        return None
-    if _rows(labels, names) is not None:
+    names = _names(labels, checkpoint, head)
+    if not names or _rows(labels, names) is not None:
         return None
     return (
         f"{flag} {checkpoint.path} has the classes {', '.join(names)}, but the data has {', '.join(labels)}: give the "
@@ -61,7 +59,7 @@ def order_problem(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag
 
 def order_remark(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Optional[str]:
     """Return a warning if the checkpoint does not name the classes of `head`, so that their order is unknown."""
-    if checkpoint.class_names or not labels or checkpoint.classes(head) != len(labels):
+    if not labels or checkpoint.classes(head) != len(labels) or _names(labels, checkpoint, head):
         return None
     return (
         f"{flag} {checkpoint.path} does not name its classes, and its training data is not found: they are taken to be "
@@ -86,6 +84,12 @@ def is_placeholder(name: str) -> bool:
 
 def _remedy(checkpoint: Checkpoint) -> str:
     return f"python scripts/name_classes.py --checkpoint {checkpoint.path} --class-names NAME,NAME,.."
+
+
+def _names(labels: Sequence[str], checkpoint: Checkpoint, head: str) -> tuple[str, ...]:
+    """Return the names of the head's classes; () if they are unknown, or if their number is not that of `labels`."""
+    fits = len(labels) == checkpoint.classes(head) == len(checkpoint.class_names)
+    return checkpoint.class_names if fits and head == checkpoint.head_name else ()
 
 
 def _rows(labels: Sequence[str], names: Sequence[str]) -> Optional[list[int]]:

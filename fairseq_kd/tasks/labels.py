@@ -51,8 +51,8 @@ def _from_flags(cfg: FairseqDataclass, data: Path, dictionary: Path) -> Metadata
 
     if listed and len(listed) != classes:
         logger.warning(
-            f"--num-classes {classes}, but {data / 'label' / 'dict.txt'} names {len(listed)} classes "
-            f"({', '.join(listed)})."
+            f"{data / 'label' / 'dict.txt'} names {len(listed)} classes ({', '.join(listed)}), but {classes} are expected "
+            "(--num-classes, or the checkpoint)."
         )
     return Metadata(
         task=data.name,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fairseq_kd.models.checkpoint import Checkpoint, read_checkpoint
-from fairseq_kd.models.class_order import in_order_of, order_problem
+from fairseq_kd.models.class_order import in_order_of, order_problem, order_remark
 from tests.tiny import SHAPE, write_teacher
 
 HEAD = "sentence_classification_head"
@@ -95,3 +95,25 @@ def test_a_model_without_names_stays(tmp_path):
     given = read_checkpoint(str(tmp_path), "--teacher")
     assert in_order_of(("0", "1"), given, HEAD, "--teacher") is given
     assert order_problem(("0", "1"), given, HEAD, "--teacher") is None
+
+
+def test_names_are_those_of_the_head_that_was_trained(tmp_path):
+    path = tmp_path / "model.pt"
+    classifier(path, ["b", "a"])
+    state = torch.load(path, weights_only=True)
+    for name in list(state["model"]):
+        if name.startswith("classification_heads."):
+            state["model"][name.replace(HEAD, "mnli")] = state["model"].pop(name)
+    torch.save(state, path)
+    alone = read_checkpoint(str(path), "--teacher")
+    assert (alone.head_name, alone.class_names) == ("mnli", ("b", "a"))
+    assert in_order_of(("a", "b"), alone, "mnli", "--teacher").class_names == ("a", "b")
+
+    extra = {name.replace("mnli", HEAD): value for name, value in alone.head("mnli").items()}
+    state["model"] |= extra
+    state["cfg"]["task"] = {"classification_head_name": "mnli"}
+    torch.save(state, path)
+    two = read_checkpoint(str(path), "--teacher")
+    assert (two.head_name, two.class_names) == ("mnli", ("b", "a"))
+    assert in_order_of(("a", "b"), two, HEAD, "--teacher") is two
+    assert "does not name its classes" in order_remark(("a", "b"), two, HEAD, "--teacher")
