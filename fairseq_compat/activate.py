@@ -14,6 +14,7 @@ HOOKED = frozenset(
     {
         "fairseq.checkpoint_utils",
         "fairseq.data.data_utils",
+        "fairseq.data.iterators",
         "fairseq.data.language_pair_dataset",
         "fairseq.data.token_block_dataset",
         "fairseq.dataclass.configs",
@@ -21,9 +22,11 @@ HOOKED = frozenset(
         "fairseq.models.distributed_fairseq_model",
         "fairseq.modules.dynamic_crf_layer",
         "fairseq.options",
+        "fairseq.tasks.fairseq_task",
         "fairseq.trainer",
         "fairseq_cli.hydra_train",
         "fairseq_cli.train",
+        "fairseq_cli.validate",
     }
 )
 

@@ -8,11 +8,12 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from types import ModuleType, SimpleNamespace
 
 from .flag_errors import told_in_one_line
 from .hydra_errors import told_before_the_start
+from .loaders import end_workers_with_epoch, reuse_only_cached, stop_early_readers
 
 # Everything that fairseq pickles into a checkpoint besides tensors and plain containers.
 SAFE_GLOBALS = [argparse.Namespace]
@@ -214,9 +215,26 @@ def whole_last_updates(module: ModuleType) -> Iterator[None]:
     module.Trainer.train_step = fillers_first
 
 
-AROUND: dict[str, Callable[[ModuleType], AbstractContextManager[None]]] = {
+Patch = Callable[[ModuleType], AbstractContextManager[None]]
+
+
+def _all_of(*patches: Patch) -> Patch:
+    """One patch out of several for the same module; the last one wraps what the others put there."""
+
+    @contextmanager
+    def patched(module: ModuleType) -> Iterator[None]:
+        with ExitStack() as stack:
+            for patch in reversed(patches):
+                stack.enter_context(patch(module))
+            yield
+
+    return patched
+
+
+AROUND: dict[str, Patch] = {
     "fairseq.checkpoint_utils": dependable_checkpoints,
     "fairseq.data.data_utils": old_numpy_names,
+    "fairseq.data.iterators": end_workers_with_epoch,
     "fairseq.data.language_pair_dataset": old_numpy_names,
     "fairseq.data.token_block_dataset": old_numpy_names,
     "fairseq.dataclass.configs": hashable_configs,
@@ -224,7 +242,9 @@ AROUND: dict[str, Callable[[ModuleType], AbstractContextManager[None]]] = {
     "fairseq.models.distributed_fairseq_model": ddp_on_any_device,
     "fairseq.modules.dynamic_crf_layer": old_numpy_names,
     "fairseq.options": told_in_one_line,
+    "fairseq.tasks.fairseq_task": reuse_only_cached,
     "fairseq.trainer": whole_last_updates,
     "fairseq_cli.hydra_train": told_before_the_start,
-    "fairseq_cli.train": open_training_loop,
+    "fairseq_cli.train": _all_of(open_training_loop, stop_early_readers),
+    "fairseq_cli.validate": stop_early_readers,
 }

@@ -1,0 +1,157 @@
+"""Worker processes of data loaders: here they would live until a garbage collection, which is switched off."""
+
+import gc
+import multiprocessing
+from collections.abc import Callable, Iterator
+from types import CodeType
+
+import pytest
+import torch
+from fairseq.data import FairseqDataset
+from fairseq.data.iterators import EpochBatchIterator
+from fairseq.tasks import FairseqTask
+
+from fairseq_compat import loaders
+
+BATCHES = 40
+
+
+class Numbers(FairseqDataset):
+    """Each item is its index; item `bad` cannot be read."""
+
+    def __init__(self, bad: int | None = None, cacheable: bool = False) -> None:
+        self.bad = bad
+        self.cacheable = cacheable
+
+    @property
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
+        return self.cacheable
+
+    def __getitem__(self, index: int) -> int:
+        if index == self.bad:
+            raise ValueError(f"item {index} is bad")
+        return index
+
+    def __len__(self) -> int:
+        return BATCHES
+
+    def size(self, index: int) -> int:
+        return 1
+
+    def num_tokens(self, index: int) -> int:
+        return 1
+
+    def ordered_indices(self) -> list[int]:
+        return list(range(BATCHES))
+
+    def collater(self, samples: list[int]) -> torch.Tensor:
+        return torch.tensor(samples)
+
+    def batch_by_size(self, indices: list[int], **_) -> list[list[int]]:
+        return [[index] for index in indices]
+
+
+@pytest.fixture(autouse=True)
+def no_garbage_collection() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def epochs(dataset: Numbers, workers: int = 1, buffer: int = 10) -> EpochBatchIterator:
+    return EpochBatchIterator(
+        dataset,
+        dataset.collater,
+        dataset.batch_by_size(range(BATCHES)),
+        num_workers=workers,
+        buffer_size=buffer,
+    )
+
+
+def read(iterator: EpochBatchIterator, batches: int = BATCHES) -> list[int]:
+    epoch = iterator.next_epoch_itr()
+    return [int(next(epoch)) for _ in range(batches)]
+
+
+def wait_for_readers() -> None:
+    for reader in list(loaders._readers):
+        reader.join(timeout=60)
+
+
+@pytest.mark.parametrize("buffer", [0, 1, 10])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_end_with_the_epoch_and_change_nothing(workers, buffer):
+    iterator, without = epochs(Numbers(), workers, buffer), epochs(Numbers(), workers=0, buffer=buffer)
+    for _ in range(2):
+        assert read(iterator) == read(without)
+        wait_for_readers()
+        assert multiprocessing.active_children() == []
+
+
+def test_workers_end_when_training_stops_in_mid_epoch():
+    iterator = epochs(Numbers())
+    assert len(loaders._stopping(read)(iterator, 5)) == 5
+    assert (multiprocessing.active_children(), loaders._readers) == ([], set())
+
+
+def test_workers_end_when_training_fails():
+    def train(iterator: EpochBatchIterator) -> None:
+        read(iterator, 3)
+        raise RuntimeError("loss is NaN")
+
+    with pytest.raises(RuntimeError, match="loss is NaN"):
+        loaders._stopping(train)(epochs(Numbers()))
+    assert (multiprocessing.active_children(), loaders._readers) == ([], set())
+
+
+def test_workers_end_when_an_item_cannot_be_read():
+    with pytest.raises(ValueError, match="item 7 is bad"):
+        read(epochs(Numbers(bad=7)))
+    wait_for_readers()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_validation_in_mid_epoch_leaves_the_workers_of_the_training():
+    iterator = epochs(Numbers())
+    epoch = iterator.next_epoch_itr()
+    begun = [int(next(epoch)) for _ in range(5)]
+    training = multiprocessing.active_children()
+
+    loaders._stopping(read)(epochs(Numbers()), 3)
+    assert multiprocessing.active_children() == training
+    assert begun + [int(batch) for batch in epoch] == read(epochs(Numbers(), workers=0))
+
+
+def test_a_cached_loader_keeps_its_workers_for_the_next_epoch():
+    task, dataset = FairseqTask(None), Numbers(cacheable=True)
+    iterator = task.get_batch_iterator(dataset, num_workers=1, data_buffer_size=10)
+    assert task.get_batch_iterator(dataset, num_workers=1, data_buffer_size=10) is iterator
+    read(iterator)
+    wait_for_readers()
+    workers = multiprocessing.active_children()
+    assert len(workers) == 1
+
+    loaders._stopping(read)(iterator, 5)
+    assert multiprocessing.active_children() == workers
+    assert loaders._readers == set()
+    loaders._shut_down(iterator.dataloader)
+    assert multiprocessing.active_children() == []
+
+
+def test_an_iterator_that_the_task_does_not_cache_is_read_by_its_own_workers():
+    task, dataset = FairseqTask(None), Numbers()
+    read(task.get_batch_iterator(dataset, num_workers=1, data_buffer_size=10))
+    wait_for_readers()
+    assert multiprocessing.active_children() == []
+
+
+def test_the_commands_stop_their_readers():
+    from fairseq_cli import train, validate
+
+    def layers(function: Callable | None) -> Iterator[CodeType]:
+        while function is not None:
+            yield function.__code__
+            function = getattr(function, "__wrapped__", None)
+
+    for function in (train.train, train.validate, validate.main):
+        assert loaders._stopping(print).__code__ in layers(function)
