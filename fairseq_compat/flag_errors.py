@@ -46,7 +46,10 @@ class OneLineParser(argparse.ArgumentParser):
                     f"argument --{flag.replace('_', '-')}: invalid choice: {name!r}: "
                     f"{registered.advice(section, name)}"
                 )
-        return super().parse_known_args(args, namespace)
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if getattr(parsed, "task", "") is None:  # fairseq-validate has no default
+            self.error("--task is missing: give the one that the checkpoint was trained with")
+        return parsed, unknown
 
     def parse_args(self, args=None, namespace=None):
         parsed, unknown = self.parse_known_args(args, namespace)

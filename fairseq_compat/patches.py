@@ -14,6 +14,8 @@ from types import ModuleType, SimpleNamespace
 from .flag_errors import told_in_one_line
 from .hydra_errors import told_before_the_start
 from .loaders import end_workers_with_epoch, reuse_only_cached, stop_early_readers
+from .output import collect_warnings, repeat_warnings, short_output
+from .validation import trained_criterion
 
 # Everything that fairseq pickles into a checkpoint besides tensors and plain containers.
 SAFE_GLOBALS = [argparse.Namespace]
@@ -243,8 +245,8 @@ AROUND: dict[str, Patch] = {
     "fairseq.modules.dynamic_crf_layer": old_numpy_names,
     "fairseq.options": told_in_one_line,
     "fairseq.tasks.fairseq_task": reuse_only_cached,
-    "fairseq.trainer": whole_last_updates,
+    "fairseq.trainer": _all_of(whole_last_updates, repeat_warnings),
     "fairseq_cli.hydra_train": told_before_the_start,
-    "fairseq_cli.train": _all_of(open_training_loop, stop_early_readers),
-    "fairseq_cli.validate": stop_early_readers,
+    "fairseq_cli.train": _all_of(open_training_loop, stop_early_readers, short_output, collect_warnings),
+    "fairseq_cli.validate": _all_of(trained_criterion, stop_early_readers, short_output),
 }

@@ -94,3 +94,12 @@ def test_without_the_plugin_it_is_asked_for(tmp_path):
         "fairseq-train: error: argument --task: invalid choice: 'sentence_prediction_kd': no plugin is loaded that "
         "has it: give the plugin's folder as the user dir, or sentence_prediction\n"
     )
+
+
+def test_validation_without_a_task_asks_for_it(capsys):
+    with pytest.raises(SystemExit) as ended:
+        options.parse_args_and_arch(options.get_validation_parser(), ["data", "--path", "checkpoint.pt"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.partition(": error: ")[2] == (
+        "--task is missing: give the one that the checkpoint was trained with\n"
+    )

@@ -1,0 +1,37 @@
+"""Makes fairseq-validate use the trained criterion: fairseq builds a new one, on the CPU, with untrained parameters."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType, SimpleNamespace
+
+import torch
+
+
+@contextmanager
+def trained_criterion(module: ModuleType) -> Iterator[None]:
+    """Loads the criterion's state with the model's, and puts the criterion where the model is."""
+    yield
+    utils = module.checkpoint_utils
+
+    def load_model_ensemble_and_task(filenames: list[str], arg_overrides=None, suffix: str = ""):
+        path = utils.get_maybe_sharded_checkpoint_filename(filenames[0], suffix, 0, 1)
+        state = utils.load_checkpoint_to_cpu(path, arg_overrides)
+        trained = state.get("criterion")
+        models, cfg, task = utils.load_model_ensemble_and_task(
+            filenames, arg_overrides=arg_overrides, suffix=suffix, state=state
+        )
+        build_criterion = task.build_criterion
+
+        def build_trained(*args, **kwargs):
+            criterion = build_criterion(*args, **kwargs)
+            if trained:
+                criterion.load_state_dict(trained)
+            example = next(models[0].parameters())
+            if example.dtype == torch.float16:
+                criterion.half()
+            return criterion.to(example.device)
+
+        task.build_criterion = build_trained
+        return models, cfg, task
+
+    module.checkpoint_utils = SimpleNamespace(load_model_ensemble_and_task=load_model_ensemble_and_task)

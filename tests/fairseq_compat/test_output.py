@@ -1,0 +1,132 @@
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from unittest import mock
+
+import pytest
+from omegaconf import OmegaConf
+from torch import nn
+
+from fairseq_compat import output
+from tests.tiny import train_command, train_here
+
+
+@pytest.fixture
+def files(tmp_path):
+    """What a command that has a log file writes there and prints, by the name of the place."""
+    from fairseq_cli import train
+
+    class Printed(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            printed.append(record.getMessage())
+
+    printed: list[str] = []
+    file, screen = logging.FileHandler(tmp_path / "log"), Printed()
+    train.logger.addHandler(file)
+    logging.getLogger().addHandler(screen)
+    yield SimpleNamespace(log=train.logger, printed=printed, written=tmp_path / "log")
+    train.logger.removeHandler(file)
+    logging.getLogger().removeHandler(screen)
+
+
+def test_configuration_and_model_go_to_the_log_file(files):
+    files.log.setLevel(logging.INFO)
+    files.log.info(OmegaConf.create({"task": {"_name": "masked_lm", "data": "bin"}}))
+    files.log.info(nn.Linear(2, 1))
+    files.log.info("num. expert model params: 0 (num. trained: 0)")
+    files.log.info("num. expert model params: 8 (num. trained: 8)")
+
+    assert files.printed == ["num. expert model params: 8 (num. trained: 8)"]
+    assert files.written.read_text().splitlines() == [
+        "configuration:",
+        "task:",
+        "  _name: masked_lm",
+        "  data: bin",
+        "",
+        "Linear(in_features=2, out_features=1, bias=True)",
+        *files.printed,
+    ]
+
+
+def test_both_are_printed_at_debug_level(files):
+    files.log.setLevel(logging.DEBUG)
+    files.log.info(OmegaConf.create({"seed": 1}))
+    files.log.setLevel(logging.NOTSET)
+    assert files.printed == ["configuration:\nseed: 1\n"]
+    assert files.written.read_text() == "configuration:\nseed: 1\n\n"
+
+
+class Trainer:
+    """A worker that counts updates."""
+
+    def __init__(self, rank: int = 0) -> None:
+        self.is_data_parallel_master = rank == 0
+
+    def train_step(self, samples: list[int]) -> int:
+        return len(samples)
+
+
+def step(trainer: Trainer) -> int:
+    module = SimpleNamespace(Trainer=type("Trainer", (Trainer,), {}))
+    with output.repeat_warnings(module):
+        pass
+    return module.Trainer.train_step(trainer, [1, 2])
+
+
+def repeated(caplog) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "fairseq_compat.output"]
+
+
+@contextmanager
+def collecting() -> Iterator[None]:
+    """Collects as at the start of a command, and unhooks the collection."""
+    make = logging.getLogRecordFactory()
+    with (
+        warnings.catch_warnings(action="always"),
+        mock.patch.object(warnings, "showwarning"),
+        mock.patch.object(output, "_given", output._Warnings()) as given,
+    ):
+        given.collect()
+        yield
+    logging.setLogRecordFactory(make)
+
+
+def test_warnings_are_repeated_once_before_the_first_update(caplog):
+    with collecting():
+        for _ in range(2):
+            logging.getLogger("fairseq_kd.tasks").warning("the teacher is of task %s", "RTE")
+            logging.getLogger("fairseq_kd.tasks").info("1 sentence")
+            warnings.warn("two\n lines", UserWarning, stacklevel=1)
+
+        assert [step(Trainer()), step(Trainer())] == [2, 2]
+    assert repeated(caplog) == [
+        "Warnings since the start:\n  the teacher is of task RTE\n  UserWarning: two lines"
+    ]
+
+
+@pytest.mark.parametrize(("rank", "level"), [(0, logging.INFO), (1, logging.WARNING)])
+def test_nothing_is_said_without_warnings_or_by_other_workers(caplog, rank, level):
+    with collecting():
+        logging.getLogger("fairseq_kd").log(level, "of all workers")
+        step(Trainer(rank))
+    assert repeated(caplog) == []
+
+
+def test_a_training_repeats_its_own_warnings(data, teacher, tmp_path, caplog, monkeypatch):
+    from fairseq_kd.tasks.sentence_prediction_kd import SentencePredictionKDTask
+
+    build = SentencePredictionKDTask.build_criterion
+
+    def warns(self, *args):
+        warnings.warn("this criterion is slow", RuntimeWarning, stacklevel=1)
+        return build(self, *args)
+
+    monkeypatch.setattr(SentencePredictionKDTask, "build_criterion", warns)
+    flags = ["--teacher", str(teacher), "--criterion", "kd", "--init-layers", "0,3"]
+    with collecting():
+        train_here(train_command(data, tmp_path / "first", *flags, "--max-update", "1"))
+        train_here(train_command(data, tmp_path / "second", *flags, "--max-update", "1"))
+    assert len(texts := repeated(caplog)) == 2
+    assert all("\n  RuntimeWarning: this criterion is slow" in text for text in texts)
