@@ -15,6 +15,7 @@ from .flag_errors import told_in_one_line
 from .hydra_errors import told_before_the_start
 from .loaders import end_workers_with_epoch, reuse_only_cached, stop_early_readers
 from .output import collect_warnings, repeat_warnings, short_output
+from .resume import exact_resumes
 from .validation import trained_criterion
 
 # Everything that fairseq pickles into a checkpoint besides tensors and plain containers.
@@ -247,6 +248,8 @@ AROUND: dict[str, Patch] = {
     "fairseq.tasks.fairseq_task": reuse_only_cached,
     "fairseq.trainer": _all_of(whole_last_updates, repeat_warnings),
     "fairseq_cli.hydra_train": told_before_the_start,
-    "fairseq_cli.train": _all_of(open_training_loop, stop_early_readers, short_output, collect_warnings),
+    "fairseq_cli.train": _all_of(
+        open_training_loop, exact_resumes, stop_early_readers, short_output, collect_warnings
+    ),
     "fairseq_cli.validate": _all_of(trained_criterion, stop_early_readers, short_output),
 }

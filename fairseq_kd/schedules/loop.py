@@ -39,14 +39,18 @@ class TimedLoop:
         self.count_validation = count_validation
         self.keep_at_end = keep_at_end
         self.verdict: Optional[str] = None
+        # The last validation's metric, and the seconds counted by then.
+        self.judged: Optional[tuple[float, float]] = None
 
     def train(self, original: Callable, cfg, trainer, task, epoch_itr) -> tuple[Losses, bool]:
         """One epoch, or what is left of it; none where the run has ended before.
 
-        Where the time ran out between two epochs, or before a restart, one update leads to the end.
+        Where the time ran out between two epochs, or before a restart, one update leads to the end. A run that was
+        stopped early trains only if its flags now allow what stopped it.
         """
-        if self.timer.ended:
-            logger.info(f"Not training: {self._used_up()}")
+        reason = self._used_up() if self.timer.ended else self._stopped_early()
+        if from_first(float(bool(reason))):
+            logger.info(f"Not training: {reason}")
             return [None], True
 
         self._tell(trainer)
@@ -57,7 +61,8 @@ class TimedLoop:
         """A validation, counted or not, and judged by the first subset."""
         with contextlib.nullcontext() if self.count_validation else self.timer.clock.paused():
             losses = original(cfg, trainer, task, epoch_itr, subsets)
-        reason = self.hopeless.reason(losses[0], self.timer.elapsed)
+        self.judged = float(losses[0]), self.timer.elapsed
+        reason = self.hopeless.reason(*self.judged)
         # Another worker's sentence, should it have none of its own, is in the first one's log.
         self.verdict = (reason or "the first worker says so") if from_first(float(bool(reason))) else None
         return losses
@@ -92,6 +97,9 @@ class TimedLoop:
         if hopeless or due.over:
             logger.info(f"Stopping training: {hopeless or self._used_up()}")
         return losses, bool(stop or hopeless or due.over)
+
+    def _stopped_early(self) -> Optional[str]:
+        return (self.judged and self.hopeless.reason(*self.judged)) or self.low_loss_scale.verdict
 
     def _used_up(self) -> str:
         return f"{self.timer.elapsed:.1f} of {self.timer.budget.end:g} seconds are used up"

@@ -49,6 +49,11 @@ class LowLossScale:
         """scale: of this update; None where gradients are not scaled."""
         low = scale is not None and scale <= self.minimum
         self.count = self.count + 1 if low else 0
+        return self.verdict
+
+    @property
+    def verdict(self) -> Optional[str]:
+        """The reason to stop after the updates that were counted."""
         if self.count < LOW_SCALE_UPDATES:
             return None
         return f"the loss scale was {self.minimum:g} or less for {self.count} updates"

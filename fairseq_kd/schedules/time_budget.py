@@ -36,8 +36,13 @@ class TimeBudget(FairseqLRScheduler):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        low_scale = self.loop.low_loss_scale.count
-        return {**super().state_dict(), **self.timer.state_dict(), "low_loss_scale": low_scale}
+        return {
+            **super().state_dict(),
+            **self.timer.state_dict(),
+            "low_loss_scale": self.loop.low_loss_scale.count,
+            "low_loss_scale_minimum": self.loop.low_loss_scale.minimum,
+            "judged": self.loop.judged,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if "elapsed" not in state_dict:
@@ -47,7 +52,10 @@ class TimeBudget(FairseqLRScheduler):
             )
         super().load_state_dict(state_dict)
         self.timer.load_state_dict(state_dict)
-        self.loop.low_loss_scale.count = state_dict["low_loss_scale"]
+        low = self.loop.low_loss_scale
+        if state_dict.get("low_loss_scale_minimum", low.minimum) == low.minimum:
+            low.count = state_dict["low_loss_scale"]
+        self.loop.judged = state_dict.get("judged")  # checkpoints of earlier versions do not say
 
     def step_begin_epoch(self, epoch: int) -> None:
         """Makes sure, before the first update, that somebody will act by the clock."""

@@ -93,6 +93,11 @@ def test_a_hopeless_run_is_given_up(text, tmp_path):
     assert len(validations(rows)) == 1
     assert {path.name for path in tmp_path.glob("*.pt")} == {"checkpoint_best.pt", "checkpoint_last.pt"}
 
+    # It stays given up.
+    before = (tmp_path / "checkpoint_last.pt").read_bytes()
+    assert train_here(command(text, tmp_path, *flags, "--finetune-checkpoint-at-end")) == []
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
+
 
 def test_the_objective_switches_at_a_share(text, tmp_path):
     teacher = write_teacher(tmp_path / "teacher.pt", classes=None, lm_head=True)
@@ -226,6 +231,21 @@ def test_validations_are_judged_in_time(monkeypatch, losses, validated):
     stops = [training.update(10.0)[1] for _ in range(int(validated[-1]) // 10)]
     assert training.validated == validated
     assert stops == [False] * (len(stops) - 1) + [len(losses) < 3]
+
+
+def test_what_stopped_early_stays_stopped_until_its_flags_allow_it(monkeypatch):
+    training = FakeTraining(monkeypatch, [7.0], total=1000.0, end=60.0, validations=(40.0,))
+    assert training.update(40.0) == ([7.0], True)
+    judged = training.loop.judged
+    assert judged == (7.0, 40.0)
+
+    training = FakeTraining(monkeypatch, total=1000.0, end=60.0)
+    training.loop.judged = judged
+    assert training.epoch() == ([None], True)
+    training.loop.hopeless = Hopeless(limit=8.0, after=30.0)
+    assert training.epoch() == "trained"
+    training.loop.low_loss_scale.count = 100
+    assert training.epoch() == ([None], True)
 
 
 def test_a_low_loss_scale_stops_and_saves(monkeypatch):

@@ -76,16 +76,24 @@ def test_the_state_goes_on_exactly():
     rates(time, first, [10.0, 8.0])
     first.timer.due()
     first.loop.low_loss_scale.count = 7
+    first.loop.judged = (4.5, 15.0)
     time.seconds += 2.0
     state = first.state_dict()
-    assert state == {"best": None, "elapsed": 20.0, "seen": 18.0, "ended": 0.0, "low_loss_scale": 7}
+    assert state == {"best": None, "elapsed": 20.0, "seen": 18.0, "ended": 0.0, "low_loss_scale": 7,
+                     "low_loss_scale_minimum": 1.0, "judged": (4.5, 15.0)}  # fmt: skip
 
     time, second = scheduler(total_training_time=0.02, lr_warmup=0.0)
     second.load_state_dict(state)
     assert second.step_update(2) == pytest.approx(PEAK * 52 / 72)
     assert second.loop.low_loss_scale.count == 7
+    assert second.loop.judged == (4.5, 15.0)
     second.timer.clock.start()
     assert rates(time, second, [16.0]) == pytest.approx([0.5])
+
+    # Updates at one minimum are none at another.
+    _, other = scheduler(total_training_time=0.02, early_stop_loss_scale=0.5)
+    other.load_state_dict(state)
+    assert other.loop.low_loss_scale.count == 0
 
 
 def test_a_run_of_another_scheduler_cannot_go_on():

@@ -15,7 +15,6 @@ import signal
 import sys
 from pathlib import Path
 
-from fairseq import checkpoint_utils
 from fairseq.tasks import FairseqTask
 from fairseq.trainer import Trainer
 from fairseq_cli import train
@@ -61,7 +60,6 @@ def kill(update: int, timer) -> None:
 commands, notes = map(Path, sys.argv[1:])
 note_batches(notes)
 for running, command in json.loads(commands.read_text()).items():  # noqa: B007 - read by noted_step
-    vars(checkpoint_utils.save_checkpoint).pop("best", None)  # fairseq remembers it on the function
     if RANK == "0":
         print(f"\nTRAINING {running}\n", file=sys.stderr, flush=True)
     sys.argv = command
