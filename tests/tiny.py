@@ -266,6 +266,7 @@ def build(
         **dict.fromkeys((*formats[:4], "fp16_no_flatten_grads"), False),
         "max_tokens": None,
         "max_tokens_valid": None,
+        "update_freq": [1],
         **dict(task),
     }
     task_class, task_dataclass = TASK_REGISTRY[task_name], TASK_DATACLASS_REGISTRY[task_name]

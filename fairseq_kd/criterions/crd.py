@@ -7,6 +7,7 @@ from typing import Any
 from fairseq.criterions import register_criterion
 from torch import Tensor
 
+from ..errors import CannotStart
 from ..signals import Signals
 from .config import OwnTermsConfig
 from .distillation import DistillationCriterion
@@ -57,6 +58,17 @@ class ContrastiveCriterion(DistillationCriterion):
 
     def terms_of(self, sample: Mapping[str, Any], student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
         return {"crd": self.crd(sample, student, teacher)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> Any:
+        """As torch's. Raises CannotStart if the banks are those of another training set."""
+        banks = state.get("crd.loss.student_bank")
+        if banks is not None and self.crd is not None and len(banks) != len(self.crd.loss.student_bank):
+            raise CannotStart(
+                f"--criterion crd remembers {len(banks)} sentences of the run in the checkpoint, but the training data has "
+                f"{len(self.crd.loss.student_bank)} now: resume with the same data, or give another --save-dir.",
+                doing="resume",
+            )
+        return super().load_state_dict(state, *args, **kwargs)
 
     def labels_for(self) -> list[str]:
         return super().labels_for() + (["--inter-weight"] if self.inter_weight else [])

@@ -4,15 +4,19 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Optional
 
 import torch
 from fairseq.data import Dictionary
+from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
 from fairseq.optim import FairseqOptimizer
 from omegaconf import II, open_dict
 
+from ..data.epoch_position import ResumableEpochs
+from ..data.sequences import SequenceDataset
 from ..errors import CannotStart
 from ..memory import peak_memory
 from ..metrics import forget
@@ -43,6 +47,7 @@ class DistillationTaskConfig(PrecisionFlags, TeacherFlags):
     train_subset: str = II("dataset.train_subset")
     max_tokens: Optional[int] = II("dataset.max_tokens")
     max_tokens_valid: Optional[int] = II("dataset.max_tokens_valid")
+    update_freq: list[int] = II("optimization.update_freq")
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
     maximize_best_checkpoint_metric: bool = II("checkpoint.maximize_best_checkpoint_metric")
 
@@ -56,6 +61,9 @@ class DistillationTask(TaskWithTeacher):
 
     # How many parts the training data has, of which each epoch reads one.
     shards = 1
+
+    # Flags that decide the rows of the training set, or their order.
+    row_flags: tuple[str, ...] = ("data", "train_subset", "seed")
 
     # The classification head's name; None for a task without classes.
     head: Optional[str] = None
@@ -194,6 +202,41 @@ class DistillationTask(TaskWithTeacher):
         else:
             before, now = criterion.settled(saved), criterion.settled(cfg)
         return list(self.resumed.changed(before, now))
+
+    def get_batch_iterator(
+        self,
+        dataset: SequenceDataset,
+        max_tokens: Optional[int] = None,
+        max_sentences: Optional[int] = None,
+        max_positions: Optional[int] = None,
+        ignore_invalid_inputs: bool = False,
+        required_batch_size_multiple: int = 1,
+        **kwargs: Any,
+    ) -> EpochBatchIterator:
+        """As fairseq's; the training set's can be resumed with other batches (see `data/epoch_position.py`)."""
+        sizes = {
+            "max_tokens": max_tokens,
+            "max_sentences": max_sentences,
+            "required_batch_size_multiple": required_batch_size_multiple,
+        }
+        iterator = super().get_batch_iterator(
+            dataset,
+            max_positions=max_positions,
+            ignore_invalid_inputs=ignore_invalid_inputs,
+            **sizes,
+            **kwargs,
+        )
+        if dataset is not self.datasets.get(self.cfg.train_subset):
+            return iterator
+        settings = {f"--{name.replace('_', '-')}": str(self.cfg[name]) for name in self.row_flags}
+        settings |= {
+            "--batch-size": max_sentences,
+            "--max-tokens": max_tokens,
+            "--update-freq": ",".join(map(str, self.cfg.update_freq)),
+            "number of workers": iterator.num_shards,
+        }
+        cut = partial(dataset.batch_by_size, **sizes)
+        return ResumableEpochs.of(iterator, cut, settings, self.cfg.update_freq, self.shards > 1)
 
     def train_step(self, sample, *args, ignore_grad: bool = False, **kwargs):
         """As fairseq's. Batches that only fill up a worker's turn, of whatever split, count for nothing.

@@ -4,7 +4,7 @@ import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from fairseq.data import Dictionary, PrependTokenDataset, TokenBlockDataset
 from fairseq.data.iterators import EpochBatchIterator
@@ -99,6 +99,7 @@ class MaskedLMKDTask(DistillationTask):
 
     predicts_words = True
     regression = False
+    row_flags = (*DistillationTask.row_flags, "tokens_per_sample", "sample_break_mode", "short_blocks")
 
     def __init__(
         self, cfg: MaskedLMKDConfig, dictionary: Dictionary, dictionary_hash: str, pair_format: str
@@ -214,18 +215,13 @@ class MaskedLMKDTask(DistillationTask):
         return dataset
 
     def get_batch_iterator(
-        self,
-        dataset: MaskedWordsDataset,
-        max_tokens: Optional[int] = None,
-        max_sentences: Optional[int] = None,
-        max_positions: Optional[int] = None,
-        **kwargs: Any,
+        self, dataset: MaskedWordsDataset, *args: Any, **kwargs: Any
     ) -> EpochBatchIterator:
-        """As fairseq's, but each epoch has data-loading processes of its own (`--num-workers`), and nothing is dropped.
+        """As DistillationTask's, but each epoch has data-loading processes of its own (`--num-workers`).
 
         Those of the last epoch have a copy of the data set, which never hears of the new one's masks.
         """
-        iterator = super().get_batch_iterator(dataset, max_tokens, max_sentences, max_positions, **kwargs)
+        iterator = super().get_batch_iterator(dataset, *args, **kwargs)
         iterator.reuse_dataloader = False
         batches, workers = len(iterator.frozen_batches), iterator.num_shards
         if batches < workers and dataset is self.datasets.get(self.cfg.train_subset):

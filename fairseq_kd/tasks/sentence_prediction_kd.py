@@ -60,6 +60,8 @@ class SentencePredictionKDConfig(DistillationTaskConfig):
 class SentencePredictionKDTask(DistillationTask):
     """Holds labelled sentences beside the teacher."""
 
+    row_flags = (*DistillationTask.row_flags, "length_bucket")
+
     def __init__(self, cfg: SentencePredictionKDConfig, dictionary: Dictionary, metadata: Metadata) -> None:
         super().__init__(cfg, dictionary, metadata.dictionary_hash)
         self.metadata = metadata

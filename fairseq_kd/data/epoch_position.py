@@ -1,0 +1,225 @@
+"""The position of training in an epoch, kept as the set of rows that were trained."""
+
+import logging
+import math
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Optional
+
+import numpy as np
+import torch
+from fairseq.data.data_utils import numpy_seed
+from fairseq.data.iterators import EpochBatchIterator, ShardedIterator
+from torch import Tensor
+
+from ..errors import CannotStart
+
+logger = logging.getLogger(__name__)
+
+Batches = list[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a run begins to read an epoch.
+
+    batches     of all workers, that are left
+    iterations  batches of each worker before them
+    trained     mask of the rows that were trained, [N]; None for none
+    before      mask of those that a run with other batches had trained; None for none
+    """
+
+    batches: Batches
+    iterations: int = 0
+    trained: Optional[np.ndarray] = None
+    before: Optional[np.ndarray] = None
+
+
+class ResumableEpochs(EpochBatchIterator):
+    """Batches of a training set, as fairseq makes them; a resumed run may divide the rest of an epoch differently.
+
+    fairseq saves how many batches each worker has read. With another batch size or number of workers, the same
+    number means other rows. So the saved state also has:
+
+    rows      size of the training set
+    lengths   checksum of the lengths of all rows
+    settings  flags that decide the batches and the data
+    updates   updates in that epoch
+    trained   within an epoch: its rows that were trained, packed bits
+    before    those of them that a run with other batches had trained; missing if there are none
+    """
+
+    cut: Callable[[np.ndarray], Sequence[Sequence[int]]]
+    settings: Mapping[str, Any]
+    update_freq: Sequence[int]
+    sharded: bool
+
+    # The epoch in which the run was resumed, and from where.
+    _resumed: tuple[int, Optional["_Start"]] = (0, None)
+
+    @classmethod
+    def of(
+        cls,
+        iterator: EpochBatchIterator,
+        cut: Callable[[np.ndarray], Sequence[Sequence[int]]],
+        settings: Mapping[str, Any],
+        update_freq: Sequence[int],
+        sharded: bool,
+    ) -> "ResumableEpochs":
+        """The same iterator, as one of this class: fairseq does not let a task choose the class.
+
+        cut          divides rows, in their order, into batches
+        settings     flag -> value
+        update_freq  batches of each worker in an update, for each epoch; the last one holds for later epochs
+        sharded      each epoch reads other data than the one before
+        """
+        iterator.__class__ = cls
+        iterator.cut, iterator.settings = cut, settings
+        iterator.update_freq, iterator.sharded = update_freq, sharded
+        return iterator
+
+    def ordered_batches(self, epoch: int, fix_batches_to_gpus: bool, shuffle: bool) -> Batches:
+        """This worker's batches of an epoch; empty ones take the place of those before a resumed run's position."""
+        resumed, self._start = self._resumed
+        if epoch != resumed:
+            self._start = _Start(self._in_order(self.frozen_batches, epoch, shuffle))
+        own = ShardedIterator(self._start.batches, self.num_shards, self.shard_id, fill_value=[])
+        return [[]] * self._start.iterations + list(own)
+
+    def state_dict(self) -> dict[str, Any]:
+        state = super().state_dict()
+        state |= {"rows": len(self.dataset), "lengths": self._lengths, "settings": dict(self.settings)}
+        state["updates"] = self._updates(state["epoch"])
+        if state["iterations_in_epoch"]:
+            start = self._start
+            read = start.batches[: (state["iterations_in_epoch"] - start.iterations) * self.num_shards]
+            trained = np.zeros(len(self.dataset), bool) if start.trained is None else start.trained.copy()
+            if read:
+                trained[np.concatenate(read)] = True
+            state["trained"] = _packed(trained)
+            if start.before is not None:
+                state["before"] = _packed(start.before)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues at the saved position.
+
+        If the trained rows are whole batches at the beginning of the epoch, the other batches are kept. Otherwise the
+        other rows are divided into new batches. Raises CannotStart if the training data is not that of the checkpoint.
+        """
+        if "rows" not in state:  # a checkpoint of an earlier version
+            if state["iterations_in_epoch"]:
+                logger.warning(
+                    "the checkpoint does not say what was trained: resume with the same batches and workers"
+                )
+            super().load_state_dict(state)
+            return
+        self.epoch, self._next_epoch_itr = state["epoch"], None
+        self._check_data(state)
+        if state["iterations_in_epoch"]:
+            self._resume_within_epoch(state)
+        changes, updates = self._changes(state), self._updates(self.epoch)
+        if not changes:
+            return
+        logger.info(f"resuming with {', '.join(changes)}")
+        if self._same_rows(state) and updates != state["updates"]:
+            logger.info(
+                f"an epoch is now {updates} updates (was {state['updates']}); the learning rate schedule counts updates"
+            )
+
+    def _resume_within_epoch(self, state: Mapping[str, Any]) -> None:
+        trained = self._unpacked(state["trained"])
+        before = self._unpacked(state["before"]) if "before" in state else None
+        batches = self._in_order(self._without(before), self.epoch, state["shuffle"])
+        done = _leading(batches, trained if before is None else trained & ~before)
+        if done is None:
+            before, done = trained, 0
+            batches = self._in_order(self._without(trained), self.epoch, state["shuffle"])
+        left = batches[done:]
+        if not left:
+            raise CannotStart(
+                f"--grouped-shuffling leaves out what is left of epoch {self.epoch}, which is less than a batch for each of "
+                f"{self.num_shards} workers: resume with fewer workers, or without --grouped-shuffling.",
+                doing="resume",
+            )
+        # The position in this run's batches: an epoch ends with its usual number.
+        iterations = max(len(self) - math.ceil(len(left) / self.num_shards), 0)
+        self._resumed = self.epoch, _Start(left, iterations, trained, before)
+        self._next_epoch_itr = self._get_iterator_for_epoch(self.epoch, state["shuffle"], offset=iterations)
+        logger.info(f"resuming epoch {self.epoch}: {trained.sum()} of {len(trained)} training rows are done")
+
+    def _in_order(self, batches: Iterable[Sequence[int]], epoch: int, shuffle: bool) -> Batches:
+        """The batches of all workers in the order of an epoch, which is fairseq's."""
+        batches = list(batches)
+        if not shuffle:
+            return batches
+        with numpy_seed(self.seed + epoch):
+            if not self.grouped_shuffling:
+                np.random.shuffle(batches)  # noqa: NPY002 - fairseq's own order
+                return batches
+            whole = len(batches) - len(batches) % self.num_shards
+            groups = [batches[first : first + self.num_shards] for first in range(0, whole, self.num_shards)]
+            np.random.shuffle(groups)  # noqa: NPY002
+            return [batch for group in groups for batch in group]
+
+    def _without(self, rows: Optional[np.ndarray]) -> Sequence[Sequence[int]]:
+        """Batches of all rows but these, a mask [N], before they are shuffled."""
+        if rows is None:
+            return self.frozen_batches
+        order = np.concatenate(self.frozen_batches)
+        left = order[~rows[order]]
+        return self.cut(left) if len(left) else []
+
+    def _updates(self, epoch: int) -> int:
+        frequency = self.update_freq[min(epoch, len(self.update_freq)) - 1]
+        return math.ceil(len(self) / frequency)
+
+    @cached_property
+    def _lengths(self) -> int:
+        return zlib.crc32(np.ascontiguousarray(self.dataset.sizes, dtype=np.int64))
+
+    def _same_rows(self, state: Mapping[str, Any]) -> bool:
+        return (state["rows"], state["lengths"]) == (len(self.dataset), self._lengths)
+
+    def _check_data(self, state: Mapping[str, Any]) -> None:
+        """Raises CannotStart if the training data has changed. Between epochs, the next shard is no change."""
+        next_shard = self.sharded and not state["iterations_in_epoch"]
+        if next_shard or self._same_rows(state):
+            return
+        rows = f"{len(self.dataset)} rows, was {state['rows']}"
+        if len(self.dataset) == state["rows"]:
+            rows = f"as many rows, {state['rows']}, but of other lengths"
+        changes = self._changes(state) or ["other files"]
+        raise CannotStart(
+            f"the training data has {rows}, since the checkpoint of epoch {state['epoch']} was written "
+            f"({', '.join(changes)}): resume with the same data, or give --reset-dataloader to begin again with epoch 1.",
+            doing="resume",
+        )
+
+    def _changes(self, state: Mapping[str, Any]) -> list[str]:
+        """The settings that differ from those of the checkpoint: `--batch-size 8 (was 16)`."""
+        saved = state["settings"]
+        return [
+            f"{flag} {value} (was {saved.get(flag)})"
+            for flag, value in self.settings.items()
+            if value != saved.get(flag)
+        ]
+
+    def _unpacked(self, bits: Tensor) -> np.ndarray:
+        return np.unpackbits(bits.cpu().numpy(), count=len(self.dataset)).astype(bool)
+
+
+def _packed(rows: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.packbits(rows))
+
+
+def _leading(batches: Batches, rows: np.ndarray) -> Optional[int]:
+    """How many batches from the first one on hold exactly these rows, a mask [N]; None if no number does."""
+    wanted = int(rows.sum())
+    ends = np.cumsum([len(batch) for batch in batches])
+    count = int(np.searchsorted(ends, wanted)) + 1
+    if count > len(batches) or ends[count - 1] != wanted or not rows[np.concatenate(batches[:count])].all():
+        return None
+    return count

@@ -1,0 +1,177 @@
+"""Runs that are resumed with other settings, and runs that have ended."""
+
+from collections import Counter
+
+import pytest
+import torch
+from fairseq import checkpoint_utils
+from fairseq.tasks import FairseqTask
+
+from fairseq_kd.errors import CannotStart
+from tests.tiny import train_command, train_here, write_data
+
+LAST = "checkpoint_last.pt"
+BEST = "checkpoint_best.pt"
+ONE_STEP = ["--hard-weight", "1", "--soft-weight", "0", "--criterion", "kd"]
+
+
+class Trained(list):
+    """The rows of each batch that is trained on, up to a `kill` in the next batch but so many."""
+
+    kill: int | None = None
+
+
+@pytest.fixture
+def trained(monkeypatch) -> Trained:
+    rows, train_step = Trained(), FairseqTask.train_step
+
+    def noted(self, sample, *args, **kwargs):
+        if len(rows) == rows.kill:
+            raise KeyboardInterrupt
+        rows.append(sample["id"].tolist())
+        return train_step(self, sample, *args, **kwargs)
+
+    monkeypatch.setattr(FairseqTask, "train_step", noted)
+    return rows
+
+
+@pytest.fixture
+def start(data, teacher, tmp_path):
+    """Trains by a `kd` command with more flags, as often as it is called; returns what was logged."""
+
+    def started(*flags: str):
+        return train_here(
+            train_command(
+                data, tmp_path, "--teacher", str(teacher), "--init-layers", "0,3", *ONE_STEP, *flags
+            )
+        )
+
+    return started
+
+
+def updates(rows) -> list[float]:
+    return [values["num_updates"] for tag, values in rows if tag == "train_inner"]
+
+
+def files(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.pt")}
+
+
+def saved(folder, name: str = LAST) -> dict:
+    return torch.load(folder / name, weights_only=True)["extra_state"]
+
+
+def test_other_batches_train_the_rest_of_the_epoch(teacher, tmp_path, trained):
+    """With a cached teacher and CRD, which know each sentence by its row; 64 sentences."""
+    data = write_data(tmp_path / "bin")
+    cache = ["--teacher-cache", str(tmp_path / "cache")]
+    flags = ["--criterion", "crd", "--init-layers", "0,3", *cache, "--max-epoch", "2"]
+    with_teacher = ["--teacher", str(teacher), *flags]
+    train_here(train_command(data, tmp_path / "first", *with_teacher, "--max-epoch", "1"))  # fills the cache
+
+    trained.clear()
+    trained.kill = 3
+    run_dir = tmp_path / "run"
+    saving = ["--batch-size", "16", "--save-interval-updates", "2"]
+    with pytest.raises(KeyboardInterrupt):
+        train_here(train_command(data, run_dir, *with_teacher, *saving))
+    trained.kill = None
+    assert [len(batch) for batch in trained] == [16, 16, 16]
+    trained.pop()  # not in the checkpoint
+    # Without a teacher to ask: all that is learned from is in the cache.
+    train_here(train_command(data, run_dir, *flags, "--max-tokens", "100", "--update-freq", "2"))
+    assert max(len(batch) for batch in trained[2:]) < 16
+    each = [row for batch in trained for row in batch]
+    for epoch in (each[:64], each[64:]):
+        assert Counter(epoch) == Counter(range(64))
+
+
+def test_other_data_is_refused_by_a_method_that_remembers_it(data, teacher, tmp_path):
+    flags = ["--criterion", "crd", "--init-layers", "0,3", "--teacher", str(teacher)]
+    train_here(train_command(data, tmp_path / "run", *flags))
+    other = write_data(tmp_path / "other", sentences=(("train", 50), ("valid", 8)))
+    with pytest.raises(CannotStart, match="crd remembers 64 sentences .*, but the training data has 50 now"):
+        train_here(train_command(other, tmp_path / "run", *flags, "--max-epoch", "2"))
+
+
+# With a learning rate of 0 no validation is better than the first.
+STUCK = ["--lr", "0", "--max-epoch", "9"]
+
+
+def test_a_run_that_lost_patience_stays_stopped(start, tmp_path):
+    assert updates(start(*STUCK, "--patience", "2"))[-1] == 24
+    before = files(tmp_path)
+    assert start(*STUCK, "--patience", "2") == []
+    assert files(tmp_path) == before
+
+    assert updates(start(*STUCK, "--patience", "4")) == list(range(25, 41))
+    assert start(*STUCK, "--patience", "4") == []
+
+
+def test_a_run_that_is_stopped_in_mid_patience_counts_on(start, tmp_path):
+    in_mid_epoch = ["--validate-interval-updates", "4", "--save-interval-updates", "4"]
+    flags = [*STUCK, "--patience", "5", *in_mid_epoch]
+    start(*flags, "--max-update", "12")
+    assert saved(tmp_path)["early_stopping"]["num_runs"] == 2
+    assert updates(start(*flags)) == list(range(13, 25))
+
+
+def test_another_metric_has_its_own_best(start, tmp_path, caplog):
+    start(*STUCK, "--patience", "2")
+    maximum = ["--best-checkpoint-metric", "accuracy", "--maximize-best-checkpoint-metric"]
+    rows = start(*STUCK, "--patience", "2", *maximum)
+    assert updates(rows)[0] == 25
+    accuracy = [values["valid_accuracy"] for tag, values in rows if tag == "valid"]
+    assert saved(tmp_path)["best"] == accuracy[0]
+    assert "since it was chosen by lowest loss, now by highest accuracy" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ["--max-epoch", "2"],
+        ["--max-update", "11", "--max-epoch", "9"],
+        ["--stop-time-hours", "1e-6", "--max-epoch", "9"],
+        ["--stop-min-lr", "1e-4", "--max-epoch", "9", "--lr-shrink", "0.1", "--force-anneal", "2"],
+        ["--stop-min-lr", "2e-4", "--max-epoch", "9", "--lr-scheduler", "reduce_lr_on_plateau", "--lr-shrink", "0.5",
+         "--lr-threshold", "9", "--lr-patience", "1"],
+    ],
+    ids=lambda flags: flags[0] + flags[-2],
+)  # fmt: skip
+def test_a_finished_run_trains_nothing(start, tmp_path, end):
+    kept = ["--keep-best-checkpoints", "2", "--keep-last-epochs", "2"]
+    assert 0 < len(updates(start(*kept, *end))) < 72
+    before = files(tmp_path)
+    assert start(*kept, *end) == []
+    assert files(tmp_path) == before
+
+
+def test_the_learning_rate_of_a_plateau_is_that_of_a_straight_run(start, tmp_path):
+    flags = ["--lr-scheduler", "reduce_lr_on_plateau", "--lr-shrink", "0.5", "--lr-threshold", "9",
+             "--lr-patience", "1"]  # fmt: skip
+    straight = start(*flags, "--max-epoch", "3", "--save-dir", str(tmp_path / "straight"))
+    resumed = [row for epochs in "123" for row in start(*flags, "--max-epoch", epochs)]
+    expected, found = (
+        [values["lr"] for tag, values in rows if tag == "train_inner"] for rows in (straight, resumed)
+    )
+    assert found == expected == [1e-3] * 16 + [5e-4] * 8
+
+
+def test_a_resumed_run_keeps_a_better_checkpoint(start, tmp_path):
+    start()
+    best = checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / BEST))
+    state = torch.load(tmp_path / LAST, weights_only=True)
+    state["extra_state"]["best"] = 0.0
+    torch.save(state, tmp_path / LAST)
+    start("--max-epoch", "3")
+    assert saved(tmp_path)["best"] == 0.0
+    found = checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / BEST))
+    assert found["optimizer_history"][-1]["num_updates"] == best["optimizer_history"][-1]["num_updates"] == 8
+
+
+def test_a_reset_data_loader_begins_with_the_first_epoch(start, tmp_path, trained):
+    start("--max-update", "3", "--max-epoch", "2")
+    trained.clear()
+    rows = start("--max-epoch", "1", "--batch-size", "16", "--reset-dataloader")
+    assert updates(rows) == [4, 5, 6, 7]
+    assert Counter(row for batch in trained for row in batch) == Counter(range(64))
