@@ -2,18 +2,21 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import torch
-from fairseq.criterions import FairseqCriterion
+from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, FairseqCriterion
 from fairseq.optim import FairseqOptimizer
 from torch import Tensor, nn
 
 from ..metrics import log_metrics
 from ..signals import Signals, Wanted
-from .config import DistillationConfig
-from .own_flags import of_no_use
+from ..unused_flags import given_flags, unused
+from .config import DistillationConfig, IntermediateConfig
 from .stages import Stage, Stages
+
+SHARED = frozenset(each.name for each in fields(IntermediateConfig))
 
 
 class DistillationCriterion(FairseqCriterion):
@@ -26,7 +29,8 @@ class DistillationCriterion(FairseqCriterion):
     the batch is the loss and the number of sentences the sample size, so nothing depends on
     padding, batching, accumulation or the number of workers.
 
-    Problems are collected, one sentence each; the task raises them together before training.
+    Problems are collected, one sentence each; the task raises them together before training. Flags without effect
+    are collected in `unused`; the task lists them in one warning.
     """
 
     own_terms: ClassVar[bool] = True
@@ -34,7 +38,7 @@ class DistillationCriterion(FairseqCriterion):
     # Fields of the config that decide, beside the mapping, what is learned or remembered.
     settled_by: ClassVar[tuple[str, ...]] = ()
 
-    # Fields of a method's own that are not about its terms, so that they are of use without them.
+    # Fields of a method's own config that have an effect even if its terms have no weight.
     beside_terms: ClassVar[tuple[str, ...]] = ()
 
     # What its terms do that takes classes, as a sentence goes on after its name; empty where labels that are numbers
@@ -47,8 +51,9 @@ class DistillationCriterion(FairseqCriterion):
         self.head = task.head
         self.stages = Stages(self._weights(cfg, task.objective), cfg, self.own_terms)
         self.problems = list(self.stages.problems)
+        self.unused: list[str] = []
         if self.own_terms and not self.inter_weight:
-            self.problems += self.idle_flags(cfg)
+            self.unused += unused(self.flags_of_terms(cfg), "--inter-weight 0")
         # fairseq saves and restores a criterion only when it has a parameter; not a 0-dim one, which its
         # legacy_ddp cannot reduce.
         self.anchor = nn.Parameter(torch.zeros(1))
@@ -86,7 +91,7 @@ class DistillationCriterion(FairseqCriterion):
         """Builds one part of the method and asks for its signals; None where inter_weight is 0 or classes are lacking.
 
         build(task, method's name, *args, **options) returns a module with `student_wanted`,
-        `teacher_wanted` and `problems`.
+        `teacher_wanted`, `problems` and `unused`.
         """
         if not self.inter_weight:
             return None
@@ -99,12 +104,16 @@ class DistillationCriterion(FairseqCriterion):
 
         part = build(self.task, self.cfg._name, *args, **options)
         self.problems += part.problems
+        self.unused += part.unused
         self.stages.want_for_own_terms(part.student_wanted, part.teacher_wanted)
         return part
 
-    def idle_flags(self, cfg: DistillationConfig) -> list[str]:
-        """A sentence where flags of the method's own are given, of which its terms, without a weight, make no use."""
-        return of_no_use(cfg, self.beside_terms)
+    def flags_of_terms(self, cfg: DistillationConfig) -> list[str]:
+        """Return the given flags that only the method's own terms use.
+
+        Without --mapping, which grids of several methods give to all.
+        """
+        return given_flags(cfg, CRITERION_DATACLASS_REGISTRY[cfg._name], SHARED | set(self.beside_terms))
 
     @classmethod
     def settled(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:

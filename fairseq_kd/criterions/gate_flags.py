@@ -63,30 +63,26 @@ FLAGS = {
 }
 
 
-def group_gates(gates: Iterable[nn.Module], cfg: GateFlags, frozen: bool) -> list[str]:
-    """Makes each gate a group of the optimizer, or freezes all; returns why that cannot be."""
+def group_gates(gates: Iterable[nn.Module], cfg: GateFlags) -> list[str]:
+    """Make each gate a group of the optimizer; return the reasons why that is impossible."""
     given = {name: getattr(cfg, name) for name in FLAGS if getattr(cfg, name) is not None}
-    problems = list(_problems(given, cfg, frozen))
+    problems = list(_problems(given, cfg))
     if problems:
         return problems
-    for gate in gates:
-        gate.requires_grad_(not frozen)
-        if given:
-            # A group each, because each is clipped by itself.
-            options = {name.removeprefix("gate_"): value for name, value in given.items()}
-            if "betas" in options:
-                options["betas"] = betas(options["betas"], FLAGS["gate_betas"])
-            set_group(gate.parameters(), GroupOptions(**options))
+    for gate in gates if given else ():
+        # A group each, because each is clipped by itself.
+        options = {name.removeprefix("gate_"): value for name, value in given.items()}
+        if "betas" in options:
+            options["betas"] = betas(options["betas"], FLAGS["gate_betas"])
+        set_group(gate.parameters(), GroupOptions(**options))
     return []
 
 
-def _problems(given: dict[str, Any], cfg: GateFlags, frozen: bool) -> Iterable[str]:
+def _problems(given: dict[str, Any], cfg: GateFlags) -> Iterable[str]:
     if not given:
         return
     flags = ", ".join(FLAGS[name] for name in given)
-    if frozen:
-        yield f"--lad-frozen keeps the gates as they are, and {flags} would train them: leave out one of the two."
-    elif cfg.optimizer_name != "adamw_fused":
+    if cfg.optimizer_name != "adamw_fused":
         yield f"--optimizer {cfg.optimizer_name} has no groups, which {flags} would need: give adamw_fused."
     shape = [FLAGS[name] for name in ("gate_warmup_updates", "gate_total_updates") if name in given]
     if shape and "gate_lr" not in given:

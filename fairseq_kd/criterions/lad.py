@@ -12,6 +12,7 @@ from ..layers import MAPPINGS
 from ..losses import FORMS
 from ..metrics import log_metrics
 from ..signals import Signals
+from ..unused_flags import given_flags, unused
 from .collapse import forget_warning, watch
 from .config import IntermediateConfig
 from .distillation import DistillationCriterion
@@ -67,7 +68,11 @@ class LAD(DistillationCriterion):
         super().__init__(cfg, task)
         self.hidden = self.use(GatedLayers, cfg.mapping, cfg.lad_form, cfg.lad_partial, cfg.lad_scope)
         if self.hidden is not None and not self.hidden.problems:
-            self.problems += group_gates(self.hidden.gates.gates, cfg, cfg.lad_frozen)
+            if cfg.lad_frozen:
+                self.hidden.gates.requires_grad_(False)
+                self.unused += unused(given_flags(cfg, GateFlags), "--lad-frozen")
+            else:
+                self.problems += group_gates(self.hidden.gates.gates, cfg)
         forget_warning()
 
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..layers import MAPPINGS
 from ..losses import patience
 from ..signals import Signals
+from ..unused_flags import unused
 from .config import IntermediateConfig
 from .distillation import DistillationCriterion
 from .parts import HiddenTransfer
@@ -60,9 +61,7 @@ class PKD(DistillationCriterion):
         self.patience = self.use(HiddenTransfer, cfg.mapping, mixes=False, scope="cls")
         self.of_one_layer = partial(patience, normalize=not cfg.pkd_unnormalized)
         if cfg.pkd_kl == "mean" and task.regression:
-            self.problems.append(
-                f"--pkd-kl mean is over classes, and {task.cfg.data} has scores (regression): leave it out."
-            )
+            self.unused += unused(["--pkd-kl mean"], f"{task.cfg.data} has scores, not classes")
 
     def objective_terms(self, weights, student: Signals, teacher: Signals, sample: Any) -> dict[str, Tensor]:
         terms = super().objective_terms(weights, student, teacher, sample)

@@ -36,10 +36,11 @@ class SDA(DistillationCriterion):
             return
         self.sda = OwnPast(task, cfg)
         self.problems += self.sda.problems
+        self.unused += self.sda.unused
         self.stages.want_for_own_terms(self.sda.student_wanted, Wanted())
 
-    def idle_flags(self, cfg: SDAConfig) -> list[str]:
-        return [] if cfg.sda_evaluate == "average" else super().idle_flags(cfg)
+    def flags_of_terms(self, cfg: SDAConfig) -> list[str]:
+        return [] if cfg.sda_evaluate == "average" else super().flags_of_terms(cfg)
 
     @classmethod
     def settled(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:

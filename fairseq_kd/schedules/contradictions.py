@@ -1,14 +1,25 @@
-"""Which flags of `--lr-scheduler time_budget` cannot be meant together."""
+"""Which flags of `--lr-scheduler time_budget` contradict each other, and which have no effect."""
 
 import math
 from collections.abc import Iterable
 
+from ..unused_flags import unused
 from .flags import MINUTE, TimeBudgetConfig, decay, end, updates
 
 
 def problems(cfg: TimeBudgetConfig) -> list[str]:
     """Why training cannot start with these flags, one sentence each."""
     return [*_times(cfg), *_rates(cfg), *_checkpoints(cfg), *_validations(cfg), *_stops(cfg)]
+
+
+def unused_flags(cfg: TimeBudgetConfig) -> list[str]:
+    """Return the flags without effect, with the reason; see `fairseq_kd/unused_flags.py`."""
+    updates_given = ["--total-num-update"] if cfg.total_num_update is not None else []
+    decay_given = [_flag(name) for name in ("lr_decay_rate", "lr_decay_step") if cfg[name] is not None]
+    return [
+        *(unused(updates_given, "--lr-by time") if cfg.lr_by == "time" else ()),
+        *(unused(decay_given, f"--lr-curve {cfg.lr_curve}") if cfg.lr_curve != "exponential" else ()),
+    ]
 
 
 def _times(cfg: TimeBudgetConfig) -> Iterable[str]:
@@ -38,23 +49,11 @@ def _rates(cfg: TimeBudgetConfig) -> Iterable[str]:
         )
     if not 0 <= cfg.lr_warmup < 1:
         yield f"--lr-warmup {cfg.lr_warmup:g} is no share of the schedule: give a number from 0 to below 1."
-    if cfg.total_num_update is not None and cfg.lr_by != "updates":
-        yield (
-            f"--total-num-update {cfg.total_num_update:g} is for --lr-by updates, and --lr-by is {cfg.lr_by}: leave it "
-            "out, or follow updates."
-        )
-    yield from _decay(cfg)
+    if cfg.lr_curve == "exponential":
+        yield from _decay(cfg)
 
 
 def _decay(cfg: TimeBudgetConfig) -> Iterable[str]:
-    if cfg.lr_curve != "exponential":
-        for name in ("lr_decay_rate", "lr_decay_step"):
-            if cfg[name] is not None:
-                yield (
-                    f"{_flag(name)} {cfg[name]:g} is for --lr-curve exponential, and --lr-curve is {cfg.lr_curve}: leave "
-                    "it out, or take that curve."
-                )
-        return
     rate, step = decay(cfg)
     if not 0 < rate <= 1:
         yield f"--lr-decay-rate {rate:g} is no rate to fall by: give a number above 0, 1 at most."
@@ -97,8 +96,8 @@ def _validations(cfg: TimeBudgetConfig) -> Iterable[str]:
             f"--validation-begin {cfg.validation_begin:g} and --validation-end {cfg.validation_end:g} are no rising "
             "shares: give numbers from 0 to 1."
         )
-    for name, unused in (("validation_begin", 0.0), ("validation_end", 1.0)):
-        if (cfg[name] != unused) != (cfg[f"{name}_interval"] is not None):
+    for name, off in (("validation_begin", 0.0), ("validation_end", 1.0)):
+        if (cfg[name] != off) != (cfg[f"{name}_interval"] is not None):
             yield (
                 f"{_flag(name)} and {_flag(name)}-interval say where which interval holds: give both, or neither."
             )

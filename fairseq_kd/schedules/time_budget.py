@@ -6,8 +6,9 @@ from fairseq.logging import metrics
 from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
 
 from ..errors import CannotStart
+from ..unused_flags import warn_unused
 from .budget import Timer
-from .contradictions import problems
+from .contradictions import problems, unused_flags
 from .curves import factor
 from .flags import TimeBudgetConfig, budget, decay, hopeless, low_loss_scale, updates
 from .loop import TimedLoop
@@ -26,6 +27,7 @@ class TimeBudget(FairseqLRScheduler):
         wrong = problems(cfg)
         if wrong:
             raise CannotStart(*wrong)
+        warn_unused(unused_flags(cfg))
         self.timer = Timer(budget(cfg))
         self.loop = TimedLoop(
             self.timer,

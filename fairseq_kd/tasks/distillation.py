@@ -27,6 +27,7 @@ from ..models.shape import ModelShape
 from ..optim import leave_idle
 from ..signals import Wanted
 from ..summary import summary
+from ..unused_flags import warn_unused
 from . import best_checkpoint, precision, teacher_place
 from .precision import PrecisionFlags
 from .teaching import TaskWithTeacher, TeacherFlags
@@ -119,9 +120,9 @@ class DistillationTask(TaskWithTeacher):
     def check_resumed_order(self, checkpoint: Checkpoint, flag: str) -> None:
         """Raise CannotStart if the run to resume was trained on data with another order of classes."""
 
-    def idle_flags(self, wanted: Wanted) -> list[str]:
-        """Why flags of the task's own mean nothing where these are the student's wanted signals: sentences."""
-        return []
+    def unused_flags(self, wanted: Wanted) -> list[str]:
+        """Return the task's flags without effect, if these are the student's wanted signals; see `unused_flags.py`."""
+        return self.unused_teacher_flags()
 
     def learned_here(self) -> dict[str, Any]:
         """What the student's model config keeps of this task, for those who load it later."""
@@ -159,16 +160,14 @@ class DistillationTask(TaskWithTeacher):
 
     def build_criterion(self, cfg):
         """Builds the criterion and checks, before any training, that all its terms can be had."""
-        self.check_teacher_flags()
         criterion = super().build_criterion(cfg)
         if not hasattr(criterion, "problems"):
-            self.check_cache_used(cfg._name)
+            warn_unused(self.unused_teacher_flags() + self.unused_cache(cfg._name))
             return criterion
         problems = criterion.problems
         if not problems:
             chosen = (self.cfg.best_checkpoint_metric, self.cfg.maximize_best_checkpoint_metric)
             problems += best_checkpoint.problems(*chosen, criterion.logged())
-        problems += self.idle_flags(criterion.student_wanted)
         problems += self._other_criterion(criterion, cfg)
         if problems:
             raise CannotStart(*problems, doing="start distillation")
@@ -182,7 +181,8 @@ class DistillationTask(TaskWithTeacher):
                 for remark in teacher_place.remarks(self.cfg, self.teacher_precision):
                     logger.warning(remark)
         else:
-            self.check_cache_used(cfg._name)
+            criterion.unused += self.unused_cache(cfg._name)
+        warn_unused(criterion.unused + self.unused_flags(criterion.student_wanted))
         frozen = self.student.freeze_unreached(criterion.student_wanted, criterion.head)
         criterion.find_unreached(self.student)
         self.check_followed = criterion.stages.check_followed

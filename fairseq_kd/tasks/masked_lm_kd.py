@@ -20,6 +20,7 @@ from ..data.words import word_starts
 from ..errors import CannotStart
 from ..objectives import MaskedWords
 from ..signals import Wanted
+from ..unused_flags import unused
 from .distillation import DistillationTask, DistillationTaskConfig
 from .teaching import stored_files
 
@@ -178,14 +179,11 @@ class MaskedLMKDTask(DistillationTask):
             ]
         return []
 
-    def idle_flags(self, wanted: Wanted) -> list[str]:
-        if wanted.logits or self.cfg.vocabulary_chunk == CHUNK:
-            return []
-        return [
-            f"--vocabulary-chunk {self.cfg.vocabulary_chunk} is about scores of words, which --hard-weight 0 and "
-            "--soft-weight 0, the defaults of methods with terms of their own, leave out: leave it out, too, or raise one "
-            "of them."
-        ]
+    def unused_flags(self, wanted: Wanted) -> list[str]:
+        given = [] if wanted.logits or self.cfg.vocabulary_chunk == CHUNK else ["--vocabulary-chunk"]
+        return super().unused_flags(wanted) + unused(
+            given, "--hard-weight 0 --soft-weight 0 need no word scores"
+        )
 
     def train_labels(self) -> None:
         """Running text has no labels."""

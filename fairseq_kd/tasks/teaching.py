@@ -21,6 +21,7 @@ from ..precisions import PRECISIONS
 from ..signals import Wanted
 from ..teachers import LiveTeacher
 from ..teachers.cached import CachedTeacher
+from ..unused_flags import unused
 
 
 @dataclass
@@ -164,30 +165,22 @@ class TaskWithTeacher(FairseqTask):
         words = self.predicts_words
         return CachedTeacher(folder, known, wanted, precision, words, load, self._head_size())
 
-    def check_teacher_flags(self) -> None:
-        """Raises CannotStart where a flag says something of a teacher or a cache that is not there.
+    def unused_teacher_flags(self) -> list[str]:
+        """Return the flags that describe a teacher or a cache which is not given; see `unused_flags.py`.
 
-        Of a run that names neither nothing is asked: it may share its flags with runs that do.
+        Runs without either may share their flags with runs that have one.
         """
-        cfg = self.cfg
+        cfg, entries = self.cfg, []
         if cfg.teacher is not None and cfg.teacher_cache is None and cfg.cache_precision is not None:
-            raise CannotStart(
-                f"--cache-precision {cfg.cache_precision} without --teacher-cache, of which it says how it is written: "
-                "leave it out, or give --teacher-cache."
-            )
+            entries += unused(["--cache-precision"], "no --teacher-cache")
         if cfg.teacher is None and cfg.teacher_cache is not None and cfg.teacher_device is not None:
-            raise CannotStart(
-                f"--teacher-device {cfg.teacher_device} without --teacher, of which it says where it runs: leave it out, "
-                "or give --teacher."
-            )
+            entries += unused(["--teacher-device"], "no --teacher")
+        return entries
 
-    def check_cache_used(self, criterion: str) -> None:
-        """Raises CannotStart where there is a cache, which a criterion of that name makes no use of."""
-        if self.cfg.teacher_cache is not None:
-            raise CannotStart(
-                f"--teacher-cache {self.cfg.teacher_cache} has no use here, since --criterion {criterion} with these "
-                "weights asks a teacher for nothing: leave it out, or give other weights."
-            )
+    def unused_cache(self, criterion: str) -> list[str]:
+        """Return the cache's flag, if there is one, for a criterion that uses no teacher."""
+        given = [] if self.cfg.teacher_cache is None else ["--teacher-cache"]
+        return unused(given, f"--criterion {criterion} with these weights uses no teacher")
 
     def _live_teacher(self) -> LiveTeacher:
         return LiveTeacher(

@@ -93,26 +93,6 @@ def test_other_words_are_no_shorthand(keep):
         ({"hsk_keep": "0l"}, r"--hsk-keep 0l keeps nothing"),
         ({"hsk_keep": "2h"}, r"--hsk-keep 2h keeps nothing, or more than there is"),
         ({"hsk_keep": "0.05h"}, r"--hsk-keep 0\.05h keeps less than one of the teacher's 16 dimensions"),
-        (
-            {"hsk_keep": "2t", "hsk_teacher_alone": True},
-            r"--hsk-teacher-alone is about dimensions that are left out",
-        ),
-        (
-            {"hsk_width": "random"},
-            r"--hsk-width random chooses among dimensions, and --hsk-keep all keeps them all",
-        ),
-        ({"hsk_keep": "0.5h", "hsk_length": "left"}, r"--hsk-length left chooses among tokens"),
-        ({"hsk_keep": "1l", "hsk_ranking": "skip"}, r"--hsk-ranking skip chooses among tokens"),
-        (
-            {"hsk_length": "left", "hsk_ranking": "skip"},
-            r"--hsk-ranking skip chooses among tokens, and --hsk-keep all keeps them all",
-        ),
-        (
-            {"hsk_keep": "2t", "hsk_length": "left", "hsk_ranking": "skip"},
-            r"--hsk-ranking skip says whose attention ranks tokens, and --hsk-length left takes them",
-        ),
-        ({"hsk_keep": "1l_1h", "hsk_width": "random"}, r"--hsk-width random chooses among dimensions"),
-        ({"hsk_keep": "all", "hsk_length": "left"}, r"--hsk-length left chooses among tokens"),
         ({"mapping": "combine"}, r"--mapping combine is not a mapping"),
     ],
 )

@@ -67,7 +67,6 @@ def test_no_gate_and_no_state_in_vain(data, teacher, options, gates, student, te
         ({"gate_total_updates": 5, **GROUPED}, "--gate-total-updates .* a rate of the gates' own.*: give --gate-lr"),
         ({"gate_betas": "0.9", **GROUPED}, "--gate-betas 0.9 is not a pair of decay rates"),
         ({"gate_lr": 1e-6, "gate_eps": 1e-8, "optimizer_name": "adam"}, "no groups, which --gate-lr, --gate-eps would"),
-        ({"gate_lr": 1e-6, "lad_frozen": True, **GROUPED}, "--lad-frozen keeps the gates .* --gate-lr would"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said(data, teacher, options, sentence):

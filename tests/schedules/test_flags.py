@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from fairseq_kd.schedules import flags
-from fairseq_kd.schedules.contradictions import problems
+from fairseq_kd.schedules.contradictions import problems, unused_flags
 from fairseq_kd.schedules.flags import TimeBudgetConfig
 
 
@@ -81,9 +81,6 @@ EXPONENTIAL = {"lr_curve": "exponential"}
         (TIME | {"lr_warmup": 1.0}, "--lr-warmup 1 is no share .* from 0 to below 1"),
         (TIME | EXPONENTIAL | {"lr_decay_rate": 0.0}, "--lr-decay-rate 0 is no rate"),
         (TIME | EXPONENTIAL | {"lr_decay_step": 0.0}, "--lr-decay-step 0 is no share"),
-        (TIME | {"lr_decay_rate": 0.5}, "--lr-decay-rate 0.5 is for --lr-curve exponential, and .* is linear: leave"),
-        (TIME | {"lr_curve": "constant", "lr_decay_step": 0.1}, "--lr-decay-step 0.1 is for .* is constant: leave"),
-        (TIME | {"total_num_update": 9}, "--total-num-update 9 is for --lr-by updates, and --lr-by is time: leave"),
         (TIME | {"finetune_checkpoint_shares": [0.5, 0.25]}, "--finetune-checkpoint-shares 0.5,0.25 do not rise"),
         (TIME | {"finetune_checkpoint_shares": [0.5, 0.5]}, "do not rise: give each share once"),
         (TIME | {"finetune_checkpoint_shares": [0.5, 1.0]}, "not between 0 and 1: .* --finetune-checkpoint-at-end"),
@@ -143,3 +140,20 @@ def test_contradictions_are_said_in_a_sentence(options, sentence):
 )
 def test_what_can_be_meant_is_accepted(options):
     assert problems(config(**options)) == []
+    assert unused_flags(config(**options)) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "listed"),
+    [
+        ({"lr_decay_rate": 7.0}, ["--lr-decay-rate (--lr-curve linear)"]),
+        (
+            {"lr_curve": "constant", "lr_decay_rate": 0.5, "lr_decay_step": 0.1},
+            ["--lr-decay-rate, --lr-decay-step (--lr-curve constant)"],
+        ),
+        ({"total_num_update": 9}, ["--total-num-update (--lr-by time)"]),
+    ],
+)
+def test_flags_without_effect_are_listed_not_refused(options, listed):
+    assert unused_flags(config(**TIME, **options)) == listed
+    assert problems(config(**TIME, **options)) == []

@@ -340,11 +340,6 @@ def test_a_pretrained_student_is_fine_tuned(text, teacher, data, tmp_path):
         ("att_kl_learn", {"task": {"leave_unmasked_prob": float("nan")}}, "add up to 1 at most"),
         ("att_kl_learn", {"task": {"vocabulary_chunk": 0}}, "--vocabulary-chunk 0 is too few"),
         (
-            "att_kl_learn",
-            {"task": {"vocabulary_chunk": 256}},
-            "--vocabulary-chunk 256 is about scores of words, .* leave it out, too, or raise one",
-        ),
-        (
             "kd",
             {"model": {"init_head": True}},
             "--init-head copies a classification head, and this --task has none",

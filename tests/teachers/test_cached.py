@@ -443,41 +443,14 @@ def test_signals_that_are_missing_need_the_teacher(data, teacher, tmp_path, monk
     ]
 
 
-@pytest.mark.parametrize(
-    ("given", "problem"),
-    [
-        (
-            {"teacher_precision": "bf16"},
-            r"--teacher-cache \S+ was written with --teacher-precision fp32, now bf16",
-        ),
-        (
-            {"teacher_device": "cpu"},
-            r"--teacher-device cpu without --teacher, of which it says where it runs",
-        ),
-    ],
-)
-def test_flags_that_contradict_a_cache_without_a_teacher(data, teacher, tmp_path, given, problem):
+def test_flags_that_contradict_a_cache_without_a_teacher(data, teacher, tmp_path, caplog):
     task, _, _ = cached(data, teacher, tmp_path, None)
     fill(task)
-    with pytest.raises(CannotStart, match=problem):
-        cached(data, None, tmp_path, None, task=given, init_from=teacher)
-    cached(data, None, tmp_path, None, task={"teacher_precision": "fp32"}, init_from=teacher)
-
-
-def test_how_a_cache_is_written_needs_a_cache(data, teacher):
-    with pytest.raises(
-        CannotStart, match=r"--cache-precision fp16 without --teacher-cache, .*: leave it out"
-    ):
-        build(data, teacher, "kd", task={"cache_precision": "fp16"})
-
-
-def test_a_cache_needs_a_criterion_that_asks(data, teacher, tmp_path):
-    with pytest.raises(
-        CannotStart,
-        match=r"--teacher-cache \S+ has no use here, since --criterion kd .* asks a teacher for nothing",
-    ):
-        cached(data, teacher, tmp_path / "cache", None, soft_weight=0.0)
-    assert not (tmp_path / "cache").exists()
+    with pytest.raises(CannotStart, match=r"was written with --teacher-precision fp32, now bf16"):
+        cached(data, None, tmp_path, None, task={"teacher_precision": "bf16"}, init_from=teacher)
+    given = {"teacher_precision": "fp32", "teacher_device": "cpu"}
+    cached(data, None, tmp_path, None, task=given, init_from=teacher)
+    assert "flags without effect: --teacher-device (no --teacher)" in caplog.text
 
 
 def test_numbers_too_large_for_fp16_are_refused(data, teacher, tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ class CompressedStates(Part):
             )
         else:
             self.problems += kept.problems(len(self.pairs), self.teacher and self.teacher.width)
-            self.problems += kept.idle(length, width, ranking, teacher_alone)
+            self.unused += kept.unused(length, width, ranking, teacher_alone)
         if self.problems:
             return
 

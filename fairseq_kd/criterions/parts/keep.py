@@ -1,9 +1,11 @@
-"""How much is kept of hidden states, as `--hsk-keep` says it, and whether other flags then choose anything."""
+"""How much is kept of hidden states (`--hsk-keep`), and which other flags then have no effect."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Optional
+
+from ...unused_flags import unused
 
 PART = re.compile(r"(\d+)l|(\d+)t|(\d*\.?\d+)h")
 
@@ -58,26 +60,18 @@ class Keep:
                 f"--hsk-keep {self.given} keeps less than one of the teacher's {width} dimensions: give a larger share."
             )
 
-    def idle(self, length: str, width: str, ranking: str, teacher_alone: bool) -> Iterable[str]:
-        """Why flags are of no use that choose where there is nothing to choose among: one sentence each."""
-        chosen = []
+    def unused(self, length: str, width: str, ranking: str, teacher_alone: bool) -> list[str]:
+        """Return the flags without effect, because all tokens or all dimensions are kept."""
+        of_length = ["--hsk-length"] if length != LENGTH else []
+        of_ranking = ["--hsk-ranking"] if ranking != RANKING else []
+        of_width = ["--hsk-width"] if width != WIDTH else []
+        of_width += ["--hsk-teacher-alone"] if teacher_alone else []
+
+        entries = []
         if self.tokens is None:
-            usual = (("--hsk-length", length, LENGTH), ("--hsk-ranking", ranking, RANKING))
-            chosen += [(f"{flag} {given}", "tokens", "10t") for flag, given, other in usual if given != other]
-        elif length == "left" and ranking != RANKING:
-            yield (
-                f"--hsk-ranking {ranking} says whose attention ranks tokens, and --hsk-length left takes them as they "
-                "stand: leave one of the two out."
-            )
-        if self.share == 1 and width != WIDTH:
-            chosen.append((f"--hsk-width {width}", "dimensions", "0.1h"))
-        for flag, what, example in chosen:
-            yield (
-                f"{flag} chooses among {what}, and --hsk-keep {self.given} keeps them all: leave it out, or say how many "
-                f"are kept, as {example} does."
-            )
-        if self.share == 1 and teacher_alone:
-            yield (
-                f"--hsk-teacher-alone is about dimensions that are left out, and --hsk-keep {self.given} keeps them all: "
-                "leave out the one, or give a share (0.1h) in the other."
-            )
+            entries += unused(of_length + of_ranking, f"--hsk-keep {self.given} keeps all tokens")
+        elif length == "left":
+            entries += unused(of_ranking, "--hsk-length left")
+        if self.share == 1:
+            entries += unused(of_width, f"--hsk-keep {self.given} keeps all dimensions")
+        return entries

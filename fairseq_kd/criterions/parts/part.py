@@ -13,6 +13,7 @@ class Part(nn.Module):
     student_wanted  the signals of each side that it needs
     teacher_wanted
     problems        one sentence for each reason why the two cannot be compared
+    unused          flags without effect
     """
 
     def __init__(self, task, method: str) -> None:
@@ -21,6 +22,7 @@ class Part(nn.Module):
         self.student, self.teacher = task.student_shape, task.teacher_shape
         self.pairs: list[tuple[int, int]] = []
         self.student_wanted = self.teacher_wanted = Wanted()
+        self.unused: list[str] = []
         self.problems = [] if self.teacher else [task.teacher_missing(f"--criterion {method}")]
 
     def pair_states(self, mapping: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from ...signals import Wanted
 from ...teachers import AveragedTeacher
 from ...teachers.averaged import ALL, DECAY
+from ...unused_flags import unused
 
 
 class OwnPast(AveragedTeacher):
@@ -13,6 +14,7 @@ class OwnPast(AveragedTeacher):
 
     student_wanted  the signals of the student that it is compared with
     problems        one sentence for each reason why there is none
+    unused          flags without effect
     """
 
     def __init__(self, task, cfg) -> None:
@@ -20,8 +22,10 @@ class OwnPast(AveragedTeacher):
         if problems:
             super().__init__()
         else:
-            super().__init__(_window(cfg), str(cfg.sda_form), _decay(cfg), cfg.sda_host)
+            window = _window(cfg)
+            super().__init__(window, str(cfg.sda_form), _decay(cfg), cfg.sda_host and window != ALL)
         self.problems = problems
+        self.unused = _unused(cfg)
         self.student_wanted = Wanted(logits=True)
         self.follow(task.student, task.head)
 
@@ -68,24 +72,22 @@ def _problems(cfg, task) -> Iterable[str]:
 
 
 def _problems_of_ema(cfg) -> Iterable[str]:
-    if cfg.sda_host:
-        yield "--sda-host keeps a window in host memory, and --sda-form ema has none: leave one of the two out."
-    if cfg.sda_window is not None:
-        yield (
-            f"--sda-window {cfg.sda_window} is of no use to --sda-form ema, whose past reaches back to the start: "
-            "leave one of the two out."
-        )
     if not 0 <= _decay(cfg) <= 1:
         yield f"--sda-decay {cfg.sda_decay} is no share: give a number from 0 to 1."
 
 
 def _problems_of_window(cfg) -> Iterable[str]:
     given, window = cfg.sda_window, _window(cfg)
-    if cfg.sda_decay is not None:
-        yield f"--sda-decay {cfg.sda_decay} is of no use to --sda-form {cfg.sda_form}: leave it out, or take ema."
     if window is None:
         yield f"--sda-window {given} is no number of updates: give 1 or more, or all."
     elif cfg.sda_form == "voted" and window == ALL:
         yield f"--sda-form voted runs each model of its window, and --sda-window {given} has no end: give a number."
-    elif cfg.sda_host and window == ALL:
-        yield f"--sda-host keeps a window in host memory, and --sda-window {given} is one average: leave one out."
+
+
+def _unused(cfg) -> list[str]:
+    if cfg.sda_form != "ema":
+        entries = unused([] if cfg.sda_decay is None else ["--sda-decay"], f"--sda-form {cfg.sda_form}")
+    else:
+        entries = unused([] if cfg.sda_window is None else ["--sda-window"], "--sda-form ema")
+    no_window = cfg.sda_host and _window(cfg) == ALL
+    return entries + unused(["--sda-host"] if no_window else [], "one average, no window")
