@@ -152,7 +152,11 @@ class Experiment:
             return self.folder / spec.after / BEST
         if spec.start:
             models = self.supplies.models[spec.task]
-            return next(model.checkpoint for model in models if model.name == spec.init)
+            return next(
+                model.checkpoint
+                for model in models
+                if (model.name, model.fingerprint) == (spec.init, spec.start)
+            )
         return self.supplies.teachers[spec.task].checkpoint
 
     def _places(self) -> str:

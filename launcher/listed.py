@@ -1,16 +1,20 @@
-"""Models of the user's, to start students from: `--models`, and `--pass_dic`, a file that lists them."""
+"""Parses `--models` and `--pass_dic`: checkpoints that students are initialised from."""
 
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import places
 from .spec import ALL_LAYERS
 from .yaml_file import read_yaml
 
-FORMAT = "a list of checkpoints and run folders, or a mapping of a name of your own to each"
+FORMAT = (
+    "a list of checkpoints and run folders, or a mapping of a name, such as a method, to one, or to a list of one for each "
+    "seed"
+)
 NAME = re.compile(r"[\w.+-]+")
 NAMED = re.compile(r"([\w.+-]+)=(.+)")
 LAYERS = re.compile(r"(.+)@(\d+(?:,\d+)*|all|random:[1-9]\d*)")
@@ -23,40 +27,87 @@ class Entry:
     path    a checkpoint or a run's folder; {task} stands for the task's name
     layers  which of its layers a student starts from, as `--init` names them
     flag    what listed it: begins sentences about it
+    place   of a list with one model for each seed: its place there, from 0; None for a model of all seeds
     """
 
     name: str
     path: str
     layers: str
     flag: str
+    place: int | None = None
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A model that was found, as it stands in the names of runs."""
+    """A model that was found, as it stands in the names of runs; `place` as in Entry."""
 
     name: str
     checkpoint: Path
     fingerprint: str
     layers: str = ALL_LAYERS
+    place: int | None = None
 
 
-def read_list(path: Path, flag: str) -> tuple[Entry, ...]:
-    """The models that the JSON or YAML file lists; ValueError says what is wrong there."""
+def read_list(path: Path, flag: str, methods: Sequence[str] = (), mapping: str = "") -> tuple[Entry, ...]:
+    """Return the models that the JSON or YAML file lists; ValueError says what is wrong there.
+
+    methods  the names to take, which have to be there; empty for all
+    mapping  added to all names, so that tables tell models of several mappings apart
+    """
     listed = read_yaml(path, flag)
-    if isinstance(listed, list) and all(isinstance(entry, str) for entry in listed):
-        named = [(None, entry) for entry in listed]
-    elif isinstance(listed, dict) and all(isinstance(entry, str) for entry in listed.values()):
-        named = [(str(name), entry) for name, entry in listed.items()]
+    if _are_paths(listed):
+        named = [(None, path, None) for path in listed]
+    elif isinstance(listed, dict) and all(isinstance(of, str) or _are_paths(of) for of in listed.values()):
+        named = [model for name, of in listed.items() for model in _named_models(str(name), of)]
     else:
         raise ValueError(f"{flag} {path} holds something else: give {FORMAT}")
     if not named:
         raise ValueError(f"{flag} {path} lists nothing: give {FORMAT}")
 
-    for name, _ in named:
-        if name is not None and not NAME.fullmatch(name):
+    names = dict.fromkeys(name for name, _, _ in named if name is not None)
+    for name in names:
+        if not NAME.fullmatch(name):
             raise ValueError(f"{flag} {path} has the name {name!r}: use letters, digits and . _ + - alone")
-    return tuple(_entry(name, text, flag) for name, text in named)
+    for method in methods:
+        if method not in names:
+            there = ", ".join(names) or "no names"
+            raise ValueError(
+                f"{flag} {path} has {there}, and nothing for --method {method}: add it, or correct one"
+            )
+    chosen = [(name, path, place) for name, path, place in named if not methods or name in methods]
+    label = f"-{_written(mapping)}" if mapping else ""
+    return tuple(_entry(name, path, flag, place, label) for name, path, place in chosen)
+
+
+def _are_paths(listed: Any) -> bool:
+    return isinstance(listed, list) and all(isinstance(path, str) for path in listed)
+
+
+def _named_models(name: str, of: str | list[str]) -> list[tuple[str, str, int | None]]:
+    return (
+        [(name, of, None)] if isinstance(of, str) else [(name, path, place) for place, path in enumerate(of)]
+    )
+
+
+def seeds_for(entries: Sequence[Entry], seeds: Sequence[int] | None) -> Sequence[int] | None:
+    """Return the seeds of the runs: those given, else one for each model of a list, from 1; None without a list.
+
+    ValueError where a list has more or fewer models than there are seeds.
+    """
+    counts: dict[str, int] = {}
+    for entry in entries:
+        if entry.place is not None:
+            counts[entry.name] = entry.place + 1
+    if seeds is None and counts:
+        seeds = range(1, 1 + next(iter(counts.values())))
+    for name, count in counts.items():
+        if count != len(seeds):
+            raise ValueError(
+                f"--pass_dic lists {count} checkpoint{'s' * (count != 1)} for {name}, one for each seed, and there "
+                f"{'is 1 seed' if len(seeds) == 1 else f'are {len(seeds)} seeds'} ({','.join(map(str, seeds))}): "
+                "list as many, or change --seeds"
+            )
+    return seeds
 
 
 def read_words(words: Sequence[str], flag: str) -> tuple[Entry, ...]:
@@ -68,7 +119,7 @@ def read_words(words: Sequence[str], flag: str) -> tuple[Entry, ...]:
 
 def check_names(entries: Sequence[Entry]) -> None:
     """ValueError where two models would make runs of one name."""
-    names = [entry.name for entry in entries]
+    names = [entry.name for entry in entries if not entry.place]
     for entry in entries:
         if names.count(entry.name) > 1:
             raise ValueError(
@@ -77,14 +128,14 @@ def check_names(entries: Sequence[Entry]) -> None:
             )
 
 
-def _entry(name: str | None, text: str, flag: str) -> Entry:
+def _entry(name: str | None, text: str, flag: str, place: int | None = None, label: str = "") -> Entry:
     cut = LAYERS.fullmatch(text)
     path, layers = cut.groups() if cut else (text, ALL_LAYERS)
     if text.endswith("@random"):
         raise ValueError(
             f"{flag} {text} says nothing of the student's depth: write @random:3 for one of 3 layers"
         )
-    return Entry(name or _named(path, layers), path, layers, flag)
+    return Entry((name or _named(path, layers)) + label, path, layers, flag, place)
 
 
 def _named(path: str, layers: str) -> str:
@@ -95,7 +146,12 @@ def _named(path: str, layers: str) -> str:
         own = place.parent.name
     elif own.startswith("checkpoint_") and place.parent.name:
         own = f"{place.parent.name}-{own.removeprefix('checkpoint_')}"
-    return own if layers == ALL_LAYERS else f"{own}-{layers.replace(',', '_').replace(':', '.')}"
+    return own if layers == ALL_LAYERS else f"{own}-{_written(layers)}"
+
+
+def _written(text: str) -> str:
+    """Layers or pairs as they may stand in a name."""
+    return text.replace(",", "_").replace(":", ".")
 
 
 def find_models(
@@ -113,7 +169,7 @@ def find_models(
             checkpoint = places.find_checkpoint(path, f"{entry.flag}: {entry.name} =")
             if not own_task_only or _task_of(checkpoint) in (None, task):
                 fingerprint = places.fingerprint(checkpoint)
-                found[task].append(Listed(entry.name, checkpoint, fingerprint, entry.layers))
+                found[task].append(Listed(entry.name, checkpoint, fingerprint, entry.layers, entry.place))
         if entries and not found[task]:
             flags = " and ".join(dict.fromkeys(entry.flag for entry in entries))
             raise ValueError(f"{flags} lists no model of {task}: add one, or leave out --task {task}")

@@ -188,7 +188,8 @@ def make_parser(description: str | None) -> Parser:
         "--pass-dic",
         type=Path,
         metavar="FILE",
-        help=f"more of them, in JSON or YAML: {FORMAT}; with -e {PREDICTION} a run's model is used for its own task alone",
+        help=f"more of them, in JSON or YAML: {FORMAT}; with -e {PREDICTION} a run's model is used for its own task alone, "
+        "and --method takes the entries of that name",
     )
 
     inputs = parser.add_argument_group("inputs and outputs")

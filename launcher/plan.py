@@ -97,6 +97,8 @@ def plan(
     for task in grid.tasks:
         cells = _listed(grid, models[task]) if grid.kind != METHOD else _cells(grid)
         for cell, batch_size, lr, seed in product(cells, grid.batch_sizes, grid.lrs, grid.seeds):
+            if cell.seed not in (None, seed):
+                continue
             rates = batch_size or TASKS[task].batch_size, lr or TASKS[task].lr
             for spec in _stages(grid, cell, task, *rates, seed, data[task], teachers.get(task, "")):
                 runs.setdefault(spec.name, spec)
@@ -105,7 +107,7 @@ def plan(
 
 @dataclass(frozen=True)
 class _Cell:
-    """What runs of any task and seed have in common; see RunSpec."""
+    """What runs of any task and seed have in common; see RunSpec. `seed` is the only one, if there is but one."""
 
     method: str
     init: str
@@ -113,6 +115,7 @@ class _Cell:
     stages: str
     start: str = ""
     layers: str = ALL_LAYERS
+    seed: int | None = None
 
 
 def _cells(grid: Grid) -> list[_Cell]:
@@ -134,7 +137,18 @@ def _cells(grid: Grid) -> list[_Cell]:
 def _listed(grid: Grid, models: Sequence[Listed]) -> list[_Cell]:
     """A second stage of each model, or its fine-tuning."""
     method, stages = (LOGITS, SECOND) if grid.kind == PREDICTION else (NO_TEACHER, "one")
-    return [_Cell(method, model.name, "", stages, model.fingerprint, model.layers) for model in models]
+    return [
+        _Cell(
+            method,
+            model.name,
+            "",
+            stages,
+            model.fingerprint,
+            model.layers,
+            None if model.place is None else grid.seeds[model.place],
+        )
+        for model in models
+    ]
 
 
 def _stages(

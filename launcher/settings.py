@@ -8,10 +8,11 @@ from .arguments import Parser, split
 from .flags import check_flags, merged
 from .grid_file import read_grid
 from .idle import check_idle
-from .listed import check_names, read_list, read_words
+from .listed import check_names, read_list, read_words, seeds_for
+from .methods import LOGITS
 from .options import DEFAULTS, make_parser
 from .overrides import translated, without_false
-from .plan import FINETUNING, METHOD, PREDICTION, Grid
+from .plan import FINETUNING, METHOD, OWN_MAPPING, PREDICTION, Grid
 from .tasks import FINETUNING_BATCH_SIZES, FINETUNING_RATES
 
 # What to use instead of a flag of fairseq-train that every run sets.
@@ -29,7 +30,7 @@ INSTEAD = {
     },
 }
 
-# What models that are listed stand for; said again, it does no harm.
+# What models that are listed stand for. It may be given, too.
 IMPLIED = {
     PREDICTION: {"method": [["kd"]], "stage": [["two"]]},
     FINETUNING: {"method": [["none"]], "stage": [["one"]]},
@@ -93,8 +94,10 @@ def _models(given: Mapping[str, Any]) -> dict[str, Any]:
                 )
         return {"models": ()}
 
+    # The words of the original launcher: beside a file, --method chooses its entries and --mapping is part of their names.
+    words = ("method", "stage", "mapping") if kind == PREDICTION and "pass_dic" in given else ()
     for name in ("method", "stage", "init", "mapping"):
-        if name in given and given[name] not in (IMPLIED[kind].get(name), [[kind]]):
+        if name in given and name not in words and given[name] not in (IMPLIED[kind].get(name), [[kind]]):
             layers = ", or name layers as PATH@0,1,2" if name == "init" else ""
             raise ValueError(
                 f"--{name} does not go with -e {kind}, whose models are listed: leave it out{layers}"
@@ -105,14 +108,28 @@ def _models(given: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{flag} does not go with -e {kind}, which has no use for it: leave it out")
     models = read_words(given.get("listed", []), "--models")
     if "pass_dic" in given:
-        models += read_list(given["pass_dic"], "--pass_dic")
+        models += read_list(given["pass_dic"], "--pass_dic", *_chosen(given, words))
     if not models:
         raise ValueError(
             f"-e {kind} needs models to start from: name them with --models PATH, or --pass_dic FILE"
         )
     check_names(models)
     tried = {name: values for name, values in TRIED[kind].items() if name not in given}
-    return {**IMPLIED[kind], **tried, "experiment": kind, "models": models}
+    seeds = seeds_for(models, _unique(given["seeds"]) if "seeds" in given else None)
+    tried |= {"seeds": [list(seeds)]} if seeds else {}
+    return {**IMPLIED[kind], "mapping": [[OWN_MAPPING]], **tried, "experiment": kind, "models": models}
+
+
+def _chosen(given: Mapping[str, Any], words: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """Return the methods and the mapping of the models to take from a file; ValueError for several mappings."""
+    methods, mappings = (
+        _unique(given.get(name, ())) if name in words else () for name in ("method", "mapping")
+    )
+    if len(mappings) > 1:
+        raise ValueError(
+            f"--mapping {','.join(mappings)} names {len(mappings)} mappings, and --pass_dic lists models of one: give one"
+        )
+    return methods if methods != (LOGITS,) else (), mappings[0] if mappings else ""
 
 
 def _kind(given: Mapping[str, Any]) -> str:

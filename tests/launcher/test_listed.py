@@ -52,6 +52,72 @@ def test_second_stages_start_from_the_models_listed(call, models, tmp_path, caps
     assert "| MRPC | kd | mine | - | two | accuracy | 73.50 ± 0.71 | 2 |" in capsys.readouterr().out
 
 
+@pytest.fixture
+def firsts(models) -> dict[str, list[str]]:
+    """First-stage checkpoints of two methods, one for each seed."""
+    found = {}
+    for method in ("att_kl_learn", "minilm"):
+        paths = [models / f"{method}-{seed}.pt" for seed in (1, 2)]
+        for path in paths:
+            path.write_text(path.name)
+        found[method] = list(map(str, paths))
+    return found
+
+
+def started(folder: Path) -> dict[tuple[str, int], str]:
+    """Which file each run started from, by its name for the model and its seed."""
+    found = {}
+    for run in folder.glob("*/spec.json"):
+        words = shlex.split(run.with_name("command.txt").read_text())
+        spec = json.loads(run.read_text())
+        found[spec["init"], spec["seed"]] = Path(words[words.index("--init-from") + 1]).name
+    return found
+
+
+@pytest.mark.parametrize("file", ["first.json", "first.yaml"])
+def test_the_original_call_starts_each_seed_from_its_own_first_stage(call, firsts, tmp_path, capsys, file):
+    lists = "".join(f"{method}: [{', '.join(paths)}]\n" for method, paths in firsts.items())
+    (tmp_path / file).write_text(json.dumps(firsts) if file.endswith("json") else lists)
+    words = ["-e", "pred", "-m", "att_kl_learn", "-s", "two_stage", "--mapping", "skip", "--seeds", "1,2"]
+    assert experiments.main([*call, *words, "--pass_dic", str(tmp_path / file)]) == 0
+
+    assert started(tmp_path / "runs" / "g") == {
+        ("att_kl_learn-skip", 1): "att_kl_learn-1.pt",
+        ("att_kl_learn-skip", 2): "att_kl_learn-2.pt",
+    }
+    assert {spec["stage"] for spec in specs(tmp_path / "runs" / "g")} == {"second"}
+    assert (
+        "| MRPC | kd | att_kl_learn-skip | - | two | accuracy | 73.50 ± 0.71 | 2 |" in capsys.readouterr().out
+    )
+
+
+def test_without_words_all_methods_are_taken_and_seeds_counted(call, firsts, tmp_path):
+    (tmp_path / "first.json").write_text(json.dumps(firsts))
+    assert experiments.main([*call, "-e", "pred", "--pass_dic", str(tmp_path / "first.json")]) == 0
+    assert started(tmp_path / "runs" / "g") == {
+        (method, seed): f"{method}-{seed}.pt" for method in firsts for seed in (1, 2)
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--seeds", "1,2,3"], "--pass_dic lists 2 checkpoints for att_kl_learn, one for each seed, and there are 3 seeds "
+         "(1,2,3): list as many, or change --seeds"),
+        (["--seeds", "4", "-m", "minilm"], "--pass_dic lists 2 checkpoints for minilm, one for each seed, and there is 1 "
+         "seed (4)"),
+        (["-m", "crd"], "has att_kl_learn, minilm, and nothing for --method crd: add it, or correct one"),
+        (["--mapping", "skip,last"], "--mapping skip,last names 2 mappings, and --pass_dic lists models of one"),
+    ],
+)  # fmt: skip
+def test_a_file_that_does_not_fit_the_words_is_refused(call, firsts, tmp_path, words, sentence, capsys):
+    (tmp_path / "first.json").write_text(json.dumps(firsts))
+    with pytest.raises(SystemExit) as stopped:
+        experiments.main([*call, "-e", "pred", "--pass_dic", str(tmp_path / "first.json"), *words])
+    assert stopped.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
 def without_teacher(call: list[str]) -> list[str]:
     at = call.index("--teacher")
     return call[:at] + call[at + 2 :]
@@ -149,6 +215,7 @@ def test_another_model_of_that_name_makes_other_runs(call, models, tmp_path):
         ('{"a": "x"}', (("a", "x"),)),
         ("- runs/r/checkpoint_best.pt\n- runs/s\n- m.pt", (("r", "runs/r/checkpoint_best.pt"), ("s", "runs/s"),
                                                             ("m", "m.pt"))),
+        ("a: [x, y]\nb: z", (("a", "x"), ("a", "y"), ("b", "z"))),
         ("- m.pt@0,2\n- m.pt", (("m-0_2", "m.pt"), ("m", "m.pt"))),
     ],
 )  # fmt: skip
@@ -178,7 +245,8 @@ def test_a_word_names_a_model_its_name_and_its_layers(word, entry):
     ("text", "sentence"),
     [
         ("3", "file holds something else: give a list of checkpoints and run folders, or a mapping"),
-        ("a: [x]", "holds something else"),
+        ("a: [[x]]", "holds something else"),
+        ("a: []", "lists nothing"),
         ("[]", "lists nothing"),
         ("a/b: x", "has the name 'a/b': use letters"),
         ("a: [x", "file, line 1 is not YAML"),
@@ -200,6 +268,10 @@ def test_what_is_neither_is_said(tmp_path, text, sentence):
         (["--method", "kd", "--pass_dic", "FILE"], "--pass_dic is for -e pred and -e finetune: leave it out"),
         (
             ["-e", "pred", "--pass_dic", "FILE", "-m", "crd"],
+            "has no names, and nothing for --method crd: add it, or correct one",
+        ),
+        (
+            ["-e", "pred", "--models", "x", "-m", "crd"],
             "--method does not go with -e pred, whose models",
         ),
         (["--method", "kd", "--models", "x"], "--models is for -e pred and -e finetune: leave it out"),
@@ -214,7 +286,7 @@ def test_what_is_neither_is_said(tmp_path, text, sentence):
             ["-e", "pred", "--models", "x@random"],
             "--models x@random says nothing of the student's depth: write",
         ),
-        (["-e", "pred", "--pass_dic", "FILE", "-s", "one_stage"], "--stage does not go with -e pred"),
+        (["-e", "pred", "--models", "x", "-s", "one_stage"], "--stage does not go with -e pred"),
         (
             ["-e", "pred", "--pass_dic", "FILE"],
             "--pass_dic lists no model of MRPC: add one, or leave out --task MRPC",
