@@ -11,12 +11,12 @@ from .command import environment
 from .depth import layers_of, too_deep
 from .display import display, say, summary
 from .job import Job, make_job
-from .places import BEST
+from .places import BEST, STAGE2_FROM
 from .plan import plan
 from .programs import Programs
 from .progress import Progress
 from .slots import Slot, at_a_time
-from .spec import RunSpec
+from .spec import FIRST, RunSpec
 from .supplies import NotReady, Supplies
 from .train import Outcome, train
 
@@ -133,23 +133,30 @@ class Experiment:
             cache=self.cache / spec.task if self.cache is not None else None,
             start=self._start(spec),
             after=[*trained, *([spec.after] if spec.after else [])],
+            keeps_last=spec.stage == FIRST and self.supplies.grid.stage2_from == "last",
         )
 
     def _gone(self) -> list[str]:
         """A sentence for each checkpoint that somebody removed, and that a run which is to be trained starts from."""
         finished = {job.name: job.folder for job in self.jobs if results.read_result(job.folder) is not None}
-        needed = {name: job for job in self.jobs if job.name not in finished for name in job.after}
+        needed = {
+            _origin(finished[name], job.spec, name): (name, job)
+            for job in self.jobs
+            if job.name not in finished
+            for name in job.after
+            if name in finished
+        }
         return [
-            f"{finished[name] / BEST} is gone, and {job.name} starts from it, {job.role(name)}: put it back, or remove "
-            f"{finished[name]} to have it trained again"
-            for name, job in needed.items()
-            if name in finished and not (finished[name] / BEST).is_file()
+            f"{checkpoint} is gone, and {job.name} starts from it, {job.role(name)}: put it back, or remove "
+            f"{checkpoint.parent} to have it trained again"
+            for checkpoint, (name, job) in needed.items()
+            if not checkpoint.is_file()
         ]
 
     def _start(self, spec: RunSpec) -> Path:
         """Where the weights of a run come from."""
         if spec.after:
-            return self.folder / spec.after / BEST
+            return _origin(self.folder / spec.after, spec, spec.after)
         if spec.start:
             models = self.supplies.models[spec.task]
             return next(
@@ -168,3 +175,8 @@ class Experiment:
         return " and ".join(
             f"{number} {name}{'s' * (number != 1)}" for name, number in counts.items() if number
         )
+
+
+def _origin(folder: Path, spec: RunSpec, name: str) -> Path:
+    """Return the checkpoint that the run starts from or learns from, in the folder of the job `name`."""
+    return folder / (STAGE2_FROM[spec.stage2_from] if name == spec.after else BEST)

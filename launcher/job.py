@@ -24,6 +24,7 @@ class Job:
     subsets     the splits that are predicted
     dictionary  of the data, to be kept beside a teacher's checkpoint
     models      the checkpoints that it was planned with, and their fingerprints: none that another job makes
+    keeps_last  whether checkpoint_last.pt stays after training, because a second stage starts from it
     """
 
     spec: RunSpec
@@ -36,6 +37,7 @@ class Job:
     subsets: tuple[str, ...] = ()
     dictionary: Path | None = None
     models: tuple[tuple[Path, str], ...] = ()
+    keeps_last: bool = False
 
     @property
     def name(self) -> str:
@@ -66,6 +68,7 @@ def make_job(
     cache: Path | None = None,
     after: Sequence[str] = (),
     keep_dictionary: bool = False,
+    keeps_last: bool = False,
 ) -> Job:
     """The job of the run `spec` in `folder`; see `command.train_command` and `Job`."""
     # A first stage trains no classifier, so it has nothing to predict with.
@@ -81,6 +84,7 @@ def make_job(
         data.subsets,
         data.folder / "input0" / "dict.txt" if keep_dictionary else None,
         _models(spec, start, teacher, after),
+        keeps_last,
     )
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from .arguments import Parser, count, names, positive, rate, tasks
 from .listed import FORMAT
 from .methods import NO_TEACHER, default_mapping, known_methods
+from .places import STAGE2_FROM
 from .plan import FINETUNING, METHOD, OWN_MAPPING, PREDICTION
+from .spec import RunSpec
 from .tasks import FINETUNING_BATCH_SIZES, FINETUNING_RATES, PUBLISHED_EPOCHS, TASKS
 
 STAGES = {"one": "one", "two": "two", "one_stage": "one", "two_stage": "two", FINETUNING: FINETUNING}
@@ -34,6 +36,7 @@ DEFAULTS = {
     "group": "default",
     "epochs": PUBLISHED_EPOCHS,
     "stage1_epochs": None,
+    "stage2_from": RunSpec.stage2_from,
     "teacher_epochs": PUBLISHED_EPOCHS,
     "teacher_batch_size": None,
     "teacher_lr": None,
@@ -237,6 +240,12 @@ def make_parser(description: str | None) -> Parser:
     )
     training.add_argument(
         "--stage1-epochs", type=positive, metavar="N", help="epochs of a first stage (default: as --epochs)"
+    )
+    training.add_argument(
+        "--stage2-from",
+        choices=tuple(STAGE2_FROM),
+        help="checkpoint of the first stage that the second starts from: best, of the lowest dev loss; last, as the code of "
+        "Wang et al. (default: best)",
     )
     training.add_argument(
         "--teacher-epochs", type=positive, metavar="N", help="epochs of a teacher that is made (default: 10)"

@@ -12,8 +12,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = ROOT / "fairseq_kd"
 
 # In a folder: a run's best checkpoint, or a converted model. The plugin looks for the same ones.
-BEST = "checkpoint_best.pt"
+BEST, LAST = "checkpoint_best.pt", "checkpoint_last.pt"
 CHECKPOINT_NAMES = (BEST, "model.pt")
+
+# Of a first stage, those that a second one can start from.
+STAGE2_FROM = {"best": BEST, "last": LAST}
 
 CHUNKS, CHUNK = 64, 1 << 16
 

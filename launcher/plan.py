@@ -25,7 +25,8 @@ OWN_MAPPING = ""
 class Grid:
     """What is multiplied; None leaves a setting to the task's published one.
 
-    models  those that are listed, which then stand for methods, inits, mappings and stages
+    models       those that are listed, which then stand for methods, inits, mappings and stages
+    stage2_from  see RunSpec
     """
 
     tasks: tuple[str, ...]
@@ -41,6 +42,7 @@ class Grid:
     flags: tuple[str, ...] = ()
     kind: str = METHOD
     models: tuple[Entry, ...] = ()
+    stage2_from: str = RunSpec.stage2_from
 
     @property
     def needs_teacher(self) -> bool:
@@ -170,12 +172,16 @@ def _stages(
         teacher=teacher,
         start=cell.start,
         layers=cell.layers,
+        start_of_seed=cell.seed is not None,
         **schedule(epochs=grid.epochs),
     )
     if cell.stages != "two":
         return [_flagged(last, grid)]
     first = _flagged(replace(last, stage=FIRST, **schedule(epochs=grid.first_epochs)), grid)
-    return [first, _flagged(replace(last, stage=SECOND, after=first.name), grid)]
+    return [
+        first,
+        _flagged(replace(last, stage=SECOND, after=first.name, stage2_from=grid.stage2_from), grid),
+    ]
 
 
 def _flagged(spec: RunSpec, grid: Grid) -> RunSpec:

@@ -159,6 +159,7 @@ def _grid(args: argparse.Namespace, flags: Sequence[str]) -> Grid:
         flags=tuple(flags),
         kind=args.experiment,
         models=args.models,
+        stage2_from=args.stage2_from,
     )
 
 

@@ -25,7 +25,9 @@ class RunSpec:
     data, teacher  fingerprints; of a teacher that is trained first, the digest of its own spec
     flags          more flags for fairseq-train
     after          name of the first stage that a second one starts from
+    stage2_from    which checkpoint of that first stage: best, or last
     start          fingerprint of a model of the user's that it starts from instead
+    start_of_seed  whether runs of other seeds start from other models
     layers         those that it takes of `start`, as --init-layers; random:3 takes none and has 3
     """
 
@@ -46,6 +48,8 @@ class RunSpec:
     after: str = ""
     start: str = ""
     layers: str = ALL_LAYERS
+    stage2_from: str = "best"
+    start_of_seed: bool = False
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from . import clock, lock, results
 from .command import environment
 from .job import Job
-from .places import BEST, find_python, fingerprint
+from .places import BEST, LAST, find_python, fingerprint
 from .programs import STOPPING, Programs
 from .slots import Slot
 from .surroundings import surroundings
@@ -100,7 +100,7 @@ def _train(job: Job, slot: Slot, call: Call, retries: int, slots: int) -> Outcom
                 None,
                 f"{changed} changed since this run was planned: call this again to plan with what is there",
             )
-        resumed = (job.folder / "checkpoint_last.pt").is_file()
+        resumed = (job.folder / LAST).is_file()
         began_with = _surroundings(job, slot, slots, resumed)
         tries = f" in try {attempt} of {retries + 1}" if attempt > 1 else ""
         spent, begin = clock.begin(job.folder, resumed), time.monotonic()
@@ -134,8 +134,9 @@ def _train(job: Job, slot: Slot, call: Call, retries: int, slots: int) -> Outcom
     if job.dictionary is not None:
         shutil.copyfile(job.dictionary, job.folder / "dict.txt")
     results.write_json(job.folder / "result.json", result)
-    # It holds the optimizer, several times the model, and has served its purpose.
-    (job.folder / "checkpoint_last.pt").unlink(missing_ok=True)
+    if not job.keeps_last:
+        # It holds the optimizer, several times the model, and has served its purpose.
+        (job.folder / LAST).unlink(missing_ok=True)
     return Outcome(json.loads(json.dumps(result)))
 
 

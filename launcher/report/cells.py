@@ -14,7 +14,9 @@ from .runs import Run
 from .scores import Score, average
 
 # Fields of a spec that make or number a cell; every other one is a setting.
-IDENTITY = frozenset({"task", "method", "init", "mapping", "stage", "seed", "after"})
+IDENTITY = frozenset(
+    {"task", "method", "init", "mapping", "stage", "seed", "after", "stage2_from", "start_of_seed"}
+)
 
 # Follow from other settings: the epochs, the batch size and the data; of a model that was listed, the name that init
 # gives it.
@@ -152,6 +154,10 @@ def _by_seed(started: Sequence[Run], note: Callable[[str], None]) -> dict[int, R
 def _settings(spec: RunSpec, first: RunSpec | None) -> dict[str, Any]:
     names = [field.name for field in fields(spec) if field.name not in IDENTITY]
     settings = {name: getattr(spec, name) for name in names}
+    if spec.start_of_seed:
+        settings["start"] = ""
+    if spec.stage2_from != RunSpec.stage2_from:
+        settings["stage 1 checkpoint"] = spec.stage2_from
     if first is None:
         return settings
     other = {name: getattr(first, name) for name in names if name not in DERIVED}

@@ -22,7 +22,7 @@ def first_stages(runs: Sequence[Run]) -> Callable[[RunSpec], RunSpec | None]:
             return there[second.after]
         if not second.after:
             return None
-        same = replace(second, stage=FIRST, after="")
+        same = replace(second, stage=FIRST, after="", stage2_from=RunSpec.stage2_from)
         guesses = [same, replace(same, flags=without_weights(same.flags))]
         guesses += [replace(one, seed=second.seed) for one in known]
         return next((guess for guess in guesses if guess.name == second.after), None)

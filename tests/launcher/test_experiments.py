@@ -468,6 +468,26 @@ def test_a_first_stage_without_its_checkpoint_starts_no_second(call, tmp_path, c
     )
 
 
+def test_second_stages_start_from_the_last_checkpoint_where_asked(call, tmp_path, capsys):
+    grid = [*call, "--method", "att_kl_learn", "--seeds", "1"]
+    assert experiments.main(grid) == 0
+    [first] = tmp_path.glob("runs/g/*-first-*")
+    [best] = tmp_path.glob("runs/g/*-second-*")
+    assert f"--init-from {first}/checkpoint_best.pt" in (best / "command.txt").read_text()
+    assert not (first / "checkpoint_last.pt").exists()
+
+    # The first stage is shared, and it kept no last checkpoint.
+    with pytest.raises(SystemExit):
+        experiments.main([*grid, "--stage2-from", "last"])
+    assert f"Cannot start: {first}/checkpoint_last.pt is gone" in capsys.readouterr().err
+    shutil.rmtree(first)
+    assert experiments.main([*grid, "--stage2-from", "last"]) == 0
+    [last] = set(tmp_path.glob("runs/g/*-second-*")) - {best}
+    assert f"--init-from {first}/checkpoint_last.pt" in (last / "command.txt").read_text()
+    assert (first / "checkpoint_last.pt").is_file()
+    assert not (last / "checkpoint_last.pt").exists()
+
+
 def test_what_a_run_began_with_is_what_its_result_says(call, tmp_path, monkeypatch):
     commits = iter(["as it began", "as it ended"])
     monkeypatch.setattr("launcher.train.surroundings", lambda *_: {"commit": next(commits)})

@@ -101,6 +101,34 @@ def test_a_baseline_has_the_same_init_and_settings(tmp_path):
     assert find_baseline(without, everything, "kd") is None  # no kd from 1,3,5 at this learning rate
 
 
+def test_second_stages_from_the_last_checkpoint_are_a_cell_with_the_same_baseline(tmp_path):
+    write_run(tmp_path, spec(), classes_with(4))
+    first = spec("att_kl_learn", stage="first")
+    write_run(tmp_path, first, score=0.5, metric="loss")
+    second = spec("att_kl_learn", stage="second", after=first.name)
+    for run in (second, replace(second, stage2_from="last")):
+        write_run(tmp_path, run, classes_with(4))
+
+    everything = kd, *two = found(tmp_path)
+    assert differing(two) == ["stage 1 checkpoint"]
+    assert [setting(cell, "stage 1 checkpoint") for cell in two] == ["last", ""]
+    assert [find_baseline(cell, everything, "kd") for cell in two] == [kd, kd]
+
+    shutil.rmtree(tmp_path / first.name)  # the first stage is still known, by the settings of the second
+    assert len(found(tmp_path)) == 3
+
+
+def test_seeds_with_first_stages_of_their_own_are_a_cell(tmp_path):
+    listed = [spec(init="minilm", stage="second", seed=seed, start=f"{seed}" * 64) for seed in (1, 2)]
+    for run in listed:
+        write_run(tmp_path, replace(run, start_of_seed=True), classes_with(4))
+    [cell] = found(tmp_path)
+    assert list(cell.runs) == [1, 2]
+    for run in listed:  # each model was listed by itself
+        write_run(tmp_path, run, classes_with(4))
+    assert len(found(tmp_path)) == 3
+
+
 def test_a_baseline_lacks_the_flags_that_its_criterion_does_not_have(tmp_path):
     clip, weight, keep = ("--clip-norm", "1.0"), ("--inter-weight", "100"), ("--hsk-keep", "1l")
     for method, flags in {
