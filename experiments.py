@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         teacher=args.teacher,
         pretrained=args.pretrained,
         glue_dir=args.glue_dir,
+        max_positions=args.max_positions,
         teacher_epochs=args.teacher_epochs,
         teacher_batch_size=args.teacher_batch_size,
         teacher_lr=args.teacher_lr,

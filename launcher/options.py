@@ -29,6 +29,7 @@ DEFAULTS = {
     "seeds": [[1, 2, 3, 4]],
     "data": Path("data"),
     "glue_dir": Path("glue"),
+    "max_positions": None,
     "teacher": None,
     "teacher_cache": None,
     "pretrained": None,
@@ -227,6 +228,13 @@ def make_parser(description: str | None) -> Parser:
         type=Path,
         metavar="DIR",
         help="raw files that data which is missing is made of, with the vocabulary of --pretrained (default: glue)",
+    )
+    inputs.add_argument(
+        "--max-positions",
+        type=positive,
+        metavar="N",
+        help="most tokens of an input: data that is made is cut there, and longer data is refused (default: 512 for data "
+        "that is made)",
     )
     inputs.add_argument("--out", type=Path, metavar="DIR", help="where groups lie (default: runs)")
     inputs.add_argument("--group", metavar="NAME", help="this grid's folder in OUT (default: default)")

@@ -29,6 +29,7 @@ class Data:
     metric       what chooses the best checkpoint
     subsets      the splits to validate on; the first decides
     fingerprint  the same for the same data, wherever it lies
+    longest      tokens at which its inputs are cut; None if unknown
     """
 
     folder: Path
@@ -36,6 +37,7 @@ class Data:
     metric: str
     subsets: tuple[str, ...]
     fingerprint: str
+    longest: int | None = None
 
 
 def has_data(data: Path, task: str) -> bool:
@@ -68,7 +70,7 @@ def find_data(data: Path, task: str) -> Data:
 
     subsets = tuple(sorted(name for name in splits if name.startswith("valid")))
     fingerprint = meta.get("made_from") or hashlib.sha256(text.encode()).hexdigest()
-    return Data(path.parent, sentences, metric, subsets, fingerprint)
+    return Data(path.parent, sentences, metric, subsets, fingerprint, meta.get("max_positions"))
 
 
 def _meta(data: Path, task: str) -> Path:

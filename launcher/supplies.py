@@ -43,6 +43,7 @@ class Inputs:
     out, group  the grid's runs go to out/group, teachers that it makes to out/teachers
     teacher     None: teachers/{task}
     pretrained  None: the only model in models/
+    max_positions  tokens at which inputs have to be cut; None for any
     teacher_*   of a teacher that is made; None: the task's published one
     typed       names of what the command line gives; what a file gives besides may be for where it is needed
     """
@@ -53,6 +54,7 @@ class Inputs:
     teacher: str | None = None
     pretrained: Path | None = None
     glue_dir: Path = Path("glue")
+    max_positions: int | None = None
     teacher_epochs: int = PUBLISHED_EPOCHS
     teacher_batch_size: int | None = None
     teacher_lr: float | None = None
@@ -119,7 +121,7 @@ def gather(grid: Grid, inputs: Inputs) -> Supplies:
     missing = tuple(task for task in grid.tasks if not places.has_data(inputs.data, task))
     for task in missing:
         find(_check_raw, inputs, task)
-    data = {task: find(places.find_data, inputs.data, task) for task in grid.tasks if task not in missing}
+    data = {task: find(_find_data, inputs, task) for task in grid.tasks if task not in missing}
 
     teachers: dict[str, Teacher] = {}
     if grid.needs_teacher:
@@ -185,6 +187,18 @@ def _check_made(inputs: Inputs, teachers: Mapping[str, Teacher | None]) -> None:
         )
 
 
+def _find_data(inputs: Inputs, task: str) -> Data:
+    """Return the data of a task; ValueError where it is not there, or its inputs are longer than --max-positions."""
+    data = places.find_data(inputs.data, task)
+    longest = inputs.max_positions
+    if longest is not None and data.longest is not None and data.longest > longest:
+        raise ValueError(
+            f"--max-positions is {longest}, and {data.folder} is cut at {data.longest} tokens: make it again with "
+            f"`python -m preprocess.glue --tasks {task} --max-positions {longest}`, or name other data with --data"
+        )
+    return data
+
+
 def _check_raw(inputs: Inputs, task: str) -> None:
     """ValueError where the data of a task is neither there nor can be made."""
     from preprocess.errors import DataError
@@ -210,6 +224,7 @@ def _data_command(inputs: Inputs, tasks: Sequence[str], trainer: str) -> tuple[s
     return (
         *(places.find_python(trainer), "-m", "preprocess.glue", "--glue-dir", str(inputs.glue_dir)),
         *("--tasks", ",".join(tasks), "--encoder-dir", str(_vocabulary(inputs)), "--out", str(inputs.data)),
+        *(("--max-positions", str(inputs.max_positions)) if inputs.max_positions is not None else ()),
     )
 
 

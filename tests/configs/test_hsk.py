@@ -20,6 +20,7 @@ def test_a_config_is_the_published_schedule(name):
     config = written(FOLDER, name)
     updates = config.optimization.max_epoch * math.ceil(SENTENCES / 32)
     assert config.dataset.batch_size == 32
+    assert (config.optimizer.weight_decay, config.optimizer.no_decay_norm_and_bias) == (0.01, True)
     assert config.optimization.lr == [5e-5 if name == "stage_a" else 2e-5]
     assert config.optimization.max_epoch == (5 if name == "stage_b" else 10)
     if name == "stage_a":

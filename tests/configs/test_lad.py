@@ -29,12 +29,12 @@ def test_a_grid_has_the_published_settings_of_its_task(name):
     lr, gate_lr, epochs, temperature, soft, hard, mu, share = PUBLISHED[name]
     args, grid, _ = read_arguments("", ["--grid", str(ROOT / "configs" / "grids" / f"lad_{name}.yaml")])
     task = find_task(name)
-    flags = dict(zip(grid.flags[::2], grid.flags[1::2], strict=True))
     total = math.ceil(task.sentences / 32) * epochs
     warmup = round(share * total)
 
     assert (grid.tasks, grid.methods, grid.lrs, grid.epochs) == ((task.name,), ("lad",), (lr,), epochs)
     assert grid.batch_sizes == (32,)
+    assert (grid.inits, args.max_positions) == (("1,3,5,7,9,11",), 128)
     assert args.teacher_lr is None  # a teacher that is made is not trained at the students' rate
     numbers = {
         "--gate-lr": gate_lr,
@@ -47,13 +47,26 @@ def test_a_grid_has_the_published_settings_of_its_task(name):
         "--gate-warmup-updates": warmup,
         "--gate-total-updates": total,
     }
-    assert {flag: float(flags[flag]) for flag in numbers} == numbers
+    assert {flag: float(value_of(flag, grid.flags)) for flag in numbers} == numbers
     data = Data(Path("d"), task.sentences, "accuracy", ("valid",), "d")
     (spec,) = plan(grid, {task.name: data}, {task.name: "t"}, {})
     command = train_command(spec, "fairseq-train", data, Path("r"), Path("t.pt"), Path("t.pt"), cpu=True)
     shared = {"--weight-decay": 0.01, "--clip-norm": 1.0, "--adam-eps": 1e-8}
-    shared |= {"--gate-weight-decay": 0.01, "--gate-clip-norm": 1.0, "--gate-eps": 1e-8}
+    shared |= {"--gate-clip-norm": 1.0, "--gate-eps": 1e-8, "--dropout": 0.1, "--pooler-dropout": 0.1}
     expected = numbers | shared | {"--max-epoch": epochs, "--batch-size": 32, "--lr": lr}
     assert {flag: float(value_of(flag, command)) for flag in expected} == expected
+    # Gates follow --weight-decay, so that it spares their biases and LayerNorms, too.
+    assert "--no-decay-norm-and-bias" in command
+    assert "--gate-weight-decay" not in command
+    # The pre-trained model, not the teacher.
+    assert value_of("--init-from", command) == "models/bert-base"
+    assert value_of("--init-layers", command) == "1,3,5,7,9,11"
     for flag in ("--adam-betas", "--gate-betas"):
         assert value_of(flag, command) == "(0.9, 0.999)"
+
+
+def test_a_grid_says_which_layers_students_start_from():
+    for name in PUBLISHED:
+        text = (ROOT / "configs" / "grids" / f"lad_{name}.yaml").read_text()
+        assert "every second layer of the PRE-TRAINED model, the top one among them" in text
+        assert "not published" not in text

@@ -42,6 +42,7 @@ def test_a_batch_is_the_published_one(name):
     assert config.optimization.lr == [5e-4]
     assert config.optimizer.adam_betas == "(0.9, 0.98)"
     assert (config.optimizer.weight_decay, config.optimizer.adam_eps) == (0.01, 1e-6)
+    assert config.optimizer.no_decay_norm_and_bias
     assert config.lr_scheduler.lr_warmup == 0.06
 
 

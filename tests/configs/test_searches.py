@@ -58,6 +58,19 @@ def test_what_is_inherited_is_said(name):
         assert left == pytest.approx(0.25 if task == "RTE" else 0.0, abs=0.02)
 
 
+def test_patience_starts_from_the_pre_trained_model_with_inputs_of_128_tokens():
+    for name in ("pkd_search_1", "pkd_search_2"):
+        args, grid, _ = read_arguments("", ["--grid", str(FOLDER / f"{name}.yaml")])
+        assert args.max_positions == 128
+        for command in commands("--grid", str(FOLDER / f"{name}.yaml")).values():
+            assert value_of("--init-from", command) == "models/roberta.base"
+
+
+def test_the_study_starts_second_stages_from_the_last_checkpoint():
+    _, grid, _ = read_arguments("", ["--grid", str(FOLDER / "acl2023.yaml")])
+    assert (grid.stages, grid.stage2_from) == (("two",), "last")
+
+
 def test_alp_kd_has_the_schedule_of_each_task():
     text = header("alp_kd").replace("\\\n#", " ")
     (line,) = re.findall(r"python experiments.py (.*)", text)

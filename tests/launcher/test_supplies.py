@@ -210,6 +210,25 @@ def test_data_that_can_be_made_is_announced(raw, bare, capsys, trainer):
     assert not (raw / "data").exists()
 
 
+def test_data_that_is_made_is_cut_where_asked(raw, bare, capsys):
+    assert experiments.main([*bare, *KD, "--max-positions", "128", "--dry-run"]) == 0
+    assert "--out data --max-positions 128\n" in capsys.readouterr().out
+
+
+def test_data_that_is_longer_than_asked_is_refused(home, bare, teacher, capsys):
+    path = Path("data/MRPC-bin/meta.json")
+    call = [*without_epochs(bare), *KD, "--max-positions", "128", "--dry-run"]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_positions": 128}))
+    assert experiments.main(call) == 0
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_positions": 512}))
+    with pytest.raises(SystemExit):
+        experiments.main(call)
+    assert capsys.readouterr().err == (
+        "Cannot start: --max-positions is 128, and data/MRPC-bin is cut at 512 tokens: make it again with "
+        "`python -m preprocess.glue --tasks MRPC --max-positions 128`, or name other data with --data.\n"
+    )
+
+
 def test_data_is_made_first_or_nothing_starts(raw, bare, capsys, trainer):
     with pytest.raises(SystemExit) as stopped:
         experiments.main([*bare, *KD])
