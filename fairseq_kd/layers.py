@@ -40,7 +40,7 @@ def layer_map(
     last       (L_s, L_t)                     the top of both
     pkd-skip   (j, j floor(L_t / L_s)), j = 1..L_s-1   Patient KD: the top is left to the logits
     pkd-last   (j, L_t - L_s + j), j = 1..L_s-1        Patient KD: the layers below the top
-    topX       (i, i X / L_s), i = 0..L_s     as skip, but reaching teacher state X only
+    topX       (i, i X / L_s), i = 0..L_s     as skip, but reaching teacher state X only; also t_topX
     pairs      "0:0,1:4" or [(0, 0), (1, 4)]
 
     Fractions are rounded, halves to even. `flag` is the one that an error names.
@@ -61,8 +61,8 @@ def layer_map(
         return [(student_layers, teacher_layers)]
     if name in ("pkd-skip", "pkd-last"):
         return _patient(name, student_layers, teacher_layers, given)
-    if re.fullmatch(r"top\d+", name):
-        top = int(name.removeprefix("top"))
+    if match := re.fullmatch(r"(?:t_)?top(\d+)", name):
+        top = int(match[1])
         if not 1 <= top <= teacher_layers:
             raise ValueError(
                 f"{given} reaches teacher state {top}, but the teacher has {_layers(teacher_layers)}: "

@@ -71,7 +71,8 @@ def _init(text: str) -> str:
 def _mappings(text: str) -> list[str]:
     parts = names(text)
     pairs = ",".join(part for part in parts if ":" in part)  # all pairs in one list are one mapping
-    mappings = [part for part in parts if ":" not in part] + ([pairs] if pairs else [])
+    # Liu et al. write t_top10 for top10.
+    mappings = [part.removeprefix("t_") for part in parts if ":" not in part] + ([pairs] if pairs else [])
     for mapping in mappings:
         if not MAPPING.fullmatch(mapping):
             raise argparse.ArgumentTypeError(f"{mapping!r} is not a mapping: choose among {MAPPINGS}")

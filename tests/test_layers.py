@@ -30,6 +30,7 @@ GOLDEN = Path(__file__).parent / "golden"
         ("top12", 6, 12, [(0, 0), (1, 2), (2, 4), (3, 6), (4, 8), (5, 10), (6, 12)]),
         ("top10", 6, 12, [(0, 0), (1, 2), (2, 3), (3, 5), (4, 7), (5, 8), (6, 10)]),
         ("top8", 6, 12, [(0, 0), (1, 1), (2, 3), (3, 4), (4, 5), (5, 7), (6, 8)]),
+        ("t_top10", 6, 12, [(0, 0), (1, 2), (2, 3), (3, 5), (4, 7), (5, 8), (6, 10)]),
         ("top10", 4, 12, [(0, 0), (1, 2), (2, 5), (3, 8), (4, 10)]),  # 2.5 -> 2, 7.5 -> 8
         ("1:4,3:12", 3, 12, [(1, 4), (3, 12)]),
         (" 3:12 , 0:0 ", 3, 12, [(3, 12), (0, 0)]),
@@ -73,6 +74,7 @@ def test_layer_maps_of_hidden_state_knowledge_are_the_recorded_ones():
         ("top13", 6, 12, ["--mapping top13", "teacher state 13", "12 layers", "top12"]),
         ("top0", 6, 12, ["--mapping top0"]),
         ("topten", 6, 12, ["--mapping topten"]),
+        ("s_top10", 6, 12, ["--mapping s_top10"]),
         ("pkd-skip", 1, 12, ["--mapping pkd-skip", "1 layer:"]),
         ("pkd-skip", 12, 6, ["12 layers and the teacher 6 layers"]),
         ("pkd-last", 12, 6, ["12 layers and the teacher 6 layers"]),

@@ -262,6 +262,7 @@ def build(
         "train_subset": "train",
         "best_checkpoint_metric": "loss",
         "maximize_best_checkpoint_metric": False,
+        "tensorboard_logdir": None,
         "cpu": True,
         **dict.fromkeys((*formats[:4], "fp16_no_flatten_grads"), False),
         "max_tokens": None,

@@ -1,6 +1,7 @@
 """What all distillation tasks share: the teacher, the student's beginnings, the checks before training."""
 
 import contextlib
+import importlib.util
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -51,6 +52,7 @@ class DistillationTaskConfig(PrecisionFlags, TeacherFlags):
     update_freq: list[int] = II("optimization.update_freq")
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
     maximize_best_checkpoint_metric: bool = II("checkpoint.maximize_best_checkpoint_metric")
+    tensorboard_logdir: Optional[str] = II("common.tensorboard_logdir")
 
 
 class DistillationTask(TaskWithTeacher):
@@ -160,6 +162,7 @@ class DistillationTask(TaskWithTeacher):
 
     def build_criterion(self, cfg):
         """Builds the criterion and checks, before any training, that all its terms can be had."""
+        _check_tensorboard(self.cfg.tensorboard_logdir)
         criterion = super().build_criterion(cfg)
         if not hasattr(criterion, "problems"):
             warn_unused(self.unused_teacher_flags() + self.unused_cache(cfg._name))
@@ -270,3 +273,13 @@ class DistillationTask(TaskWithTeacher):
 
     def begin_valid_epoch(self, epoch: int, model) -> None:
         forget("valid")
+
+
+def _check_tensorboard(logdir: Optional[str]) -> None:
+    """Raise CannotStart without the package that writes the log; fairseq would train on without a log."""
+    packages = ("tensorboard", "tensorboardX")
+    if logdir and not any(map(importlib.util.find_spec, packages)):
+        raise CannotStart(
+            f"--tensorboard-logdir {logdir} needs a package that is not installed: run `pip install tensorboard`, or leave "
+            "the flag out."
+        )

@@ -113,3 +113,10 @@ def test_a_file_may_say_more_than_what_the_command_line_leaves_of_it(refusal):
     assert "--stage two is of no use to --method kd" in refusal(
         grid="task: mrpc\nmethod: kd\nstage: two\nstage1-epochs: 3"
     )
+
+
+def test_the_mapping_names_of_liu_et_al_are_ours():
+    _, grid, _ = read_arguments(
+        "", ["--task", "mrpc", "--method", "hsk", "--mapping", "t_top10,top10,t_top8"]
+    )
+    assert grid.mappings == ("top10", "top8")
