@@ -15,8 +15,8 @@ class HSKConfig(IntermediateConfig):
     mapping: str = field(
         default="skip",
         metadata={
-            "help": f"which teacher state each student state learns from: {MAPPINGS}; the paper's t_top10 is top10, its "
-            "t_top12, of a teacher of 12 layers, is skip (default: skip)"
+            "help": f"which teacher state each student state learns from: {MAPPINGS}; the paper's t_top10 is accepted "
+            "as well; its t_top12, of a teacher of 12 layers, is skip (default: skip)"
         },
     )
     hsk_keep: str = field(
