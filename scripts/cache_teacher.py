@@ -230,6 +230,11 @@ def _splits(flags: Sequence[str]) -> Iterator[Split]:
         raise CannotStart("there is no --teacher behind --: give the model whose signals are to be stored.")
 
     task, _, _ = build_parts(cfg)
+    if task.teacher is None:
+        raise CannotStart(
+            f"--criterion {cfg.criterion._name} with these weights uses no teacher, so there is nothing to store: give "
+            "other weights behind --."
+        )
     # As fairseq's trainer does: the parts of a training split are joined, those of others are not, unless that is asked.
     training = [(cfg.dataset.train_subset, epoch, True) for epoch in range(1, task.shards + 1)]
     validation = [(name, 1, False) for name in cfg.dataset.valid_subset.split(",")]
