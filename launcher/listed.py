@@ -173,7 +173,20 @@ def find_models(
         if entries and not found[task]:
             flags = " and ".join(dict.fromkeys(entry.flag for entry in entries))
             raise ValueError(f"{flags} lists no model of {task}: add one, or leave out --task {task}")
+        _check_lists(entries, found[task], task)
     return found
+
+
+def _check_lists(entries: Sequence[Entry], found: Sequence[Listed], task: str) -> None:
+    """ValueError where a list with one model for each seed is of this task in part."""
+    for name, flag in dict.fromkeys((entry.name, entry.flag) for entry in entries if entry.place is not None):
+        listed = sum(entry.name == name for entry in entries)
+        there = sum(model.name == name for model in found)
+        if 0 < there < listed:
+            raise ValueError(
+                f"{flag} lists {listed} checkpoints for {name}, of which {there} {'is' if there == 1 else 'are'} of {task}: "
+                f"list those of one task, or leave out --task {task}"
+            )
 
 
 def _task_of(checkpoint: Path) -> str | None:

@@ -118,6 +118,16 @@ def test_a_file_that_does_not_fit_the_words_is_refused(call, firsts, tmp_path, w
     assert sentence in capsys.readouterr().err
 
 
+def test_a_list_of_two_tasks_is_refused(call, models, capsys):
+    given = listing(models, {"minilm": [f"{models}/MRPC-first", f"{models}/MNLI-first"]})
+    with pytest.raises(SystemExit):
+        experiments.main([*call, "-e", "pred", *given])
+    assert (
+        "--pass_dic lists 2 checkpoints for minilm, of which 1 is of MRPC: list those"
+        in capsys.readouterr().err
+    )
+
+
 def without_teacher(call: list[str]) -> list[str]:
     at = call.index("--teacher")
     return call[:at] + call[at + 2 :]
