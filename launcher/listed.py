@@ -84,9 +84,9 @@ def _are_paths(listed: Any) -> bool:
 
 
 def _named_models(name: str, of: str | list[str]) -> list[tuple[str, str, int | None]]:
-    return (
-        [(name, of, None)] if isinstance(of, str) else [(name, path, place) for place, path in enumerate(of)]
-    )
+    if isinstance(of, str):
+        return [(name, of, None)]
+    return [(name, path, place) for place, path in enumerate(of)]
 
 
 def seeds_for(entries: Sequence[Entry], seeds: Sequence[int] | None) -> Sequence[int] | None:
