@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 make_data(supplies)
                 supplies = gather(grid, inputs)
             experiment = Experiment(supplies, make_slots(args.jobs, gpus), args.retries, args.teacher_cache)
+            if unused := experiment.unused_flags(args.given):
+                print(f"Warning: no run of this grid uses {', '.join(unused)}.", file=sys.stderr)
             if not args.dry_run:
                 check_flags_of(experiment.jobs)
     except NotReady as error:

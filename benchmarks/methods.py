@@ -18,7 +18,7 @@ from functools import partial
 import torch
 
 from benchmarks.record import record
-from launcher.methods import NO_TEACHER, known_methods
+from launcher.methods import NO_TEACHER, find_methods
 
 BASELINE = "kd"
 
@@ -83,7 +83,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
 
-    asked = args.methods.split(",") if args.methods else known_methods()
+    asked = args.methods.split(",") if args.methods else find_methods()
     methods = dict.fromkeys([BASELINE, *(name for name in asked if name != NO_TEACHER)])
     found = measure({name: build(name, args) for name in methods}, args.rounds)
     print("| method | ms a step | of kd |\n|---|---|---|")

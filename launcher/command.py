@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from .flags import value_of
-from .methods import LOGITS, NO_TEACHER, WITHOUT_TEACHER
+from .methods import LOGITS, NO_TEACHER
 from .places import BEST, PLUGIN, ROOT, Data
 from .slots import Slot
 from .spec import FIRST, SECOND, RunSpec
@@ -35,7 +35,7 @@ def train_command(
 ) -> list[str]:
     """What trains the run `spec` into `folder`.
 
-    teacher  what it learns from; None where `spec` names no teacher
+    teacher  what it learns from; None for a method without a teacher
     start    where its weights come from: its teacher, its first stage, or a model of the user's
     cache    where the teacher's signals are stored, if anywhere
 
@@ -79,10 +79,10 @@ def _origin(spec: RunSpec, start: Path) -> list[str]:
 
 def _criterion(spec: RunSpec, teacher: Path | None, cache: Path | None) -> list[str]:
     named = ["--criterion", spec.criterion]
-    if spec.method in WITHOUT_TEACHER:
-        return named
-    stored = ["--teacher-cache", str(cache)] if cache is not None and _asks_teacher(spec) else []
     mapped = ["--mapping", spec.mapping] if spec.mapping and spec.stage != SECOND else []
+    if teacher is None or spec.method == NO_TEACHER:
+        return [*named, *mapped]
+    stored = ["--teacher-cache", str(cache)] if cache is not None and _asks_teacher(spec) else []
     return ["--teacher", str(teacher), *stored, *named, *mapped]
 
 

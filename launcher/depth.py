@@ -1,38 +1,31 @@
-"""Layers that runs name, held against those of their teachers, before anything is trained."""
+"""Checks the layers that runs name against those of their teachers, before anything is trained."""
 
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .flags import value_of
+from .plugin import ask
 from .spec import RunSpec
 
-LAYER = re.compile(rb"sentence_encoder\.layers\.(\d+)\.")
 
+def too_deep(runs: Sequence[RunSpec], models: Mapping[str, Path], trainer: str) -> list[str]:
+    """Return a sentence for each model that cannot be read, or each --init and --mapping that names layers it lacks.
 
-def layers_of(checkpoint: Path) -> int | None:
-    """How many layers a checkpoint has, by the names of its weights; None where these cannot be read without torch."""
-    try:
-        with zipfile.ZipFile(checkpoint) as file:
-            pickled = next(name for name in file.namelist() if name.endswith("/data.pkl"))
-            numbers = LAYER.findall(file.read(pickled))
-    except (zipfile.BadZipFile, StopIteration):
-        return None
-    return max((int(number) + 1 for number in numbers), default=None)
-
-
-def too_deep(runs: Sequence[RunSpec], teachers: Mapping[str, tuple[Path, int | None]]) -> list[str]:
-    """A sentence for each --init and --mapping that names layers its teacher has not.
-
-    teachers  by task, where it comes from and its layers, as far as they are known
+    models   by task: the teacher, or the model that it is made of
+    trainer  the fairseq-train whose Python reads the models
     """
+    described = ask(trainer, list(models.values()))["checkpoints"]
+    found = {task: described[str(path.absolute())] for task, path in models.items()}
+    problems = [each["problem"].rstrip(".") for each in found.values() if "problem" in each]
+    if problems:
+        return list(dict.fromkeys(problems))
     sentences = []
     for spec in runs:
-        path, layers = teachers.get(spec.task, (None, None))
-        if layers is None or spec.start:
+        if spec.task not in models or spec.start:
             continue
-        has = f"{path} has {layers} layers"
+        layers = found[spec.task]["layers"]
+        has = f"{models[spec.task]} has {layers} layers"
         # Of another model, where --init-from names one.
         copied = spec.init if value_of("--init-from", spec.flags) is None else ""
         named = [int(number) for number in copied.split(",") if number.isdecimal()]

@@ -2,13 +2,13 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
 from . import results, runner, table
 from .command import environment
-from .depth import layers_of, too_deep
+from .depth import too_deep
 from .display import display, say, summary
 from .job import Job, make_job
 from .places import BEST, STAGE2_FROM
@@ -19,6 +19,7 @@ from .slots import Slot, at_a_time
 from .spec import FIRST, RunSpec
 from .supplies import NotReady, Supplies
 from .train import Outcome, train
+from .unused_flags import unused_flags
 
 FAILED = 1
 
@@ -39,15 +40,18 @@ class Experiment:
         self.cache = cache
         identities = {task: teacher.identity for task, teacher in supplies.teachers.items()}
         self.runs = plan(supplies.grid, supplies.data, identities, supplies.models)
-        models = {
-            task: (teacher.model, layers_of(teacher.model)) for task, teacher in supplies.teachers.items()
-        }
-        if problems := too_deep(self.runs, models):
+        models = {task: teacher.model for task, teacher in supplies.teachers.items()}
+        if problems := too_deep(self.runs, models, supplies.trainer):
             raise NotReady(problems)
         self.teachers = [teacher.job for teacher in supplies.teachers.values() if teacher.job is not None]
         self.jobs = [*self.teachers, *(self._job(spec) for spec in self.runs)]
         if problems := self._gone():
             raise NotReady(problems)
+
+    def unused_flags(self, given: Collection[str]) -> list[str]:
+        """Return the flags that have no effect on any run; `given` names the settings that the user gives."""
+        runs = self.jobs[len(self.teachers) :]
+        return unused_flags(given, self.supplies.grid, self.teachers, runs)
 
     def show(self) -> int:
         """Prints the plan and every command."""
@@ -123,13 +127,14 @@ class Experiment:
     def _job(self, spec: RunSpec) -> Job:
         teacher = self.supplies.teachers.get(spec.task)
         trained = [teacher.job.name] if teacher is not None and teacher.job is not None else []
+        asked = teacher is not None and self.supplies.grid.known[spec.method].needs_teacher
         return make_job(
             spec,
             self.folder / spec.name,
             self.supplies.data[spec.task],
             self.supplies.trainer,
             self.slots[0].gpu is None,
-            teacher=teacher.checkpoint if teacher is not None else None,
+            teacher=teacher.checkpoint if asked else None,
             cache=self.cache / spec.task if self.cache is not None else None,
             start=self._start(spec),
             after=[*trained, *([spec.after] if spec.after else [])],

@@ -15,6 +15,9 @@ SET_HERE = frozenset(
     "--seed --max-epoch --batch-size --max-sentences --lr --cpu".split()
 )
 
+# Weights of labels and logits, and what belongs to the logits.
+WEIGHTS = frozenset(("--hard-weight", "--soft-weight", "--temperature"))
+
 # Switches of which a run's command has every one, or --cpu where it is asked for.
 ALWAYS_ON = frozenset(
     "--no-epoch-checkpoints --no-progress-bar --maximize-best-checkpoint-metric --cpu".split()
@@ -29,6 +32,11 @@ def merged(flags: Sequence[str], winning: Sequence[str]) -> list[str]:
     given = {name for name, _ in grouped(winning)}
     kept = [word for name, words in grouped(flags) if name not in given for word in words]
     return [*kept, *winning]
+
+
+def without_weights(flags: Sequence[str]) -> tuple[str, ...]:
+    """Return the flags of a run whose stage sets the weights itself, so that the user's have no effect; see `command`."""
+    return tuple(word for name, words in grouped(flags) if name not in WEIGHTS for word in words)
 
 
 def value_of(flag: str, flags: Sequence[str]) -> str | None:

@@ -93,9 +93,10 @@ def _models(
 ) -> tuple[tuple[Path, str], ...]:
     # Of a teacher that is another job's, the spec has no fingerprint.
     of_teacher = spec.teacher if set(after) <= {spec.after} else ""
-    # A teacher itself is trained without one: its spec has what it starts from in that place.
-    named = ((teacher or start, of_teacher), (start, spec.start))
-    return tuple((path, fingerprint) for path, fingerprint in named if fingerprint)
+    # Without a teacher, its place in the spec has what the run starts from, unless that is named apart.
+    origin = start if teacher is None and not spec.start else teacher
+    named = ((origin, of_teacher), (start, spec.start))
+    return tuple((path, fingerprint) for path, fingerprint in named if path is not None and fingerprint)
 
 
 def planned_updates(spec: RunSpec, sentences: int) -> int:

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Sequence
 
 from .job import Job
-from .places import find_python
+from .places import find_python, importing_project
 from .results import read_result
 from .spec import RunSpec
 from .supplies import NotReady
@@ -37,8 +37,11 @@ def _refusals(commands: Sequence[Sequence[str]]) -> list[str]:
     """Sentences of the trainer's Python; none where it cannot tell, since the runs then do."""
     program = [find_python(commands[0][0]), "-m", "fairseq_kd.tasks.check_flags"]
     lines = json.dumps([command[1:] for command in commands])
+    environment = importing_project()
     try:
-        done = subprocess.run(program, input=lines, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            program, env=environment, input=lines, capture_output=True, text=True, check=True
+        )
         return json.loads(done.stdout)
     except (OSError, subprocess.CalledProcessError, ValueError):
         return []

@@ -1,6 +1,12 @@
-"""Which methods there are: `none`, and every criterion of the plugin."""
+"""The methods of a grid: `none`, and every criterion of the plugin, as the plugin describes it."""
 
-from .criterion_flags import criterion_flags
+import functools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .flags import grouped
+from .plugin import ask
 
 # A student fine-tuned on the labels alone, the least a method has to beat.
 NO_TEACHER = "none"
@@ -8,36 +14,52 @@ NO_TEACHER = "none"
 # The criterion of labels and logits alone, and of second stages.
 LOGITS = "kd"
 
-# These learn from the labels and from themselves.
-WITHOUT_TEACHER = frozenset({NO_TEACHER, "sda"})
 
-# These compare logits only: they pair no layers and have no first stage.
-LOGITS_ONLY = WITHOUT_TEACHER | {LOGITS}
+@dataclass(frozen=True)
+class Method:
+    """What the launcher plans a method's runs by; the attributes are those of `DistillationCriterion`.
 
-# These compare all states at once, whatever the mapping.
-ALL_STATES = frozenset({"alp_kd", "crd"})
+    flags  type, default and choices of each flag of its criterion
+    """
 
-# Names that begin so compare attention or relations, of which there is no learned mixture; these other
-# methods pair hidden states one by one.
-_ATTENTION = ("att_", "minilm", "pearson")
-_PAIRING = frozenset({"hsk", "lad", "pkd"})
+    needs_teacher: bool
+    needs_classes: str
+    first_stage: bool
+    mixes_states: bool
+    flags: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def mapping(self) -> str | None:
+        """The default of `--mapping`; None for a method that pairs no layers."""
+        return self.flags["--mapping"]["default"] if "--mapping" in self.flags else None
+
+
+Methods = Mapping[str, Method]
+
+
+@functools.cache
+def find_methods(trainer: str | None = None) -> Methods:
+    """Return all methods by name, `none` first; ValueError as `plugin.ask`.
+
+    trainer  as `--trainer` gives it; None looks for it
+    """
+    criterions = {name: Method(**described) for name, described in ask(trainer)["criterions"].items()}
+    return {NO_TEACHER: replace(criterions[LOGITS], needs_teacher=False), **criterions}
+
+
+def check_methods(names: Collection[str], methods: Methods) -> None:
+    """Raise ValueError for a name that is not a method."""
+    for name in names:
+        if name not in methods:
+            raise ValueError(f"--method {name} is not a method: choose among {', '.join(methods)}")
 
 
 def criterion_of(method: str) -> str:
-    """--criterion of a method: its own, but kd for labels alone, whose other weights are 0."""
+    """Return the --criterion of a method: its own, but kd for labels alone, with a weight of 0 for the logits."""
     return LOGITS if method == NO_TEACHER else method
 
 
-def known_methods() -> list[str]:
-    """All names `--method` takes."""
-    return [NO_TEACHER, *sorted(criterion_flags())]
-
-
-def default_mapping(method: str) -> str:
-    """The mapping that `--criterion METHOD` takes when none is given; empty where it has none."""
-    return criterion_flags()[method].get("--mapping") or ""
-
-
-def only_pairs(method: str) -> bool:
-    """Whether a method compares pairs of layers, and no learned mixture of them."""
-    return method in _PAIRING or method.startswith(_ATTENTION)
+def fitting(flags: Sequence[str], criterion: str, methods: Methods) -> tuple[str, ...]:
+    """Return the flags, with their values, without those that only other criterions have."""
+    others = set().union(*(method.flags for method in methods.values())) - methods[criterion].flags.keys()
+    return tuple(word for name, words in grouped(flags) if name not in others for word in words)

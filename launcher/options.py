@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .arguments import Parser, count, names, positive, rate, tasks
 from .listed import FORMAT
-from .methods import NO_TEACHER, default_mapping, known_methods
+from .methods import find_methods
 from .places import STAGE2_FROM
 from .plan import FINETUNING, METHOD, OWN_MAPPING, PREDICTION
 from .spec import RunSpec
@@ -51,14 +51,6 @@ DEFAULTS = {
 }
 
 
-def _methods(text: str) -> list[str]:
-    known, given = known_methods(), names(text)
-    for name in given:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"{name!r} is not a method: choose among {', '.join(known)}")
-    return given
-
-
 def _init(text: str) -> str:
     init = text.replace(" ", "")
     if not INIT.fullmatch(init):
@@ -97,14 +89,17 @@ def _rates(text: str) -> list[float]:
     return [rate(number) for number in names(text)]
 
 
-def _own_mappings() -> str:
-    """`skip; last for minilm and pearson`: that of most methods, then the others'."""
-    methods: dict[str, list[str]] = {}
-    for method in known_methods():
-        if method != NO_TEACHER and default_mapping(method):
-            methods.setdefault(default_mapping(method), []).append(method)
-    (usual, _), *others = sorted(methods.items(), key=lambda item: -len(item[1]))
-    return "; ".join([usual, *(f"{mapping} for {' and '.join(those)}" for mapping, those in others)])
+def methods_help() -> str:
+    """Return the methods by their default mapping; where they are not known, the reason."""
+    try:
+        methods = find_methods()
+    except ValueError as error:
+        return f"The methods are not known: {error}."
+    mappings: dict[str, list[str]] = {}
+    for name, method in methods.items():
+        mappings.setdefault(method.mapping or "(none)", []).append(name)
+    lines = [f"  {mapping:<9} {', '.join(those)}" for mapping, those in mappings.items()]
+    return "\n".join(["methods by their default mapping:", *lines])
 
 
 def make_parser(description: str | None) -> Parser:
@@ -122,10 +117,10 @@ def make_parser(description: str | None) -> Parser:
     grid.add_argument(
         "--method",
         "-m",
-        type=_methods,
+        type=names,
         action="append",
         metavar="A,B",
-        help="criterions of the plugin, or none: a student without a teacher",
+        help="criterions of the plugin, listed below, or none: a student without a teacher",
     )
     grid.add_argument(
         "--init",
@@ -140,7 +135,8 @@ def make_parser(description: str | None) -> Parser:
         type=_mappings,
         action="append",
         metavar="A,B",
-        help=f"which teacher state each student state learns from: {MAPPINGS} (default: {_own_mappings()})",
+        help=f"which teacher state each student state learns from: {MAPPINGS} (default: the method's own, "
+        "listed below)",
     )
     grid.add_argument(
         "--stage",

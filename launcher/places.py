@@ -153,6 +153,12 @@ def find_trainer(given: str | None) -> str:
     raise ValueError("there is no fairseq-train yet: run `bash scripts/setup.sh`, or give --trainer PATH")
 
 
+def importing_project() -> dict[str, str]:
+    """Return the environment in which a program imports the packages of this project, installed or not."""
+    search = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"PYTHONPATH": search}
+
+
 def find_python(trainer: str) -> str:
     """The Python beside a fairseq-train, which has what it needs; this one where there is none."""
     return shutil.which("python", path=Path(trainer).parent) or sys.executable

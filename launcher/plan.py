@@ -1,13 +1,13 @@
 """From lists to runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 
-from .criterion_flags import check_fitting, fitting, without_weights
+from .flags import without_weights
 from .listed import Entry, Listed
-from .methods import ALL_STATES, LOGITS, LOGITS_ONLY, NO_TEACHER, criterion_of, default_mapping, only_pairs
+from .methods import LOGITS, NO_TEACHER, Methods, find_methods, fitting
 from .places import Data
 from .schedule import scheduled, update_freqs
 from .spec import ALL_LAYERS, FIRST, ONE, SECOND, RunSpec
@@ -27,6 +27,7 @@ class Grid:
 
     models       those that are listed, which then stand for methods, inits, mappings and stages
     stage2_from  see RunSpec
+    known        all methods that there are
     """
 
     tasks: tuple[str, ...]
@@ -43,23 +44,20 @@ class Grid:
     kind: str = METHOD
     models: tuple[Entry, ...] = ()
     stage2_from: str = RunSpec.stage2_from
+    known: Methods = field(default_factory=find_methods, compare=False, repr=False)
 
     @property
     def needs_teacher(self) -> bool:
         return self.kind != FINETUNING
 
-    @property
-    def criterions(self) -> frozenset[str]:
-        """What its students are trained with, in any of their stages."""
-        logits = {LOGITS} if self.kind != METHOD or "two" in self.stages else frozenset()
-        return frozenset(map(criterion_of, self.methods)) | logits
-
 
 def settle(grid: Grid) -> Grid:
     """The grid with its random students as deep as the others; ValueError where it contradicts itself."""
-    check_fitting(grid.flags, grid.criterions)
     update_freqs(grid.flags, grid.epochs)
-    clashing = [method for method in grid.methods if only_pairs(method)]
+    described = {method: grid.known[method] for method in grid.methods}
+    clashing = [
+        name for name, method in described.items() if method.mapping is not None and not method.mixes_states
+    ]
     mixing = [mapping for mapping in grid.mappings if mapping.startswith("combine")]
     if mixing and clashing:
         raise ValueError(
@@ -121,17 +119,16 @@ class _Cell:
 
 
 def _cells(grid: Grid) -> list[_Cell]:
-    """Methods on logits alone have neither mapping nor first stage: they make one cell. Methods on all states
-    have no mapping.
-    """
+    """Return each cell once: only methods with a mapping or a first stage are multiplied by mappings or stages."""
     cells = []
     for method, init, mapping, stages in product(grid.methods, grid.inits, grid.mappings, grid.stages):
-        if method in LOGITS_ONLY:
-            mapping, stages = "", "one"
-        elif method in ALL_STATES:
+        described = grid.known[method]
+        if described.mapping is None:
             mapping = ""
         elif mapping == OWN_MAPPING:
-            mapping = default_mapping(method)
+            mapping = described.mapping
+        if not described.first_stage:
+            stages = "one"
         cells.append(_Cell(method, init, mapping, stages))
     return list(dict.fromkeys(cells))
 
@@ -186,6 +183,6 @@ def _stages(
 
 def _flagged(spec: RunSpec, grid: Grid) -> RunSpec:
     """With those of the user's flags that its criterion has, and its stage leaves a use for."""
-    flags = fitting(grid.flags, spec.criterion)
+    flags = fitting(grid.flags, spec.criterion, grid.known)
     weighs = spec.stage != FIRST and spec.method != NO_TEACHER
     return replace(spec, flags=flags if weighs else without_weights(flags))

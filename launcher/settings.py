@@ -7,10 +7,9 @@ from typing import Any
 from .arguments import Parser, split
 from .flags import check_flags, merged
 from .grid_file import read_grid
-from .idle import check_idle
 from .listed import check_names, read_list, read_words, seeds_for
-from .methods import LOGITS
-from .options import DEFAULTS, make_parser
+from .methods import LOGITS, Methods, check_methods, find_methods
+from .options import DEFAULTS, make_parser, methods_help
 from .overrides import translated, without_false
 from .plan import FINETUNING, METHOD, OWN_MAPPING, PREDICTION, Grid
 from .tasks import FINETUNING_BATCH_SIZES, FINETUNING_RATES
@@ -42,27 +41,22 @@ TRIED = {
     FINETUNING: {"batch_size": [list(FINETUNING_BATCH_SIZES)], "lr": [list(FINETUNING_RATES)]},
 }
 
-UNUSED = {
-    PREDICTION: ("stage1_epochs",),
-    FINETUNING: (
-        "stage1_epochs",
-        *("teacher", "teacher_cache", "teacher_epochs", "teacher_batch_size", "teacher_lr"),
-    ),
-}
-
 
 def read_arguments(
     description: str | None, arguments: Sequence[str]
 ) -> tuple[argparse.Namespace, Grid, Parser]:
     """All settings, and the grid they make; whatever is wrong ends the program with a sentence.
 
-    What the command line says wins over what --grid says, and that over the defaults. `typed` names what it says.
+    What the command line says wins over what --grid says, and that over the defaults. `typed` names the settings of the
+    command line, `given` those of the file, too.
     """
     own, words = split(arguments)
     parser = make_parser(description)
+    if {"-h", "--help"} & set(own):
+        parser.epilog = methods_help()
     given = typed = vars(parser.parse_args(own))
     try:
-        flags = typed_flags = translated(words)
+        flags = translated(words)
         if "grid" in given:
             lines, written = read_grid(given["grid"], parser)
             parser.source = f"--grid {given['grid']}: "
@@ -71,16 +65,17 @@ def read_arguments(
             flags = merged(translated(written), flags)
         flags = without_false(flags)
         check_flags(flags, INSTEAD)
-        given = given | _models(given)
-        check_idle(given, typed, flags, typed_flags)
+        settings = DEFAULTS | given | _models(given)
+        known = find_methods(settings["trainer"])
+        check_methods(_unique(settings.get("method", ())), known)
     except ValueError as error:
         parser.error(str(error))
 
-    lacking = [f"--{name}" for name in ("task", "method") if name not in given]
+    lacking = [f"--{name}" for name in ("task", "method") if name not in settings]
     if lacking:
         parser.error(f"the following arguments are required: {', '.join(lacking)}")
-    args = argparse.Namespace(**DEFAULTS | given, typed=frozenset(typed))
-    return args, _grid(args, flags), parser
+    args = argparse.Namespace(**settings, typed=frozenset(typed), given=frozenset(given))
+    return args, _grid(args, flags, known), parser
 
 
 def _models(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,10 +97,6 @@ def _models(given: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(
                 f"--{name} does not go with -e {kind}, whose models are listed: leave it out{layers}"
             )
-    for name in UNUSED[kind]:
-        if name in given:
-            flag = "--" + name.replace("_", "-")
-            raise ValueError(f"{flag} does not go with -e {kind}, which has no use for it: leave it out")
     models = read_words(given.get("listed", []), "--models")
     if "pass_dic" in given:
         models += read_list(given["pass_dic"], "--pass_dic", *_chosen(given, words))
@@ -144,7 +135,7 @@ def _kind(given: Mapping[str, Any]) -> str:
     return FINETUNING
 
 
-def _grid(args: argparse.Namespace, flags: Sequence[str]) -> Grid:
+def _grid(args: argparse.Namespace, flags: Sequence[str], known: Methods) -> Grid:
     return Grid(
         tasks=_unique(args.task),
         methods=_unique(args.method),
@@ -160,6 +151,7 @@ def _grid(args: argparse.Namespace, flags: Sequence[str]) -> Grid:
         kind=args.experiment,
         models=args.models,
         stage2_from=args.stage2_from,
+        known=known,
     )
 
 

@@ -1,7 +1,6 @@
 """What a grid needs before it can be planned: found, or to be made first."""
 
 import contextlib
-import os
 import shlex
 import signal
 import subprocess
@@ -9,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from preprocess.tasks import TASKS
+
 from . import places
+from .flags import value_of
 from .job import Job
 from .listed import Listed, find_models
-from .methods import NO_TEACHER
-from .needing_classes import without_classes
 from .places import Data
 from .plan import PREDICTION, Grid, settle
 from .programs import PATIENCE
@@ -115,7 +115,7 @@ def gather(grid: Grid, inputs: Inputs) -> Supplies:
     folder = inputs.out / inputs.group
     find(places.check_writable, folder, "--out")
     grid = find(settle, grid) or grid
-    problems += without_classes(grid)
+    problems += _without_classes(grid)
     trainer = find(places.find_trainer, inputs.trainer)
 
     missing = tuple(task for task in grid.tasks if not places.has_data(inputs.data, task))
@@ -128,7 +128,6 @@ def gather(grid: Grid, inputs: Inputs) -> Supplies:
         for task in grid.tasks:
             teachers[task] = find(_teacher, inputs, task, data.get(task), trainer)
         _check_own(grid, inputs, teachers, problems)
-        find(_check_made, inputs, teachers)
     models = find(find_models, grid.models, grid.tasks, grid.kind == PREDICTION) or {}
     if problems:
         raise NotReady(problems)
@@ -138,12 +137,9 @@ def gather(grid: Grid, inputs: Inputs) -> Supplies:
 
 def make_data(supplies: Supplies) -> None:
     """Runs its command; NotReady where that fails, after what it said itself. Interrupted, it has ended before this."""
-    search = os.pathsep.join([str(places.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     print(shlex.join(supplies.make_data), flush=True)
     # In a session of its own, so that a Ctrl-C reaches it once: a second one would interrupt its cleaning up.
-    making = subprocess.Popen(
-        supplies.make_data, env=os.environ | {"PYTHONPATH": search}, start_new_session=True
-    )
+    making = subprocess.Popen(supplies.make_data, env=places.importing_project(), start_new_session=True)
     try:
         making.wait()
     except KeyboardInterrupt:
@@ -176,15 +172,24 @@ def _check_glue_dir(inputs: Inputs) -> None:
         )
 
 
-def _check_made(inputs: Inputs, teachers: Mapping[str, Teacher | None]) -> None:
-    """ValueError where the command line says how teachers are made, and all are there."""
-    names = [name for name in ("teacher_epochs", "teacher_batch_size", "teacher_lr") if name in inputs.typed]
-    there = [str(teacher.checkpoint) for teacher in teachers.values() if teacher and teacher.job is None]
-    if names and len(there) == len(teachers):
-        raise ValueError(
-            f"--{names[0].replace('_', '-')} is for teachers that are made, and {' and '.join(dict.fromkeys(there))} "
-            f"{'are' if there[1:] else 'is'} there: leave it out"
-        )
+def _without_classes(grid: Grid) -> list[str]:
+    """Return a sentence for each method that needs classes, where a task has scores and the method's terms a weight."""
+    numbers = [task for task in grid.tasks if TASKS[task].regression]
+    if not numbers or _is_zero(value_of("--inter-weight", grid.flags)):
+        return []
+    return [
+        f"--method {name} {needs}, but those of --task {','.join(numbers)} are numbers (regression): leave one of the two "
+        "out"
+        for name in grid.methods
+        if (needs := grid.known[name].needs_classes)
+    ]
+
+
+def _is_zero(weight: str | None) -> bool:
+    try:
+        return weight is not None and float(weight) == 0
+    except ValueError:  # not a number: fairseq-train refuses it
+        return False
 
 
 def _find_data(inputs: Inputs, task: str) -> Data:
@@ -283,7 +288,8 @@ def _check_own(
     grid: Grid, inputs: Inputs, teachers: Mapping[str, Teacher | None], problems: list[str]
 ) -> None:
     paths = {teacher.checkpoint for teacher in teachers.values() if teacher is not None}
-    if not problems and len(grid.tasks) > 1 and len(paths) == 1 and set(grid.methods) != {NO_TEACHER}:
+    asked = any(grid.known[method].needs_teacher for method in grid.methods)
+    if not problems and len(grid.tasks) > 1 and len(paths) == 1 and asked:
         problems.append(
             f"--teacher {inputs.teacher} is one model for {' and '.join(grid.tasks)}: write {{task}} where the path "
             "tells their own teachers apart"

@@ -24,10 +24,9 @@ from typing import TYPE_CHECKING
 
 from launcher import lock, places
 from launcher.arguments import Parser, add_size_options, add_training_options, positive, split
-from launcher.criterion_flags import check_fitting
 from launcher.flags import check_flags
 from launcher.job import Job, make_job
-from launcher.methods import known_methods
+from launcher.methods import check_methods, find_methods
 from launcher.overrides import as_flags
 from launcher.places import Data
 from launcher.pruning import ORDERS, PRUNED, TOGETHER, claim, schedule
@@ -62,13 +61,15 @@ class Training:
     spec: RunSpec
     data: Data
     teacher: Path
+    asks_teacher: bool
     trainer: str
     cpu: bool
 
     def job(self, folder: Path, start: str = "") -> Job:
         """The training in a step's folder, of the model that is pruned there; start: its fingerprint."""
         spec, model = replace(self.spec, start=start), folder / PRUNED
-        return make_job(spec, folder, self.data, self.trainer, self.cpu, start=model, teacher=self.teacher)
+        teacher = self.teacher if self.asks_teacher else None
+        return make_job(spec, folder, self.data, self.trainer, self.cpu, start=model, teacher=teacher)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,13 +109,15 @@ def locked(out: Path) -> Iterator[None]:
 def find_training(args: Namespace, flags: Sequence[str], cpu: bool) -> Training:
     """What is trained on what; ValueError says what is wrong or missing."""
     check_flags(flags, INSTEAD)
+    methods = find_methods(args.trainer)
+    check_methods([args.method], methods)
     task, data = find_data(args.data)
     teacher = places.find_checkpoint(args.teacher, "--teacher")
     spec = teacher_spec(task, data, teacher, args.epochs, args.batch_size, args.lr, args.seed, flags)
     spec = replace(spec, method=args.method, flags=("--init-head", *flags))
-    check_fitting(flags, {spec.criterion})
     places.check_writable(args.out, "--out")
-    return Training(spec, data, teacher, places.find_trainer(args.trainer), cpu)
+    asked = methods[args.method].needs_teacher
+    return Training(spec, data, teacher, asked, places.find_trainer(args.trainer), cpu)
 
 
 def plan(args: Namespace, training: Training) -> list["Sizes"]:
@@ -206,7 +209,6 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--method",
-        choices=known_methods(),
         default="kd",
         metavar="NAME",
         help="--criterion of each step's training, or none: the labels alone (default: kd)",

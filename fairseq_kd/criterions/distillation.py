@@ -14,6 +14,7 @@ from ..metrics import log_metrics
 from ..signals import Signals, Wanted
 from ..unused_flags import given_flags, unused
 from .config import DistillationConfig, IntermediateConfig
+from .parts.hidden import MIXTURES
 from .stages import Stage, Stages
 
 SHARED = frozenset(each.name for each in fields(IntermediateConfig))
@@ -33,7 +34,17 @@ class DistillationCriterion(FairseqCriterion):
     are collected in `unused`; the task lists them in one warning.
     """
 
+    # Whether it has terms of its own, beside those of labels and logits.
     own_terms: ClassVar[bool] = True
+
+    # Whether its own terms compare the student with a teacher. Without one, --soft-weight is 0 by default.
+    needs_teacher: ClassVar[bool] = True
+
+    # Whether its own terms can be trained alone before the logits. Never without own terms or without a teacher.
+    first_stage: ClassVar[bool] = True
+
+    # Whether --mapping combine, a learned mixture of all hidden states, is allowed beside pairs of layers.
+    mixes_states: ClassVar[bool] = False
 
     # Fields of the config that decide, beside the mapping, what is learned or remembered.
     settled_by: ClassVar[tuple[str, ...]] = ()
@@ -42,7 +53,7 @@ class DistillationCriterion(FairseqCriterion):
     beside_terms: ClassVar[tuple[str, ...]] = ()
 
     # What its terms do that takes classes, as a sentence goes on after its name; empty where labels that are numbers
-    # (regression) do as well. The launcher reads it where a criterion assigns a text to it.
+    # (regression) do as well.
     needs_classes: ClassVar[str] = ""
 
     def __init__(self, cfg: DistillationConfig, task) -> None:
@@ -67,7 +78,8 @@ class DistillationCriterion(FairseqCriterion):
             self.problems += task.logits_problems()
 
     def _weights(self, cfg: DistillationConfig, objective) -> dict[str, float]:
-        defaults = {"hard": objective.hard_weight, "soft": objective.soft_weight(self.own_terms)}
+        soft = objective.soft_weight(self.own_terms) if self.needs_teacher else 0.0
+        defaults = {"hard": objective.hard_weight, "soft": soft}
         given = {"hard": cfg.hard_weight, "soft": cfg.soft_weight}
         weights = {name: defaults[name] if weight is None else weight for name, weight in given.items()}
         return weights | {"inter": cfg.inter_weight if self.own_terms else 0.0}
@@ -88,18 +100,15 @@ class DistillationCriterion(FairseqCriterion):
         return self.stages.inter_weight
 
     def use(self, build: Callable[..., nn.Module], *args: Any, **options: Any) -> nn.Module | None:
-        """Builds one part of the method and asks for its signals; None where inter_weight is 0 or classes are lacking.
+        """Builds one part of the method and asks for its signals; None where inter_weight is 0 or the method does not fit.
 
         build(task, method's name, *args, **options) returns a module with `student_wanted`,
         `teacher_wanted`, `problems` and `unused`.
         """
         if not self.inter_weight:
             return None
-        if self.needs_classes and self.task.regression:
-            self.problems.append(
-                f"--criterion {self.cfg._name} {self.needs_classes}, but the labels of {self.task.cfg.data} are numbers "
-                "(regression): take another method, such as hidden_mse_token."
-            )
+        if misfits := self._misfits():
+            self.problems += [misfit for misfit in misfits if misfit not in self.problems]
             return None
 
         part = build(self.task, self.cfg._name, *args, **options)
@@ -107,6 +116,22 @@ class DistillationCriterion(FairseqCriterion):
         self.unused += part.unused
         self.stages.want_for_own_terms(part.student_wanted, part.teacher_wanted)
         return part
+
+    def _misfits(self) -> list[str]:
+        """Return a sentence for each class attribute that the data or the mapping contradicts."""
+        method, mapping = f"--criterion {self.cfg._name}", getattr(self.cfg, "mapping", None)
+        misfits = []
+        if self.needs_classes and self.task.regression:
+            misfits.append(
+                f"{method} {self.needs_classes}, but the labels of {self.task.cfg.data} are numbers "
+                "(regression): take another method, such as hidden_mse_token."
+            )
+        if mapping in MIXTURES and not self.mixes_states:
+            misfits.append(
+                f"--mapping {mapping} mixes all hidden states, but {method} compares pairs of layers: "
+                "take skip, last or pairs of layers."
+            )
+        return misfits
 
     def flags_of_terms(self, cfg: DistillationConfig) -> list[str]:
         """Return the given flags that only the method's own terms use.

@@ -16,6 +16,8 @@ from .parts import HiddenTransfer
 class HiddenMSE(DistillationCriterion):
     """Hidden states, layer by layer (Jiao et al., TinyBERT, Findings of EMNLP 2020)."""
 
+    mixes_states = True
+
     def __init__(self, cfg: IntermediateConfig, task) -> None:
         super().__init__(cfg, task)
         self.hidden = self.use(HiddenTransfer, cfg.mapping)

@@ -16,6 +16,8 @@ from .parts import HiddenTransfer
 class HiddenMSEToken(DistillationCriterion):
     """Hidden states at position 0 (Wang et al., How to Distill your BERT, ACL 2023)."""
 
+    mixes_states = True
+
     def __init__(self, cfg: IntermediateConfig, task) -> None:
         super().__init__(cfg, task)
         self.hidden = self.use(HiddenTransfer, cfg.mapping, scope="cls")

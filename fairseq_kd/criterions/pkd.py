@@ -58,7 +58,7 @@ class PKD(DistillationCriterion):
 
     def __init__(self, cfg: PKDConfig, task) -> None:
         super().__init__(cfg, task)
-        self.patience = self.use(HiddenTransfer, cfg.mapping, mixes=False, scope="cls")
+        self.patience = self.use(HiddenTransfer, cfg.mapping, scope="cls")
         self.of_one_layer = partial(patience, normalize=not cfg.pkd_unnormalized)
         if cfg.pkd_kl == "mean" and task.regression:
             self.unused += unused(["--pkd-kl mean"], f"{task.cfg.data} has scores, not classes")

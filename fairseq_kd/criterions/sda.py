@@ -26,6 +26,7 @@ class SDA(DistillationCriterion):
     average itself have no such term.
     """
 
+    needs_teacher = False
     settled_by = ("sda_form", "sda_evaluate")
 
     def __init__(self, cfg: SDAConfig, task) -> None:

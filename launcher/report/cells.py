@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..criterion_flags import without_weights
-from ..flags import grouped
+from ..flags import grouped, without_weights
 from ..methods import NO_TEACHER
 from ..spec import FIRST, RunSpec
 from .first_stages import first_stages

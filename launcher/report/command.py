@@ -7,7 +7,6 @@ from pathlib import Path
 
 from .. import results
 from ..arguments import Parser, positive, tasks
-from ..methods import known_methods
 from ..tasks import TASKS
 from . import plots
 from .cells import Cell, cells, init_order
@@ -50,20 +49,20 @@ def main(arguments: Sequence[str]) -> int:
     found = cells(runs, baseline, notes.append)
     try:
         _check_compared(found, args.baseline, args.init)
+        studies = [
+            study(
+                task,
+                [cell for cell in found if cell.task == task],
+                baseline,
+                args.samples,
+                args.seed,
+                notes.append,
+                args.init,
+            )
+            for task in dict.fromkeys(cell.task for cell in found)
+        ]
     except ValueError as error:
         parser.error(str(error))
-    studies = [
-        study(
-            task,
-            [cell for cell in found if cell.task == task],
-            baseline,
-            args.samples,
-            args.seed,
-            notes.append,
-            args.init,
-        )
-        for task in dict.fromkeys(cell.task for cell in found)
-    ]
     notes += origins(found)
     methods = dict.fromkeys(cell.method for cell in found)
     if baseline not in methods and len(methods) > 1:
@@ -128,13 +127,6 @@ def _draw(
     return {one.task: plots.draw(one, runs, folder) for one in studies if one.scores}
 
 
-def _method(text: str) -> str:
-    known = known_methods()
-    if text not in known:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a method: choose among {', '.join(known)}")
-    return text
-
-
 def _samples(text: str) -> int:
     number = positive(text)
     if number < FEWEST_SAMPLES:
@@ -160,7 +152,6 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--baseline",
-        type=_method,
         metavar="METHOD",
         help=f"what cells are compared with (default: {BASELINE})",
     )

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ..criterion_flags import criterion_flags, fitting, without_weights
-from ..methods import NO_TEACHER, criterion_of
+from ..flags import without_weights
+from ..methods import NO_TEACHER, criterion_of, find_methods, fitting
 from .cells import NAMED, Cell, but
 
 
@@ -36,9 +36,11 @@ def find_baseline(cell: Cell, others: Sequence[Cell], method: str, apart: Sequen
 
 
 def _had_by(method: str, flags: tuple[str, ...]) -> tuple[str, ...]:
-    """The flags that a run of the method would have; all of them where no such method is left in the tree."""
-    criterion = criterion_of(method)
-    had = fitting(flags, criterion) if criterion in criterion_flags() else flags
+    """Return the flags that a run of the method would have; all of them where no such method is left in the tree."""
+    if not flags:
+        return ()
+    methods = find_methods()
+    had = fitting(flags, criterion_of(method), methods) if method in methods else flags
     return without_weights(had) if method == NO_TEACHER else had
 
 

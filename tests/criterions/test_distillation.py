@@ -4,10 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from fairseq.criterions import register_criterion
 from fairseq.nan_detector import NanDetector
 from fairseq.registry import REGISTRIES
 from torch.testing import assert_close
 
+from fairseq_kd.criterions.config import OwnTermsConfig
+from fairseq_kd.criterions.distillation import DistillationCriterion
+from fairseq_kd.signals import Wanted
 from tests.tiny import SHAPE, batch, build, write_data, write_teacher
 
 METHODS = [
@@ -258,3 +262,22 @@ def test_fairseq_own_criterion_fine_tunes_the_student(data, teacher):
     assert size == 3
     assert torch.isfinite(loss)
     assert "ncorrect" in logged
+
+
+def test_a_method_without_a_teacher_has_no_weight_for_its_logits(data, teacher):
+    @register_criterion("small_logits", dataclass=OwnTermsConfig)
+    class SmallLogits(DistillationCriterion):
+        needs_teacher = False
+
+        def __init__(self, cfg, task) -> None:
+            super().__init__(cfg, task)
+            self.stages.want_for_own_terms(Wanted(logits=True), Wanted())
+
+        def terms(self, student, teacher):
+            return {"size": student.logits.square().mean(dim=1)}
+
+    task, student, criterion = build(data, None, "small_logits", model={"init_from": str(teacher)})
+    loss, _, logged = criterion(student, batch(task, [0, 1]))
+    assert not criterion.teacher_wanted
+    assert_close(loss.detach(), 0.5 * logged["term_hard"] + logged["term_size"])
+    assert "term_soft" not in logged

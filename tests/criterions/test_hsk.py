@@ -93,7 +93,7 @@ def test_other_words_are_no_shorthand(keep):
         ({"hsk_keep": "0l"}, r"--hsk-keep 0l keeps nothing"),
         ({"hsk_keep": "2h"}, r"--hsk-keep 2h keeps nothing, or more than there is"),
         ({"hsk_keep": "0.05h"}, r"--hsk-keep 0\.05h keeps less than one of the teacher's 16 dimensions"),
-        ({"mapping": "combine"}, r"--mapping combine is not a mapping"),
+        ({"mapping": "combine"}, r"--mapping combine mixes all hidden states"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(data, teacher, options, problem):

@@ -50,7 +50,7 @@ def test_no_gate_and_no_state_in_vain(data, teacher, options, gates, student, te
     [
         ({"mapping": "0:0"}, "--mapping 0:0 pairs no layer with gates: pair layers from 1"),
         ({"mapping": "0:2"}, "--mapping 0:2 pairs 0:2, but state 0 is the embedding output and has no gates"),
-        ({"mapping": "combine"}, "--mapping combine is not a mapping"),
+        ({"mapping": "combine"}, "--mapping combine mixes all hidden states"),
         ({"mapping": "2:1"}, "--mapping 2:1 leaves the gates of --lad-form lad a single teacher layer"),
         ({"mapping": "2:4", "lad_form": "reverse"}, "leaves the gates of --lad-form reverse a single teacher layer"),
         ({"mapping": "1:1,2:4", "lad_form": "no"}, "--lad-form no mixes .* pairs layer 1, which has none: pair"),

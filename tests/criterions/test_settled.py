@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 
 import fairseq_kd  # noqa: F401
 from fairseq_kd.criterions.config import DistillationConfig
-from launcher.methods import known_methods
+from fairseq_kd.describe import describe
 
-METHODS = [method for method in known_methods() if method != "none"]
+METHODS = list(describe()["criterions"])
 SHARED = {field.name for field in fields(DistillationConfig)}
 
 # How the gates are trained may change on the way, and where a window is kept makes no difference.

@@ -1,5 +1,6 @@
 """A data folder, a teacher and a `fairseq-train` that take no time."""
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -52,6 +53,14 @@ from pathlib import Path
 if sys.argv[1] == "-c":
     print('{{"versions": {{"torch": "of the trainer"}}, "gpu": "of the trainer"}}')
     sys.exit()
+if "fairseq_kd.describe" in sys.argv:
+    import json
+    answer = json.loads(Path(__file__).with_name("description.json").read_text())
+    for path in sys.argv[3:]:
+        text = Path(path).read_text()
+        answer["checkpoints"][path] = {{"layers": int(text) if text.isdigit() else 24}}
+    print(json.dumps(answer))
+    sys.exit()
 if "fairseq_kd.tasks.check_flags" in sys.argv:
     print(os.environ.get("FAKE_REFUSALS", "[]"))
     sys.exit()
@@ -77,13 +86,23 @@ print("predicted")
 """
 
 
+@functools.cache
+def description() -> str:
+    """What the plugin says of itself."""
+    from fairseq_kd.describe import describe
+
+    return json.dumps(describe(), default=str)
+
+
 @pytest.fixture
-def trainer(tmp_path: Path) -> Path:
+def trainer(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, text in (("fake-train", FAKE_TRAINER), ("python", FAKE_PYTHON)):
         (folder / name).write_text(text.format(python=sys.executable))
         (folder / name).chmod(0o755)
+    (folder / "description.json").write_text(description())
     return folder / "fake-train"
 
 

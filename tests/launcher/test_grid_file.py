@@ -52,7 +52,7 @@ def write(tmp_path):
 def read(arguments):
     """The settings that are no part of the grid, and the grid."""
     args, grid, _ = read_arguments("", arguments)
-    apart = ("grid", "task", "method", "mapping", "stage", "batch_size", "lr", "seeds", "typed")
+    apart = ("grid", "task", "method", "mapping", "stage", "batch_size", "lr", "seeds", "typed", "given")
     return {name: value for name, value in vars(args).items() if name not in apart}, grid
 
 

@@ -302,8 +302,6 @@ def test_what_is_neither_is_said(tmp_path, text, sentence):
             "--pass_dic lists no model of MRPC: add one, or leave out --task MRPC",
         ),
         (["-e", "pred", "--pass_dic", "nowhere"], "--pass_dic nowhere cannot be read"),
-        (["-e", "finetune", "--pass_dic", "FILE"], "--teacher does not go with -e finetune"),
-        (["-e", "pred", "--pass_dic", "FILE", "--stage1-epochs", "2"], "--stage1-epochs does not go with -e"),
     ],
 )
 def test_what_does_not_go_together_is_said(call, models, more, sentence, capsys):

@@ -117,22 +117,6 @@ def without_epochs(call: list[str]) -> list[str]:
     return [*call[:at], *call[at + 2 :]]
 
 
-def test_settings_of_a_teacher_that_is_there_are_refused_unless_a_file_has_them(home, bare, teacher, capsys):
-    own = {"teacher-epochs": "2", "teacher-batch-size": "8", "teacher-lr": "1e-4"}
-    for name, value in own.items():
-        with pytest.raises(SystemExit):
-            experiments.main([*without_epochs(bare), *KD, f"--{name}", value])
-        there = "teachers/MRPC/checkpoint_best.pt is there"
-        assert (
-            capsys.readouterr().err
-            == f"Cannot start: --{name} is for teachers that are made, and {there}: leave it out.\n"
-        )
-
-    Path("grid.yaml").write_text("".join(f"{name}: {value}\n" for name, value in own.items()))
-    assert experiments.main([*without_epochs(bare), *KD, "--grid", "grid.yaml", "--dry-run"]) == 0
-    assert experiments.main([*bare, *KD, "--task", "mnli", "--dry-run"]) == 0  # of which one is made
-
-
 def test_a_path_that_is_typed_leads_somewhere_even_where_it_is_not_needed(home, bare, teacher, capsys):
     for flag, told in (
         ("--pretrained", "does not exist: give a checkpoint"),

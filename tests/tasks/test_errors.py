@@ -26,7 +26,7 @@ STUDENT = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_attention_head
         (
             "att_kl_hidden_mse",
             {"mapping": "combine"},
-            r"--mapping combine mixes hidden states, but .* attention too",
+            r"--mapping combine mixes all hidden states, but .* compares pairs of layers",
         ),
         ("att_kl_learn", {"attention_clamp": 0.0}, r"--attention-clamp 0.0 is not a probability"),
         ("kd", {"temperature": 0.0}, r"--temperature 0.0 divides the logits: give a number above 0"),

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ...signals import Signals, Wanted
-from .hidden import MIXTURES
 from .part import Part
 
 
@@ -14,13 +13,7 @@ class LayerTransfer(Part):
 
     def __init__(self, task, method: str, mapping: str) -> None:
         super().__init__(task, method)
-        if mapping in MIXTURES:
-            self.problems.append(
-                f"--mapping {mapping} mixes hidden states, but --criterion {method} compares attention too: take skip, last "
-                "or pairs of layers."
-            )
-        else:
-            self.pair_layers(mapping, "attention")
+        self.pair_layers(mapping, "attention")
 
 
 class AttentionTransfer(LayerTransfer):

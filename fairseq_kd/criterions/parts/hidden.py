@@ -18,14 +18,13 @@ class HiddenTransfer(Part):
 
     Where the widths differ, the student's paired states are brought to the teacher's by a learned map.
 
-    mixes  False where the method has no use for a mixture
     scope  cls or tokens, see `scope.py`
     """
 
-    def __init__(self, task, method: str, mapping: str, mixes: bool = True, scope: str = "tokens") -> None:
+    def __init__(self, task, method: str, mapping: str, scope: str = "tokens") -> None:
         super().__init__(task, method)
         self.mixture = self.widen = None
-        lowest = MIXTURES.get(mapping) if mixes else None
+        lowest = MIXTURES.get(mapping)
         if lowest is None:
             self.pair_states(mapping)
         if self.problems:

@@ -248,7 +248,7 @@ def test_what_is_damaged_or_lacking_is_noted(group, report, capsys):
         (["--group", "h"], r"there is no folder .*/runs/h: give the --out and --group"),
         (["--task", "rte"], "--task RTE has no runs in this group, only SST-2 has"),
         (["--task", "xyz"], "argument --task/-t: 'xyz' is not a task"),
-        (["--baseline", "xyz"], "argument --baseline: 'xyz' is not a method: choose among none, "),
+        (["--baseline", "xyz"], "--baseline xyz is the method of no run in this group: name one of "),
         (["--samples", "20"], "argument --samples: 20 are too few for an interval: give 100 or more"),
     ],
 )

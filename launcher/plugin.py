@@ -1,0 +1,109 @@
+"""Asks the plugin about its criterions and about checkpoints, in the training environment's Python.
+
+The launcher's own Python may lack torch. Answers are kept in the user's cache folder, because an import takes seconds.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .places import PLUGIN, ROOT, find_python, find_trainer
+from .results import write_json
+
+# In a traceback.
+RAISED_AT = re.compile(r'File "(.+)", line (\d+)')
+
+
+def ask(trainer: str | None = None, checkpoints: Sequence[Path] = ()) -> dict[str, Any]:
+    """Return what `fairseq_kd/describe.py` prints about all criterions and these checkpoints.
+
+    trainer  as `--trainer` gives it; None looks for it
+
+    ValueError where there is no such program, or its Python cannot import the plugin.
+    """
+    python = str(Path(find_python(find_trainer(trainer))).absolute())
+    stamps = {str(path.absolute()): _stamp(path) for path in checkpoints}
+    key = [_sources(), python]
+    file = _cache_folder() / f"{hashlib.sha256(f'{ROOT} {python}'.encode()).hexdigest()[:16]}.json"
+
+    kept = _read(file)
+    if kept.get("key") != key or not _same_fairseq(kept):
+        kept = {"stamps": {}, "checkpoints": {}}
+    # A problem may lie in files beside the checkpoint, so only layers are kept.
+    asked = [
+        path
+        for path, stamp in stamps.items()
+        if kept["stamps"].get(path) != stamp or "problem" in kept["checkpoints"][path]
+    ]
+    if "criterions" in kept and not asked:
+        return kept
+
+    answer = _answer(python, asked)
+    there = {path: stamp for path, stamp in (kept["stamps"] | stamps).items() if Path(path).is_file()}
+    answer = answer | {
+        "key": key,
+        "stamps": there,
+        "checkpoints": {path: (kept["checkpoints"] | answer["checkpoints"])[path] for path in there},
+    }
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, answer)
+    return answer
+
+
+def _answer(python: str, checkpoints: Sequence[str]) -> dict[str, Any]:
+    # In the project's folder, because -m imports the plugin from the current one first.
+    command = [python, "-m", f"{PLUGIN.name}.describe", *checkpoints]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode == 0:
+            return json.loads(done.stdout.splitlines()[-1])
+        error = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        places = [":".join(place) for place in RAISED_AT.findall(done.stderr)]
+        found = ", ".join([error, *places[-1:]])
+    except (OSError, IndexError, ValueError) as error:
+        found = f"{type(error).__name__}: {error}"
+    raise ValueError(
+        f"{python} cannot import the plugin ({found}): run `bash scripts/setup.sh`, or correct the file that is named"
+    )
+
+
+def _sources() -> str:
+    """Return a hash of the code that makes the answer and keeps it, but for fairseq itself."""
+    digest = hashlib.sha256()
+    for source in (Path(__file__), *sorted(PLUGIN.rglob("*.py"))):
+        digest.update(f"{source.name} {source.stat().st_size}\n".encode() + source.read_bytes())
+    return digest.hexdigest()
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _same_fairseq(kept: dict[str, Any]) -> bool:
+    try:
+        file, text = kept["fairseq"]
+        return Path(file).read_text("utf-8") == text
+    except (KeyError, OSError):
+        return False
+
+
+def _cache_folder() -> Path:
+    given = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    # A user without a home folder leaves ~ in the path.
+    return (Path(given) if os.path.isabs(given) else ROOT / ".cache") / PLUGIN.name
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
