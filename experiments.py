@@ -27,6 +27,7 @@ from launcher.runner import ending_as_interrupted, say_interrupted
 from launcher.settings import read_arguments
 from launcher.slots import make_slots, visible_gpus
 from launcher.supplies import Inputs, NotReady, gather, make_data
+from launcher.unused_flags import unused_flags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 make_data(supplies)
                 supplies = gather(grid, inputs)
             experiment = Experiment(supplies, make_slots(args.jobs, gpus), args.retries, args.teacher_cache)
-            if unused := experiment.unused_flags(args.given):
+            if unused := unused_flags(args.given, supplies.grid, experiment.jobs, bool(experiment.teachers)):
                 print(f"Warning: no run of this grid uses {', '.join(unused)}.", file=sys.stderr)
             if not args.dry_run:
                 check_flags_of(experiment.jobs)

@@ -15,17 +15,17 @@ def too_deep(runs: Sequence[RunSpec], models: Mapping[str, Path], trainer: str) 
     models   by task: the teacher, or the model that it is made of
     trainer  the fairseq-train whose Python reads the models
     """
-    described = ask(trainer, list(models.values()))["checkpoints"]
-    found = {task: described[str(path.absolute())] for task, path in models.items()}
+    _, found = ask(trainer, set(models.values()))
     problems = [each["problem"].rstrip(".") for each in found.values() if "problem" in each]
     if problems:
-        return list(dict.fromkeys(problems))
+        return problems
     sentences = []
     for spec in runs:
         if spec.task not in models or spec.start:
             continue
-        layers = found[spec.task]["layers"]
-        has = f"{models[spec.task]} has {layers} layers"
+        model = models[spec.task]
+        layers = found[model]["layers"]
+        has = f"{model} has {layers} layers"
         # Of another model, where --init-from names one.
         copied = spec.init if value_of("--init-from", spec.flags) is None else ""
         named = [int(number) for number in copied.split(",") if number.isdecimal()]

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from .slots import Slot, at_a_time
 from .spec import FIRST, RunSpec
 from .supplies import NotReady, Supplies
 from .train import Outcome, train
-from .unused_flags import unused_flags
 
 FAILED = 1
 
@@ -47,11 +46,6 @@ class Experiment:
         self.jobs = [*self.teachers, *(self._job(spec) for spec in self.runs)]
         if problems := self._gone():
             raise NotReady(problems)
-
-    def unused_flags(self, given: Collection[str]) -> list[str]:
-        """Return the flags that have no effect on any run; `given` names the settings that the user gives."""
-        runs = self.jobs[len(self.teachers) :]
-        return unused_flags(given, self.supplies.grid, self.teachers, runs)
 
     def show(self) -> int:
         """Prints the plan and every command."""

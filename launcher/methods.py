@@ -43,7 +43,8 @@ def find_methods(trainer: str | None = None) -> Methods:
 
     trainer  as `--trainer` gives it; None looks for it
     """
-    criterions = {name: Method(**described) for name, described in ask(trainer)["criterions"].items()}
+    described, _ = ask(trainer)
+    criterions = {name: Method(**each) for name, each in described.items()}
     return {NO_TEACHER: replace(criterions[LOGITS], needs_teacher=False), **criterions}
 
 

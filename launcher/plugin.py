@@ -9,7 +9,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,41 +20,31 @@ from .results import write_json
 RAISED_AT = re.compile(r'File "(.+)", line (\d+)')
 
 
-def ask(trainer: str | None = None, checkpoints: Sequence[Path] = ()) -> dict[str, Any]:
-    """Return what `fairseq_kd/describe.py` prints about all criterions and these checkpoints.
+def ask(
+    trainer: str | None = None, checkpoints: Collection[Path] = ()
+) -> tuple[dict[str, Any], dict[Path, dict[str, Any]]]:
+    """Return what `fairseq_kd/describe.py` prints about all criterions, and about these checkpoints.
 
     trainer  as `--trainer` gives it; None looks for it
 
     ValueError where there is no such program, or its Python cannot import the plugin.
     """
     python = str(Path(find_python(find_trainer(trainer))).absolute())
-    stamps = {str(path.absolute()): _stamp(path) for path in checkpoints}
-    key = [_sources(), python]
-    file = _cache_folder() / f"{hashlib.sha256(f'{ROOT} {python}'.encode()).hexdigest()[:16]}.json"
-
-    kept = _read(file)
-    if kept.get("key") != key or not _same_fairseq(kept):
-        kept = {"stamps": {}, "checkpoints": {}}
+    key = [str(ROOT), python, _sources()]
+    stamps = {path: _stamp(path) for path in checkpoints}
+    file = _cache_folder() / f"{hashlib.sha256(' '.join(key[:2]).encode()).hexdigest()[:16]}.json"
+    kept = _read(file, key)
+    described = kept.get("checkpoints", {})
     # A problem may lie in files beside the checkpoint, so only layers are kept.
-    asked = [
-        path
-        for path, stamp in stamps.items()
-        if kept["stamps"].get(path) != stamp or "problem" in kept["checkpoints"][path]
-    ]
-    if "criterions" in kept and not asked:
-        return kept
-
-    answer = _answer(python, asked)
-    there = {path: stamp for path, stamp in (kept["stamps"] | stamps).items() if Path(path).is_file()}
-    answer = answer | {
-        "key": key,
-        "stamps": there,
-        "checkpoints": {path: (kept["checkpoints"] | answer["checkpoints"])[path] for path in there},
-    }
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, answer)
-    return answer
+    asked = [path for path, stamp in stamps.items() if "layers" not in described.get(stamp, {})]
+    if asked or not kept:
+        answer = _answer(python, [str(path.absolute()) for path in asked])
+        described |= {stamps[path]: answer["checkpoints"][str(path.absolute())] for path in asked}
+        kept = answer | {"key": key, "checkpoints": described}
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(file, kept)
+    return kept["criterions"], {path: described[stamp] for path, stamp in stamps.items()}
 
 
 def _answer(python: str, checkpoints: Sequence[str]) -> dict[str, Any]:
@@ -82,17 +72,9 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
-def _stamp(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
-
-
-def _same_fairseq(kept: dict[str, Any]) -> bool:
-    try:
-        file, text = kept["fairseq"]
-        return Path(file).read_text("utf-8") == text
-    except (KeyError, OSError):
-        return False
+def _stamp(checkpoint: Path) -> str:
+    status = checkpoint.stat()
+    return f"{checkpoint.absolute()} {status.st_size} {status.st_mtime_ns}"
 
 
 def _cache_folder() -> Path:
@@ -101,9 +83,11 @@ def _cache_folder() -> Path:
     return (Path(given) if os.path.isabs(given) else ROOT / ".cache") / PLUGIN.name
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path, key: Sequence[str]) -> dict[str, Any]:
+    """Return the last answer; empty where the sources or fairseq have changed since."""
     try:
         kept = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
+        version, text = kept["fairseq"]
+        return kept if kept["key"] == key and Path(version).read_text("utf-8") == text else {}
+    except (KeyError, OSError, TypeError, ValueError):
         return {}
-    return kept if isinstance(kept, dict) else {}

@@ -75,7 +75,7 @@ def own_methods(tmp_path_factory) -> dict[str, Method]:
         patch.setenv("XDG_CACHE_HOME", str(copy.parent / "cache"))
         patch.setattr(plugin, "PLUGIN", copy)
         patch.setattr(plugin, "ROOT", copy.parent)
-        described = plugin.ask()["criterions"]
+        described, _ = plugin.ask()
     return {name: Method(**each) for name, each in described.items()}
 
 
@@ -139,15 +139,13 @@ def test_the_plugin_is_asked_once_for_criterions_and_for_each_checkpoint(python,
     model = tmp_path / "model.pt"
     model.write_text("6")
     for expected in (1, 1):
-        assert "kd" in plugin.ask(str(trainer))["criterions"]
+        assert "kd" in plugin.ask(str(trainer))[0]
         assert calls(python) == expected
     for expected in (2, 2):
-        assert plugin.ask(str(trainer), [model])["checkpoints"][str(model)] == {"layers": 6}
+        assert plugin.ask(str(trainer), [model])[1] == {model: {"layers": 6}}
         assert calls(python) == expected
     model.write_text("12")
-    assert plugin.ask(str(trainer), [model])["checkpoints"][str(model)] == {"layers": 12}
-    model.unlink()
-    assert plugin.ask(str(trainer))["checkpoints"] == {str(model): {"layers": 12}}
+    assert plugin.ask(str(trainer), [model])[1] == {model: {"layers": 12}}
     assert calls(python) == 3
 
 
@@ -181,12 +179,12 @@ def test_a_cache_that_cannot_be_used_fails_nothing(python, trainer, tmp_path, mo
         plugin.ask(str(trainer))
         [kept] = (tmp_path / "cache" / PLUGIN.name).iterdir()
         kept.write_text(broken)
-    assert "kd" in plugin.ask(str(trainer))["criterions"]
+    assert "kd" in plugin.ask(str(trainer))[0]
 
 
 def test_a_program_that_prints_more_is_understood(python, trainer):
     python.write_text(python.read_text().replace("print(json", "print('imported'); print(json"))
-    assert "kd" in plugin.ask(str(trainer))["criterions"]
+    assert "kd" in plugin.ask(str(trainer))[0]
 
 
 @pytest.mark.parametrize(
