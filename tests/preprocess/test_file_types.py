@@ -90,7 +90,7 @@ def test_other_files_are_named(tmp_path, content, what, program):
     [
         (b"a\ncaf\xe9", "a.tsv line 2 is not UTF-8 (byte 0xe9): convert the file (iconv -t utf-8)"),
         (b"a\n\xe9\0\0", "a.tsv is a binary file, line 2 is not text: give a text file"),
-        (gzip.compress(TEXT), "a.tsv is compressed by gzip: decompress it"),
+        (gzip.compress(TEXT, mtime=0), "a.tsv is compressed by gzip: decompress it"),
         (bz2.compress(TEXT), "a.tsv is compressed by bzip2: decompress it"),
         (lzma.compress(TEXT), "a.tsv is compressed by xz: decompress it"),
         (b"\xff\xfea\0", "a.tsv is UTF-16 text: convert it (iconv -f utf-16 -t utf-8)"),
