@@ -1,13 +1,13 @@
-"""Pure functions of two tensors and a mask, one number per sentence; imports nothing of fairseq.
+"""Loss functions of two tensors and a mask, in pure torch: one number per sentence.
 
 Shapes: B sentences, T tokens, H width, A heads, d = H / A, R relation heads, C classes.
-s is the student's tensor, t the teacher's; every loss returns [B] in float32, or float64 where an
+s is the student's tensor, t the teacher's. Every loss returns [B] in float32, or in float64 if an
 input is float64.
 
-`mask` [B, T] is True at real tokens, which need not be a prefix. What stands at padded positions
-reaches neither the loss nor a gradient, NaN and infinities included. `LayerAttention` and `Gates` make
-targets and see no mask: their inputs have to be finite. No function here reads a
-tensor back to the host. `CRD` remembers sentences, so its loss depends on what came before.
+`mask` [B, T] is True at real tokens, which need not be a prefix. Values at padded positions, even NaN
+and infinity, never reach the loss or a gradient. `LayerAttention` and `Gates` compute targets and take
+no mask, so their inputs must be finite. No function here copies a tensor to the host, except a batch
+size in `CRD` with several workers. `CRD` keeps a memory bank, so its loss depends on earlier batches.
 """
 
 from .aggregation import FORMS, REACHES, Gates, LayerAttention

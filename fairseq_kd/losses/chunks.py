@@ -1,4 +1,4 @@
-"""Losses over a vocabulary without ever holding the logits of all tokens."""
+"""Computes losses over a vocabulary in chunks, so that the logits of all tokens are never in memory at once."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,13 +8,14 @@ from torch.utils.checkpoint import checkpoint
 
 
 def in_chunks(terms: Callable[..., Tensor], rows: Sequence[Tensor], size: int) -> Tensor:
-    """terms(*rows), computed `size` rows at a time and, for the gradient, each chunk once more.
+    """Return terms(*rows), computed `size` rows at a time and recomputed for the gradient.
 
-    What `terms` makes of a chunk in between, such as the logits [size, V] of both models, is freed
-    before the next one: at most one chunk's worth is held, forward and backward, instead of N rows'.
+    Intermediate tensors of a chunk, such as the logits [size, V] of both models, are freed before the
+    next chunk. Forward and backward hold those of at most one chunk.
 
-    terms  maps chunks of the rows to [..., chunk], one number (or several) a row; no randomness
-    rows   tensors of N rows each
+    terms  maps tensors [size, ...] to [..., size]; must not use random numbers
+    rows   tensors [N, ...]
+    size   rows of a chunk; the last chunk may have fewer
     Returns [..., N].
     """
     count = len(rows[0])

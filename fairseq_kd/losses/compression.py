@@ -1,4 +1,4 @@
-"""Hidden states of which little is kept: some tokens of a sentence, some dimensions of a token (HSK)."""
+"""Compressed hidden states (HSK): some tokens of each sentence, some dimensions of each token."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -16,16 +16,16 @@ WIDTHS = ("magnitude", "magnitude_sentence", "uniform", "random")
 
 @dataclass(frozen=True)
 class Compression:
-    """What is kept of a teacher's hidden states [B, T, H].
+    """Specification of the entries kept of a teacher's hidden states [B, T, H].
 
-    tokens   K of each sentence; None for all
-    length   which of its real tokens: left, the first; attention, those that position 0 attends to most (scores,
-             mean over heads); attention_no_sep, the same among all but separators
-    ranking  the layer, from 1, whose attention that is; None for left
+    tokens   K tokens of each sentence; None for all
+    length   selects real tokens: left, the first K; attention, those that position 0 attends to most (scores,
+             mean over heads); attention_no_sep, as attention, without separators
+    ranking  the layer, from 1, whose attention ranks the tokens; None for left
     share    rho: int(rho H) dimensions are kept, 1 for all
-    width    which: magnitude, the largest of each token; magnitude_sentence, the int(rho n H) largest among
-             all n kept tokens of a sentence; uniform, round(i / rho) for i = 0, 1, ..; random, drawn
-             once and for all, see `fixed_dimensions`
+    width    selects dimensions: magnitude, the largest of each token; magnitude_sentence, the int(rho n H)
+             largest among all n kept tokens of a sentence; uniform, round(i / rho) for i = 0, 1, ..;
+             random, one fixed draw, see `fixed_dimensions`
     """
 
     tokens: int | None = None
@@ -35,14 +35,14 @@ class Compression:
     width: str | None = None
 
     def __str__(self) -> str:
-        """Short, and different for each: 10t.attention.12_0.1h.magnitude"""
+        """Return a short, unique name, such as 10t.attention.12_0.1h.magnitude."""
         ranking = "" if self.ranking is None else f".{self.ranking}"
         length = "" if self.tokens is None else f"{self.tokens}t.{self.length}{ranking}"
         width = "" if self.share == 1 else f"{self.share!r}h.{self.width}"
         return "_".join(filter(None, (length, width))) or "all"
 
     def entries(self, tokens: int, width: int) -> int:
-        """How many numbers are kept of that many tokens of that width."""
+        """Return how many values are kept of `tokens` tokens of `width` dimensions."""
         return int(self.share * (tokens * width)) if self.by_sentence else tokens * int(self.share * width)
 
     @property
@@ -56,13 +56,13 @@ class Compression:
 
 @dataclass(frozen=True)
 class Compressed:
-    """What was kept of hidden states: E numbers of K tokens, whose H dimensions make K H entries in a row.
+    """Compressed hidden states of a batch: E of the K H entries that K tokens of H dimensions have.
 
-    values     [B, E]  0 where not kept
-    real       [B, K]  False where a sentence has fewer tokens than K
-    positions  [B, K]  where the tokens stand in the sentence; None: K = T, each in its place
-    index      [B, E]  which of the K H entries they are; None: all of them
-    kept       [B, E]  False where a sentence has fewer than E; None as index
+    values     [B, E]  kept values; 0 where `kept` is False
+    real       [B, K]  False where a sentence has fewer than K tokens
+    positions  [B, K]  positions of the tokens in the sentence; None: K = T, all positions in order
+    index      [B, E]  index of each value among the K H entries; None: all of them
+    kept       [B, E]  False where a sentence has fewer than E values; None if index is None
     """
 
     values: Tensor
@@ -72,13 +72,13 @@ class Compressed:
     kept: Tensor | None = None
 
     def tokens_of(self, s: Tensor) -> Tensor:
-        """The same tokens of other states: [B, T, H] -> [B, K, H]."""
+        """Select the kept tokens from other states: [B, T, H] -> [B, K, H]."""
         if self.positions is None:
             return s
         return s.gather(1, self.positions[:, :, None].expand(-1, -1, s.size(-1)))
 
     def to(self, *args, **kwargs) -> "Compressed":
-        """The same on another device."""
+        """Return a copy with `Tensor.to(*args, **kwargs)` applied to each tensor."""
         return Compressed(
             *(None if each is None else each.to(*args, **kwargs) for each in vars(self).values())
         )
@@ -91,16 +91,16 @@ def compress(
     scores: Tensor | None = None,
     separators: Tensor | None = None,
 ) -> Compressed:
-    """Leaves out what `how` does not keep.
+    """Keep only the entries of `t` that `how` specifies.
 
     t           [B, T, H]     a teacher's hidden state
     mask        [B, T]        True = real token
-    scores      [B, A, T, T]  its attention scores in layer `how.ranking`, for the schemes that rank by them
+    scores      [B, A, T, T]  attention scores of layer `how.ranking`, for attention and attention_no_sep
     separators  [B, T]        True = separator, for attention_no_sep
 
     Paper: Liu et al., Marginal Utility Diminishes, ACL 2021.
-    Differs from their code: sentences with fewer than K tokens keep no padding, and magnitudes are compared within
-    a token or a sentence instead of the whole batch, so that what is kept of a sentence is its own.
+    Differs from their code: sentences with fewer than K tokens keep no padding. Magnitudes are compared within a
+    token or a sentence, not across the batch, so a sentence's entries do not depend on the others.
     """
     positions, real = None, mask
     if how.tokens is not None:
@@ -120,14 +120,14 @@ def compress(
 
 
 def compressed_mse(s: Tensor, t: Compressed, teacher_alone: bool = False) -> Tensor:
-    """Mean squared difference of what is kept of a sentence, of both sides.
+    """Return the mean squared difference over a sentence's kept entries.
 
         L_b = 1/E_b sum over kept entries e of (s_be - t_be)^2
 
-    s  [B, K, H]       the student's states of the same tokens (`tokens_of`)
-    t                  of the teacher, of width H
-    teacher_alone      masks the teacher's side only, as the authors' code: 1/(n_b H) sum over kept tokens and all
-                       dimensions, of which those left out are pulled to 0
+    s              [B, K, H], the student's states of the same tokens (`tokens_of`)
+    t              the teacher's compressed states, of width H
+    teacher_alone  masks the teacher's side only, as the authors' code does: 1/(n_b H) sum over kept tokens and
+                   all dimensions; the student's other dimensions are pulled to 0
     Returns [B].
 
     Paper: Liu et al., Marginal Utility Diminishes, ACL 2021.
@@ -145,7 +145,7 @@ def compressed_mse(s: Tensor, t: Compressed, teacher_alone: bool = False) -> Ten
 
 
 def kept_dimensions(t: Tensor, how: Compression) -> Tensor:
-    """[B, K, D], which dimensions of each token are kept, of states t [B, K, H]; not for magnitude_sentence."""
+    """Return the kept dimensions [B, K, D] of each token of t [B, K, H]; not for magnitude_sentence."""
     if how.by_token:
         return t.abs().topk(int(how.share * t.size(-1)), dim=-1).indices
     return fixed_dimensions(how.width, how.share, t.size(-1), t.device).expand(*t.shape[:2], -1)
@@ -153,29 +153,29 @@ def kept_dimensions(t: Tensor, how: Compression) -> Tensor:
 
 @cache
 def fixed_dimensions(scheme: str, share: float, width: int, device: torch.device) -> Tensor:
-    """[D], the dimensions that schemes uniform and random keep of every token, D = int(share width), in order.
+    """Return the dimensions [D] that uniform and random keep of every token, D = int(share width), in order.
 
-    Random: of all dimensions, the first D by the SHA-256 of "1:DIMENSION".
+    Random takes the first D of all dimensions, ordered by the SHA-256 of "1:DIMENSION".
     """
     count = int(share * width)
     if scheme == "uniform":
         return torch.tensor([round(number / share) for number in range(count)], device=device).long()
-    # What is stored keeps the values alone, so the draw is the same for ever; torch may change its generators.
+    # A teacher cache stores the values only, so this draw must never change; torch's generators may.
     drawn = sorted(range(width), key=lambda number: sha256(f"1:{number}".encode()).digest())[:count]
     return torch.tensor(sorted(drawn), device=device).long()
 
 
 def entries_of(dimensions: Tensor, width: int) -> Tensor:
-    """[B, K, D] dimensions of K tokens -> [B, K D], which of their K H entries that is; H is the width."""
+    """Convert dimensions [B, K, D] of K tokens to indices [B, K D] among the K H entries; H = width."""
     first = torch.arange(dimensions.size(1), device=dimensions.device) * width
     return (dimensions + first[:, None]).flatten(1)
 
 
 def kept_entries(how: Compression, real: Tensor, width: int) -> Tensor:
-    """[B, E], which of the entries are any, of tokens `real` [B, K] of that width."""
+    """Return [B, E], True for entries of real tokens. real [B, K]; width H."""
     if not how.by_sentence:
         return real.repeat_interleave(int(how.share * width), dim=1)
-    # In float64, whose products are those by which Python counts.
+    # In float64, so that the products equal those of Python floats in `Compression.entries`.
     counts = (how.share * (real.sum(dim=1) * width).double()).long()
     entries = how.entries(real.size(1), width)
     return torch.arange(entries, device=real.device) < counts[:, None]
@@ -184,7 +184,7 @@ def kept_entries(how: Compression, real: Tensor, width: int) -> Tensor:
 def _tokens(
     mask: Tensor, how: Compression, scores: Tensor | None, separators: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Positions of the kept tokens [B, K], and which of them are any."""
+    """Return the positions [B, K] of the kept tokens, and [B, K], True where that token exists."""
     candidates = mask & ~separators if how.length == "attention_no_sep" else mask
     if how.length == "left":
         rank = -torch.arange(mask.size(1), device=mask.device, dtype=torch.float32).expand(mask.shape)

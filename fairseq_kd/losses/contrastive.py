@@ -1,4 +1,4 @@
-"""Contrastive representation distillation: a loss that remembers every training sentence."""
+"""Contrastive representation distillation (CRD), with a memory bank of all training sentences."""
 
 import math
 
@@ -13,7 +13,7 @@ EPS = 1e-7
 
 
 class CRD(nn.Module):
-    """Tells a sentence's own vector on the other side from those of sentences with another label.
+    """Contrasts a sentence's vector on the other side with those of sentences with other labels.
 
         f         = projection of a side's vector to F dimensions, scaled to length 1
         P_j       = exp(<other side's bank[j], f> / temperature) / Z of this side
@@ -21,13 +21,13 @@ class CRD(nn.Module):
         L_b       = (loss_student + loss_teacher) / 2
         bank[b]  <- momentum bank[b] + (1 - momentum) f, scaled to length 1, after use
 
-    Z is N times the mean of the first batch's exp(..), over all workers; from then on it is fixed, and
-    no gradient flows through it. Banks start uniform in +-1 / sqrt(F / 3). They and Z change in
-    training mode alone, from the features of all workers, and so are equal on every worker. They
-    stay float32 when the module is made narrower: Z overflows fp16.
+    Z is N times the mean of exp(..) in the first batch, over all workers. It is then fixed, and no
+    gradient flows through it. Banks are initialised uniformly in +-1 / sqrt(F / 3). Banks and Z change
+    only in training mode, from the features of all workers, so they are equal on every worker. They
+    stay float32 when the module is converted to fp16 or bf16, because Z overflows fp16.
 
-    A sentence's loss depends on which sentences came before it: with the batch term of Pearson's
-    correlation, the exception to the rule that its neighbours do not matter.
+    Most losses here depend on one sentence only. This one depends on the sentences before it, too.
+    (The other exception is the batch term of `pearson_attention`.)
 
     Paper: Tian et al., Contrastive Representation Distillation, ICLR 2020.
     """
@@ -42,7 +42,7 @@ class CRD(nn.Module):
         temperature: float = 0.07,
         momentum: float = 0.5,
     ) -> None:
-        """For N training examples, vectors of two widths, F = feature_dim and K = negatives."""
+        """Create banks [N, F] and projections. N = num_examples, F = feature_dim, K = negatives."""
         super().__init__()
         self.num_examples = num_examples
         self.feature_dim = feature_dim
@@ -55,17 +55,17 @@ class CRD(nn.Module):
         bound = 1 / math.sqrt(feature_dim / 3)
         self.register_buffer("student_bank", torch.empty(num_examples, feature_dim).uniform_(-bound, bound))
         self.register_buffer("teacher_bank", torch.empty(num_examples, feature_dim).uniform_(-bound, bound))
-        # Z of the student's and of the teacher's side; 0 = not yet measured, which no mean of exp(..) is.
+        # Z of the student's and the teacher's side. 0 = not set yet: a mean of exp(..) is never 0.
         self.register_buffer("normalizers", torch.zeros(2))
 
     def forward(self, student: Tensor, teacher: Tensor, index: Tensor, negatives: Tensor) -> Tensor:
-        """The loss of each sentence; in training mode they are then remembered.
+        """Return the loss of each sentence; in training mode, update the banks afterwards.
 
         student    [B, D_s]
         teacher    [B, D_t]
-        index      [B]       numbers of the sentences in the training set; -1 for one not to be remembered
-        negatives  [B, K]    numbers of the sentences to tell each from
-        Returns [B]. In training mode all workers have to call this together, with batches of any sizes.
+        index      [B]       numbers of the sentences in the training set; -1 does not update the banks
+        negatives  [B, K]    numbers of the negative sentences
+        Returns [B]. In training mode every worker must call this; batch sizes may differ.
         """
         s, t = self._features(student, teacher)
         keys = torch.cat([index.clamp(min=0)[:, None], negatives], dim=1)  # [B, 1 + K]
@@ -87,11 +87,11 @@ class CRD(nn.Module):
         return (own[..., 0] + other[..., 1:].sum(dim=-1)).mean(dim=0)
 
     def unseen(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-        """The loss of sentences outside the training set, which no bank holds; changes nothing.
+        """Return the loss of sentences outside the training set, which have no bank entry; change no state.
 
-        Each is told by the other side's own feature from the sentences of another label in its batch,
-        their mean taken K times. Not from the banks: those begin as noise and are harder to tell apart
-        the longer they are filled, which would make the first epoch look best.
+        The negatives are the sentences of other labels in the same batch; their mean counts K times.
+        The banks would bias this loss: they start as noise, and later entries are harder to distinguish,
+        so the first epoch would look best.
 
         student, teacher  as in `forward`
         labels            [B]
@@ -110,7 +110,7 @@ class CRD(nn.Module):
         return (own.diagonal(dim1=1, dim2=2) + (other * share).sum(dim=-1)).mean(dim=0)
 
     def _features(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        """Both sides' features, two of [B, F]."""
+        """Return the features of both sides, each [B, F]."""
         features = []
         for projection, vector in ((self.student_projection, student), (self.teacher_projection, teacher)):
             projected = projection(vector.to(projection.weight.dtype))
@@ -118,37 +118,37 @@ class CRD(nn.Module):
         return features[0], features[1]
 
     def _similarities(self, s: Tensor, s_keys: Tensor, t: Tensor, t_keys: Tensor) -> Tensor:
-        """<key, f> / temperature of both sides, [2, B, 1 + K], from f [B, F] and keys [B, 1 + K, F]."""
-        # Not as a matrix product, which autocast would round.
+        """Return <key, f> / temperature of both sides, [2, B, 1 + K], for f [B, F] and keys [B, 1 + K, F]."""
+        # Not a matrix product, because autocast would round it.
         sides = [(keys * f[:, None]).sum(dim=-1) for f, keys in ((s, s_keys), (t, t_keys))]
         return torch.stack(sides) / self.temperature
 
     def _normalizers(self, means: Tensor, known: Tensor) -> Tensor:
-        """Z of both sides, [2]: as measured before, or else from the known sentences of this batch.
+        """Return Z of both sides, [2]: the stored one, or else that of this batch's known sentences.
 
-        means [R, 2], known [R]. A batch that only fills up a worker's turn knows none: then any will do.
+        means [R, 2], known [R]. A dummy batch has no known sentences; its Z is not stored.
         """
         counted = known | ~known.any()
         measured = self.num_examples * (means * counted[:, None]).sum(dim=0) / counted.sum()
         return torch.where(self.normalizers == 0, measured, self.normalizers.to(measured.dtype))
 
     def _terms(self, log_p: Tensor) -> tuple[Tensor, Tensor]:
-        """-log of the chance that a pair is one sentence's, and -log of the chance that it is not, from log P."""
+        """Return, from log P, -log of the probability that a pair is positive, and that it is negative."""
         noise = self.negatives / self.num_examples
         log_total = (log_p.exp() + (noise + EPS)).log()
         return log_total - log_p, log_total - math.log(noise)
 
     @torch.no_grad()
     def _remember(self, bank: Tensor, features: Tensor, index: Tensor) -> None:
-        """Moves the rows `index` [R] of the bank towards features [R, F]; a row -1 moves none."""
+        """Move the rows `index` [R] of the bank towards features [R, F]; index -1 changes no row."""
         place = index.clamp(min=0)
         old = bank[place]
         new = F.normalize(self.momentum * old + (1 - self.momentum) * features.to(old.dtype), dim=-1)
-        # Adding 0 leaves rows out without asking the device which.
+        # Adding 0 skips rows without a synchronisation with the device.
         bank.index_add_(0, place, torch.where((index >= 0)[:, None], new - old, 0.0))
 
     def _apply(self, fn, *args, **kwargs):
-        """As torch's, for `.half()`, `.to(..)` and the like; buffers never become narrower than float32."""
+        """Apply `.half()`, `.to(..)` and the like as torch does, but keep buffers in float32 or better."""
         before = dict(self.named_buffers(recurse=False))
         super()._apply(fn, *args, **kwargs)
         for name, buffer in before.items():
@@ -158,34 +158,33 @@ class CRD(nn.Module):
 
 
 class Negatives(nn.Module):
-    """Draws training sentences of another label, on the device and without asking it anything.
+    """Draws negatives, training sentences of another label, on the device without synchronisation.
 
-    A pool, all sentences of other labels, is cut into K parts of equal size that begin at a random
-    place, and one sentence is drawn from each part: all K differ and every sentence of the pool is
-    as likely as any other. Where the smallest pool has fewer than K sentences, all are drawn with
-    replacement.
+    The pool holds all sentences of other labels. It is divided into K parts of equal size, from a random
+    start, and one sentence is drawn from each part. So all K differ, and each sentence of the pool has
+    the same probability. If the smallest pool has fewer than K sentences, all draws are with replacement.
     """
 
     def __init__(self, labels: Tensor, classes: int, count: int) -> None:
-        """labels [N], numbers 0..classes-1 of at least two classes, on the CPU; K = count."""
+        """Prepare the pools. labels [N], 0..classes-1, of at least two classes, on the CPU; K = count."""
         super().__init__()
         self.count = count
         members = torch.bincount(labels, minlength=classes)
         pools = len(labels) - members
         self.replacement = int(pools.min()) < count
-        # Sentences in the order of their labels: a pool is all but one stretch of it.
+        # Sentences ordered by label: a pool is all of them except one contiguous range.
         self.register_buffer("order", labels.argsort(stable=True), persistent=False)
         self.register_buffer("members", members, persistent=False)
         self.register_buffer("start", members.cumsum(0) - members, persistent=False)
 
     def forward(self, labels: Tensor) -> Tensor:
-        """Numbers of K training sentences for each of the labels [B]; returns [B, K]."""
+        """Return the numbers of K training sentences for each of the labels [B], as [B, K]."""
         members, start = self.members[labels][:, None], self.start[labels][:, None]
         rank = self._ranks(len(self.order) - members)
         return self.order[torch.where(rank < start, rank, rank + members)]
 
     def _ranks(self, pool: Tensor) -> Tensor:
-        """K numbers below each of the pool sizes [B, 1]; returns [B, K]."""
+        """Return K random numbers below each pool size: [B, 1] -> [B, K]."""
         if self.replacement:
             return _below(pool.expand(-1, self.count))
         edges = torch.arange(self.count + 1, device=pool.device) * pool // self.count  # [B, K + 1]
@@ -194,20 +193,20 @@ class Negatives(nn.Module):
 
 
 def _below(limit: Tensor) -> Tensor:
-    """Random whole numbers 0 .. limit - 1, as many as there are limits."""
+    """Return random integers 0 .. limit - 1, shaped like `limit`."""
     return torch.randint(1 << 62, limit.shape, device=limit.device) % limit
 
 
 def _mean_exp(similar: Tensor) -> Tensor:
-    """[2, B, 1 + K] -> [B, 2]"""
+    """Average exp over the last axis: [2, B, 1 + K] -> [B, 2]."""
     return similar.exp().mean(dim=-1).T
 
 
 def _gather(rows: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows [B, W] and their index [B] of all workers, in the same order on each.
+    """Gather rows [B, W] and their index [B] from all workers, in the same order on each.
 
-    Batches differ in size: they are filled up with rows of 0 and index -1. The common size is the one
-    number that is read back to the host, where there are several workers.
+    Smaller batches are padded with rows of 0 and index -1. With several workers, the common size is
+    the only number copied to the host.
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return rows, index

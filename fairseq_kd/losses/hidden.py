@@ -1,4 +1,4 @@
-"""Losses on hidden states: every token's, or one position's."""
+"""Losses on hidden states, of all tokens or of one position."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from .precision import at_least_float32
 
 
 def hidden_mse(s: Tensor, t: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared difference of the hidden states of a sentence's real tokens.
+    """Return the mean squared difference of the hidden states of a sentence's real tokens.
 
         L_b = 1/(n_b H) sum over real tokens i, dimensions h of (s_bih - t_bih)^2
         n_b = real tokens of sentence b
@@ -20,17 +20,17 @@ def hidden_mse(s: Tensor, t: Tensor, mask: Tensor) -> Tensor:
     Returns [B].
 
     Paper: Jiao et al., TinyBERT, Findings of EMNLP 2020.
-    Differs from the code of Wang et al., ACL 2023: padding does not count.
+    Differs from the code of Wang et al., ACL 2023: padding is excluded.
     """
     difference = s.to(at_least_float32(s, t)) - t
-    # Before the square: a gradient of 0 times a garbage value of NaN would be NaN.
+    # Before the square: at padded positions, a gradient of 0 times NaN would be NaN.
     difference = difference.masked_fill_(~mask[:, :, None], 0.0)
     real = mask.sum(dim=1).clamp(min=1)
     return difference.square().sum(dim=(1, 2)) / (real * s.size(-1))
 
 
 def token_mse(s: Tensor, t: Tensor) -> Tensor:
-    """Mean squared difference of one vector per sentence, usually the state at position 0.
+    """Return the mean squared difference of one vector per sentence, usually the state at position 0.
 
         L_b = 1/H sum over dimensions h of (s_bh - t_bh)^2
 
@@ -43,12 +43,12 @@ def token_mse(s: Tensor, t: Tensor) -> Tensor:
 
 
 def patience(s: Tensor, t: Tensor, normalize: bool = True) -> Tensor:
-    """The patience term of one layer: token_mse of the two vectors, each scaled to length 1.
+    """Return the patience term of one layer: token_mse of the two vectors, each scaled to length 1.
 
         L_b = 1/H | s_b / |s_b| - t_b / |t_b| |^2
 
     s, t       [B, H]  states at position 0
-    normalize  False compares the vectors as they are
+    normalize  False compares the vectors unscaled
     Returns [B].
 
     Paper: Sun et al., Patient Knowledge Distillation, EMNLP 2019.
@@ -61,10 +61,10 @@ def patience(s: Tensor, t: Tensor, normalize: bool = True) -> Tensor:
 
 
 class Widen(nn.Module):
-    """Brings a student's hidden states to the teacher's width: W h_s + b, learned; h_s where widths are equal.
+    """Projects a student's hidden states to the teacher's width: a learned W h_s + b, or h_s if widths are equal.
 
-    One map serves all layers. It stands on the student's side: beside the teacher's states it could
-    make them all alike, and the loss small, with nothing learned.
+    All layers share one projection. It is on the student's side: on the teacher's side, it could map
+    all states to one vector, and the loss would fall without learning.
 
     Paper: Jiao et al., TinyBERT, Findings of EMNLP 2020.
     """
@@ -74,43 +74,47 @@ class Widen(nn.Module):
         self.linear = nn.Linear(student_width, teacher_width) if student_width != teacher_width else None
 
     def forward(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
-        """s [B, T, H_s] with its mask [B, T], True = real token, or [B, H_s]; returns the same [.., H_t]."""
+        """Return s projected to the teacher's width: [B, T, H_t] or [B, H_t].
+
+        s     [B, T, H_s] or [B, H_s]
+        mask  [B, T] if s is [B, T, H_s], True = real token
+        """
         if self.linear is None:
             return s
         if mask is not None:
-            # Garbage at padded positions would otherwise reach W's gradient.
+            # Values at padded positions would otherwise reach W's gradient.
             s = s.masked_fill(~mask[:, :, None], 0.0)
         return self.linear(s.to(self.linear.weight.dtype))
 
 
 class Combine(nn.Module):
-    """Mapping "combine": all student states at once learn a learned mixture of all teacher states.
+    """Mapping "combine": all student states, concatenated, learn a projection of all teacher states.
 
         s = [h_s^0; ..; h_s^m]    t = W [h_t^0; ..; h_t^n] + b
 
-    The loss between the two is hidden_mse, or token_mse for the states of one position.
+    The loss between s and t is hidden_mse, or token_mse for the states of one position.
 
     Paper: Wang et al., How to Distill your BERT, ACL 2023.
-    Differs from their code: W has the sizes of the two models instead of 9984 -> 3072, and is part
-    of a module, so that it is trained and saved.
+    Differs from their code: W has the sizes of the two models instead of 9984 -> 3072. It is part
+    of a module, so it is trained and saved.
     """
 
     def __init__(self, student_states: int, student_width: int, teacher_states: int, teacher_width: int):
-        """How many states each side joins (its layers, one more with the embedding output), and how wide."""
+        """Create W. Each side has a number of states (embedding output included, if used) and their width."""
         super().__init__()
         self.projection = nn.Linear(teacher_states * teacher_width, student_states * student_width)
 
     def forward(
         self, student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The joined student states and the projected teacher states.
+        """Return the concatenated student states and the projected teacher states.
 
         student, teacher  states, each [B, T, H] or [B, H]
         mask              [B, T] for states of all tokens, True = real token; None for one position
-        Returns two tensors [B, T, states * H] or [B, states * H] of the student's size.
+        Returns two tensors [B, T, states * H] or [B, states * H], with the student's states and H.
         """
         joined = torch.cat(list(teacher), dim=-1)
         if mask is not None:
-            # In place on our own copy. Garbage at padded positions would otherwise reach W's gradient.
+            # In place, since `joined` is a copy. Values at padded positions would otherwise reach W's gradient.
             joined = joined.masked_fill_(~mask[:, :, None], 0.0)
         return torch.cat(list(student), dim=-1), self.projection(joined.to(self.projection.weight.dtype))

@@ -1,4 +1,4 @@
-"""Losses on the output layer: against the teacher's logits, or against the label."""
+"""Losses on logits, against the teacher's logits or the label."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,11 +7,11 @@ from .precision import at_least_float32
 
 
 def kd(s: Tensor, t: Tensor, temperature: float) -> Tensor:
-    """Knowledge distillation: how far the student's softened classes are from the teacher's.
+    """Return the knowledge distillation loss: the KL divergence of softened class probabilities.
 
         L_b = T^2 KL( softmax(t_b / T) || softmax(s_b / T) ), summed over classes
 
-    T^2 keeps the size of the gradient independent of the temperature.
+    T^2 keeps the size of the gradient independent of the temperature T.
 
     s, t  [B, C]  logits
     Returns [B].
@@ -25,14 +25,15 @@ def kd(s: Tensor, t: Tensor, temperature: float) -> Tensor:
 
 
 def soft_cross_entropy(s: Tensor, t: Tensor, temperature: float) -> Tensor:
-    """Cross entropy with the teacher's softened classes as target, without the factor T^2.
+    """Return the cross entropy with the teacher's softened probabilities as target, without the factor T^2.
 
         L_b = - sum over classes c of softmax(t_b / T)_c log_softmax(s_b / T)_c
 
     s, t  [B, C]  logits
     Returns [B].
 
-    Paper: Jiao et al., TinyBERT, Findings of EMNLP 2020. Their code averages over classes, too.
+    Paper: Jiao et al., TinyBERT, Findings of EMNLP 2020.
+    Differs from their code: it also averages over classes.
     """
     dtype = at_least_float32(s, t)
     log_p_s = F.log_softmax(s.to(dtype) / temperature, dim=-1)
@@ -41,11 +42,11 @@ def soft_cross_entropy(s: Tensor, t: Tensor, temperature: float) -> Tensor:
 
 
 def logits_mse(s: Tensor, t: Tensor) -> Tensor:
-    """Mean squared difference of the logits.
+    """Return the mean squared difference of the logits.
 
         L_b = 1/C sum over classes c of (s_bc - t_bc)^2
 
-    s, t  [B, C]  logits; with C = 1 this is the distillation loss of a regression task
+    s, t  [B, C]  logits; C = 1 is the distillation loss of a regression task
     Returns [B].
 
     Paper: Ba and Caruana, Do Deep Nets Really Need to be Deep?, NeurIPS 2014.
@@ -54,7 +55,7 @@ def logits_mse(s: Tensor, t: Tensor) -> Tensor:
 
 
 def cross_entropy(s: Tensor, label: Tensor) -> Tensor:
-    """The loss of a label.
+    """Return the cross entropy with the label.
 
         L_b = - log_softmax(s_b)[label_b]
 
@@ -66,11 +67,11 @@ def cross_entropy(s: Tensor, label: Tensor) -> Tensor:
 
 
 def squared_error(s: Tensor, target: Tensor) -> Tensor:
-    """The loss of a regression target.
+    """Return the squared difference from a regression target.
 
         L_b = (s_b - target_b)^2
 
-    s, target  [B] or [B, 1]; the two may differ in that without being broadcast to [B, B]
+    s, target  [B] or [B, 1] each; a mixture is not broadcast to [B, B]
     Returns [B].
     """
     s, target = s.flatten(), target.flatten()

@@ -1,4 +1,4 @@
-"""Correlation between the student's and the teacher's attention."""
+"""Loss on the correlation between the student's and the teacher's attention."""
 
 import torch
 import torch.nn.functional as F
@@ -7,29 +7,29 @@ from torch import Tensor
 from .attention import lowest, padded_pairs
 from .precision import at_least_float32
 
-# Beside the product of two norms: attention that does not vary has correlation 0.
+# Added to the product of two norms, so that constant attention has correlation 0.
 EPS = 1e-8
 
 
 def pearson_attention(s: Tensor, t: Tensor, mask: Tensor) -> Tensor:
-    """How little the student's attention probabilities vary together with the teacher's.
+    """Return 4 minus the correlations of the student's and the teacher's attention along four axes.
 
-        L_b = sum over four directions of 1 - mean r(p_s, p_t)
-        p   = softmax of the scores over the real keys;  r = Pearson's correlation along
+        L_b = sum over four axes of 1 - mean r(p_s, p_t)
+        p   = softmax of the scores over the real keys;  r = Pearson correlation along
               keys     one per head and real query of the sentence
               queries  one per head and real key
               heads    one per real pair of query and key
               batch    one per head and pair of positions, over the sentences that have both
 
-    s, t  [B, A, T, T]  scores before softmax; as many heads on both sides
+    s, t  [B, A, T, T]  scores before softmax, with equal numbers of heads
     mask  [B, T]        True = real token
     Returns [B].
 
-    The batch direction is one number that every sentence of the batch shares: the exception to
-    the rule that a sentence's loss does not depend on its neighbours.
+    The batch term is one number shared by all sentences of the batch. So, unlike other losses, this
+    one depends on the other sentences of a batch.
 
     Paper: Wang et al., How to Distill your BERT, ACL 2023 (released code).
-    Differs from their code: padding does not count.
+    Differs from their code: padding is excluded.
     """
     dtype = at_least_float32(s, t)
     padded = padded_pairs(mask)
@@ -47,9 +47,9 @@ def pearson_attention(s: Tensor, t: Tensor, mask: Tensor) -> Tensor:
 
 
 def _pearson(x: Tensor, y: Tensor, real: Tensor, dim: int) -> Tensor:
-    """Correlation along `dim` over the entries where `real` is 1; that axis is gone."""
+    """Return the correlation along `dim` over the entries where `real` is 1; the result has no axis `dim`."""
     x, y = _centred(x, real, dim), _centred(y, real, dim)
-    # vector_norm, unlike a root of squares, has a finite gradient at 0.
+    # vector_norm has a finite gradient at 0; the root of a sum of squares does not.
     lengths = torch.linalg.vector_norm(x, dim=dim) * torch.linalg.vector_norm(y, dim=dim)
     return (x * y).sum(dim=dim) / (lengths + EPS)
 

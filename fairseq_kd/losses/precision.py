@@ -1,11 +1,14 @@
-"""In which precision a loss is computed."""
+"""The precision in which losses are computed."""
 
 import torch
 from torch import Tensor
 
 
 def at_least_float32(*tensors: Tensor) -> torch.dtype:
-    """The widest dtype among the tensors, float32 where all of them are narrower."""
+    """Return the widest dtype of the tensors, at least float32.
+
+    tensors  floating-point tensors of any shapes; only their dtypes are used
+    """
     dtype = torch.float32
     for tensor in tensors:
         dtype = torch.promote_types(dtype, tensor.dtype)

@@ -1,4 +1,4 @@
-"""Losses on relations between tokens: products of queries, keys or values with themselves."""
+"""Losses on relations between tokens: scaled products of queries, keys or values with themselves."""
 
 import torch
 from torch import Tensor
@@ -8,29 +8,29 @@ from .precision import at_least_float32
 
 
 def relation_kl(s: Tensor, t: Tensor, mask: Tensor) -> Tensor:
-    """How far the relations among the student's vectors are from those among the teacher's.
+    """Return the KL divergence from the teacher's token relations to the student's.
 
         L_b  = 1/(R n_b) sum over relation heads r, real tokens i of KL( q_t[b,r,i] || q_s[b,r,i] )
         q[i] = softmax over real tokens j of <x_i, x_j> / sqrt(width of x);  n_b = real tokens
 
-    s, t  [B, R, T, d], [B, R, T, d']  queries, keys or values; as many heads, but any width
+    s, t  [B, R, T, d], [B, R, T, d']  queries, keys or values, with equal numbers of heads
     mask  [B, T]                       True = real token
     Returns [B].
 
     Papers: Wang et al., MiniLM, NeurIPS 2020 (values); MiniLMv2, Findings of ACL 2021 (all three).
-    Differs from the code of Wang et al., ACL 2023: padding does not count, and nothing is clamped.
+    Differs from the code of Wang et al., ACL 2023: padding is excluded, and nothing is clamped.
     """
     dtype = at_least_float32(s, t)
     return attention_kl(_relation(s, mask, dtype), _relation(t, mask, dtype), mask)
 
 
 def relation_heads(x: Tensor, heads: int) -> Tensor:
-    """Cuts the width of a layer's queries, keys or values into another number of heads.
+    """Split the width of a layer's queries, keys or values into another number of heads.
 
-    The heads are first joined to the layer's full width H = A d, token by token, so that relation
-    head r holds the dimensions r H/R .. (r+1) H/R - 1 whatever the number of attention heads.
+    The attention heads are first joined to the full width H = A d. Relation head r then holds the
+    dimensions r H/R .. (r+1) H/R - 1, for any number of attention heads.
 
-    x [B, A, T, d]
+    x  [B, A, T, d]
     Returns [B, R, T, H / R], R = heads.
     """
     batch, _, tokens, _ = x.shape
@@ -38,8 +38,9 @@ def relation_heads(x: Tensor, heads: int) -> Tensor:
 
 
 def _relation(x: Tensor, mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """<x_i, x_j> / sqrt(d), [B, R, T, T]; autocast would round the products before the softmax."""
-    # Before the product: a gradient of 0 times a garbage value of NaN would be NaN.
+    """Return <x_i, x_j> / sqrt(d), [B, R, T, T]."""
+    # Before the product: at padded positions, a gradient of 0 times NaN would be NaN.
     x = x.to(dtype).masked_fill(~mask[:, None, :, None], 0.0)
+    # Autocast would round the products before the softmax.
     with torch.autocast(x.device.type, enabled=False):
         return (x * x.size(-1) ** -0.5) @ x.transpose(-1, -2)

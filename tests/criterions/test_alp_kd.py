@@ -69,7 +69,8 @@ def test_detached_attention_has_no_gradient(data, teacher):
 def test_a_student_too_deep_for_its_buckets(data, teacher, reach):
     deep = {"encoder_layers": 10}
     sentence = (
-        f"--alp-reach {reach} leaves student layer 1 of 10 none of the teacher's 4 layers: take another"
+        f"--alp-reach {reach} gives student layer 1 of 10 no teacher layer, because the teacher has 4 layers: "
+        "take another"
     )
     with pytest.raises(CannotStart, match=sentence):
         build(data, teacher, "alp_kd", layers="random", model=deep, alp_reach=reach)

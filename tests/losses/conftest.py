@@ -10,7 +10,7 @@ from tests.originals import golden_file
 
 @pytest.fixture
 def golden():
-    """Reads one recorded case: `golden("kd", torch.float64)` -> name -> tensor, string or number."""
+    """Read one recorded case: `golden("kd", torch.float64)` -> name -> tensor, string or number."""
 
     def read(name: str, dtype: torch.dtype) -> dict:
         with np.load(golden_file(name)) as file:
@@ -28,7 +28,7 @@ def _value(array: np.ndarray, dtype: torch.dtype):
 
 @pytest.fixture
 def random():
-    """Normally distributed float64 tensors, the same in every run."""
+    """Return a function that draws normally distributed float64 tensors, the same in every run."""
     generator = torch.Generator().manual_seed(1)
 
     def draw(*shape: int) -> Tensor:

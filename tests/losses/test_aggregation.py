@@ -1,4 +1,4 @@
-"""Targets made of several teacher layers: by hand, by loops, and against recorded numbers."""
+"""Targets that combine several teacher layers: by hand, by loops, and against recorded numbers."""
 
 import math
 
@@ -13,12 +13,12 @@ REAL = torch.ones(3, 7, dtype=torch.bool)
 
 
 def targets_of_attention(module, s, t):
-    """s [L_s, B, .., H], t [L_t, B, .., H]"""
+    """Return one target per student layer. s [L_s, B, .., H], t [L_t, B, .., H]."""
     return torch.stack([module(s[k - 1], t, k) for k in range(1, len(s) + 1)])
 
 
 def loss_over(s, targets):
-    """Mean over student layers, [B]."""
+    """Return the mean loss over student layers, [B]."""
     each = [
         token_mse(a, b) if a.dim() == 2 else hidden_mse(a, b, REAL) for a, b in zip(s, targets, strict=True)
     ]
@@ -33,7 +33,7 @@ def loss_over(s, targets):
     [
         ("all", 2, 4, [(1, 4), (1, 4)]),
         ("prefix", 3, 12, [(1, 4), (1, 8), (1, 12)]),
-        ("prefix", 4, 6, [(1, 2), (1, 3), (1, 4), (1, 6)]),  # 1.5 -> 2, 4.5 -> 4: halves go to even
+        ("prefix", 4, 6, [(1, 2), (1, 3), (1, 4), (1, 6)]),  # 1.5 -> 2, 4.5 -> 4: halves are rounded to even
         ("buckets", 3, 12, [(1, 4), (5, 8), (9, 12)]),
         ("buckets", 4, 6, [(1, 2), (3, 3), (4, 4), (5, 6)]),
         ("neighbours", 3, 12, [(1, 5), (4, 9), (8, 12)]),
@@ -41,7 +41,7 @@ def loss_over(s, targets):
         ("neighbours", 1, 2, [(1, 2)]),
     ],
 )
-def test_which_layers_are_in_reach(reach, student, teacher, expected):
+def test_layers_in_reach(reach, student, teacher, expected):
     reached = LayerAttention(student, teacher, reach).reached
     assert [(layers.start, layers.stop - 1) for layers in reached.values()] == expected
 
@@ -49,12 +49,17 @@ def test_which_layers_are_in_reach(reach, student, teacher, expected):
 @pytest.mark.parametrize(
     ("student", "teacher", "reach", "sentence"),
     [
-        (2, 4, "some", "reach 'some' is none of all, prefix, buckets, neighbours"),
-        (6, 3, "buckets", "reach buckets leaves student layer 1 of 6 none of the teacher's 3 layers"),
-        (6, 3, "prefix", "leaves student layer 1 of 6 none"),
+        (2, 4, "some", "reach must be one of all, prefix, buckets, neighbours, got 'some'"),
+        (
+            6,
+            3,
+            "buckets",
+            "reach buckets gives student layer 1 of 6 no teacher layer, because the teacher has 3 layers",
+        ),
+        (6, 3, "prefix", "gives student layer 1 of 6 no teacher layer"),
     ],
 )
-def test_reaches_that_cannot_be(student, teacher, reach, sentence):
+def test_impossible_reach_raises(student, teacher, reach, sentence):
     with pytest.raises(ValueError, match=sentence):
         LayerAttention(student, teacher, reach)
 
@@ -69,7 +74,7 @@ def test_attention_by_hand():
 
 @pytest.mark.parametrize("reach", REACHES)
 @pytest.mark.parametrize("shape", [(2, 3), (2, 4, 3)], ids=["cls", "tokens"])
-def test_attention_is_that_of_loops(reach, shape, random):
+def test_attention_equals_explicit_loops(reach, shape, random):
     module, s, t = LayerAttention(2, 5, reach), random(2, *shape), random(5, *shape)
     for layer in (1, 2):
         found = module(s[layer - 1], t, layer)
@@ -86,7 +91,7 @@ def test_attention_is_that_of_loops(reach, shape, random):
 @pytest.mark.parametrize(
     ("name", "reach"), [("alp_kd_cls", "all"), ("alp_kd_tokens", "all"), ("alp_kd_tokens_prefix", "prefix")]
 )
-def test_attention_of_the_original(golden, name, reach):
+def test_attention_equals_the_original(golden, name, reach):
     d = golden(name, torch.float64)
     mu = d["opt_mu"]
     student = d["in_student_hidden"].requires_grad_()
@@ -108,7 +113,7 @@ def test_attention_of_the_original(golden, name, reach):
 
 
 @pytest.mark.parametrize("detach", [False, True])
-def test_gradient_through_the_attention(detach, random):
+def test_detach_stops_the_gradient_through_the_attention(detach, random):
     s, t = random(2, 3).requires_grad_(), random(4, 2, 3)
     module = LayerAttention(1, 4, detach=detach)
     if detach:
@@ -117,7 +122,7 @@ def test_gradient_through_the_attention(detach, random):
         assert torch.autograd.gradcheck(lambda q: module(q, t, 1), s)
 
 
-def test_scores_of_any_size_are_attended_to():
+def test_large_scores_give_finite_attention():
     s, t = torch.full((1, 4), 1e3), torch.tensor([1e3, 999.0])[:, None, None].expand(2, 1, 4)
     assert_close(LayerAttention(1, 2)(s.half(), t.half(), 1), torch.full((1, 4), 1e3))
 
@@ -126,7 +131,7 @@ def test_scores_of_any_size_are_attended_to():
 
 
 def by_loops(gates: Gates, states, form):
-    """The definition, one layer after the other."""
+    """Compute the aggregates from their definition, one layer at a time."""
 
     def mixed(number, before, state):
         gate = gates.gates[number]
@@ -153,7 +158,7 @@ def randomly(module: nn.Module, random) -> nn.Module:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("shape", [(2, 3), (2, 4, 3)], ids=["cls", "tokens"])
-def test_gates_are_those_of_loops(form, shape, random):
+def test_gates_equal_explicit_loops(form, shape, random):
     module, states = randomly(Gates(5, 3, form), random), random(5, *shape)
     found = module(states)
     assert len(found) == (2 if form == "no" else 5)
@@ -162,14 +167,14 @@ def test_gates_are_those_of_loops(form, shape, random):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_gradients_of_gates(form, random):
+def test_gradients_of_gates_equal_finite_differences(form, random):
     module = randomly(Gates(3, 2, form, [2, 3] if form == "no" else None), random)
     states = random(3, 2, 2).requires_grad_()
     inputs = [states, *module.parameters()]
     assert torch.autograd.gradcheck(lambda states, *_: torch.stack(module(states)), inputs)
 
 
-def test_form_no_takes_the_layers_it_is_told(random):
+def test_form_no_aggregates_the_given_layers(random):
     module, states = randomly(Gates(6, 3, "no", [3, 6]), random), random(6, 2, 3)
     first, second = module(states)
     assert_close(first, module.gates[0](states[1], states[2])[0])
@@ -179,18 +184,21 @@ def test_form_no_takes_the_layers_it_is_told(random):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"form": "other"}, "form 'other' is none of lad, reverse, no"),
-        ({"form": "no", "layers": [1, 2]}, "layer 1 has no layer below it among the teacher's 1 to 4"),
-        ({"form": "no", "layers": [5]}, "layer 5 has no layer below it"),
+        ({"form": "other"}, "form must be one of lad, reverse, no, got 'other'"),
+        (
+            {"form": "no", "layers": [1, 2]},
+            "layer 1 is out of range: an aggregated layer is one of 2 to 4",
+        ),
+        ({"form": "no", "layers": [5]}, "layer 5 is out of range"),
         ({"form": "lad", "layers": [2]}, "form lad aggregates all 4 layers and takes no list"),
     ],
 )
-def test_gates_that_cannot_be(options, sentence):
+def test_invalid_gate_options_raise(options, sentence):
     with pytest.raises(ValueError, match=sentence):
         Gates(4, 3, **options)
 
 
-def test_how_gates_begin():
+def test_initial_gates():
     torch.manual_seed(1)
     gates = Gates(3, 400).gates
     bound = math.sqrt(6 / 800)
@@ -201,7 +209,7 @@ def test_how_gates_begin():
     assert len(gates) == 2
 
 
-def test_gates_keep_to_their_own_precision(random):
+def test_gates_compute_in_their_own_precision(random):
     module, states = Gates(3, 4), random(3, 2, 4)
     expected = module(states)[-1]
     assert expected.dtype == torch.float32
@@ -211,7 +219,7 @@ def test_gates_keep_to_their_own_precision(random):
 
 
 FILES = {
-    # file: form, layers that gates pass, pairs (student layer, which of the aggregates), mean over how many
+    # file: form, gated layers, pairs (student layer, index of the aggregate), number of layers in the mean
     "lad": ("lad", range(12), [(k, 2 * k) for k in range(1, 7)]),
     "lad_cls": ("lad", range(12), [(k, 2 * k) for k in range(1, 7)]),
     "lad_user_mapping": ("lad", range(12), [(6, 12), (5, 10), (2, 3)]),
@@ -223,8 +231,8 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_gates_of_the_original(golden, name):
-    """Where there is recurrence, the original holds one gate more, which nothing passes."""
+def test_gates_equal_the_original(golden, name):
+    """With recurrence, the original has one more gate, which is never used."""
     form, layers, pairs = FILES[name]
     d = golden(name, torch.float64)
     module = Gates(12, 24, form, layers).double() if form == "no" else Gates(len(layers), 24, form).double()

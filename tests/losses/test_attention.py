@@ -1,4 +1,4 @@
-"""Attention losses written out as loops over heads, queries and keys."""
+"""Attention losses, compared with loops over heads, queries and keys."""
 
 import math
 
@@ -16,7 +16,7 @@ def softmax(scores):
     return [x / sum(exponentials) for x in exponentials]
 
 
-def test_attention_kl_as_a_loop(random):
+def test_attention_kl_equals_explicit_loops(random):
     s, t = random(2, 3, 4, 4), random(2, 3, 4, 4)
 
     expected = []
@@ -33,7 +33,7 @@ def test_attention_kl_as_a_loop(random):
     assert_close(attention_kl(s, t, MASK), torch.tensor(expected, dtype=s.dtype))
 
 
-def test_attention_mse_as_a_loop(random):
+def test_attention_mse_equals_explicit_loops(random):
     s, t = random(2, 3, 4, 4), random(2, 3, 4, 4)
 
     expected = []
@@ -45,7 +45,7 @@ def test_attention_mse_as_a_loop(random):
     assert_close(attention_mse(s, t, MASK), torch.tensor(expected, dtype=s.dtype))
 
 
-def test_kl_is_taken_from_the_teacher():
+def test_kl_is_from_teacher_to_student():
     """One query, two keys: teacher (1/2, 1/2), student (1/4, 3/4); KL(t || s) = log 2 - log(3)/2."""
     t = torch.zeros(1, 1, 2, 2, dtype=torch.float64)
     s = torch.tensor([[0.0, math.log(3)], [0.0, math.log(3)]], dtype=torch.float64).expand(1, 1, 2, 2)
@@ -53,8 +53,8 @@ def test_kl_is_taken_from_the_teacher():
     assert_close(attention_kl(s, t, torch.ones(1, 2).bool()).item(), expected)
 
 
-def test_exact_kl_has_a_gradient_where_the_clamped_one_has_none():
-    """The teacher looks at key 1, the student gives it exp(-40)."""
+def test_clamped_kl_loses_the_gradient_and_exact_kl_keeps_it():
+    """The teacher attends to key 1, to which the student gives probability exp(-40)."""
     t = torch.tensor([[[[-40.0, 0.0], [-40.0, 0.0]]]])
     s = -t
     mask = torch.ones(1, 2).bool()

@@ -17,7 +17,7 @@ def rows(count: int):
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 50])
-def test_chunks_change_neither_values_nor_gradients(size):
+def test_chunks_do_not_change_values_or_gradients(size):
     torch.manual_seed(1)
     mine, theirs = nn.Linear(4, WORDS), nn.Linear(6, WORDS)
 
@@ -37,7 +37,7 @@ def test_chunks_change_neither_values_nor_gradients(size):
         assert_close(gradient, expected)
 
 
-def test_no_more_than_a_chunk_is_held_for_the_gradient():
+def test_at_most_one_chunk_is_held_for_the_gradient():
     held = []
 
     def terms(s, y):
@@ -56,7 +56,7 @@ def test_no_more_than_a_chunk_is_held_for_the_gradient():
     assert not [shape for shape in held if shape[-1:] == (WORDS,)]
 
 
-def test_without_gradients_nothing_is_computed_twice():
+def test_nothing_is_recomputed_without_gradients():
     calls = []
     student, _, _ = rows(5)
     with torch.no_grad():

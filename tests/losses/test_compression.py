@@ -1,4 +1,4 @@
-"""What is kept of hidden states, and the loss over it."""
+"""Compression of hidden states, and the loss on compressed states."""
 
 import math
 
@@ -60,8 +60,8 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_it_equals_the_original_on_each_sentence_alone(golden, name):
-    """Which compares magnitudes over a whole batch, and masks the teacher alone."""
+def test_loss_equals_the_original_on_each_sentence_alone(golden, name):
+    """One sentence at a time, because the original compares magnitudes across a batch; it masks the teacher only."""
     d, how = golden(f"hsk_{name}", torch.float64), Compression(**GOLDEN[name])
     s = d["in_student_hidden"].requires_grad_()
     layers = range(len(s))
@@ -72,7 +72,7 @@ def test_it_equals_the_original_on_each_sentence_alone(golden, name):
     )
 
     assert_close(each, d["out_each_sentence_alone"], rtol=1e-9, atol=0)
-    if "width_magnitude" != name != "3d":  # there, out_loss is that of a batch
+    if "width_magnitude" != name != "3d":  # in that file, out_loss is that of a batch
         [gradient] = torch.autograd.grad(each.mean(), s)
         assert_close(gradient, d["grad_student_hidden"], rtol=1e-9, atol=1e-12)
     for k in layers if "out_token_positions" in d else []:
@@ -90,7 +90,7 @@ def test_random_dimensions_equal_the_original_given_its_mask(golden, monkeypatch
     assert_close(each, d["out_each_sentence_alone"], rtol=1e-9, atol=0)
 
 
-def test_uniform_dimensions_are_those_of_the_original(golden):
+def test_uniform_dimensions_equal_the_original(golden):
     tables = golden("hsk_uniform_tables", torch.float64)
     for name, kept in tables.items():
         _, _, width, share = name.split("_")
@@ -100,7 +100,7 @@ def test_uniform_dimensions_are_those_of_the_original(golden):
 
 
 def test_by_hand():
-    """Of tokens 0, 1, 3 (2 is a separator) position 0 attends most to 3, then 1; the largest dimension of each."""
+    """Position 0 attends most to tokens 3 and 1 (2 is a separator); the largest dimension of each is kept."""
     t = torch.tensor([[[1.0, -2.0], [3.0, 4.0], [9.0, 9.0], [-6.0, 5.0]]])
     scores = torch.zeros(1, 2, 4, 4)
     scores[0, :, 0] = torch.tensor([[0.0, 1.0, 9.0, 5.0], [0.0, 5.0, 9.0, 2.0]])
@@ -115,7 +115,7 @@ def test_by_hand():
     assert compressed_mse(s, kept, teacher_alone=True).tolist() == [(7**2 + 1 + 1 + 3**2) / 4]
 
 
-def test_nothing_left_out_is_hidden_mse(inputs):
+def test_keeping_everything_equals_hidden_mse(inputs):
     s, t, scores = inputs
     assert_close(loss(s, t, MASK, scores, SEPARATORS, Compression()), hidden_mse(s, t, MASK), rtol=0, atol=0)
     all_tokens = Compression(tokens=9, length="attention", ranking=1)
@@ -124,7 +124,7 @@ def test_nothing_left_out_is_hidden_mse(inputs):
 
 @every_scheme
 @pytest.mark.parametrize("teacher_alone", [False, True])
-def test_a_batch_is_its_sentences_one_by_one(inputs, how, teacher_alone):
+def test_batch_equals_its_sentences_one_by_one(inputs, how, teacher_alone):
     s, t, scores = inputs
     together = loss(s, t, MASK, scores, SEPARATORS, how, teacher_alone)
     for b in range(B):
@@ -144,7 +144,7 @@ def test_a_batch_is_its_sentences_one_by_one(inputs, how, teacher_alone):
 @every_scheme
 @pytest.mark.parametrize("teacher_alone", [False, True])
 @pytest.mark.parametrize("garbage", [math.nan, math.inf, 1e30])
-def test_padded_positions_reach_neither_loss_nor_gradient(inputs, how, teacher_alone, garbage):
+def test_padding_never_reaches_loss_or_gradient(inputs, how, teacher_alone, garbage):
     s, t, scores = inputs
     padded = ~MASK[:, :, None]
 
@@ -162,7 +162,7 @@ def test_padded_positions_reach_neither_loss_nor_gradient(inputs, how, teacher_a
 
 
 @every_scheme
-def test_a_sentence_without_real_tokens_costs_nothing(inputs, how):
+def test_sentence_without_real_tokens_has_loss_0(inputs, how):
     s, t, scores = inputs
     s.requires_grad_()
     value = loss(s, t, MASK & torch.tensor([[True], [True], [False]]), scores, SEPARATORS, how)
@@ -173,7 +173,7 @@ def test_a_sentence_without_real_tokens_costs_nothing(inputs, how):
 
 @every_scheme
 @pytest.mark.parametrize("teacher_alone", [False, True])
-def test_gradients_are_those_of_finite_differences(inputs, how, teacher_alone):
+def test_gradients_equal_finite_differences(inputs, how, teacher_alone):
     s, t, scores = inputs
     assert torch.autograd.gradcheck(
         lambda s: loss(s, t, MASK, scores, SEPARATORS, how, teacher_alone), s.requires_grad_()
@@ -194,7 +194,7 @@ def test_half_precision_inputs_are_computed_in_float32(inputs, how, dtype):
     )
 
 
-def test_random_dimensions_are_the_same_for_everyone():
+def test_random_dimensions_do_not_depend_on_the_seed():
     torch.manual_seed(7)
     first = fixed_dimensions.__wrapped__("random", 0.25, 16, torch.device("cpu"))
     torch.manual_seed(8)
@@ -202,13 +202,13 @@ def test_random_dimensions_are_the_same_for_everyone():
     assert len(set(first.tolist())) == 4
 
 
-def test_random_dimensions_are_the_same_for_ever():
-    """A cache holds values alone: another drawing would pair them with other dimensions, unnoticed."""
+def test_random_dimensions_never_change():
+    """A cache stores values only: a different draw would pair them with wrong dimensions, without an error."""
     for share, drawn in ((0.25, [4, 7, 8, 11]), (0.5, [2, 3, 4, 5, 6, 7, 8, 11])):
         assert fixed_dimensions("random", share, 16, torch.device("cpu")).tolist() == drawn
 
 
-def test_the_kept_share_of_a_sentence_is_counted_as_python_does():
+def test_entry_count_of_a_sentence_equals_pythons():
     for share in np.arange(0.01, 1, 0.01):
         how = Compression(share=float(share), width="magnitude_sentence")
         kept = compress(
@@ -223,10 +223,10 @@ def test_the_kept_share_of_a_sentence_is_counted_as_python_does():
         (Compression(), "all"),
         (Compression(10, "attention", 12, 0.1, "magnitude"), "10t.attention.12_0.1h.magnitude"),
         (Compression(share=0.5, width="uniform"), "0.5h.uniform"),
-        # 153 and 154 dimensions of 768: files of the one are not those of the other.
+        # 153 and 154 dimensions of 768 need different file names.
         (Compression(share=0.2005208, width="random"), "0.2005208h.random"),
         (Compression(share=0.2005209, width="random"), "0.2005209h.random"),
     ],
 )
-def test_names_are_short_and_tell_all_apart(how, name):
+def test_names_are_short_and_unique(how, name):
     assert str(how) == name

@@ -1,4 +1,4 @@
-"""CRD against the original's numbers and a plain loop; its banks, its Z and the drawing of negatives."""
+"""CRD against recorded numbers of the original and explicit loops; its banks, Z, and negatives."""
 
 import math
 import os
@@ -15,7 +15,7 @@ N, F, K = 40, 16, 10
 
 
 def draw(module: CRD, batch: int, seed: int = 0):
-    """Vectors of both sides, training numbers and negatives."""
+    """Draw vectors of both sides, training numbers and negatives."""
     generator = torch.Generator().manual_seed(seed)
     student = torch.randn(batch, module.student_projection.in_features, generator=generator)
     teacher = torch.randn(batch, module.teacher_projection.in_features, generator=generator)
@@ -36,7 +36,7 @@ def buffers(module: CRD) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-5)])
 def test_two_calls_equal_the_original(golden, dtype, tolerance):
-    """Z and the temperature are float32 there; its scalar is the mean over B."""
+    """In the original, Z and the temperature are float32, and the scalar is the mean over B."""
     d = golden("crd", dtype)
     module = CRD(N, 96, 312, feature_dim=F, negatives=K).to(dtype)
     state = {
@@ -71,7 +71,7 @@ def test_two_calls_equal_the_original(golden, dtype, tolerance):
 SIDES = ("student", "teacher")
 
 
-def test_a_plain_loop_says_the_same(crd):
+def test_loss_equals_explicit_loops(crd):
     student, teacher, index, negatives = draw(crd, 3)
     banks = crd.student_bank.clone(), crd.teacher_bank.clone()
     found = crd(student, teacher, index, negatives)
@@ -99,7 +99,7 @@ def test_a_plain_loop_says_the_same(crd):
     assert torch.equal(crd.student_bank[others], banks[0][others])
 
 
-def test_z_is_that_of_the_first_batch(crd):
+def test_z_is_set_by_the_first_batch(crd):
     crd(*draw(crd, 4, seed=1))
     first = crd.normalizers.clone()
     crd(*draw(crd, 4, seed=2))
@@ -113,10 +113,10 @@ def test_banks_start_uniform():
     assert bank.std().item() == pytest.approx(0.5 / math.sqrt(3), rel=0.02)
 
 
-def test_gradients_are_those_of_the_loss(crd):
+def test_gradients_equal_finite_differences(crd):
     crd = crd.double()
     crd(*(x.double() if x.is_floating_point() else x for x in draw(crd, 3)))
-    crd.eval()  # Z and banks stay, so that the loss is a function
+    crd.eval()  # Z and banks stay fixed, so that the loss is a function of the inputs only
     student, teacher, index, negatives = draw(crd, 3, seed=5)
     assert torch.autograd.gradcheck(
         lambda s, t: crd(s, t, index, negatives),
@@ -125,7 +125,7 @@ def test_gradients_are_those_of_the_loss(crd):
 
 
 @pytest.mark.parametrize("narrow", [torch.float16, torch.bfloat16])
-def test_buffers_stay_float32_in_a_narrow_module(crd, narrow):
+def test_buffers_stay_float32_in_a_half_precision_module(crd, narrow):
     expected = buffers(crd)
     crd.to(narrow)
 
@@ -138,7 +138,7 @@ def test_buffers_stay_float32_in_a_narrow_module(crd, narrow):
     assert torch.isfinite(each).all()
 
 
-def test_evaluation_changes_nothing(crd):
+def test_evaluation_changes_no_buffer(crd):
     crd(*draw(crd, 4))
     before = buffers(crd)
     crd.eval()
@@ -149,7 +149,7 @@ def test_evaluation_changes_nothing(crd):
         assert torch.equal(buffer, before[name]), name
 
 
-def test_unseen_sentences_are_told_from_those_of_another_label_in_the_batch(crd):
+def test_unseen_sentences_take_negatives_from_the_batch(crd):
     crd(*draw(crd, 4))
     student, teacher, _, _ = draw(crd, 3, seed=3)
     found = crd.unseen(student, teacher, torch.tensor([0, 1, 1]))
@@ -171,12 +171,12 @@ def test_unseen_sentences_are_told_from_those_of_another_label_in_the_batch(crd)
     ]
     assert_close(found, torch.stack(expected), rtol=1e-5, atol=0)
 
-    alone = crd.unseen(student[:1], teacher[:1], torch.tensor([0]))  # nothing to tell it from
+    alone = crd.unseen(student[:1], teacher[:1], torch.tensor([0]))  # no negatives
     p_own = torch.stack([side[0, 0] for side in p])
     assert_close(alone[0], -(p_own / (p_own + c)).log().mean(), rtol=1e-5, atol=0)
 
 
-def test_what_has_no_number_is_not_remembered(crd):
+def test_index_minus_1_does_not_update_the_banks(crd):
     student, teacher, index, negatives = draw(crd, 4)
     before = buffers(crd)
     each = crd(student, teacher, torch.full_like(index, -1), negatives)
@@ -191,7 +191,7 @@ def test_what_has_no_number_is_not_remembered(crd):
     assert (crd.normalizers > 0).all()
 
 
-def test_state_is_complete(crd):
+def test_state_dict_is_complete(crd):
     crd(*draw(crd, 4))
     other = CRD(N, 24, 36, feature_dim=F, negatives=K)
     other.load_state_dict(crd.state_dict())
@@ -200,7 +200,7 @@ def test_state_is_complete(crd):
         assert torch.equal(buffer, other.get_buffer(name)), name
 
 
-# Worker 0 has five sentences, worker 1 three of which one is not to be remembered.
+# Worker 0 has five sentences. Worker 1 has three, of which one has no index.
 SHARES = [slice(0, 5), slice(5, 8)]
 
 
@@ -223,13 +223,13 @@ def _worker(rank: int, port: int, out) -> None:
 
 
 @pytest.mark.slow
-def test_two_workers_remember_what_one_does(crd, tmp_path):
+def test_two_workers_have_the_banks_of_one(crd, tmp_path):
     mp.spawn(_worker, args=(20000 + os.getpid() % 20000, tmp_path), nprocs=2)
     expected = [crd(*batch).detach() for batch in batches(crd)]
     zero, one = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
 
     for together, first, second in zip(expected, zero["losses"], one["losses"], strict=True):
-        # Z counts remembered sentences alone, on both sides of the comparison.
+        # On both sides of the comparison, Z counts only sentences with an index.
         assert_close(torch.cat([first, second]), together)
     for name, buffer in crd.named_buffers():
         assert torch.equal(zero[name], one[name]), name
@@ -247,14 +247,14 @@ def test_negatives_have_another_label():
 
 
 @pytest.mark.parametrize(("count", "replacement"), [(36, False), (37, True)])
-def test_negatives_repeat_only_where_the_smallest_pool_is_too_small(count, replacement):
+def test_negatives_repeat_only_if_the_smallest_pool_is_too_small(count, replacement):
     negatives = Negatives(LABELS, 3, count)  # 24 sentences of labels 0 and 1, 12 of label 2
     assert negatives.replacement == replacement
     repeated = [len(row.unique()) < count for row in negatives(LABELS)]
     assert any(repeated) == replacement
 
 
-def test_every_sentence_of_the_pool_is_as_likely():
+def test_every_sentence_of_the_pool_is_equally_likely():
     torch.manual_seed(0)
     drawn = Negatives(LABELS, 3, 7)(torch.full((12000,), 2))  # from a pool of 48
     share = torch.bincount(drawn.flatten(), minlength=60)[LABELS != 2] / 12000
@@ -270,8 +270,8 @@ def test_negatives_follow_the_seed():
     assert not torch.equal(first, second)
 
 
-def test_nothing_is_asked_of_the_device(crd):
-    """Tensors of the device "meta" hold no numbers: whoever reads one fails."""
+def test_no_tensor_is_copied_to_the_host(crd):
+    """Tensors of the device "meta" hold no values, so copying one to the host fails."""
     labels, negatives = LABELS[:8].to("meta"), Negatives(LABELS, 3, K).to("meta")
     student, teacher, index, _ = (x.to("meta") for x in draw(crd, 8))
     each = crd.to("meta")(student, teacher, index, negatives(labels))

@@ -1,4 +1,4 @@
-"""Hidden-state losses by hand, and the module behind mapping "combine"."""
+"""Hidden-state losses by hand, and the module of mapping "combine"."""
 
 import math
 
@@ -21,19 +21,19 @@ def test_token_mse_by_hand():
 
 
 def test_patience_by_hand():
-    """Directions (1, 0) and (3/5, 4/5): ((2/5)^2 + (4/5)^2) / 2, whatever the lengths."""
+    """Directions (1, 0) and (3/5, 4/5): ((2/5)^2 + (4/5)^2) / 2, for any lengths."""
     s, t = torch.tensor([[7.0, 0.0]]), torch.tensor([[30.0, 40.0]])
     assert patience(s, t).item() == pytest.approx(0.4)
     assert patience(s, t, normalize=False).item() == pytest.approx((23**2 + 40**2) / 2)
 
 
 @pytest.mark.parametrize("loss", [token_mse, patience])
-def test_gradients_of_one_position(loss, random):
+def test_gradients_of_one_position_equal_finite_differences(loss, random):
     assert torch.autograd.gradcheck(loss, (random(3, 4).requires_grad_(), random(3, 4).requires_grad_()))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_one_position_in_half_precision(dtype, random):
+def test_one_position_in_half_precision_is_computed_in_float32(dtype, random):
     s, t = random(3, 8).to(dtype), random(3, 8).to(dtype)
     for loss in (token_mse, patience):
         found = loss(s, t)
@@ -42,7 +42,7 @@ def test_one_position_in_half_precision(dtype, random):
 
 
 def combined(golden):
-    """The recorded case: 3 layers of width 24 learn from 12, embedding outputs included."""
+    """Return the recorded case: 3 layers of width 24 learn from 12, embedding outputs included."""
     d = golden("hidden_mse_learn_combine", torch.float64)
     module = Combine(4, 24, 13, 24).double()
     with torch.no_grad():
@@ -51,7 +51,7 @@ def combined(golden):
     return d, module
 
 
-def test_combine_is_the_original_with_its_gradients(golden):
+def test_combine_equals_the_original_with_gradients(golden):
     d, module = combined(golden)
     mask = torch.ones(3, 7, dtype=torch.bool)
     s = d["in_student_hidden"].requires_grad_()

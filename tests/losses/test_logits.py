@@ -1,4 +1,4 @@
-"""Losses on the output layer by hand and against torch's own functions."""
+"""Losses on logits, by hand and against torch's functions."""
 
 import math
 
@@ -16,7 +16,7 @@ def test_kd_by_hand():
     assert kd(s, t, 2.0).item() == pytest.approx(4 * (math.log(2) - math.log(3) / 2), rel=1e-6)
 
 
-def test_kd_is_soft_cross_entropy_without_the_teachers_entropy(random):
+def test_kd_equals_soft_cross_entropy_minus_the_teachers_entropy(random):
     s, t = random(5, 3), random(5, 3)
     kl = soft_cross_entropy(s, t, 3.0) - soft_cross_entropy(t, t, 3.0)
     assert_close(kd(s, t, 3.0), 9 * kl)
@@ -30,7 +30,7 @@ def test_size_of_the_gradient_does_not_depend_on_the_temperature(random):
     assert_close(s.grad, (s.detach() - t) / 3, rtol=1e-2, atol=1e-3)
 
 
-def test_labels(random):
+def test_label_losses_equal_torch(random):
     s, label = random(4, 3), torch.tensor([0, 2, 1, 1])
     assert_close(cross_entropy(s, label), -s.log_softmax(dim=-1)[range(4), label])
     assert_close(cross_entropy(s, label).mean(), F.cross_entropy(s, label))
@@ -46,12 +46,12 @@ every_loss = pytest.mark.parametrize("loss", LOSSES, ids=["kd", "soft_cross_entr
 
 
 @every_loss
-def test_gradients_are_those_of_finite_differences(loss, random):
+def test_gradients_equal_finite_differences(loss, random):
     assert torch.autograd.gradcheck(loss, (random(4, 3).requires_grad_(), random(4, 3).requires_grad_()))
 
 
 @every_loss
-def test_a_batch_is_its_sentences_one_by_one(loss, random):
+def test_batch_equals_its_sentences_one_by_one(loss, random):
     s, t = random(4, 3), random(4, 3)
     assert_close(loss(s, t), torch.cat([loss(s[b, None], t[b, None]) for b in range(4)]))
 

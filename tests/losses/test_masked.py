@@ -1,4 +1,4 @@
-"""What every loss over tokens promises: a sentence's number is its own, whatever stands beside it."""
+"""Properties of every token loss: a sentence's loss depends on neither padding nor other sentences."""
 
 import math
 
@@ -21,7 +21,7 @@ LOSSES = {
     "pearson_attention": (pearson_attention, (B, A, T, T), (B, A, T, T), (2, 3)),
 }
 every_loss = pytest.mark.parametrize("name", LOSSES)
-# The batch direction of Pearson is shared by the sentences: the documented exception.
+# The batch term of Pearson is shared by the sentences, the documented exception.
 every_loss_of_one_sentence = pytest.mark.parametrize("name", [n for n in LOSSES if n != "pearson_attention"])
 
 
@@ -31,7 +31,7 @@ def inputs(name, random):
 
 
 def padded_entries(x, axes):
-    """True where a query, a key or a token of x is padding."""
+    """Return True where a query, a key or a token of x is padding."""
     padded = torch.zeros_like(x, dtype=torch.bool)
     for axis in axes:
         shape = [B if i == 0 else T if i == axis else 1 for i in range(x.dim())]
@@ -40,7 +40,7 @@ def padded_entries(x, axes):
 
 
 def real_only(x, b, axes):
-    """Sentence b of x alone, its padded positions cut out."""
+    """Return sentence b of x, without its padded positions."""
     x = x[b, None]
     for axis in axes:
         x = x.index_select(axis, MASK[b].nonzero().flatten())
@@ -48,7 +48,7 @@ def real_only(x, b, axes):
 
 
 @every_loss_of_one_sentence
-def test_a_batch_is_its_sentences_one_by_one(name, random):
+def test_batch_equals_its_sentences_one_by_one(name, random):
     loss, s, t, axes = inputs(name, random)
     alone = []
     for b in range(B):
@@ -59,7 +59,7 @@ def test_a_batch_is_its_sentences_one_by_one(name, random):
 
 @every_loss
 @pytest.mark.parametrize("garbage", [math.nan, math.inf, -math.inf, 1e30])
-def test_padded_positions_reach_neither_loss_nor_gradients(name, garbage, random):
+def test_padding_never_reaches_loss_or_gradients(name, garbage, random):
     loss, s, t, axes = inputs(name, random)
 
     def value_and_gradients(s, t):
@@ -78,7 +78,7 @@ def test_padded_positions_reach_neither_loss_nor_gradients(name, garbage, random
 
 
 @every_loss
-def test_gradients_are_those_of_finite_differences(name, random):
+def test_gradients_equal_finite_differences(name, random):
     loss, s, t, _ = inputs(name, random)
     assert torch.autograd.gradcheck(lambda s, t: loss(s, t, MASK), (s.requires_grad_(), t.requires_grad_()))
 
@@ -97,7 +97,7 @@ def test_half_precision_inputs_are_computed_in_float32(name, dtype, random):
 
 
 @every_loss
-def test_autocast_changes_nothing(name, random):
+def test_autocast_does_not_change_the_loss(name, random):
     loss, s, t, _ = inputs(name, random)
     s, t = s.float(), t.float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -106,7 +106,7 @@ def test_autocast_changes_nothing(name, random):
 
 
 @every_loss
-def test_a_sentence_without_real_tokens_costs_nothing_that_is_not_finite(name, random):
+def test_sentence_without_real_tokens_has_a_finite_loss(name, random):
     loss, s, t, _ = inputs(name, random)
     s.requires_grad_()
     value = loss(s, t, MASK & torch.tensor([[True], [True], [False]]))
@@ -118,6 +118,6 @@ def test_a_sentence_without_real_tokens_costs_nothing_that_is_not_finite(name, r
 
 
 @every_loss_of_one_sentence
-def test_equal_sides_cost_nothing(name, random):
+def test_equal_sides_have_loss_0(name, random):
     loss, s, _, _ = inputs(name, random)
     assert_close(loss(s, s, MASK), torch.zeros(B, dtype=s.dtype), rtol=0, atol=1e-12)

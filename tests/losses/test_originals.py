@@ -1,8 +1,8 @@
 """The losses against numbers recorded from the original implementations; see tests/golden/README.md.
 
-`out_loss` of a file is the original's scalar. It is a weighted sum of our one number per sentence:
-usually the mean over the B sentences, times a constant where the original sums over an axis that we
-average (or the reverse). The gradients are those of that scalar.
+`out_loss` of a file is the original's scalar, a weighted sum of our one number per sentence. Usually,
+it is the mean over the B sentences. A constant factor is added if the original sums over an axis
+that we average, or the reverse. The gradients are those of that scalar.
 """
 
 import pytest
@@ -101,7 +101,7 @@ def pearson(d):
 
 
 def cross_entropy_of_attention(d):
-    """The original includes the teacher's own entropy."""
+    """Return our KL plus the teacher's entropy, which the original includes."""
     s, t = d["in_student_attention"], d["in_teacher_attention"]
     p_t = t.softmax(dim=-1)
     entropy = -(p_t * p_t.log()).sum(dim=-1).mean(dim=(1, 2))
@@ -121,7 +121,7 @@ def mean_over_sentences(factor=1.0):
 
 
 def weighted_by_length(power):
-    """The original averages over all real tokens, or pairs of them, of the batch."""
+    """Return a function for originals that average over all real tokens (or pairs) of the batch."""
 
     def weights(d, ours):
         count = d["in_mask"].sum(dim=1).to(ours.dtype) ** power
@@ -136,7 +136,7 @@ LAST = [(3, 12)]
 AGNOSTIC_LAST = [(6, 12)]
 AGNOSTIC_ALL = [(i, 2 * i) for i in range(1, 7)]
 
-# file, our [B], weights that turn [B] into out_loss, tolerance in float64 where it is not 1e-9
+# file, our [B], weights that turn [B] into out_loss, tolerance in float64 if it is not 1e-9
 CASES = [
     ("kd", temperature(kd), sum_over_sentences, None),
     ("kd_t5", temperature(kd), sum_over_sentences, None),
@@ -194,7 +194,7 @@ CASES = [
     ("name", "compute", "weights", "float64_tolerance"), CASES, ids=[c[0] for c in CASES]
 )
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_value_and_gradients_of_the_original(golden, name, compute, weights, float64_tolerance, dtype):
+def test_value_and_gradients_equal_the_original(golden, name, compute, weights, float64_tolerance, dtype):
     d = golden(name, dtype)
     tolerance = max(float64_tolerance or 1e-9, 1e-5 if dtype == torch.float32 else 0)
     grads = {key.removeprefix("grad_"): value for key, value in d.items() if key.startswith("grad_")}
@@ -227,19 +227,19 @@ def test_value_and_gradients_of_the_original(golden, name, compute, weights, flo
         ("textbrewer_att_mse", padded(attention_mse, "attention"), 1),
     ],
 )
-def test_one_number_a_sentence_is_the_original_on_that_sentence_alone(golden, name, compute, factor):
+def test_number_of_a_sentence_equals_the_original_on_it_alone(golden, name, compute, factor):
     d = golden(name, torch.float64)
     tolerance = 1e-7 if name == "kd" else 1e-9  # temperature and sum were float32 there
     assert_close(compute(d) * factor, d["out_each_sentence_alone"], rtol=tolerance, atol=0)
 
 
-def test_the_unclamped_kl_exceeds_the_clamped_one_of_the_original(golden):
+def test_unclamped_kl_exceeds_the_clamped_original(golden):
     d = golden("att_kl_learn_clamped", torch.float64)
     assert attention(attention_kl, SKIP)(d).mean().item() > d["out_loss"] + 0.1
 
 
-def test_pearson_of_one_direction_at_a_time(golden):
-    """The original's four terms; in a batch of one, the batch direction has no variation: its term is 1."""
+def test_each_pearson_axis_equals_the_original(golden):
+    """The original's four terms. In a batch of one, the batch term is 1, because nothing varies."""
     d = golden("pearson", torch.float64)
     s, t = d["in_student_attention"], d["in_teacher_attention"]
     alone = torch.cat([pearson_attention(s[b, None], t[b, None], all_real(s)[b, None]) for b in range(3)])
@@ -248,7 +248,7 @@ def test_pearson_of_one_direction_at_a_time(golden):
     assert pearson(d)[0].item() - alone[0].item() == pytest.approx(d["out_loss_batch"] - 1, rel=1e-6)
 
 
-def test_relations_do_not_mix_heads_and_tokens_as_the_release_does(golden):
+def test_relations_do_not_mix_heads_and_tokens(golden):
     """Student with 6 heads, teacher with 4: both regrouped to 4 relation heads."""
     d = golden("minilm_v2_scrambled", torch.float64)
     d["opt_relation_heads"] = 4

@@ -1,4 +1,4 @@
-"""Relations written out as a loop, and the regrouping of heads."""
+"""Relation losses, compared with loops, and the regrouping of heads."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from fairseq_kd.losses import relation_heads, relation_kl
 
 
-def test_relation_kl_as_a_loop(random):
+def test_relation_kl_equals_explicit_loops(random):
     """The student's vectors are 3 wide, the teacher's 5: each side is scaled by its own width."""
     mask = torch.tensor([[1, 1, 1, 1], [0, 1, 0, 1]]).bool()
     s, t = random(2, 2, 4, 3), random(2, 2, 4, 5)
