@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic file writes: write to a temporary file, then rename."""
 
 import os
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from typing import BinaryIO
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write; it takes its name when all is on the disk, and nothing of it stays where that fails."""
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file; on success sync and rename it to `path`, on any error delete it."""
     aside = path.with_name(f"{path.name}.new")
     try:
         with aside.open("wb") as file:
             yield file
-            # Of a name and what it names, a power failure may keep the former alone.
+            # Without a sync, a power failure could leave an empty file under the final name.
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)

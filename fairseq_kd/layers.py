@@ -1,7 +1,7 @@
-"""Which student layer learns from which teacher layer, and which teacher layers a student starts from.
+"""Layer maps between student and teacher, and student initialisation from teacher layers.
 
 Layer maps count *states*: 0 is the embedding output, k the output of layer k. Initialisation lists
-count *layers* from 0, as launch scripts in this field do: layer 0 computes state 1.
+count *layers* from 0, as launch scripts in this field do. Layer 0 computes state 1.
 """
 
 import re
@@ -13,8 +13,8 @@ MAPPINGS = "skip, last, pkd-skip, pkd-last, topX such as top10, or pairs such as
 
 LAYER = re.compile(r"(?P<prefix>(?:.*\.)?sentence_encoder\.layers\.)(?P<layer>\d+)\.(?P<name>.+)")
 
-# fairseq keeps a second copy of every layer's matrices, for a fast path at inference. In a trained
-# checkpoint it is stale.
+# fairseq stores a second copy of each layer's matrices, for a fast path at inference. Training does
+# not update this copy.
 FAST_PATH_COPIES = {
     "in_proj_weight",
     "in_proj_bias",
@@ -34,16 +34,20 @@ def layer_map(
     *,
     flag: str = "--mapping",
 ) -> list[tuple[int, int]]:
-    """Pairs (student state, teacher state) of a named mapping, L_s and L_t layers.
+    """Return the pairs (student state, teacher state) of a mapping, for L_s and L_t layers.
 
-    skip       (i, i L_t / L_s), i = 0..L_s   evenly spread, embedding outputs included
-    last       (L_s, L_t)                     the top of both
-    pkd-skip   (j, j floor(L_t / L_s)), j = 1..L_s-1   Patient KD: the top is left to the logits
+    skip       (i, i L_t / L_s), i = 0..L_s   evenly spaced, embedding outputs included
+    last       (L_s, L_t)                     the top layers
+    pkd-skip   (j, j floor(L_t / L_s)), j = 1..L_s-1   Patient KD: the top layer learns from the logits only
     pkd-last   (j, L_t - L_s + j), j = 1..L_s-1        Patient KD: the layers below the top
-    topX       (i, i X / L_s), i = 0..L_s     as skip, but reaching teacher state X only; also t_topX
+    topX       (i, i X / L_s), i = 0..L_s     as skip, up to teacher state X; also t_topX
     pairs      "0:0,1:4" or [(0, 0), (1, 4)]
 
-    Fractions are rounded, halves to even. `flag` is the one that an error names.
+    Fractions are rounded, halves to even.
+
+    flag  the flag that error messages name
+
+    Raises ValueError, quoting the value, for an unknown mapping and for states that do not exist.
 
     Papers: Wang et al., How to Distill your BERT, ACL 2023 (skip, last); Sun et al., Patient
     Knowledge Distillation, EMNLP 2019; Liu et al., Marginal Utility Diminishes, ACL 2021 (topX).
@@ -65,7 +69,7 @@ def layer_map(
         top = int(match[1])
         if not 1 <= top <= teacher_layers:
             raise ValueError(
-                f"{given} reaches teacher state {top}, but the teacher has {_layers(teacher_layers)}: "
+                f"{given} uses teacher state {top}, but the teacher has {_layers(teacher_layers)}: "
                 f"use top1 to top{teacher_layers}."
             )
         return _spread(student_layers, top)
@@ -76,11 +80,11 @@ def layer_map(
 
 
 def layer_numbers(init_layers: str | Sequence[int], depth: int) -> list[int]:
-    """The layers that `--init-layers` names, of a model with `depth` layers counted from 0.
+    """Return the layer numbers, from 0, that `--init-layers` selects from a model of `depth` layers.
 
     init_layers  a list, or "0,4,8", or "all"
 
-    Raises ValueError that quotes what is not such a layer.
+    Raises ValueError, quoting the value, if a number is invalid or out of range.
     """
     if depth == 0:
         raise ValueError("--init-layers needs a RoBERTa to copy from, but its state dict has no layers.")
@@ -111,14 +115,16 @@ def layer_numbers(init_layers: str | Sequence[int], depth: int) -> list[int]:
 def student_state_dict(
     teacher_state_dict: Mapping[str, Tensor], init_layers: str | Sequence[int]
 ) -> dict[str, Tensor]:
-    """The state dict of a student made of some of its teacher's layers, in the order given.
+    """Return the state dict of a student that has some of its teacher's layers, in the given order.
 
-    Embeddings, their LayerNorm, the LM head and classification heads are taken over as they are;
-    layers are renumbered from 0; fairseq's second copies of a layer's matrices and its format marker
-    `version` are left out. The tensors are the teacher's own: loading them into a model copies them.
+    Embeddings, their LayerNorm, the LM head and classification heads are unchanged. Layers are
+    renumbered from 0. fairseq's second copies of a layer's matrices and its format marker `version`
+    are omitted. The tensors are shared with the teacher; loading them into a model copies them.
 
-    teacher_state_dict  of a RoBERTa, names as in fairseq
+    teacher_state_dict  of a RoBERTa, with fairseq's names
     init_layers         layer numbers from 0, as a list or as "0,4,8", or "all"
+
+    Raises ValueError, quoting the value, if a layer does not exist.
     """
     depth = 1 + max((int(m["layer"]) for m in map(LAYER.fullmatch, teacher_state_dict) if m), default=-1)
     sources = layer_numbers(init_layers, depth)

@@ -1,4 +1,4 @@
-"""How much memory a process has needed."""
+"""Peak memory of the current process."""
 
 import sys
 
@@ -13,10 +13,10 @@ except ImportError:  # not a Unix
 
 
 def peak_memory(device: torch.device) -> float | None:
-    """Most memory this process has held at once, in GiB: of the GPU it trains on, else of the host.
+    """Return the peak memory of this process in GiB: of `device` if it is a GPU, else of the host.
 
-    GPU   what tensors held, since fairseq last reset the count, which it does after every update
-    host  the largest resident set so far; None where the system does not tell
+    GPU   peak memory of tensors since fairseq's last reset, which it does after every update
+    host  largest resident set so far; None if the system does not provide it
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GIB

@@ -1,8 +1,7 @@
-"""GLUE's metrics from counts that add up over batches and workers.
+"""GLUE metrics, computed from statistics that are summed over batches and workers.
 
-Accuracy, F1 and Matthews' correlation come from the confusion matrix, Pearson's correlation from
-six sums, Spearman's from a table of the split's predictions. All are logged in percent, as GLUE
-prints them.
+Accuracy, F1 and Matthews correlation use the confusion matrix. Pearson correlation uses six sums.
+Spearman correlation uses a table of the split's predictions. All are logged in percent, as in GLUE.
 """
 
 import math
@@ -19,12 +18,12 @@ from torch import Tensor
 def label_statistics(
     logits: Tensor, sample: Mapping[str, Any], regression: bool, training: bool
 ) -> dict[str, Tensor]:
-    """What a batch contributes to the metrics: tensors that are summed over batches and workers.
+    """Return a batch's statistics: tensors to be summed over batches and workers.
 
     logits      [B, C], or [B, 1] for regression
     sample      the batch: target [B], id [B], split_sentences
     regression  whether targets are numbers
-    training    leaves out what rank correlation needs, which is as long as the split
+    training    True omits the table for Spearman correlation, which is as long as the split
     """
     target = sample["target"]
     if not regression:
@@ -38,14 +37,14 @@ def label_statistics(
 
 
 def metric_names(classes: int, regression: bool) -> set[str]:
-    """Which metrics of the labels a validation logs."""
+    """Return the names of the label metrics that validation logs."""
     if regression:
         return {"pearson", "spearman"}
     return {"accuracy", "mcc"} | ({"f1"} if classes == 2 else set())
 
 
 def log_metrics(logging_outputs: list[dict[str, Any]]) -> None:
-    """Logs the loss, its terms, and whichever metrics the statistics allow, in a training log."""
+    """Log the loss, its terms, and all metrics for which there are statistics."""
     first = logging_outputs[0] if logging_outputs else {}
     totals = _on_host({key: sum(output[key] for output in logging_outputs) for key in first})
     sample_size, sentences = (float(totals.get(name, 0)) for name in ("sample_size", "nsentences"))
@@ -73,14 +72,14 @@ def log_metrics(logging_outputs: list[dict[str, Any]]) -> None:
         metrics.log_derived("pearson", lambda meters: pearson(meters["_moments"].sum))
 
     if "predictions" in totals:
-        # fairseq also keeps one group of meters for all subsets together, whose sizes differ.
+        # fairseq also has one group of meters for all subsets together, whose sizes differ.
         key = f"_predictions_{totals['predictions'].size(1)}"
         metrics.log_scalar_sum(key, totals["predictions"])
         metrics.log_derived("spearman", lambda meters: spearman(meters[key].sum))
 
 
 def confusion(logits: Tensor, target: Tensor) -> Tensor:
-    """Counts [C, C]: row = true class, column = predicted one."""
+    """Return counts [C, C]: row = true class, column = predicted class. logits [B, C], target [B]."""
     classes = logits.size(-1)
     cell = target * classes + logits.argmax(dim=-1)
     counts = torch.zeros(classes * classes, dtype=torch.float64, device=logits.device)
@@ -88,19 +87,19 @@ def confusion(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def accuracy(counts: Tensor) -> float:
-    """Percent of predictions that are right."""
+    """Return the percentage of correct predictions."""
     counts = counts.cpu().numpy()
     return _percent(np.trace(counts), counts.sum())
 
 
 def f1(counts: Tensor) -> float:
-    """F1 of class 1 in percent; 0 where it is neither present nor predicted."""
+    """Return the F1 of class 1 in percent; 0 if class 1 is neither present nor predicted."""
     (_, false_positive), (false_negative, true_positive) = counts.tolist()
     return _percent(2 * true_positive, 2 * true_positive + false_positive + false_negative)
 
 
 def mcc(counts: Tensor) -> float:
-    """Matthews' correlation in percent, for any number of classes; 0 where it is undefined."""
+    """Return the Matthews correlation in percent, for any number of classes; 0 if undefined."""
     counts = counts.cpu().numpy()
     total, true, predicted = counts.sum(), counts.sum(axis=1), counts.sum(axis=0)
     covariance = np.trace(counts) * total - true @ predicted
@@ -108,22 +107,22 @@ def mcc(counts: Tensor) -> float:
 
 
 def moments(predicted: Tensor, target: Tensor) -> Tensor:
-    """[6] in float64: n and the sums of x, y, x^2, y^2, xy."""
+    """Return [6]: n and the sums of x, y, x^2, y^2, xy. predicted, target [B] in float64."""
     x, y = predicted, target
     return torch.stack([torch.ones_like(x), x, y, x * x, y * y, x * y]).sum(dim=1)
 
 
 def pearson(sums: Tensor) -> float:
-    """Pearson's correlation in percent from the `moments`; 0 where it is undefined."""
+    """Return the Pearson correlation in percent from the `moments`; 0 if undefined."""
     n, x, y, xx, yy, xy = sums.tolist()
     variances = (n * xx - x * x) * (n * yy - y * y)
     return _percent(n * xy - x * y, math.sqrt(max(variances, 0.0)))
 
 
 def predictions(predicted: Tensor, target: Tensor, ids: Tensor, sentences: int) -> Tensor:
-    """[3, N]: seen, predicted and true value of each sentence of a split; 0 for those not in the batch.
+    """Return [3, N]: count, prediction and target of each sentence of a split; 0 for those not in the batch.
 
-    Such tables add up to the whole split, in whatever batches and on whatever workers it was seen.
+    The sum of these tables over all batches and workers covers the whole split.
     """
     table = torch.zeros(3, sentences, dtype=torch.float64, device=predicted.device)
     table[:, ids] = torch.stack([torch.ones_like(predicted), predicted, target])
@@ -131,7 +130,7 @@ def predictions(predicted: Tensor, target: Tensor, ids: Tensor, sentences: int) 
 
 
 def spearman(table: Tensor) -> float:
-    """Spearman's correlation in percent from the sum of the `predictions`; 0 where it is undefined."""
+    """Return the Spearman correlation in percent from the summed `predictions`; 0 if undefined."""
     seen, predicted, true = table.cpu().numpy()
     predicted, true = (column[seen > 0] / seen[seen > 0] for column in (predicted, true))
     if min(np.ptp(predicted), np.ptp(true)) == 0:
@@ -139,8 +138,8 @@ def spearman(table: Tensor) -> float:
     return _percent(float(spearmanr(predicted, true).statistic), 1.0)
 
 
-def forget(name: str) -> None:
-    """Empties one of fairseq's named groups of meters, which otherwise grow for ever."""
+def reset_meters(name: str) -> None:
+    """Clear one of fairseq's named groups of meters, which otherwise grow without limit."""
     meters = metrics.get_meters(name)
     if meters is not None:
         meters.clear()
@@ -148,15 +147,15 @@ def forget(name: str) -> None:
 
 
 def _on_host(totals: Mapping[str, Any]) -> dict[str, Any]:
-    """The same numbers and tensors, these on the host and of the types they had.
+    """Return the totals with all tensors on the host, with unchanged dtypes.
 
-    All are read from the device at once: fairseq rounds every number that is logged, and works out every metric, at
-    every update, and would wait for the device at each.
+    One copy reads all of them. fairseq rounds every logged number and computes every metric at each update. Without
+    this copy, each of these would wait for the device.
     """
     tensors = {key: total for key, total in totals.items() if torch.is_tensor(total)}
     if not tensors:
         return dict(totals)
-    # Nothing here has more than the 53 bits that float64 keeps.
+    # float64 is exact for all of these numbers: none needs more than 53 bits.
     numbers = torch.cat([tensor.detach().flatten().double() for tensor in tensors.values()]).cpu()
     parts = numbers.split([tensor.numel() for tensor in tensors.values()])
     read = {

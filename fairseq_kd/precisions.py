@@ -1,4 +1,4 @@
-"""Number formats by the names that flags give them."""
+"""Precisions by the names used in flags."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Groups of all workers that speak from host memory, whatever the backend of training."""
+"""gloo process groups of all workers, for communication from host memory with any training backend."""
 
 import socket
 import weakref
@@ -7,33 +7,33 @@ from typing import Any, Optional
 
 import torch.distributed as dist
 
-# Weak, as torch's own table keeps a group: one that outlived destroy_process_group would end its threads while the
-# interpreter goes down, which aborts the process, and would be taken for that of a later init_process_group.
-_made: "dict[Optional[timedelta], weakref.ref[dist.ProcessGroup]]" = {}
+# Weak references, so that destroy_process_group frees the groups. A group that outlives it has two effects: it stops
+# its threads while the interpreter exits, which aborts the process; a later init_process_group would reuse it.
+_groups: "dict[Optional[timedelta], weakref.ref[dist.ProcessGroup]]" = {}
 
 
 def host_group(timeout: Optional[timedelta] = None) -> dist.ProcessGroup:
-    """The group, made at the first call, where each worker has to call this.
+    """Return the group for this timeout. Every worker must make the first call, which creates the group.
 
-    timeout  how long a worker waits for the others before it gives up; None: torch's default
+    timeout  how long a worker waits for the others before it fails; None: torch's default
     """
-    made = _made.get(timeout)
+    made = _groups.get(timeout)
     group = made and made()
     if group is None:
         group = dist.new_group(backend="gloo", timeout=timeout)
-        _made[timeout] = weakref.ref(group)
+        _groups[timeout] = weakref.ref(group)
     return group
 
 
-def of_all(value: Any, timeout: Optional[timedelta] = None) -> list:
-    """The value of each worker, by rank; each of them has to call this."""
+def gather_objects(value: Any, timeout: Optional[timedelta] = None) -> list:
+    """Return the values of all workers, ordered by rank; every worker must call this."""
     found = [None] * dist.get_world_size()
     dist.all_gather_object(found, value, group=host_group(timeout))
     return found
 
 
-def workers_here() -> int:
-    """How many workers of the run are on this machine; each of them has to call this."""
+def local_world_size() -> int:
+    """Return how many workers of the run are on this machine; every worker must call this."""
     if not dist.is_initialized():
         return 1
-    return of_all(socket.gethostname()).count(socket.gethostname())
+    return gather_objects(socket.gethostname()).count(socket.gethostname())

@@ -1,4 +1,4 @@
-"""What one forward pass exposes (Signals), and which of it is asked for (Wanted)."""
+"""The tensors that a forward pass exposes (Signals), and the request for them (Wanted)."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,16 +11,16 @@ from .losses import Compressed, Compression
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which signals a loss asks for. Nothing else is computed.
+    """The signals that a loss needs. Nothing else is computed.
 
-    logits      the classification head's output, or what the masked-LM head is given
+    logits      the classification head's output, or the masked-LM head's input
     states      hidden states by number: 0 = embedding output, k = output of layer k
     attention   layers, from 1, whose attention scores are exposed
     projections layers, from 1, whose queries, keys and values are exposed
-    first       states of which position 0 is enough
-    compressed  (state, what is kept of it)
+    first       states needed at position 0 only
+    compressed  (state, compression)
 
-    The last two are asked of teachers. A model exposes whole states (`exposed`).
+    The last two are for teachers only. A model exposes whole states instead (`exposed`).
     """
 
     logits: bool = False
@@ -40,7 +40,7 @@ class Wanted:
         first: Iterable[int] = (),
         compressed: Iterable[tuple[int, Compression]] = (),
     ) -> "Wanted":
-        """The same from any iterables."""
+        """Create a Wanted from any iterables."""
         return cls(logits, *map(frozenset, (states, attention, projections, first, compressed)))
 
     def __or__(self, other: "Wanted") -> "Wanted":
@@ -57,38 +57,38 @@ class Wanted:
         return any(vars(self).values())
 
     def exposed(self) -> "Wanted":
-        """What a model has to expose for it."""
+        """Return the signals that a model must expose, without `first` and `compressed`."""
         ranked_by = {how.ranking for _, how in self.compressed} - {None}
         states = self.states | self.first | {number for number, _ in self.compressed}
         return Wanted(self.logits, states, self.attention | ranked_by, self.projections)
 
     def depth(self, layers: int) -> int:
-        """How many of `layers` layers have to run, wholly or in part."""
+        """Return how many of `layers` layers must run, fully or in part."""
         if self.logits:
             return layers
         return max(self.states | self.attention | self.projections, default=0)
 
-    def whole(self, layer: int, layers: int) -> bool:
-        """Whether layer number `layer` has to run to its end.
+    def runs_fully(self, layer: int, layers: int) -> bool:
+        """Return whether layer `layer` must run fully.
 
-        Attention scores and projections of the topmost layer need its first half alone.
+        Attention scores and projections of the topmost layer need only its first half.
         """
         return self.logits or layer < self.depth(layers) or layer in self.states
 
 
 @dataclass
 class Signals:
-    """What one forward pass exposed, for B sentences of up to T tokens.
+    """The tensors exposed by one forward pass over B sentences of up to T tokens.
 
     mask       [B, T]              bool, True = real token (special tokens are real)
-    logits     [B, C]              class scores, or [B, 1] for regression
-    states     {k: [B, T, H]}      0 = embedding output, k = output of layer k; [B, 1, H] where position 0 is enough
+    logits     [B, C]              class logits, or [B, 1] for regression
+    states     {k: [B, T, H]}      0 = embedding output, k = output of layer k; [B, 1, H] if only position 0 is needed
     attention  {k: [B, A, T, T]}   Q K^T / sqrt(d) of layer k, before mask and softmax
     queries, keys, values  {k: [B, A, T, d]}
-    compressed {(k, how): Compressed}   what is kept of state k
-    masked     [M, H]              top states at the M masked positions, in place of logits
-    lm_head    [n, H] -> [n, V]    makes word scores of some of them, so that no one has to hold all
-    lm_head_weights                its parameters as tensors: torch's DDP looks here for what a loss may reach
+    compressed {(k, how): Compressed}   state k, compressed by `how`
+    masked     [M, H]              top states at the M masked positions, instead of logits
+    lm_head    [n, H] -> [n, V]    computes word logits of n of these states, to avoid holding those of all M
+    lm_head_weights                parameters of lm_head; torch's DDP searches the output for tensors with gradients
     """
 
     mask: Tensor
@@ -104,12 +104,12 @@ class Signals:
     lm_head_weights: list[Tensor] = field(default_factory=list)
 
     def tensors(self) -> list[Tensor]:
-        """Every exposed tensor but the mask."""
+        """Return all exposed tensors except the mask."""
         exposed = [tensor for tensor in (self.logits, self.masked) if tensor is not None]
         for by_number in (self.states, self.attention, self.queries, self.keys, self.values):
             exposed += by_number.values()
         return exposed + [kept.values for kept in self.compressed.values()]
 
     def __getitem__(self, index: int) -> Tensor:
-        """One of the `tensors`: torch's backward hooks, fairseq's search for NaN among them, ask for the first."""
+        """Return one of the `tensors`. torch's backward hooks, such as fairseq's NaN detector, use the first."""
         return self.tensors()[index]

@@ -112,13 +112,13 @@ def evaluate(models: Sequence, chosen: Sequence[Sequence[str]], args: argparse.N
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict]) -> None:
     """The same rows for programs, with all digits."""
-    from fairseq_kd.evaluation.files import whole
+    from fairseq_kd.evaluation.files import atomic_write
 
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.write(text.getvalue().encode())
 
 

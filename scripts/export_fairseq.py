@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from fairseq_kd.convert.stock import notes, problems, stock_state
     from fairseq_kd.errors import CannotStart
-    from fairseq_kd.evaluation.files import whole
+    from fairseq_kd.evaluation.files import atomic_write
     from fairseq_kd.evaluation.origin import (
         find_dictionary,
         find_training_data,
@@ -48,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise CannotStart(*found, doing="export")
 
     checkpoint = in_order_of_data(checkpoint, data)
-    with whole(args.out / "dict.txt") as file, dictionary.open("rb") as source:
+    with atomic_write(args.out / "dict.txt") as file, dictionary.open("rb") as source:
         shutil.copyfileobj(source, file)
-    with whole(args.out / "model.pt") as file:
+    with atomic_write(args.out / "model.pt") as file:
         torch.save(stock_state(checkpoint), file)
     print("\n  ".join([f"{args.out / 'model.pt'}: {checkpoint.shape}", *notes(checkpoint, pairs)]))
     return 0

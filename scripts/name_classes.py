@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import torch
 
     from fairseq_kd.errors import CannotStart
-    from fairseq_kd.evaluation.files import whole
+    from fairseq_kd.evaluation.files import atomic_write
     from fairseq_kd.evaluation.finished import classifier
     from fairseq_kd.models.checkpoint import read_checkpoint
     from fairseq_kd.models.class_order import check_names
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = (state.get("cfg") or {}).get("model") or state["args"]
     settings = vars(config) if isinstance(config, argparse.Namespace) else config
     settings["class_names"] = args.class_names
-    with whole(checkpoint.path) as file:
+    with atomic_write(checkpoint.path) as file:
         torch.save(state, file)
     before = ", ".join(checkpoint.class_names) or "none"
     print(f"{checkpoint.path}: classes {', '.join(args.class_names)} (before: {before})")

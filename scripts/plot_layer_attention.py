@@ -60,7 +60,7 @@ def draw(cells: Mapping[tuple[int, int], float], title: str, place: Path) -> Non
     """A row a student layer, the lowest at the bottom; layers out of reach stay white."""
     from matplotlib.figure import Figure
 
-    from fairseq_kd.evaluation.files import whole
+    from fairseq_kd.evaluation.files import atomic_write
 
     rows, columns = (max(pair[side] for pair in cells) for side in (0, 1))
     grid = [
@@ -81,7 +81,7 @@ def draw(cells: Mapping[tuple[int, int], float], title: str, place: Path) -> Non
     axes.set_title(title, fontsize="medium")
     figure.colorbar(image, ax=axes, label="share, mean over sentences")
 
-    with whole(place) as file:
+    with atomic_write(place) as file:
         figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
 
 

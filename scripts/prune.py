@@ -46,7 +46,7 @@ def write(weights, shape, checkpoint, folder: Path) -> None:
     """Writes FOLDER/model.pt, which knows of the checkpoint's task and vocabulary, and its dict.txt where that is known."""
     import torch
 
-    from fairseq_kd.evaluation.files import whole
+    from fairseq_kd.evaluation.files import atomic_write
 
     told = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout", "fine_tuned_on")
     model = {"_name": "roberta_student", **shape.config(), "dictionary_hash": checkpoint.dictionary_hash}
@@ -58,9 +58,9 @@ def write(weights, shape, checkpoint, folder: Path) -> None:
 
     dictionary = checkpoint.path.parent / "dict.txt"
     if dictionary.is_file():
-        with whole(folder / "dict.txt") as file:
+        with atomic_write(folder / "dict.txt") as file:
             file.write(dictionary.read_bytes())
-    with whole(folder / "model.pt") as file:
+    with atomic_write(folder / "model.pt") as file:
         torch.save(state, file)
 
 

@@ -1,28 +1,28 @@
-"""What is written aside takes its name when it is whole, and on the disk."""
+"""Atomic writes: a file appears complete, synced to the disk, or not at all."""
 
 import os
 
 import pytest
 
-from fairseq_kd.files import whole
+from fairseq_kd.files import atomic_write
 
 
-def test_it_is_there_whole_or_not_at_all(tmp_path):
+def test_failed_write_keeps_the_previous_file(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"before")
-    with pytest.raises(TypeError), whole(path) as file:
+    with pytest.raises(TypeError), atomic_write(path) as file:
         file.writelines([b"half", "no bytes"])
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"before"
 
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.write(b"after")
         assert path.read_bytes() == b"before"
     assert path.read_bytes() == b"after"
 
 
-def test_all_of_it_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
-    """Else a power failure may leave the name of an empty file."""
+def test_file_is_synced_before_the_rename(tmp_path, monkeypatch):
+    """Otherwise, a power failure could leave an empty file."""
     done, sync, replace = [], os.fsync, os.replace
 
     def synced(descriptor):
@@ -35,6 +35,6 @@ def test_all_of_it_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", replaced)
-    with whole(tmp_path / "file") as file:
+    with atomic_write(tmp_path / "file") as file:
         file.write(b"four")
     assert done == [("synced", 4), ("replaced", "file")]

@@ -1,4 +1,4 @@
-"""Layer maps against tables, and a student's weights taken from its teacher."""
+"""Layer maps against tables, and student weights copied from a teacher."""
 
 from pathlib import Path
 
@@ -16,7 +16,12 @@ GOLDEN = Path(__file__).parent / "golden"
     [
         ("skip", 3, 12, [(0, 0), (1, 4), (2, 8), (3, 12)]),
         ("skip", 3, 9, [(0, 0), (1, 3), (2, 6), (3, 9)]),
-        ("skip", 4, 6, [(0, 0), (1, 2), (2, 3), (3, 4), (4, 6)]),  # 1.5 -> 2, 4.5 -> 4: halves go to even
+        (
+            "skip",
+            4,
+            6,
+            [(0, 0), (1, 2), (2, 3), (3, 4), (4, 6)],
+        ),  # 1.5 -> 2, 4.5 -> 4: halves are rounded to even
         ("skip", 5, 12, [(0, 0), (1, 2), (2, 5), (3, 7), (4, 10), (5, 12)]),  # 2.4, 4.8, 7.2, 9.6
         ("skip", 2, 2, [(0, 0), (1, 1), (2, 2)]),
         ("skip", 1, 6, [(0, 0), (1, 6)]),
@@ -41,7 +46,7 @@ def test_layer_map(name, student, teacher, pairs):
     assert layer_map(name, student, teacher) == pairs
 
 
-def test_layer_maps_of_patient_kd_are_the_recorded_ones():
+def test_layer_maps_of_patient_kd_equal_the_recorded_ones():
     with np.load(GOLDEN / "pkd_layer_tables.npz") as table:
         assert len(table.files) == 16
         for key in table.files:
@@ -50,7 +55,7 @@ def test_layer_maps_of_patient_kd_are_the_recorded_ones():
             assert layer_map(f"pkd-{kind}", int(student), int(teacher)) == expected, key
 
 
-def test_layer_maps_of_hidden_state_knowledge_are_the_recorded_ones():
+def test_layer_maps_of_hidden_state_knowledge_equal_the_recorded_ones():
     with np.load(GOLDEN / "hsk_depth_tables.npz") as table:
         maps = [key for key in table.files if key.startswith("out_map_")]
         assert len(maps) == 9
@@ -80,7 +85,7 @@ def test_layer_maps_of_hidden_state_knowledge_are_the_recorded_ones():
         ("pkd-last", 12, 6, ["12 layers and the teacher 6 layers"]),
     ],
 )
-def test_a_mapping_that_cannot_be_is_quoted(name, student, teacher, words):
+def test_impossible_mapping_raises_quoting_it(name, student, teacher, words):
     with pytest.raises(ValueError) as error:
         layer_map(name, student, teacher)
     for word in words:
@@ -96,7 +101,7 @@ ENCODER = "encoder.sentence_encoder."
 
 
 def teacher(layers=4):
-    """One number a tensor: 10 k + 1, 10 k + 2 in layer k; fairseq's copies for its fast path hold 99."""
+    """Return tensors of one number: 10 k + 1, 10 k + 2 in layer k; fairseq's fast-path copies are 99."""
     weights = {
         f"{ENCODER}version": 3.0,
         f"{ENCODER}embed_tokens.weight": -1.0,
@@ -125,7 +130,7 @@ def teacher(layers=4):
         ((3,), [3]),
     ],
 )
-def test_layers_are_taken_in_the_order_given(init_layers, sources):
+def test_layers_are_copied_in_the_given_order(init_layers, sources):
     student = student_state_dict(teacher(), init_layers)
 
     kept = ("embed", "lm_head", "classification_heads")
@@ -136,7 +141,7 @@ def test_layers_are_taken_in_the_order_given(init_layers, sources):
     assert student == expected
 
 
-def test_layer_numbers_have_as_many_digits_as_they_need():
+def test_layer_numbers_may_have_several_digits():
     student = student_state_dict(teacher(12), [1, 11])
     assert student[f"{ENCODER}layers.0.fc1.weight"].item() == 12
     assert student[f"{ENCODER}layers.1.fc1.weight"].item() == 112
@@ -155,7 +160,7 @@ def test_layer_numbers_have_as_many_digits_as_they_need():
         ([], ["no layer"]),
     ],
 )
-def test_a_layer_that_is_not_there_is_quoted(init_layers, words):
+def test_missing_layer_raises_quoting_it(init_layers, words):
     with pytest.raises(ValueError) as error:
         student_state_dict(teacher(), init_layers)
     for word in words:

@@ -3,10 +3,10 @@ import torch
 from fairseq_kd.memory import GIB, peak_memory
 
 
-def test_peak_memory_of_the_host_holds_what_was_once_allocated():
+def test_peak_memory_of_the_host_includes_freed_memory():
     before = peak_memory(torch.device("cpu"))
     size = int((before + 0.25) * GIB)
-    block = torch.ones(size, dtype=torch.uint8)  # written to, so that it is really there
+    block = torch.ones(size, dtype=torch.uint8)  # written to, so that the memory is resident
     del block
     after = peak_memory(torch.device("cpu"))
 

@@ -60,7 +60,7 @@ def test_correlations_of_a_whole_split_equal_scipy():
     assert values["spearman"] == pytest.approx(100 * stats.spearmanr(predicted, true).statistic, abs=1e-4)
 
 
-def test_meters_go_into_a_checkpoint_and_come_back():
+def test_meters_survive_a_checkpoint():
     with fairseq_metrics.aggregate("saved"):
         sample = {"target": torch.rand(5), "id": torch.arange(5), "split_sentences": 8}
         statistics = metrics.label_statistics(torch.rand(5, 1), sample, regression=True, training=False)
@@ -70,7 +70,7 @@ def test_meters_go_into_a_checkpoint_and_come_back():
     fairseq_metrics.load_state_dict(saved)
     assert "_moments" in fairseq_metrics.get_meters("saved")
 
-    metrics.forget("saved")
+    metrics.reset_meters("saved")
     assert not fairseq_metrics.get_meters("saved")
 
 

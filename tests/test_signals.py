@@ -3,12 +3,12 @@ import pytest
 from fairseq_kd.signals import Wanted
 
 
-def test_two_wishes_add_up():
+def test_union_of_two_wanted():
     both = Wanted.of(states=[0, 2]) | Wanted.of(logits=True, states=[1], attention=[3])
     assert both == Wanted.of(logits=True, states=[0, 1, 2], attention=[3])
 
 
-def test_nothing_wanted_is_false():
+def test_empty_wanted_is_false():
     assert not Wanted()
     assert Wanted.of(states=[0])
     assert Wanted(logits=True)
@@ -25,6 +25,6 @@ def test_nothing_wanted_is_false():
         (Wanted.of(logits=True, attention=[1]), 4, [1, 2, 3, 4]),
     ],
 )
-def test_how_far_a_model_of_four_layers_has_to_run(wanted, depth, whole):
+def test_layers_that_must_run_of_a_model_of_four(wanted, depth, whole):
     assert wanted.depth(4) == depth
-    assert [layer for layer in range(1, depth + 1) if wanted.whole(layer, 4)] == whole
+    assert [layer for layer in range(1, depth + 1) if wanted.runs_fully(layer, 4)] == whole

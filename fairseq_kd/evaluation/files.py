@@ -10,11 +10,11 @@ from ..errors import CannotStart
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, whose folder is made; it takes its name when all is written. Raises CannotStart where it cannot."""
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Write atomically to `path`, creating its folder. Raises CannotStart if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with files.whole(path) as file:
+        with files.atomic_write(path) as file:
             yield file
     except (OSError, RuntimeError) as error:
         # torch.save says with a RuntimeError of its own what went wrong, after the OSError.

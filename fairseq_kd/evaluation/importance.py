@@ -13,7 +13,7 @@ from ..models.checkpoint import Checkpoint
 from ..models.pruning import fingerprint, scored
 from ..signals import Wanted
 from ..teachers.live import frozen_model
-from .files import whole
+from .files import atomic_write
 from .finished import FinishedModel
 
 NAME = "importance.safetensors"
@@ -63,7 +63,7 @@ def importance(
 def write(found: dict[str, Tensor], checkpoint: Checkpoint, path: Path) -> None:
     """A safetensors file that remembers whose importance it is."""
     model = fingerprint(checkpoint.weights, checkpoint.shape.layers)
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.write(save(found, metadata={"model": model}))
 
 

@@ -7,7 +7,7 @@ from typing import Optional
 import numpy as np
 
 from ..models.checkpoint import NAMES_IN_FOLDER
-from .files import whole
+from .files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Predictions:
     def write(self, path: Path) -> None:
         """Writes a `.npz` of the same two names, aside first: it is there whole or not at all."""
         arrays = {name: value for name, value in vars(self).items() if value is not None}
-        with whole(path) as file:
+        with atomic_write(path) as file:
             np.savez(file, **arrays)
 
     @classmethod

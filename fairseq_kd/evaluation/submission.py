@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data.metadata import Metadata
 from ..errors import CannotStart
-from .files import whole
+from .files import atomic_write
 from .finished import ANSWERS_AX, FinishedModel
 from .predictions import Predictions
 
@@ -85,7 +85,7 @@ def write_answers(folder: Path, split: str, predictions: Predictions, metadata: 
     path = folder / GLUE_FILES[metadata.task, split].name
     lines = ["index\tprediction"]
     lines += [f"{index}\t{answer}" for index, answer in enumerate(answers(predictions.logits, metadata))]
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.write(("\n".join(lines) + "\n").encode())
     return path
 
@@ -104,7 +104,7 @@ def write_archive(folder: Path) -> tuple[Path, list[str], list[str]]:
     """
     names = [glue_file.name for glue_file in GLUE_FILES.values()]
     present = [name for name in names if (folder / name).is_file()]
-    with whole(folder / ARCHIVE) as file, zipfile.ZipFile(file, "w") as archive:
+    with atomic_write(folder / ARCHIVE) as file, zipfile.ZipFile(file, "w") as archive:
         for name in present:
             entry = zipfile.ZipInfo(name)  # of 1980: no time of day
             entry.compress_type = zipfile.ZIP_DEFLATED

@@ -157,7 +157,7 @@ class SentenceEncoder(nn.Module):
 
         key_bias = packing.key_bias(mask, x.dtype)
         for number, layer in enumerate(self.layers[: wanted.depth(self.layer_count)], start=1):
-            whole = wanted.whole(number, self.layer_count)
+            whole = wanted.runs_fully(number, self.layer_count)
             x = layer(x, key_bias, packing, number, wanted, signals, whole)
             if number in wanted.states:
                 signals.states[number] = packing.unpack(x)

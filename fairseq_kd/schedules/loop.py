@@ -8,7 +8,7 @@ from typing import Optional
 
 from fairseq import checkpoint_utils
 
-from ..metrics import forget
+from ..metrics import reset_meters
 from .budget import Timer
 from .stopping import Hopeless, LowLossScale
 from .workers import from_first
@@ -125,7 +125,7 @@ def _forget_losses(train) -> None:
     vars(checkpoint_utils.save_checkpoint).pop("best", None)
     vars(train.should_stop_early).clear()
     for group in ("train", "train_inner"):
-        forget(group)
+        reset_meters(group)
 
 
 def _loss_scale(trainer) -> Optional[float]:

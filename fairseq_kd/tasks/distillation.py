@@ -20,7 +20,7 @@ from ..data.epoch_position import ResumableEpochs
 from ..data.sequences import SequenceDataset
 from ..errors import CannotStart
 from ..memory import peak_memory
-from ..metrics import forget
+from ..metrics import reset_meters
 from ..models.checkpoint import Checkpoint
 from ..models.initialization import check_arch, initialization
 from ..models.own_run import OwnRun
@@ -272,7 +272,7 @@ class DistillationTask(TaskWithTeacher):
         self.check_followed()
 
     def begin_valid_epoch(self, epoch: int, model) -> None:
-        forget("valid")
+        reset_meters("valid")
 
 
 def _check_tensorboard(logdir: Optional[str]) -> None:

@@ -3,7 +3,7 @@
 import torch
 import torch.distributed as dist
 
-from ..process_groups import workers_here
+from ..process_groups import local_world_size
 from .precision import GIVEN
 
 
@@ -22,7 +22,7 @@ def remarks(cfg, precision: str) -> list[str]:
 
 
 def _shared(device: torch.device) -> list[str]:
-    workers = workers_here()
+    workers = local_world_size()
     if workers == 1:
         return []
     return [

@@ -16,7 +16,7 @@ from ..data.cache.once import once_a_machine
 from ..data.cache.room import take
 from ..data.sequences import PAD, SequenceDataset
 from ..errors import CannotStart
-from ..files import whole
+from ..files import atomic_write
 from ..models.encoder import LMHead
 from ..signals import Signals, Wanted
 from .live import LiveTeacher
@@ -168,7 +168,7 @@ class CachedTeacher:
             state = self.live.model.encoder.lm_head.state_dict()
             content = BytesIO()  # of a full disk torch.save says something else than OSError
             torch.save({name: value.cpu() for name, value in state.items()}, content)
-            with whole(self._lm_head_path) as file:
+            with atomic_write(self._lm_head_path) as file:
                 file.write(content.getbuffer())
             yield self._lm_head_path
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fairseq_kd.errors import CannotStart
-from fairseq_kd.evaluation.files import whole
+from fairseq_kd.evaluation.files import atomic_write
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def little_room():
 def test_a_full_disk_is_one_sentence_and_keeps_what_was_there(tmp_path, little_room, save):
     (tmp_path / "file").write_text("before")
     message = "file cannot be written .File too large.: mend that"
-    with pytest.raises(CannotStart, match=message), whole(tmp_path / "file") as file:
+    with pytest.raises(CannotStart, match=message), atomic_write(tmp_path / "file") as file:
         save(file)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "before")]
 
 
 def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
-    with pytest.raises(RuntimeError, match="shape"), whole(tmp_path / "file"):
+    with pytest.raises(RuntimeError, match="shape"), atomic_write(tmp_path / "file"):
         raise RuntimeError("shape")
     assert not list(tmp_path.iterdir())

@@ -40,7 +40,7 @@ def test_nothing_is_said_of_a_teacher_whom_nobody_asks(data, teacher, caplog, mo
 def test_one_gpu_for_the_teachers_of_several_workers_is_told(
     data, teacher, caplog, monkeypatch, device, workers, said
 ):
-    monkeypatch.setattr(teacher_place, "workers_here", lambda: workers)
+    monkeypatch.setattr(teacher_place, "local_world_size", lambda: workers)
     monkeypatch.setattr("fairseq_kd.teachers.live._device", torch.device)
     build(data, teacher, "kd", task={"teacher_device": device})
     told = f"--teacher-device cuda:1 is one GPU for the teachers of all {workers} workers of this machine"

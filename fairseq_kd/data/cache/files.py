@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from ...files import whole
+from ...files import atomic_write
 
 try:
     import fcntl
@@ -56,7 +56,7 @@ def _opened(path: Path, device: int, number: int) -> IO[bytes]:
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Writes a dictionary, readable, that is there whole or not at all."""
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.write((json.dumps(values, indent=1, sort_keys=True) + "\n").encode())
 
 

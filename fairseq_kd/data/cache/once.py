@@ -7,7 +7,7 @@ from typing import Optional, TypeVar
 
 import torch.distributed as dist
 
-from ...process_groups import of_all
+from ...process_groups import gather_objects
 
 # Hashing a corpus and masking it may take longer than the half hour after which others give up by default. They hear at
 # once of a worker that dies.
@@ -25,10 +25,10 @@ def once_a_machine(work: Callable[[], T]) -> T:
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return work()
 
-    machines = of_all(socket.gethostname(), PATIENCE)
+    machines = gather_objects(socket.gethostname(), PATIENCE)
     first = machines.index(socket.gethostname())
     mine = first == dist.get_rank()
-    done = of_all(_outcome(work) if mine else (None, None), PATIENCE)
+    done = gather_objects(_outcome(work) if mine else (None, None), PATIENCE)
     problem = next((problem for problem, _ in done if problem is not None), None)
     if problem is not None:
         raise SystemExit(problem if mine else 1)

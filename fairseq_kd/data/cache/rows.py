@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...errors import CannotStart
-from ...files import whole
+from ...files import atomic_write
 from ...signals import Signals
 from .files import write_json, zeros
 from .records import Record
@@ -68,7 +68,7 @@ class CachedRows:
         self.folder.mkdir(exist_ok=True)
         said, counted = self.folder / "rows.json", self.folder / "masked.npy"
         if self.counts_words and not (said.is_file() and counted.is_file()):
-            with whole(counted) as file:
+            with atomic_write(counted) as file:
                 np.save(file, self.masked)
             yield counted
         if not said.is_file():
@@ -79,7 +79,7 @@ class CachedRows:
         for record in self._absent():
             path, size = self._path(record), self._size(record)
             for each, own in ((path.with_suffix(".sums"), 8 * len(self)), (path, size - 8 * len(self))):
-                with whole(each) as file:
+                with atomic_write(each) as file:
                     zeros(file, own)
                 yield each
 
