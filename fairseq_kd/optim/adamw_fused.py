@@ -1,15 +1,15 @@
-"""`--optimizer adamw_fused`: AdamW in one fused pass, with an exact resume in every precision.
+"""`--optimizer adamw_fused`: fused AdamW with parameter groups and an exact resume in every precision.
 
-The wrapper that fairseq puts around the optimizer decides what the two see:
+Behaviour under each of fairseq's precision wrappers:
 
-(none)                                   fp32 weights; groups, their clipping, resume: exact
---bf16, --fp16 --fp16-no-flatten-grads   fairseq keeps fp32 masters and forgets to save them; we save them
---memory-efficient-bf16, -fp16           we keep the masters, and save them
+(none)                                   fp32 weights; groups, their clipping and resume are exact
+--bf16, --fp16 --fp16-no-flatten-grads   fairseq keeps fp32 masters but does not save them; we save them
+--memory-efficient-bf16, -fp16           we keep the masters and save them
 --fp16 alone                             refused: one flat vector has no groups
 --amp                                    refused: fairseq's wrapper divides by the loss scale twice
 
-In the second and third, --clip-norm counts and scales the groups with a limit of their own, too: the
-wrapper clips all gradients by one factor. Their own limit holds in addition.
+In the second and third case, the wrapper clips all gradients by one factor. So --clip-norm also applies
+to groups with their own clip norm, in addition to that.
 """
 
 import ast
@@ -33,19 +33,20 @@ class AdamWFusedConfig(FairseqDataclass):
     adam_betas: Any = field(
         default="(0.9, 0.999)",
         metadata={
-            "help": "decay of the averages of the gradient and of its square (default: '(0.9, 0.999)')"
+            "help": "decay rates of the running averages of the gradient and its square (default: '(0.9, 0.999)')"
         },
     )
     adam_eps: float = field(
-        default=1e-8, metadata={"help": "added to the root of the squared gradient's average (default: 1e-8)"}
+        default=1e-8,
+        metadata={"help": "added to the root of the averaged squared gradient (default: 1e-8)"},
     )
     weight_decay: float = field(
-        default=0.0, metadata={"help": "decoupled weight decay, as a share of the learning rate (default: 0)"}
+        default=0.0, metadata={"help": "decoupled weight decay, a factor of the learning rate (default: 0)"}
     )
     no_decay_norm_and_bias: bool = field(
         default=False,
         metadata={
-            "help": "no --weight-decay for biases and LayerNorms, those of gates among them (default: decayed, as in "
+            "help": "exclude biases and LayerNorms, also of gates, from --weight-decay (default: included, as in "
             "fairseq)"
         },
     )
@@ -68,12 +69,12 @@ class AdamWFused(FairseqOptimizer):
         super().__init__(cfg)
         if cfg.fp16 and not (cfg.fp16_no_flatten_grads or cfg.memory_efficient_fp16):
             raise CannotStart(
-                "--fp16 joins all weights into one vector, which leaves --optimizer adamw_fused no groups: add "
+                "--fp16 joins all weights into one vector, but --optimizer adamw_fused needs parameter groups: add "
                 "--fp16-no-flatten-grads, or --memory-efficient-fp16."
             )
         if cfg.amp:
             raise CannotStart(
-                "--amp lets fairseq divide the gradients by the loss scale twice: take --autocast bf16, --bf16, or --fp16 "
+                "--amp lets fairseq divide the gradients by the loss scale twice: use --autocast bf16, --bf16, or --fp16 "
                 "--fp16-no-flatten-grads."
             )
         self._optimizer = GroupedAdamW(
@@ -112,7 +113,10 @@ class AdamWFused(FairseqOptimizer):
 
 
 def betas(given: Any, flag: str) -> tuple[float, float]:
-    """The pair that the flag spells: a string on the command line, a list in a config; else CannotStart."""
+    """Parse a pair of decay rates: a string on the command line, a list in a config.
+
+    Raises CannotStart, naming `flag`, if `given` is not a pair of numbers in [0, 1).
+    """
     try:
         pair = ast.literal_eval(given) if isinstance(given, str) else given
         pair = tuple(float(beta) for beta in pair)
@@ -120,6 +124,6 @@ def betas(given: Any, flag: str) -> tuple[float, float]:
         pair = ()
     if len(pair) != 2 or not all(0.0 <= beta < 1.0 for beta in pair):
         raise CannotStart(
-            f"{flag} {given} is not a pair of decay rates: give two numbers from 0 to below 1, such as '(0.9, 0.999)'."
+            f"{flag} {given} is not a pair of decay rates: give two numbers in [0, 1), such as '(0.9, 0.999)'."
         )
     return pair

@@ -1,4 +1,4 @@
-"""Where the fp32 values of 16-bit weights are, as fairseq's half-precision wrapper or our optimizer keeps them."""
+"""Access to the fp32 master weights that fairseq's half-precision wrapper or our optimizer keeps."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,23 +8,23 @@ from torch.nn import Parameter
 
 
 def in_full_precision(weights: Mapping[str, Parameter], optimizer: FairseqOptimizer) -> dict[str, Tensor]:
-    """The weights by name: of those that have an fp32 master, that.
+    """Return name -> fp32 master for each weight that has one, else the weight.
 
-    Masters are kept by fairseq's wrapper (--bf16, --fp16, with or without --fp16-no-flatten-grads) or by our
-    optimizer (--memory-efficient-bf16, -fp16).
+    fairseq's wrapper keeps the masters for --bf16 and --fp16, with or without --fp16-no-flatten-grads. Our
+    optimizer keeps them for --memory-efficient-bf16 and --memory-efficient-fp16.
     """
     pairs = [*getattr(optimizer.optimizer, "narrow", ()), *_wrapped(optimizer)]
     masters = {id(weight): master for weight, master in pairs}
     return {name: masters.get(id(weight), weight) for name, weight in weights.items()}
 
 
-def leave_idle(optimizer: FairseqOptimizer) -> None:
-    """Takes the gradient from the fp32 masters of weights that are not trained now, as these have none themselves.
+def drop_frozen_gradients(optimizer: FairseqOptimizer) -> None:
+    """Remove the gradients of fp32 masters whose weights are frozen; call just before a step.
 
-    fairseq's wrapper gives its masters gradients of 0, with which the optimizer would decay them, and count
-    an update. Told just before a step.
+    fairseq's wrapper gives these masters gradients of 0. The optimizer would then apply weight decay and
+    count an update.
     """
-    # In one flat vector none can be idle: --two-stage refuses it.
+    # One flat vector has one gradient. --two-stage refuses --fp16 alone for this reason.
     if not getattr(optimizer, "has_flat_params", False):
         for weight, master in _wrapped(optimizer):
             if not weight.requires_grad:
@@ -32,9 +32,9 @@ def leave_idle(optimizer: FairseqOptimizer) -> None:
 
 
 def _wrapped(optimizer: FairseqOptimizer) -> Iterable[tuple[Parameter, Tensor]]:
-    """The weights in fairseq's wrapper and their masters; of the one flat vector of plain --fp16, views.
+    """Return (weight, master) pairs of fairseq's wrapper; with plain --fp16, masters are views of its flat vector.
 
-    Nothing where there is no wrapper, or one that keeps no masters.
+    Returns no pairs without a wrapper, or if the wrapper keeps no masters.
     """
     weights = getattr(optimizer, "fp16_params", None)
     if weights is None:

@@ -1,4 +1,4 @@
-"""`torch.optim.AdamW(fused=True)` with groups of their own and fp32 masters that are saved."""
+"""`torch.optim.AdamW(fused=True)` with parameter groups and saved fp32 master weights."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,26 +10,26 @@ from torch.nn import Parameter
 from ..errors import CannotStart
 from .groups import limited, rate, split
 
-# Where torch's and fairseq's clipping put it: keeps a norm of 0 from dividing.
+# Added to the norm when clipping, as torch and fairseq do: avoids a division by 0.
 EPS = 1e-6
 
-# What a group is told by a checkpoint: how far it is. All else is as given now.
+# Group values restored from a checkpoint. All others come from the current command line.
 RESTORED = frozenset({"lr", "updates"})
 
 
 class GroupedAdamW(torch.optim.AdamW):
     """AdamW in one fused pass over all weights, on CPU and CUDA.
 
-    Weights of fewer than 32 bits get an fp32 *master*: `param_groups` holds the masters, the step
-    updates them, and the weights are their rounded copies. Masters are part of the saved state.
+    Weights of fewer than 32 bits get an fp32 *master*. `param_groups` holds the masters, and `step`
+    updates them; the weights are rounded copies of them. Masters are part of the saved state.
 
-    params        weights, marked by `groups.set_group` where they have options of their own
-    decay_vectors False leaves biases and LayerNorms without weight decay, unless their set has one of its own
-    are_masters   the params are fp32 copies that somebody else rounds: save them as well
+    params         weights; those with their own options are marked by `groups.set_group`
+    decay_vectors  False excludes biases and LayerNorms from weight decay, unless their set has its own
+    are_masters    the params are the fp32 masters of fairseq's wrapper: save them too
     """
 
-    # What fairseq's MemoryEfficientFP16Optimizer asks of the optimizer inside it. Its way of loading
-    # would replace our state by the checkpoint's tensors themselves.
+    # Attributes that fairseq's MemoryEfficientFP16Optimizer reads. Its own way of loading would replace
+    # our state by the checkpoint's tensors.
     supports_memory_efficient_fp16 = True
     disable_mem_eff_fp16_loading_hack = True
 
@@ -59,12 +59,12 @@ class GroupedAdamW(torch.optim.AdamW):
             if weight is not master
         ]
         self.saves_masters = are_masters or bool(self.narrow)
-        # Gradients of 16 bits must not be divided by the loss scale before they are widened.
+        # 16-bit gradients must be converted to fp32 before the division by the loss scale.
         self.supports_step_with_scale = bool(self.narrow)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None, scale: float | Tensor = 1.0) -> Any:
-        """One update with the gradients divided by `scale`."""
+        """Make one update with the gradients divided by `scale`."""
         loss = None if closure is None else torch.enable_grad()(closure)()
 
         for weight, master in self.narrow:
@@ -81,23 +81,23 @@ class GroupedAdamW(torch.optim.AdamW):
         super().step()
         for group, lr in zip(self.param_groups, scheduled, strict=True):
             group["lr"] = lr
-            # A group that is not trained yet has its warm-up still before it.
+            # The warm-up of a frozen group must not advance.
             group["updates"] += any(master.grad is not None for master in group["params"])
 
         self._round_masters()
         return loss
 
     def multiply_grads(self, c: float | Tensor) -> None:
-        """Multiplies the gradients of all weights by a number."""
+        """Multiply the gradients of all weights by `c`."""
         _multiply(_gradients(self.weights), c)
 
     @torch.no_grad()
     def clip_grad_norm(
         self, max_norm: float, aggregate_norm_fn: Callable[[Tensor], Tensor] | None = None
     ) -> Tensor:
-        """The norm of all gradients. Where max_norm > 0, clips those whose groups have no limit of their own.
+        """Return the norm of all gradients. If max_norm > 0, clip those of groups without their own clip norm.
 
-        Those with a limit are clipped to it at the step, each set by itself.
+        `step` clips each set that has its own clip norm, separately.
         """
         gradients = _gradients(self.weights)
         if not gradients:
@@ -121,7 +121,7 @@ class GroupedAdamW(torch.optim.AdamW):
         return total
 
     def state_dict(self) -> dict[str, Any]:
-        """torch's state, which holds every group's options and updates, and the masters where there are any."""
+        """Return torch's state, with each group's options and update count, and the masters if there are any."""
         state = super().state_dict()
         if self.saves_masters:
             state["masters"] = [master.detach() for master in self.masters]
@@ -129,10 +129,10 @@ class GroupedAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores the state exactly; masters replace what was rounded on the way to the checkpoint.
+        """Restore the state exactly: saved masters replace those built from rounded weights.
 
-        The options of groups are those given now, as fairseq means it: only the `RESTORED` ones are the checkpoint's.
-        Raises CannotStart where its parameters were grouped in another way.
+        As fairseq intends, group options keep their current values; only `RESTORED` ones come from the checkpoint.
+        Raises CannotStart if the checkpoint's parameters were grouped differently.
         """
         self._check_groups(state_dict["param_groups"])
         given = [
@@ -154,8 +154,8 @@ class GroupedAdamW(torch.optim.AdamW):
         )
         if before != now:
             raise CannotStart(
-                f"the checkpoint's optimizer has groups of {before} parameters, now of {now}: give the flags that make "
-                "groups (--gate-..., --no-decay-norm-and-bias) as they were, or --reset-optimizer."
+                f"the checkpoint's optimizer has groups of {before} parameters, but this run has groups of {now}: give "
+                "the flags that make groups (--gate-..., --no-decay-norm-and-bias) as before, or --reset-optimizer."
             )
 
     def _round_masters(self) -> None:
@@ -167,7 +167,7 @@ class GroupedAdamW(torch.optim.AdamW):
 
 
 def _master(weight: Parameter) -> Parameter:
-    """The weight itself where it has 32 bits or more, else a copy of it in fp32."""
+    """Return the weight if it has 32 bits or more, else a copy in fp32."""
     return weight if weight.element_size() >= 4 else Parameter(weight.detach().float())
 
 

@@ -1,11 +1,11 @@
-"""What a set of parameters may ask of the optimizer, apart from all others.
+"""Optimizer options of a set of parameters: learning rate, weight decay, clipping, warm-up.
 
-A criterion that learns something of its own marks it once, when it is built:
+A criterion with learned parameters marks them once, when it is built:
 
     set_group(self.gates.parameters(), GroupOptions(lr=5e-7, clip_norm=1.0, warmup_updates=1000))
 
-The mark is an attribute of the parameters, because fairseq hands its optimizers a bare list. The
-attribute is called `param_group`, the one that fairseq itself carries over to its fp32 copies.
+The mark is an attribute of each parameter, because fairseq passes a plain list to its optimizers. The
+attribute is `param_group`, because fairseq copies it to its fp32 masters.
 """
 
 from collections.abc import Iterable
@@ -17,20 +17,20 @@ from torch.nn import Parameter
 
 @dataclass(frozen=True, eq=False)
 class GroupOptions:
-    """One set of parameters: those marked with the same object. None follows the command line.
+    """Options of a set: all parameters marked with the same object. None = value of the command line.
 
-    lr_scale        factor on the learning rate
-    lr              own peak learning rate, instead of --lr
-    weight_decay    instead of --weight-decay, of biases and LayerNorms, too
+    lr_scale        factor of the learning rate
+    lr              peak learning rate, instead of --lr
+    weight_decay    instead of --weight-decay; also applies to biases and LayerNorms
     betas, eps      instead of --adam-betas, --adam-eps
-    clip_norm       own limit of the gradient norm; --clip-norm then neither counts nor clips these
-    warmup_updates  own linear warm-up from 0
-    total_updates   own linear decay, reaching 0 after so many updates
+    clip_norm       limit of the set's gradient norm; --clip-norm then ignores the set
+    warmup_updates  linear warm-up from 0, in updates
+    total_updates   linear decay to 0 after this many updates, counted from the start
 
-    Own updates are those in which the set has a gradient.
+    Only updates in which the set has a gradient count.
 
-    A set with a rate, a warm-up or a decay of its own no longer follows the lr scheduler: it stays
-    at its peak between the two.
+    A set with its own lr, warm-up or decay does not follow the lr scheduler. Between warm-up and decay,
+    its learning rate is constant at the peak.
     """
 
     lr_scale: float = 1.0
@@ -46,7 +46,7 @@ class GroupOptions:
         if self.total_updates is not None and self.total_updates <= self.warmup_updates:
             raise ValueError(
                 f"total_updates {self.total_updates} is not above warmup_updates {self.warmup_updates}: "
-                "the decay begins where the warm-up ends, so give more updates in total."
+                "the decay begins after the warm-up, so give more updates in total."
             )
 
     @property
@@ -55,7 +55,7 @@ class GroupOptions:
 
 
 def set_group(parameters: Iterable[Parameter], options: GroupOptions) -> None:
-    """Makes the parameters one set, apart from all others, with these options."""
+    """Mark the parameters as one set with these options."""
     for parameter in parameters:
         parameter.param_group = options
 
@@ -63,10 +63,12 @@ def set_group(parameters: Iterable[Parameter], options: GroupOptions) -> None:
 def split(
     parameters: Iterable[Parameter], defaults: dict[str, Any], decay_vectors: bool
 ) -> list[dict[str, Any]]:
-    """Groups for `torch.optim`, in the order in which their first parameters come: one a set, two where decay differs.
+    """Return groups for `torch.optim`, ordered by their first parameter: one or two per set.
+
+    A set has two groups if only a part of it has weight decay.
 
     defaults       lr, betas, eps and weight_decay of the command line
-    decay_vectors  False leaves biases and LayerNorms without weight decay, unless their set has one of its own
+    decay_vectors  False excludes biases and LayerNorms from weight decay, unless their set has its own
     """
     groups: dict[tuple[int, float], dict[str, Any]] = {}
     sets: dict[int, int] = {}
@@ -85,7 +87,7 @@ def split(
 
 
 def limited(groups: Iterable[dict[str, Any]]) -> Iterable[tuple[float, list[Parameter]]]:
-    """The sets that have a limit of their own, whichever groups they are in: the limit, and their parameters."""
+    """Return (clip norm, parameters) of each set that has its own clip norm; a set may span two groups."""
     sets: dict[int, tuple[float, list[Parameter]]] = {}
     for group in groups:
         if group["clip_norm"] is not None:
@@ -94,7 +96,7 @@ def limited(groups: Iterable[dict[str, Any]]) -> Iterable[tuple[float, list[Para
 
 
 def rate(group: dict[str, Any]) -> float:
-    """The learning rate of a group's next update; `group["lr"]` is the scheduler's."""
+    """Return the learning rate of a group's next update; `group["lr"]` is the scheduler's."""
     if group["peak"] is None:
         return group["lr"] * group["lr_scale"]
 

@@ -25,7 +25,7 @@ from ..models.checkpoint import Checkpoint
 from ..models.initialization import check_arch, initialization
 from ..models.own_run import OwnRun
 from ..models.shape import ModelShape
-from ..optim import leave_idle
+from ..optim import drop_frozen_gradients
 from ..signals import Wanted
 from ..summary import summary
 from ..unused_flags import warn_unused
@@ -259,7 +259,7 @@ class DistillationTask(TaskWithTeacher):
     def optimizer_step(self, optimizer: FairseqOptimizer, model, update_num: int) -> None:
         """As fairseq's, which calls it only where no gradient overflowed."""
         self.before_update(optimizer)
-        leave_idle(optimizer)
+        drop_frozen_gradients(optimizer)
         super().optimizer_step(optimizer, model, update_num)
 
     def autocast(self, sample: Mapping[str, Any]) -> contextlib.AbstractContextManager:

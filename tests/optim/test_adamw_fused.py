@@ -1,4 +1,4 @@
-"""The fairseq optimizer on CPU: equal to torch's AdamW, groups, clipping, and an exact resume."""
+"""The optimizer on CPU: equality with torch's AdamW, groups, clipping, and exact resume."""
 
 import copy
 import math
@@ -12,7 +12,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
-from fairseq_kd.optim import AdamWFused, GroupOptions, leave_idle, set_group
+from fairseq_kd.optim import AdamWFused, GroupOptions, drop_frozen_gradients, set_group
 
 LR = 1e-2
 
@@ -61,7 +61,7 @@ def plain(parameters, **options) -> AdamWFused:
 
 
 def set_gradients(parameters, update, scale=1.0):
-    """A gradient for every parameter that is trained, the same in every run."""
+    """Give every trained parameter a gradient, the same in every run."""
     generator = torch.Generator().manual_seed(update)
     for parameter in parameters:
         gradient = torch.randn(parameter.shape, generator=generator)
@@ -72,7 +72,7 @@ def weights(module):
     return [parameter.detach().clone() for parameter in module.parameters()]
 
 
-# the plain case
+# without groups
 
 
 def test_equals_torch_adamw_by_hand():
@@ -90,7 +90,7 @@ def test_equals_torch_adamw_by_hand():
         assert_close(found, expected, rtol=1e-6, atol=1e-7)
 
 
-def test_the_schedulers_rate_is_what_the_groups_scale():
+def test_groups_scale_the_schedulers_learning_rate():
     module = model()
     set_group(module[2].parameters(), GroupOptions(lr_scale=0.1, weight_decay=0.0))
     optimizer = plain(module.parameters(), weight_decay=0.0)
@@ -99,7 +99,7 @@ def test_the_schedulers_rate_is_what_the_groups_scale():
     set_gradients(module.parameters(), 0)
     optimizer.step()
 
-    # Adam's first step is the rate times the sign of the gradient.
+    # Adam's first step is the learning rate times the sign of the gradient.
     moved = [(b - w).abs().max().item() for b, w in zip(before, module.parameters(), strict=True)]
     assert moved == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.05, 0.05], rel=1e-4)
     assert optimizer.get_lr() == 0.5
@@ -117,7 +117,7 @@ def test_multiply_grads_takes_numbers_and_tensors():
 
 
 @pytest.mark.parametrize("max_norm", [0.0, 0.7, 1e6])
-def test_clips_as_fairseq_does(max_norm):
+def test_clipping_equals_fairseqs(max_norm):
     ours, theirs = model(), model()
     set_gradients(ours.parameters(), 0)
     set_gradients(theirs.parameters(), 0)
@@ -128,7 +128,7 @@ def test_clips_as_fairseq_does(max_norm):
         assert_close(a.grad, b.grad)
 
 
-def test_parameters_without_a_gradient_stay():
+def test_parameters_without_a_gradient_do_not_change():
     module = model()
     optimizer = plain(module.parameters())
     before = weights(module)
@@ -145,18 +145,18 @@ def test_parameters_without_a_gradient_stay():
 
 
 @pytest.mark.parametrize("betas", ["(0.9, 0.98)", "0.9, 0.98", [0.9, 0.98], (0.9, 0.98)])
-def test_betas_as_flags_and_configs_spell_them(betas):
+def test_betas_are_read_from_flags_and_configs(betas):
     assert plain(model().parameters(), adam_betas=betas).param_groups[0]["betas"] == (0.9, 0.98)
 
 
 @pytest.mark.parametrize("betas", ["0.9", "(0.9, 1.0)", "__import__('os')", "(0.9, 0.9, 0.9)", "(a, b)"])
-def test_betas_that_are_none_are_refused(betas):
+def test_invalid_betas_are_refused(betas):
     with pytest.raises(CannotStart, match="--adam-betas"):
         plain(model().parameters(), adam_betas=betas)
 
 
-def test_biases_and_norms_may_go_without_decay():
-    """With a gradient of 0 a parameter moves by its decay alone."""
+def test_biases_and_norms_can_be_excluded_from_decay():
+    """With a gradient of 0, a parameter changes by its weight decay only."""
     for flag, decayed in ((False, [True] * 6), (True, [True, False, False, False, True, False])):
         module = model()
         nn.init.ones_(module[1].bias)
@@ -182,7 +182,7 @@ def test_a_group_has_its_own_settings():
 
 
 @pytest.mark.parametrize("decay", [None, 0.3])
-def test_a_group_without_a_decay_of_its_own_spares_biases_as_the_others_do(decay):
+def test_group_without_its_own_decay_excludes_biases_like_the_others(decay):
     module = model()
     set_group(module[2].parameters(), GroupOptions(lr=7.0, weight_decay=decay))
     for flag, bias in ((False, 0.1), (True, 0.0)):
@@ -193,8 +193,8 @@ def test_a_group_without_a_decay_of_its_own_spares_biases_as_the_others_do(decay
         assert {group["peak"] for group in groups for p in group["params"] if p.shape[:1] == (3,)} == {7.0}
 
 
-def rates_taken(options, updates, scheduled):
-    """The rate of each update, read off the first two weights' moves: Adam with betas 0 moves by its rate."""
+def learning_rates_used(options, updates, scheduled):
+    """Return the learning rates of each update: with betas 0, Adam changes a weight by its learning rate."""
     shared, own = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
     set_group([own], options)
     optimizer = plain([shared, own], adam_betas=(0.0, 0.0), adam_eps=1e-12, weight_decay=0.0)
@@ -210,37 +210,37 @@ def rates_taken(options, updates, scheduled):
 
 
 def test_own_warm_up_and_decay():
-    """Peak 0.8 after two updates, 0 after six; the scheduler's rate is the others' business."""
-    shared, own = rates_taken(
+    """Peak 0.8 after two updates, 0 after six; the scheduler's learning rate applies to the others only."""
+    shared, own = learning_rates_used(
         GroupOptions(lr=0.8, warmup_updates=2, total_updates=6), 8, [0.3] * 4 + [0.1] * 4
     )
     assert shared == [0.3] * 4 + [0.1] * 4
     assert own == [0.0, 0.4, 0.8, 0.6, 0.4, 0.2, 0.0, 0.0]
 
 
-def test_own_warm_up_to_a_share_of_the_peak():
-    _, own = rates_taken(GroupOptions(lr_scale=10, warmup_updates=4), 6, [0.3] * 6)
+def test_own_warm_up_with_lr_scale():
+    _, own = learning_rates_used(GroupOptions(lr_scale=10, warmup_updates=4), 6, [0.3] * 6)
     assert own == [0.0, 0.025, 0.05, 0.075, 0.1, 0.1]  # --lr is 0.01
 
 
-def test_own_constant_rate():
-    _, own = rates_taken(GroupOptions(lr=0.2), 3, [0.3, 0.2, 0.1])
+def test_own_constant_learning_rate():
+    _, own = learning_rates_used(GroupOptions(lr=0.2), 3, [0.3, 0.2, 0.1])
     assert own == [0.2, 0.2, 0.2]
 
 
-def test_a_decay_that_ends_before_the_warm_up_is_refused():
+def test_decay_that_ends_before_the_warm_up_is_refused():
     with pytest.raises(ValueError, match="total_updates 5"):
         GroupOptions(warmup_updates=5, total_updates=5)
 
 
-def test_groups_with_their_own_limit_are_clipped_by_themselves():
-    """Gradients of norm 3, 4 and 12: norm 13 in all; --clip-norm 1.5 halves the first alone."""
+def test_groups_with_their_own_limit_are_clipped_separately():
+    """Gradients of norm 3, 4 and 12: total norm 13; --clip-norm 1.5 halves only the first."""
     module = nn.ParameterList([torch.zeros(9), torch.zeros(16), torch.zeros(144)])
     set_group([module[1]], GroupOptions(clip_norm=1.0))
     set_group([module[2]], GroupOptions(clip_norm=100.0))
     optimizer = plain(module.parameters())
     seen = []
-    # The first average of an update is a tenth of the gradient that the update was made with.
+    # After one update, Adam's first moment is a tenth of the gradient.
     for parameter in module:
         parameter.grad = torch.ones_like(parameter)
 
@@ -251,7 +251,7 @@ def test_groups_with_their_own_limit_are_clipped_by_themselves():
     assert seen == pytest.approx([1.5, 1.0, 12.0], rel=1e-5)
 
 
-def test_two_sets_with_equal_options_are_clipped_apart():
+def test_two_sets_with_equal_options_are_clipped_separately():
     module = nn.ParameterList([torch.zeros(4), torch.zeros(9)])
     for parameter in module:
         set_group([parameter], GroupOptions(clip_norm=1.0))
@@ -263,7 +263,7 @@ def test_two_sets_with_equal_options_are_clipped_apart():
 
 
 def test_biases_without_decay_are_clipped_with_their_weights():
-    """A matrix and a bias of norm 3 and 4: 5 in all, which a limit of 1 divides by 5."""
+    """A matrix and a bias of norms 3 and 4: total norm 5, so a limit of 1 divides by 5."""
     module = nn.ParameterList([torch.zeros(3, 3), torch.zeros(16)])
     set_group(module, GroupOptions(clip_norm=1.0))
     optimizer = plain(module.parameters(), no_decay_norm_and_bias=True)
@@ -303,22 +303,22 @@ def grouped_model(dtype):
 
 
 def train(module, optimizer, updates):
-    """Updates as the trainer makes them: gradients of four sentences, scaled, then clipped."""
+    """Make updates as the trainer does: gradients of four sentences, scaled, then clipped."""
     for update in updates:
         optimizer.zero_grad()
         scaler = getattr(optimizer, "scaler", None)
         set_gradients(module.parameters(), update, scale=scaler.loss_scale if scaler else 1.0)
-        optimizer._needs_sync = True  # what backward() of a wrapper notes
+        optimizer._needs_sync = True  # as backward() of a wrapper sets it
         optimizer.multiply_grads(1 / 4)
         optimizer.clip_grad_norm(0.7)
         optimizer.set_lr(LR / (1 + update))
-        leave_idle(optimizer)
+        drop_frozen_gradients(optimizer)
         optimizer.step()
 
 
 @every_setup
 def test_resume_is_exact(setup, tmp_path):
-    """Three updates, a restart from what was saved, three more: bit for bit six updates straight through."""
+    """Three updates, a restart from the saved state and three more equal six updates, bit for bit."""
     dtype, build = SETUPS[setup]
     straight = grouped_model(dtype)
     optimizer = build(straight)
@@ -353,8 +353,8 @@ def test_groups_survive_every_precision(setup):
 
 @every_setup
 @pytest.mark.parametrize("restarts", [False, True])
-def test_the_clock_of_a_group_stands_while_it_is_idle(setup, restarts):
-    """Three updates without it, then three with it: its own are those of a run that began with the latter."""
+def test_updates_of_a_frozen_group_are_not_counted(setup, restarts):
+    """The group is frozen for three updates, then trained for three: it ends as without the first three."""
     dtype, build = SETUPS[setup]
     module = grouped_model(dtype)
     optimizer = build(module)
@@ -365,7 +365,7 @@ def test_the_clock_of_a_group_stands_while_it_is_idle(setup, restarts):
     masters = zip(optimizer.optimizer.masters[:2], grouped_model(dtype)[0].parameters(), strict=True)
     assert all(torch.equal(master, begun.float()) for master, begun in masters)
 
-    if restarts:  # built, as fairseq builds it, before the stage is known
+    if restarts:  # as in fairseq, the optimizer is built before the stage is known
         module.requires_grad_(True)
         state = copy.deepcopy(optimizer.state_dict())
         optimizer = build(module)
@@ -382,8 +382,8 @@ def test_the_clock_of_a_group_stands_while_it_is_idle(setup, restarts):
 
 
 @every_setup
-def test_half_precision_adds_up_steps_too_small_for_its_weights(setup):
-    """1 + 1e-4 is 1 in bf16 and in fp16; sixty such steps are not."""
+def test_masters_accumulate_steps_too_small_for_half_precision(setup):
+    """1 + 1e-4 rounds to 1 in bf16 and in fp16; the sum of sixty such steps does not."""
     dtype, build = SETUPS[setup]
     module = nn.ParameterList([nn.Parameter(torch.ones(8, 8, dtype=dtype))])
     optimizer = build(module, weight_decay=0.0, adam_eps=1e-12, scale_window=1000)
@@ -401,7 +401,7 @@ def test_half_precision_adds_up_steps_too_small_for_its_weights(setup):
 
 
 def test_small_gradients_are_unscaled_in_fp32():
-    """In fp16 a gradient of 1e-6 / 4096 would vanish; memory-efficient fp16 must widen it first."""
+    """In fp16, a gradient of 1e-6 / 4096 would be 0, so it must be converted to fp32 before the division."""
     dtype, build = SETUPS["memory_efficient_fp16"]
     module = nn.ParameterList([nn.Parameter(torch.ones(4, dtype=dtype))])
     optimizer = build(module, weight_decay=0.0, adam_eps=1e-30)
@@ -412,7 +412,7 @@ def test_small_gradients_are_unscaled_in_fp32():
     assert_close(optimizer.optimizer.masters[0].detach(), torch.full((4,), 1 - LR))
 
 
-def test_fp32_state_holds_no_second_copy_of_the_weights():
+def test_fp32_state_has_no_copy_of_the_weights():
     module = model()
     optimizer = plain(module.parameters())
     set_gradients(module.parameters(), 0)
@@ -420,7 +420,7 @@ def test_fp32_state_holds_no_second_copy_of_the_weights():
     assert set(optimizer.state_dict()) == {"state", "param_groups"}
 
 
-def test_an_overflow_changes_nothing():
+def test_overflow_changes_nothing():
     dtype, build = SETUPS["memory_efficient_fp16"]
     module = model(dtype)
     optimizer = build(module)
@@ -433,8 +433,8 @@ def test_an_overflow_changes_nothing():
 
 
 @every_setup
-def test_options_given_now_hold_over_those_of_the_checkpoint(setup):
-    """All but how far the run is: the updates that were made, and the averages of the gradients."""
+def test_current_options_override_those_of_the_checkpoint(setup):
+    """Only the number of updates and Adam's moments come from the checkpoint."""
     dtype, build = SETUPS[setup]
     module = grouped_model(dtype)
     optimizer = build(module)
@@ -465,10 +465,13 @@ def test_options_given_now_hold_over_those_of_the_checkpoint(setup):
 
 
 @pytest.mark.parametrize("saved_with_groups", [True, False])
-def test_a_state_of_other_groups_is_refused(saved_with_groups):
+def test_state_of_other_groups_is_refused(saved_with_groups):
     grouped, ungrouped = (plain(each.parameters()) for each in (grouped_model(torch.float32), model()))
     saved, now = (grouped, ungrouped) if saved_with_groups else (ungrouped, grouped)
-    sizes = {True: "of 2 and 4 parameters, now of 6", False: "of 6 parameters, now of 2 and 4"}
+    sizes = {
+        True: "of 2 and 4 parameters, but this run has groups of 6",
+        False: "of 6 parameters, but this run has groups of 2 and 4",
+    }
     with pytest.raises(
         CannotStart, match=f"groups {sizes[saved_with_groups]}: give .*, or --reset-optimizer"
     ):
@@ -482,9 +485,9 @@ def test_a_state_of_other_groups_is_refused(saved_with_groups):
             {"fp16": True, "fp16_no_flatten_grads": False},
             "--fp16 joins all weights .* add --fp16-no-flatten-grads",
         ),
-        ({"amp": True}, "--amp lets fairseq divide the gradients .* take --autocast bf16"),
+        ({"amp": True}, "--amp lets fairseq divide the gradients .* use --autocast bf16"),
     ],
 )
-def test_what_it_cannot_do_in_half_precision_is_refused(options, sentence):
+def test_unsupported_half_precision_is_refused(options, sentence):
     with pytest.raises(CannotStart, match=sentence):
         AdamWFused(config(**options).optimizer, [torch.nn.Parameter(torch.ones(2))])
