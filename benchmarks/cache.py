@@ -1,14 +1,15 @@
-"""Training with a live teacher against a teacher on disk: seconds an epoch, and bytes on disk.
+"""Compares training with a live teacher and with a teacher cache: seconds per epoch, and bytes on disk.
 
     python -m benchmarks.cache [--pair 12x768:3x768] [--sentences 512] [--tokens 40] [--device cuda]
 
-Timed   fairseq's own loop over the training set, validation and checkpoints apart: teacher, student, loss, update
-Over    KD on labels and logits; HSK 1l_10t_0.1h; HSK with all hidden states. Random weights, large enough that the teacher
-        tells sentences apart; sentences of random words, half to all of --tokens long; fp32, cached in fp16
-Equal   before that, the loss of each training sentence alone, from the cache and live: within 2^-8, or nothing is timed;
-        of HSK 1l_10t_0.1h, one sentence in 32 may differ, where rounding chose another of two like tokens
-How     the cache is written before; an epoch to warm up, then --epochs timed: median
-Writes  two rows a loss to benchmarks/results.csv, ratio is the time over the cached one, and one of MiB on disk
+Timed   fairseq's training loop: teacher, student, loss, update; without validation and checkpoints
+Inputs  KD on labels and logits; HSK 1l_10t_0.1h; HSK with all hidden states. Random weights, large enough for
+        different signals of different sentences. Sentences of random words, half to all of --tokens long. fp32,
+        cached in fp16
+Check   first, each training sentence's loss from the cache must equal the live one within 2^-8, or nothing is timed.
+        With HSK 1l_10t_0.1h, one sentence in 32 may differ, because rounding can select another of two similar tokens
+Method  the cache is written first; one epoch to warm up, then the median of --epochs
+Output  per loss, two rows in benchmarks/results.csv, with ratio = time / time with the cache, and one of MiB on disk
 """
 
 import argparse
@@ -35,18 +36,18 @@ LOSSES = {
     "hsk full": ("hsk", "--hard-weight", "0", "--soft-weight", "0"),
 }
 
-# Weights of standard deviation GAIN / sqrt(inputs): each layer's sums are that large. New models' tell no sentences apart.
+# The standard deviation of weights is GAIN / sqrt(inputs). With the weights of new models, all sentences are similar.
 GAIN = 2.0
-# fp16 rounds a number by up to 2^-11 of it, which may meet itself in the few numbers that a sentence's loss hangs on.
+# fp16 has relative rounding errors of up to 2^-11, which can add up in the few values of a sentence's loss.
 TOLERANCE = 2**-8
-# Where the teacher's numbers choose tokens and dimensions, of two that are all but equal another batch, which rounds
-# otherwise, may choose the other: in so many sentences of each.
-CHOOSING, OTHERWISE = "hsk 1l_10t_0.1h", 1 / 32
+# The loss that selects tokens and dimensions by the teacher's values. Rounding differs between batches, so of two nearly
+# equal values either can be selected. The share of sentences in which this is allowed:
+SELECTING_LOSS, DIFFERENT_SHARE = "hsk 1l_10t_0.1h", 1 / 32
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is trained: layers x width of both models, and on how much."""
+    """Sizes of a benchmark: (layers, width) of both models, and the training data."""
 
     teacher: tuple[int, int]
     student: tuple[int, int]
@@ -60,7 +61,7 @@ class Setting:
 
 
 def write_teacher(path: Path, setting: Setting) -> Path:
-    """A checkpoint with random weights, large ones."""
+    """Write a checkpoint with large random weights."""
     synthetic.write_teacher(path, *setting.teacher, setting.tokens)
     checkpoint = torch.load(path, weights_only=True)
     for weight in checkpoint["model"].values():
@@ -71,7 +72,7 @@ def write_teacher(path: Path, setting: Setting) -> Path:
 
 
 def flags(folder: Path, setting: Setting, loss: str, cpu: bool) -> list[str]:
-    """Of the training, as fairseq-train takes them."""
+    """Return the arguments of fairseq-train."""
     layers, width = setting.student
     own = (
         []
@@ -109,7 +110,7 @@ def flags(folder: Path, setting: Setting, loss: str, cpu: bool) -> list[str]:
 
 @torch.no_grad()
 def sentence_losses(given: Sequence[str], cpu: bool) -> np.ndarray:
-    """The loss of each training sentence alone, [N], of the student as it begins."""
+    """Return the untrained student's loss of each training sentence alone, [N]."""
     from fairseq.utils import move_to_cuda
 
     from fairseq_kd.tasks.from_flags import build_parts, read_config
@@ -126,21 +127,21 @@ def sentence_losses(given: Sequence[str], cpu: bool) -> np.ndarray:
 
 
 def check_equal(loss: str, live: np.ndarray, cached: np.ndarray) -> None:
-    """SystemExit where a sentence's loss is more than fp16 away from that with the live teacher.
+    """Exit if losses from the cache differ from live ones by more than TOLERANCE.
 
-    Where numbers choose, a few may be.
+    A small share of sentences may differ with SELECTING_LOSS.
     """
-    others = np.flatnonzero(~np.isclose(cached, live, rtol=TOLERANCE, atol=TOLERANCE * live.mean()))
-    if len(others) > (OTHERWISE * len(live) if loss == CHOOSING else 0):
-        row = others[0]
+    different = np.flatnonzero(~np.isclose(cached, live, rtol=TOLERANCE, atol=TOLERANCE * live.mean()))
+    if len(different) > (DIFFERENT_SHARE * len(live) if loss == SELECTING_LOSS else 0):
+        row = different[0]
         raise SystemExit(
-            f"{loss}: {len(others)} of {len(live)} sentences have another loss from the cache than live, the first of them "
-            f"{cached[row]:.6g} and {live[row]:.6g}: nothing to compare."
+            f"{loss}: {len(different)} of {len(live)} sentences have another loss from the cache than live (the first: "
+            f"{cached[row]:.6g} and {live[row]:.6g}): nothing to compare."
         )
 
 
 def train(given: Sequence[str], epochs: int) -> list[float]:
-    """Runs fairseq's trainer for so many epochs; the seconds of each."""
+    """Run fairseq's trainer for `epochs` epochs; return the seconds of each."""
     import fairseq_cli.train as command
 
     import fairseq_kd  # noqa: F401
@@ -180,7 +181,7 @@ def train(given: Sequence[str], epochs: int) -> list[float]:
 def measure(
     folder: Path, setting: Setting, loss: str, epochs: int, cpu: bool
 ) -> dict[str, tuple[float, int]]:
-    """Seconds of an epoch and bytes on disk, live and cached; SystemExit where the two do not learn the same."""
+    """Return variant -> (seconds per epoch, bytes on disk). Exits if the losses of both variants differ."""
     given = flags(folder, setting, loss, cpu)
     cache = folder / "cache" / loss.replace(" ", "_")
     cached = [*given, "--teacher-cache", str(cache)]
@@ -213,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ours, _ = measured["cached"]
             for name, (seconds, size) in measured.items():
                 print(
-                    f"{loss:16} {name:7} {seconds:8.2f} s an epoch  {seconds / ours:5.2f} x  {size / 2**20:9.2f} MiB on disk"
+                    f"{loss:16} {name:7} {seconds:8.2f} s/epoch  {seconds / ours:5.2f} x  {size / 2**20:9.2f} MiB on disk"
                 )
                 record(f"cache, {setting}", f"{loss}, {name}", seconds, "s an epoch", seconds / ours, device)
             record(f"cache, {setting}", f"{loss}, on disk", size / 2**20, "MiB", 1.0, device)
@@ -226,13 +227,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pair", default="12x768:3x768", help="layers x width of teacher and student (default: 12x768:3x768)"
     )
-    parser.add_argument("--sentences", type=int, default=512, help="of the training set (default: 512)")
-    parser.add_argument("--tokens", type=int, default=40, help="of the longest sentence (default: 40)")
-    parser.add_argument("--batch-size", type=int, default=32, help="sentences an update (default: 32)")
-    parser.add_argument("--epochs", type=int, default=3, help="timed, after one to warm up (default: 3)")
+    parser.add_argument("--sentences", type=int, default=512, help="training sentences (default: 512)")
+    parser.add_argument("--tokens", type=int, default=40, help="tokens of the longest sentence (default: 40)")
+    parser.add_argument("--batch-size", type=int, default=32, help="sentences per update (default: 32)")
     parser.add_argument(
-        "--folder", help="where data and cache lie meanwhile (default: that of temporary files)"
+        "--epochs", type=int, default=3, help="timed epochs, after one to warm up (default: 3)"
     )
+    parser.add_argument("--folder", help="folder of temporary data and caches (default: the system's)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
     return parser

@@ -77,7 +77,7 @@ def store(args: Namespace, flags: Sequence[str]) -> int:
         return 0
 
     teacher.take_room()
-    lacking = [part.dataset.cached.unwritten() for part in splits]
+    lacking = [part.dataset.cached.invalid_rows() for part in splits]
     rows = sum(map(len, lacking))
     print(f"{rows:,} rows to write", flush=True)
     if rows and args.workers > 1:
@@ -92,12 +92,15 @@ def store(args: Namespace, flags: Sequence[str]) -> int:
 
 def _tell(sizes: Mapping[str, int], folder: Path) -> None:
     """Says how many bytes each split takes, and all of them."""
-    from fairseq_kd.data.cache.room import free_at, in_units
+    from fairseq_kd.data.cache.allocation import format_bytes, free_bytes
 
     for name, size in sizes.items():
         print(f"  {name}: {size:,} bytes")
     total = sum(sizes.values())
-    print(f"{total:,} bytes to take ({in_units(total)}), of {in_units(free_at(folder))} free", flush=True)
+    print(
+        f"{total:,} bytes to take ({format_bytes(total)}), of {format_bytes(free_bytes(folder))} free",
+        flush=True,
+    )
 
 
 def _spawn(workers: int, flags: Sequence[str], lacking: Sequence["np.ndarray"]) -> int:

@@ -8,7 +8,7 @@ from fairseq.data import FairseqDataset
 from fairseq.data.data_utils import collate_tokens
 from torch import Tensor
 
-from .cache import CachedRows
+from .cache import SplitCache
 
 PAD = 1
 
@@ -21,7 +21,7 @@ class SequenceDataset(FairseqDataset):
     """
 
     sizes: np.ndarray
-    cached: Optional[CachedRows] = None
+    cached: Optional[SplitCache] = None
 
     def with_cached(self, example: dict[str, Any]) -> dict[str, Any]:
         """The example and what is stored of it."""

@@ -12,7 +12,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask
 
 from ..data.cache import Identity
-from ..data.cache.files import hash_of
+from ..data.cache.files import hash_files
 from ..data.sequences import SequenceDataset
 from ..errors import CannotStart
 from ..models.checkpoint import Checkpoint, read_checkpoint
@@ -194,7 +194,7 @@ class TaskWithTeacher(FairseqTask):
     def _identity(self, teacher: Checkpoint) -> Identity:
         head = self.head if self.head is not None and teacher.head(self.head) else None
         return Identity(
-            teacher=hash_of([teacher.path]),
+            teacher=hash_files([teacher.path]),
             precision=self.teacher_precision,
             head=head,
             encoder=self.dictionary_hash,
@@ -224,7 +224,7 @@ class TaskWithTeacher(FairseqTask):
         """
 
         def data() -> str:
-            decided = json.dumps([hash_of(list(stored)), dict(settings)], sort_keys=True)
+            decided = json.dumps([hash_files(list(stored)), dict(settings)], sort_keys=True)
             return hashlib.sha256(decided.encode()).hexdigest()
 
         if isinstance(self.teacher, CachedTeacher):

@@ -11,9 +11,9 @@ from typing import Any, Optional
 import torch
 from torch import Tensor
 
-from ..data.cache import CachedRows, Identity, records_of
-from ..data.cache.once import once_a_machine
-from ..data.cache.room import take
+from ..data.cache import Identity, SplitCache, codecs_of
+from ..data.cache.allocation import preallocate
+from ..data.cache.local_rank_zero import run_on_local_rank_zero
 from ..data.sequences import PAD, SequenceDataset
 from ..errors import CannotStart
 from ..files import atomic_write
@@ -49,11 +49,11 @@ class CachedTeacher:
     ) -> None:
         self.folder, self.identity, self.wanted, self.precision = folder, identity, wanted, precision
         self.shape = identity.shape
-        self.records = records_of(wanted, self.shape, None if words else identity.num_classes)
+        self.codecs = codecs_of(wanted, self.shape, None if words else identity.num_classes)
         self.asks_words = words and wanted.logits
         self.load, self.head_size = load, head_size
-        self.splits: dict[str, CachedRows] = {}
-        self.begun: dict[str, CachedRows] = {}  # those of them for which no room has been taken yet
+        self.splits: dict[str, SplitCache] = {}
+        self.begun: dict[str, SplitCache] = {}  # those of them for which no room has been taken yet
 
     def serve(self, dataset: SequenceDataset, split: str, data: Callable[[], str]) -> None:
         """Lets a data set find the stored signals of its rows; each worker has to call this.
@@ -73,14 +73,14 @@ class CachedTeacher:
         def known(found: str) -> bool:
             return split in self.splits and self.splits[split].data == found
 
-        found = once_a_machine(checked)
+        found = run_on_local_rank_zero(checked)
         if not known(found):
             self.splits[split] = self._rows(dataset, split, found)
         dataset.cached = self.begun[split] = self.splits[split]
 
     def room(self) -> dict[str, int]:
         """How many bytes are taken by what is not there yet, of each split that has been served since there was room."""
-        sizes = {split: rows.room() for split, rows in self.begun.items()}
+        sizes = {split: rows.missing_bytes() for split, rows in self.begun.items()}
         return sizes | ({HEAD: self.head_size} if self._lacks_head() else {})
 
     def take_room(self) -> None:
@@ -89,7 +89,7 @@ class CachedTeacher:
         Says how large they are. Raises CannotStart where there is no room, of which nothing is taken then.
         """
         if self.begun:
-            once_a_machine(self._take_room)
+            run_on_local_rank_zero(self._take_room)
             missing = [rows.missing() for rows in self.begun.values()]
             self.begun = {}
             # What cannot be loaded should not be found out in the middle of an epoch.
@@ -128,15 +128,15 @@ class CachedTeacher:
         rows = self.splits[sample["cached_rows"]]
         rows.write(sample["id"].tolist(), sample["net_input"]["src_tokens"], signals)
 
-    def _rows(self, dataset: SequenceDataset, split: str, data: str) -> CachedRows:
+    def _rows(self, dataset: SequenceDataset, split: str, data: str) -> SplitCache:
         masked = dataset.count_masked if self.asks_words else None
-        return CachedRows(self.folder / split, self.records, self.precision, dataset.sizes, data, masked)
+        return SplitCache(self.folder / split, self.codecs, self.precision, dataset.sizes, data, masked)
 
-    def _checked(self, rows: CachedRows) -> CachedRows:
+    def _checked(self, rows: SplitCache) -> SplitCache:
         """The rows of a split, of which all is there if it has to be."""
         if self.load is not None:
             return rows
-        missing = [record.name for record in rows.missing()]
+        missing = [codec.name for codec in rows.missing()]
         if self._lacks_head():
             missing.append(HEAD)
         if missing:
@@ -145,7 +145,7 @@ class CachedTeacher:
                 f"{self.precision}, which this run learns from: give --teacher, which then writes it, or the "
                 "--cache-precision that is there."
             )
-        if damaged := len(rows.unwritten()):
+        if damaged := len(rows.invalid_rows()):
             raise CannotStart(
                 f"--teacher-cache {self.folder} has damaged rows of {rows.folder.name}, {damaged} of {len(rows)}: give "
                 "--teacher, which writes them anew."
@@ -156,9 +156,9 @@ class CachedTeacher:
         if self.load is None or (not any(self.room().values()) and self.identity.agree(self.folder)):
             return  # nothing is written, not even a lock
         self.identity.claim(self.folder)
-        names = ", ".join(record.name for record in self.records)
-        files = chain(self._make_head(), *(rows.make() for rows in self.begun.values()))
-        take(self.folder, f"{names} in {self.precision}", self.room, files)
+        names = ", ".join(codec.name for codec in self.codecs)
+        files = chain(self._make_head(), *(rows.create_files() for rows in self.begun.values()))
+        preallocate(self.folder, f"{names} in {self.precision}", self.room, files)
 
     def _lacks_head(self) -> bool:
         return self.asks_words and not self._lm_head_path.is_file()

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from benchmarks import cache, record, synthetic
-from fairseq_kd.data.cache import CachedRows
+from fairseq_kd.data.cache import SplitCache
 
 
 @pytest.mark.slow
-def test_it_measures_both_and_writes_them_down(tmp_path, monkeypatch, capsys):
+def test_both_variants_are_measured_and_recorded(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results.csv")
     cache.main("--pair 4x16:2x16 --sentences 24 --tokens 12 --batch-size 8 --epochs 1".split())
     with (tmp_path / "results.csv").open() as file:
@@ -23,38 +23,40 @@ def test_it_measures_both_and_writes_them_down(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("loss", cache.LOSSES)
-def test_swapped_rows_are_no_comparison(tmp_path, monkeypatch, loss):
+def test_swapped_rows_stop_the_benchmark(tmp_path, monkeypatch, loss):
     """Each sentence is given what is stored of the next one of its length."""
     setting = cache.Setting((4, 16), (2, 16), 24, 12, 8)
     synthetic.write_sentences(tmp_path / "data", setting.sentences, setting.tokens)
     cache.write_teacher(tmp_path / "model.pt", setting)
-    read = CachedRows.read
+    read = SplitCache.read
 
     def swapped(self, row, tokens):
         alike = np.flatnonzero(self.tokens == self.tokens[row]).tolist()
         other = alike[(alike.index(row) + 1) % len(alike)]
         found = read(self, row, tokens)
-        return found and [bytes(stored.of(other)) for stored in self._stored]
+        return found and [bytes(file.record(other)) for file in self._files]
 
-    monkeypatch.setattr(CachedRows, "read", swapped)
+    monkeypatch.setattr(SplitCache, "read", swapped)
     monkeypatch.setattr(cache, "train", lambda *_: pytest.fail("it was timed"))
     with pytest.raises(SystemExit, match=r"\d+ of 24 sentences have another loss .*: nothing to compare"):
         cache.measure(tmp_path, setting, loss, 1, True)
 
 
-def test_no_more_than_fp16_takes_is_let_through():
+def test_only_fp16_rounding_is_tolerated():
     live = np.array([1.0, 2.0, 0.0])
     cache.check_equal("logits", live, live * (1 + 2**-9))
-    with pytest.raises(SystemExit, match="logits: 1 of 3 sentences have another loss .* 1.01 and 1: nothing"):
+    with pytest.raises(
+        SystemExit, match=r"logits: 1 of 3 sentences have another loss .* 1.01 and 1\): nothing"
+    ):
         cache.check_equal("logits", live, live + [0.01, 0.0, 0.0])
 
 
-def test_one_sentence_in_32_may_have_other_tokens_chosen():
+def test_one_sentence_in_32_may_select_other_tokens():
     live = np.ones(64)
     other = live + 0.01 * (np.arange(64) < 2)
-    cache.check_equal(cache.CHOOSING, live, other)
+    cache.check_equal(cache.SELECTING_LOSS, live, other)
     with pytest.raises(SystemExit, match="hsk full: 2 of 64 sentences"):
         cache.check_equal("hsk full", live, other)
     with pytest.raises(SystemExit, match="hsk 1l_10t_0.1h: 3 of 64 sentences"):
-        cache.check_equal(cache.CHOOSING, live, live + 0.01 * (np.arange(64) < 3))
-    assert cache.CHOOSING in cache.LOSSES
+        cache.check_equal(cache.SELECTING_LOSS, live, live + 0.01 * (np.arange(64) < 3))
+    assert cache.SELECTING_LOSS in cache.LOSSES

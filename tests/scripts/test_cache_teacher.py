@@ -236,7 +236,9 @@ def test_what_ends_one_of_several_workers_is_one_sentence(data, teacher, tmp_pat
 def test_no_room_is_said_before_anything_is_written(data, teacher, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(CannotStart, match=r"--teacher-cache \S+ needs .* 1000 bytes are free: make room"):
+    with pytest.raises(
+        CannotStart, match=r"--teacher-cache \S+ needs .* 1000 bytes are free: free some space"
+    ):
         main(["--cpu", "--", str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path), *HSK])
 
 
@@ -255,7 +257,7 @@ def test_what_one_split_has_no_room_for_is_taken_by_no_other(data, teacher, tmp_
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     given = [str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path), "--criterion"]
-    with pytest.raises(CannotStart, match=r"cannot be written \(No space left on device\): make room"):
+    with pytest.raises(CannotStart, match=r"cannot be written \(No space left on device\): free some space"):
         main(["--cpu", "--", *given, "hidden_mse_learn", "--init-layers", "0,3"])
     assert taken
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.json", "lock"]

@@ -107,7 +107,7 @@ def test_two_workers_write_one_cache(data, teacher, tmp_path):
     live, _, _ = build(data, teacher, "hsk", **KEEP)
     stored = {"task": {"teacher_cache": str(tmp_path / "cache")}, "model": {"init_from": str(teacher)}}
     task, _, _ = build(data, None, "hsk", **stored, **KEEP)
-    assert len(task.teacher.records) == 3
+    assert len(task.teacher.codecs) == 3
     for split in ("train", "valid"):
         check_stored(task, live, split)
 

@@ -12,7 +12,7 @@ import torch
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
-from fairseq_kd.data.cache import rows as cache_rows
+from fairseq_kd.data.cache import split_cache
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.losses import Compression
 from fairseq_kd.signals import Wanted
@@ -92,10 +92,8 @@ def test_what_is_stored_only_now_has_the_bits_of_what_is_stored(data, teacher, t
 
 def test_a_disk_that_keeps_nothing_ends_the_run(data, teacher, tmp_path, monkeypatch):
     task, _, _ = cached(data, teacher, tmp_path)
-    monkeypatch.setattr(cache_rows.Stored, "write", lambda *_: None)
-    with pytest.raises(
-        CannotStart, match=r"--teacher-cache \S+valid does not hold what was written to it: name"
-    ):
+    monkeypatch.setattr(split_cache.RecordFile, "write", lambda *_: None)
+    with pytest.raises(CannotStart, match=r"--teacher-cache \S+valid lost data that was written to it: name"):
         task.teacher.signals(batch(task, [3]), WANTED)
 
 
@@ -121,7 +119,7 @@ def test_the_records_of_a_split_can_be_sent_to_another_process(data, teacher, tm
     fill(task)
     dataset = task.dataset("valid")
     sent = pickle.loads(pickle.dumps(dataset))
-    assert sent.cached.records == dataset.cached.records
+    assert sent.cached.codecs == dataset.cached.codecs
     expected, found = batch(task, [3, 17])["cached"], sent.collater([sent[3], sent[17]])["cached"]
     assert_close(found, expected, rtol=0, atol=0)
 
@@ -179,7 +177,7 @@ def test_every_criterion_learns_the_same_from_it(data, teacher, tmp_path, monkey
         torch.manual_seed(3)
         found, _, _ = criterion(student, sample)
         assert_close(found, expected, rtol=1e-5, atol=1e-6)
-        monkeypatch.setattr(cache_rows.CachedRows, "missing", lambda _: [])  # as if all rows were there
+        monkeypatch.setattr(split_cache.SplitCache, "missing", lambda _: [])  # as if all rows were there
 
 
 def test_what_is_stored_is_as_large_as_announced(data, teacher, tmp_path, caplog):
@@ -225,7 +223,7 @@ def test_room_is_that_of_all_splits_together(data, teacher, tmp_path, monkeypatc
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free._replace(free=sum(sizes.values()) - 1))
     said = r"1\.2 KiB \(valid 480 bytes, train 768 bytes\)"
     with pytest.raises(
-        CannotStart, match=f"needs {said} for logits in fp16, and 1.2 KiB are free: make room"
+        CannotStart, match=f"needs {said} for logits in fp16, but 1.2 KiB are free: free some space"
     ):
         task.teacher.take_room()
     assert not list(tmp_path.rglob("*.*s"))
@@ -254,7 +252,7 @@ def test_a_disk_that_is_full_after_all_leaves_nothing_half(data, teacher, tmp_pa
         allocate(*given)
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(CannotStart, match=r"cannot be written \(No space left on device\): make room"):
+    with pytest.raises(CannotStart, match=r"cannot be written \(No space left on device\): free some space"):
         cached(data, teacher, tmp_path, None, ("valid", "train"), (), "hidden_mse_learn")
     assert left[0] == -1
     assert there() == before
@@ -270,7 +268,7 @@ def test_room_that_another_run_has_taken_meanwhile_is_not_taken_again(data, teac
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free._replace(free=0))
     task.teacher.take_room()
     fill(task)
-    assert other.dataset("valid").cached.unwritten().tolist() == []
+    assert other.dataset("valid").cached.invalid_rows().tolist() == []
 
 
 def test_rows_half_written_are_not_read_and_written_again(data, teacher, tmp_path):
@@ -280,8 +278,8 @@ def test_rows_half_written_are_not_read_and_written_again(data, teacher, tmp_pat
 
     # A writer was killed: within a record, before the checksums, and between two records of a row.
     state = tmp_path / "valid" / "state-4.fp16.bin"
-    ends = task.dataset("valid").cached._ends(task.teacher.records[2])
-    assert task.teacher.records[2].name == "state-4"
+    ends = task.dataset("valid").cached._ends(task.teacher.codecs[2])
+    assert task.teacher.codecs[2].name == "state-4"
     content = np.memmap(state, np.uint8, mode="r+")
     content[ends[3] - 40 : ends[3]] = 0
     np.memmap(state.with_suffix(".sums"), np.uint32, mode="r+").reshape(-1, 2)[9] = 0
@@ -316,9 +314,9 @@ def test_a_damaged_row_without_a_teacher_is_said_before_training(data, teacher, 
         cached(data, None, tmp_path, None, init_from=teacher)
 
     task, _, _ = cached(data, teacher, tmp_path, None)
-    assert task.dataset("valid").cached.unwritten().tolist() == [0]
+    assert task.dataset("valid").cached.invalid_rows().tolist() == [0]
     task.teacher.signals(batch(task, [0, 1]), WANTED)
-    assert task.dataset("valid").cached.unwritten().tolist() == []
+    assert task.dataset("valid").cached.invalid_rows().tolist() == []
     cached(data, None, tmp_path, None, init_from=teacher)
 
 
@@ -346,7 +344,7 @@ def test_tokens_of_other_rows_end_the_run(data, teacher, tmp_path):
     fill(task)
     dataset = task.dataset("valid")
     dataset.first = [row.roll(1) for row in dataset.first]
-    with pytest.raises(CannotStart, match=r"valid holds logits of other tokens than those of row 2"):
+    with pytest.raises(CannotStart, match=r"valid has logits of other tokens than those of row 2"):
         criterion(student, batch(task, [2, 3]))
 
 
@@ -355,15 +353,15 @@ def test_tokens_of_other_rows_end_the_run(data, teacher, tmp_path):
     [
         (
             "teacher",
-            r"holds the signals of another teacher than --teacher .*: give that teacher; or name another folder",
+            r"has the signals of another teacher than --teacher .*: give that teacher; or name another folder",
         ),
         ("precision", r"was written with --teacher-precision fp32, now bf16"),
         ("head", r"was written with --classification-head-name None, now sentence_classification_head"),
-        ("length", r"is of data of up to 40 tokens, now 30"),
-        ("encoder", r"is of data of another vocabulary"),
-        ("data", r"is of other data than this valid \(40 rows, now 40; or other tokens\)"),
-        ("format", r"is of format 1, and this program reads 3"),
-        ("unreadable", r"has a cache\.json that cannot be understood"),
+        ("length", r"has data of up to 40 tokens, now 30"),
+        ("encoder", r"has data of another vocabulary"),
+        ("data", r"has other data than this valid \(40 rows, now 40; or other tokens\)"),
+        ("format", r"has format 1, but this program needs 3"),
+        ("unreadable", r"has an invalid cache\.json"),
     ],
 )
 def test_a_cache_of_something_else_is_refused(data, teacher, tmp_path, changed, problem):
@@ -400,7 +398,7 @@ def test_a_split_that_does_not_say_of_what_it_is_is_refused(data, teacher, tmp_p
     (tmp_path / "valid" / "rows.json").write_text(content)
     with pytest.raises(
         CannotStart,
-        match=r"--teacher-cache \S+valid has a rows\.json that cannot be understood .*: remove that folder, or name",
+        match=r"--teacher-cache \S+valid has an invalid rows\.json .*: remove that folder, or name",
     ):
         cached(data, teacher, tmp_path)
 
@@ -508,7 +506,7 @@ def test_masked_words_do_as_well(tmp_path, monkeypatch, whole_words):
     assert (tmp_path / "cache" / "valid.0" / "masked.npy").is_file()
 
     # Masked otherwise, it is other data.
-    with pytest.raises(CannotStart, match="valid.0 is of other data"):
+    with pytest.raises(CannotStart, match="valid.0 has other data"):
         made(seed=2)
 
 
@@ -548,7 +546,7 @@ def test_words_that_are_replaced_for_good_can_be_stored(tmp_path, monkeypatch):
     task.dataset("train").set_epoch(2)
     found, _, _ = criterion(student, batch(task, range(6), "train"))
     assert_close(found, expected, rtol=1e-5, atol=1e-6)
-    with pytest.raises(CannotStart, match="train.0 is of other data"):
+    with pytest.raises(CannotStart, match="train.0 has other data"):
         made(replaced_words=8)
 
 

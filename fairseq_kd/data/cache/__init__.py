@@ -1,38 +1,42 @@
-"""A teacher's signals on disk, written once for all runs that learn from it. This is the format.
+"""Teacher cache: a teacher's signals on disk, written once and read by all runs that use them. The format:
 
-    DIR/cache.json              whose signals these are, see `identity.py`
-    DIR/lm_head.pt              of a teacher that is asked for words: its masked-LM head, which makes scores of states
-    DIR/SPLIT/rows.json         of which data: a hash of it, and how many rows; SPLIT is train, valid, .., and of text in
-                                shards train.0, train.1, ..
-    DIR/SPLIT/masked.npy        [N] how many masked words each row has, where words are masked
-    DIR/SPLIT/RECORD.PRECISION.bin    the records of all N rows, one behind the other
+    DIR/cache.json              identity of the teacher and the data, see `identity.py`
+    DIR/lm_head.pt              with masked words only: the teacher's masked-LM head, which computes logits from states
+    DIR/SPLIT/rows.json         hash of the split's data, and its number of rows. SPLIT is train, valid, ..; text in
+                                shards has train.0, train.1, ..
+    DIR/SPLIT/masked.npy        [N] number of masked words of each row, with masked words only
+    DIR/SPLIT/RECORD.PRECISION.bin    the records of all N rows, concatenated
     DIR/SPLIT/RECORD.PRECISION.sums   [N, 2] uint32, their checksums
-    DIR/SPLIT/RECORD.PRECISION.lock   empty: byte r of it is locked by whoever writes row r
+    DIR/SPLIT/RECORD.PRECISION.lock   empty; the writer of row r locks byte r
 
-A row is an example of the split, by its number in the data, in whatever order it is trained on. Its record holds what
-belongs to its n tokens, and no padding, in fp16, bf16 or fp32, little-endian, filled up to a multiple of 4 bytes:
+A row is one example of the split. Its number is the position in the data, not in the training order. A record holds one
+signal of a row's n tokens, without padding. Values are fp16, bf16 or fp32, little-endian. A record is padded to a multiple
+of 4 bytes:
 
     logits            [C]
-    masked            [m, H]           top states at its m masked words
-    state-K           [n, H]           K counts states from 0
-    first-K           [H]              what stands at position 0
-    attention-K       [A, n, n]        K counts layers from 1
+    masked            [m, H]           top states at the row's m masked words
+    state-K           [n, H]           K = number of the state, from 0
+    first-K           [H]              state K at position 0
+    attention-K       [A, n, n]        K = number of the layer, from 1
     projections-K     [3, A, n, d]     queries, keys, values
-    compressed-K-HOW  of k = min(K, n) tokens: values [k, D]; which dimensions those are, uint16 [k, D], where each token has
-                      its own (else those of `fixed_dimensions`, for ever the same); where the tokens stand, uint16 [k],
-                      65535 for none, unless all are kept. HOW is the name of a Compression. By sentence: values [E], and
-                      which entries of k H those are, uint32 [E]
+    compressed-K-HOW  state K compressed to k = min(K, n) tokens; HOW is the name of a Compression. Three arrays:
+                      values [k, D];
+                      kept dimensions, uint16 [k, D], if they differ between tokens (else `fixed_dimensions`);
+                      token positions, uint16 [k], 65535 = none, unless all tokens are kept.
+                      With magnitude_sentence, the first two are values [E] and their indices among k H, uint32 [E]
 
-The two checksums of a row are CRC-32, of its token numbers (int32), and continued over its record; 0, 0 is a row not
-yet written. Whoever writes a row locks it, and leaves it alone where it is whole: of several the first one counts. A
-record is written before its sums, so what a killed writer left half done does not fit and counts as not written, as
-does what the disk damaged. Reading takes no lock: what does not fit is not there. Where there are no such locks
-(outside Unix), two writers whose bits differ may leave a row that does not fit. A row whose tokens are not those of the
-data ends the run. Files have their whole size from the beginning and appear by renaming.
+A row has two checksums: the CRC-32 of its token numbers (int32), and the same CRC-32 continued over the record. 0, 0
+means not written. A writer locks the row, and does nothing if the row is valid, so the first of several writers wins. It
+writes the record before the checksums. So a record that a killed writer left incomplete, or that the disk damaged, fails
+its checksum and counts as not written. Readers take no lock. A row with other tokens than the data ends the run.
+
+Outside Unix there are no locks. There, two writers of different bits can leave an invalid row.
+
+Files are created at full size and renamed into place.
 """
 
+from .codecs import codecs_of
 from .identity import Identity
-from .records import records_of
-from .rows import CachedRows
+from .split_cache import SplitCache
 
-__all__ = ["CachedRows", "Identity", "records_of"]
+__all__ = ["Identity", "SplitCache", "codecs_of"]

@@ -1,4 +1,4 @@
-"""How the files of a cache are made: by one process at a time, and with room for all that they will hold."""
+"""Locks, allocation and hashes of cache files."""
 
 import contextlib
 import functools
@@ -13,13 +13,13 @@ from ...files import atomic_write
 
 try:
     import fcntl
-except ImportError:  # not a Unix: two programs that write the same cache at once are up to the user
+except ImportError:  # not Unix: no locks, so the user must not write one cache with two programs at once
     fcntl = None
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Makes the folder; holds off whoever else would make files in it."""
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Create the folder, and lock it against other processes that create files in it."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as file:
         if fcntl is not None:
@@ -28,11 +28,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def held(path: Path, row: int) -> Iterator[None]:
-    """Holds off other processes that would write this row; a killed one lets go of it.
+def row_lock(path: Path, row: int) -> Iterator[None]:
+    """Lock a row against writers in other processes. The lock of a killed process is released.
 
-    path  of a file that is there for this alone, and is made where it is missing: a process that closes any descriptor
-          of a file lets go of all that it holds there
+    path  the lock file, created if missing. It has no other use: a process that closes any descriptor of a file
+          releases all its locks on that file.
     """
     if fcntl is None:
         yield
@@ -40,7 +40,7 @@ def held(path: Path, row: int) -> Iterator[None]:
     if not path.exists():
         path.touch()
     state = path.stat()
-    file = _opened(path, state.st_dev, state.st_ino)
+    file = _lock_file(path, state.st_dev, state.st_ino)
     fcntl.lockf(file, fcntl.LOCK_EX, 1, row)
     try:
         yield
@@ -49,31 +49,31 @@ def held(path: Path, row: int) -> Iterator[None]:
 
 
 @functools.cache
-def _opened(path: Path, device: int, number: int) -> IO[bytes]:
-    """Opened once, and never closed; another file of the same name has another number."""
+def _lock_file(path: Path, device: int, inode: int) -> IO[bytes]:
+    """Open a lock file once, and never close it. A new file of the same name has another inode."""
     return open(path, "r+b", buffering=0)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Writes a dictionary, readable, that is there whole or not at all."""
+    """Write a dictionary as indented JSON, atomically."""
     with atomic_write(path) as file:
         file.write((json.dumps(values, indent=1, sort_keys=True) + "\n").encode())
 
 
-def zeros(file: IO[bytes], size: int) -> None:
-    """Fills a new file with that many, whose room on the disk nobody can take away; OSError where there is none."""
+def fill_with_zeros(file: IO[bytes], size: int) -> None:
+    """Extend a new file to `size` bytes, reserving its disk space if possible; OSError if there is too little."""
     if size and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
     else:
         file.truncate(size)
 
 
-# SHA-256 of files by path, size and time of change: each shard of a corpus is loaded many times, and read for this once.
+# SHA-256 of files by path, size and modification time. Each shard of a corpus is loaded many times, but hashed once.
 HASHED: dict[tuple[Path, int, int], bytes] = {}
 
 
-def hash_of(paths: list[Path]) -> str:
-    """SHA-256 of the contents of files, one behind the other."""
+def hash_files(paths: list[Path]) -> str:
+    """Return a hash of the contents of files: the SHA-256 of their concatenated SHA-256 digests."""
     digest = hashlib.sha256()
     for path in paths:
         state = path.stat()

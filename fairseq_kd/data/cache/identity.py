@@ -1,4 +1,4 @@
-"""Whose signals a cache holds, and of what."""
+"""Identity of a cache: the teacher and the data that its signals belong to."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -7,24 +7,24 @@ from typing import Any, Optional
 
 from ...errors import CannotStart
 from ...models.shape import ModelShape
-from .files import locked, write_json
+from .files import folder_lock, write_json
 
 FORMAT = 3
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What all signals of a cache have in common; of the data itself, each split keeps a hash of its own.
+    """Properties shared by all signals of a cache. Hashes of the data are stored per split instead.
 
-    teacher     hash of the checkpoint's file
-    precision   of the teacher's weights: fp32, bf16 or fp16
-    head        the classification head that gave the logits; None for none, or the masked-LM head
-    encoder     hash of the vocabulary
-    length      limit to which the data was cut, in tokens; None where it does not say
-    shape       the teacher's
-    num_classes  of its head; None without one
-    has_lm_head  whether it can predict words
-    class_names  of the data, in the order of the stored logits; () if the teacher's classes have no names, or others
+    teacher      hash of the teacher's checkpoint file
+    precision    of the teacher's weights: fp32, bf16 or fp16
+    head         classification head of the logits; None for none, or the masked-LM head
+    encoder      hash of the vocabulary
+    length       maximum length of the data in tokens; None if the data does not record it
+    shape        of the teacher
+    num_classes  of the teacher's head; None without a head
+    has_lm_head  whether the teacher has a masked-LM head
+    class_names  of the data, in the order of the stored logits; () if the teacher has no or other class names
     """
 
     teacher: str
@@ -38,12 +38,12 @@ class Identity:
     class_names: tuple[str, ...]
 
     def classes(self, head: str) -> Optional[int]:
-        """How many classes the teacher's head of that name tells apart; None without it."""
+        """Return the number of classes of the teacher's head with this name; None if it has no such head."""
         return self.num_classes if head == self.head else None
 
     @classmethod
     def read(cls, folder: Path) -> Optional["Identity"]:
-        """That of the cache in a folder; None where there is none. CannotStart where it cannot be read."""
+        """Read the identity of the cache in a folder; None without a cache. Raises CannotStart if it is invalid."""
         path = folder / "cache.json"
         if not path.is_file():
             return None
@@ -55,24 +55,27 @@ class Identity:
                 return cls(**values | parts)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CannotStart(
-                f"--teacher-cache {folder} has a cache.json that cannot be understood ({type(error).__name__}: {error}): "
-                "remove the folder, or name another."
+                f"--teacher-cache {folder} has an invalid cache.json ({type(error).__name__}: {error}): remove the folder, "
+                "or name another."
             ) from None
         raise CannotStart(
-            f"--teacher-cache {folder} is of format {version}, and this program reads {FORMAT}: name another folder."
+            f"--teacher-cache {folder} has format {version}, but this program needs {FORMAT}: name another folder."
         )
 
     def agree(self, folder: Path) -> bool:
-        """Whether the folder is a cache of this; False where it is none yet, CannotStart where it is of something else."""
-        there = self.read(folder)
-        if there is not None:
-            there.check(folder, vars(self))
-        return there is not None
+        """Return True if the folder is a cache with this identity, False if it is no cache yet.
+
+        Raises CannotStart if it is a cache with another identity.
+        """
+        found = self.read(folder)
+        if found is not None:
+            found.check(folder, vars(self))
+        return found is not None
 
     def claim(self, folder: Path) -> None:
-        """Makes the folder a cache of this; CannotStart where it is one of something else."""
+        """Make the folder a cache with this identity. Raises CannotStart if it is a cache with another identity."""
         try:
-            with locked(folder):
+            with folder_lock(folder):
                 if not self.agree(folder):
                     write_json(folder / "cache.json", {"format": FORMAT, **asdict(self)})
         except OSError as error:
@@ -81,18 +84,18 @@ class Identity:
             ) from None
 
     def check(self, folder: Path, wanted: dict[str, Any]) -> None:
-        """Raises CannotStart where the cache in `folder`, which is of this, is not of what is wanted."""
-        for name, meaning in MEANINGS.items():
+        """Raise CannotStart if a property in `wanted` differs from this identity, that of the cache in `folder`."""
+        for name, message in MISMATCHES.items():
             if name in wanted and getattr(self, name) != wanted[name]:
-                found = meaning.format(there=getattr(self, name), wanted=wanted[name])
+                found = message.format(cached=getattr(self, name), wanted=wanted[name])
                 raise CannotStart(f"--teacher-cache {folder} {found}; or name another folder.")
 
 
-MEANINGS = {
-    "teacher": "holds the signals of another teacher than --teacher (their checkpoints differ): give that teacher",
-    "precision": "was written with --teacher-precision {there}, now {wanted}: give {there}",
-    "head": "was written with --classification-head-name {there}, now {wanted}: give that",
-    "encoder": "is of data of another vocabulary (their dict.txt differ): give data that the same encoder made",
-    "class_names": "holds logits of the classes {there}, now {wanted}: give data with that order",
-    "length": "is of data of up to {there} tokens, now {wanted}: give data of that length",
+MISMATCHES = {
+    "teacher": "has the signals of another teacher than --teacher (their checkpoints differ): give that teacher",
+    "precision": "was written with --teacher-precision {cached}, now {wanted}: give {cached}",
+    "head": "was written with --classification-head-name {cached}, now {wanted}: give {cached}",
+    "encoder": "has data of another vocabulary (their dict.txt differ): give data of the same encoder",
+    "class_names": "has logits of the classes {cached}, now {wanted}: give data with that order",
+    "length": "has data of up to {cached} tokens, now {wanted}: give data of that length",
 }

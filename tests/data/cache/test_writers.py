@@ -1,4 +1,4 @@
-"""Several who write the rows of one cache leave each row whole, whatever bits they write."""
+"""Concurrent writers of one cache leave every row valid, even if their bits differ."""
 
 import multiprocessing
 import shutil
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from fairseq_kd.data.cache import CachedRows, files, stored
-from fairseq_kd.data.cache.records import Dense
+from fairseq_kd.data.cache import SplitCache, files, record_file
+from fairseq_kd.data.cache.codecs import DenseCodec
 from fairseq_kd.signals import Signals
 
 ROWS, NUMBERS = 60, 500
@@ -18,32 +18,32 @@ FORK = multiprocessing.get_context("fork")
 
 @pytest.fixture
 def rows(tmp_path):
-    made = CachedRows(
-        tmp_path / "train", [Dense("logits", (NUMBERS,), "logits")], "fp32", np.full(ROWS, 4), "hash"
+    made = SplitCache(
+        tmp_path / "train", [DenseCodec("logits", (NUMBERS,), "logits")], "fp32", np.full(ROWS, 4), "hash"
     )
     make(made)
     return made
 
 
-def make(rows: CachedRows) -> None:
-    for path in rows.make():
+def make(rows: SplitCache) -> None:
+    for path in rows.create_files():
         assert path.is_file()
 
 
-def write(rows: CachedRows, row: int, number: float) -> None:
+def write(rows: SplitCache, row: int, number: float) -> None:
     mask = torch.ones(1, 4, dtype=torch.bool)
     rows.write([row], TOKENS[[row]], Signals(mask, logits=torch.full((1, NUMBERS), number)))
 
 
-def read(rows: CachedRows, row: int) -> set[float]:
-    """The numbers of a row, which all are the same."""
+def read(rows: SplitCache, row: int) -> set[float]:
+    """Return the set of values of a row; all values of a row are equal."""
     found = rows.read(row, TOKENS[row])
     assert found is not None, f"row {row} is damaged"
     return set(np.frombuffer(found[0], np.float32).tolist())
 
 
 def together(*works) -> None:
-    """Each in a process of its own."""
+    """Run each function in its own process."""
     processes = [FORK.Process(target=work) for work in works]
     for process in processes:
         process.start()
@@ -53,21 +53,23 @@ def together(*works) -> None:
 
 
 def raced(rows, meanwhile):
-    """Two processes write row 3, the other while the first runs `meanwhile`, between record and sums: the first counts.
+    """Let two processes write row 3, and check that the first one wins.
 
-    meanwhile  takes two events: set that the other may begin, and that it is done
+    The second writes while the first runs `meanwhile`, between its record and its checksums.
+
+    meanwhile  takes two events: it sets the first to start the second process, which sets the second when done
     """
     begun, done = FORK.Event(), FORK.Event()
-    write_all = stored._write_all
+    write_all = record_file._write_all
 
     def stopping(file, content, at):
         if len(content) == 8:
-            stored._write_all = write_all
+            record_file._write_all = write_all
             meanwhile(begun, done)
         write_all(file, content, at)
 
     def first():
-        stored._write_all = stopping
+        record_file._write_all = stopping
         write(rows, 3, 1.0)
 
     def second():
@@ -79,8 +81,8 @@ def raced(rows, meanwhile):
     assert read(rows, 3) == {1.0}
 
 
-def test_one_that_stands_still_between_record_and_sums(rows):
-    """Record A, record B, sums of B, sums of A: row 3 would be the one's with the checksum of the other."""
+def test_writer_that_pauses_between_record_and_sums_wins(rows):
+    """Without a lock: record A, record B, sums of B, sums of A. Record B would have the checksums of A."""
 
     def meanwhile(begun, done):
         begun.set()
@@ -89,26 +91,26 @@ def test_one_that_stands_still_between_record_and_sums(rows):
     raced(rows, meanwhile)
 
 
-def test_who_looks_at_the_files_while_it_writes_still_holds_the_row(rows):
-    """Closing any descriptor of a file lets go of all that the process has locked there."""
+def test_reading_the_files_keeps_the_lock_of_a_row(rows):
+    """Closing any descriptor of a file releases all locks of the process on that file."""
 
     def meanwhile(begun, done):
         rows.missing()
-        write(CachedRows(rows.folder, rows.records, "fp32", rows.tokens, "hash"), 4, 1.0)
+        write(SplitCache(rows.folder, rows.codecs, "fp32", rows.tokens, "hash"), 4, 1.0)
         begun.set()
         done.wait(1)
 
     raced(rows, meanwhile)
 
 
-def test_a_folder_made_anew_has_locks_of_its_own(rows):
-    """Not those of the file of that name that this process had opened before."""
+def test_recreated_folder_has_its_own_locks(rows):
+    """The process must not use the lock file of the same name that it opened before."""
     write(rows, 3, 1.0)
     shutil.rmtree(rows.folder)
-    rows = CachedRows(rows.folder, rows.records, "fp32", rows.tokens, "hash")
+    rows = SplitCache(rows.folder, rows.codecs, "fp32", rows.tokens, "hash")
     make(rows)
     begun, done = FORK.Event(), FORK.Event()
-    write_all = stored._write_all
+    write_all = record_file._write_all
 
     def slowly(file, content, at):
         if len(content) == 8:
@@ -116,21 +118,21 @@ def test_a_folder_made_anew_has_locks_of_its_own(rows):
             done.wait(1)
         write_all(file, content, at)
 
-    def elsewhere():  # which never had the old one open
+    def elsewhere():  # a process that never opened the old lock file
         begun.wait(30)
-        files._opened.cache_clear()
+        files._lock_file.cache_clear()
         write(rows, 3, 2.0)
         done.set()
 
     def here():
-        stored._write_all = slowly
+        record_file._write_all = slowly
         write(rows, 3, 1.0)
 
     together(here, elsewhere)
     assert read(rows, 3) == {1.0}
 
 
-def test_two_that_meet_again_and_again(rows):
+def test_four_writers_of_all_rows_leave_valid_rows(rows):
     def up():
         for row in range(ROWS):
             write(rows, row, 1.0)
@@ -141,18 +143,18 @@ def test_two_that_meet_again_and_again(rows):
 
     together(up, down, up, down)
     assert all(read(rows, row) in ({1.0}, {2.0}) for row in range(ROWS))
-    assert rows.unwritten().tolist() == []
+    assert rows.invalid_rows().tolist() == []
 
 
-def test_a_row_is_unwritten_until_it_is_whole(rows, monkeypatch):
-    monkeypatch.setattr(stored, "AT_A_TIME", 8)  # of 60, so the last ones are fewer
-    assert rows.unwritten().tolist() == list(range(ROWS))
+def test_row_is_invalid_until_it_is_complete(rows, monkeypatch):
+    monkeypatch.setattr(record_file, "CHUNK_ROWS", 8)  # of 60, so the last ones are fewer
+    assert rows.invalid_rows().tolist() == list(range(ROWS))
     for row in range(ROWS):
         write(rows, row, 1.0)
     content = np.memmap(rows.folder / "logits.fp32.bin", np.float32, mode="r+").reshape(ROWS, NUMBERS)
     damaged = [7, 8, 59]
     content[damaged, 100] = 3.0
-    assert rows.unwritten().tolist() == damaged
+    assert rows.invalid_rows().tolist() == damaged
     for row in damaged:
         write(rows, row, 1.0)
-    assert rows.unwritten().tolist() == []
+    assert rows.invalid_rows().tolist() == []

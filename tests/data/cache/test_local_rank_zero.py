@@ -1,4 +1,4 @@
-"""What the first worker of a machine does for all, and how all of them end where it cannot."""
+"""Work done once per machine by its first worker: results, and errors that end all workers."""
 
 import multiprocessing
 import socket
@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch.distributed as dist
 
-from fairseq_kd.data.cache.once import once_a_machine
+from fairseq_kd.data.cache.local_rank_zero import run_on_local_rank_zero
 from fairseq_kd.errors import CannotStart
 
 FORK = multiprocessing.get_context("fork")
 
 
 def workers(folder: Path, machines: list[str], work) -> list:
-    """What each of several workers, of these machines, gets: a value, or the argument of its SystemExit."""
+    """Return the result of each worker, on these machines: a value, or the argument of its SystemExit."""
     found = FORK.Queue()
 
     def worker(rank):
@@ -25,7 +25,7 @@ def workers(folder: Path, machines: list[str], work) -> list:
         )
         for _ in range(2):
             try:
-                found.put((rank, once_a_machine(lambda: work(rank))))
+                found.put((rank, run_on_local_rank_zero(lambda: work(rank))))
             except SystemExit as ended:
                 found.put((rank, ended.args[0]))
         dist.destroy_process_group()
@@ -33,21 +33,21 @@ def workers(folder: Path, machines: list[str], work) -> list:
     processes = [FORK.Process(target=worker, args=(rank,)) for rank in range(len(machines))]
     for process in processes:
         process.start()
-    told = sorted((found.get(timeout=60) for _ in range(2 * len(machines))), key=lambda each: each[0])
+    results = sorted((found.get(timeout=60) for _ in range(2 * len(machines))), key=lambda each: each[0])
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0] * len(machines)
-    assert told[::2] == told[1::2]
-    return [value for _, value in told[::2]]
+    assert results[::2] == results[1::2]
+    return [value for _, value in results[::2]]
 
 
-def test_one_worker_does_it_by_itself():
-    assert once_a_machine(lambda: 7) == 7
+def test_single_worker_runs_the_work():
+    assert run_on_local_rank_zero(lambda: 7) == 7
     with pytest.raises(CannotStart, match="Cannot start: no."):
-        once_a_machine(lambda: (_ for _ in ()).throw(CannotStart("no.")))
+        run_on_local_rank_zero(lambda: (_ for _ in ()).throw(CannotStart("no.")))
 
 
-def test_the_first_of_each_machine_does_it_and_the_others_wait(tmp_path):
+def test_first_worker_of_each_machine_runs_the_work_and_others_wait(tmp_path):
     def work(rank):
         time.sleep(0.2)
         (tmp_path / f"worker{rank}").touch()
@@ -57,7 +57,7 @@ def test_the_first_of_each_machine_does_it_and_the_others_wait(tmp_path):
     assert sorted(path.name for path in tmp_path.glob("worker*")) == ["worker0", "worker1"]
 
 
-def test_what_ends_one_machine_ends_all(tmp_path):
+def test_error_on_one_machine_ends_all_workers(tmp_path):
     def work(rank):
         if rank == 2:
             raise CannotStart("its disk is full.")

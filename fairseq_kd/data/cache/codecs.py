@@ -1,4 +1,4 @@
-"""What a row's record holds of each signal: its size, how it is written, how rows become a batch again."""
+"""Codecs: encode each signal of a batch as one record per row, and decode records to a batch."""
 
 import math
 from collections.abc import Sequence
@@ -15,50 +15,50 @@ from ...models.shape import ModelShape
 from ...precisions import PRECISIONS
 from ...signals import Signals, Wanted
 
-NOWHERE = 65535
+NO_TOKEN = 65535
 PROJECTIONS = ("queries", "keys", "values")
 
-# As whole numbers of the same bits: numpy has no bf16, and --fp16 would round what it takes for a float32 of a batch.
+# Values are stored as integers with the same bits. numpy has no bf16, and --fp16 would round float32 tensors of a batch.
 BITS = {"fp16": np.int16, "bf16": np.int16, "fp32": np.int32}
 
 
 @dataclass(frozen=True)
-class Dense:
-    """A tensor of a shape that a row's n tokens and m masked words decide.
+class DenseCodec:
+    """Codec of a tensor whose shape depends on a row's n tokens and m masked words.
 
     name    of its files
-    dims    the shape; "n" and "m" stand for those of the row
-    held    by which field of signals: logits, masked, states, attention or, for all three, projections
+    dims    shape of a row; "n" and "m" are replaced by the row's numbers
+    field   of Signals: logits, masked, states, attention, or projections (queries, keys and values)
     number  of the state or layer; None for logits and masked
     """
 
     name: str
     dims: tuple[int | str, ...]
-    held: str
+    field: str
     number: Optional[int] = None
 
     @property
-    def rows(self) -> bool:
-        """False where a batch has no row of its own for each example, but all of them in one."""
-        return self.held != "masked"
+    def batched(self) -> bool:
+        """Whether axis 0 of a batch's tensor is the row; else the rows are concatenated along it."""
+        return self.field != "masked"
 
     def shape(self, n, m) -> tuple:
-        """That of a row; of many rows at once, n and m [N]."""
-        own = {"n": n, "m": m}
-        return tuple(own.get(size, size) for size in self.dims)
+        """Return the shape of a row. n and m are integers, or arrays [N] for N rows."""
+        sizes = {"n": n, "m": m}
+        return tuple(sizes.get(size, size) for size in self.dims)
 
-    def numbers(self, n, m):
-        """How many numbers a row takes; as for `shape`."""
+    def count(self, n, m):
+        """Return how many values a row has; n and m as for `shape`."""
         return math.prod(self.shape(n, m))
 
     def bytes(self, n, m, precision: str):
-        """How many bytes."""
-        return self.numbers(n, m) * np.dtype(BITS[precision]).itemsize
+        """Return how many bytes a row has; n and m as for `shape`."""
+        return self.count(n, m) * np.dtype(BITS[precision]).itemsize
 
     def encode(self, signals: Signals, sizes: Sequence[tuple[int, int]], precision: str) -> list[bytes]:
-        """The records of a batch, whose rows have `sizes` (n, m)."""
-        batch = as_bits(_get(signals, self.held, self.number), precision)
-        if not self.rows:
+        """Return the records of a batch, whose rows have `sizes` (n, m)."""
+        batch = to_bits(_get(signals, self.field, self.number), precision)
+        if not self.batched:
             ends = np.cumsum([m for _, m in sizes])
             return [part.tobytes() for part in np.split(batch, ends[:-1])]
         return [
@@ -69,21 +69,26 @@ class Dense:
     def decode(
         self, records: Sequence[bytes], sizes: Sequence[tuple[int, int]], precision: str
     ) -> dict[str, Tensor]:
-        """The batch's tensor, padded with 0; its bits."""
+        """Return the batch's tensor as integers with the same bits, padded with 0."""
         rows = [
-            np.frombuffer(record, BITS[precision], self.numbers(n, m)).reshape(self.shape(n, m))
+            np.frombuffer(record, BITS[precision], self.count(n, m)).reshape(self.shape(n, m))
             for record, (n, m) in zip(records, sizes, strict=True)
         ]
-        return {"values": torch.from_numpy(padded(rows) if self.rows else np.concatenate(rows))}
+        return {"values": torch.from_numpy(pad(rows) if self.batched else np.concatenate(rows))}
 
     def restore(self, stored: dict[str, Tensor], precision: str, signals: Signals) -> None:
-        """Gives a batch's tensor to signals, in float32."""
-        _put(signals, self.held, self.number, of_bits(stored["values"], precision))
+        """Add a decoded tensor to signals, in float32."""
+        _put(signals, self.field, self.number, from_bits(stored["values"], precision))
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What is kept of hidden states, see `Compressed`."""
+class CompressedCodec:
+    """Codec of compressed hidden states, see `Compressed`. Methods as in DenseCodec.
+
+    number  of the state
+    how     its compression
+    width   H of the teacher
+    """
 
     number: int
     how: Compression
@@ -94,11 +99,11 @@ class Kept:
         return f"compressed-{self.number}-{self.how}"
 
     def tokens(self, n):
-        """How many tokens of n are kept, at most."""
+        """Return how many of n tokens are kept."""
         return n if self.how.tokens is None else np.minimum(self.how.tokens, n)
 
     def values(self, tokens: int) -> int:
-        """How many values are kept of them."""
+        """Return how many values are kept of `tokens` kept tokens."""
         return self.how.entries(tokens, self.width)
 
     def bytes(self, n, m, precision: str):
@@ -112,10 +117,10 @@ class Kept:
 
     def encode(self, signals: Signals, sizes: Sequence[tuple[int, int]], precision: str) -> list[bytes]:
         kept = signals.compressed[self.number, self.how]
-        values = as_bits(kept.values, precision)
+        values = to_bits(kept.values, precision)
         index = None if kept.index is None else kept.index.cpu().numpy()
-        places = (
-            None if kept.positions is None else kept.positions.masked_fill(~kept.real, NOWHERE).cpu().numpy()
+        positions = (
+            None if kept.positions is None else kept.positions.masked_fill(~kept.real, NO_TOKEN).cpu().numpy()
         )
 
         records = []
@@ -124,14 +129,14 @@ class Kept:
             count = self.values(tokens)
             record = values[b, :count].tobytes()
             if self.how.by_sentence:
-                # Those that the sentence has not got would point anywhere.
+                # Indices of values that the sentence does not have are arbitrary, and become 0.
                 record += (
                     np.where(kept.kept[b, :count].cpu().numpy(), index[b, :count], 0).astype("<u4").tobytes()
                 )
             elif self.how.by_token:
                 record += (index[b, :count] % self.width).astype("<u2").tobytes()
-            if places is not None:
-                record += places[b, :tokens].astype("<u2").tobytes()
+            if positions is not None:
+                record += positions[b, :tokens].astype("<u2").tobytes()
             records.append(record)
         return records
 
@@ -142,14 +147,14 @@ class Kept:
         batch = len(records)
         values = np.zeros((batch, self.values(most)), BITS[precision])
         index = np.zeros(values.shape, np.int32)
-        places = np.full((batch, most), NOWHERE, np.int32)
+        positions = np.full((batch, most), NO_TOKEN, np.int32)
         for b, (record, (n, _)) in enumerate(zip(records, sizes, strict=True)):
             tokens = int(self.tokens(n))
             count, at = self.values(tokens), 0
             for out, kind, size in (
                 (values, BITS[precision], count),
                 (index, "<u4" if self.how.by_sentence else "<u2", count if self._has_index else 0),
-                (places, "<u2", tokens if self.how.tokens is not None else 0),
+                (positions, "<u2", tokens if self.how.tokens is not None else 0),
             ):
                 out[b, :size] = np.frombuffer(record, kind, size, at)
                 at += size * np.dtype(kind).itemsize
@@ -158,20 +163,20 @@ class Kept:
         if self._has_index:
             stored["index"] = torch.from_numpy(index)
         if self.how.tokens is not None:
-            stored["positions"] = torch.from_numpy(places)
+            stored["positions"] = torch.from_numpy(positions)
         return stored
 
     def restore(self, stored: dict[str, Tensor], precision: str, signals: Signals) -> None:
         real, positions = signals.mask, None
         if "positions" in stored:
             positions = stored["positions"].long()
-            real = positions.ne(NOWHERE)
+            real = positions.ne(NO_TOKEN)
             positions = positions.masked_fill(~real, 0)
         index = kept = None
         if self.how.share < 1:
             kept = kept_entries(self.how, real, self.width)
             index = self._index(stored, real)
-        values = of_bits(stored["values"], precision)
+        values = from_bits(stored["values"], precision)
         signals.compressed[self.number, self.how] = Compressed(values, real, positions, index, kept)
 
     @property
@@ -189,44 +194,48 @@ class Kept:
         return entries_of(dimensions, self.width)
 
 
-Record = Dense | Kept
+Codec = DenseCodec | CompressedCodec
 
 
-def records_of(wanted: Wanted, shape: ModelShape, classes: Optional[int]) -> list[Record]:
-    """The records that hold what is wanted of a teacher of that shape.
+def codecs_of(wanted: Wanted, shape: ModelShape, classes: Optional[int]) -> list[Codec]:
+    """Return the codecs of all signals in `wanted`, for a teacher of this shape.
 
-    classes  of its logits; None where words are asked for
+    classes  number of classes of the logits; None for masked words
     """
     width, heads = shape.width, shape.heads
-    records: list[Record] = []
+    codecs: list[Codec] = []
     if wanted.logits and classes is not None:
-        records.append(Dense("logits", (classes,), "logits"))
+        codecs.append(DenseCodec("logits", (classes,), "logits"))
     elif wanted.logits:
-        records.append(Dense("masked", ("m", width), "masked"))
-    of_heads = (3, heads, "n", shape.attention_width // heads)
-    records += [Dense(f"state-{k}", ("n", width), "states", k) for k in sorted(wanted.states)]
-    records += [Dense(f"first-{k}", (1, width), "states", k) for k in sorted(wanted.first - wanted.states)]
-    records += [Dense(f"attention-{k}", (heads, "n", "n"), "attention", k) for k in sorted(wanted.attention)]
-    records += [Dense(f"projections-{k}", of_heads, "projections", k) for k in sorted(wanted.projections)]
+        codecs.append(DenseCodec("masked", ("m", width), "masked"))
+    dense = [(f"state-{k}", ("n", width), "states", k) for k in sorted(wanted.states)]
+    dense += [(f"first-{k}", (1, width), "states", k) for k in sorted(wanted.first - wanted.states)]
+    dense += [(f"attention-{k}", (heads, "n", "n"), "attention", k) for k in sorted(wanted.attention)]
+    projections = (3, heads, "n", shape.attention_width // heads)
+    dense += [(f"projections-{k}", projections, "projections", k) for k in sorted(wanted.projections)]
+    codecs += [DenseCodec(*each) for each in dense]
     compressed = sorted(wanted.compressed, key=lambda each: (each[0], str(each[1])))
-    return records + [Kept(k, how, width) for k, how in compressed]
+    return codecs + [CompressedCodec(k, how, width) for k, how in compressed]
 
 
-def as_bits(tensor: Tensor, precision: str) -> np.ndarray:
-    """The bits of a tensor in a precision, on the host; ValueError where that cannot hold its numbers."""
+def to_bits(tensor: Tensor, precision: str) -> np.ndarray:
+    """Convert a tensor to a precision; return it on the host, as integers with the same bits.
+
+    Raises ValueError if a number is out of range of fp16.
+    """
     found = tensor.detach().to(PRECISIONS[precision])
     if precision == "fp16" and not bool(found.isfinite().all()):
         raise ValueError(f"{precision} holds no number above {torch.finfo(torch.float16).max:.0f}")
     return found.cpu().contiguous().view(torch.int32 if precision == "fp32" else torch.int16).numpy()
 
 
-def of_bits(bits: Tensor, precision: str) -> Tensor:
-    """The reverse, on any device, in float32."""
+def from_bits(bits: Tensor, precision: str) -> Tensor:
+    """Convert integers from `to_bits` back to numbers, in float32, on the same device."""
     return bits.view(PRECISIONS[precision]).float()
 
 
-def padded(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Arrays of as many dimensions in one, filled up with 0."""
+def pad(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Stack arrays of different sizes, padded with 0."""
     sizes = np.max([row.shape for row in rows], axis=0)
     batch = np.zeros((len(rows), *sizes), rows[0].dtype)
     for b, row in enumerate(rows):
@@ -234,20 +243,18 @@ def padded(rows: Sequence[np.ndarray]) -> np.ndarray:
     return batch
 
 
-def _get(signals: Signals, held: str, number: Optional[int]) -> Tensor:
-    """A batch's tensor, one row after the other."""
-    if held == "projections":
+def _get(signals: Signals, field: str, number: Optional[int]) -> Tensor:
+    if field == "projections":
         return torch.stack([getattr(signals, name)[number] for name in PROJECTIONS], dim=1)
-    tensor = getattr(signals, held)
+    tensor = getattr(signals, field)
     return tensor if number is None else tensor[number]
 
 
-def _put(signals: Signals, held: str, number: Optional[int], tensor: Tensor) -> None:
-    """Gives it back."""
-    if held == "projections":
+def _put(signals: Signals, field: str, number: Optional[int], tensor: Tensor) -> None:
+    if field == "projections":
         for name, part in zip(PROJECTIONS, tensor.unbind(1), strict=True):
             getattr(signals, name)[number] = part
     elif number is None:
-        setattr(signals, held, tensor)
+        setattr(signals, field, tensor)
     else:
-        getattr(signals, held)[number] = tensor
+        getattr(signals, field)[number] = tensor

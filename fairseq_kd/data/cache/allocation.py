@@ -1,0 +1,77 @@
+"""Disk space of a cache: estimated for all splits, then preallocated for all or none."""
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from ...errors import CannotStart
+from .files import folder_lock
+from .split_cache import FLAG
+
+logger = logging.getLogger(__name__)
+
+
+def preallocate(
+    folder: Path, what: str, missing: Callable[[], Mapping[str, int]], files: Iterable[Path]
+) -> None:
+    """Create the files of a cache at full size, and log that size.
+
+    what     description of the files, for messages
+    missing  returns split -> bytes of its files that do not exist yet
+    files    creates one file after another, and yields the path of each
+
+    Raises CannotStart if there is too little space; created files are then removed.
+    """
+    created: list[Path] = []
+    try:
+        with folder_lock(folder):
+            # Computed under the lock, since another process may have created the same files before.
+            sizes = {name: size for name, size in missing().items() if size}
+            if not sizes:
+                return
+            free = free_bytes(folder)
+            logger.info(f"{FLAG} {folder}: {what} take {describe_sizes(sizes)}, of {format_bytes(free)} free")
+            if sum(sizes.values()) > free:
+                raise CannotStart(
+                    f"{FLAG} {folder} needs {describe_sizes(sizes)} for {what}, but {format_bytes(free)} are free: free "
+                    "some space, name a folder on another disk, or keep less (--hsk-keep, --mapping, --cache-precision)."
+                )
+            try:
+                for path in files:
+                    created.append(path)
+            except BaseException:
+                _remove(created)
+                raise
+    except OSError as error:
+        raise CannotStart(
+            f"{FLAG} {folder} cannot be written ({error.strerror}): free some space, or name another folder."
+        ) from None
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free bytes of the disk of `folder`, which need not exist yet."""
+    return shutil.disk_usage(
+        next(each for each in [folder, *folder.absolute().parents] if each.exists())
+    ).free
+
+
+def describe_sizes(sizes: Mapping[str, int]) -> str:
+    """Return total and parts, such as 13.4 MiB (train 12.3 MiB, valid 1.1 MiB)."""
+    each = ", ".join(f"{name} {format_bytes(size)}" for name, size in sizes.items())
+    return f"{format_bytes(sum(sizes.values()))} ({each})"
+
+
+def format_bytes(size: float) -> str:
+    """Return a size with its unit, such as 12.3 MiB."""
+    power = min(4, max(0, int(size).bit_length() - 1) // 10)
+    unit = ("bytes", "KiB", "MiB", "GiB", "TiB")[power]
+    return f"{size / 1024**power:.{min(power, 1)}f} {unit}"
+
+
+def _remove(files: Iterable[Path]) -> None:
+    for path in files:
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder has other files
+            path.parent.rmdir()
