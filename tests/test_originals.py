@@ -9,7 +9,7 @@ import pytest
 from fairseq import options
 
 import fairseq_kd  # noqa: F401
-from fairseq_kd.criterions.parts.keep import Keep
+from fairseq_kd.criterions.transfer.compression_spec import CompressionSpec
 from fairseq_kd.layers import layer_map
 from launcher.options import make_parser
 from tests.tiny import ROOT
@@ -92,7 +92,7 @@ def check_train(beside: str, words: list[str]) -> None:
         if flag == "--mapping":
             assert layer_map(values[0], 6, 12)
         if flag == "--hsk-keep":
-            assert Keep.read(values[0])
+            assert CompressionSpec.read(values[0])
 
 
 @pytest.mark.parametrize(("beside", "original", "here", "program"), ROWS, ids=lambda text: text[:40])

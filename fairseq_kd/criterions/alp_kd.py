@@ -11,7 +11,7 @@ from ..losses import REACHES
 from ..signals import Signals
 from .config import OwnTermsConfig
 from .distillation import DistillationCriterion
-from .parts import SCOPES, AttendedLayers
+from .transfer import SCOPES, AttendedLayers
 
 
 @dataclass

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..losses import hidden_mse
 from ..signals import Signals
 from .att_kl_learn import AttentionKL, AttentionKLConfig
-from .parts import HiddenTransfer
+from .transfer import HiddenTransfer
 
 
 @register_criterion("att_kl_hidden_mse", dataclass=AttentionKLConfig)

@@ -12,7 +12,7 @@ from ..losses import attention_kl
 from ..signals import Signals
 from .config import IntermediateConfig
 from .distillation import DistillationCriterion
-from .parts import AttentionTransfer
+from .transfer import AttentionTransfer
 
 
 @dataclass

@@ -9,7 +9,7 @@ from ..losses import hidden_mse
 from ..signals import Signals
 from .att_mse_learn import AttentionMSE
 from .config import IntermediateConfig
-from .parts import HiddenTransfer
+from .transfer import HiddenTransfer
 
 
 @register_criterion("att_mse_hidden_mse", dataclass=IntermediateConfig)

@@ -9,7 +9,7 @@ from ..losses import attention_mse
 from ..signals import Signals
 from .config import IntermediateConfig
 from .distillation import DistillationCriterion
-from .parts import AttentionTransfer
+from .transfer import AttentionTransfer
 
 
 @register_criterion("att_mse_learn", dataclass=IntermediateConfig)

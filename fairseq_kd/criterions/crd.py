@@ -11,7 +11,7 @@ from ..errors import CannotStart
 from ..signals import Signals
 from .config import OwnTermsConfig
 from .distillation import DistillationCriterion
-from .parts import Contrast
+from .transfer import ContrastiveTransfer
 
 
 @dataclass
@@ -54,7 +54,7 @@ class ContrastiveCriterion(DistillationCriterion):
 
     def __init__(self, cfg: CRDConfig, task) -> None:
         super().__init__(cfg, task)
-        self.crd = self.use(Contrast, cfg)
+        self.crd = self.use(ContrastiveTransfer, cfg)
 
     def terms_of(self, sample: Mapping[str, Any], student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
         return {"crd": self.crd(sample, student, teacher)}

@@ -14,8 +14,8 @@ from ..metrics import log_metrics
 from ..signals import Signals, Wanted
 from ..unused_flags import given_flags, unused
 from .config import DistillationConfig, IntermediateConfig
-from .parts.hidden import MIXTURES
 from .stages import Stage, Stages
+from .transfer.hidden import MIXTURES
 
 SHARED = frozenset(each.name for each in fields(IntermediateConfig))
 

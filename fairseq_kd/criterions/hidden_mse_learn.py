@@ -9,7 +9,7 @@ from ..losses import hidden_mse
 from ..signals import Signals
 from .config import IntermediateConfig
 from .distillation import DistillationCriterion
-from .parts import HiddenTransfer
+from .transfer import HiddenTransfer
 
 
 @register_criterion("hidden_mse_learn", dataclass=IntermediateConfig)

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..signals import Signals
 from .distillation import DistillationCriterion
 from .hsk_flags import HSKConfig
-from .parts import CompressedStates
+from .transfer import CompressedStates
 
 
 @register_criterion("hsk", dataclass=HSKConfig)

@@ -7,7 +7,7 @@ from fairseq.dataclass import ChoiceEnum
 from ..layers import MAPPINGS
 from ..losses import LENGTHS, WIDTHS
 from .config import IntermediateConfig
-from .parts.keep import LENGTH, RANKING, RANKINGS, WIDTH
+from .transfer.compression_spec import LENGTH, RANKING, RANKINGS, WIDTH
 
 
 @dataclass

@@ -17,7 +17,7 @@ from .collapse import forget_warning, watch
 from .config import IntermediateConfig
 from .distillation import DistillationCriterion
 from .gate_flags import GateFlags, group_gates
-from .parts import SCOPES, GatedLayers
+from .transfer import SCOPES, GatedLayers
 
 
 @dataclass

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..layers import MAPPINGS
 from ..signals import Signals
 from .att_kl_learn import AttentionKL, AttentionKLConfig
-from .parts import RelationTransfer
+from .transfer import RelationTransfer
 
 
 @dataclass

@@ -11,7 +11,7 @@ from ..layers import MAPPINGS
 from ..signals import Signals
 from .config import IntermediateConfig
 from .distillation import DistillationCriterion
-from .parts import RelationTransfer
+from .transfer import RelationTransfer
 
 
 @dataclass

@@ -11,7 +11,7 @@ from ..losses import pearson_attention
 from ..signals import Signals
 from .config import IntermediateConfig
 from .distillation import DistillationCriterion
-from .parts import AttentionTransfer
+from .transfer import AttentionTransfer
 
 
 @dataclass

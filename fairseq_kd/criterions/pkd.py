@@ -15,7 +15,7 @@ from ..signals import Signals
 from ..unused_flags import unused
 from .config import IntermediateConfig
 from .distillation import DistillationCriterion
-from .parts import HiddenTransfer
+from .transfer import HiddenTransfer
 
 
 @dataclass

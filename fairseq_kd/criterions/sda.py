@@ -11,8 +11,8 @@ from ..losses import logits_mse
 from ..optim import in_full_precision
 from ..signals import Signals, Wanted
 from .distillation import DistillationCriterion
-from .parts import OwnPast
 from .sda_flags import SDAConfig
+from .transfer import SelfTeacher
 
 
 @register_criterion("sda", dataclass=SDAConfig)
@@ -35,7 +35,7 @@ class SDA(DistillationCriterion):
         if not (self.inter_weight or self.judges_average):
             self.sda = None
             return
-        self.sda = OwnPast(task, cfg)
+        self.sda = SelfTeacher(task, cfg)
         self.problems += self.sda.problems
         self.unused += self.sda.unused
         self.stages.want_for_own_terms(self.sda.student_wanted, Wanted())
@@ -45,7 +45,7 @@ class SDA(DistillationCriterion):
 
     @classmethod
     def settled(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
-        return super().settled(cfg) | OwnPast.settled(cfg)
+        return super().settled(cfg) | SelfTeacher.settled(cfg)
 
     def before_update(self, optimizer: FairseqOptimizer) -> None:
         if self.sda is None:

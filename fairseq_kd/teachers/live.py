@@ -67,7 +67,7 @@ class LiveTeacher:
         # A student's autocast must not reach in here: the teacher has a precision of its own.
         with torch.autocast(given["src_tokens"].device.type, enabled=False):
             signals = self.model(**given, wanted=wanted.exposed(), classification_head_name=self.head)
-            signals = narrowed(signals, wanted, given["src_tokens"])
+            signals = select_signals(signals, wanted, given["src_tokens"])
         if signals.lm_head is not None:
             signals.lm_head = self._word_scores
         if self.device is None:
@@ -81,7 +81,7 @@ class LiveTeacher:
             return self.model.encoder.lm_head(states.to(self.placed_on)).to(states.device)
 
 
-def narrowed(signals: Signals, wanted: Wanted, tokens: Tensor) -> Signals:
+def select_signals(signals: Signals, wanted: Wanted, tokens: Tensor) -> Signals:
     """The signals that are wanted, made of those that the model exposed."""
     separators = tokens.eq(SEPARATOR)
     for number, how in wanted.compressed:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fairseq_kd.criterions.parts import layer_attention
+from fairseq_kd.criterions.transfer import layer_attention
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.losses import REACHES
 from tests.tiny import batch, build, train_command, train_here
@@ -70,7 +70,7 @@ def test_a_student_too_deep_for_its_buckets(data, teacher, reach):
     deep = {"encoder_layers": 10}
     sentence = (
         f"--alp-reach {reach} gives student layer 1 of 10 no teacher layer, because the teacher has 4 layers: "
-        "take another"
+        "use another"
     )
     with pytest.raises(CannotStart, match=sentence):
         build(data, teacher, "alp_kd", layers="random", model=deep, alp_reach=reach)
@@ -81,7 +81,7 @@ def test_training_averages_no_attention(data, teacher, monkeypatch):
     task, student, criterion = build(data, teacher, "alp_kd", alp_scope="tokens", **ALONE)
     averaged = []
     monkeypatch.setattr(
-        layer_attention, "mean_of_tokens", lambda scope, x, mask: averaged.append(x) or x[:, 0]
+        layer_attention, "mean_over_tokens", lambda scope, x, mask: averaged.append(x) or x[:, 0]
     )
     criterion(student, batch(task, [0, 1]))
     assert averaged == []

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fairseq_kd.criterions.parts.compressed import CompressedStates
-from fairseq_kd.criterions.parts.keep import Keep
+from fairseq_kd.criterions.transfer.compressed import CompressedStates
+from fairseq_kd.criterions.transfer.compression_spec import CompressionSpec
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.shape import ModelShape
 from fairseq_kd.signals import Signals
-from fairseq_kd.teachers.live import narrowed
+from fairseq_kd.teachers.live import select_signals
 from tests.tiny import batch, build
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -51,7 +51,7 @@ def test_it_equals_the_original_on_each_sentence_alone(case):
     )
     teacher.attention = by_number(d, "in_teacher_attention", "out_attention_layers")
     separators = torch.from_numpy(np.where(d["in_separator"], 2, 3))  # token numbers
-    each = part(student, narrowed(teacher, part.teacher_wanted, separators))
+    each = part(student, select_signals(teacher, part.teacher_wanted, separators))
 
     assert_close(each, torch.from_numpy(d["out_each_sentence_alone"]), rtol=1e-9, atol=0)
 
@@ -73,25 +73,25 @@ def by_number(d, name, numbers):
     ],
 )
 def test_the_shorthand(keep, expected):
-    read = Keep.read(keep)
+    read = CompressionSpec.read(keep)
     assert (read.layers, read.tokens, read.share) == expected
 
 
 @pytest.mark.parametrize("keep", ["", "1", "1l10t", "1l_2l", "0.5l", "1.5t", "-1l", "0.1.2h", "10_0.1"])
 def test_other_words_are_no_shorthand(keep):
-    assert Keep.read(keep) is None
+    assert CompressionSpec.read(keep) is None
 
 
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"hsk_keep": "ten"}, r"--hsk-keep ten does not say what is kept: give such as 1l_10t_0\.1h"),
+        ({"hsk_keep": "ten"}, r"--hsk-keep ten is not valid: give for example 1l_10t_0\.1h"),
         (
             {"hsk_keep": "4l"},
-            r"--hsk-keep 4l keeps 4 pairs of states, but --mapping makes 3: give 3l or less",
+            r"--hsk-keep 4l keeps 4 pairs of states, but --mapping has 3: give 3l or less",
         ),
-        ({"hsk_keep": "0l"}, r"--hsk-keep 0l keeps nothing"),
-        ({"hsk_keep": "2h"}, r"--hsk-keep 2h keeps nothing, or more than there is"),
+        ({"hsk_keep": "0l"}, r"--hsk-keep 0l is out of range"),
+        ({"hsk_keep": "2h"}, r"--hsk-keep 2h is out of range"),
         ({"hsk_keep": "0.05h"}, r"--hsk-keep 0\.05h keeps less than one of the teacher's 16 dimensions"),
         ({"mapping": "combine"}, r"--mapping combine mixes all hidden states"),
     ],

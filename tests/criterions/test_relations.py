@@ -34,7 +34,7 @@ def test_a_narrower_student_learns_relations(data, teacher):
     ("method", "options", "message"),
     [
         ("minilm_v2", {}, "the student has 2 heads and the teacher 4: give --relation-heads"),
-        ("minilm_v2", {"relation_heads": 16}, "--relation-heads 16 cannot share the student's width of 8"),
+        ("minilm_v2", {"relation_heads": 16}, "--relation-heads 16 does not divide the student's width of 8"),
         ("minilm_v2", {"relation_heads": 0}, "--relation-heads 0 cannot share"),
         ("minilm", {}, "--encoder-attention-heads 4, or --criterion minilm_v2"),
         ("pearson", {}, "--encoder-attention-heads 4, or --criterion minilm_v2"),

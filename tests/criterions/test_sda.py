@@ -155,24 +155,24 @@ def test_an_average_that_is_judged_is_not_compared_with_itself(sda):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sda_window": "two"}, "--sda-window two is no number"),
-        ({"sda_window": "-1"}, "--sda-window -1 is no number"),
-        ({"sda_form": "ema", "sda_decay": 1.5}, "--sda-decay 1.5 is no share"),
-        ({"sda_form": "voted", "sda_window": "all"}, "--sda-form voted runs each model"),
+        ({"sda_window": "two"}, "--sda-window two is not a number"),
+        ({"sda_window": "-1"}, "--sda-window -1 is not a number"),
+        ({"sda_form": "ema", "sda_decay": 1.5}, "--sda-decay 1.5 is out of range"),
+        ({"sda_form": "voted", "sda_window": "all"}, "--sda-form voted runs every model"),
         (
             {"sda_form": "voted", "sda_window": "00"},
-            "--sda-form voted runs .*, and --sda-window 00 has no end",
+            "--sda-form voted runs .*, but --sda-window 00 has no limit",
         ),
         (
             {"sda_form": "voted", "sda_window": "2", "sda_evaluate": "average"},
-            "--sda-evaluate average judges one",
+            "--sda-evaluate average evaluates one",
         ),
-        ({"sda_evaluate": "average"}, "--sda-evaluate average would judge the student of one update ago"),
+        ({"sda_evaluate": "average"}, "--sda-evaluate average needs several parameter sets"),
         (
             {"sda_window": "01", "sda_evaluate": "average"},
-            "--sda-evaluate average would judge the student of one",
+            "--sda-evaluate average needs several parameter sets",
         ),
-        ({"amp": True}, "--amp calls for an update even where"),
+        ({"amp": True}, "--amp makes an update even if"),
         ({"soft_weight": 0.5}, "--soft-weight above 0 learns from a teacher"),
     ],
 )

@@ -22,7 +22,7 @@ from fairseq.criterions import register_criterion
 from omegaconf import II
 
 from . import config, distillation
-from .parts import AttentionTransfer, HiddenTransfer
+from .transfer import AttentionTransfer, HiddenTransfer
 
 
 @dataclass

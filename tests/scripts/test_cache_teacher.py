@@ -164,7 +164,7 @@ def test_two_workers_and_every_shard(tmp_path):
             ["--teacher", "T", "--teacher-cache", "C", "--soft-weight", "0"],
             r"--criterion kd with these weights uses no teacher, so there is nothing to store",
         ),
-        (["--teacher", "T", "--teacher-cache", "C", *HSK, "--hsk-keep", "x"], r"--hsk-keep x does not say"),
+        (["--teacher", "T", "--teacher-cache", "C", *HSK, "--hsk-keep", "x"], r"--hsk-keep x is not valid"),
     ],
 )
 def test_what_cannot_be_stored_is_refused(data, teacher, tmp_path, flags, problem):

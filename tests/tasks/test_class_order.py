@@ -281,5 +281,5 @@ def test_a_cache_belongs_to_the_order_of_its_data(stock, ours, teacher, tmp_path
     logits = task.teacher.signals(sample, Wanted(logits=True)).logits
     assert accuracy(logits, sample["target"]) == taught(stock, teacher)
     for given in (teacher, None):
-        with pytest.raises(CannotStart, match="holds logits of the classes .*: give data with that order"):
+        with pytest.raises(CannotStart, match="has logits of the classes .*: give data with that order"):
             cached(ours, given)

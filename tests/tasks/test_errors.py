@@ -21,7 +21,11 @@ STUDENT = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_attention_head
         ("hidden_mse_learn", {"mapping": "2:9"}, r"--mapping 2:9 names teacher state 9.* 4 layers"),
         ("hidden_mse_learn", {"mapping": "diagonal"}, r"--mapping diagonal is not a mapping: use skip, last"),
         ("att_kl_learn", {"mapping": "combine"}, r"--mapping combine"),
-        ("att_kl_learn", {"mapping": "0:0"}, r"--mapping 0:0 pairs no layer with attention"),
+        (
+            "att_kl_learn",
+            {"mapping": "0:0"},
+            r"--mapping 0:0 pairs only the embedding outputs, which have no attention",
+        ),
         ("att_kl_learn", {"mapping": "0:2"}, r"--mapping 0:2 pairs 0:2, but state 0 is the embedding output"),
         (
             "att_kl_hidden_mse",
@@ -34,10 +38,10 @@ STUDENT = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_attention_head
         ("kd", {"hard_weight": -1.0}, r"--hard-weight -1.0 would reward"),
         ("hidden_mse_learn", {"inter_weight": -0.5}, r"--inter-weight -0.5 would reward"),
         ("kd", {"hard_weight": 0.0, "soft_weight": 0.0}, r"--hard-weight, --soft-weight .* all 0"),
-        ("crd", {"crd_feature_dim": 0}, r"--crd-feature-dim 0 leaves nothing to compare: give 1 or more"),
-        ("crd", {"crd_negatives": 0}, r"--crd-negatives 0 leaves nothing to compare: give 1 or more"),
-        ("crd", {"crd_temperature": 0.0}, r"--crd-temperature 0.0 divides .*: give a number above 0"),
-        ("crd", {"crd_momentum": 1.0}, r"--crd-momentum 1.0 is no share that can stay: give a number from 0"),
+        ("crd", {"crd_feature_dim": 0}, r"--crd-feature-dim 0 is out of range: give 1 or more"),
+        ("crd", {"crd_negatives": 0}, r"--crd-negatives 0 is out of range: give 1 or more"),
+        ("crd", {"crd_temperature": 0.0}, r"--crd-temperature 0.0 is out of range: give a number above 0"),
+        ("crd", {"crd_momentum": 1.0}, r"--crd-momentum 1.0 is out of range: give a number in"),
     ],
 )
 def test_wrong_options(data, teacher, method, options, sentence):
@@ -194,7 +198,7 @@ def test_contrasts_need_labels_of_classes(tmp_path, teacher):
         build(data, teacher, "crd")
     for path in (data / "label").glob("train.*"):
         path.unlink()
-    with pytest.raises(CannotStart, match="has no labels for train, by which --criterion crd chooses"):
+    with pytest.raises(CannotStart, match="has no labels for train, but --criterion crd needs them"):
         build(data, teacher, "crd")
 
 

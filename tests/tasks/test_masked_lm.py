@@ -329,7 +329,7 @@ def test_a_pretrained_student_is_fine_tuned(text, teacher, data, tmp_path):
     ("criterion", "options", "message"),
     [
         ("kd", {}, "has no masked-LM head, whose word scores --soft-weight above 0"),
-        ("crd", {}, "has no labels for train, by which --criterion crd chooses"),
+        ("crd", {}, "has no labels for train, but --criterion crd needs them"),
         (
             "att_kl_learn",
             {"task": {"tokens_per_sample": 64}},

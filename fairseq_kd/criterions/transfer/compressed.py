@@ -1,21 +1,21 @@
-"""The part that compares what is kept of hidden states."""
+"""Transfer of compressed hidden states (HSK)."""
 
 from torch import Tensor
 
 from ...layers import layer_map
 from ...losses import Compression, Widen, compressed_mse
 from ...signals import Signals, Wanted
-from .keep import LENGTH, RANKING, WIDTH, Keep
-from .part import Part
+from .base import Transfer
+from .compression_spec import LENGTH, RANKING, WIDTH, CompressionSpec
 
 
-class CompressedStates(Part):
-    """Hidden states, paired one by one, of which little is kept in up to three dimensions.
+class CompressedStates(Transfer):
+    """Transfer of hidden states, paired one by one and compressed: fewer pairs, tokens or dimensions.
 
-    mapping        which states are paired
-    keep           all, or such as 1l_10t_0.1h: the top pair, 10 tokens of each sentence, a tenth of the dimensions
-    length, width  which tokens and which dimensions, see Compression
-    ranking        whose attention ranks tokens: own, that of the layer which made the teacher's state (of layer 1 for
+    mapping        layer map of the pairs
+    keep           amount to keep, as in --hsk-keep, see CompressionSpec
+    length, width  selection of tokens and of dimensions, see Compression
+    ranking        attention that ranks tokens: own, of the layer that computes the teacher's state (layer 1 for
                    state 0); skip, of the layer that mapping skip pairs with the student's state
     teacher_alone  masks dimensions of the teacher's states only
     """
@@ -34,19 +34,19 @@ class CompressedStates(Part):
         super().__init__(task, method)
         self.teacher_alone = teacher_alone
         self.pair_states(mapping)
-        kept = Keep.read(keep)
-        if kept is None:
+        spec = CompressionSpec.read(keep)
+        if spec is None:
             self.problems.append(
-                f"--hsk-keep {keep} does not say what is kept: give such as 1l_10t_0.1h (layers, tokens, share of the "
-                "dimensions), any of the three, or all."
+                f"--hsk-keep {keep} is not valid: give for example 1l_10t_0.1h (layers, tokens, share of the dimensions), "
+                "any of the three, or all."
             )
         else:
-            self.problems += kept.problems(len(self.pairs), self.teacher and self.teacher.width)
-            self.unused += kept.unused(length, width, ranking, teacher_alone)
+            self.problems += spec.problems(len(self.pairs), self.teacher and self.teacher.width)
+            self.unused += spec.unused(length, width, ranking, teacher_alone)
         if self.problems:
             return
 
-        layers, tokens, share = kept.layers, kept.tokens, kept.share
+        layers, tokens, share = spec.layers, spec.tokens, spec.share
         self.pairs = sorted(self.pairs)[-layers:] if layers else sorted(self.pairs)
         self.how = {
             (i, j): Compression(
@@ -63,7 +63,7 @@ class CompressedStates(Part):
         self.teacher_wanted = Wanted.of(compressed=[(j, how) for (_, j), how in self.how.items()])
 
     def forward(self, student: Signals, teacher: Signals) -> Tensor:
-        """Sum over the kept pairs of their mean squared difference, [B]."""
+        """Return the sum over the kept pairs of their mean squared difference, [B]."""
         total = 0.0
         for (i, j), how in self.how.items():
             kept = teacher.compressed[j, how]
@@ -72,6 +72,7 @@ class CompressedStates(Part):
         return total
 
     def map_row(self) -> str:
+        """Describe the pairs and their compression in one line."""
         return "  ".join(f"{i} <- {j} ({how})" for (i, j), how in self.how.items())
 
     def _ranking_layer(self, i: int, j: int, ranking: str) -> int:

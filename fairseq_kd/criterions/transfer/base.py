@@ -1,4 +1,4 @@
-"""What all parts of criterions have in common."""
+"""Base class of transfer modules."""
 
 from torch import nn
 
@@ -6,14 +6,14 @@ from ...layers import layer_map
 from ...signals import Wanted
 
 
-class Part(nn.Module):
-    """Something of the two models that is compared, checked against both.
+class Transfer(nn.Module):
+    """Compares one kind of signal of student and teacher.
 
-    pairs           [(student state, teacher state)], where it pairs them
-    student_wanted  the signals of each side that it needs
-    teacher_wanted
-    problems        one sentence for each reason why the two cannot be compared
-    unused          flags without effect
+    pairs           [(student state, teacher state)]; empty if states are not paired
+    student_wanted  signals that are needed of the student
+    teacher_wanted  signals that are needed of the teacher
+    problems        error messages; empty if the two models can be compared
+    unused          flags without effect, for a warning
     """
 
     def __init__(self, task, method: str) -> None:
@@ -26,7 +26,7 @@ class Part(nn.Module):
         self.problems = [] if self.teacher else [task.teacher_missing(f"--criterion {method}")]
 
     def pair_states(self, mapping: str) -> None:
-        """Sets the pairs that `--mapping` names, as far as the teacher is known."""
+        """Set the pairs of `--mapping`, if there is a teacher."""
         if self.teacher is None:
             return
         try:
@@ -35,7 +35,7 @@ class Part(nn.Module):
             self.problems.append(str(error))
 
     def pair_layers(self, mapping: str, what: str) -> None:
-        """The same for `what` is found inside layers alone: the embedding pair 0:0 is left out."""
+        """Set the pairs of layers, without the embedding pair 0:0. what: the signal, for error messages."""
         self.pair_states(mapping)
         self.pairs = [(i, j) for i, j in self.pairs if (i, j) != (0, 0)]
         if self.problems:
@@ -48,8 +48,10 @@ class Part(nn.Module):
                 f"{what}: pair layers from 1."
             )
         elif not self.pairs:
-            self.problems.append(f"--mapping {mapping} pairs no layer with {what}: pair layers from 1.")
+            self.problems.append(
+                f"--mapping {mapping} pairs only the embedding outputs, which have no {what}: pair layers from 1."
+            )
 
     def map_row(self) -> str:
-        """Which student state learns from which of the teacher's, for whoever starts the training."""
+        """Describe the pairs in one line, which is printed when training starts."""
         return "  ".join(f"{i} <- {j}" for i, j in self.pairs)

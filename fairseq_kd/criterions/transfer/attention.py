@@ -1,15 +1,15 @@
-"""Parts that compare what is computed inside layers: here, attention scores."""
+"""Transfer of attention scores, and the base class for signals computed inside layers."""
 
 from collections.abc import Callable
 
 from torch import Tensor
 
 from ...signals import Signals, Wanted
-from .part import Part
+from .base import Transfer
 
 
-class LayerTransfer(Part):
-    """What is computed inside layers; the embedding pair 0:0 has none of it and is left out."""
+class LayerTransfer(Transfer):
+    """Transfer of signals computed inside layers. The embedding pair 0:0 is omitted, since it has none."""
 
     def __init__(self, task, method: str, mapping: str) -> None:
         super().__init__(task, method)
@@ -17,7 +17,7 @@ class LayerTransfer(Part):
 
 
 class AttentionTransfer(LayerTransfer):
-    """Attention scores, head by head."""
+    """Transfer of attention scores, head by head."""
 
     def __init__(self, task, method: str, mapping: str) -> None:
         super().__init__(task, method, mapping)
@@ -32,10 +32,10 @@ class AttentionTransfer(LayerTransfer):
         if self.student.heads != self.teacher.heads:
             self.problems.append(
                 f"--criterion {self.method} compares attention head by head, but the student has "
-                f"{self.student.heads} heads and the teacher {self.teacher.heads}: take a student with "
+                f"{self.student.heads} heads and the teacher {self.teacher.heads}: use a student with "
                 f"--encoder-attention-heads {self.teacher.heads}, or --criterion minilm_v2 with --relation-heads."
             )
 
     def scores(self, student: Signals, teacher: Signals, loss: Callable[..., Tensor]) -> Tensor:
-        """Sum over the pairs of loss(student scores, teacher scores, mask), [B]."""
+        """Return the sum over the pairs of loss(student scores, teacher scores, mask), [B]."""
         return sum(loss(student.attention[i], teacher.attention[j], student.mask) for i, j in self.pairs)

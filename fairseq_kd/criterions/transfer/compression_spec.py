@@ -1,4 +1,4 @@
-"""How much is kept of hidden states (`--hsk-keep`), and which other flags then have no effect."""
+"""Parses `--hsk-keep`, and finds --hsk-... flags that have no effect with it."""
 
 import re
 from collections.abc import Iterable
@@ -11,16 +11,17 @@ PART = re.compile(r"(\d+)l|(\d+)t|(\d*\.?\d+)h")
 
 RANKINGS = ["own", "skip"]
 
-# What chooses where nobody says otherwise.
+# Default selections of tokens and dimensions.
 LENGTH, WIDTH, RANKING = "attention_no_sep", "magnitude", "own"
 
 
 @dataclass(frozen=True)
-class Keep:
-    """1l_10t_0.1h: the top pair of states, 10 tokens of each sentence, a tenth of the dimensions.
+class CompressionSpec:
+    """The parsed flag. 1l_10t_0.1h keeps the top pair, 10 tokens of each sentence and a tenth of the dimensions.
 
-    layers, tokens  None for all
-    share           1 for all
+    layers  pairs of states, from the top; None for all
+    tokens  of each sentence; None for all
+    share   of the dimensions; 1 for all
     """
 
     given: str
@@ -29,8 +30,8 @@ class Keep:
     share: float
 
     @classmethod
-    def read(cls, given: str) -> Optional["Keep"]:
-        """What that says, of which parts may be left out, or all of them: all. None where it says nothing."""
+    def read(cls, given: str) -> Optional["CompressionSpec"]:
+        """Parse the flag: "all", or one to three parts in any order. None if it is invalid."""
         found: dict[str, str] = {}
         for part in [] if given == "all" else given.split("_"):
             if not PART.fullmatch(part) or part[-1] in found:
@@ -40,19 +41,18 @@ class Keep:
         return cls(given, layers, tokens, float(found.get("h", 1.0)))
 
     def problems(self, pairs: int, width: int | None) -> Iterable[str]:
-        """Why so much cannot be kept: one sentence each.
+        """Yield an error message if the amounts are out of range.
 
-        pairs  how many there are; 0 where that is not known
-        width  of the teacher; None where that is not known
+        pairs  number of pairs of states; 0 if unknown
+        width  of the teacher; None if unknown
         """
         if self.layers == 0 or self.tokens == 0 or not 0 < self.share <= 1:
             yield (
-                f"--hsk-keep {self.given} keeps nothing, or more than there is: give 1 layer and 1 token or more, and a "
-                "share above 0, up to 1."
+                f"--hsk-keep {self.given} is out of range: give 1 layer and 1 token or more, and a share above 0, up to 1."
             )
         elif pairs and self.layers is not None and self.layers > pairs:
             yield (
-                f"--hsk-keep {self.given} keeps {self.layers} pairs of states, but --mapping makes {pairs}: give {pairs}l "
+                f"--hsk-keep {self.given} keeps {self.layers} pairs of states, but --mapping has {pairs}: give {pairs}l "
                 "or less."
             )
         elif width is not None and int(self.share * width) < 1:

@@ -1,23 +1,23 @@
-"""The parts that criterions are made of: what is paired, whether it can be, and which signals that needs."""
+"""Transfer modules of criterions: each pairs one kind of signal, checks the pairs and computes their loss."""
 
 from .attention import AttentionTransfer
 from .compressed import CompressedStates
-from .contrast import Contrast
+from .contrastive import ContrastiveTransfer
 from .gates import GatedLayers
 from .hidden import HiddenTransfer
 from .layer_attention import AttendedLayers
-from .past import OwnPast
 from .relation import RelationTransfer
-from .scope import SCOPES
+from .self_teacher import SelfTeacher
+from .token_scope import SCOPES
 
 __all__ = [
     "SCOPES",
     "AttendedLayers",
     "AttentionTransfer",
     "CompressedStates",
-    "Contrast",
+    "ContrastiveTransfer",
     "GatedLayers",
     "HiddenTransfer",
-    "OwnPast",
     "RelationTransfer",
+    "SelfTeacher",
 ]

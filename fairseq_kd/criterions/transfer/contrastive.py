@@ -1,4 +1,4 @@
-"""The part that tells sentences from those of other labels."""
+"""Contrastive transfer (CRD), with negatives drawn from sentences of other labels."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from ...losses import CRD, Negatives
 from ...signals import Signals, Wanted
+from .base import Transfer
 from .hidden import first_tokens
-from .part import Part
 
 
-class Contrast(Part):
-    """The loss, sized by the two models and the training set, and who draws its negatives."""
+class ContrastiveTransfer(Transfer):
+    """Transfer of all states at position 0, concatenated: the CRD loss and its sampler of negatives."""
 
     def __init__(self, task, method: str, cfg) -> None:
         super().__init__(task, method)
@@ -40,15 +40,16 @@ class Contrast(Part):
         )
 
     def map_row(self) -> str:
+        """Describe the compared states in one line."""
         return "all <- all, at position 0"
 
     def forward(self, sample: Mapping[str, Any], student: Signals, teacher: Signals) -> Tensor:
-        """The loss of each sentence of a batch, [B]."""
+        """Return the loss of each sentence of a batch, [B]."""
         s, t = (torch.cat(first_tokens(side.states), dim=-1) for side in (student, teacher))
         if not self.training:
             return self.loss.unseen(s, t, sample["target"])
 
-        # Such a batch may be of another split, whose numbers mean other sentences.
+        # A dummy batch may come from another split, where the same numbers mean other sentences.
         index = torch.full_like(sample["id"], -1) if sample.get("filler") else sample["id"]
         return self.loss(s, t, index, self.negatives(sample["target"]))
 
@@ -56,21 +57,21 @@ class Contrast(Part):
 def _problems_of_flags(cfg) -> Iterable[str]:
     for name in ("crd_feature_dim", "crd_negatives"):
         if getattr(cfg, name) < 1:
-            yield f"--{name.replace('_', '-')} {getattr(cfg, name)} leaves nothing to compare: give 1 or more."
+            yield f"--{name.replace('_', '-')} {getattr(cfg, name)} is out of range: give 1 or more."
     if not 0 < cfg.crd_temperature < math.inf:
-        yield f"--crd-temperature {cfg.crd_temperature} divides the similarities: give a number above 0."
+        yield f"--crd-temperature {cfg.crd_temperature} is out of range: give a number above 0."
     if not 0 <= cfg.crd_momentum < 1:
-        yield f"--crd-momentum {cfg.crd_momentum} is no share that can stay: give a number from 0 up to, not including, 1."
+        yield f"--crd-momentum {cfg.crd_momentum} is out of range: give a number in [0, 1)."
 
 
 def _problems_of_labels(task, method: str, labels: np.ndarray | None) -> Iterable[str]:
     if labels is None:
         yield (
-            f"{task.cfg.data} has no labels for {task.cfg.train_subset}, by which --criterion {method} chooses what to "
-            "contrast: take data that has them (--train-subset), or another method."
+            f"{task.cfg.data} has no labels for {task.cfg.train_subset}, but --criterion {method} needs them to choose "
+            "negatives: use data with labels (--train-subset), or another method."
         )
     elif len(np.unique(labels)) < 2:
         yield (
             f"all sentences of {task.cfg.train_subset} in {task.cfg.data} have the same label, so --criterion {method} has "
-            "nothing to contrast: take data with two labels or more (--train-subset)."
+            "no negatives: use data with two labels or more (--train-subset)."
         )

@@ -1,4 +1,4 @@
-"""The part that compares hidden states."""
+"""Transfer of hidden states."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,19 +6,19 @@ from torch import Tensor
 
 from ...losses import Combine, Widen
 from ...signals import Signals, Wanted
-from .part import Part
-from .scope import wanted_of
+from .base import Transfer
+from .token_scope import teacher_signals
 
-# The mappings that mix, and the lowest state that takes part: with the embedding outputs, or without.
+# Mappings that learn a mixture -> its lowest state: 0 with the embedding outputs, 1 without.
 MIXTURES = {"combine": 0, "combine-layers": 1}
 
 
-class HiddenTransfer(Part):
-    """Hidden states: paired one by one, or all at once through a learned mixture (`MIXTURES`).
+class HiddenTransfer(Transfer):
+    """Transfer of hidden states, paired one by one or all at once through a learned mixture (`MIXTURES`).
 
-    Where the widths differ, the student's paired states are brought to the teacher's by a learned map.
+    If the widths differ, a learned projection maps the student's paired states to the teacher's width.
 
-    scope  cls or tokens, see `scope.py`
+    scope  cls or tokens, see `token_scope.py`
     """
 
     def __init__(self, task, method: str, mapping: str, scope: str = "tokens") -> None:
@@ -41,22 +41,23 @@ class HiddenTransfer(Part):
                 len(student_states), self.student.width, len(teacher_states), self.teacher.width
             )
         self.student_wanted = Wanted.of(states=student_states)
-        self.teacher_wanted = wanted_of(scope, teacher_states)
+        self.teacher_wanted = teacher_signals(scope, teacher_states)
 
     def all_tokens(self, student: Signals, teacher: Signals, loss: Callable[..., Tensor]) -> Tensor:
-        """Sum over the pairs of loss(student state, teacher state, mask), [B]."""
+        """Return the sum over the pairs of loss(student state, teacher state, mask), [B]."""
         mask = student.mask
         if self.mixture is not None:
             return loss(*self.mixture(_ordered(student.states), _ordered(teacher.states), mask), mask)
         return sum(loss(self.widen(student.states[i], mask), teacher.states[j], mask) for i, j in self.pairs)
 
     def first_token(self, student: Signals, teacher: Signals, loss: Callable[..., Tensor]) -> Tensor:
-        """The same for the states at position 0: sum of loss(student state, teacher state), [B]."""
+        """Return the sum over the pairs of loss(student state, teacher state) at position 0, [B]."""
         if self.mixture is not None:
             return loss(*self.mixture(first_tokens(student.states), first_tokens(teacher.states)))
         return sum(loss(self.widen(student.states[i][:, 0]), teacher.states[j][:, 0]) for i, j in self.pairs)
 
     def map_row(self) -> str:
+        """Describe the pairs or the mixture in one line."""
         if self.mixture is None:
             return super().map_row()
         lowest = min(self.student_wanted.states)
@@ -64,7 +65,7 @@ class HiddenTransfer(Part):
 
 
 def first_tokens(states: Mapping[int, Tensor]) -> list[Tensor]:
-    """What stands at position 0 of each state, from the lowest up, [B, H] each."""
+    """Return position 0 of each state, from the lowest up, [B, H] each."""
     return [state[:, 0] for state in _ordered(states)]
 
 

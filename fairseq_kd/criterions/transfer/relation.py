@@ -1,4 +1,4 @@
-"""The part that compares relations among queries, keys or values."""
+"""Transfer of relations among queries, keys or values (MiniLM)."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,9 +10,9 @@ from .attention import LayerTransfer
 
 
 class RelationTransfer(LayerTransfer):
-    """Relations among queries, keys or values, in as many heads on both sides.
+    """Transfer of relations among queries, keys or values, with equal numbers of heads on both sides.
 
-    heads  relation heads that each side's full width is cut into; None for the attention heads
+    heads  number of relation heads, into which each side's full width is split; None for the attention heads
     """
 
     def __init__(self, task, method: str, mapping: str, heads: int | None = None) -> None:
@@ -37,13 +37,16 @@ class RelationTransfer(LayerTransfer):
         for who, shape in ("student", self.student), ("teacher", self.teacher):
             if self.heads < 1 or shape.attention_width % self.heads:
                 yield (
-                    f"--relation-heads {self.heads} cannot share the {who}'s width of {shape.attention_width}: give a "
+                    f"--relation-heads {self.heads} does not divide the {who}'s width of {shape.attention_width}: give a "
                     "number that divides it."
                 )
 
     def relations(self, student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], mask: Tensor) -> Tensor:
-        """Sum over the pairs of the KL between relations, [B]; of queries, keys or values by layer."""
-        return sum(relation_kl(self._cut(student[i]), self._cut(teacher[j]), mask) for i, j in self.pairs)
+        """Return the sum over the pairs of the KL between relations, [B].
 
-    def _cut(self, vectors: Tensor) -> Tensor:
+        student, teacher  queries, keys or values by layer, each [B, A, T, d]
+        """
+        return sum(relation_kl(self._split(student[i]), self._split(teacher[j]), mask) for i, j in self.pairs)
+
+    def _split(self, vectors: Tensor) -> Tensor:
         return vectors if self.heads is None else relation_heads(vectors, self.heads)

@@ -1,4 +1,4 @@
-"""The part that is the student's own past."""
+"""The teacher of `--criterion sda`: an average of the student's earlier parameters."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,12 +9,12 @@ from ...teachers.averaged import ALL, DECAY
 from ...unused_flags import unused
 
 
-class OwnPast(AveragedTeacher):
-    """What the --sda-... flags describe; it follows the student.
+class SelfTeacher(AveragedTeacher):
+    """An AveragedTeacher built from the --sda-... flags, for the student of `task`.
 
-    student_wanted  the signals of the student that it is compared with
-    problems        one sentence for each reason why there is none
-    unused          flags without effect
+    student_wanted  signals that are needed of the student
+    problems        error messages; empty if the flags are valid
+    unused          flags without effect, for a warning
     """
 
     def __init__(self, task, cfg) -> None:
@@ -31,12 +31,12 @@ class OwnPast(AveragedTeacher):
 
     @staticmethod
     def settled(cfg: Mapping[str, Any]) -> dict[str, Any]:
-        """What decides which past it is, whichever way it was said."""
+        """Return the settings that must not change on resume, in a normal form: --sda-window and --sda-decay."""
         return {"--sda-window": _window(cfg) or cfg.get("sda_window"), "--sda-decay": _decay(cfg)}
 
 
 def _window(cfg: Mapping[str, Any]) -> int | str | None:
-    """How many sets of parameters: a number, or ALL; None where --sda-window says neither."""
+    """Return the number of parameter sets, or ALL; None if --sda-window is neither."""
     given = cfg.get("sda_window")
     if given == ALL or str(cfg.get("sda_form")) == "ema":
         return ALL
@@ -53,35 +53,35 @@ def _decay(cfg: Mapping[str, Any]) -> float:
 def _problems(cfg, task) -> Iterable[str]:
     if task.predicts_words:
         yield (
-            "--criterion sda compares the scores of a sentence's classes, and --task masked_lm_kd has none: take --task "
+            "--criterion sda compares class logits of sentences, but --task masked_lm_kd has none: use --task "
             "sentence_prediction_kd, or --criterion kd."
         )
     if cfg.amp:
         yield (
-            "--amp calls for an update even where a gradient overflowed, which --criterion sda cannot tell: take "
-            "--autocast bf16, --bf16, or --fp16 --fp16-no-flatten-grads."
+            "--amp makes an update even if a gradient overflowed, which --criterion sda cannot detect: use --autocast "
+            "bf16, --bf16, or --fp16 --fp16-no-flatten-grads."
         )
     yield from (_problems_of_ema if cfg.sda_form == "ema" else _problems_of_window)(cfg)
     if cfg.sda_evaluate == "average" and cfg.sda_form == "voted":
-        yield "--sda-evaluate average judges one model, and --sda-form voted has several: take --sda-form average."
+        yield "--sda-evaluate average evaluates one model, but --sda-form voted has several: use --sda-form average."
     elif cfg.sda_evaluate == "average" and _window(cfg) == 1:
         yield (
-            "--sda-evaluate average would judge the student of one update ago, which is all that a window of 1 holds: give "
+            "--sda-evaluate average needs several parameter sets, but a window of 1 has only that of one update ago: give "
             "--sda-window 2 or more, or all."
         )
 
 
 def _problems_of_ema(cfg) -> Iterable[str]:
     if not 0 <= _decay(cfg) <= 1:
-        yield f"--sda-decay {cfg.sda_decay} is no share: give a number from 0 to 1."
+        yield f"--sda-decay {cfg.sda_decay} is out of range: give a number from 0 to 1."
 
 
 def _problems_of_window(cfg) -> Iterable[str]:
     given, window = cfg.sda_window, _window(cfg)
     if window is None:
-        yield f"--sda-window {given} is no number of updates: give 1 or more, or all."
+        yield f"--sda-window {given} is not a number of updates: give 1 or more, or all."
     elif cfg.sda_form == "voted" and window == ALL:
-        yield f"--sda-form voted runs each model of its window, and --sda-window {given} has no end: give a number."
+        yield f"--sda-form voted runs every model of its window, but --sda-window {given} has no limit: give a number."
 
 
 def _unused(cfg) -> list[str]:
