@@ -1,4 +1,4 @@
-"""The average at every step, against means made by hand and recorded ones; its state."""
+"""The average at every step, against means by hand and recorded ones; its state."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def recorded(name):
 
 
 def averages(teacher, history):
-    """The average after each push."""
+    """Return the average after each push."""
     found = []
     for parameters in history:
         teacher.push([parameters[:2], parameters[2:]])
@@ -35,19 +35,19 @@ def averages(teacher, history):
 @pytest.mark.parametrize(
     ("window", "host"), [(1, False), (2, False), (3, False), ("all", False), (1, True), (3, True)]
 )
-def test_it_is_the_mean_of_the_last_sets_at_every_step(window, host):
+def test_average_is_the_mean_of_the_last_sets_at_every_step(window, host):
     given = recorded("sda_average")
     found = averages(AveragedTeacher(window, host=host), given["in_parameters"][:6])
     assert_close(found, given[f"out_teacher_k{window}"], rtol=0, atol=1e-12)
 
 
-def test_with_one_set_it_is_that_of_the_step_before():
+def test_window_of_one_is_the_set_of_the_previous_step():
     history = torch.randn(6, 5)
     assert torch.equal(averages(AveragedTeacher(1), history), history)
 
 
 @pytest.mark.parametrize("window", [1, 3])
-def test_it_does_not_shrink_once_the_window_is_full(window):
+def test_average_does_not_shrink_when_the_window_is_full(window):
     given, released = recorded("sda_average"), recorded("sda_released")[f"out_teacher_k{window}"]
     found = averages(AveragedTeacher(window), given["in_parameters"][:6])
     assert_close(found[:window], released[:window])
@@ -55,7 +55,7 @@ def test_it_does_not_shrink_once_the_window_is_full(window):
 
 
 @pytest.mark.parametrize("name", ["sda_ema", "sda_ema_cap"])
-def test_ema(name):
+def test_ema_equals_the_recorded_one(name):
     given = recorded(name)
     teacher = AveragedTeacher(form="ema", decay=float(given["opt_decay"]))
     found = averages(teacher, given["in_parameters"])
@@ -63,13 +63,13 @@ def test_ema(name):
     assert_close(found[1:], given["out_teacher"], rtol=0, atol=1e-12)
 
 
-def test_the_distance_is_recorded():
+def test_distance_equals_the_recorded_one():
     given = recorded("sda_logits")
     found = logits_mse(given["in_student_logits"], given["in_teacher_logits"])
     assert_close(found, given["out_each_sentence_alone"], rtol=0, atol=1e-9)
 
 
-def test_zero_means_all():
+def test_window_of_zero_means_all():
     history = torch.randn(9, 5)
     found = averages(AveragedTeacher(0), history)
     assert_close(found[-1], history.mean(dim=0))
@@ -93,15 +93,15 @@ def test_half_precision_is_averaged_in_float32():
         ({"host": True}, "host.*give a number"),
     ],
 )
-def test_what_cannot_be_is_refused(options, message):
+def test_invalid_options_raise(options, message):
     with pytest.raises(ValueError, match=message):
         AveragedTeacher(**options)
 
 
-def test_other_parameters_are_refused():
+def test_pushing_other_parameters_raises():
     teacher = AveragedTeacher(2)
     teacher.push({"a": torch.ones(2)})
-    with pytest.raises(ValueError, match="not the 1 of before"):
+    with pytest.raises(ValueError, match="differ from the 1 of the first push"):
         teacher.push({"a": torch.ones(2), "b": torch.ones(1)})
 
 
@@ -119,7 +119,7 @@ def test_other_parameters_are_refused():
     ],
 )
 @pytest.mark.parametrize("before", [0, 1, 4])
-def test_it_goes_on_from_its_state_exactly(options, before):
+def test_resume_from_the_state_dict_is_exact(options, before):
     history = torch.randn(7, 5)
     straight, first, second = (AveragedTeacher(**options) for _ in range(3))
     averages(straight, history)
@@ -134,7 +134,7 @@ def test_it_goes_on_from_its_state_exactly(options, before):
 
 
 @pytest.mark.parametrize("options", [{"window": 3}, {"window": 3, "host": True}, {"form": "ema"}])
-def test_what_was_restored_answers_at_once(options):
+def test_restored_teacher_computes_signals_before_a_push(options):
     first, second = AveragedTeacher(**options), AveragedTeacher(**options)
     averages(first, torch.randn(4, 5))
     second.load_state_dict(first.state_dict())
@@ -142,14 +142,14 @@ def test_what_was_restored_answers_at_once(options):
         assert torch.equal(second.average()[name], value)
 
 
-def test_a_state_of_another_window_is_not_taken():
+def test_state_of_another_window_raises():
     first, second = AveragedTeacher(3), AveragedTeacher(2)
     averages(first, torch.randn(4, 5))
-    with pytest.raises(RuntimeError, match="3 parameter sets, a window of 2"):
+    with pytest.raises(RuntimeError, match="3 parameter sets, but a window of 2"):
         second.load_state_dict(first.state_dict())
 
 
-def test_it_has_nothing_to_train_and_holds_no_model(data, teacher):
+def test_it_has_no_parameters_and_no_submodules(data, teacher):
     _, student, _ = build(data, teacher, "kd")
     averaged = AveragedTeacher(2)
     averaged.follow(student, "sentence_classification_head")
@@ -157,11 +157,11 @@ def test_it_has_nothing_to_train_and_holds_no_model(data, teacher):
     assert [*averaged.parameters(), *averaged.buffers(), *averaged.children()] == []
 
 
-# answers
+# signals
 
 
 def following(data, teacher, **options):
-    """A student whose weights change at random, and its averaged teacher."""
+    """Return a student whose weights change at random, and its averaged teacher."""
     task, student, _ = build(data, teacher, "kd", model={"dropout": 0.5})
     averaged = AveragedTeacher(**options)
     averaged.follow(student, task.head)
@@ -185,7 +185,7 @@ def answers(student, sample):
 
 
 @pytest.mark.parametrize("form", ["average", "voted"])
-def test_with_one_set_it_answers_as_the_student_did(data, teacher, form):
+def test_window_of_one_has_the_students_previous_signals(data, teacher, form):
     task, student, averaged = following(data, teacher, window=1, form=form)
     sample = batch(task, [0, 3, 11])
     for step in range(3):
@@ -198,7 +198,7 @@ def test_with_one_set_it_answers_as_the_student_did(data, teacher, form):
         assert not torch.allclose(answers(student, sample), before)
 
 
-def test_voted_is_the_mean_of_the_answers(data, teacher):
+def test_voted_is_the_mean_of_the_logits(data, teacher):
     task, student, averaged = following(data, teacher, window=3, form="voted")
     sample, given = batch(task, [0, 3, 11]), []
     for step in range(6):
@@ -209,7 +209,7 @@ def test_voted_is_the_mean_of_the_answers(data, teacher):
         assert_close(averaged.signals(sample, LOGITS).logits, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_voted_is_recorded():
+def test_voted_equals_the_recorded_one():
     given = recorded("sda_average")
     for window in (1, 2, 3):
         averaged = AveragedTeacher(window, "voted")
@@ -221,7 +221,7 @@ def test_voted_is_recorded():
 
 
 class Recorded(nn.Module):
-    """A student with one parameter: which of the recorded logits it answers with."""
+    """A student with one parameter, the number of the recorded logits that it returns."""
 
     def __init__(self, logits):
         super().__init__()
@@ -234,7 +234,7 @@ class Recorded(nn.Module):
         return Signals(torch.ones(3, 1, dtype=torch.bool), logits=self.logits[int(self.step)])
 
 
-def test_the_average_answers_with_averaged_parameters(data, teacher):
+def test_average_has_the_signals_of_averaged_parameters(data, teacher):
     task, student, averaged = following(data, teacher, window=3)
     sample = batch(task, [0, 3, 11])
     for step in range(5):
