@@ -1,9 +1,9 @@
-"""How much each student layer of an `alp_kd` run attends to each teacher layer, as a heat map.
+"""Plots a heat map of an `alp_kd` run: how much each student layer attends to each teacher layer.
 
     python scripts/plot_layer_attention.py runs/default/SST-2-alp_kd-0_1_2-one-seed1-2f6c01aa
 
-Reads the validations in the run's log.txt, or in any log of fairseq-train with --log-format json, and draws
-the attention of the last one, a mean over the dev sentences. Writes layer_attention.png beside the log.
+Reads the validations in the run's log.txt, or in any log of fairseq-train with --log-format json. Draws
+the attention of the last one, averaged over the dev sentences. Writes layer_attention.png next to the log.
 """
 
 import importlib.util
@@ -16,12 +16,12 @@ from launcher.arguments import Parser
 from launcher.results import validations
 
 ALPHA = re.compile(r"alpha_(\d+)_(\d+)")
-CELL, AROUND, DPI = 0.55, 1.4, 150  # inches, inches, dots an inch
-DARK = 0.6  # share from which white ink is read better than black
+CELL, MARGIN, DPI = 0.55, 1.4, 150  # inches, inches, dots per inch
+DARK = 0.6  # share above which white text is easier to read than black
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 it is drawn; what prevents that ends the program with a sentence."""
+    """Draw the plot and return exit status 0. Errors exit with a message."""
     parser = _parser()
     args = parser.parse_args(arguments)
     if importlib.util.find_spec("matplotlib") is None:
@@ -34,30 +34,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 update: attention(subsets.get("valid", {})) for update, subsets in validations(lines).items()
             }
     except OSError as error:
-        parser.error(f"{log} cannot be read ({error.strerror}): give a run's folder, or its log")
+        parser.error(f"{log} cannot be read ({error.strerror}): give a run directory, or its log")
     found = {update: cells for update, cells in found.items() if cells}
     if not found:
         parser.error(
-            f"{log} tells of no attention over layers: give a run of alp_kd that has been validated, logged as json"
+            f"{log} has no attention over layers: give an alp_kd run that has been validated, logged as json"
         )
     update = max(found) if args.update is None else args.update
     if update not in found:
         parser.error(f"--update {update} was not validated: choose among {', '.join(map(str, found))}")
 
-    place = args.out or log.with_name("layer_attention.png")
-    draw(found[update], f"attention over teacher layers, update {update}", place)
-    print(place)
+    out = args.out or log.with_name("layer_attention.png")
+    draw(found[update], f"attention over teacher layers, update {update}", out)
+    print(out)
     return 0
 
 
 def attention(scores: Mapping[str, float]) -> dict[tuple[int, int], float]:
-    """(student layer, teacher layer) -> share, of one validation; empty where it logs none."""
+    """Return (student layer, teacher layer) -> share of one validation; empty if it has none."""
     matches = ((ALPHA.fullmatch(name), share) for name, share in scores.items())
     return {(int(match[1]), int(match[2])): share for match, share in matches if match}
 
 
-def draw(cells: Mapping[tuple[int, int], float], title: str, place: Path) -> None:
-    """A row a student layer, the lowest at the bottom; layers out of reach stay white."""
+def draw(cells: Mapping[tuple[int, int], float], title: str, out: Path) -> None:
+    """Draw one row per student layer, the lowest at the bottom; teacher layers out of reach are white."""
     from matplotlib.figure import Figure
 
     from fairseq_kd.evaluation.files import atomic_write
@@ -67,7 +67,7 @@ def draw(cells: Mapping[tuple[int, int], float], title: str, place: Path) -> Non
         [cells.get((row, column), float("nan")) for column in range(1, columns + 1)]
         for row in range(1, rows + 1)
     ]
-    figure = Figure(figsize=(columns * CELL + 2 * AROUND, rows * CELL + AROUND), layout="constrained")
+    figure = Figure(figsize=(columns * CELL + 2 * MARGIN, rows * CELL + MARGIN), layout="constrained")
     axes = figure.subplots()
     extent = (0.5, columns + 0.5, 0.5, rows + 0.5)
     image = axes.imshow(grid, cmap="Blues", vmin=0, vmax=1, aspect="auto", origin="lower", extent=extent)
@@ -81,18 +81,18 @@ def draw(cells: Mapping[tuple[int, int], float], title: str, place: Path) -> Non
     axes.set_title(title, fontsize="medium")
     figure.colorbar(image, ax=axes, label="share, mean over sentences")
 
-    with atomic_write(place) as file:
+    with atomic_write(out) as file:
         figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
 
 
 def _parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, which holds log.txt; or a log")
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, which has log.txt; or a log")
     parser.add_argument(
-        "--update", type=int, metavar="N", help="the update whose validation is drawn (default: the last)"
+        "--update", type=int, metavar="N", help="draw the validation at this update (default: the last)"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="the PNG (default: layer_attention.png beside the log)"
+        "--out", type=Path, metavar="FILE", help="the PNG (default: layer_attention.png next to the log)"
     )
     return parser
 

@@ -1,10 +1,10 @@
-"""Losses over updates, of one training or several: dots a log line, a line through the validations.
+"""Plots the loss over updates of one or several runs: dots for training, a line for validation.
 
     python scripts/plot_training.py runs/small_roberta/log.txt --out loss.png
     python scripts/plot_training.py attention=runs/a/log.txt states=runs/b/log.txt --out losses.png
 
 Reads logs of fairseq-train with --log-format json, or fairseq-hydra-train's hydra_train.log. Losses of
-different methods are different things: compare those of one method.
+different methods are not comparable.
 """
 
 import re
@@ -29,7 +29,7 @@ NAMED = re.compile(r"(?:([\w.+-]+)=)?(.+)")
 
 @dataclass(frozen=True)
 class Curve:
-    """One metric of a training, by update: as it was logged on the way, and in validation."""
+    """One metric of a run by update, in training and in validation."""
 
     name: str
     trained: Mapping[int, float]
@@ -37,41 +37,41 @@ class Curve:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 it is drawn; what prevents that ends the program with a sentence."""
+    """Draw the plot and return exit status 0. Errors exit with a message."""
     parser = _parser()
     args = parser.parse_args(arguments)
     if not plots.available():
         parser.error("the plot needs matplotlib, which is not installed: pip install matplotlib")
     if len(args.logs) > 1 + len(STYLES):
-        parser.error(f"{len(args.logs)} logs are more than a plot holds: name {1 + len(STYLES)} at most")
+        parser.error(f"{len(args.logs)} logs are too many for a plot: give at most {1 + len(STYLES)}")
 
     curves = []
     for name, log in args.logs:
         try:
             curve = read(name, log, args.metric)
         except OSError as error:
-            parser.error(f"{log} cannot be read ({error.strerror}): name a log")
+            parser.error(f"{log} cannot be read ({error.strerror}): give a log")
         if not curve.trained and not curve.validated:
             parser.error(
-                f"{log} tells no {args.metric}: name the log of a training with --log-format json, and a metric in it "
+                f"{log} has no {args.metric}: give the log of a training with --log-format json, and a metric in it "
                 "(--metric)"
             )
         curves.append(curve)
     try:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        print(plots.save(drawn(curves, args.metric), args.out))
+        print(plots.save(draw(curves, args.metric), args.out))
     except OSError as error:
         parser.error(f"--out {args.out} cannot be written ({error.strerror}): name another file")
     return 0
 
 
 def read(name: str, log: Path, metric: str) -> Curve:
-    """That metric in a log; of an update that was trained again after an interruption, what was logged last."""
+    """Read a metric from a log. For an update that was repeated after an interruption, the last value counts."""
     lines = log.read_text("utf-8", errors="replace").splitlines()
     trained = {
-        int(told["num_updates"]): float(told[metric])
-        for kind, told in logged(lines)
-        if kind in TRAINED and metric in told
+        int(values["num_updates"]): float(values[metric])
+        for kind, values in logged(lines)
+        if kind in TRAINED and metric in values
     }
     validated = {
         update: subsets["valid"][metric]
@@ -81,8 +81,8 @@ def read(name: str, log: Path, metric: str) -> Curve:
     return Curve(name, trained, validated)
 
 
-def drawn(curves: Sequence[Curve], metric: str) -> "Figure":
-    """A colour a training; its validations are the larger marks, joined."""
+def draw(curves: Sequence[Curve], metric: str) -> "Figure":
+    """Draw each run in one colour; validations are the larger markers, joined by a line."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -107,7 +107,7 @@ def _points(by_update: Mapping[int, float]) -> tuple[list[int], list[float]]:
     return updates, [by_update[update] for update in updates]
 
 
-def _named(text: str) -> tuple[str, Path]:
+def _named_log(text: str) -> tuple[str, Path]:
     name, path = NAMED.fullmatch(text).groups()
     return name or Path(path).parent.name or path, Path(path)
 
@@ -117,12 +117,12 @@ def _parser() -> Parser:
     parser.add_argument(
         "logs",
         nargs="+",
-        type=_named,
+        type=_named_log,
         metavar="[NAME=]LOG",
-        help="a log, and its name (default: its folder's)",
+        help="a log, and its name in the legend (default: the name of its folder)",
     )
     parser.add_argument(
-        "--metric", default="loss", metavar="NAME", help="what is drawn, as the log calls it (default: loss)"
+        "--metric", default="loss", metavar="NAME", help="metric to draw, named as in the log (default: loss)"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the PNG to write")
     return parser

@@ -1,7 +1,7 @@
-"""`experiments.py report`: what a group of runs shows, and how sure one can be of it.
+"""`experiments.py report`: scores of a group of runs, differences with confidence intervals, and plots.
 
-Reads the folders that the launcher leaves behind and trains nothing. numpy for the intervals,
-matplotlib (optional) for the plots; neither torch nor fairseq.
+Reads finished runs only; starts no training. Needs numpy, and matplotlib for plots (optional). Does not
+import torch or fairseq.
 """
 
 from .command import main

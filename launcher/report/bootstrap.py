@@ -1,22 +1,24 @@
-"""How far a difference between two cells could be off: a paired bootstrap over sentences and seeds.
+"""Confidence intervals of differences between cells: a paired bootstrap over sentences and seeds.
 
 Cells a and b were trained with the seeds 1..n and predict the same N sentences. With m(run) the
 metric of a run on the whole split, the difference is
 
     d = 1/n * sum over seeds s of ( m(a_s) - m(b_s) )
 
-A sample draws N sentences with replacement, the same ones for all runs, and n seeds with
-replacement, the same ones for both cells, and gives d again, the metric computed on what was drawn.
-The interval reaches from the 2.5th to the 97.5th percentile of the samples.
+A bootstrap sample draws N sentences with replacement, the same for all runs. It draws n seeds with
+replacement, the same for both cells. Then d is computed on the drawn sentences and seeds. The interval
+reaches from the 2.5th to the 97.5th percentile of the samples.
 
-It covers another dev set of this size from the same source, and other seeds. It does not cover
-another teacher, other training data, or that the best checkpoint was chosen on these sentences.
-For few seeds it is rough. The part of the variance that is due to seeds comes out too small by
-(n - 1) / n, a half for two seeds, all of it for one; what a seed does to single sentences counts
-1 + 2 (n - 1) / n times (once for one seed, twice for two). The first makes intervals too narrow where
-seeds move whole scores, the second too wide where they do not (Owen, The pigeonhole bootstrap, 2007).
-Nor is it widened for the number of cells that are compared: one of twenty differences that are
-zero will lie outside.
+The interval covers other dev sets of this size from the same source, and other seeds. It does not
+cover another teacher, other training data, or the choice of the best checkpoint on these sentences.
+
+With few seeds it is approximate, for two reasons (Owen, The pigeonhole bootstrap, 2007). The variance
+due to seeds is multiplied by (n - 1) / n: a half for two seeds, 0 for one. So intervals are too
+narrow if seeds shift whole scores. The variance due to seeds in single sentences is multiplied by
+1 + 2 (n - 1) / n: 1 for one seed, 2 for two. So they are too wide if seeds do not shift scores.
+
+There is no correction for multiple comparisons: for 95 % intervals, about one of twenty differences
+that are truly zero lies outside.
 """
 
 from dataclasses import dataclass
@@ -28,12 +30,12 @@ from .metrics import Scorer
 
 LEVEL = 95  # percent of the samples inside the interval
 
-CHUNK = 1 << 21  # counts at a time, 16 MB
+CHUNK = 1 << 21  # counts computed at once, 16 MB
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference in percentage points, its interval, and what it rests on."""
+    """A difference in percentage points, its interval, and the numbers of seeds and sentences used."""
 
     value: float
     low: float
@@ -43,9 +45,9 @@ class Difference:
 
 
 def resample(score: Scorer, sentences: int, samples: int, seed: int, chunk: int = CHUNK) -> NDArray:
-    """The metric of each run on each sample of sentences, [samples, R]; the same sentences for all runs.
+    """Return the metric of each run on each bootstrap sample, [samples, R]; all runs share the sentences.
 
-    Memory is bounded by `chunk` counts, whatever the number of samples; the result does not depend on it.
+    chunk  counts computed at once, which limits memory; the result does not depend on it
     """
     random = np.random.default_rng(seed)
     step = max(1, chunk // sentences)
@@ -54,7 +56,7 @@ def resample(score: Scorer, sentences: int, samples: int, seed: int, chunk: int 
 
 
 def _counts(random: np.random.Generator, samples: int, sentences: int) -> NDArray:
-    """How often each sentence is drawn, [samples, N]; every row adds up to N."""
+    """Return how often each sentence is drawn, [samples, N]; each row sums to N."""
     drawn = random.integers(0, sentences, size=(samples, sentences))
     drawn += np.arange(samples)[:, None] * sentences
     counts = np.bincount(drawn.ravel(), minlength=samples * sentences)
@@ -62,13 +64,13 @@ def _counts(random: np.random.Generator, samples: int, sentences: int) -> NDArra
 
 
 def difference(ours: NDArray, theirs: NDArray, samples: NDArray, sentences: int, seed: int) -> Difference:
-    """The difference of two cells and its interval.
+    """Return the difference of two cells with its interval.
 
-    ours, theirs  [n]     the metric of each seed's run on the whole split; paired by position
-    samples       [S, n]  differences of the paired runs on the samples
+    ours, theirs  [n]     metric of each seed's run on the whole split; paired by position
+    samples       [S, n]  differences of the paired runs on the bootstrap samples
     """
     count, seeds = samples.shape
-    # A stream of its own for each number of seeds: an interval does not depend on what else is compared.
+    # One random stream per number of seeds, so that an interval does not depend on the other cells.
     drawn = np.random.default_rng([seed, seeds]).integers(0, seeds, size=(count, seeds))
     means = np.take_along_axis(samples, drawn, axis=1).mean(axis=1)
     tail = (100 - LEVEL) / 2

@@ -1,4 +1,4 @@
-"""Cells of the grid: runs that differ by their seed alone."""
+"""Cells of the grid: groups of runs that differ only by their seed."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -12,34 +12,33 @@ from .first_stages import first_stages
 from .runs import Run
 from .scores import Score, average
 
-# Fields of a spec that make or number a cell; every other one is a setting.
+# Fields of a spec that identify a cell or a run in it; all others are settings.
 IDENTITY = frozenset(
     {"task", "method", "init", "mapping", "stage", "seed", "after", "stage2_from", "start_of_seed"}
 )
 
-# Follow from other settings: the epochs, the batch size and the data; of a model that was listed, the name that init
-# gives it.
+# Settings derived from others: updates and warm-up from epochs, batch size and data; start and layers from the name of a
+# listed model, which is its init.
 NAMED = ("start", "layers")
 DERIVED = ("updates", "warmup", *NAMED)
 
-# What a cell may be tried with, to be reported with the best, and what follows from it.
+# Settings that may be tuned per cell, and those derived from them.
 TRIED = ("batch_size", "lr")
 TUNED = (*TRIED, "updates", "warmup")
 
-LOST = "stage 1 run"  # the setting of a cell of which no more is known
+LOST = "stage 1 run"  # setting of a cell whose first stage is unknown
 
-FINGERPRINT = 7  # characters shown of it
+SHOWN_HASH = 7  # characters of a hash that tables show
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """What the runs of a cell have in common, and the runs.
+    """A cell: its identity, settings and finished runs.
 
-    settings   the other fields of their spec, and those in which their first stages differ from them,
-               as "stage 1 epochs"
-    runs       finished, by seed
-    planned    seeds that any run of the task has
-    trainings  finished runs and their first stages, each once
+    settings   the other fields of the spec; where a first stage differs, also as "stage 1 epochs" etc.
+    runs       finished runs by seed
+    planned    number of seeds of the task, over all its runs
+    trainings  finished runs and their first stages, without duplicates
     """
 
     task: str
@@ -54,37 +53,38 @@ class Cell:
 
     @property
     def metric(self) -> str | None:
-        """What chose the best checkpoints; None where nothing is finished."""
+        """Metric that selected the best checkpoints; None without finished runs."""
         return next((run.result["metric"] for run in self.runs.values()), None)
 
     def scores(self, score: Score) -> dict[int, float]:
-        """By seed, at the best checkpoint."""
-        told = {seed: run.score(*score) for seed, run in self.runs.items()}
-        return {seed: value for seed, value in told.items() if value is not None}
+        """Return seed -> score at the best checkpoint."""
+        found = {seed: run.score(*score) for seed, run in self.runs.items()}
+        return {seed: value for seed, value in found.items() if value is not None}
 
     def average(self, score: Score) -> tuple[float | None, float | None]:
-        """Mean and sample deviation over seeds."""
+        """Return mean and sample standard deviation over seeds."""
         return average(self.scores(score).values())
 
     @property
     def seconds(self) -> float | None:
-        """Training time of a seed, its first stage included."""
+        """Training time per seed in seconds, first stage included; None without finished runs."""
         spent = sum(run.result["seconds"] for run in self.trainings)
         return spent / len(self.runs) if self.runs else None
 
     @property
     def peak_gb(self) -> float | None:
-        """Highest memory of any of its trainings, GiB; None where no run tells."""
+        """Highest peak memory of all trainings in GiB; None if no run recorded it."""
         return max(
             (run.result["peak_gb"] for run in self.trainings if run.result.get("peak_gb")), default=None
         )
 
 
 def cells(runs: Sequence[Run], baseline: str, note: Callable[[str], None]) -> list[Cell]:
-    """The cells of a group, by task: the student alone, the baseline, the rest; inits in numerical order.
+    """Return the cells of a group, ordered by task, then: no teacher, the baseline, the others; inits numerically.
 
-    First stages alone make no cell: how their second stages will be trained is not known yet. `note` is told which
-    runs may belong to other cells than they are put in, and which are left out.
+    A first stage without a second stage belongs to no cell yet.
+
+    note  called with a message for runs whose cell is uncertain, and for runs that are omitted
     """
     by_name = {run.name: run for run in runs}
     planned: dict[str, set[int]] = {}
@@ -109,10 +109,10 @@ def cells(runs: Sequence[Run], baseline: str, note: Callable[[str], None]) -> li
 
 
 def _members(runs: Sequence[Run], note: Callable[[str], None]) -> dict[tuple, list[Run]]:
-    """The runs of each cell, by what they have in common."""
+    """Return the runs of each cell, by identity and settings."""
     first_stage = first_stages(runs)
     members: dict[tuple, list[Run]] = {}
-    lost: dict[tuple, list[Run]] = {}  # those of which nothing tells the first stage
+    lost: dict[tuple, list[Run]] = {}  # runs whose first stage is unknown
     for run in runs:
         if run.spec.stage != FIRST:
             first = first_stage(run.spec)
@@ -126,18 +126,18 @@ def _members(runs: Sequence[Run], note: Callable[[str], None]) -> dict[tuple, li
             which = "unknown" if together else run.spec.after.rpartition("-")[2]
             members.setdefault((*identity, (*settings, (LOST, which))), []).append(run)
         note(
-            f"{len(started)} runs started from first stages that are gone, {started[0].spec.after} the first: "
+            f"{len(started)} runs started from first stages that no longer exist, such as {started[0].spec.after}: "
             + (
-                "they are taken for one cell, though these may differ"
+                "they form one cell, though their first stages may differ"
                 if together
-                else "each of these makes a cell"
+                else "each first stage has its own cell"
             )
         )
     return members
 
 
 def _by_seed(started: Sequence[Run], note: Callable[[str], None]) -> dict[int, Run]:
-    """The finished runs of a cell; of two with one seed, the one whose folder has its own name."""
+    """Return seed -> finished run of a cell. If two have the same seed, prefer the one whose folder name fits."""
     found: dict[int, Run] = {}
     for run in sorted(started, key=lambda run: (run.name != run.spec.name, run.name)):
         if run.result is None:
@@ -145,7 +145,7 @@ def _by_seed(started: Sequence[Run], note: Callable[[str], None]) -> dict[int, R
         kept = found.setdefault(run.spec.seed, run)
         if kept is not run:
             note(
-                f"{run.folder} is of the same cell and seed as {kept.folder}, and left out: move one of them elsewhere"
+                f"{run.folder} has the same cell and seed as {kept.folder} and is omitted: move one of them elsewhere"
             )
     return found
 
@@ -172,7 +172,7 @@ def _order(cell: Cell, baseline: str) -> tuple:
 
 
 def init_order(init: str) -> tuple:
-    """Sorts layer numbers as numbers, then `all`, then random students."""
+    """Return a sort key: layer lists numerically, then all other inits alphabetically."""
     layers = init.split(",")
     if all(layer.isdecimal() for layer in layers):
         return 0, tuple(map(int, layers)), ""
@@ -180,9 +180,9 @@ def init_order(init: str) -> tuple:
 
 
 def differing(of_task: Sequence[Cell]) -> list[str]:
-    """The settings a table of these cells has to show: those in which two of them differ.
+    """Return the names of settings in which cells of a task differ, for the columns of a table.
 
-    What follows from other settings is shown only where it alone tells two cells apart.
+    A derived setting is included only if two cells differ in nothing else.
     """
     names = list(dict.fromkeys(name for cell in of_task for name in cell.settings))
     shown = [
@@ -191,30 +191,30 @@ def differing(of_task: Sequence[Cell]) -> list[str]:
         if name not in DERIVED and len({cell.settings.get(name) for cell in of_task}) > 1
     ]
     for name in DERIVED:
-        apart: dict[tuple, set] = {}
+        values_of: dict[tuple, set] = {}
         for cell in of_task:
-            apart.setdefault(_key(cell, shown), set()).add(cell.settings.get(name))
-        if any(len(values) > 1 for values in apart.values()):
+            values_of.setdefault(_key(cell, shown), set()).add(cell.settings.get(name))
+        if any(len(values) > 1 for values in values_of.values()):
             shown.append(name)
     return shown
 
 
 def shared_flags(of_task: Sequence[Cell]) -> tuple[str, ...]:
-    """The flags, with their values, that all cells have."""
+    """Return the flags, with their values, that all cells have."""
     first, *others = [grouped(cell.settings["flags"]) for cell in of_task] or [[]]
     return tuple(word for group in first if all(group in other for other in others) for word in group[1])
 
 
 def setting(cell: Cell, name: str) -> str:
-    """A setting as a table writes it; of a fingerprint, as much as tells a few apart."""
+    """Return a setting as text for a table; hashes are shortened."""
     value = cell.settings.get(name, "")
     if isinstance(value, tuple):
         return shlex.join(map(str, value))
-    return str(value)[:FINGERPRINT] if name.endswith(("data", "teacher", "start")) else str(value)
+    return str(value)[:SHOWN_HASH] if name.endswith(("data", "teacher", "start")) else str(value)
 
 
-def but(cell: Cell, names: Sequence[str]) -> dict[str, Any]:
-    """Its settings without these."""
+def settings_without(cell: Cell, names: Sequence[str]) -> dict[str, Any]:
+    """Return the cell's settings except `names`."""
     return {name: value for name, value in cell.settings.items() if name not in names}
 
 
@@ -224,9 +224,9 @@ def _key(cell: Cell, shown: Sequence[str]) -> tuple:
 
 
 def families(of_task: Sequence[Cell]) -> list[list[Cell]]:
-    """Cells that differ by what they were tried with alone, in the order of their firsts."""
+    """Group cells that differ only in tuned settings; groups are ordered by their first cell."""
     found: dict[tuple, list[Cell]] = {}
     for cell in of_task:
         identity = (cell.task, cell.method, cell.init, cell.mapping, cell.stages)
-        found.setdefault((*identity, str(but(cell, TUNED))), []).append(cell)
+        found.setdefault((*identity, str(settings_without(cell, TUNED))), []).append(cell)
     return list(found.values())

@@ -12,8 +12,8 @@ from .metrics import scorer
 from .predictions import Predictions, read_predictions, same_labels
 from .runs import Run
 
-# Points between a logged score and that of the saved predictions: rounding, not another prediction
-# (which is 0.01 points and more for up to 10,000 sentences).
+# Points by which rounding can change a score. One other prediction changes it by 0.01 points or more,
+# for up to 10,000 sentences.
 ROUNDING = 0.005
 
 REMEDY = "call experiments.py again, or scripts/predict.py --checkpoint RUN --data DIR"
@@ -21,11 +21,11 @@ REMEDY = "call experiments.py again, or scripts/predict.py --checkpoint RUN --da
 
 @dataclass(frozen=True)
 class Scored:
-    """Runs that predict the same sentences.
+    """Scores of R runs that predict the same sentences.
 
-    columns  run name -> its column in `whole` and `samples`
-    whole    [R]     the metric on the split itself
-    samples  [S, R]  and on resampled ones
+    columns  run name -> column in `whole` and `samples`
+    whole    [R]     metric on the whole split
+    samples  [S, R]  metric on bootstrap samples
     """
 
     columns: dict[str, int]
@@ -41,7 +41,7 @@ class Comparisons:
         self.groups, self.seed = groups, seed
 
     def __call__(self, ours: Cell, theirs: Cell) -> Difference | None:
-        """`ours` minus `theirs` over the seeds that both have predictions of; None where there are none."""
+        """Return `ours` minus `theirs` over the seeds for which both have predictions; None without such seeds."""
         seeds = sorted(ours.runs.keys() & theirs.runs.keys())
         names = [(ours.runs[seed].name, theirs.runs[seed].name) for seed in seeds]
         for group in self.groups:
@@ -60,10 +60,10 @@ class Comparisons:
 def compare(
     runs: Sequence[Run], subset: str, metric: str, samples: int, seed: int, note: Callable[[str], None]
 ) -> Comparisons:
-    """Reads the predictions of finished runs of one task and scores them.
+    """Read and score the predictions of finished runs of one task.
 
-    Told to `note`, a sentence each: files that are damaged, lacking, of other labels than those of
-    the other runs, or of another score than the run's log has.
+    note  called with a message for each file that is damaged, missing, has other labels than those of the
+          other runs, or another score than the run's log
     """
     found: dict[str, Predictions] = {}
     lacking: list[Run] = []
@@ -71,7 +71,7 @@ def compare(
         try:
             predictions = read_predictions(run.folder, subset)
         except ValueError as error:
-            note(f"{error}, and its run is not compared: delete it, then {REMEDY}")
+            note(f"{error}, so its run is not compared: delete it, then {REMEDY}")
             continue
         if predictions is None:
             lacking.append(run)
@@ -80,7 +80,7 @@ def compare(
     if lacking:
         note(
             f"{len(lacking)} of {len(runs)} finished runs of {runs[0].spec.task} have no predictions of {subset}, "
-            f"so they are not compared, {lacking[0].folder} being the first: {REMEDY}"
+            f"so they are not compared (the first is {lacking[0].folder}): {REMEDY}"
         )
 
     groups = []
@@ -113,7 +113,7 @@ def _by_labels(found: dict[str, Predictions], note: Callable[[str], None]) -> li
             continue
         if groups:
             note(
-                f"{firsts[0].path} and {predictions.path} hold the labels of different sentences and are not "
+                f"{firsts[0].path} and {predictions.path} have labels of different sentences, so they are not "
                 "compared: predict both on the same data with scripts/predict.py"
             )
         groups.append({name: predictions})
@@ -124,7 +124,7 @@ def _check(run: Run, subset: str, metric: str, recomputed: float, note: Callable
     logged = run.score(subset, metric)
     if logged is not None and abs(recomputed - logged) > ROUNDING:
         note(
-            f"{run.folder} logged {metric} {logged:.4f} on {subset}, its predictions give {recomputed:.4f}: they are "
-            "of another checkpoint, precision or data, or, in 16 bits, some sentences turned on how attention is computed, "
-            "which is another way where a criterion asks for its scores"
+            f"{run.folder} logged {metric} {logged:.4f} on {subset}, but its predictions give {recomputed:.4f}: they have "
+            "another checkpoint, precision or data; or, in 16 bits, rounding changed some predictions, because attention "
+            "is computed differently for criterions that use its scores"
         )

@@ -1,4 +1,4 @@
-"""Dev score over updates: a panel an init, a line a method."""
+"""Plot of the dev score over updates: one panel per init, one line per method."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -10,14 +10,14 @@ from .cells import Cell
 from .runs import Run
 from .scores import SPAN, Score, at_least
 from .study import Study
-from .wrapped import wrapped
+from .wrapping import wrap_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which colour-blind readers tell apart, but for yellow, too faint on white;
-# black is the baseline's. Markers tell lines apart in grey print.
+# The colour-blind safe palette of Okabe and Ito, without yellow, which is too faint on white. The
+# baseline is black. Markers distinguish lines in greyscale.
 BASELINE = ("#000000", "o")
 STYLES = (
     *(("#0072B2", "s"), ("#D55E00", "^"), ("#009E73", "D"), ("#CC79A7", "v")),
@@ -26,17 +26,21 @@ STYLES = (
 
 PANEL = (3.1, 2.9)  # inches
 LEGEND = 2.6
-APART = 7.0  # points between marks of one update, more than their width
-MARK = {"markersize": 5, "markerfacecolor": "none", "linewidth": 1.4}  # hollow: others show through
+SPACING = 7.0  # points between markers of one update, more than their width
+MARK = {
+    "markersize": 5,
+    "markerfacecolor": "none",
+    "linewidth": 1.4,
+}  # hollow, so overlapping markers are visible
 
-# Right of the last update, as a share of it: for a mark, and for several side by side.
+# Margin right of the last update, as a share of it: for one marker, and for several side by side.
 MARGIN, WIDE_MARGIN = 0.05, 0.3
 
 
 def curve(cell: Cell, runs: Mapping[str, Run], score: Score) -> dict[int, list[float]]:
-    """The score of every seed by update, at those updates at which all of them were validated.
+    """Return update -> score of each seed, at the updates at which all seeds were validated.
 
-    The updates of a second stage are counted on from those of its first.
+    The updates of a second stage continue those of its first stage.
     """
     seeds = [_points(run, runs, score) for run in cell.runs.values()]
     shared = set.intersection(*map(set, seeds)) if seeds else set()
@@ -61,10 +65,10 @@ def _validations(run: Run) -> dict[int, dict[str, dict[str, float]]]:
 
 
 def draw_curves(study: Study, runs: Sequence[Run]) -> "Figure":
-    """Mean over seeds, and a band from the lowest to the highest; eight lines a panel at most.
+    """Draw the mean over seeds with a band from the lowest to the highest; at most eight lines per panel.
 
-    Of a cell that was validated once, where a band has no width, a bar; those of a panel stand side by side.
-    A row of panels holds all inits, with the baseline in each.
+    A cell that was validated once has a bar instead of a band. The bars of a panel are side by side. A row
+    of panels has all inits, and the baseline in each.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -84,10 +88,10 @@ def draw_curves(study: Study, runs: Sequence[Run]) -> "Figure":
             of_init = {names[cell]: points for cell, points in curves.items() if cell.init == init}
             shown = {name: of_init[name] for name in styles if name in of_init}
             handles |= _draw_panel(axes, shown, styles)
-        told = {name: handles[name] for name in [*pinned, *row] if name in handles}
+        named = {name: handles[name] for name in [*pinned, *row] if name in handles}
         panels[-1].legend(
-            told.values(),
-            map(wrapped, told.keys()),
+            named.values(),
+            map(wrap_name, named.keys()),
             loc="upper left",
             bbox_to_anchor=(1.02, 1.0),
             frameon=False,
@@ -98,20 +102,20 @@ def draw_curves(study: Study, runs: Sequence[Run]) -> "Figure":
         axes.set_title(f"init {init}", fontsize="medium")
     grid[0, 0].set_ylim(at_least(SPAN, *grid[0, 0].get_ylim()))
     last = max((update for points in curves.values() for update in points), default=1)
-    aside = any(len(points) == 1 for points in curves.values())
-    grid[0, 0].set_xlim(0, (1 + (WIDE_MARGIN if aside else MARGIN)) * last)
+    has_bars = any(len(points) == 1 for points in curves.values())
+    grid[0, 0].set_xlim(0, (1 + (WIDE_MARGIN if has_bars else MARGIN)) * last)
     for axes in grid.flat:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         axes.grid(color="#DDDDDD", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    equal = "; equal ones side by side" if aside else ""
+    equal = "; equal ones side by side" if has_bars else ""
     figure.supxlabel(f"updates, first stages included{equal}", fontsize="medium")
-    figure.suptitle(f"{study.task}: {_shown_of_seeds(curves.values())}", fontsize="medium")
+    figure.suptitle(f"{study.task}: {_describe_seeds(curves.values())}", fontsize="medium")
     return figure
 
 
 def _rows(study: Study) -> tuple[list[str], list[list[str]]]:
-    """The baseline's name, if there is one, and the other names, a list a row; a method is not torn apart."""
+    """Return the baseline's name, if there is one, and the other names of each row; keep a method in one row."""
     names = study.names
     pinned = list(dict.fromkeys(names[cell] for cell in study.baselines.values()))[:1]
     methods: dict[str, dict[str, None]] = {}
@@ -130,7 +134,7 @@ def _rows(study: Study) -> tuple[list[str], list[list[str]]]:
     return pinned, rows
 
 
-def _shown_of_seeds(curves: Iterable[Mapping[int, Sequence[float]]]) -> str:
+def _describe_seeds(curves: Iterable[Mapping[int, Sequence[float]]]) -> str:
     several = [points for points in curves if any(len(scores) > 1 for scores in points.values())]
     if not several:
         return "one seed"
@@ -143,13 +147,13 @@ def _draw_panel(
     curves: Mapping[str, Mapping[int, Sequence[float]]],
     styles: Mapping[str, tuple[str, str]],
 ) -> dict[str, object]:
-    """What the legend shows of each curve, by name."""
+    """Draw the curves of one panel; return name -> handle for the legend."""
     handles = {}
     once = [name for name, points in curves.items() if len(points) == 1]
     for name, points in curves.items():
         draw = _draw_line
         if name in once:
-            draw = partial(_draw_bar, aside=APART * (once.index(name) - (len(once) - 1) / 2))
+            draw = partial(_draw_bar, offset=SPACING * (once.index(name) - (len(once) - 1) / 2))
         handles[name] = draw(axes, points, *styles[name])
     return handles
 
@@ -165,18 +169,18 @@ def _draw_line(axes: "Axes", points: Mapping[int, Sequence[float]], colour: str,
 
 
 def _draw_bar(
-    axes: "Axes", points: Mapping[int, Sequence[float]], colour: str, marker: str, aside: float
+    axes: "Axes", points: Mapping[int, Sequence[float]], colour: str, marker: str, offset: float
 ) -> object:
-    """Of one update; `aside` points to the right of it."""
+    """Draw a cell with one update, `offset` points to the right of it."""
     from matplotlib.transforms import ScaledTranslation
 
     ((update, scores),) = points.items()
     middle = mean(scores)
     spread = [[middle - min(scores)], [max(scores) - middle]] if len(scores) > 1 else None
-    # What is drawn with a transform of its own counts for no limits.
+    # Artists with their own transform do not update the data limits.
     axes.update_datalim([(update, min(scores)), (update, max(scores))])
-    there = axes.transData + ScaledTranslation(aside / 72, 0, axes.figure.dpi_scale_trans)
+    shifted = axes.transData + ScaledTranslation(offset / 72, 0, axes.figure.dpi_scale_trans)
     drawn = axes.errorbar(
-        [update], [middle], spread, color=colour, marker=marker, transform=there, capsize=2.5, **MARK
+        [update], [middle], spread, color=colour, marker=marker, transform=shifted, capsize=2.5, **MARK
     )
     return drawn.lines[0]

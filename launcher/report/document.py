@@ -1,4 +1,4 @@
-"""The report's Markdown: tables, plots, what the intervals cover, and what is lacking."""
+"""Composes the report in Markdown: tables, plots, an explanation, and notes."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ def document(
     plots: Mapping[str, Sequence[Path]],
     notes: Sequence[str],
 ) -> str:
-    """The whole report; plots by task, lying in the report's folder."""
+    """Return the report. plots: task -> plot files, in the report's folder."""
     parts = [f"# {title}\n", f"{progress}\n"]
     for study in studies:
         parts += [f"## {study.task}\n", *_task(study, baseline)]
@@ -32,38 +32,39 @@ def document(
 
 def _task(study: Study, baseline: str) -> list[str]:
     if not study.scores:
-        return ["Nothing is finished yet.\n"]
+        return ["No run is finished yet.\n"]
     parts = [scores_table(study, baseline)]
     if study.shows_flags and study.shared:
-        parts += [f"All of them with `{shlex.join(study.shared)}`.\n"]
+        parts += [f"All cells have `{shlex.join(study.shared)}`.\n"]
     if study.tuned:
         metric = study.scores[0].title(study.task)
-        parts += [f"All that was tried, by batch size and learning rate, {metric}, mean over seeds:\n"]
+        parts += [f"All batch sizes and learning rates tried, {metric}, mean over seeds:\n"]
         parts += [tried_table(study)]
     if len(study.inits) > 1:
         first = study.reference
         metric = study.scores[0].title(study.task)
-        parts += [f"Minus init {first}, {metric}:\n", inits_table(study)]
+        parts += [f"Difference to init {first}, {metric}:\n", inits_table(study)]
     return parts
 
 
 def _reading(baseline: str, samples: int, tuned: bool) -> str:
     sentences = [
-        "Scores are those of each run's best checkpoint on the dev set, in percent, mean ± sample deviation over "
-        "seeds; the best cell of those with the most seeds is bold.",
-        "Seconds are those of one seed, its first stage included.",
-        f"A difference to `{baseline}` is between cells of the same task, init and settings, in points, over the "
-        "seeds that both have; `-` where there is no such cell or no predictions of both.",
-        f"Its {LEVEL} % interval comes from {samples:,} samples of the dev sentences and of the seeds, drawn with "
-        "replacement, the same ones for both cells.",
-        "It covers another dev set of this size and other seeds, not another teacher, other training data or the "
-        "choice of the checkpoint on the same sentences, and it is not widened for the number of comparisons.",
-        "With few seeds it is rough: the share of the variance that seeds make comes out too small, by half with two "
-        "of them; with one, seeds are not covered at all.",
+        "Scores are in percent on the dev set, at each run's best checkpoint: mean ± sample standard deviation over "
+        "seeds. Among the cells with the most seeds, the best is bold.",
+        "Seconds are per seed, first stage included.",
+        f"A difference to `{baseline}` compares cells of the same task, init and settings. It is in points, over the "
+        "seeds that both have; `-` means no such cell, or no predictions of both.",
+        f"Its {LEVEL} % interval uses {samples:,} bootstrap samples of the dev sentences and the seeds, the same for both "
+        "cells.",
+        "The interval covers other dev sets of this size and other seeds. It does not cover another teacher, other "
+        "training data, or the choice of the checkpoint on the same sentences. There is no correction for multiple "
+        "comparisons.",
+        "With few seeds it is approximate: the variance due to seeds is too small, by half with two seeds; one seed is "
+        "not covered at all.",
     ]
     if tuned:
         sentences.append(
-            f"{WARNING}: compare rows of like numbers, and mind that no interval covers that choice, which was made on the "
-            "same sentences."
+            f"{WARNING}: compare rows with equal numbers. No interval covers this choice, which was made on the same "
+            "sentences."
         )
     return "".join(f"{sentence}\n" for sentence in sentences)

@@ -1,4 +1,4 @@
-"""The first stage that a second one started from, whether or not its folder is still there."""
+"""Finds the first stage of a second-stage run, even if its folder no longer exists."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,17 +9,18 @@ from .runs import Run
 
 
 def first_stages(runs: Sequence[Run]) -> Callable[[RunSpec], RunSpec | None]:
-    """What tells the first stage of any of these runs; None where there was none, or it is not known.
+    """Return a function from the spec of one of these runs to that of its first stage; None if none or unknown.
 
-    Of one whose folder is gone the name is left, which ends in a hash of all its settings. So it can be guessed: as those
-    of other seeds, or with the settings of the second stage; a guess of that name is right.
+    If the folder of a first stage no longer exists, its name is still known and ends in a hash of all its settings. So
+    candidates are tried: first stages of other seeds, and the settings of the second stage. A candidate with that name
+    is the right one.
     """
-    there = {run.name: run.spec for run in runs}
+    existing = {run.name: run.spec for run in runs}
     known = dict.fromkeys(replace(run.spec, seed=0) for run in runs if run.spec.stage == FIRST)
 
     def first_stage(second: RunSpec) -> RunSpec | None:
-        if second.after in there:
-            return there[second.after]
+        if second.after in existing:
+            return existing[second.after]
         if not second.after:
             return None
         same = replace(second, stage=FIRST, after="", stage2_from=RunSpec.stage2_from)

@@ -1,4 +1,4 @@
-"""Scores by method and init, as a heat map."""
+"""Heat map of scores by method and init."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from .cells import Cell
 from .scores import SPAN, at_least
 from .study import Study
-from .wrapped import wrapped
+from .wrapping import wrap_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,13 +15,13 @@ CELL = (1.15, 0.52)  # inches
 AROUND = (3.4, 1.2)  # labels, colour bar, title
 MISSING = "#EEEEEE"
 COLOURS = (
-    "YlGnBu"  # tells scores apart for the colour-blind, and leaves no middle grey that no ink can be read on
+    "YlGnBu"  # colour-blind safe, and without a middle grey on which neither white nor black text is readable
 )
-DARK = 0.18  # luminance below which white ink has more contrast than black
+DARK = 0.18  # luminance below which white text has more contrast than black
 
 
 def draw_heatmap(study: Study) -> "Figure":
-    """A row a method, a column an init: mean ± deviation over seeds in each cell, the best one framed."""
+    """Draw a row per method and a column per init, with mean ± deviation over seeds; the best cell has a frame."""
     import numpy as np
     from matplotlib import colormaps
     from matplotlib.figure import Figure
@@ -52,7 +52,7 @@ def draw_heatmap(study: Study) -> "Figure":
             axes.add_patch(frame)
 
     axes.set_xticks(range(len(inits)), inits)
-    axes.set_yticks(range(len(methods)), map(wrapped, methods))
+    axes.set_yticks(range(len(methods)), map(wrap_name, methods))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("init: teacher layers, from 0")

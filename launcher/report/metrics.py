@@ -1,11 +1,11 @@
-"""GLUE's metrics, in percent, of many resampled data sets at once.
+"""GLUE metrics, in percent, of many bootstrap samples at once.
 
-A resampled data set is told by how often each sentence is in it: counts [S, N]. Accuracy, F1 and
-Matthews' correlation come from the confusion matrix, Pearson's from six moments: sums over
-sentences, hence counts @ terms. Spearman's is Pearson's correlation of ranks, and ranks depend on
-which other sentences were drawn, so they are taken anew in each sample.
+A bootstrap sample is given by how often it has each sentence: counts [S, N]. Accuracy, F1 and Matthews
+correlation use the confusion matrix, Pearson correlation uses six moments. These are sums over
+sentences, hence counts @ terms. Spearman correlation is the Pearson correlation of ranks. Ranks
+depend on the other drawn sentences, so they are computed for each sample.
 
-Shapes: R runs, S samples, N sentences, C classes (1 for regression), K terms a sentence.
+Shapes: R runs, S samples, N sentences, C classes (1 for regression), K terms per sentence.
 """
 
 from collections.abc import Callable
@@ -20,17 +20,19 @@ METRICS = (*LINEAR, "spearman")
 
 
 def scorer(metric: str, logits: NDArray, labels: NDArray) -> Scorer:
-    """What turns counts [S, N] into the metric of each run on each sample, [S, R].
+    """Return a function from counts [S, N] to the metric of each run on each sample, [S, R].
+
+    As in training, an undefined metric is 0.
 
     logits  [R, N, C]
     labels  [N], class numbers, or values for regression
-    0 where a metric is undefined, as in training. ValueError for a metric that is unknown or does
-    not fit the number of classes.
+
+    Raises ValueError if the metric is unknown or does not fit the number of classes.
     """
     runs, _, classes = logits.shape
     regression = metric in ("pearson", "spearman")
     if metric not in METRICS or regression != (classes == 1) or (metric == "f1" and classes != 2):
-        raise ValueError(f"{metric} cannot be computed from {classes} logits a sentence")
+        raise ValueError(f"{metric} cannot be computed from {classes} logits per sentence")
     if metric == "spearman":
         return _spearman(logits[:, :, 0], labels)
 
@@ -40,7 +42,7 @@ def scorer(metric: str, logits: NDArray, labels: NDArray) -> Scorer:
 
 
 def _confusion(logits: NDArray, labels: NDArray) -> NDArray:
-    """[N, R * C * C]: 1 at (true class, predicted class)."""
+    """Return [N, R * C * C]: 1 at (true class, predicted class)."""
     runs, sentences, classes = logits.shape
     filled = labels.astype(np.int64) * classes + logits.argmax(axis=-1)  # [R, N]
     terms = np.zeros((sentences, runs, classes * classes))
@@ -58,13 +60,13 @@ def _accuracy(sums: NDArray) -> NDArray:
 
 
 def _f1(sums: NDArray) -> NDArray:
-    """Of class 1."""
+    """Return the F1 of class 1."""
     false_positive, false_negative, true_positive = np.moveaxis(sums[..., 1:], -1, 0)
     return _percent(2 * true_positive, 2 * true_positive + false_positive + false_negative)
 
 
 def _mcc(sums: NDArray) -> NDArray:
-    """For any number of classes."""
+    """Return the Matthews correlation for any number of classes."""
     counts = _square(sums)
     total, true, predicted = sums.sum(axis=-1), counts.sum(axis=-1), counts.sum(axis=-2)
     covariance = np.trace(counts, axis1=-2, axis2=-1) * total - (true * predicted).sum(axis=-1)
@@ -73,7 +75,7 @@ def _mcc(sums: NDArray) -> NDArray:
 
 
 def _moments(predicted: NDArray, labels: NDArray) -> NDArray:
-    """[N, R * 6]: 1, x, y, x^2, y^2, xy, about the means: sums of squares then lose no digits."""
+    """Return [N, R * 6]: 1, x, y, x^2, y^2, xy, centred, so that sums of squares lose no precision."""
     x = (predicted - predicted.mean(axis=1, keepdims=True, dtype=np.float64)).T  # [N, R]
     y = np.broadcast_to((labels - labels.mean())[:, None], x.shape)
     return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=-1).reshape(len(labels), -1)
@@ -97,9 +99,9 @@ def _spearman(predicted: NDArray, labels: NDArray) -> Scorer:
 
 
 def _ranker(values: NDArray) -> Scorer:
-    """What gives each of the N values its rank among those drawn, [S, N]; ties share their mean rank.
+    """Return a function from counts [S, N] to the rank of each value among the drawn ones, [S, N].
 
-    Of a value drawn c times, with b smaller ones drawn: b + (c + 1) / 2.
+    Ties share their mean rank: b + (c + 1) / 2 for a value drawn c times, with b smaller values drawn.
     """
     distinct, group = np.unique(values, return_inverse=True)
     order = np.argsort(group, kind="stable")

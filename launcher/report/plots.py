@@ -1,4 +1,4 @@
-"""The plots of a report. matplotlib is optional (extra `plots`) and imported where something is drawn."""
+"""Draws the plots of a report. matplotlib is optional (extra `plots`) and imported when needed."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ DPI = 150
 
 
 def available() -> bool:
-    """Whether matplotlib is installed."""
+    """Return whether matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
 def draw(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Draws the dev score over updates and the heat map of a task that has scores.
+    """Draw the dev score over updates and the heat map of a task with scores; return the files.
 
-    The same runs give the same files: whatever the user's matplotlibrc, and without a date inside.
+    The files depend only on the runs: they ignore the user's matplotlibrc and have no date.
     """
     import matplotlib
 
@@ -40,7 +40,7 @@ def draw(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
 
 
 def save(figure: "Figure", path: Path) -> Path:
-    """Writes a PNG, which is there whole or not at all."""
+    """Write a PNG atomically."""
     with results.whole(path) as aside:
         figure.savefig(aside, format="png", dpi=DPI, metadata={"Software": None})
     return path

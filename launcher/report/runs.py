@@ -1,4 +1,4 @@
-"""The run folders of a group, read back."""
+"""Reads the run directories of a group."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from ..spec import RunSpec
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder; `result` is None for as long as it is not finished."""
+    """A run directory; `result` is None until the run is finished."""
 
     folder: Path
     spec: RunSpec
@@ -19,19 +19,20 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What a second stage calls its first one by."""
+        """Name of the folder, to which `spec.after` of a second stage refers."""
         return self.folder.name
 
     def score(self, subset: str, metric: str) -> float | None:
-        """A metric at the best checkpoint; None where it was not logged."""
+        """Return a metric at the best checkpoint; None if it was not logged."""
         return self.result["at_best"].get(subset, {}).get(metric) if self.result else None
 
 
 def read_group(group: Path, note: Callable[[str], None]) -> list[Run]:
-    """The runs that were started in a group, in the order of their names.
+    """Return the runs started in a group, ordered by name.
 
-    A file that cannot be understood is told to `note` in one sentence. ValueError where there is no
-    such folder, or nothing was started in it.
+    note  called with a message for each invalid file
+
+    Raises ValueError if the folder does not exist or has no runs.
     """
     if not group.is_dir():
         raise ValueError(f"there is no folder {group}: give the --out and --group of the experiments")
@@ -39,7 +40,7 @@ def read_group(group: Path, note: Callable[[str], None]) -> list[Run]:
     folders = sorted(path for path in group.iterdir() if path.is_dir())
     runs = [run for run in (_read_run(folder, note) for folder in folders) if run is not None]
     if not runs:
-        raise ValueError(f"{group} holds no runs: give the --out and --group of the experiments")
+        raise ValueError(f"{group} has no runs: give the --out and --group of the experiments")
     return runs
 
 
@@ -51,15 +52,15 @@ def _read_run(folder: Path, note: Callable[[str], None]) -> Run | None:
     return None if spec is None else Run(folder, spec, None)
 
 
-def _read(path: Path, understand: Callable[[Any], Any], note: Callable[[str], None]) -> Any:
+def _read(path: Path, parse: Callable[[Any], Any], note: Callable[[str], None]) -> Any:
     try:
-        return understand(json.loads(path.read_text("utf-8")))
+        return parse(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         return None
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         note(
-            f"{path} cannot be understood ({type(error).__name__}: {error}) and is left out: "
-            "delete it, and experiments.py makes it anew"
+            f"{path} is invalid ({type(error).__name__}: {error}) and is omitted: delete it, and experiments.py writes "
+            "it again"
         )
         return None
 
@@ -75,7 +76,7 @@ def _result(content: Any) -> dict[str, Any]:
 
 
 def _spec(content: Any) -> RunSpec:
-    # JSON has no tuples, and a spec is hashed.
+    # JSON turns tuples into lists, but a spec must be hashable.
     return RunSpec(
         **{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
     )

@@ -1,4 +1,4 @@
-"""What is known of one task: its cells, their scores and the differences between them."""
+"""Analysis of one task: its cells, their scores and the differences between them."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -26,18 +26,18 @@ WITH_FLAGS = frozenset({FLAGS, f"stage 1 {FLAGS}"})
 
 @dataclass(frozen=True)
 class Study:
-    """A task of a group.
+    """The analysis of one task of a group.
 
-    cells        those that are shown, each with the best of the batch sizes and learning rates it was tried with
-    tried        of each cell, those among which it is the best, itself included
-    scores       what is shown; the first decides
-    shown        settings in which cells differ, but for those that were tried
+    cells        reported cells; of each tuned family, the one with the best batch size and learning rate
+    tried        cell -> all cells of its family, itself included
+    scores       reported scores; the first one selects the best
+    shown        names of settings in which cells differ, without tuned ones
     shared       flags that all cells have
-    best         the cell with the highest mean, among those with the most seeds
-    baselines    of each cell, the one it is compared with
-    reference    the init that others are compared with
-    references   of each cell, the one that starts from there
-    differences  first cell minus second one, by score
+    best         cell with the highest mean, among those with the most seeds
+    baselines    cell -> baseline cell that it is compared with
+    reference    init that the others are compared with
+    references   cell -> cell with the reference init
+    differences  (cell, other cell, score) -> cell minus other cell
     """
 
     task: str
@@ -53,21 +53,21 @@ class Study:
     differences: dict[tuple[Cell, Cell, Score], Difference]
 
     def deciding(self, cell: Cell, other: Cell | None) -> Difference | None:
-        """Their difference in the metric that decides; None where it is not known."""
+        """Return the difference of two cells in the first score; None if unknown."""
         return self.differences.get((cell, other, self.scores[0])) if other and self.scores else None
 
     @property
     def tuned(self) -> bool:
-        """Whether any cell is the best of several."""
+        """Whether any cell is the best of several that were tried."""
         return any(len(tried) > 1 for tried in self.tried.values())
 
     @property
     def inits(self) -> list[str]:
-        """In numerical order, as the cells are."""
+        """All inits, in the order of `init_order`."""
         return sorted({cell.init for cell in self.cells}, key=init_order)
 
-    def told(self, cell: Cell) -> list[str]:
-        """Its settings in the order of `shown`, of its flags those that not all cells have."""
+    def setting_values(self, cell: Cell) -> list[str]:
+        """Return the cell's settings in the order of `shown`; flags that all cells have are omitted."""
         return [
             self._own_flags(cell, name) if name in WITH_FLAGS else setting(cell, name) for name in self.shown
         ]
@@ -79,21 +79,21 @@ class Study:
 
     @property
     def shows_flags(self) -> bool:
-        """Whether any column leaves out the flags that all cells have."""
+        """Whether a column has flags, of which the shared ones are omitted."""
         return not WITH_FLAGS.isdisjoint(self.shown)
 
     @property
     def names(self) -> dict[Cell, str]:
-        """What a plot calls each cell beside its init: the method, and what else tells its cells apart."""
+        """Name of each cell in plots: the method, and the settings in which its cells differ."""
         described = {
-            cell: [cell.mapping, cell.stages, *map(_named, self.shown, self.told(cell))]
+            cell: [cell.mapping, cell.stages, *map(_with_name, self.shown, self.setting_values(cell))]
             for cell in self.cells
         }
         names = {}
         for cell, parts in described.items():
             same = [others for other, others in described.items() if other.method == cell.method]
-            telling = [part for part, *column in zip(parts, *same, strict=True) if len(set(column)) > 1]
-            names[cell] = " ".join([cell.method, ", ".join(filter(None, telling))]).strip()
+            different = [part for part, *column in zip(parts, *same, strict=True) if len(set(column)) > 1]
+            names[cell] = " ".join([cell.method, ", ".join(filter(None, different))]).strip()
         return names
 
 
@@ -106,9 +106,12 @@ def study(
     note: Callable[[str], None],
     init: str | None = None,
 ) -> Study:
-    """Everything the report says of a task; `note` is told what it cannot say.
+    """Analyse a task.
 
-    init  that others are compared with; None, or one that the task does not have: the first
+    baseline  method that the others are compared with
+    samples   number of bootstrap samples
+    note      called with a message for each problem with predictions
+    init      that the others are compared with; the first init if None, or if the task does not have it
     """
     scores = _scores(task, everything)
     tried = _chosen(everything, scores)
@@ -143,15 +146,15 @@ def study(
     )
 
 
-def _named(name: str, value: str) -> str:
-    """A setting in a sentence: flags say themselves what they are, and none are nothing."""
+def _with_name(name: str, value: str) -> str:
+    """Return a setting as text with its name; flags need no name, and an empty value gives an empty text."""
     if name == FLAGS or not value:
         return value
     return f"{name} {value}"
 
 
 def _chosen(everything: Sequence[Cell], scores: Sequence[Score]) -> dict[Cell, tuple[Cell, ...]]:
-    """The best cell of each family, and the family."""
+    """Return best cell -> all cells of its family."""
     chosen = {}
     for family in families(everything):
         chosen[_best(family, scores) or family[0]] = tuple(family)
@@ -175,8 +178,8 @@ def _scores(task: str, cells: Sequence[Cell]) -> tuple[Score, ...]:
         Score(subset, name)
         for cell in cells
         for run in cell.runs.values()
-        for subset, told in run.result["at_best"].items()
-        for name in told
+        for subset, metrics in run.result["at_best"].items()
+        for name in metrics
     }
     metrics = dict.fromkeys([metric, SECOND_METRIC.get(task, metric)])
     subsets = ["valid", *sorted({subset for subset, _ in logged} - {"valid"})]

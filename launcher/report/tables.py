@@ -1,4 +1,4 @@
-"""The tables of a report, as Markdown and as CSV."""
+"""Tables of a report, in Markdown and CSV."""
 
 import csv
 import io
@@ -8,14 +8,14 @@ from typing import Any
 from ..tuning import all_best, of_tried, setting_name
 from .bootstrap import LEVEL, Difference
 from .cells import TRIED, Cell, setting
-from .origins import commits
+from .provenance import commits
 from .study import Study
 
-NOTHING = "-"
+NO_VALUE = "-"
 
 
 def scores_table(study: Study, baseline: str) -> str:
-    """A row a cell: scores, the difference to the baseline, seeds and cost."""
+    """Return a Markdown table with one row per cell: scores, difference to the baseline, seeds and cost."""
     header = [
         *("method", "init", "mapping", "stages", *study.shown),
         *(score.title(study.task) for score in study.scores),
@@ -33,28 +33,33 @@ def scores_table(study: Study, baseline: str) -> str:
         )
         of_planned = "" if len(cell.runs) == cell.planned else f" of {cell.planned}"
         cost = [_number(cell.seconds, ".0f"), _number(cell.peak_gb, ".2f")]
-        identity = [*_place(cell), *study.told(cell)]
+        identity = [*_place(cell), *study.setting_values(cell)]
         chosen = _choice(study, cell) if study.tuned else ()
         rows.append([*identity, *averages, *chosen, *against, f"{len(cell.runs)}{of_planned}", *cost])
     return _markdown(header, rows)
 
 
 def _choice(study: Study, cell: Cell) -> list[str]:
-    """How many it was chosen among, and its batch size and learning rate."""
+    """Return how many cells were tried, and the cell's batch size and learning rate."""
     among = of_tried(study.tried[cell], lambda one: one.scores(study.scores[0]))
-    rates = [str(cell.settings["batch_size"]), f"{cell.settings['lr']:g}"] if cell.runs else [NOTHING] * 2
+    rates = [str(cell.settings["batch_size"]), f"{cell.settings['lr']:g}"] if cell.runs else [NO_VALUE] * 2
     return [f"best of {among}", *rates]
 
 
 def tried_table(study: Study) -> str:
-    """A row a cell, a column a batch size and learning rate; the highest mean bold, all where several are alike."""
+    """Return a Markdown table with a row per cell and a column per batch size and learning rate.
+
+    The highest mean is bold; with ties, all of them.
+    """
     columns = sorted({_rates(one) for tried in study.tried.values() for one in tried})
     rows = []
     for cell, tried in study.tried.items():
         means = {_rates(one): _number(one.average(study.scores[0])[0], ".2f") for one in tried}
         for one in all_best(tried, lambda one: one.scores(study.scores[0])):
             means[_rates(one)] = f"**{means[_rates(one)]}**"
-        rows.append([*_place(cell), *study.told(cell), *(means.get(column, NOTHING) for column in columns)])
+        rows.append(
+            [*_place(cell), *study.setting_values(cell), *(means.get(column, NO_VALUE) for column in columns)]
+        )
     header = ["method", "init", "mapping", "stages", *study.shown]
     return _markdown([*header, *(setting_name(*column) for column in columns)], rows)
 
@@ -64,7 +69,10 @@ def _rates(cell: Cell) -> tuple[int, float]:
 
 
 def inits_table(study: Study) -> str:
-    """A row a method, a column an init: its difference to the reference. Empty with one init alone."""
+    """Return a Markdown table of differences to the reference init: a row per method, a column per init.
+
+    Returns an empty text if there is one init only.
+    """
     first = study.reference
     others = [init for init in study.inits if init != first]
     if not others or not study.scores:
@@ -72,25 +80,26 @@ def inits_table(study: Study) -> str:
 
     families: dict[tuple, dict[str, Cell]] = {}
     for cell in study.cells:
-        family = (cell.method, cell.mapping, cell.stages, *study.told(cell))
+        family = (cell.method, cell.mapping, cell.stages, *study.setting_values(cell))
         families.setdefault(family, {})[cell.init] = cell
 
     def against_first(cell: Cell | None) -> str:
         if cell is None:
-            return NOTHING
+            return NO_VALUE
         return _difference(study.deciding(cell, study.references.get(cell)), cell)
 
     header = ["method", "mapping", "stages", *study.shown, first, *others]
     rows = []
     for family, members in families.items():
-        base = NOTHING if first not in members else _average(*members[first].average(study.scores[0]))
+        base = NO_VALUE if first not in members else _average(*members[first].average(study.scores[0]))
         rows.append([*family, base, *(against_first(members.get(init)) for init in others)])
     return _markdown(header, rows)
 
 
 def cells_csv(studies: Sequence[Study]) -> str:
-    """A line a cell and what it was tried with, with the scores of every seed; settings and metrics of all tasks have
-    a column each.
+    """Return a CSV with one line per cell, tried ones included, and the scores of all seeds.
+
+    Each setting and metric of any task has its own column.
     """
     shown = list(dict.fromkeys([*(name for study in studies for name in study.shown), *TRIED]))
     scores = list(dict.fromkeys(score for study in studies for score in study.scores))
@@ -122,7 +131,7 @@ def cells_csv(studies: Sequence[Study]) -> str:
 
 
 def differences_csv(studies: Sequence[Study]) -> str:
-    """A line a difference: every cell with its baseline and with the first init, in every metric."""
+    """Return a CSV with one line per difference: each cell against its baseline and reference, in each metric."""
     shown = list(dict.fromkeys(name for study in studies for name in study.shown))
     header = [
         *("task", "method", "init", "mapping", "stages", *shown),
@@ -159,7 +168,7 @@ def _average(mean: float | None, deviation: float | None) -> str:
 
 def _difference(found: Difference | None, cell: Cell) -> str:
     if found is None:
-        return NOTHING
+        return NO_VALUE
     fewer = f" ({found.seeds} of its seeds)" if found.seeds < len(cell.runs) else ""
     return f"{_signed(found.value)} [{_signed(found.low)}, {_signed(found.high)}]{fewer}"
 
@@ -169,13 +178,13 @@ def _signed(number: float) -> str:
     return f"{rounded:+.2f}" if rounded else "0.00"
 
 
-def _number(value: float | None, form: str, without: str = NOTHING) -> str:
-    return without if value is None else f"{value:{form}}"
+def _number(value: float | None, form: str, missing: str = NO_VALUE) -> str:
+    return missing if value is None else f"{value:{form}}"
 
 
 def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    cells = ([str(text).replace("|", r"\|") or NOTHING for text in line] for line in lines)
+    cells = ([str(text).replace("|", r"\|") or NO_VALUE for text in line] for line in lines)
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 

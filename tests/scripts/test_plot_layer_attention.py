@@ -1,4 +1,4 @@
-"""The heat map of an alp_kd run: read from its log."""
+"""The heat map of an alp_kd run, read from its log."""
 
 import json
 
@@ -24,7 +24,7 @@ def run(tmp_path):
     return tmp_path
 
 
-def test_the_last_validation_is_drawn(run, capsys, monkeypatch):
+def test_last_validation_is_drawn(run, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
     drawn = []
     monkeypatch.setattr("scripts.plot_layer_attention.draw", lambda *what: drawn.append(what))
@@ -38,14 +38,14 @@ def test_the_last_validation_is_drawn(run, capsys, monkeypatch):
     assert capsys.readouterr().out.splitlines()[0] == str(place)
 
 
-def test_it_is_a_picture(run):
+def test_output_is_a_png(run):
     pytest.importorskip("matplotlib")
     assert main([str(run)]) == 0
     assert (run / "layer_attention.png").read_bytes().startswith(b"\x89PNG")
     assert not list(run.glob("*.new"))
 
 
-def test_what_cannot_be_drawn_leaves_nothing(run, monkeypatch):
+def test_failed_drawing_writes_no_file(run, monkeypatch):
     figure = pytest.importorskip("matplotlib.figure")
 
     def full(self, file, **_):
@@ -60,19 +60,19 @@ def test_what_cannot_be_drawn_leaves_nothing(run, monkeypatch):
     assert [path.name for path in run.iterdir()] == ["log.txt"]
 
 
-def test_only_attention_is_read():
+def test_only_attention_metrics_are_read():
     assert attention({"loss": 1.0, "alpha_2_11": 0.5, "alpha_mean": 3.0}) == {(2, 11): 0.5}
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["nowhere"], "nowhere cannot be read (No such file or directory): give a run's folder"),
-        (["{run}/empty"], "empty tells of no attention over layers: give a run of alp_kd"),
+        (["nowhere"], "nowhere cannot be read (No such file or directory): give a run directory"),
+        (["{run}/empty"], "empty has no attention over layers: give an alp_kd run"),
         (["{run}", "--update", "11"], "--update 11 was not validated: choose among 10, 20"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(run, arguments, sentence, capsys):
+def test_invalid_input_is_an_error(run, arguments, sentence, capsys):
     pytest.importorskip("matplotlib")
     (run / "empty").write_text(validation(5, loss=1.0))
     with pytest.raises(SystemExit):

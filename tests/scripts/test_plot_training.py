@@ -1,10 +1,10 @@
-"""Loss curves: read from logs of either of fairseq's programs."""
+"""Loss curves, read from logs of fairseq-train and fairseq-hydra-train."""
 
 import json
 
 import pytest
 
-from scripts.plot_training import Curve, drawn, main, read
+from scripts.plot_training import Curve, draw, main, read
 
 TRAIN = "2026-01-01 00:00:00 | INFO | train_inner | "
 VALID = "2026-01-01 00:00:00 | INFO | valid | "
@@ -30,23 +30,23 @@ def log(tmp_path):
     return path
 
 
-def test_training_and_validation_are_read_apart(log):
+def test_training_and_validation_are_read_separately(log):
     assert read("a", log, "loss") == Curve("a", {10: 3.0, 20: 2.0}, {20: 2.25})
 
 
-def test_a_log_of_hydra_says_the_same(log):
+def test_log_of_hydra_gives_the_same_curve(log):
     hydra = log.read_text().replace(TRAIN, "[2026-01-01 00:00:00,1][train_inner][INFO] - ")
     hydra = hydra.replace(VALID, "[2026-01-01 00:00:00,1][valid][INFO] - ")
     log.write_text(hydra)
     assert read("a", log, "loss") == Curve("a", {10: 3.0, 20: 2.0}, {20: 2.25})
 
 
-def test_it_is_a_picture_of_all_logs(log, tmp_path, monkeypatch, capsys):
+def test_png_has_all_logs(log, tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     import scripts.plot_training as plot
 
-    drawn, draw = [], plot.drawn
-    monkeypatch.setattr(plot, "drawn", lambda curves, metric: drawn.extend(curves) or draw(curves, metric))
+    drawn, draw = [], plot.draw
+    monkeypatch.setattr(plot, "draw", lambda curves, metric: drawn.extend(curves) or draw(curves, metric))
     out = tmp_path / "new" / "loss.png"
     assert main([str(log), f"second={log}", "--out", str(out)]) == 0
     assert [curve.name for curve in drawn] == ["run", "second"]
@@ -56,9 +56,9 @@ def test_it_is_a_picture_of_all_logs(log, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("last", [1, 2, 400])
-def test_updates_are_whole_numbers_and_the_last_mark_is_clear_of_the_frame(last):
+def test_ticks_are_integers_and_the_last_marker_is_inside_the_frame(last):
     pytest.importorskip("matplotlib")
-    figure = drawn([Curve("a", {}, {last - 1: 2.1, last: 2.0})], "loss")
+    figure = draw([Curve("a", {}, {last - 1: 2.1, last: 2.0})], "loss")
     figure.canvas.draw()
     (axes,) = figure.axes
     assert all(float(tick).is_integer() for tick in axes.get_xticks())
@@ -67,7 +67,7 @@ def test_updates_are_whole_numbers_and_the_last_mark_is_clear_of_the_frame(last)
     assert axes.bbox.x1 - right > figure.dpi / 72 * mark.get_markersize()
 
 
-def test_a_place_that_cannot_be_written_is_said(log, capsys):
+def test_unwritable_output_is_an_error(log, capsys):
     pytest.importorskip("matplotlib")
     with pytest.raises(SystemExit):
         main([str(log), "--out", str(log / "loss.png")])
@@ -77,12 +77,12 @@ def test_a_place_that_cannot_be_written_is_said(log, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["nowhere"], "nowhere cannot be read (No such file or directory): name a log"),
-        (["{log}", "--metric", "f1"], "log.txt tells no f1: name the log of a training"),
-        (["{log}"] * 10, "10 logs are more than a plot holds: name 8 at most"),
+        (["nowhere"], "nowhere cannot be read (No such file or directory): give a log"),
+        (["{log}", "--metric", "f1"], "log.txt has no f1: give the log of a training"),
+        (["{log}"] * 10, "10 logs are too many for a plot: give at most 8"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(log, arguments, sentence, tmp_path, capsys):
+def test_invalid_input_is_an_error(log, arguments, sentence, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     with pytest.raises(SystemExit) as stopped:
         main([*(text.format(log=log) for text in arguments), "--out", str(tmp_path / "x.png")])

@@ -10,7 +10,7 @@ from tests.launcher.report.folders import classes_with, spec, write_run, write_t
 
 @pytest.fixture
 def group(tmp_path: Path) -> Path:
-    """A small grid: two seeds, two inits, kd and a method in two stages."""
+    """Write a small grid: two seeds, two inits, kd and a method in two stages."""
     folder = tmp_path / "runs" / "g"
     wrong = {("kd", "0,1,2"): (20, 24), ("kd", "3,4,5"): (40, 44), ("att_kl_learn", "0,1,2"): (16, 18),
              ("att_kl_learn", "3,4,5"): (42, 46)}  # fmt: skip
@@ -23,7 +23,7 @@ def group(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def report(group: Path) -> Callable[..., int]:
-    """Runs the command on the group with few samples."""
+    """Return a function that runs the command on the group with few samples."""
     from launcher.report import main
 
     def call(*more: str) -> int:

@@ -1,4 +1,4 @@
-"""Run folders as the launcher leaves them, made up."""
+"""Made-up run directories in the launcher's format."""
 
 import json
 from dataclasses import asdict, replace
@@ -15,7 +15,7 @@ LABELS = np.arange(SENTENCES) % 2
 
 
 def spec(method: str = "kd", init: str = "0,1,2", seed: int = 1, **changes) -> RunSpec:
-    """A run on SST-2; `changes` are other fields of its spec."""
+    """Return the spec of a run on SST-2; `changes` are other fields."""
     told = {"task": "SST-2", "mapping": "" if method in ("none", "kd") else "skip", "stage": "one"}
     told |= {"epochs": 2, "batch_size": 32, "lr": 5e-5, "updates": 500, "warmup": 30}
     return RunSpec(
@@ -24,7 +24,7 @@ def spec(method: str = "kd", init: str = "0,1,2", seed: int = 1, **changes) -> R
 
 
 def classes_with(wrong: int | list[int], labels: np.ndarray = LABELS) -> np.ndarray:
-    """Logits of two classes that are right but for some sentences: the first so many, or those listed."""
+    """Return logits of two classes that are right except for the first N sentences, or for those listed."""
     predicted = labels.copy()
     sentences = range(wrong) if isinstance(wrong, int) else wrong
     predicted[list(sentences)] = 1 - labels[list(sentences)]
@@ -50,7 +50,7 @@ def write_run(
     predictions: bool = True,
     **result,
 ) -> Path:
-    """A finished run that predicts `logits`, scored by them unless `score` says otherwise."""
+    """Write a finished run that predicts `logits`; its score is theirs, or `score`."""
     folder = group / run.name
     folder.mkdir(parents=True)
     (folder / "spec.json").write_text(json.dumps(asdict(run)))
@@ -77,7 +77,7 @@ def write_log(folder: Path, validations: dict[int, dict[str, float]]) -> None:
 
 
 def write_two_stages(group: Path, run: RunSpec, *arrays: np.ndarray, **result) -> Path:
-    """The same in two stages; `first` changes the spec of the first."""
+    """Write a finished run in two stages; `first` changes the spec of the first."""
     first = replace(run, stage="first", **result.pop("first", {}))
     if not (group / first.name).exists():
         write_run(group, first, score=0.5, metric="loss", seconds=50.0)
@@ -85,7 +85,7 @@ def write_two_stages(group: Path, run: RunSpec, *arrays: np.ndarray, **result) -
 
 
 def read(group: Path) -> list[Run]:
-    """Its runs; no file may be damaged."""
+    """Return the runs of a group; no file may be damaged."""
     notes: list[str] = []
     runs = read_group(group, notes.append)
     assert notes == []

@@ -12,7 +12,7 @@ def accuracy_of(*wrong):
     return scorer("accuracy", logits, labels), logits.argmax(-1) == labels
 
 
-def test_samples_are_those_drawn_by_hand():
+def test_samples_equal_those_drawn_by_hand():
     score, right = accuracy_of(20, [5, 70, 90])
     random = np.random.default_rng(3)
     by_hand = []
@@ -23,13 +23,13 @@ def test_samples_are_those_drawn_by_hand():
 
 
 @pytest.mark.parametrize("chunk", [1, 3 * SENTENCES, 7 * SENTENCES])
-def test_samples_do_not_depend_on_how_many_are_held_at_a_time(chunk):
+def test_samples_do_not_depend_on_the_chunk_size(chunk):
     score, _ = accuracy_of(20)
     whole = resample(score, SENTENCES, 20, seed=1)
     np.testing.assert_array_equal(resample(score, SENTENCES, 20, seed=1, chunk=chunk), whole)
 
 
-def test_equal_predictions_differ_by_nothing():
+def test_equal_predictions_have_difference_0():
     score, _ = accuracy_of(20, 20, 31, 31)
     samples = resample(score, SENTENCES, 200, seed=1)
     whole = score(np.ones((1, SENTENCES)))[0]
@@ -40,7 +40,7 @@ def test_equal_predictions_differ_by_nothing():
     assert (found.seeds, found.sentences) == (2, SENTENCES)
 
 
-def test_with_one_seed_the_interval_is_that_of_a_mean():
+def test_interval_with_one_seed_is_that_of_a_mean():
     """The difference of accuracies is the mean of right - right, each -1, 0 or 1."""
     score, right = accuracy_of(range(30), range(20, 40))
     samples = resample(score, SENTENCES, 20_000, seed=1)
@@ -60,7 +60,7 @@ def test_seeds_are_drawn_in_pairs():
     assert (found.value, found.low, found.high) == (1, -2, 4)
 
 
-def test_the_variance_that_seeds_make_is_too_small_by_one_in_n():
+def test_variance_due_to_seeds_is_too_small_by_one_in_n():
     apart = np.array([-3.0, 0.0, 1.0, 6.0])
     samples = np.tile(apart, (20_000, 1))
     found = difference(apart, np.zeros(4), samples, SENTENCES, seed=1)
@@ -68,10 +68,11 @@ def test_the_variance_that_seeds_make_is_too_small_by_one_in_n():
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.06)
 
 
-def test_noise_of_single_sentences_counts_more_than_once():
-    """Two seeds that are equally good on the whole, and differ in which sentences they get right.
+def test_variance_in_single_sentences_counts_more_than_once():
+    """Two seeds with equal scores, which differ in the sentences they predict correctly.
 
-    Of the documented 1 + 2 (n - 1) / n, the chance means of seeds would add (n - 1) / n, which are zero here.
+    The documented factor is 1 + 2 (n - 1) / n. Random differences of the seeds' means would contribute (n - 1) / n of it;
+    here, they are zero.
     """
     noise = np.random.default_rng(0).normal(size=(2, 2000))
     noise -= noise.mean(axis=1, keepdims=True)

@@ -10,7 +10,7 @@ from tests.launcher.report.folders import LABELS, classes_with, read, spec, writ
 
 @pytest.fixture
 def compared(tmp_path):
-    """A function that compares all runs there and gives kd, the method, the comparisons and the notes."""
+    """Return a function that compares all runs and returns kd, the method, the comparisons and the notes."""
 
     def call():
         runs = read(tmp_path)
@@ -22,7 +22,7 @@ def compared(tmp_path):
     return call
 
 
-def test_an_interval_is_that_of_samples_drawn_by_hand(tmp_path, compared):
+def test_interval_equals_that_of_samples_drawn_by_hand(tmp_path, compared):
     wrong = {("kd", 1): 20, ("kd", 2): 30, ("crd", 1): [3, 50, 61], ("crd", 2): 33}
     right = {}
     for (method, seed), mistakes in wrong.items():
@@ -43,7 +43,7 @@ def test_an_interval_is_that_of_samples_drawn_by_hand(tmp_path, compared):
     assert (found.low, found.high) == pytest.approx(tuple(np.percentile(by_hand, [2.5, 97.5])))
 
 
-def test_only_seeds_that_both_cells_have_are_compared(tmp_path, compared):
+def test_only_seeds_of_both_cells_are_compared(tmp_path, compared):
     for seed, wrong in ((1, 20), (2, 30)):
         write_run(tmp_path, spec(seed=seed), classes_with(wrong))
     for seed, wrong in ((2, 24), (3, 0)):
@@ -55,7 +55,7 @@ def test_only_seeds_that_both_cells_have_are_compared(tmp_path, compared):
     assert notes == []
 
 
-def test_cells_without_predictions_are_not_compared_and_it_is_said_how_to_get_them(tmp_path, compared):
+def test_cells_without_predictions_are_not_compared_and_noted_with_a_fix(tmp_path, compared):
     write_run(tmp_path, spec(), classes_with(20))
     without = write_run(tmp_path, spec("crd", mapping=""), classes_with(10), predictions=False)
 
@@ -76,16 +76,16 @@ def test_other_labels_are_refused_naming_both_files(tmp_path, compared):
         assert str(run / "predictions" / "valid.npz") in note
 
 
-def test_predictions_of_another_checkpoint_are_noticed(tmp_path, compared):
+def test_predictions_of_another_checkpoint_are_noted(tmp_path, compared):
     write_run(tmp_path, spec(), classes_with(20))
     wrong = write_run(tmp_path, spec("crd", mapping=""), classes_with(20), score=90.5)
 
     found, (note,) = compared()
-    assert found.value == 0  # by what was saved
-    assert note.startswith(f"{wrong} logged accuracy 90.5000 on valid, its predictions give 90.0000")
+    assert found.value == 0  # from the saved predictions
+    assert note.startswith(f"{wrong} logged accuracy 90.5000 on valid, but its predictions give 90.0000")
 
 
-def test_rounding_is_not_noticed(tmp_path, compared):
+def test_rounding_is_not_noted(tmp_path, compared):
     write_run(tmp_path, spec(), classes_with(20), score=90.0004)
     write_run(tmp_path, spec("crd", mapping=""), classes_with(10))
     assert compared()[1] == []
@@ -106,7 +106,7 @@ def test_rounding_is_not_noticed(tmp_path, compared):
         (lambda path: np.savez(path, logits=np.full((200, 2), np.nan), labels=LABELS), "not finite"),
     ],
 )
-def test_damaged_predictions_are_one_sentence(tmp_path, compared, damage, message):
+def test_damaged_predictions_give_one_note(tmp_path, compared, damage, message):
     write_run(tmp_path, spec(), classes_with(20))
     run = write_run(tmp_path, spec("crd", mapping=""), classes_with(20))
     damage(run / "predictions" / "valid.npz")
@@ -117,7 +117,7 @@ def test_damaged_predictions_are_one_sentence(tmp_path, compared, damage, messag
     assert re.search(message, note)
 
 
-def test_a_split_without_labels_is_not_compared(tmp_path, compared):
+def test_split_without_labels_is_not_compared(tmp_path, compared):
     write_run(tmp_path, spec(), classes_with(20))
     run = write_run(tmp_path, spec("crd", mapping=""), classes_with(20))
     np.savez(write_predictions(run, classes_with(20)), logits=classes_with(20))

@@ -21,7 +21,7 @@ def studied(group):
     )
 
 
-def test_second_stages_go_on_where_their_first_ended(group):
+def test_second_stages_continue_the_updates_of_their_first(group):
     runs = {run.name: run for run in read(group)}
     by_method = {
         cell.method: cell for cell in cells(list(runs.values()), "kd", pytest.fail) if cell.init == "0,1,2"
@@ -30,7 +30,7 @@ def test_second_stages_go_on_where_their_first_ended(group):
     assert curve(by_method["att_kl_learn"], runs, ACCURACY) == {750: [90, 89], 1000: [92, 91]}
 
 
-def test_a_curve_has_the_updates_that_all_seeds_have(tmp_path):
+def test_curve_has_the_updates_of_all_seeds(tmp_path):
     for seed, updates in ((1, (10, 20)), (2, (10, 30)), (3, (10, 20))):
         folder = write_run(tmp_path, spec(seed=seed), classes_with(4))
         write_log(folder, {update: {"accuracy": 80 + seed} for update in updates})
@@ -41,7 +41,7 @@ def test_a_curve_has_the_updates_that_all_seeds_have(tmp_path):
     assert curve(cell, {}, ACCURACY) == {}
 
 
-def test_a_panel_an_init_and_a_line_a_method(group):
+def test_each_init_has_a_panel_and_each_method_a_line(group):
     figure = draw_curves(studied(group), read(group))
     left, right = figure.axes
     assert [axes.get_title() for axes in figure.axes] == ["init 0,1,2", "init 3,4,5"]
@@ -58,7 +58,7 @@ def validated_once(folder, methods, scores):
     return draw_curves(studied(folder), read(folder))
 
 
-def test_of_one_validation_a_bar_reaches_from_lowest_to_highest(tmp_path):
+def test_bar_of_one_validation_reaches_from_lowest_to_highest(tmp_path):
     figure = validated_once(tmp_path, ("kd", "crd"), (81, 82, 86))
     (axes,) = figure.axes
     bars = [tuple(y for _, y in bar.get_segments()[0]) for bar in axes.collections]
@@ -67,7 +67,7 @@ def test_of_one_validation_a_bar_reaches_from_lowest_to_highest(tmp_path):
     assert axes.get_ylim()[0] < 81 < 86 < axes.get_ylim()[1]
 
 
-def test_markers_of_equal_scores_stand_side_by_side_away_from_the_frame(tmp_path):
+def test_markers_of_equal_scores_are_side_by_side_inside_the_frame(tmp_path):
     figure = validated_once(tmp_path, ("kd", "crd", "none"), (80,))
     figure.canvas.draw()
     (axes,) = figure.axes
@@ -81,7 +81,7 @@ def test_markers_of_equal_scores_stand_side_by_side_away_from_the_frame(tmp_path
     assert figure.get_supxlabel() == "updates, first stages included; equal ones side by side"
 
 
-def test_lines_that_coincide_show_the_markers_of_both(tmp_path):
+def test_equal_lines_show_the_markers_of_both(tmp_path):
     for method in ("kd", "crd"):
         for seed in (1, 2):
             write_run(tmp_path, spec(method, seed=seed, mapping=""), classes_with(4))
@@ -91,7 +91,7 @@ def test_lines_that_coincide_show_the_markers_of_both(tmp_path):
     assert figure.axes[0].get_xlim()[1] >= 1.04 * 500
 
 
-def test_a_panel_holds_eight_lines_with_the_baseline_in_each_row(tmp_path):
+def test_panel_has_at_most_eight_lines_and_the_baseline_in_each_row(tmp_path):
     for method in ("none", "kd", *"abcde"):
         write_run(tmp_path, spec(method, mapping=""), classes_with(4))
     for mapping in ("skip", "last", "combine"):
@@ -103,7 +103,7 @@ def test_a_panel_holds_eight_lines_with_the_baseline_in_each_row(tmp_path):
     assert second == ["kd", *(f"hidden_mse_learn {mapping}" for mapping in ("combine", "last", "skip"))]
 
 
-def test_the_heat_map_has_every_cell(group):
+def test_heat_map_has_every_cell(group):
     write_two_stages(group, spec("att_mse_learn", "0,1,2", 1), classes_with(10))
     axes, _ = draw_heatmap(studied(group)).axes
     image = axes.images[0].get_array()
@@ -115,7 +115,7 @@ def test_the_heat_map_has_every_cell(group):
     assert texts[0, 2] == "95.00\n1 of 2 seeds"
 
 
-def test_a_cell_without_a_score_is_a_dash(group):
+def test_cell_without_a_score_is_a_dash(group):
     unfinished = write_run(group, spec("crd", mapping="", init="0,1,2"), classes_with(4))
     (unfinished / "result.json").unlink()
     axes, _ = draw_heatmap(studied(group)).axes
@@ -123,7 +123,7 @@ def test_a_cell_without_a_score_is_a_dash(group):
 
 
 @pytest.mark.filterwarnings("error")
-def test_names_hold_the_flags_that_tell_cells_apart_and_plots_have_room_for_them(tmp_path):
+def test_names_have_the_flags_that_differ_and_fit_into_plots(tmp_path):
     common = ("--clip-norm", "1.0", "--autocast", "bf16")
     write_run(tmp_path, spec(flags=common, mapping=""), classes_with(4))
     for own in ((), ("--inter-weight", "100", "--gate-lr", "1e-6", "--gate-weight-decay", "0.01")):
@@ -145,7 +145,7 @@ def test_names_hold_the_flags_that_tell_cells_apart_and_plots_have_room_for_them
     assert heatmap.axes[0].get_window_extent().width > 1.5 * heatmap.dpi
 
 
-def test_the_same_runs_give_the_same_files(group, tmp_path):
+def test_equal_runs_give_equal_files(group, tmp_path):
     import matplotlib
 
     contents = []
@@ -159,7 +159,7 @@ def test_the_same_runs_give_the_same_files(group, tmp_path):
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_whether_matplotlib_is_there_is_asked_without_loading_it(monkeypatch, installed):
+def test_matplotlib_is_detected_without_importing_it(monkeypatch, installed):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
     assert plots.available() is installed
 

@@ -15,7 +15,7 @@ def found(group):
     return cells(read(group), "kd", pytest.fail)
 
 
-def test_runs_that_differ_by_their_seed_are_a_cell(tmp_path):
+def test_runs_that_differ_only_by_seed_form_a_cell(tmp_path):
     for seed, wrong in ((1, 40), (2, 36), (3, 26)):  # 80, 82, 87 % right
         write_run(tmp_path, spec(seed=seed), classes_with(wrong))
     write_run(tmp_path, spec(epochs=3), classes_with(0))
@@ -26,7 +26,7 @@ def test_runs_that_differ_by_their_seed_are_a_cell(tmp_path):
     assert (long.average(ACCURACY), long.planned) == ((100.0, None), 3)
 
 
-def test_the_cost_of_a_seed_has_its_first_stage_and_of_a_shared_one_its_share(tmp_path):
+def test_cost_per_seed_includes_the_first_stage_or_its_share(tmp_path):
     shared = spec("crd", mapping="", stage="first")
     write_run(tmp_path, shared, score=0.5, metric="loss", seconds=60.0, peak_gb=2.5)
     for seed in (1, 2):
@@ -36,10 +36,10 @@ def test_the_cost_of_a_seed_has_its_first_stage_and_of_a_shared_one_its_share(tm
 
     alone, two = found(tmp_path)
     assert (two.stages, two.seconds, two.peak_gb) == ("two", (60 + 100 + 100) / 2, 2.5)
-    assert (alone.seconds, alone.peak_gb) == (40, None)  # an older run does not tell its memory
+    assert (alone.seconds, alone.peak_gb) == (40, None)  # an older run did not record its memory
 
 
-def test_cells_of_unfinished_runs_are_there_and_first_stages_alone_are_not(tmp_path):
+def test_unfinished_runs_form_cells_and_first_stages_alone_do_not(tmp_path):
     for run in (spec(), spec("att_kl_learn", stage="first")):
         (write_run(tmp_path, run, score=1.0) / "result.json").unlink()
     write_run(tmp_path, spec(seed=2, init="3,4,5"), classes_with(4))
@@ -54,7 +54,7 @@ def test_cells_of_unfinished_runs_are_there_and_first_stages_alone_are_not(tmp_p
     assert (finished.init, list(finished.runs)) == ("3,4,5", [2])
 
 
-def test_cells_are_in_the_order_of_a_study(tmp_path):
+def test_cells_are_sorted(tmp_path):
     for method in ("crd", "kd", "none"):
         for init in ("random:3", "10,11", "2,3"):
             write_run(tmp_path, spec(method, init, mapping=""), classes_with(4))
@@ -82,13 +82,13 @@ def test_only_settings_that_differ_are_shown(tmp_path):
     assert setting(several[-1], "stage 1 epochs") == "7"
 
 
-def test_what_follows_from_others_is_shown_where_it_alone_tells_cells_apart(tmp_path):
+def test_derived_setting_is_shown_only_if_nothing_else_differs(tmp_path):
     for updates in (500, 400):
         write_run(tmp_path, spec(updates=updates), classes_with(4))
     assert differing(found(tmp_path)) == ["updates"]
 
 
-def test_a_baseline_has_the_same_init_and_settings(tmp_path):
+def test_baseline_has_the_same_init_and_settings(tmp_path):
     for run in (spec(), spec(epochs=4), spec(init="3,4,5"), spec(init="1,3,5", lr=1e-4)):
         write_run(tmp_path, run, classes_with(4))
     write_two_stages(tmp_path, spec("att_kl_learn", epochs=4), classes_with(4), first={"epochs": 1})
@@ -101,7 +101,7 @@ def test_a_baseline_has_the_same_init_and_settings(tmp_path):
     assert find_baseline(without, everything, "kd") is None  # no kd from 1,3,5 at this learning rate
 
 
-def test_second_stages_from_the_last_checkpoint_are_a_cell_with_the_same_baseline(tmp_path):
+def test_second_stages_from_the_last_checkpoint_form_a_cell_with_the_same_baseline(tmp_path):
     write_run(tmp_path, spec(), classes_with(4))
     first = spec("att_kl_learn", stage="first")
     write_run(tmp_path, first, score=0.5, metric="loss")
@@ -118,18 +118,18 @@ def test_second_stages_from_the_last_checkpoint_are_a_cell_with_the_same_baselin
     assert len(found(tmp_path)) == 3
 
 
-def test_seeds_with_first_stages_of_their_own_are_a_cell(tmp_path):
+def test_seeds_with_their_own_first_stages_form_a_cell(tmp_path):
     listed = [spec(init="minilm", stage="second", seed=seed, start=f"{seed}" * 64) for seed in (1, 2)]
     for run in listed:
         write_run(tmp_path, replace(run, start_of_seed=True), classes_with(4))
     [cell] = found(tmp_path)
     assert list(cell.runs) == [1, 2]
-    for run in listed:  # each model was listed by itself
+    for run in listed:  # each model was listed separately
         write_run(tmp_path, run, classes_with(4))
     assert len(found(tmp_path)) == 3
 
 
-def test_a_baseline_lacks_the_flags_that_its_criterion_does_not_have(tmp_path):
+def test_flags_unknown_to_the_baselines_criterion_are_ignored(tmp_path):
     clip, weight, keep = ("--clip-norm", "1.0"), ("--inter-weight", "100"), ("--hsk-keep", "1l")
     for method, flags in {
         "kd": clip,
@@ -154,7 +154,7 @@ def test_a_baseline_lacks_the_flags_that_its_criterion_does_not_have(tmp_path):
     )
 
 
-def test_weights_are_no_setting_of_students_without_a_teacher_nor_of_first_stages(tmp_path):
+def test_weights_are_ignored_without_a_teacher_and_in_first_stages(tmp_path):
     tried = ("--bf16", "--temperature", "4")
     write_run(tmp_path / "now", spec("none", flags=("--bf16",)), classes_with(4))
     write_run(tmp_path / "before", spec("none", flags=tried), classes_with(4))
@@ -174,7 +174,7 @@ def test_weights_are_no_setting_of_students_without_a_teacher_nor_of_first_stage
     assert not [name for name in cell.settings if name.startswith("stage 1 ")]
 
 
-def test_among_several_baselines_the_one_of_the_same_mapping_and_stages_is_taken(tmp_path):
+def test_of_several_baselines_the_one_with_equal_mapping_and_stages_is_used(tmp_path):
     for mapping in ("skip", "last"):
         write_run(tmp_path, spec("hidden_mse_learn", mapping=mapping), classes_with(4))
         write_run(tmp_path, spec("att_kl_learn", mapping=mapping), classes_with(4))
@@ -186,10 +186,10 @@ def test_among_several_baselines_the_one_of_the_same_mapping_and_stages_is_taken
         for cell in everything
     }
     assert baselines["att_kl_learn", "last"].mapping == "last"
-    assert baselines["crd", ""] is None  # which of the two is meant cannot be said
+    assert baselines["crd", ""] is None  # which of the two is meant is unknown
 
 
-def test_the_first_init_of_the_same_cell_is_found(tmp_path):
+def test_cell_with_the_first_init_is_found(tmp_path):
     for init in ("0,1,2", "3,4,5"):
         for mapping in ("skip", "last"):
             write_run(tmp_path, spec("att_kl_learn", init, mapping=mapping), classes_with(4))
@@ -214,7 +214,7 @@ def scored(group, notes):
 
 
 @pytest.mark.parametrize("gone", [(), (1,)])
-def test_first_stages_that_are_gone_are_known_by_those_of_other_seeds(tmp_path, gone):
+def test_deleted_first_stages_are_inferred_from_other_seeds(tmp_path, gone):
     for seed in (1, 2):
         for epochs in (5, 7):
             run = spec("crd", mapping="", seed=seed)
@@ -225,7 +225,7 @@ def test_first_stages_that_are_gone_are_known_by_those_of_other_seeds(tmp_path, 
     assert notes == []
 
 
-def test_first_stages_of_the_settings_of_the_second_need_not_be_there(tmp_path):
+def test_deleted_first_stages_are_inferred_from_the_second_stage(tmp_path):
     for seed in (1, 2):
         for epochs in (2, 4):
             weighed = ("--hard-weight", "0.3") if epochs == 4 else ()  # a first stage has no such weights
@@ -236,25 +236,27 @@ def test_first_stages_of_the_settings_of_the_second_need_not_be_there(tmp_path):
     assert [(cell.settings["epochs"], sorted(cell.runs)) for cell in several] == [(2, [1, 2]), (4, [1, 2])]
 
 
-def test_runs_whose_first_stages_are_unknown_are_a_cell_as_far_as_their_seeds_allow(tmp_path):
+def test_runs_with_unknown_first_stages_form_a_cell_if_their_seeds_differ(tmp_path):
     for seed in (1, 2):
         write_two_stages(tmp_path, spec("crd", mapping="", seed=seed), classes_with(4), first={"epochs": 5})
     without_first_stages(tmp_path)
     notes = []
     assert scored(tmp_path, notes) == [(None, [1, 2])]
     [note] = notes
-    assert note.startswith("2 runs started from first stages that are gone, SST-2-crd-0_1_2-first-seed1-")
-    assert note.endswith(" the first: they are taken for one cell, though these may differ")
+    assert note.startswith(
+        "2 runs started from first stages that no longer exist, such as SST-2-crd-0_1_2-first-seed1-"
+    )
+    assert note.endswith(": they form one cell, though their first stages may differ")
 
     write_two_stages(tmp_path, spec("crd", mapping="", seed=2), classes_with(6), first={"epochs": 7})
     without_first_stages(tmp_path)
     notes = []
     assert sorted(scored(tmp_path, notes)) == [(None, [1]), (None, [2]), (None, [2])]
     [note] = notes
-    assert note.endswith(" the first: each of these makes a cell")
+    assert note.endswith(": each first stage has its own cell")
 
 
-def test_unknown_first_stages_are_none_of_those_that_are_there(tmp_path):
+def test_unknown_first_stages_differ_from_existing_ones(tmp_path):
     write_two_stages(tmp_path, spec("crd", mapping="", seed=1), classes_with(4), first={"epochs": 5})
     without_first_stages(tmp_path)
     write_two_stages(tmp_path, spec("crd", mapping="", seed=2), classes_with(4))
@@ -263,12 +265,12 @@ def test_unknown_first_stages_are_none_of_those_that_are_there(tmp_path):
     assert shown == {(1,): ["unknown"], (2,): [""]}
 
 
-def test_a_copy_of_a_run_counts_once_and_is_told(tmp_path):
+def test_copy_of_a_run_counts_once_and_is_noted(tmp_path):
     run = write_run(tmp_path, spec(), classes_with(4))
     shutil.copytree(run, tmp_path / "a-copy")
     notes = []
     [cell] = cells(read(tmp_path), "kd", notes.append)
     assert cell.runs[1].folder == run
     assert notes == [
-        f"{tmp_path / 'a-copy'} is of the same cell and seed as {run}, and left out: move one of them elsewhere"
+        f"{tmp_path / 'a-copy'} has the same cell and seed as {run} and is omitted: move one of them elsewhere"
     ]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def table(text, title):
-    """The lines of the first table below a heading or a sentence, as lists of cells."""
+    """Return the rows of the first table below a heading or sentence, as lists of cells."""
     lines = text.split(title, 1)[1].strip().splitlines()
     return [line.strip("| ").split(" | ") for line in itertools.takewhile(bool, lines)]
 
@@ -41,7 +41,7 @@ def test_a_report_of_a_small_grid(group, report, capsys):
     assert re.fullmatch(r"\+2\.50 \[[+-]?\d\.\d\d, \+\d\.\d\d\]", against)
     assert by_cell["att_kl_learn", "3,4,5"][1].startswith("-1.00 [")
 
-    header, _, *rows = table(printed, "Minus init 0,1,2, accuracy:")
+    header, _, *rows = table(printed, "Difference to init 0,1,2, accuracy:")
     assert header == ["method", "mapping", "stages", "0,1,2", "3,4,5"]
     assert [row[:4] for row in rows] == [
         ["kd", "-", "one", "89.00 ± 1.41"],
@@ -56,7 +56,7 @@ def test_a_report_of_a_small_grid(group, report, capsys):
     }  # fmt: skip
 
 
-def test_the_files_for_programs(group, report):
+def test_csv_files(group, report):
     report()
     cells = lines(group / "report" / "report.csv")
     assert [(row["method"], row["init"], row["mean"], row["seeds"], row["best"]) for row in cells] == [
@@ -85,7 +85,7 @@ def test_the_files_for_programs(group, report):
     assert float(row["low"]) < 2.5 < float(row["high"])
 
 
-def test_a_lucky_seed_is_not_the_best_of_a_study(group, report, capsys):
+def test_cell_with_fewer_seeds_is_never_the_best(group, report, capsys):
     write_run(group, spec("crd", mapping=""), classes_with(0))
     report()
     by_method = {row[0]: row[4] for row in table(capsys.readouterr().out, "## SST-2") if row[1] == "0,1,2"}
@@ -95,7 +95,7 @@ def test_a_lucky_seed_is_not_the_best_of_a_study(group, report, capsys):
 
 
 def trained_by(group, pattern, commit, torch="2.4", gpu=None, modified=False):
-    """Says of runs what trained them."""
+    """Record the provenance of runs."""
     for path in group.glob(f"{pattern}/result.json"):
         machine = {"system": "Linux", "cores": 4, "cpu": "A CPU", "gpu": gpu, "slots": 1}
         told = {"commit": commit, "modified": modified, "versions": {"torch": torch}, "machine": machine}
@@ -108,9 +108,9 @@ def notes_of(report, capsys) -> list[str]:
     return [line for line in notes.splitlines() if line.startswith("* ")]
 
 
-def test_runs_of_one_origin_or_none_that_is_known_need_no_note(group, report, capsys):
+def test_equal_or_unknown_provenance_gives_no_note(group, report, capsys):
     assert notes_of(report, capsys) == []
-    trained_by(group, "*kd-0_1_2*", "a" * 40)  # and others tell nothing, as runs of earlier versions
+    trained_by(group, "*kd-0_1_2*", "a" * 40)  # the others record nothing, as in earlier versions
     assert notes_of(report, capsys) == []
     for path in group.glob("*kd-0_1_2*/result.json"):
         before = json.loads(path.read_text()) | {"machine": {"system": "Linux", "cores": 4}, "versions": {}}
@@ -118,26 +118,26 @@ def test_runs_of_one_origin_or_none_that_is_known_need_no_note(group, report, ca
     assert notes_of(report, capsys) == []
 
 
-def test_a_mean_over_commits_is_said_and_the_commits_are_in_the_file(group, report, capsys):
+def test_mean_over_several_commits_is_noted_and_commits_are_in_the_csv(group, report, capsys):
     trained_by(group, "*", "a" * 40)
     trained_by(group, "*kd-3_4_5*seed2*", "b" * 40)
     assert notes_of(report, capsys) == [
-        "* the runs of SST-2 kd 3,4,5 come from several commits, aaaaaaa (1 run) and bbbbbbb (1)."
+        "* the runs of SST-2 kd 3,4,5 were trained with different commits, aaaaaaa (1 run) and bbbbbbb (1)."
     ]
     rows = lines(group / "report" / "report.csv")
     assert [row["commits"] for row in rows] == ["aaaaaaa:2", "aaaaaaa:1 bbbbbbb:1", "aaaaaaa:4", "aaaaaaa:4"]
 
 
-def test_however_many_cells_are_mixed_there_is_one_note_of_each_kind(group, report, capsys):
+def test_several_mixed_cells_give_one_note_of_each_kind(group, report, capsys):
     trained_by(group, "*", "a" * 40)
     trained_by(group, "*seed2*", "b" * 40, torch="2.5", gpu="A GPU", modified=True)
     notes = notes_of(report, capsys)
-    whose = "* the runs of 4 cells, SST-2 kd 0,1,2 the first, come from several"
+    whose = "* the runs of 4 cells (the first is SST-2 kd 0,1,2) were trained with different"
     assert notes == [
         f"{whose} commits, aaaaaaa (6 runs) and bbbbbbb-modified (6).",
         f"{whose} versions of torch, 2.4 (6 runs) and 2.5 (6).",
         f"{whose} GPUs or processors, A CPU (6 runs) and A GPU (6).",
-        "* 6 of 12 runs were trained by code with changes that its commit has not.",
+        "* 6 of 12 runs were trained with uncommitted changes in the code.",
     ]
 
 
@@ -145,18 +145,18 @@ def test_cells_of_different_commits_are_compared_with_a_note(group, report, caps
     trained_by(group, "*", "a" * 40)
     trained_by(group, "*-kd-*", "b" * 40)
     assert notes_of(report, capsys) == [
-        "* each cell's runs come from one of several commits, aaaaaaa (8 runs) and bbbbbbb (4)."
+        "* cells were trained with different commits, aaaaaaa (8 runs) and bbbbbbb (4)."
     ]
 
 
-def test_of_many_commits_the_commonest_are_named(group, report, capsys):
+def test_note_names_the_most_frequent_commits(group, report, capsys):
     for number, path in enumerate(sorted(path.name for path in group.iterdir())[:8]):
         trained_by(group, path, f"{number}" * 40)
     [note] = notes_of(report, capsys)
     assert note.endswith(" commits, 0000000 (1 run), 1111111 (1), 2222222 (1), 3333333 (1) and 4 more.")
 
 
-def test_a_report_repeats_exactly_and_follows_its_seed(group, report, tmp_path):
+def test_report_is_reproducible_and_depends_on_its_seed(group, report, tmp_path):
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         report("--to", str(tmp_path / name), "--seed", seed)
     a, b, c = ((tmp_path / name / "differences.csv").read_text() for name in "abc")
@@ -166,7 +166,7 @@ def test_a_report_repeats_exactly_and_follows_its_seed(group, report, tmp_path):
     ).read_bytes()
 
 
-def test_an_interval_does_not_depend_on_what_else_is_there(group, report, tmp_path):
+def test_interval_does_not_depend_on_other_cells(group, report, tmp_path):
     report("--to", str(tmp_path / "before"))
     write_run(group, spec("crd", mapping=""), classes_with(3))
     report("--to", str(tmp_path / "after"))
@@ -174,7 +174,7 @@ def test_an_interval_does_not_depend_on_what_else_is_there(group, report, tmp_pa
     assert [row for row in after if row["method"] != "crd"] == before
 
 
-def test_an_unfinished_group_is_reported_as_far_as_it_goes(group, report, capsys):
+def test_unfinished_group_is_reported_so_far(group, report, capsys):
     for name in ("MRPC", "RTE"):
         (write_run(group, spec(task=name), score=1.0) / "result.json").unlink()
     unfinished = next(group.glob("*kd-3_4_5*seed2*"))
@@ -184,7 +184,7 @@ def test_an_unfinished_group_is_reported_as_far_as_it_goes(group, report, capsys
     printed = capsys.readouterr().out
     assert "11 of 13 runs" in printed
     assert ["kd", "3,4,5", "-", "one", "80.00", "-", "1 of 2", "100", "2.00"] in table(printed, "## SST-2")
-    assert "## RTE\n\nNothing is finished yet." in printed
+    assert "## RTE\n\nNo run is finished yet." in printed
     assert "MRPC" not in printed
 
 
@@ -222,8 +222,7 @@ def test_without_matplotlib_the_tables_are_written(group, report, capsys, monkey
     monkeypatch.setattr(plots, "available", lambda: False)
     assert report() == 0
     assert (
-        "* There are no plots, because matplotlib is not installed: pip install matplotlib."
-        in capsys.readouterr().out
+        "* No plots, because matplotlib is not installed: pip install matplotlib." in capsys.readouterr().out
     )
     assert {path.name for path in (group / "report").iterdir()} == {
         "report.md",
@@ -232,27 +231,27 @@ def test_without_matplotlib_the_tables_are_written(group, report, capsys, monkey
     }
 
 
-def test_what_is_damaged_or_lacking_is_noted(group, report, capsys):
+def test_damaged_and_missing_files_are_noted(group, report, capsys):
     run = next(group.glob("*kd-3_4_5*seed2*"))
     (run / "result.json").write_text('{"metric": "accuracy", "best"')
-    (group / "notes").mkdir()  # somebody's own folder is none of ours
+    (group / "notes").mkdir()  # a folder of the user, which is not a run
 
     assert report() == 0
     notes = capsys.readouterr().out.split("## Notes")[1]
-    assert f"* {run / 'result.json'} cannot be understood (JSONDecodeError" in notes
+    assert f"* {run / 'result.json'} is invalid (JSONDecodeError" in notes
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (["--group", "h"], r"there is no folder .*/runs/h: give the --out and --group"),
-        (["--task", "rte"], "--task RTE has no runs in this group, only SST-2 has"),
+        (["--task", "rte"], "--task RTE has no runs in this group: choose among SST-2"),
         (["--task", "xyz"], "argument --task/-t: 'xyz' is not a task"),
-        (["--baseline", "xyz"], "--baseline xyz is the method of no run in this group: name one of "),
+        (["--baseline", "xyz"], "--baseline xyz has no runs in this group: choose among "),
         (["--samples", "20"], "argument --samples: 20 are too few for an interval: give 100 or more"),
     ],
 )
-def test_what_cannot_be_reported_is_one_sentence(group, report, capsys, more, message):
+def test_invalid_request_is_one_error_message(group, report, capsys, more, message):
     with pytest.raises(SystemExit) as exit:
         report(*more)
     assert exit.value.code == 2
@@ -266,14 +265,12 @@ def test_what_cannot_be_reported_is_one_sentence(group, report, capsys, more, me
     [
         (
             ["--baseline", "lad"],
-            "--baseline lad is the method of no run in this group: name one of att_kl_learn and kd",
+            "--baseline lad has no runs in this group: choose among att_kl_learn and kd",
         ),
-        (["--init", "1,2"], "--init 1,2 is of no run in this group: name one of 0,1,2 and 3,4,5"),
+        (["--init", "1,2"], "--init 1,2 has no runs in this group: choose among 0,1,2 and 3,4,5"),
     ],
 )
-def test_what_no_cell_can_be_compared_with_is_refused_and_the_report_stays(
-    group, report, capsys, more, sentence
-):
+def test_unknown_baseline_or_init_is_refused_and_keeps_the_old_report(group, report, capsys, more, sentence):
     assert report() == 0
     before = {path: path.read_bytes() for path in (group / "report").iterdir()}
     capsys.readouterr()
@@ -284,19 +281,22 @@ def test_what_no_cell_can_be_compared_with_is_refused_and_the_report_stays(
     assert {path: path.read_bytes() for path in (group / "report").iterdir()} == before
 
 
-def test_a_group_without_the_usual_baseline_is_reported_with_a_note(tmp_path, capsys):
+def test_group_without_the_default_baseline_is_reported_with_a_note(tmp_path, capsys):
     for method in ("none", "crd"):
         write_run(tmp_path / "g", spec(method, mapping=""), classes_with(20))
     command = ["--out", str(tmp_path), "--group", "g", "--samples", "100"]
     assert main(command) == 0
-    assert "* No cell has the method kd: name one of none and crd with --baseline." in capsys.readouterr().out
+    assert (
+        "* No cell has the baseline method kd: give --baseline, one of none and crd."
+        in capsys.readouterr().out
+    )
     assert main([*command, "--baseline", "none"]) == 0
     printed = capsys.readouterr().out
     assert "vs none [95 %]" in printed
     assert "No cell has" not in printed
 
 
-def test_a_group_where_nothing_is_finished_and_one_without_runs(group, report, capsys):
+def test_group_without_finished_runs_or_without_runs_is_an_error(group, report, capsys):
     for path in group.glob("*/result.json"):
         path.unlink()
     with pytest.raises(SystemExit):
@@ -306,10 +306,10 @@ def test_a_group_where_nothing_is_finished_and_one_without_runs(group, report, c
     (group.parent / "empty").mkdir()
     with pytest.raises(SystemExit):
         report("--group", "empty")
-    assert "holds no runs: give the --out and --group" in capsys.readouterr().err
+    assert "has no runs: give the --out and --group" in capsys.readouterr().err
 
 
-def test_neither_torch_nor_matplotlib_is_loaded_to_refuse(tmp_path):
+def test_error_imports_neither_torch_nor_matplotlib(tmp_path):
     code = (
         "import sys; from launcher.report import main\n"
         "try: main(['--out', sys.argv[1]])\n"
@@ -323,7 +323,7 @@ def test_neither_torch_nor_matplotlib_is_loaded_to_refuse(tmp_path):
 
 @pytest.fixture
 def finetuned(tmp_path):
-    """A pre-trained student and the same without it, two batch sizes and rates each, one combination unfinished."""
+    """Write a pre-trained student and the same without it, two batch sizes and rates each, one combination unfinished."""
     wrong = {("trained", 16, 1e-5): (20, 24), ("trained", 32, 8e-5): (10, 12), ("trained", 16, 8e-5): (2,),
              ("untrained", 16, 1e-5): (60, 64), ("untrained", 32, 8e-5): (70, 74)}  # fmt: skip
     for (init, batch_size, lr), of_seeds in wrong.items():
@@ -340,7 +340,7 @@ def finetuned(tmp_path):
     return tmp_path
 
 
-def test_a_tuned_cell_is_reported_by_its_best_and_all_that_was_tried_is_shown(finetuned, capsys):
+def test_tuned_cell_is_reported_with_its_best_and_all_tried_ones(finetuned, capsys):
     assert main(["--out", str(finetuned), "--group", "g", "--samples", "500", "--init", "untrained"]) == 0
     printed = capsys.readouterr().out
     header, _, *rows = table(printed, "## SST-2")
@@ -350,16 +350,14 @@ def test_a_tuned_cell_is_reported_by_its_best_and_all_that_was_tried_is_shown(fi
         ["untrained", "69.00 ± 1.41", "best of 2", "16", "1e-05", "2"],
     ]
 
-    header, _, *rows = table(
-        printed, "All that was tried, by batch size and learning rate, accuracy, mean over seeds:"
-    )
+    header, _, *rows = table(printed, "All batch sizes and learning rates tried, accuracy, mean over seeds:")
     assert header[4:] == ["16, 1e-05", "16, 8e-05", "32, 8e-05"]
     assert [row[4:] for row in rows] == [["89.00", "99.00", "**94.50**"], ["**69.00**", "-", "64.00"]]
 
-    header, _, row = table(printed, "Minus init untrained, accuracy:")
+    header, _, row = table(printed, "Difference to init untrained, accuracy:")
     assert (header[3:], row[3]) == (["untrained", "trained"], "69.00 ± 1.41")
     assert row[4].startswith("+25.50 [")
-    assert "they come out higher the more of them were tried: compare rows of like numbers" in printed
+    assert "they come out higher the more of them were tried: compare rows with equal numbers" in printed
     assert "## Notes" not in printed
 
     cells = lines(finetuned / "g" / "report" / "report.csv")
@@ -373,7 +371,7 @@ def test_a_tuned_cell_is_reported_by_its_best_and_all_that_was_tried_is_shown(fi
     ]  # fmt: skip
 
 
-def test_a_method_is_compared_with_the_best_of_its_baselines_grid(tmp_path, capsys):
+def test_method_is_compared_with_the_best_tuned_baseline(tmp_path, capsys):
     for lr, wrong in ((1e-5, 40), (3e-5, 20)):
         write_run(tmp_path / "g", spec(lr=lr), classes_with(wrong))
         write_run(tmp_path / "g", spec("crd", mapping="", lr=lr), classes_with(50 - wrong))
@@ -384,7 +382,7 @@ def test_a_method_is_compared_with_the_best_of_its_baselines_grid(tmp_path, caps
     assert crd[8].startswith("+5.00 [")
 
 
-def test_settings_of_equal_means_are_said_to_be_alike_and_all_are_bold(tmp_path, capsys):
+def test_settings_with_equal_means_are_all_bold_and_named(tmp_path, capsys):
     for lr, wrong in ((1e-5, 40), (3e-5, 20), (5e-5, 20)):
         write_run(tmp_path / "g", spec(lr=lr), classes_with(wrong))
     assert main(["--out", str(tmp_path), "--group", "g", "--samples", "100"]) == 0
@@ -393,7 +391,7 @@ def test_settings_of_equal_means_are_said_to_be_alike_and_all_are_bold(tmp_path,
     assert table(printed, "mean over seeds:")[2][4:] == ["80.00", "**90.00**", "**90.00**"]
 
 
-def test_flags_of_all_runs_are_said_once(tmp_path, capsys):
+def test_flags_of_all_runs_are_printed_once(tmp_path, capsys):
     common = ("--autocast", "bf16")
     write_run(tmp_path / "g", spec(flags=common), classes_with(20))
     write_run(tmp_path / "g", spec("hsk", flags=(*common, "--hsk-keep", "1l")), classes_with(10))
@@ -402,7 +400,7 @@ def test_flags_of_all_runs_are_said_once(tmp_path, capsys):
     header, _, kd, hsk = table(printed, "## SST-2")
     assert [row[header.index("flags")] for row in (kd, hsk)] == ["-", "--hsk-keep 1l"]
     assert hsk[header.index("vs kd [95 %]")].startswith("+5.00 [")
-    assert "All of them with `--autocast bf16`." in printed
+    assert "All cells have `--autocast bf16`." in printed
     assert [line["flags"] for line in lines(tmp_path / "g" / "report" / "report.csv")] == [
         "--autocast bf16",
         "--autocast bf16 --hsk-keep 1l",
@@ -418,4 +416,4 @@ def test_flags_of_all_runs_are_not_repeated_for_first_stages(tmp_path, capsys):
     printed = capsys.readouterr().out
     header, _, kd, hsk = table(printed, "## SST-2")
     assert [row[header.index("stage 1 flags")] for row in (kd, hsk)] == ["-", "--hsk-keep 1l"]
-    assert "All of them with `--autocast bf16`." in printed
+    assert "All cells have `--autocast bf16`." in printed

@@ -32,7 +32,7 @@ def values():
         ("spearman", values(), lambda x, y: spearmanr(x[:, 0], y).statistic),
     ],
 )
-def test_a_metric_of_counts_is_that_of_the_sentences_drawn(metric, arrays, by_others):
+def test_metric_of_counts_equals_that_of_the_drawn_sentences(metric, arrays, by_others):
     logits, labels = arrays
     drawn = np.random.default_rng(5).integers(0, SENTENCES, (SAMPLES, SENTENCES))
     counts = np.stack([np.bincount(sample, minlength=SENTENCES) for sample in drawn]).astype(float)
@@ -41,7 +41,7 @@ def test_a_metric_of_counts_is_that_of_the_sentences_drawn(metric, arrays, by_ot
     np.testing.assert_allclose(scorer(metric, logits, labels)(counts), expected, rtol=1e-6)
 
 
-def test_a_pearson_of_values_far_from_zero_loses_no_digits():
+def test_pearson_of_values_far_from_zero_is_precise():
     logits, labels = values()
     everything = np.ones((1, SENTENCES))
     far = scorer("pearson", logits.astype(np.float64) + 1e6, labels + 1e6)(everything)
@@ -49,7 +49,7 @@ def test_a_pearson_of_values_far_from_zero_loses_no_digits():
 
 
 @pytest.mark.parametrize("metric", ["f1", "mcc", "pearson", "spearman"])
-def test_an_undefined_metric_is_zero(metric):
+def test_undefined_metric_is_zero(metric):
     width = 1 if metric in ("pearson", "spearman") else 2
     logits = np.zeros((1, 4, width))  # class 0, or the same value, throughout
     assert scorer(metric, logits, np.zeros(4, dtype=np.int64))(np.ones((1, 4))) == [[0]]
@@ -58,6 +58,6 @@ def test_an_undefined_metric_is_zero(metric):
 @pytest.mark.parametrize(
     ("metric", "width"), [("f1", 3), ("accuracy", 1), ("pearson", 2), ("spearman", 2), ("loss", 2)]
 )
-def test_a_metric_that_does_not_fit_is_refused(metric, width):
+def test_metric_that_does_not_fit_raises(metric, width):
     with pytest.raises(ValueError, match=f"{metric} cannot be computed from {width} logits"):
         scorer(metric, np.zeros((1, 4, width)), np.zeros(4, dtype=np.int64))

@@ -6,7 +6,7 @@ from launcher.report.runs import read_group
 from tests.launcher.report.folders import classes_with, spec, write_run
 
 
-def test_a_run_is_read_back_as_it_was_planned(tmp_path):
+def test_spec_and_result_of_a_run_are_read(tmp_path):
     planned = spec("att_kl_learn", flags=("--clip-norm", "1.0"))
     folder = write_run(tmp_path, planned, classes_with(20))
     (run,) = read_group(tmp_path, pytest.fail)
@@ -18,7 +18,7 @@ def test_a_run_is_read_back_as_it_was_planned(tmp_path):
     )
 
 
-def test_a_field_that_older_runs_lack_has_its_default(tmp_path):
+def test_missing_field_of_an_older_run_has_its_default(tmp_path):
     folder = write_run(tmp_path, spec(), classes_with(20))
     result = json.loads((folder / "result.json").read_text())
     del result["spec"]["flags"]
@@ -36,7 +36,7 @@ def test_a_field_that_older_runs_lack_has_its_default(tmp_path):
         (None, "KeyError: 'best'"),
     ],
 )
-def test_a_damaged_result_is_one_sentence_and_its_run_unfinished(tmp_path, content, problem):
+def test_damaged_result_gives_one_note_and_an_unfinished_run(tmp_path, content, problem):
     path = write_run(tmp_path, spec(), classes_with(20)) / "result.json"
     result = json.loads(path.read_text())
     del result["best"]
@@ -46,11 +46,11 @@ def test_a_damaged_result_is_one_sentence_and_its_run_unfinished(tmp_path, conte
     (run,) = read_group(tmp_path, notes.append)
     (note,) = notes
     assert run.result is None
-    assert note.startswith(f"{path} cannot be understood ({problem}")
-    assert note.endswith("delete it, and experiments.py makes it anew")
+    assert note.startswith(f"{path} is invalid ({problem}")
+    assert note.endswith("delete it, and experiments.py writes it again")
 
 
-def test_a_run_of_which_nothing_can_be_read_is_left_out(tmp_path):
+def test_unreadable_run_is_omitted(tmp_path):
     for seed in (1, 2):
         folder = write_run(tmp_path, spec(seed=seed), classes_with(20))
     (folder / "result.json").unlink()

@@ -1,4 +1,4 @@
-"""What trained the runs of a report, where that is not the same for all: code, torch, machines."""
+"""Notes on runs of one report that differ in git commit, torch version or hardware."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -7,42 +7,40 @@ from typing import Any
 from .cells import Cell
 from .runs import Run
 
-FINGERPRINT = 7  # characters shown of a commit
-MOST = 4  # values in a note
+SHOWN_HASH = 7  # characters shown of a commit
+MAX_VALUES = 4  # values in a note
 
 
 def commits(cell: Cell) -> Counter[str]:
-    """How many of its trainings each commit made, as far as they tell."""
+    """Count the cell's trainings by git commit, if recorded."""
     return _counted(cell.trainings, _commit)
 
 
-def origins(cells: Sequence[Cell]) -> list[str]:
-    """A sentence for each kind of difference, however many cells it is about."""
+def provenance_notes(cells: Sequence[Cell]) -> list[str]:
+    """Return one sentence per kind of difference, for all cells together."""
     sentences = [_mixture(what, of, cells) for what, of in KINDS.items()]
     runs = _trainings(cells)
     modified = sum(bool(run.result.get("modified")) for run in runs)
     if modified:
-        sentences.append(
-            f"{modified} of {len(runs)} runs were trained by code with changes that its commit has not"
-        )
+        sentences.append(f"{modified} of {len(runs)} runs were trained with uncommitted changes in the code")
     return [sentence for sentence in sentences if sentence]
 
 
 def _mixture(what: str, of: Callable[[Run], str | None], cells: Sequence[Cell]) -> str:
-    """Whether means are taken over runs of different origins or, if not, whether they are compared."""
+    """Return a note if the runs of one cell differ, else if the cells differ, else an empty string."""
     mixed = [cell for cell in cells if len(_counted(cell.trainings, of)) > 1]
     found = _counted(_trainings(mixed or cells), of)
     if len(found) < 2:
         return ""
     if not mixed:
-        return f"each cell's runs come from one of several {what}, {_listed(found)}"
+        return f"cells were trained with different {what}, {_listed(found)}"
     first = " ".join(filter(None, (mixed[0].task, mixed[0].method, mixed[0].init, mixed[0].mapping)))
-    whose = first if len(mixed) == 1 else f"{len(mixed)} cells, {first} the first,"
-    return f"the runs of {whose} come from several {what}, {_listed(found)}"
+    whose = first if len(mixed) == 1 else f"{len(mixed)} cells (the first is {first})"
+    return f"the runs of {whose} were trained with different {what}, {_listed(found)}"
 
 
 def _trainings(cells: Iterable[Cell]) -> list[Run]:
-    """Each once, first stages of several cells too."""
+    """Return the trainings of all cells without duplicates."""
     return list({run.folder: run for cell in cells for run in cell.trainings}.values())
 
 
@@ -51,20 +49,20 @@ def _counted(runs: Iterable[Run], of: Callable[[Run], str | None]) -> Counter[st
 
 
 def _listed(found: Counter[str]) -> str:
-    """`a (3 runs), b (2) and c (1)`"""
-    (most, number), *others = found.most_common(MOST)
-    told = [
+    """Return, for example, `a (3 runs), b (2) and c (1)`."""
+    (most, number), *others = found.most_common(MAX_VALUES)
+    listed = [
         f"{most} ({number} {'run' if number == 1 else 'runs'})",
         *(f"{one} ({count})" for one, count in others),
     ]
-    if len(found) > MOST:
-        told.append(f"{len(found) - MOST} more")
-    return f"{', '.join(told[:-1])} and {told[-1]}"
+    if len(found) > MAX_VALUES:
+        listed.append(f"{len(found) - MAX_VALUES} more")
+    return f"{', '.join(listed[:-1])} and {listed[-1]}"
 
 
 def _commit(run: Run) -> str | None:
     commit = run.result.get("commit")
-    return f"{commit[:FINGERPRINT]}{'-modified' if run.result.get('modified') else ''}" if commit else None
+    return f"{commit[:SHOWN_HASH]}{'-modified' if run.result.get('modified') else ''}" if commit else None
 
 
 def _torch(run: Run) -> str | None:
@@ -72,7 +70,7 @@ def _torch(run: Run) -> str | None:
 
 
 def _machine(run: Run) -> str | None:
-    """The GPU or, where it trained on none, the processor; None of a run of an earlier version."""
+    """Return the GPU, or the processor if no GPU was used; None if an older version did not record it."""
     machine = _part(run, "machine")
     return machine.get("gpu") or machine.get("cpu")
 
