@@ -1,1 +1,1 @@
-"""Speed and memory, side by side with peers; every one runs as `python -m benchmarks.NAME`."""
+"""Benchmarks of speed and memory against alternatives. Each runs as `python -m benchmarks.NAME`."""

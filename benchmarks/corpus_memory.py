@@ -1,13 +1,13 @@
-"""Peak memory of preprocess.corpus while its input grows tenfold: MiB.
+"""Measures the peak memory of preprocess.corpus for an input and one ten times as large: MiB.
 
     python -m benchmarks.corpus_memory --input wiki --encoder-dir gpt2_bpe --record
 
-Measured  the largest resident set of the first process and that of its workers, as the kernel counts them (Linux)
-Over      the lines of --input, again and again: 4 and 40 pieces of each size of --pieces in one file; as much of the
+Measured  the largest resident set of the first process and of its workers, from the kernel (Linux)
+Inputs    the lines of --input, repeated: 4 and 40 pieces of each size of --pieces in one file; the same amounts of the
           first size in files of 4 KiB; and documents as long as the longest piece
-How       each a process of its own, with --workers
-Writes    with --record one row a variant to benchmarks/results.csv: of a process the most, its ratio to that over the
-          smaller input; and what the first process holds more for each file
+Method    each input in a new process, with --workers
+Output    with --record, one row per variant in benchmarks/results.csv: the memory of the largest process, and its ratio
+          to that with the smaller input; and the additional memory of the first process per file
 """
 
 import argparse
@@ -25,10 +25,10 @@ from benchmarks.corpus import add_input_option, write_lines
 from benchmarks.record import record
 
 MIB = 1 << 20
-PIECES, TIMES = 4, 10  # of the smaller input; the other is so many times as large
-FILE = 4096  # bytes, where there are many
+PIECES, TIMES = 4, 10  # pieces of the smaller input; size of the larger one, relative to it
+FILE = 4096  # bytes of each of many files
 
-# ru_maxrss of a process counts what its parent held when it was made; VmHWM, and that of children, do not.
+# A process's own ru_maxrss includes its parent's memory at the fork; VmHWM and the children's ru_maxrss do not.
 CODE = """
 import atexit, re, resource, runpy, sys
 from pathlib import Path
@@ -46,14 +46,14 @@ runpy.run_module("preprocess.corpus", run_name="__main__", alter_sys=True)
 
 @dataclass(frozen=True)
 class Peak:
-    """MiB at most: of the first process, and of the worker that held most."""
+    """Peak memory in MiB: of the first process, and of the largest worker."""
 
     first: float
     worker: float
 
 
 def measure(text: Path, encoder: Path, workers: int, piece: int, longest: int) -> Peak:
-    """Of one call over `text` with pieces of `piece` bytes; documents are cut at `longest`."""
+    """Return the peak of one call on `text`, with pieces of `piece` bytes and documents cut at `longest`."""
     command = [sys.executable, "-c", CODE, piece, longest, f"--input={text}=text", "--encoder-dir", encoder]
     with tempfile.TemporaryDirectory() as out:
         command += ["--out", f"{out}/data", "--valid-share", "0", "--workers", workers]
@@ -64,7 +64,7 @@ def measure(text: Path, encoder: Path, workers: int, piece: int, longest: int) -
 
 
 def write_file(lines: Iterator[bytes], out: Path, size: int) -> Path:
-    """`size` bytes, or less than a line more."""
+    """Write whole lines until the file has `size` bytes or more."""
     with out.open("wb") as file:
         while file.tell() < size:
             file.write(next(lines))
@@ -72,25 +72,23 @@ def write_file(lines: Iterator[bytes], out: Path, size: int) -> Path:
 
 
 def write_files(lines: Iterator[bytes], out: Path, size: int) -> Path:
-    """As much, in files of FILE bytes."""
+    """Write `size` bytes in files of FILE bytes."""
     out.mkdir()
     for number in range(size // FILE):
         write_file(lines, out / f"{number:06}", FILE)
     return out
 
 
-def grown(
+def measure_all(
     name: str, args: argparse.Namespace, texts: dict[str, Path], piece: int, longest: int
 ) -> list[Peak]:
-    """Measures and prints (and records) one text after the other; `texts` are called by their sizes."""
+    """Measure, print and, with --record, record each text. texts: description of the size -> file."""
     peaks = []
     for size, text in texts.items():
         peak = measure(text, args.encoder_dir, args.workers, piece, longest)
         peaks.append(peak)
         ratio = max(peak.first, peak.worker) / max(peaks[0].first, peaks[0].worker)
-        print(
-            f"{name:<28}{size:>12}{peak.first:8.1f} MiB first{peak.worker:8.1f} MiB a worker  {ratio:.2f} x"
-        )
+        print(f"{name:<28}{size:>12}{peak.first:8.1f} MiB first{peak.worker:8.1f} MiB worker  {ratio:.2f} x")
         if args.record:
             what = f"corpus memory, {name}, {args.workers} workers"
             record(what, size, max(peak.first, peak.worker), "MiB", ratio, torch.device("cpu"))
@@ -98,19 +96,17 @@ def grown(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description="Peak memory of preprocess.corpus while its input grows: MiB."
-    )
+    parser = argparse.ArgumentParser(description="Peak memory of preprocess.corpus for growing inputs: MiB.")
     add_input_option(parser)
     parser.add_argument("--encoder-dir", type=Path, required=True, metavar="DIR", help="an encoder folder")
-    parser.add_argument("--workers", type=int, default=2, help="processes that encode, from 2 (default: 2)")
+    parser.add_argument("--workers", type=int, default=2, help="encoding processes, 2 or more (default: 2)")
     parser.add_argument(
         "--pieces",
         type=float,
         nargs="+",
         default=[1, 16],
         metavar="MIB",
-        help="sizes of a piece in MiB, the largest also that of the longest document (default: 1 16)",
+        help="sizes of a piece in MiB; the largest is also the longest document (default: 1 16)",
     )
     parser.add_argument(
         "--record", action="store_true", help="append to benchmarks/results.csv (default: print only)"
@@ -129,23 +125,25 @@ def main() -> int:
                 f"{size / MIB:g} MiB": write_file(endless, work / f"{piece} {size}", size)
                 for size in (PIECES * piece, TIMES * PIECES * piece)
             }
-            grown(f"pieces of {piece / MIB:g} MiB", args, texts, piece, max(sizes))
+            measure_all(f"pieces of {piece / MIB:g} MiB", args, texts, piece, max(sizes))
 
         files = [size * PIECES * sizes[0] // FILE for size in (1, TIMES)]
         texts = {
             f"{number} files": write_files(endless, work / f"{number} files", number * FILE)
             for number in files
         }
-        few, many = grown(f"files of {FILE // 1024} KiB", args, texts, sizes[0], max(sizes))
+        few, many = measure_all(f"files of {FILE // 1024} KiB", args, texts, sizes[0], max(sizes))
         each = 1024 * (many.first - few.first) / (files[1] - files[0])
         print(f"{'a file':<28}{'':>12}{each:8.2f} KiB first")
         if args.record:
             record("corpus memory, a file", "first process", each, "KiB", 1.0, torch.device("cpu"))
 
-        whole = cycle([line for line in lines if line.strip()])  # no end of a document
+        one_document = cycle(
+            [line for line in lines if line.strip()]
+        )  # no blank line, so no end of a document
         size = 2 * max(sizes)
-        texts = {f"{size / MIB:g} MiB": write_file(whole, work / "whole", size)}
-        grown(f"documents of {max(sizes) / MIB:g} MiB", args, texts, sizes[0], max(sizes))
+        texts = {f"{size / MIB:g} MiB": write_file(one_document, work / "whole", size)}
+        measure_all(f"documents of {max(sizes) / MIB:g} MiB", args, texts, sizes[0], max(sizes))
     return 0
 
 

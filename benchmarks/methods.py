@@ -1,12 +1,12 @@
-"""What each method costs beside plain KD: processor time of training steps.
+"""Compares the cost of each method with plain KD: CPU time of training steps.
 
     python -m benchmarks.methods --data data/SST-2-bin --teacher teachers/SST-2 [--methods kd,crd] [--record]
 
-Measured  teacher and student forward, loss and backward; neither optimizer nor data loading
-Over      the same --batches random batches of --batch-size sentences for all, the student being every second layer
-How       one thread; after one round for warmth, --rounds rounds in each of which every method has its turn:
-          median of the rounds. Processor time, since other jobs on the machine stretch the clock's
-Writes    a row a method; with --record to benchmarks/results.csv, too, where ratio is its time over that of kd
+Measured  teacher and student forward, loss and backward; without optimizer and data loading
+Inputs    the same --batches random batches of --batch-size sentences for all methods; the student has every second layer
+Method    one thread; one round to warm up, then the median of --rounds rounds, each with all methods in turn. CPU time,
+          because other jobs on the machine increase wall-clock time
+Output    one row per method; with --record also in benchmarks/results.csv, with ratio = time / time of kd
 """
 
 import argparse
@@ -24,7 +24,7 @@ BASELINE = "kd"
 
 
 def build(method: str, args: argparse.Namespace) -> Callable[[], float]:
-    """Task, student and criterion as fairseq-train builds them; returns what takes one round's steps."""
+    """Build task, student and criterion as fairseq-train does; return a function that runs one round of steps."""
     import fairseq_kd  # noqa: F401
     from fairseq_kd.tasks.from_flags import build_parts, read_config
 
@@ -35,7 +35,7 @@ def build(method: str, args: argparse.Namespace) -> Callable[[], float]:
     student.train()
     criterion.train()
     if getattr(criterion, "sda", None) is not None:
-        # As after a first update: before it there is no past that would answer.
+        # As after a first update: before it, there are no earlier parameters to average.
         criterion.sda.push(dict(student.named_parameters()))
     task.load_dataset("train")
     dataset = task.dataset("train")
@@ -49,7 +49,7 @@ def build(method: str, args: argparse.Namespace) -> Callable[[], float]:
 
 
 def _steps(student, criterion, batches: list[dict]) -> float:
-    """Milliseconds a step."""
+    """Return milliseconds per step."""
     start = time.process_time()
     for sample in batches:
         student.zero_grad()
@@ -60,7 +60,7 @@ def _steps(student, criterion, batches: list[dict]) -> float:
 
 
 def measure(rounds: dict[str, Callable[[], float]], count: int) -> dict[str, float]:
-    """Median milliseconds a step of each method, in `count` rounds after one that is not counted."""
+    """Return method -> median milliseconds per step over `count` rounds, after one that is not counted."""
     found: dict[str, list[float]] = {name: [] for name in rounds}
     for _ in range(count + 1):
         for name, steps in rounds.items():
@@ -74,19 +74,25 @@ def main() -> None:
     )
     parser.add_argument("--data", required=True, help="a <TASK>-bin folder")
     parser.add_argument("--teacher", required=True, help="a teacher of that task")
-    parser.add_argument("--methods", help="criterions, with commas; kd is always among them (default: all)")
-    parser.add_argument("--init-layers", default="1,3,5", help="the student's layers (default: 1,3,5)")
-    parser.add_argument("--batch-size", type=int, default=32, help="sentences in a batch (default: 32)")
-    parser.add_argument("--batches", type=int, default=4, help="batches in a round (default: 4)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds (default: 5)")
-    parser.add_argument("--record", action="store_true", help="add rows to benchmarks/results.csv")
+    parser.add_argument(
+        "--methods", help="criterions, separated by commas; kd is always included (default: all)"
+    )
+    parser.add_argument(
+        "--init-layers", default="1,3,5", help="teacher layers that the student starts from (default: 1,3,5)"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, help="sentences per batch (default: 32)")
+    parser.add_argument("--batches", type=int, default=4, help="batches per round (default: 4)")
+    parser.add_argument("--rounds", type=int, default=5, help="measured rounds (default: 5)")
+    parser.add_argument(
+        "--record", action="store_true", help="append to benchmarks/results.csv (default: print only)"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
 
     asked = args.methods.split(",") if args.methods else find_methods()
     methods = dict.fromkeys([BASELINE, *(name for name in asked if name != NO_TEACHER)])
     found = measure({name: build(name, args) for name in methods}, args.rounds)
-    print("| method | ms a step | of kd |\n|---|---|---|")
+    print("| method | ms per step | time / kd |\n|---|---|---|")
     for name, milliseconds in found.items():
         ratio = milliseconds / found[BASELINE]
         print(f"| {name} | {milliseconds:.0f} | {ratio:.2f} |")

@@ -1,14 +1,14 @@
-"""The optimizer's step, ours against fairseq's Adam and torch's foreach AdamW: milliseconds.
+"""Compares the optimizer step of adamw_fused, fairseq's Adam and torch's foreach AdamW: milliseconds.
 
     python -m benchmarks.optimizer [--threads 1] [--device cuda]
 
-Timed   one step; the gradients are there
-Over    the parameters of stock fairseq's 3 x 384 student: 22.7 M, 5.3 M of them fairseq's second
-        copies of every layer's matrices
-Equal   weights, gradients, settings; the weights after three steps must agree or nothing is printed
-How     3 steps to warm up, then 5 rounds of 4 steps, the optimizers taking turns; median of the rounds,
-        20 and 80 percentile
-Writes  one row an optimizer to benchmarks/results.csv; ratio is its time over ours
+Timed   one step with existing gradients
+Inputs  the parameters of stock fairseq's 3 x 384 student: 22.7 M, of which 5.3 M are fairseq's second
+        copies of each layer's matrices
+Check   equal weights, gradients and settings; the weights after three steps must agree, or nothing is printed
+Method  3 steps to warm up, then 5 rounds of 4 steps, with all optimizers in turn; median, 20th and 80th
+        percentile of the rounds
+Output  one row per optimizer in benchmarks/results.csv, with ratio = time / time of adamw_fused
 """
 
 import argparse
@@ -23,8 +23,8 @@ from torch.nn import Parameter
 from benchmarks.record import describe, record
 from fairseq_kd.optim.grouped_adamw import GroupedAdamW
 
-# eps is next to nothing because fairseq adds it before the bias correction, torch after: the two
-# differ where a gradient is as small as that.
+# eps is tiny, because fairseq adds it before the bias correction and torch after. With a larger eps,
+# results would differ for small gradients.
 SETTINGS = {"lr": 5e-5, "betas": (0.9, 0.999), "eps": 1e-15, "weight_decay": 0.01}
 OURS = "adamw_fused"
 VARIANTS: dict[str, Callable[[list[Parameter]], torch.optim.Optimizer]] = {
@@ -37,7 +37,7 @@ WARM_UP, ROUNDS, STEPS = 3, 5, 4
 
 
 def student_shapes(vocabulary=30522, positions=514, layers=3, width=384, ffn=1536, classes=2) -> list[tuple]:
-    """The shapes of stock fairseq's parameters, the second copies included."""
+    """Return the shapes of stock fairseq's parameters, second copies included."""
     matrices = [*[(width, width), (width,)] * 4, (ffn, width), (ffn,), (width, ffn), (width,)]
     copies = [(3 * width, width), (3 * width,), (width, width), (width,), *matrices[8:]]
     norms = [(width,)] * 4
@@ -47,7 +47,7 @@ def student_shapes(vocabulary=30522, positions=514, layers=3, width=384, ffn=153
 
 
 def parameters(device: torch.device) -> list[Parameter]:
-    """The student's parameters with their gradients, the same at every call."""
+    """Return the student's parameters with gradients, the same at every call."""
     generator = torch.Generator().manual_seed(1)
     made = []
     for shape in student_shapes():
@@ -58,7 +58,7 @@ def parameters(device: torch.device) -> list[Parameter]:
 
 
 def milliseconds(optimizer: torch.optim.Optimizer, device: torch.device) -> float:
-    """One step, on the average of a round."""
+    """Return the milliseconds per step, averaged over one round."""
     _synchronize(device)
     start = time.perf_counter()
     for _ in range(STEPS):
@@ -68,11 +68,11 @@ def milliseconds(optimizer: torch.optim.Optimizer, device: torch.device) -> floa
 
 
 def check_equal(weights: dict[str, list[Parameter]]) -> None:
-    """Ends the benchmark where an optimizer computes something else than ours."""
+    """Exit if an optimizer has other results than ours."""
     for name, found in weights.items():
         for ours, theirs in zip(weights[OURS], found, strict=True):
             if not torch.allclose(ours, theirs, rtol=1e-5, atol=1e-6):
-                raise SystemExit(f"{name} does not compute what {OURS} does: nothing to compare.")
+                raise SystemExit(f"{name} has other results than {OURS}: nothing to compare.")
 
 
 def main() -> None:

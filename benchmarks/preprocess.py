@@ -1,15 +1,15 @@
-"""Raw text to binarized data, ours against fairseq's own scripts: seconds on the same file and cores.
+"""Compares the preprocessing of GLUE with fairseq's scripts: seconds on the same file and cores.
 
     python -m benchmarks.preprocess --input glue/SST-2/train.tsv --encoder-dir gpt2_bpe --record
 
 Timed   ours      python -m preprocess.glue: reads the TSV, writes sentences, labels, meta.json; start-up included
-        fairseq   multiprocessing_bpe_encoder.py, then fairseq-preprocess, of the sentences alone (no labels),
-                  already cut out of the TSV; start-up included
+        fairseq   multiprocessing_bpe_encoder.py, then fairseq-preprocess, on the sentences only (no labels),
+                  extracted from the TSV before; start-up included
         encoder   the Rust tokenizer alone: `encode_batch` of all sentences, in a process that has loaded both
-Equal   the .bin and .idx files of ours and fairseq's, byte for byte, or nothing is printed
-How     processes = --workers for all; ours and the encoder --repeats times, fairseq's scripts --slow-repeats times,
-        in turn, after one run of ours to warm the file cache: median, fastest and slowest
-Writes  with --record one row a variant to benchmarks/results.csv, with device, versions, commit, date
+Check   our .bin and .idx files must equal fairseq's, byte for byte, or nothing is printed
+Method  --workers processes; one run of ours to warm the file cache; then all in turn, ours and the encoder --repeats
+        times, fairseq's scripts --slow-repeats times: median, fastest and slowest
+Output  with --record, one row per variant in benchmarks/results.csv, with device, versions, commit, date
 """
 
 import argparse
@@ -43,12 +43,14 @@ print(time.perf_counter() - start)
 
 
 def ours(args: argparse.Namespace, out: Path) -> float:
+    """Return the seconds of preprocess.glue."""
     command = ["-m", "preprocess.glue", "--tasks", "SST-2", "--train-file", args.input, "--splits", "train"]
     command += ["--encoder-dir", args.encoder_dir, "--workers", args.workers, "--out", out, "--overwrite"]
     return timed([sys.executable, *command])
 
 
 def fairseq(args: argparse.Namespace, text: Path, out: Path) -> float:
+    """Return the seconds of fairseq's two scripts."""
     script = (
         Path(find_spec("fairseq").origin).parent / "examples" / "roberta" / "multiprocessing_bpe_encoder.py"
     )
@@ -67,12 +69,13 @@ def fairseq(args: argparse.Namespace, text: Path, out: Path) -> float:
 
 
 def encoder_alone(args: argparse.Namespace, text: Path) -> float:
+    """Return the seconds of the Rust tokenizer."""
     done = _run([sys.executable, "-c", ENCODER_ALONE, args.encoder_dir, text], args.workers)
     return float(done.stdout)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What every benchmark against fairseq's scripts can be told, beside its input."""
+    """Add the options of all benchmarks against fairseq's scripts, except the input."""
     parser.add_argument(
         "--encoder-dir", type=Path, required=True, metavar="DIR", help="a gpt2 encoder folder"
     )
@@ -91,9 +94,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Preprocessing, ours against fairseq's scripts: seconds.")
+    parser = argparse.ArgumentParser(description="Preprocessing of GLUE, ours and fairseq's: seconds.")
     parser.add_argument(
-        "--input", type=Path, required=True, metavar="TSV", help="SST-2's train.tsv, or one like it"
+        "--input", type=Path, required=True, metavar="TSV", help="train.tsv of SST-2, or a file of its format"
     )
     add_options(parser)
     args = parser.parse_args()
@@ -114,14 +117,16 @@ def main() -> int:
         lines = text.read_bytes().count(b"\n")
         check_equal(work / "SST-2-bin" / "input0", work / "fairseq0" / "bin")
 
-    _print(times, lines, args)
+    print(f"{lines:,} lines of {args.input.name}, {args.workers} workers; files equal byte for byte")
+    print_times(times)
     if args.record:
-        _record(times, lines, args)
+        own = {"ours": "preprocess.glue"}
+        record_times(times, own, f"preprocess {lines} lines {args.workers} workers")
     return 0
 
 
 def _sentences(tsv: Path, out: Path) -> Path:
-    """The sentence column, one a line: what fairseq's scripts start from."""
+    """Write the input of fairseq's scripts: the sentence column, one sentence per line."""
     rows = tsv.read_bytes().decode().removesuffix("\n").split("\n")
     column = rows[0].split("\t").index("sentence")
     out.write_text(
@@ -131,12 +136,14 @@ def _sentences(tsv: Path, out: Path) -> Path:
 
 
 def check_equal(mine: Path, theirs: Path) -> None:
+    """Exit if our files differ from fairseq's."""
     for name in ("train.bin", "train.idx"):
         if not filecmp.cmp(mine / name, theirs / name, shallow=False):
-            sys.exit(f"benchmarks.preprocess: {name} differs from fairseq's, so no time is worth printing.")
+            sys.exit(f"benchmarks.preprocess: {name} differs from fairseq's: nothing to compare.")
 
 
 def timed(command: list) -> float:
+    """Run a command; return its seconds."""
     start = time.perf_counter()
     _run(command)
     return time.perf_counter() - start
@@ -152,30 +159,26 @@ def _run(command: list, workers: int | None = None) -> subprocess.CompletedProce
     return done
 
 
-def _print(times: dict[str, list[float]], lines: int, args: argparse.Namespace) -> None:
-    print(f"{lines:,} lines of {args.input.name}, {args.workers} workers; files equal byte for byte")
+def print_times(times: dict[str, list[float]]) -> None:
+    """Print the median and range of each variant, and its ratio to ours."""
     mine = statistics.median(times["ours"])
     for name, seconds in times.items():
         middle = statistics.median(seconds)
-        ratio = (
-            "" if name == "ours" else f"   ours / it = {mine / middle:.2f}   it / ours = {middle / mine:.2f}"
-        )
-        print(
-            f"{name:<14}{middle:8.2f} s  ({min(seconds):.2f} to {max(seconds):.2f}, {len(seconds)} runs){ratio}"
-        )
+        spread = f"({min(seconds):.2f} to {max(seconds):.2f}, {len(seconds)} runs)"
+        ratios = f"   ours / it = {mine / middle:.2f}   it / ours = {middle / mine:.2f}"
+        print(f"{name:<14}{middle:8.2f} s  {spread}{'' if name == 'ours' else ratios}")
 
 
-def _record(times: dict[str, list[float]], lines: int, args: argparse.Namespace) -> None:
-    made_by = {
-        "ours": "preprocess.glue",
+def record_times(times: dict[str, list[float]], own: dict[str, str], benchmark: str) -> None:
+    """Record the median of each variant. own: our variants, with their names in the results."""
+    names = own | {
         "fairseq": f"fairseq {version('fairseq')} scripts",
         "encoder alone": f"tokenizers {version('tokenizers')} encode_batch alone",
     }
     mine = statistics.median(times["ours"])
     for name, seconds in times.items():
         middle = statistics.median(seconds)
-        what = f"preprocess {lines} lines {args.workers} workers"
-        record(what, made_by[name], middle, "s", middle / mine, torch.device("cpu"))
+        record(benchmark, names[name], middle, "s", middle / mine, torch.device("cpu"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writes what a benchmark measured to benchmarks/results.csv, one row a variant."""
+"""Writes measurements to benchmarks/results.csv, one row per variant."""
 
 import csv
 import os
@@ -14,7 +14,7 @@ COLUMNS = ["benchmark", "variant", "value", "unit", "ratio", "device", "torch", 
 
 
 def record(benchmark: str, variant: str, value: float, unit: str, ratio: float, device: torch.device) -> None:
-    """Appends one row; `ratio` is that of the variant to ours."""
+    """Append one row. ratio: value of the variant / value of ours."""
     new = not RESULTS.exists()
     with RESULTS.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -25,7 +25,7 @@ def record(benchmark: str, variant: str, value: float, unit: str, ratio: float, 
 
 
 def describe(device: torch.device) -> str:
-    """The device in words that another machine can be compared with."""
+    """Return the model of the GPU or processor, with the number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     huge_pages = ", huge pages" if "hugetlb=1" in os.environ.get("GLIBC_TUNABLES", "") else ""

@@ -1,4 +1,4 @@
-"""Data and models of random numbers, of any size: what is timed does not depend on what they say."""
+"""Random data and models of any size, for benchmarks whose time does not depend on the content."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -13,17 +13,17 @@ from fairseq_kd.models.shape import ModelShape
 from fairseq_kd.teachers.live import NO_DROPOUT
 
 WORDS, CLASSES, VALIDATION = 5000, 2, 16
-BEGIN, END = 4, 2  # of fairseq's dictionaries: the first word, </s>
+BEGIN, END = 4, 2  # token numbers in fairseq's dictionaries: the first word, </s>
 
 
 def write_sentences(folder: Path, count: int, tokens: int) -> Path:
-    """A <TASK>-bin folder: training sentences of tokens / 2 to `tokens` random words, and random labels."""
+    """Write a <TASK>-bin folder: training sentences of tokens / 2 to `tokens` random words, and random labels."""
     random = np.random.default_rng(1)
     for name, words in (("input0", WORDS), ("label", CLASSES)):
         (folder / name).mkdir(parents=True)
         (folder / name / "dict.txt").write_text("".join(f"{word} 1\n" for word in range(words)))
     for split, size in (("train", count), ("valid", VALIDATION)):
-        lengths = random.integers(tokens // 2, tokens, size)  # one more with <s>
+        lengths = random.integers(tokens // 2, tokens, size)  # without <s>
         sentences = [np.append(random.integers(BEGIN, BEGIN + WORDS, length - 1), END) for length in lengths]
         labels = [np.array([BEGIN + random.integers(CLASSES), END]) for _ in range(size)]
         for name, rows in (("input0", sentences), ("label", labels)):
@@ -35,9 +35,9 @@ def write_sentences(folder: Path, count: int, tokens: int) -> Path:
 
 
 def write_teacher(path: Path, layers: int, width: int, tokens: int) -> Path:
-    """A checkpoint with weights as new models have them, for sentences of up to `tokens`.
+    """Write a checkpoint of a new model, for sentences of up to `tokens` tokens.
 
-    A feed-forward block has 4 x width neurons, a head 64 dimensions or, below a width of 768, 32.
+    A feed-forward block has 4 x width neurons. A head has 64 dimensions, or 32 if the width is below 768.
     """
     heads = max(1, width // (64 if width >= 768 else 32))
     shape = ModelShape(layers, width, 4 * width, heads, max_positions=max(tokens, 40))

@@ -1,12 +1,12 @@
-"""Memory of masked-LM logits distillation, in chunks against all tokens at once: GiB.
+"""Compares the memory of masked-LM logits distillation in chunks and for all tokens at once: GiB.
 
     python -m benchmarks.vocabulary [--tokens 2048] [--words 50265] [--width 768] [--chunk 256]
 
-Measured  the most memory that the labels' and the teacher's loss add, forward and backward
-Over      random states of N masked tokens, the word matrices of student and teacher
-Equal     the loss and the gradients; they must agree or nothing is printed
-How       each variant in a process of its own: on a CPU its largest resident set, less what it held before
-Writes    one row a variant to benchmarks/results.csv; ratio is its memory over ours
+Measured  peak memory added by the losses of labels and teacher, forward and backward
+Inputs    random states of N masked tokens, output matrices of student and teacher
+Check     loss and gradients must agree, or nothing is printed
+Method    each variant in its own process, on the CPU: largest resident set, minus that before
+Output    one row per variant in benchmarks/results.csv, with ratio = memory / memory of ours
 """
 
 import argparse
@@ -27,7 +27,7 @@ VARIANTS = (OURS, "at once")
 
 
 def measure(tokens: int, words: int, width: int, chunk: int) -> dict[str, float]:
-    """What one forward and backward pass adds to this process, and a check sum of what it computed."""
+    """Return memory and time of one forward and backward pass in this process, with loss and gradient norm."""
     torch.manual_seed(1)
     student, teacher = nn.Linear(width, words), nn.Linear(width, words).requires_grad_(False)
     states = torch.randn(tokens, width, requires_grad=True)
@@ -53,7 +53,7 @@ def measure(tokens: int, words: int, width: int, chunk: int) -> dict[str, float]
 
 
 def check_equal(found: dict[str, dict[str, float]]) -> None:
-    """Ends the benchmark where the two compute something else."""
+    """Exit if the variants have different losses or gradients."""
     for key in ("loss", "gradient"):
         ours, theirs = (found[name][key] for name in VARIANTS)
         if abs(ours - theirs) > 1e-4 * abs(ours):
@@ -67,8 +67,10 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=2048, help="masked tokens (default: 2048)")
     parser.add_argument("--words", type=int, default=50265, help="size of the vocabulary (default: 50265)")
     parser.add_argument("--width", type=int, default=768, help="width of both models (default: 768)")
-    parser.add_argument("--chunk", type=int, default=256, help="tokens in a chunk (default: 256)")
-    parser.add_argument("--alone", action="store_true", help="measure one variant, print it as JSON")
+    parser.add_argument("--chunk", type=int, default=256, help="tokens per chunk (default: 256)")
+    parser.add_argument(
+        "--alone", action="store_true", help="measure one variant and print it as JSON (default: both)"
+    )
     args = parser.parse_args()
     if args.alone:
         print(json.dumps(measure(args.tokens, args.words, args.width, args.chunk)))

@@ -11,7 +11,7 @@ from benchmarks.corpus_memory import MIB, measure, write_file, write_files
 LINES = [b"the ferry leaves\n", b"\n", b"nobody said so\n"]
 
 
-def test_texts_are_as_long_as_asked_for(tmp_path):
+def test_texts_have_the_requested_size(tmp_path):
     endless = cycle(LINES)
     text = write_file(endless, tmp_path / "text", 1000).read_bytes()
     assert 1000 <= len(text) < 1000 + len(LINES[0])
@@ -23,7 +23,7 @@ def test_texts_are_as_long_as_asked_for(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's peaks of memory")
-def test_a_larger_piece_is_seen(tmp_path):
+def test_larger_piece_increases_the_measured_memory(tmp_path):
     (tmp_path / "vocab.txt").write_text(
         "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"])
     )

@@ -14,12 +14,12 @@ def test_steps_of_a_method_take_time(data, teacher):
     assert min(found.values()) > 0
 
 
-def test_the_median_leaves_out_the_first_round():
+def test_median_excludes_the_first_round():
     times = iter([90.0, 3.0, 1.0, 2.0])
     assert methods.measure({"kd": lambda: next(times)}, 3) == {"kd": 2.0}
 
 
-def test_the_past_of_a_self_taught_student_is_asked(data, teacher, monkeypatch):
+def test_sda_uses_its_averaged_teacher(data, teacher, monkeypatch):
     asked = []
     signals = AveragedTeacher.signals
     monkeypatch.setattr(AveragedTeacher, "signals", lambda *given: asked.append(given) or signals(*given))

@@ -5,7 +5,7 @@ from fairseq_kd.models.checkpoint import read_checkpoint
 from tests.tiny import build
 
 
-def test_a_task_reads_the_sentences_and_the_teacher(tmp_path):
+def test_task_reads_the_sentences_and_the_teacher(tmp_path):
     data = synthetic.write_sentences(tmp_path / "data", count=12, tokens=10)
     teacher = synthetic.write_teacher(tmp_path / "model.pt", layers=2, width=64, tokens=10)
     shape = read_checkpoint(str(teacher), "--teacher").shape

@@ -5,7 +5,7 @@ import pytest
 from benchmarks import vocabulary
 
 
-def test_both_ways_compute_the_same():
+def test_both_variants_compute_the_same():
     found = {
         name: vocabulary.measure(tokens=12, words=50, width=8, chunk=chunk)
         for name, chunk in zip(vocabulary.VARIANTS, (5, 12), strict=True)
