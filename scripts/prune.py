@@ -1,12 +1,12 @@
-"""A smaller model out of a fine-tuned one: fewer layers, heads, neurons, narrower embeddings (ROSITA).
+"""Prunes a fine-tuned model: fewer layers, heads and feed-forward neurons, factorised embeddings (ROSITA).
 
     python scripts/score_importance.py --checkpoint teachers/MRPC --data data/MRPC-bin
     python scripts/prune.py --checkpoint teachers/MRPC --layers 6 --heads 2 --ffn 768 --rank 128 --out pruned/MRPC
 
-Keeps the first layers; in each of them the heads and the feed-forward neurons that its own weights'
-importance is highest of; of the word embeddings, the nearest product of two factors. Classification and
-masked-LM heads stay. Writes OUT/model.pt, which --init-from takes, with --init-head for its classifier.
-What is not given stays as it is. scripts/prune_and_distil.py does it little by little.
+Keeps the first layers, and in each layer the most important heads and feed-forward neurons. Replaces the
+word embeddings by their best approximation with two factors. Keeps classification and masked-LM heads.
+Sizes without a flag stay unchanged. Writes OUT/model.pt for --init-from, or with --init-head for its
+classification head too. scripts/prune_and_distil.py prunes in several steps.
 """
 
 import logging
@@ -18,10 +18,10 @@ from launcher.arguments import Parser, add_size_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 the model is there; what prevents that ends the program with a sentence."""
+    """Write the model and return exit status 0. Errors exit with a message."""
     args = _parser().parse_args(arguments)
 
-    # Here, because it takes seconds, and --help and a wrong flag should not.
+    # Imported here because it takes seconds, and --help and invalid flags should be fast.
     from fairseq_kd.errors import CannotStart
     from fairseq_kd.evaluation import importance
     from fairseq_kd.models.checkpoint import read_checkpoint
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = Sizes.of(checkpoint.shape).but(vars(args))
     problems = list(sizes.problems(checkpoint.shape))
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        problems.append(f"--out {args.out} is there already and not empty: name a new folder.")
+        problems.append(f"--out {args.out} exists and is not empty: name a new folder.")
     if problems:
         raise CannotStart(*problems, doing="prune")
 
@@ -43,15 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write(weights, shape, checkpoint, folder: Path) -> None:
-    """Writes FOLDER/model.pt, which knows of the checkpoint's task and vocabulary, and its dict.txt where that is known."""
+    """Write FOLDER/model.pt, with the checkpoint's task and vocabulary hash, and its dict.txt if there is one."""
     import torch
 
     from fairseq_kd.evaluation.files import atomic_write
 
-    told = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout", "fine_tuned_on")
+    copied = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout", "fine_tuned_on")
     model = {"_name": "roberta_student", **shape.config(), "dictionary_hash": checkpoint.dictionary_hash}
     model["class_names"] = list(checkpoint.class_names)
-    model |= {name: checkpoint.config[name] for name in told if name in checkpoint.config}
+    model |= {name: checkpoint.config[name] for name in copied if name in checkpoint.config}
     task = checkpoint.run.get("task") or {}
     task = {name: task[name] for name in ("classification_head_name",) if name in task}
     state = {"args": None, "cfg": {"model": model, "task": task}, "model": weights}
@@ -76,7 +76,7 @@ def _parser() -> Parser:
         "--importance",
         type=Path,
         metavar="FILE",
-        help="its importance (default: importance.safetensors beside the checkpoint)",
+        help="importance scores (default: importance.safetensors next to the checkpoint)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder to write")
     add_size_options(parser)

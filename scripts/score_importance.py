@@ -1,10 +1,10 @@
-"""How important each weight of a fine-tuned model is, which scripts/prune.py goes by (ROSITA).
+"""Scores the importance of a fine-tuned model's weights, for scripts/prune.py (ROSITA).
 
     python scripts/score_importance.py --checkpoint teachers/MRPC --data data/MRPC-bin
 
-Writes `importance.safetensors` beside the checkpoint: for the attention's output projection and both
-feed-forward matrices of every layer, |sum over mini-batches of |dL/dw| * w| over one epoch of the
-training set, of the task's loss, without dropout and without an update.
+Writes `importance.safetensors` next to the checkpoint. It has scores of the attention's output projection
+and both feed-forward matrices of each layer: |sum over mini-batches of |dL/dw| * w|, over one epoch of
+the training set. L is the task's loss, without dropout; weights are not updated.
 """
 
 import logging
@@ -15,27 +15,27 @@ from pathlib import Path
 from launcher.arguments import Parser, positive
 
 BATCH_SIZE = 32
-EVERY = 200  # batches, between two lines
+EVERY = 200  # batches between two progress lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 the file is there; what prevents that ends the program with a sentence."""
+    """Write the scores and return exit status 0. Errors exit with a message."""
     args = _parser().parse_args(arguments)
 
-    # Here, because it takes seconds, and --help and a wrong flag should not.
+    # Imported here because it takes seconds, and --help and invalid flags should be fast.
     from fairseq_kd.evaluation.finished import FinishedModel, device
     from fairseq_kd.evaluation.importance import NAME, importance, write
 
     model = FinishedModel.read(args.checkpoint, args.data)
     out = args.out or model.checkpoint.path.parent / NAME
-    found = importance(model, args.split, device(args.cpu), args.batch_size, args.seed, tell)
+    found = importance(model, args.split, device(args.cpu), args.batch_size, args.seed, print_progress)
     write(found, model.checkpoint, out)
     print(f"{out}: {model.checkpoint.shape}, {len(model.dataset(args.split)):,} sentences of {args.split}")
     return 0
 
 
-def tell(done: int, of: int) -> None:
-    """A line now and then."""
+def print_progress(done: int, of: int) -> None:
+    """Print a progress line every EVERY batches."""
     if done % EVERY == 0:
         print(f"  batch {done:,} of {of:,}", flush=True)
 
@@ -56,26 +56,24 @@ def _parser() -> Parser:
         help="binarized data: the task's folder <TASK>-bin, or the folder above it",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="file to write (default: beside the checkpoint)"
+        "--out", type=Path, metavar="FILE", help="file to write (default: next to the checkpoint)"
     )
-    parser.add_argument(
-        "--split", default="train", metavar="NAME", help="which split of the data (default: train)"
-    )
+    parser.add_argument("--split", default="train", metavar="NAME", help="split of the data (default: train)")
     parser.add_argument(
         "--batch-size",
         type=positive,
         default=BATCH_SIZE,
         metavar="N",
-        help=f"sentences a mini-batch (default: {BATCH_SIZE})",
+        help=f"sentences per mini-batch (default: {BATCH_SIZE})",
     )
     parser.add_argument(
         "--seed",
         type=positive,
         default=1,
         metavar="N",
-        help="which sentences share a mini-batch (default: 1)",
+        help="random seed of the mini-batches (default: 1)",
     )
-    parser.add_argument("--cpu", action="store_true", help="use no GPU (default: the first one there is)")
+    parser.add_argument("--cpu", action="store_true", help="use no GPU (default: use the first GPU, if any)")
     return parser
 
 

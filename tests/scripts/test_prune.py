@@ -1,4 +1,4 @@
-"""`scripts/score_importance.py` and `scripts/prune.py`: a smaller model by two commands."""
+"""`scripts/score_importance.py` and `scripts/prune.py`: pruning by two commands."""
 
 import pytest
 import torch
@@ -43,9 +43,9 @@ def test_importance_is_the_sum_over_mini_batches(model, data):
         assert_close(found[name], (total * weights[name]).abs().detach(), rtol=1e-4, atol=1e-7)
 
 
-def test_a_pruned_model_predicts_and_is_trained(model, data, teacher, tmp_path, capsys):
+def test_pruned_model_predicts_and_trains(model, data, teacher, tmp_path, capsys):
     name_classes.main(["--checkpoint", str(model), "--class-names", "1,0"])
-    score(model, data)  # of classes in the order of the data
+    score(model, data)  # the classes have the order of the data
     sizes = ("--layers", "2", "--heads", "2", "--ffn", "8", "--rank", "6")
     assert prune.main(["--checkpoint", str(model), *sizes, "--out", str(tmp_path / "pruned")]) == 0
     assert "2 layers, width 16, 2 heads of 4, ffn 8, embeddings of rank 6" in capsys.readouterr().out
@@ -61,7 +61,7 @@ def test_a_pruned_model_predicts_and_is_trained(model, data, teacher, tmp_path, 
     assert len([values for tag, values in rows if tag == "train_inner"]) == 2
 
 
-def test_what_is_wrong_is_said(model, data, tmp_path):
+def test_invalid_arguments_are_errors(model, data, tmp_path):
     given = ["--checkpoint", str(model), "--heads", "2", "--out", str(tmp_path / "pruned")]
     with pytest.raises(
         CannotStart, match="--importance .* does not exist: make it with scripts/score_importance"
