@@ -197,6 +197,7 @@ def measure(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
     args = _parser().parse_args(arguments)
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -96,6 +96,7 @@ def measure_all(
 
 
 def main() -> int:
+    """Run the benchmark and return exit status 0."""
     parser = argparse.ArgumentParser(description="Peak memory of preprocess.corpus for growing inputs: MiB.")
     add_input_option(parser)
     parser.add_argument("--encoder-dir", type=Path, required=True, metavar="DIR", help="an encoder folder")

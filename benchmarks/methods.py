@@ -69,6 +69,7 @@ def measure(rounds: dict[str, Callable[[], float]], count: int) -> dict[str, flo
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

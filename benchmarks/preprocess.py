@@ -94,6 +94,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> int:
+    """Run the benchmark and return exit status 0."""
     parser = argparse.ArgumentParser(description="Preprocessing of GLUE, ours and fairseq's: seconds.")
     parser.add_argument(
         "--input", type=Path, required=True, metavar="TSV", help="train.tsv of SST-2, or a file of its format"

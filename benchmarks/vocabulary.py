@@ -61,6 +61,7 @@ def check_equal(found: dict[str, dict[str, float]]) -> None:
 
 
 def main() -> None:
+    """Run the benchmark, or measure one variant with --alone."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

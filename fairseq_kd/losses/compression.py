@@ -47,10 +47,12 @@ class Compression:
 
     @property
     def by_sentence(self) -> bool:
+        """Whether dimensions are selected among all kept tokens of a sentence."""
         return self.width == "magnitude_sentence"
 
     @property
     def by_token(self) -> bool:
+        """Whether each token has its own dimensions."""
         return self.width == "magnitude"
 
 

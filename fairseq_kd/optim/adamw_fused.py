@@ -29,6 +29,8 @@ from .grouped_adamw import GroupedAdamW
 
 @dataclass
 class AdamWFusedConfig(FairseqDataclass):
+    """Flags of `--optimizer adamw_fused`."""
+
     # A string, as on the command line: a tuple cannot be written in a YAML config.
     adam_betas: Any = field(
         default="(0.9, 0.999)",

@@ -51,6 +51,7 @@ class GroupOptions:
 
     @property
     def follows_scheduler(self) -> bool:
+        """Whether the lr scheduler sets the learning rate."""
         return self.lr is None and self.warmup_updates == 0 and self.total_updates is None
 
 

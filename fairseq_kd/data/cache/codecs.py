@@ -83,7 +83,7 @@ class DenseCodec:
 
 @dataclass(frozen=True)
 class CompressedCodec:
-    """Codec of compressed hidden states, see `Compressed`. Methods as in DenseCodec.
+    """Codec of compressed hidden states, see `Compressed`.
 
     number  of the state
     how     its compression
@@ -96,6 +96,7 @@ class CompressedCodec:
 
     @property
     def name(self) -> str:
+        """Name of its files."""
         return f"compressed-{self.number}-{self.how}"
 
     def tokens(self, n):
@@ -107,6 +108,7 @@ class CompressedCodec:
         return self.how.entries(tokens, self.width)
 
     def bytes(self, n, m, precision: str):
+        """Return how many bytes rows have; n and m [N]."""
         tokens = self.tokens(n)
         lengths, which = np.unique(tokens, return_inverse=True)
         values = np.array([self.values(int(length)) for length in lengths])[which]
@@ -116,6 +118,7 @@ class CompressedCodec:
         )
 
     def encode(self, signals: Signals, sizes: Sequence[tuple[int, int]], precision: str) -> list[bytes]:
+        """Return the records of a batch, whose rows have `sizes` (n, m)."""
         kept = signals.compressed[self.number, self.how]
         values = to_bits(kept.values, precision)
         index = None if kept.index is None else kept.index.cpu().numpy()
@@ -143,6 +146,7 @@ class CompressedCodec:
     def decode(
         self, records: Sequence[bytes], sizes: Sequence[tuple[int, int]], precision: str
     ) -> dict[str, Tensor]:
+        """Return the batch's tensors, padded: values as bits and, if stored, index and positions."""
         most = int(max(self.tokens(n) for n, _ in sizes))
         batch = len(records)
         values = np.zeros((batch, self.values(most)), BITS[precision])
@@ -167,6 +171,7 @@ class CompressedCodec:
         return stored
 
     def restore(self, stored: dict[str, Tensor], precision: str, signals: Signals) -> None:
+        """Add decoded tensors to signals, with values in float32."""
         real, positions = signals.mask, None
         if "positions" in stored:
             positions = stored["positions"].long()
