@@ -16,7 +16,8 @@ from tests.tiny import ROOT, batch, build, write_data, write_teacher
 README = (ROOT / "README.md").read_text()
 DEMO = (ROOT / "scripts" / "demo.sh").read_text()
 CRITERIONS = set(describe()["criterions"])  # here, because tests register more
-DOCUMENTS = (ROOT / "docs").glob("*.md")
+DOCUMENTS = (ROOT / "docs").rglob("*.md")
+ADDING = (ROOT / "docs" / "adding_a_method.md").read_text()
 WORDS = "the a is not never and or film story script cast plot dull funny warm messy in its own way".split()
 
 
@@ -94,14 +95,14 @@ def test_every_command_works_in_the_order_given(tmp_path):
 
 
 def test_the_example_of_a_new_method_trains(tmp_path):
-    (example,) = blocks("python")
+    (example,) = re.findall(r"^```python\n(.*?)^```", ADDING, flags=re.M | re.S)
     # Under another name, for whoever has added it.
     for name in ("hidden_cosine", "HiddenCosine"):
-        example = example.replace(name, f"{name}_of_the_readme")
+        example = example.replace(name, f"{name}_of_the_page")
     exec(example, {"__name__": "fairseq_kd.criterions.hidden_cosine"})  # registers it
 
     data, teacher = write_data(tmp_path / "data"), write_teacher(tmp_path / "model.pt")
-    task, student, criterion = build(data, teacher, "hidden_cosine_of_the_readme", mapping="last")
+    task, student, criterion = build(data, teacher, "hidden_cosine_of_the_page", mapping="last")
     assert criterion.teacher_wanted.first == {4}
     assert not criterion.teacher_wanted.states
     loss, _, _ = criterion(student, batch(task, [0, 1]))
@@ -125,7 +126,9 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{path.name}" for path in DOCUMENTS)])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in DOCUMENTS)]
+)
 def test_every_link_leads_somewhere(page: str):
     here = ROOT / page
     for link in re.findall(r"\]\((?!http)([^)]+)\)", here.read_text()):
@@ -141,7 +144,8 @@ def test_the_demo_takes_as_long_as_it_says():
 
 
 def test_the_map_names_what_is_there():
-    tree = README.split("## Map of the tree")[1]
+    architecture = (ROOT / "docs" / "architecture.md").read_text()
+    tree = architecture.split("## Map of the tree")[1]
     names = re.findall(r"^(\w[\w.]*/?) ", tree.split("```")[1], flags=re.M)
     assert len(names) >= 8
     for name in names:

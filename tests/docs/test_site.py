@@ -1,0 +1,93 @@
+"""The documentation site builds without a warning, and its tables show the flags that the code has."""
+
+import os
+import re
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from launcher.methods import find_methods
+from tests.tiny import ROOT
+
+DOCS = ROOT / "docs"
+METHODS = sorted(set(find_methods()) - {"none"})
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The built site; fails on a broken link, a missing page or a page that the table of contents lacks."""
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+def text_of(page: Path) -> str:
+    return unescape(re.sub(r"<[^>]+>", "", page.read_text()))
+
+
+def test_no_marker_is_left_in_a_page(site):
+    assert [
+        page
+        for page in site.rglob("*.html")
+        if re.search(r"<!-- (options|figure|launcher)", page.read_text())
+    ] == []
+
+
+def test_a_method_page_has_its_figure_and_each_of_its_flags(site):
+    shared = (
+        "--hard-weight",
+        "--soft-weight",
+        "--inter-weight",
+        "--temperature",
+        "--two-stage",
+        "--first-weights",
+    )
+    for name in METHODS:
+        page = site / "methods" / name / "index.html"
+        text = text_of(page)
+        assert "<svg" in page.read_text(), name
+        assert [
+            flag
+            for flag in find_methods()[name].flags
+            if flag not in (*shared, *ELSEWHERE) and flag not in text
+        ] == []
+
+
+# Flags of fairseq itself that every criterion reads.
+ELSEWHERE = (
+    "--ddp-backend",
+    "--find-unused-parameters",
+    "--fp16",
+    "--fp16-no-flatten-grads",
+    "--memory-efficient-fp16",
+)
+
+
+def test_the_launcher_page_lists_the_flags_of_experiments(site):
+    text = text_of(site / "launcher" / "index.html")
+    assert [
+        flag for flag in ("--task", "--method", "--pass_dic", "--jobs", "--dry-run") if flag not in text
+    ] == []
+
+
+def test_every_page_is_in_the_table_of_contents():
+    contents = (ROOT / "mkdocs.yml").read_text()
+    assert [page.name for page in DOCS.rglob("*.md") if str(page.relative_to(DOCS)) not in contents] == []
+
+
+def test_commands_of_the_tutorial_are_those_that_the_readme_test_runs():
+    def commands(page: Path) -> set[str]:
+        found = re.findall(r"^```bash\n(.*?)^```", page.read_text(), flags=re.M | re.S)
+        return {line for block in found for line in block.replace("\\\n", " ").splitlines() if line.strip()}
+
+    assert commands(DOCS / "tutorial.md") <= commands(ROOT / "README.md")
