@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -23,7 +24,7 @@ def exact_resumes(module: ModuleType) -> Iterator[None]:
 
     count_from_position(module.iterators)
     _save_early_stopping(module)
-    _load_early_stopping(module)
+    load_early_stopping(module)
     _stay_finished(module)
     save_bad_epochs(ReduceLROnPlateauLRSchedule)
 
@@ -82,7 +83,7 @@ def _save_early_stopping(module: ModuleType) -> None:
     module.Trainer.save_checkpoint = save
 
 
-def _load_early_stopping(module: ModuleType) -> None:
+def load_early_stopping(module: ModuleType) -> None:
     utils = module.checkpoint_utils
     load_checkpoint = utils.load_checkpoint
 
@@ -91,8 +92,11 @@ def _load_early_stopping(module: ModuleType) -> None:
         # fairseq keeps both on functions, where those of another run in this process may be.
         vars(module.should_stop_early).clear()
         vars(utils.save_checkpoint).pop("best", None)
+        last = Path(cfg.save_dir, f"checkpoint_last{trainer.checkpoint_suffix}.pt")
+        # Of a model to fine-tune from, fairseq loads the weights alone.
+        weights_only = cfg.reset_optimizer or (cfg.finetune_from_model is not None and not last.exists())
         extra_state, epoch_itr = load_checkpoint(cfg, trainer, **kwargs)
-        if extra_state is not None and not cfg.reset_optimizer:
+        if extra_state is not None and not weights_only:
             if not cfg.reset_meters:
                 restore(extra_state.get("early_stopping"), cfg)
             if not cfg.reset_lr_scheduler:

@@ -1,9 +1,15 @@
 """fairseq's iterators in the middle of an epoch."""
 
+from types import SimpleNamespace
+from unittest.mock import Mock
+
 import pytest
 import torch
 from fairseq.data.iterators import CountingIterator, EpochBatchIterator, GroupedIterator
+from fairseq.dataclass.configs import CheckpointConfig
 from fairseq_cli import train  # noqa: F401 - patches them
+
+from fairseq_compat.resume import load_early_stopping
 
 
 @pytest.mark.parametrize("position", range(7))
@@ -39,3 +45,28 @@ def test_the_last_batch_alone_is_skipped(position, buffer_size):
     resumed = epochs()
     resumed.load_state_dict({"epoch": 1, "iterations_in_epoch": position, "shuffle": False, "version": 2})
     assert list(resumed.next_epoch_itr(shuffle=False)) == expected[position:]
+
+
+def test_only_a_run_of_its_own_brings_progress(tmp_path):
+    """From `--finetune-from-model` fairseq takes the weights alone, without any of the `--reset-` flags."""
+    counted = {"best": 0.1, "num_runs": 3}
+    extra_state = {
+        "early_stopping": {**counted, "metric": "lowest loss"},
+        "train_iterator": {"epoch": 4, "iterations_in_epoch": 0},
+        "val_loss": 0.5,
+    }
+    module = SimpleNamespace(should_stop_early=lambda: None, checkpoint_utils=SimpleNamespace())
+    module.checkpoint_utils.save_checkpoint = lambda: None
+    module.checkpoint_utils.load_checkpoint = lambda cfg, trainer: (extra_state, None)
+    load_early_stopping(module)
+    cfg = CheckpointConfig(save_dir=str(tmp_path), finetune_from_model="first.pt")
+
+    trainer = Mock(checkpoint_suffix="")
+    module.checkpoint_utils.load_checkpoint(cfg, trainer)
+    assert vars(module.should_stop_early) == {}
+    trainer.lr_step.assert_not_called()
+
+    (tmp_path / "checkpoint_last.pt").touch()
+    module.checkpoint_utils.load_checkpoint(cfg, trainer)
+    assert vars(module.should_stop_early) == counted
+    trainer.lr_step.assert_called_once_with(3, 0.5)
