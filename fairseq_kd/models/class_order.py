@@ -68,6 +68,11 @@ def order_remark(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag:
     )
 
 
+def same_order(labels: Sequence[str], names: Sequence[str]) -> bool:
+    """Return whether both list the same classes in the same order, under names that may differ as in `in_order_of`."""
+    return list(labels) == list(names) or _rows(labels, names) == list(range(len(labels)))
+
+
 def check_names(names: Sequence[str], classes: int, given: str) -> None:
     """Raise CannotStart unless `--class-names` has a name for each class of the model `given`."""
     if len(names) != classes:

@@ -16,7 +16,7 @@ from ..data.sentences import SentenceDataset
 from ..data.stored import read_split
 from ..errors import CannotStart
 from ..models.checkpoint import Checkpoint
-from ..models.class_order import in_order_of, order_problem, order_remark
+from ..models.class_order import in_order_of, order_problem, order_remark, same_order
 from ..objectives import SentenceLabels
 from ..signals import Wanted
 from .distillation import DistillationTask, DistillationTaskConfig
@@ -103,6 +103,13 @@ class SentencePredictionKDTask(DistillationTask):
 
     def check_student(self, cfg) -> None:
         self.check_pair_format(cfg.get("pair_format"))
+        # A model that is loaded, as by fairseq-validate, keeps the order of its logits.
+        names = tuple(cfg.get("class_names") or ())
+        if len(names) == len(self.class_names) and not same_order(self.class_names, names):
+            raise CannotStart(
+                f"the model has the classes {', '.join(names)} in this order, but {self.cfg.data} has "
+                f"{', '.join(self.class_names)}: use scripts/evaluate.py, which reorders them."
+            )
 
     @property
     def class_names(self) -> tuple[str, ...]:

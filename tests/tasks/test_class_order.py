@@ -9,6 +9,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from fairseq import checkpoint_utils
 from fairseq.data import Dictionary, data_utils
 from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
 from fairseq_cli import preprocess
@@ -283,3 +284,14 @@ def test_a_cache_belongs_to_the_order_of_its_data(stock, ours, teacher, tmp_path
     for given in (teacher, None):
         with pytest.raises(CannotStart, match="has logits of the classes .*: give data with that order"):
             cached(ours, given)
+
+
+def test_fairseq_loads_no_model_for_data_of_another_order(stock, ours, tmp_path):
+    """As fairseq-validate does, which keeps the order of the logits."""
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in SIZES.items()]
+    only_labels = ["--criterion", "kd", "--hard-weight", "1", "--soft-weight", "0", "--max-update", "1"]
+    train_here(train_command(ours, tmp_path, *flags, *only_labels))
+    path = [str(tmp_path / "checkpoint_last.pt")]
+    checkpoint_utils.load_model_ensemble_and_task(path, arg_overrides={"data": str(ours)})
+    with pytest.raises(CannotStart, match="the model has the classes entailment, neutral, contradiction in"):
+        checkpoint_utils.load_model_ensemble_and_task(path, arg_overrides={"data": str(stock)})
