@@ -10,6 +10,8 @@ from .places import BEST, Data, find_python
 from .schedule import update_freqs
 from .spec import FIRST, RunSpec
 
+BATCH_SIZE_MULTIPLE = 8  # fairseq's default of --required-batch-size-multiple
+
 
 @dataclass(frozen=True)
 class Job:
@@ -18,7 +20,7 @@ class Job:
     folder      where it goes
     command     trains it
     metric      what its best checkpoint is chosen by
-    updates     how many there will be, about
+    updates     how many there will be
     after       names of the jobs it starts from: its first stage, its teacher
     predict     saves the predictions of its best checkpoint; empty for a run without a classifier
     subsets     the splits that are predicted
@@ -101,9 +103,21 @@ def _models(
 
 def planned_updates(spec: RunSpec, sentences: int) -> int:
     """Updates of a whole run on that many training sentences: what its flags say, not its schedule."""
-    freqs = update_freqs(spec.flags, spec.epochs)
-    updates = sum(math.ceil(sentences / (spec.batch_size * freq)) for freq in freqs)
+    multiple = int(_last(spec.flags, "--required-batch-size-multiple", str(BATCH_SIZE_MULTIPLE)))
+    batches = batches_of_an_epoch(sentences, spec.batch_size, max(1, multiple))
+    updates = sum(math.ceil(batches / freq) for freq in update_freqs(spec.flags, spec.epochs))
     return min(updates, int(_last(spec.flags, "--max-update", "0")) or updates)
+
+
+def batches_of_an_epoch(sentences: int, batch_size: int, multiple: int) -> int:
+    """Number of batches that fairseq makes of the sentences.
+
+    fairseq cuts each batch, the last one too, to a multiple of `multiple` sentences, unless it is smaller than that.
+    """
+    if batch_size > multiple:
+        batch_size -= batch_size % multiple
+    full, rest = divmod(sentences, batch_size)
+    return full + (rest >= multiple) + (rest % multiple > 0)
 
 
 def _last(flags: Sequence[str], name: str, otherwise: str) -> str:

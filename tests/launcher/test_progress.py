@@ -1,9 +1,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from fairseq.data.data_utils import batch_by_size
 
-from launcher.job import Job, planned_updates
+from launcher.job import Job, batches_of_an_epoch, planned_updates
 from launcher.progress import Pace, Progress, in_words, seconds_left, seconds_per_update, updates_done
 from launcher.train import Outcome
 
@@ -15,6 +17,10 @@ SST, RTE = ("SST-2", "kd", "one", 32), ("RTE", "kd", "one", 16)
     [
         ((), 160, 20),  # two epochs of ten batches of sixteen
         ((), 161, 22),
+        ((), 170, 24),  # ten batches of sixteen, one of eight, one of two
+        ((), 168, 22),
+        (("--required-batch-size-multiple", "1"), 170, 22),
+        (("--update-freq", "2"), 170, 12),
         (("--update-freq", "2"), 160, 10),
         (("--max-update", "7"), 160, 7),
         (("--max-update=7",), 160, 7),
@@ -23,6 +29,20 @@ SST, RTE = ("SST-2", "kd", "one", 32), ("RTE", "kd", "one", 16)
 )
 def test_updates_are_counted_from_flags(spec, flags, sentences, updates):
     assert planned_updates(replace(spec, epochs=2, flags=flags), sentences) == updates
+
+
+@pytest.mark.parametrize("multiple", [1, 4, 8])
+@pytest.mark.parametrize("batch_size", [1, 6, 8, 12, 16])
+@pytest.mark.parametrize("sentences", [1, 7, 8, 23, 24, 26, 47, 100])
+def test_batches_of_an_epoch_are_those_that_fairseq_makes(sentences, batch_size, multiple):
+    made = batch_by_size(
+        np.arange(sentences),
+        None,
+        num_tokens_vec=np.ones(sentences, dtype=np.int64),
+        max_sentences=batch_size,
+        required_batch_size_multiple=multiple,
+    )
+    assert batches_of_an_epoch(sentences, batch_size, multiple) == len(made)
 
 
 @pytest.mark.parametrize(
