@@ -89,6 +89,11 @@ def _models(given: Mapping[str, Any]) -> dict[str, Any]:
                 )
         return {"models": ()}
 
+    if not given.get("listed") and "pass_dic" not in given:
+        raise ValueError(
+            f"-e {kind} needs models to start from: name them with --models PATH, or --pass_dic FILE"
+        )
+
     # The words of the original launcher: beside a file, --method chooses its entries and --mapping is part of their names.
     words = ("method", "stage", "mapping") if kind == PREDICTION and "pass_dic" in given else ()
     for name in ("method", "stage", "init", "mapping"):
@@ -100,10 +105,6 @@ def _models(given: Mapping[str, Any]) -> dict[str, Any]:
     models = read_words(given.get("listed", []), "--models")
     if "pass_dic" in given:
         models += read_list(given["pass_dic"], "--pass_dic", *_chosen(given, words))
-    if not models:
-        raise ValueError(
-            f"-e {kind} needs models to start from: name them with --models PATH, or --pass_dic FILE"
-        )
     check_names(models)
     tried = {name: values for name, values in TRIED[kind].items() if name not in given}
     seeds = seeds_for(models, _unique(given["seeds"]) if "seeds" in given else None)

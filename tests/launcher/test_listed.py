@@ -275,6 +275,7 @@ def test_what_is_neither_is_said(tmp_path, text, sentence):
             ["-e", "pred"],
             "-e pred needs models to start from: name them with --models PATH, or --pass_dic FILE",
         ),
+        (["-e", "pred", "-m", "kd", "-s", "two_stage"], "-e pred needs models to start from"),
         (["--method", "kd", "--pass_dic", "FILE"], "--pass_dic is for -e pred and -e finetune: leave it out"),
         (
             ["-e", "pred", "--pass_dic", "FILE", "-m", "crd"],
