@@ -145,9 +145,14 @@ def summary(source: Path, path: Path, stored: int, tokenizer: HuggingFaceTokeniz
             f"  left out    {', '.join(left_out) or 'nothing'}",
             *_unnamed(model),
             f"Wrote {path}",
-            f"Data for it: python -m preprocess.glue --encoder-dir {path.parent}",
+            f"Data for it: python -m preprocess.glue --encoder-dir {path.parent}{_length_limit(shape.max_positions)}",
         ]
     )
+
+
+def _length_limit(max_positions: int) -> str:
+    """Return the flag that preprocessing needs if the model takes shorter inputs than its default."""
+    return f" --max-positions {max_positions}" if max_positions < meta.Options.max_positions else ""
 
 
 def _unnamed(model: Converted) -> list[str]:

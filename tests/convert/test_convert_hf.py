@@ -182,6 +182,15 @@ def test_values_that_may_be_null(save_model, tmp_path, class_name):
     assert checkpoint["cfg"]["model"]["max_positions"] == (48 if class_name.startswith("Bert") else 46)
 
 
+@pytest.mark.parametrize(("positions", "limit"), [(48, " --max-positions 48"), (512, "")])
+def test_the_next_command_limits_inputs_to_what_the_model_takes(
+    save_model, tmp_path, capsys, positions, limit
+):
+    _, folder = save_model("BertModel", max_position_embeddings=positions)
+    import_model(folder, tmp_path / "teacher")
+    assert capsys.readouterr().out.endswith(f"--encoder-dir {tmp_path / 'teacher'}{limit}\n")
+
+
 def test_classes_can_be_named(save_model, tmp_path, capsys):
     _, folder = save_model("BertForSequenceClassification")
     import_model(folder, tmp_path / "teacher")
