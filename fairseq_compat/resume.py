@@ -96,6 +96,9 @@ def load_early_stopping(module: ModuleType) -> None:
         # Of a model to fine-tune from, fairseq loads the weights alone.
         weights_only = cfg.reset_optimizer or (cfg.finetune_from_model is not None and not last.exists())
         extra_state, epoch_itr = load_checkpoint(cfg, trainer, **kwargs)
+        most = trainer.cfg.optimization.max_epoch
+        if 0 < most < epoch_itr.next_epoch_idx:
+            logger.info(f"Not training: --max-epoch {most} is reached")
         if extra_state is not None and not weights_only:
             if not cfg.reset_meters:
                 restore(extra_state.get("early_stopping"), cfg)

@@ -138,12 +138,15 @@ def test_another_metric_has_its_own_best(start, tmp_path, caplog):
     ],
     ids=lambda flags: flags[0] + flags[-2],
 )  # fmt: skip
-def test_a_finished_run_trains_nothing(start, tmp_path, end):
+def test_a_finished_run_trains_nothing_and_gives_the_reason(start, tmp_path, caplog, end):
     kept = ["--keep-best-checkpoints", "2", "--keep-last-epochs", "2"]
     assert 0 < len(updates(start(*kept, *end))) < 72
     before = files(tmp_path)
-    assert start(*kept, *end) == []
+    with caplog.at_level("INFO"):
+        assert start(*kept, *end) == []
     assert files(tmp_path) == before
+    reason = "stopping training because" if end[0] == "--stop-min-lr" else f"Not training: {end[0]}"
+    assert reason in caplog.text
 
 
 def test_the_learning_rate_of_a_plateau_is_that_of_a_straight_run(start, tmp_path):
