@@ -21,13 +21,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from launcher.cli import read_arguments
 from launcher.experiment import Experiment
-from launcher.known_flags import check_flags_of
 from launcher.runner import ending_as_interrupted, say_interrupted
-from launcher.settings import read_arguments
 from launcher.slots import make_slots, visible_gpus
 from launcher.supplies import Inputs, NotReady, gather, make_data
-from launcher.unused_flags import unused_flags
+from launcher.validate import check_flags_of, unused_flags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from .tasks import PUBLISHED_EPOCHS, find_task
+from .datasets import PUBLISHED_EPOCHS, find_task
 
 
 class Parser(argparse.ArgumentParser):

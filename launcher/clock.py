@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import results
+from .files import write_json
 
 NAME = "clock.json"
 
@@ -20,5 +20,5 @@ def begin(folder: Path, resumed: bool, now: Callable[[], float] = time.time) -> 
         before = json.loads(path.read_text("utf-8"))
         ended = (folder / "log.txt").stat().st_mtime
         spent = before["spent"] + max(0.0, ended - before["begun"])
-    results.write_json(path, {"spent": round(spent, 1), "begun": now()})
+    write_json(path, {"spent": round(spent, 1), "begun": now()})
     return spent

@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
-from .flags import value_of
+from .datasets import Data
 from .methods import LOGITS, NO_TEACHER
-from .places import BEST, PLUGIN, ROOT, Data
+from .models import BEST
+from .overrides import value_of
+from .paths import PLUGIN, ROOT
 from .slots import Slot
 from .spec import FIRST, SECOND, RunSpec
 

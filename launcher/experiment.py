@@ -8,10 +8,10 @@ from pathlib import Path
 
 from . import results, runner, table
 from .command import environment
-from .depth import too_deep
 from .display import display, say, summary
+from .files import write_text
 from .job import Job, make_job
-from .places import BEST, STAGE2_FROM
+from .models import BEST, STAGE2_FROM
 from .plan import plan
 from .programs import Programs
 from .progress import Progress
@@ -19,6 +19,7 @@ from .slots import Slot, at_a_time
 from .spec import FIRST, RunSpec
 from .supplies import NotReady, Supplies
 from .train import Outcome, train
+from .validate import too_deep
 
 FAILED = 1
 
@@ -108,8 +109,8 @@ class Experiment:
         say(f"\n{table.markdown(rows)}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            results.write(self.folder / "table.md", table.markdown(rows))
-            results.write(self.folder / "table.csv", table.as_csv(rows))
+            write_text(self.folder / "table.md", table.markdown(rows))
+            write_text(self.folder / "table.csv", table.as_csv(rows))
         except OSError as error:
             print(
                 f"The table could not be written ({error}): make room, and call this again.", file=sys.stderr

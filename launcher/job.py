@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .command import best_metric, predict_command, train_command
-from .places import BEST, Data, find_python
+from .datasets import Data
+from .models import BEST
+from .paths import find_python
 from .schedule import update_freqs
 from .spec import FIRST, RunSpec
 

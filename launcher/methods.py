@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .flags import grouped
+from .overrides import grouped
 from .plugin import ask
 
 # A student fine-tuned on the labels alone, the least a method has to beat.

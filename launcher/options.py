@@ -5,12 +5,12 @@ import re
 from pathlib import Path
 
 from .arguments import Parser, count, names, positive, rate, tasks
-from .listed import FORMAT
+from .datasets import FINETUNING_BATCH_SIZES, FINETUNING_RATES, PUBLISHED_EPOCHS, TASKS
 from .methods import find_methods
-from .places import STAGE2_FROM
+from .model_list import FORMAT
+from .models import STAGE2_FROM
 from .plan import FINETUNING, METHOD, OWN_MAPPING, PREDICTION
 from .spec import RunSpec
-from .tasks import FINETUNING_BATCH_SIZES, FINETUNING_RATES, PUBLISHED_EPOCHS, TASKS
 
 STAGES = {"one": "one", "two": "two", "one_stage": "one", "two_stage": "two", FINETUNING: FINETUNING}
 INIT = re.compile(r"\d+(,\d+)*|all|random(:[1-9]\d*)?")

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 
-from .flags import without_weights
-from .listed import Entry, Listed
+from .datasets import TASKS, Data
 from .methods import LOGITS, NO_TEACHER, Methods, find_methods, fitting
-from .places import Data
+from .model_list import Entry, Listed
+from .overrides import without_weights
 from .schedule import scheduled, update_freqs
 from .spec import ALL_LAYERS, FIRST, ONE, SECOND, RunSpec
-from .tasks import TASKS
 
 # What a grid is of: students of a method, second stages of models that are listed, or those
 # models fine-tuned without a teacher.

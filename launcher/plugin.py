@@ -13,8 +13,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from .places import PLUGIN, ROOT, find_python, find_trainer
-from .results import write_json
+from .files import write_json
+from .paths import PLUGIN, ROOT, find_python, find_trainer
 
 # In a traceback.
 RAISED_AT = re.compile(r'File "(.+)", line (\d+)')

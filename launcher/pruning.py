@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .results import write_json
+from .files import write_json
 from .spec import RunSpec
 
 # A frozen dataclass of whole numbers, one of them `layers`, as that of fairseq_kd/models/pruning.py.

@@ -3,8 +3,6 @@
 import contextlib
 import json
 import math
-import os
-import platform
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -92,27 +90,3 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         return json.loads((folder / "result.json").read_text("utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A name to write to, which then becomes `path`: that file is there whole or not at all.
-
-    No other program uses that name, so of several that write one file the last wins.
-    """
-    aside = path.with_name(f".{path.stem}.{platform.node()}-{os.getpid()}{path.suffix}")
-    try:
-        yield aside
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def write(path: Path, text: str) -> None:
-    """A text, whole or not at all."""
-    with whole(path) as aside:
-        aside.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, content: Any) -> None:
-    write(path, json.dumps(content, indent=1) + "\n")

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from .flags import value_of
-from .tasks import TaskSettings
+from .datasets import TaskSettings
+from .overrides import value_of
 
 FREQUENCIES = re.compile(r"[1-9]\d*(,[1-9]\d*)*")
 

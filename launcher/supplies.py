@@ -10,14 +10,14 @@ from pathlib import Path
 
 from preprocess.tasks import TASKS
 
-from . import places
-from .flags import value_of
+from .datasets import PUBLISHED_EPOCHS, Data, find_data, has_data
 from .job import Job
-from .listed import Listed, find_models
-from .places import Data
+from .model_list import Listed, find_models
+from .models import BEST, CHECKPOINT_NAMES, Unfinished, file_fingerprint, find_checkpoint, find_teacher
+from .overrides import value_of
+from .paths import check_writable, find_python, find_trainer, importing_project
 from .plan import PREDICTION, Grid, settle
 from .programs import PATIENCE
-from .tasks import PUBLISHED_EPOCHS
 from .teachers import teacher_job, teacher_spec
 
 MODELS, TEACHER = Path("models"), "teachers/{task}"
@@ -113,12 +113,12 @@ def gather(grid: Grid, inputs: Inputs) -> Supplies:
         raise NotReady(problems)
 
     folder = inputs.out / inputs.group
-    find(places.check_writable, folder, "--out")
+    find(check_writable, folder, "--out")
     grid = find(settle, grid) or grid
     problems += _without_classes(grid)
-    trainer = find(places.find_trainer, inputs.trainer)
+    trainer = find(find_trainer, inputs.trainer)
 
-    missing = tuple(task for task in grid.tasks if not places.has_data(inputs.data, task))
+    missing = tuple(task for task in grid.tasks if not has_data(inputs.data, task))
     for task in missing:
         find(_check_raw, inputs, task)
     data = {task: find(_find_data, inputs, task) for task in grid.tasks if task not in missing}
@@ -139,7 +139,7 @@ def make_data(supplies: Supplies) -> None:
     """Runs its command; NotReady where that fails, after what it said itself. Interrupted, it has ended before this."""
     print(shlex.join(supplies.make_data), flush=True)
     # In a session of its own, so that a Ctrl-C reaches it once: a second one would interrupt its cleaning up.
-    making = subprocess.Popen(supplies.make_data, env=places.importing_project(), start_new_session=True)
+    making = subprocess.Popen(supplies.make_data, env=importing_project(), start_new_session=True)
     try:
         making.wait()
     except KeyboardInterrupt:
@@ -157,11 +157,11 @@ def _check_pretrained(inputs: Inputs) -> None:
     """ValueError where the command line names no model; it may be needed for some tasks alone, or for none any more."""
     if "pretrained" in inputs.typed:
         try:
-            places.find_checkpoint(inputs.pretrained, "--pretrained")
-        except places.Unfinished:
+            find_checkpoint(inputs.pretrained, "--pretrained")
+        except Unfinished:
             raise
         except ValueError as error:
-            names = " or ".join(places.CHECKPOINT_NAMES)
+            names = " or ".join(CHECKPOINT_NAMES)
             raise ValueError(f"{error}: give a checkpoint, or a folder with {names}") from None
 
 
@@ -194,7 +194,7 @@ def _is_zero(weight: str | None) -> bool:
 
 def _find_data(inputs: Inputs, task: str) -> Data:
     """Return the data of a task; ValueError where it is not there, or its inputs are longer than --max-positions."""
-    data = places.find_data(inputs.data, task)
+    data = find_data(inputs.data, task)
     longest = inputs.max_positions
     if longest is not None and data.longest is not None and data.longest > longest:
         raise ValueError(
@@ -211,7 +211,7 @@ def _check_raw(inputs: Inputs, task: str) -> None:
     from preprocess.tasks import find_task
 
     try:
-        places.find_data(inputs.data, task)
+        find_data(inputs.data, task)
     except ValueError as missing:
         try:
             find_sources(find_task(task), inputs.glue_dir, {}, [])
@@ -227,7 +227,7 @@ def _check_raw(inputs: Inputs, task: str) -> None:
 
 def _data_command(inputs: Inputs, tasks: Sequence[str], trainer: str) -> tuple[str, ...]:
     return (
-        *(places.find_python(trainer), "-m", "preprocess.glue", "--glue-dir", str(inputs.glue_dir)),
+        *(find_python(trainer), "-m", "preprocess.glue", "--glue-dir", str(inputs.glue_dir)),
         *("--tasks", ",".join(tasks), "--encoder-dir", str(_vocabulary(inputs)), "--out", str(inputs.data)),
         *(("--max-positions", str(inputs.max_positions)) if inputs.max_positions is not None else ()),
     )
@@ -246,12 +246,12 @@ def _vocabulary(inputs: Inputs) -> Path:
 
 def _pretrained(inputs: Inputs) -> Path:
     if inputs.pretrained is not None:
-        return places.find_checkpoint(inputs.pretrained, "--pretrained")
+        return find_checkpoint(inputs.pretrained, "--pretrained")
 
     found = []
     for folder in (MODELS, *sorted(MODELS.glob("*/"))):
         with contextlib.suppress(ValueError):
-            found.append(places.find_checkpoint(folder, "--pretrained"))
+            found.append(find_checkpoint(folder, "--pretrained"))
     if len(found) != 1:
         there = " and ".join(str(path.parent) for path in found) or "no model"
         raise ValueError(f"name a pre-trained model with --pretrained ({MODELS} holds {there})")
@@ -261,9 +261,9 @@ def _pretrained(inputs: Inputs) -> Path:
 def _teacher(inputs: Inputs, task: str, data: Data | None, trainer: str | None) -> Teacher | None:
     """The teacher that is there, or else the one to be made; None where its data or trainer is lacking yet."""
     try:
-        path = places.find_teacher(inputs.teacher or TEACHER, task)
-        return Teacher(path, places.fingerprint(path), path)
-    except places.Unfinished:
+        path = find_teacher(inputs.teacher or TEACHER, task)
+        return Teacher(path, file_fingerprint(path), path)
+    except Unfinished:
         raise
     except ValueError as error:
         # A path that was given and leads nowhere is a slip, not a wish for hours of training.
@@ -281,7 +281,7 @@ def _teacher(inputs: Inputs, task: str, data: Data | None, trainer: str | None) 
     )
     folder = inputs.out / "teachers" / spec.name
     job = teacher_job(spec, folder, data, model, trainer, inputs.cpu)
-    return Teacher(folder / places.BEST, spec.digest, model, job)
+    return Teacher(folder / BEST, spec.digest, model, job)
 
 
 def _check_own(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .command import environment
-from .places import ROOT
+from .paths import ROOT
 from .slots import Slot
 
 # Told by the Python that trains: this one may be another, without torch.

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import places
+from .datasets import TASKS, Data
 from .job import Job, make_job
 from .methods import NO_TEACHER
-from .places import Data
+from .models import file_fingerprint
 from .schedule import scheduled
 from .spec import ONE, RunSpec
-from .tasks import TASKS
 
 
 def teacher_spec(
@@ -35,7 +34,7 @@ def teacher_spec(
         batch_size=batch_size,
         lr=lr or settings.lr,
         data=data.fingerprint,
-        teacher=places.fingerprint(model),
+        teacher=file_fingerprint(model),
         flags=tuple(flags),
         **scheduled(settings, epochs, batch_size, data.sentences, flags),
     )

@@ -14,8 +14,10 @@ from typing import Any
 
 from . import clock, lock, results
 from .command import environment
+from .files import write_json, write_text
 from .job import Job
-from .places import BEST, LAST, find_python, fingerprint
+from .models import BEST, LAST, file_fingerprint
+from .paths import find_python
 from .programs import STOPPING, Programs
 from .slots import Slot
 from .surroundings import surroundings
@@ -90,8 +92,8 @@ def train(
 
 def _train(job: Job, slot: Slot, call: Call, retries: int, slots: int) -> Outcome:
     started = [f"{name}={shlex.quote(value)}" for name, value in environment(slot).items()]
-    results.write(job.folder / "command.txt", " ".join([*started, shlex.join(job.command)]) + "\n")
-    results.write_json(job.folder / "spec.json", asdict(job.spec))
+    write_text(job.folder / "command.txt", " ".join([*started, shlex.join(job.command)]) + "\n")
+    write_json(job.folder / "spec.json", asdict(job.spec))
 
     log = job.folder / "log.txt"
     for attempt in range(1, retries + 2):
@@ -133,7 +135,7 @@ def _train(job: Job, slot: Slot, call: Call, retries: int, slots: int) -> Outcom
     }
     if job.dictionary is not None:
         shutil.copyfile(job.dictionary, job.folder / "dict.txt")
-    results.write_json(job.folder / "result.json", result)
+    write_json(job.folder / "result.json", result)
     if not job.keeps_last:
         # It holds the optimizer, several times the model, and has served its purpose.
         (job.folder / LAST).unlink(missing_ok=True)
@@ -141,14 +143,14 @@ def _train(job: Job, slot: Slot, call: Call, retries: int, slots: int) -> Outcom
 
 
 def _fingerprint(path: Path) -> str | None:
-    return fingerprint(path) if path.is_file() else None
+    return file_fingerprint(path) if path.is_file() else None
 
 
 def _surroundings(job: Job, slot: Slot, slots: int, resumed: bool) -> dict[str, Any]:
     """What the training began with: by its end, somebody may have changed the code."""
     path = job.folder / "environment.json"
     if not resumed or not path.is_file():
-        results.write_json(path, surroundings(find_python(job.command[0]), slot, slots))
+        write_json(path, surroundings(find_python(job.command[0]), slot, slots))
     return json.loads(path.read_text("utf-8"))
 
 

@@ -17,21 +17,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher import places
+from launcher import datasets
 from launcher.arguments import Parser, add_training_options, split
-from launcher.flags import check_flags
+from launcher.datasets import Data, find_task
 from launcher.follow import following
 from launcher.job import Job
-from launcher.known_flags import check_flags_of
-from launcher.overrides import as_flags
-from launcher.places import Data
+from launcher.models import Unfinished, find_checkpoint
+from launcher.overrides import as_flags, check_flags
+from launcher.paths import check_writable, find_trainer
 from launcher.runner import say_interrupted
 from launcher.single import run_alone, say_problem
 from launcher.slots import Slot, visible_gpus
 from launcher.spec import RunSpec
 from launcher.supplies import NotReady
-from launcher.tasks import find_task
 from launcher.teachers import teacher_job, teacher_spec
+from launcher.validate import check_flags_of
 
 FAILED, NOT_STARTED = 1, 2
 
@@ -57,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         task, data = find_data(args.data)
         model = find_model(args.model)
         spec = teacher_spec(task, data, model, args.epochs, args.batch_size, args.lr, args.seed, flags)
-        places.check_writable(args.out, "--out")
+        check_writable(args.out, "--out")
         check_unused(args.out, spec)
-        trainer = places.find_trainer(args.trainer)
+        trainer = find_trainer(args.trainer)
         gpu = None if args.cpu else next(iter(visible_gpus()), None)
         job = teacher_job(spec, args.out, data, model, trainer, cpu=gpu is None)
         check_flags_of([job])
@@ -84,14 +84,14 @@ def find_data(folder: Path) -> tuple[str, Data]:
         ) from None
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"--data {folder} has a meta.json that is not ours: make the data again") from None
-    return find_task(task).name, places.find_data(folder, task)
+    return find_task(task).name, datasets.find_data(folder, task)
 
 
 def find_model(given: Path) -> Path:
     """The checkpoint to start from; ValueError says what to give."""
     try:
-        return places.find_checkpoint(given, "--model")
-    except places.Unfinished:
+        return find_checkpoint(given, "--model")
+    except Unfinished:
         raise
     except ValueError as error:
         raise ValueError(

@@ -22,13 +22,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher import lock, places
+from launcher import lock
 from launcher.arguments import Parser, add_size_options, add_training_options, positive, split
-from launcher.flags import check_flags
+from launcher.datasets import Data
 from launcher.job import Job, make_job
 from launcher.methods import check_methods, find_methods
-from launcher.overrides import as_flags
-from launcher.places import Data
+from launcher.models import BEST, file_fingerprint, find_checkpoint
+from launcher.overrides import as_flags, check_flags
+from launcher.paths import check_writable, find_trainer
 from launcher.pruning import ORDERS, PRUNED, TOGETHER, claim, schedule
 from launcher.runner import ending_as_interrupted, say_interrupted
 from launcher.single import run_alone, say_problem
@@ -112,12 +113,12 @@ def find_training(args: Namespace, flags: Sequence[str], cpu: bool) -> Training:
     methods = find_methods(args.trainer)
     check_methods([args.method], methods)
     task, data = find_data(args.data)
-    teacher = places.find_checkpoint(args.teacher, "--teacher")
+    teacher = find_checkpoint(args.teacher, "--teacher")
     spec = teacher_spec(task, data, teacher, args.epochs, args.batch_size, args.lr, args.seed, flags)
     spec = replace(spec, method=args.method, flags=("--init-head", *flags))
-    places.check_writable(args.out, "--out")
+    check_writable(args.out, "--out")
     asked = methods[args.method].needs_teacher
-    return Training(spec, data, teacher, asked, places.find_trainer(args.trainer), cpu)
+    return Training(spec, data, teacher, asked, find_trainer(args.trainer), cpu)
 
 
 def plan(args: Namespace, training: Training) -> list["Sizes"]:
@@ -152,11 +153,11 @@ def take_steps(sizes: Sequence["Sizes"], training: Training, out: Path, slot: Sl
         folder = out / str(number)
         if not (folder / PRUNED).is_file():
             prune(large, training, size, folder)
-        outcome = train(training.job(folder, places.fingerprint(folder / PRUNED)), slot)
+        outcome = train(training.job(folder, file_fingerprint(folder / PRUNED)), slot)
         if outcome.result is None:
             return FAILED
         status = status if outcome.well else FAILED  # predictions decide nothing about the next step
-        large = folder / places.BEST
+        large = folder / BEST
     print(f"Student: {large}")
     return status
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from fairseq_kd.describe import describe
-from launcher.tasks import PUBLISHED_EPOCHS, find_task
+from launcher.datasets import PUBLISHED_EPOCHS, find_task
 from tests.configs.written import written
 from tests.tiny import ROOT, run, write_data, write_teacher
 

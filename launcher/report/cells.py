@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..flags import grouped, without_weights
 from ..methods import NO_TEACHER
+from ..overrides import grouped, without_weights
 from ..spec import FIRST, RunSpec
 from .first_stages import first_stages
 from .runs import Run

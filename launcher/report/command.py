@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import results
 from ..arguments import Parser, positive, tasks
-from ..tasks import TASKS
+from ..datasets import TASKS
+from ..files import write_text
 from . import plots
 from .cells import Cell, cells, init_order
 from .document import document
@@ -87,9 +87,9 @@ def main(arguments: Sequence[str]) -> int:
             list(dict.fromkeys(notes)),
         )
         print(text)
-        results.write(folder / "report.md", text)
-        results.write(folder / "report.csv", cells_csv(studies))
-        results.write(folder / "differences.csv", differences_csv(studies))
+        write_text(folder / "report.md", text)
+        write_text(folder / "report.csv", cells_csv(studies))
+        write_text(folder / "differences.csv", differences_csv(studies))
     except OSError as error:
         parser.error(
             f"the report cannot be written ({error}): free some space, or name another folder with --to"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ..flags import without_weights
+from ..overrides import without_weights
 from ..spec import FIRST, RunSpec
 from .runs import Run
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ..flags import without_weights
 from ..methods import NO_TEACHER, criterion_of, find_methods, fitting
+from ..overrides import without_weights
 from .cells import NAMED, Cell, settings_without
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import results
+from ..files import atomic_write
 from .curves import draw_curves
 from .heatmap import draw_heatmap
 from .runs import Run
@@ -41,6 +41,6 @@ def draw(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
 
 def save(figure: "Figure", path: Path) -> Path:
     """Write a PNG atomically."""
-    with results.whole(path) as aside:
+    with atomic_write(path) as aside:
         figure.savefig(aside, format="png", dpi=DPI, metadata={"Software": None})
     return path

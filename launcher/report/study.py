@@ -4,18 +4,10 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..flags import grouped
+from ..overrides import grouped
 from ..tuning import best_tried
 from .bootstrap import Difference
-from .cells import (
-    TUNED,
-    Cell,
-    differing,
-    families,
-    init_order,
-    setting,
-    shared_flags,
-)
+from .cells import TUNED, Cell, differing, families, init_order, setting, shared_flags
 from .comparison import compare
 from .pairs import find_baseline, find_init
 from .scores import SECOND_METRIC, Score

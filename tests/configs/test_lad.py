@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from launcher.cli import read_arguments
 from launcher.command import train_command
-from launcher.flags import value_of
-from launcher.places import Data
+from launcher.datasets import Data, find_task
+from launcher.overrides import value_of
 from launcher.plan import plan
-from launcher.settings import read_arguments
-from launcher.tasks import find_task
 from tests.tiny import ROOT
 
 # lr, of the gates, epochs, T, soft, hard, mu, share of warm-up

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from launcher.cli import read_arguments
 from launcher.command import train_command
-from launcher.flags import value_of
-from launcher.places import Data
+from launcher.datasets import TASKS, Data, find_task
+from launcher.overrides import value_of
 from launcher.plan import plan
-from launcher.settings import read_arguments
-from launcher.tasks import TASKS, find_task
 from tests.tiny import ROOT
 
 FOLDER = ROOT / "configs" / "grids"

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.losses import kd, patience
-from launcher.settings import read_arguments
+from launcher.cli import read_arguments
 from tests.tiny import ROOT, batch, build, write_data, write_teacher, write_text
 
 SEARCH = [ROOT / "configs" / "grids" / f"pkd_search_{step}.yaml" for step in (1, 2)]

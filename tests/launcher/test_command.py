@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from launcher.command import environment, predict_command, train_command
-from launcher.places import Data
+from launcher.datasets import Data
 from launcher.slots import Slot
 from launcher.spec import RunSpec
 

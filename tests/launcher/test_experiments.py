@@ -16,9 +16,9 @@ import pytest
 import experiments
 from fairseq_kd.layers import layer_map
 from launcher import lock
+from launcher.cli import read_arguments
 from launcher.experiment import Experiment
 from launcher.programs import Programs
-from launcher.settings import read_arguments
 from tests.launcher.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]

@@ -2,9 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.places import Data
+from launcher.datasets import TASKS, Data, find_task
 from launcher.plan import OWN_MAPPING, Grid, plan, settle
-from launcher.tasks import TASKS, find_task
 
 DATA = {name: Data(Path(name), task.sentences, "accuracy", ("valid",), name) for name, task in TASKS.items()}
 TEACHERS = dict.fromkeys(TASKS, "t")

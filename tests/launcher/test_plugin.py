@@ -10,8 +10,9 @@ import pytest
 import experiments
 from launcher import plugin
 from launcher.command import train_command
+from launcher.datasets import Data
 from launcher.methods import Method
-from launcher.places import PLUGIN, Data
+from launcher.paths import PLUGIN
 from launcher.plan import OWN_MAPPING, Grid, plan, settle
 
 # Configs are imported as attributes; no name begins as those of the plugin's own methods do.

@@ -1,12 +1,8 @@
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from launcher.results import best_update, peak_memory, validations, whole, write
+from launcher.results import best_update, peak_memory, validations
 
 
 def line(update: int, subset: str = "valid", **scores) -> str:
@@ -78,22 +74,3 @@ def test_peak_memory_is_the_highest_of_all_lines_an_interruption_between_them():
     ]
     assert peak_memory(log) == 1.31
     assert peak_memory(["nothing"]) is None
-
-
-def test_two_programs_that_write_one_file_do_not_meet(tmp_path):
-    """As two launchers of one group do with its table."""
-    table = tmp_path / "table.md"
-    code = f"from launcher import results; from pathlib import Path; results.write(Path({str(table)!r}), 'theirs')"
-    with whole(table) as aside:
-        aside.write_text("ours")
-        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)
-        assert table.read_text() == "theirs"
-    assert (table.read_text(), os.listdir(tmp_path)) == ("ours", ["table.md"])
-
-
-def test_what_could_not_be_written_leaves_nothing(tmp_path):
-    write(tmp_path / "table.md", "before")
-    with pytest.raises(UnicodeEncodeError):
-        write(tmp_path / "table.md", "\ud800")
-    assert os.listdir(tmp_path) == ["table.md"]
-    assert (tmp_path / "table.md").read_text() == "before"

@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from launcher.datasets import TASKS, Data
 from launcher.job import planned_updates
-from launcher.places import Data
 from launcher.plan import Grid, plan, settle
 from launcher.schedule import scheduled, update_freqs
-from launcher.tasks import TASKS
 from launcher.teachers import teacher_spec
 
 MRPC = TASKS["MRPC"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import places
+from .files import read_yaml
+from .models import CHECKPOINT_NAMES, file_fingerprint, find_checkpoint
 from .spec import ALL_LAYERS
-from .yaml_file import read_yaml
 
 FORMAT = (
     "a list of checkpoints and run folders, or a mapping of a name, such as a method, to one, or to a list of one for each "
@@ -142,7 +142,7 @@ def _named(path: str, layers: str) -> str:
     """The name of a run's folder, of a file and of its layers: what tells it from others."""
     place = Path(path)
     own = place.name.removesuffix(".pt")
-    if place.name in places.CHECKPOINT_NAMES and place.parent.name:
+    if place.name in CHECKPOINT_NAMES and place.parent.name:
         own = place.parent.name
     elif own.startswith("checkpoint_") and place.parent.name:
         own = f"{place.parent.name}-{own.removeprefix('checkpoint_')}"
@@ -166,9 +166,9 @@ def find_models(
         found[task] = []
         for entry in entries:
             path = Path(entry.path.replace("{task}", task))
-            checkpoint = places.find_checkpoint(path, f"{entry.flag}: {entry.name} =")
+            checkpoint = find_checkpoint(path, f"{entry.flag}: {entry.name} =")
             if not own_task_only or _task_of(checkpoint) in (None, task):
-                fingerprint = places.fingerprint(checkpoint)
+                fingerprint = file_fingerprint(checkpoint)
                 found[task].append(Listed(entry.name, checkpoint, fingerprint, entry.layers, entry.place))
         if entries and not found[task]:
             flags = " and ".join(dict.fromkeys(entry.flag for entry in entries))

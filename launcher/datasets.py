@@ -1,6 +1,9 @@
-"""The published fine-tuning settings of each task."""
+"""Finds the binarized data of a task, and names the published settings of its fine-tuning."""
 
+import hashlib
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 PUBLISHED_EPOCHS = 10
 
@@ -63,3 +66,60 @@ def find_task(name: str) -> TaskSettings:
 
 def _plain(name: str) -> str:
     return name.replace("-", "").lower()
+
+
+@dataclass(frozen=True)
+class Data:
+    """A folder of binarized data.
+
+    sentences    training sentences
+    metric       what chooses the best checkpoint
+    subsets      the splits to validate on; the first decides
+    fingerprint  the same for the same data, wherever it lies
+    longest      tokens at which its inputs are cut; None if unknown
+    """
+
+    folder: Path
+    sentences: int
+    metric: str
+    subsets: tuple[str, ...]
+    fingerprint: str
+    longest: int | None = None
+
+
+def has_data(data: Path, task: str) -> bool:
+    """Whether there is data where that of a task would be."""
+    return _meta(data, task).is_file()
+
+
+def find_data(data: Path, task: str) -> Data:
+    """The data of a task below `data`, or `data` itself; ValueError says what to give."""
+    path = _meta(data, task)
+    if not path.is_file():
+        raise ValueError(
+            f"--data {data} has no data of {task} ({path} is missing): give the folder that "
+            f"`python -m preprocess.glue --tasks {task} --out {data}` makes"
+        )
+
+    try:
+        text = path.read_text("utf-8")
+        meta = json.loads(text)
+        found, splits, metric = meta["task"], meta["splits"], meta["metric"]
+        sentences = splits["train"]["sentences"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} cannot be understood ({type(error).__name__}: {error}): make the data again"
+        ) from None
+    if found != task:
+        raise ValueError(
+            f"--data {data} holds {found}, not {task}: give the folder above it, or --task {found.lower()}"
+        )
+
+    subsets = tuple(sorted(name for name in splits if name.startswith("valid")))
+    fingerprint = meta.get("made_from") or hashlib.sha256(text.encode()).hexdigest()
+    return Data(path.parent, sentences, metric, subsets, fingerprint, meta.get("max_positions"))
+
+
+def _meta(data: Path, task: str) -> Path:
+    own = data / "meta.json"
+    return own if own.is_file() else data / f"{task}-bin" / "meta.json"

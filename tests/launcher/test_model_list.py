@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import experiments
-from launcher.listed import read_list, read_words
+from launcher.model_list import read_list, read_words
 
 
 @pytest.fixture

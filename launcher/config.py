@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .listed import NAME
-from .yaml_file import read_yaml
+from .files import read_yaml
+from .model_list import NAME
 
 # A file names no other file, and whether to train is not for it to say.
 NOT_IN_FILES = ("grid", "dry-run", "help")

@@ -5,14 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .arguments import Parser, split
-from .flags import check_flags, merged
-from .grid_file import read_grid
-from .listed import check_names, read_list, read_words, seeds_for
+from .config import read_grid
+from .datasets import FINETUNING_BATCH_SIZES, FINETUNING_RATES
 from .methods import LOGITS, Methods, check_methods, find_methods
+from .model_list import check_names, read_list, read_words, seeds_for
 from .options import DEFAULTS, make_parser, methods_help
-from .overrides import translated, without_false
+from .overrides import check_flags, merged, translated, without_false
 from .plan import FINETUNING, METHOD, OWN_MAPPING, PREDICTION, Grid
-from .tasks import FINETUNING_BATCH_SIZES, FINETUNING_RATES
 
 # What to use instead of a flag of fairseq-train that every run sets.
 INSTEAD = {

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 import experiments
-from launcher.settings import read_arguments
+from launcher.cli import read_arguments
 
 ROOT = Path(__file__).parents[2]
 GRIDS = sorted((ROOT / "configs" / "grids").glob("*.yaml"))

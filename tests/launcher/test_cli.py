@@ -1,7 +1,7 @@
 """What is asked for: lists that add up."""
 
+from launcher.cli import read_arguments
 from launcher.options import make_parser
-from launcher.settings import read_arguments
 
 
 def test_every_list_may_be_given_in_parts():

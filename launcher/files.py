@@ -1,0 +1,54 @@
+"""Writes files atomically (to a temporary file, which is then renamed), and reads YAML."""
+
+import contextlib
+import json
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path, which is renamed to `path` afterwards, or removed after an exception.
+
+    The temporary name contains the host and the process, so of several writers the last one wins.
+    """
+    temporary = path.with_name(f".{path.stem}.{platform.node()}-{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8 atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file atomically."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_yaml(path: Path, flag: str) -> Any:
+    """Return the content of a YAML (or JSON) file; raise ValueError with the file and the line that is invalid."""
+    try:
+        import yaml
+    except ImportError:
+        raise ValueError(f"{flag} needs PyYAML: run `bash scripts/setup.sh`, or pip install pyyaml") from None
+
+    try:
+        return yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise ValueError(f"{flag} {path} cannot be read ({error.strerror}): name a file that can") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{flag} {path} is no text in UTF-8: name a YAML file") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or "unreadable"
+        raise ValueError(f"{flag} {path}{line} is not YAML ({problem}): fix that line") from None
