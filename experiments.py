@@ -23,9 +23,9 @@ from collections.abc import Sequence
 
 from launcher.cli import read_arguments
 from launcher.experiment import Experiment
+from launcher.planning.prerequisites import Inputs, NotReady, gather, make_data
 from launcher.runner import ending_as_interrupted, say_interrupted
 from launcher.slots import make_slots, visible_gpus
-from launcher.supplies import Inputs, NotReady, gather, make_data
 from launcher.validate import check_flags_of, unused_flags
 
 

@@ -11,7 +11,7 @@ from .methods import LOGITS, Methods, check_methods, find_methods
 from .model_list import check_names, read_list, read_words, seeds_for
 from .options import DEFAULTS, make_parser, methods_help
 from .overrides import check_flags, merged, translated, without_false
-from .plan import FINETUNING, METHOD, OWN_MAPPING, PREDICTION, Grid
+from .planning.expand import FINETUNING, METHOD, OWN_MAPPING, PREDICTION, Grid
 
 # What to use instead of a flag of fairseq-train that every run sets.
 INSTEAD = {

@@ -8,8 +8,8 @@ from .methods import LOGITS, NO_TEACHER
 from .models import BEST
 from .overrides import value_of
 from .paths import PLUGIN, ROOT
+from .planning.run_spec import FIRST, SECOND, RunSpec
 from .slots import Slot
-from .spec import FIRST, SECOND, RunSpec
 
 # fairseq's published recipe for fine-tuning RoBERTa on GLUE.
 RECIPE = (

@@ -12,12 +12,12 @@ from .display import display, say, summary
 from .files import write_text
 from .job import Job, make_job
 from .models import BEST, STAGE2_FROM
-from .plan import plan
+from .planning.expand import plan
+from .planning.prerequisites import NotReady, Supplies
+from .planning.run_spec import FIRST, RunSpec
 from .programs import Programs
 from .progress import Progress
 from .slots import Slot, at_a_time
-from .spec import FIRST, RunSpec
-from .supplies import NotReady, Supplies
 from .train import Outcome, train
 from .validate import too_deep
 

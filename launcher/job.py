@@ -9,8 +9,8 @@ from .command import best_metric, predict_command, train_command
 from .datasets import Data
 from .models import BEST
 from .paths import find_python
-from .schedule import update_freqs
-from .spec import FIRST, RunSpec
+from .planning.run_spec import FIRST, RunSpec
+from .planning.schedule import update_freqs
 
 BATCH_SIZE_MULTIPLE = 8  # fairseq's default of --required-batch-size-multiple
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from .files import read_yaml
 from .models import CHECKPOINT_NAMES, file_fingerprint, find_checkpoint
-from .spec import ALL_LAYERS
+from .planning.run_spec import ALL_LAYERS
 
 FORMAT = (
     "a list of checkpoints and run folders, or a mapping of a name, such as a method, to one, or to a list of one for each "

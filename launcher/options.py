@@ -9,8 +9,8 @@ from .datasets import FINETUNING_BATCH_SIZES, FINETUNING_RATES, PUBLISHED_EPOCHS
 from .methods import find_methods
 from .model_list import FORMAT
 from .models import STAGE2_FROM
-from .plan import FINETUNING, METHOD, OWN_MAPPING, PREDICTION
-from .spec import RunSpec
+from .planning.expand import FINETUNING, METHOD, OWN_MAPPING, PREDICTION
+from .planning.run_spec import RunSpec
 
 STAGES = {"one": "one", "two": "two", "one_stage": "one", "two_stage": "two", FINETUNING: FINETUNING}
 INIT = re.compile(r"\d+(,\d+)*|all|random(:[1-9]\d*)?")

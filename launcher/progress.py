@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from .job import Job
-from .spec import RunSpec
+from .planning.run_spec import RunSpec
 from .train import Outcome
 
 UPDATES = re.compile(rb'"(?:\w+_)?num_updates": "(\d+)"')

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from .spec import FIRST, RunSpec
+from .planning.run_spec import FIRST, RunSpec
 from .train import Outcome
 from .tuning import WARNING, all_best, best_tried, of_tried, setting_name
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from .job import Job
 from .overrides import grouped, value_of
 from .paths import find_python, importing_project
-from .plan import METHOD, Grid
+from .planning.expand import METHOD, Grid
+from .planning.prerequisites import NotReady
+from .planning.run_spec import FIRST, SECOND, RunSpec
 from .plugin import ask
 from .results import read_result
-from .spec import FIRST, SECOND, RunSpec
-from .supplies import NotReady
 
 
 def too_deep(runs: Sequence[RunSpec], models: Mapping[str, Path], trainer: str) -> list[str]:

@@ -25,12 +25,12 @@ from launcher.job import Job
 from launcher.models import Unfinished, find_checkpoint
 from launcher.overrides import as_flags, check_flags
 from launcher.paths import check_writable, find_trainer
+from launcher.planning.prerequisites import NotReady
+from launcher.planning.run_spec import RunSpec
+from launcher.planning.teachers import teacher_job, teacher_spec
 from launcher.runner import say_interrupted
 from launcher.single import run_alone, say_problem
 from launcher.slots import Slot, visible_gpus
-from launcher.spec import RunSpec
-from launcher.supplies import NotReady
-from launcher.teachers import teacher_job, teacher_spec
 from launcher.validate import check_flags_of
 
 FAILED, NOT_STARTED = 1, 2

@@ -30,12 +30,12 @@ from launcher.methods import check_methods, find_methods
 from launcher.models import BEST, file_fingerprint, find_checkpoint
 from launcher.overrides import as_flags, check_flags
 from launcher.paths import check_writable, find_trainer
-from launcher.pruning import ORDERS, PRUNED, TOGETHER, claim, schedule
+from launcher.planning.pruning import ORDERS, PRUNED, TOGETHER, claim, schedule
+from launcher.planning.run_spec import RunSpec
+from launcher.planning.teachers import teacher_spec
 from launcher.runner import ending_as_interrupted, say_interrupted
 from launcher.single import run_alone, say_problem
 from launcher.slots import Slot, visible_gpus
-from launcher.spec import RunSpec
-from launcher.teachers import teacher_spec
 from launcher.train import Outcome
 from scripts import prune as prune_once
 from scripts import score_importance

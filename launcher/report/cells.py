@@ -7,7 +7,7 @@ from typing import Any
 
 from ..methods import NO_TEACHER
 from ..overrides import grouped, without_weights
-from ..spec import FIRST, RunSpec
+from ..planning.run_spec import FIRST, RunSpec
 from .first_stages import first_stages
 from .runs import Run
 from .scores import Score, average

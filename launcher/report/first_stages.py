@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..overrides import without_weights
-from ..spec import FIRST, RunSpec
+from ..planning.run_spec import FIRST, RunSpec
 from .runs import Run
 
 

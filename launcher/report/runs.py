@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..spec import RunSpec
+from ..planning.run_spec import RunSpec
 
 
 @dataclass(frozen=True)

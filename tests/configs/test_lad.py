@@ -9,7 +9,7 @@ from launcher.cli import read_arguments
 from launcher.command import train_command
 from launcher.datasets import Data, find_task
 from launcher.overrides import value_of
-from launcher.plan import plan
+from launcher.planning.expand import plan
 from tests.tiny import ROOT
 
 # lr, of the gates, epochs, T, soft, hard, mu, share of warm-up

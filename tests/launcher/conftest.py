@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.spec import RunSpec
+from launcher.planning.run_spec import RunSpec
 
 FAKE_TRAINER = '''#!{python}
 """Behaves like fairseq-train as far as a launcher can tell; FAKE_* variables say what goes wrong."""

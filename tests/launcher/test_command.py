@@ -5,8 +5,8 @@ import pytest
 
 from launcher.command import environment, predict_command, train_command
 from launcher.datasets import Data
+from launcher.planning.run_spec import RunSpec
 from launcher.slots import Slot
-from launcher.spec import RunSpec
 
 DATA = Data(Path("data/MRPC-bin"), 3668, "accuracy", ("valid", "valid1"), "d")
 

@@ -13,7 +13,7 @@ from launcher.command import train_command
 from launcher.datasets import Data
 from launcher.methods import Method
 from launcher.paths import PLUGIN
-from launcher.plan import OWN_MAPPING, Grid, plan, settle
+from launcher.planning.expand import OWN_MAPPING, Grid, plan, settle
 
 # Configs are imported as attributes; no name begins as those of the plugin's own methods do.
 OWN_CRITERIONS = """

@@ -10,8 +10,8 @@ import pytest
 
 import experiments
 from launcher.job import Job
-from launcher.spec import RunSpec
-from launcher.supplies import NotReady
+from launcher.planning.prerequisites import NotReady
+from launcher.planning.run_spec import RunSpec
 from launcher.validate import check_flags_of
 
 

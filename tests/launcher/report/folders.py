@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from launcher.planning.run_spec import RunSpec
 from launcher.report.metrics import scorer
 from launcher.report.runs import Run, read_group
-from launcher.spec import RunSpec
 
 SENTENCES = 200
 LABELS = np.arange(SENTENCES) % 2

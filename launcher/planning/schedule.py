@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from .datasets import TaskSettings
-from .overrides import value_of
+from ..datasets import TaskSettings
+from ..overrides import value_of
 
 FREQUENCIES = re.compile(r"[1-9]\d*(,[1-9]\d*)*")
 

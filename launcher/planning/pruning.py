@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .files import write_json
-from .spec import RunSpec
+from ..files import write_json
+from .run_spec import RunSpec
 
 # A frozen dataclass of whole numbers, one of them `layers`, as that of fairseq_kd/models/pruning.py.
 Sizes = TypeVar("Sizes")

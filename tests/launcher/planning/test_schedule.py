@@ -6,9 +6,9 @@ import pytest
 
 from launcher.datasets import TASKS, Data
 from launcher.job import planned_updates
-from launcher.plan import Grid, plan, settle
-from launcher.schedule import scheduled, update_freqs
-from launcher.teachers import teacher_spec
+from launcher.planning.expand import Grid, plan, settle
+from launcher.planning.schedule import scheduled, update_freqs
+from launcher.planning.teachers import teacher_spec
 
 MRPC = TASKS["MRPC"]
 

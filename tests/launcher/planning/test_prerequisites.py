@@ -14,7 +14,7 @@ import pytest
 import experiments
 from tests.launcher.waiting import wait_for
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KD = ["--method", "kd", "--seeds", "1"]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fairseq_kd.models.pruning import Sizes
-from launcher.pruning import DEPTH_FIRST, RECORD, TOGETHER, WIDTH_FIRST, claim, schedule
-from launcher.spec import RunSpec
+from launcher.planning.pruning import DEPTH_FIRST, RECORD, TOGETHER, WIDTH_FIRST, claim, schedule
+from launcher.planning.run_spec import RunSpec
 
 START, END = Sizes(12, 12, 3072, 768), Sizes(6, 2, 768, 128)
 

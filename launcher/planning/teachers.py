@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from .datasets import TASKS, Data
-from .job import Job, make_job
-from .methods import NO_TEACHER
-from .models import file_fingerprint
+from ..datasets import TASKS, Data
+from ..job import Job, make_job
+from ..methods import NO_TEACHER
+from ..models import file_fingerprint
+from .run_spec import ONE, RunSpec
 from .schedule import scheduled
-from .spec import ONE, RunSpec
 
 
 def teacher_spec(

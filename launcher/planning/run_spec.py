@@ -5,7 +5,7 @@ import json
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
-from .methods import LOGITS, criterion_of
+from ..methods import LOGITS, criterion_of
 
 # A cell of the grid is trained at once with all loss terms, or in two stages: the method's own
 # terms first, then the logits from where those led.

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from launcher.datasets import TASKS, Data, find_task
-from launcher.plan import OWN_MAPPING, Grid, plan, settle
+from launcher.planning.expand import OWN_MAPPING, Grid, plan, settle
 
 DATA = {name: Data(Path(name), task.sentences, "accuracy", ("valid",), name) for name, task in TASKS.items()}
 TEACHERS = dict.fromkeys(TASKS, "t")

@@ -2,7 +2,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from launcher.spec import RunSpec
+from launcher.planning.run_spec import RunSpec
 
 
 def test_a_name_is_readable_and_never_changes(spec):

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 
-from .datasets import TASKS, Data
-from .methods import LOGITS, NO_TEACHER, Methods, find_methods, fitting
-from .model_list import Entry, Listed
-from .overrides import without_weights
+from ..datasets import TASKS, Data
+from ..methods import LOGITS, NO_TEACHER, Methods, find_methods, fitting
+from ..model_list import Entry, Listed
+from ..overrides import without_weights
+from .run_spec import ALL_LAYERS, FIRST, ONE, SECOND, RunSpec
 from .schedule import scheduled, update_freqs
-from .spec import ALL_LAYERS, FIRST, ONE, SECOND, RunSpec
 
 # What a grid is of: students of a method, second stages of models that are listed, or those
 # models fine-tuned without a teacher.
