@@ -22,10 +22,10 @@ import sys
 from collections.abc import Sequence
 
 from launcher.cli import read_arguments
-from launcher.experiment import Experiment
+from launcher.execution.devices import make_slots, visible_gpus
+from launcher.execution.experiment import Experiment
+from launcher.execution.scheduler import ending_as_interrupted, say_interrupted
 from launcher.planning.prerequisites import Inputs, NotReady, gather, make_data
-from launcher.runner import ending_as_interrupted, say_interrupted
-from launcher.slots import make_slots, visible_gpus
 from launcher.validate import check_flags_of, unused_flags
 
 

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
-from .job import Job
+from .execution.job import Job
+from .execution.train_run import Outcome
 from .progress import Progress, Snapshot, in_words
-from .train import Outcome
 
 MOST_NAMES = 10  # in a line
 

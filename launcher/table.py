@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
+from .execution.train_run import Outcome
 from .planning.run_spec import FIRST, RunSpec
-from .train import Outcome
 from .tuning import WARNING, all_best, best_tried, of_tried, setting_name
 
 NOTHING = "-"

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from .job import Job
+from .execution.job import Job
 from .overrides import grouped, value_of
 from .paths import find_python, importing_project
 from .planning.expand import METHOD, Grid

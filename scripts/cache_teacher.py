@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.arguments import Parser, positive, split
-from launcher.programs import PATIENCE
-from launcher.runner import ending_as_interrupted, say_interrupted
+from launcher.execution.processes import PATIENCE
+from launcher.execution.scheduler import ending_as_interrupted, say_interrupted
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess

@@ -22,10 +22,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher import lock
 from launcher.arguments import Parser, add_size_options, add_training_options, positive, split
 from launcher.datasets import Data
-from launcher.job import Job, make_job
+from launcher.execution import lock
+from launcher.execution.devices import Slot, visible_gpus
+from launcher.execution.job import Job, make_job
+from launcher.execution.scheduler import ending_as_interrupted, run_alone, say_interrupted, say_problem
+from launcher.execution.train_run import Outcome
 from launcher.methods import check_methods, find_methods
 from launcher.models import BEST, file_fingerprint, find_checkpoint
 from launcher.overrides import as_flags, check_flags
@@ -33,10 +36,6 @@ from launcher.paths import check_writable, find_trainer
 from launcher.planning.pruning import ORDERS, PRUNED, TOGETHER, claim, schedule
 from launcher.planning.run_spec import RunSpec
 from launcher.planning.teachers import teacher_spec
-from launcher.runner import ending_as_interrupted, say_interrupted
-from launcher.single import run_alone, say_problem
-from launcher.slots import Slot, visible_gpus
-from launcher.train import Outcome
 from scripts import prune as prune_once
 from scripts import score_importance
 from scripts.finetune_teacher import FAILED, NOT_STARTED, dev_scores, find_data

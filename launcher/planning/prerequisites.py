@@ -11,12 +11,12 @@ from pathlib import Path
 from preprocess.tasks import TASKS
 
 from ..datasets import PUBLISHED_EPOCHS, Data, find_data, has_data
-from ..job import Job
+from ..execution.job import Job
+from ..execution.processes import PATIENCE
 from ..model_list import Listed, find_models
 from ..models import BEST, CHECKPOINT_NAMES, Unfinished, file_fingerprint, find_checkpoint, find_teacher
 from ..overrides import value_of
 from ..paths import check_writable, find_python, find_trainer, importing_project
-from ..programs import PATIENCE
 from .expand import PREDICTION, Grid, settle
 from .teachers import teacher_job, teacher_spec
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..datasets import TASKS, Data
-from ..job import Job, make_job
+from ..execution.job import Job, make_job
 from ..methods import NO_TEACHER
 from ..models import file_fingerprint
 from .run_spec import ONE, RunSpec

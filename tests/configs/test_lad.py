@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from launcher.cli import read_arguments
-from launcher.command import train_command
 from launcher.datasets import Data, find_task
+from launcher.execution.command import train_command
 from launcher.overrides import value_of
 from launcher.planning.expand import plan
 from tests.tiny import ROOT

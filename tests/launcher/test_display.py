@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from launcher.display import Lines, LiveTable, display, running_table, told
-from launcher.job import Job
+from launcher.execution.job import Job
+from launcher.execution.train_run import Outcome
 from launcher.progress import Progress, Running, Snapshot
-from launcher.train import Outcome
 
 DONE = Outcome({"metric": "accuracy", "best": 81.234, "seconds": 71.6})
 

@@ -5,8 +5,8 @@ import argparse
 import pytest
 
 from launcher.cli import INSTEAD
-from launcher.command import train_command
 from launcher.datasets import Data
+from launcher.execution.command import train_command
 from launcher.overrides import ALWAYS_ON, CHOICES, GROUPS, SET_HERE, SHORT, as_flags, check_flags, value_of
 
 

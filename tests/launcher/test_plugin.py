@@ -9,8 +9,8 @@ import pytest
 
 import experiments
 from launcher import plugin
-from launcher.command import train_command
 from launcher.datasets import Data
+from launcher.execution.command import train_command
 from launcher.methods import Method
 from launcher.paths import PLUGIN
 from launcher.planning.expand import OWN_MAPPING, Grid, plan, settle

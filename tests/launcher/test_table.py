@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from launcher import table
-from launcher.train import Outcome
+from launcher.execution.train_run import Outcome
 
 
 def finished(best: float) -> Outcome:

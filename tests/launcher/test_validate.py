@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import experiments
-from launcher.job import Job
+from launcher.execution.job import Job
 from launcher.planning.prerequisites import NotReady
 from launcher.planning.run_spec import RunSpec
 from launcher.validate import check_flags_of

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from launcher.datasets import TASKS, Data
-from launcher.job import planned_updates
+from launcher.execution.job import planned_updates
 from launcher.planning.expand import Grid, plan, settle
 from launcher.planning.schedule import scheduled, update_freqs
 from launcher.planning.teachers import teacher_spec

@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from .datasets import Data
-from .methods import LOGITS, NO_TEACHER
-from .models import BEST
-from .overrides import value_of
-from .paths import PLUGIN, ROOT
-from .planning.run_spec import FIRST, SECOND, RunSpec
-from .slots import Slot
+from ..datasets import Data
+from ..methods import LOGITS, NO_TEACHER
+from ..models import BEST
+from ..overrides import value_of
+from ..paths import PLUGIN, ROOT
+from ..planning.run_spec import FIRST, SECOND, RunSpec
+from .devices import Slot
 
 # fairseq's published recipe for fine-tuning RoBERTa on GLUE.
 RECIPE = (

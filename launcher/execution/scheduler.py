@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
+from .devices import Slot
 from .job import Job
-from .programs import STOPPING
-from .slots import Slot
-from .train import Outcome
+from .processes import STOPPING, Programs
+from .train_run import Outcome, train
 
 # An exception that a signal raises can be lost, in a destructor say: what it asked for is looked up as well.
 _asked_to_end = threading.Event()
@@ -131,3 +131,26 @@ def ending_as_interrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def run_alone(job: Job, slot: Slot) -> Outcome:
+    """Trains; KeyboardInterrupt, whatever the signal, once its programs have ended."""
+    programs, outcomes = Programs(), list[Outcome]()
+    with ending_as_interrupted():
+        run_all(
+            [job],
+            lambda job, slot: train(job, slot, programs),
+            lambda _, outcome: outcomes.append(outcome),
+            [slot],
+            programs.stop,
+        )
+    [outcome] = outcomes
+    return outcome
+
+
+def say_problem(outcome: Outcome) -> None:
+    """Says what went wrong, if anything did; the model may be there all the same (`outcome.result`)."""
+    if outcome.result is None:
+        print(f"Training {'skipped' if outcome.skipped else 'failed'}: {outcome.problem}", file=sys.stderr)
+    elif outcome.note:
+        print(outcome.note, file=sys.stderr)

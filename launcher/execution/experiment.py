@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from . import results, runner, table
+from .. import results, table
+from ..display import display, say, summary
+from ..files import write_text
+from ..models import BEST, STAGE2_FROM
+from ..planning.expand import plan
+from ..planning.prerequisites import NotReady, Supplies
+from ..planning.run_spec import FIRST, RunSpec
+from ..progress import Progress
+from ..validate import too_deep
+from . import scheduler
 from .command import environment
-from .display import display, say, summary
-from .files import write_text
+from .devices import Slot, at_a_time
 from .job import Job, make_job
-from .models import BEST, STAGE2_FROM
-from .planning.expand import plan
-from .planning.prerequisites import NotReady, Supplies
-from .planning.run_spec import FIRST, RunSpec
-from .programs import Programs
-from .progress import Progress
-from .slots import Slot, at_a_time
-from .train import Outcome, train
-from .validate import too_deep
+from .processes import Programs
+from .train_run import Outcome, train
 
 FAILED = 1
 
@@ -86,9 +87,9 @@ class Experiment:
             shown.end(job, outcome)
 
         interrupted = False
-        with runner.ending_as_interrupted(), shown.showing():
+        with scheduler.ending_as_interrupted(), shown.showing():
             try:
-                runner.run_all(self.jobs, start, end, self.slots, programs.stop)
+                scheduler.run_all(self.jobs, start, end, self.slots, programs.stop)
             except KeyboardInterrupt:
                 interrupted = True
 
@@ -96,7 +97,7 @@ class Experiment:
         for line in summary(progress.ended):
             say(line)
         if interrupted:
-            return runner.say_interrupted()
+            return scheduler.say_interrupted()
         well = all(outcome.held or outcome.well for outcome in progress.ended.values())
         return 0 if well and written else FAILED
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from .command import environment
-from .slots import Slot
+from .devices import Slot
 
 PATIENCE = 10  # seconds a program gets to end by itself
 

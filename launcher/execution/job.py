@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..datasets import Data
+from ..models import BEST
+from ..paths import find_python
+from ..planning.run_spec import FIRST, RunSpec
+from ..planning.schedule import update_freqs
 from .command import best_metric, predict_command, train_command
-from .datasets import Data
-from .models import BEST
-from .paths import find_python
-from .planning.run_spec import FIRST, RunSpec
-from .planning.schedule import update_freqs
 
 BATCH_SIZE_MULTIPLE = 8  # fairseq's default of --required-batch-size-multiple
 

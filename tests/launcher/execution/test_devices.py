@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from launcher.programs import Programs
-from launcher.slots import Slot, at_a_time, make_slots, share, visible_gpus
+from launcher.execution.devices import Slot, at_a_time, make_slots, share, visible_gpus
+from launcher.execution.processes import Programs
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from launcher.command import environment, predict_command, train_command
 from launcher.datasets import Data
+from launcher.execution.command import environment, predict_command, train_command
+from launcher.execution.devices import Slot
 from launcher.planning.run_spec import RunSpec
-from launcher.slots import Slot
 
 DATA = Data(Path("data/MRPC-bin"), 3668, "accuracy", ("valid", "valid1"), "d")
 

@@ -15,13 +15,13 @@ import pytest
 
 import experiments
 from fairseq_kd.layers import layer_map
-from launcher import lock
 from launcher.cli import read_arguments
-from launcher.experiment import Experiment
-from launcher.programs import Programs
+from launcher.execution import lock
+from launcher.execution.experiment import Experiment
+from launcher.execution.processes import Programs
 from tests.launcher.waiting import wait_for
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KD = ["--method", "kd", "--seeds", "1,2"]
 
 
@@ -111,8 +111,8 @@ def test_a_run_that_another_launcher_trains_is_left_to_it(call, tmp_path, monkey
 
 
 def test_what_starts_from_a_run_of_another_launcher_waits_for_it(call, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("launcher.runner.SECONDS_BETWEEN_LOOKS", 0.01)
-    monkeypatch.setattr("launcher.runner.SECONDS_BETWEEN_VISITS", 0.01)
+    monkeypatch.setattr("launcher.execution.scheduler.SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr("launcher.execution.scheduler.SECONDS_BETWEEN_VISITS", 0.01)
     looks = []
 
     def ended_at_the_third_look(file) -> bool:
@@ -489,7 +489,7 @@ def test_second_stages_start_from_the_last_checkpoint_where_asked(call, tmp_path
 
 def test_what_a_run_began_with_is_what_its_result_says(call, tmp_path, monkeypatch):
     commits = iter(["as it began", "as it ended"])
-    monkeypatch.setattr("launcher.train.surroundings", lambda *_: {"commit": next(commits)})
+    monkeypatch.setattr("launcher.execution.train_run.environment_info", lambda *_: {"commit": next(commits)})
     experiments.main([*call, "--method", "kd", "--seeds", "1"])
 
     run = only_run(tmp_path / "runs" / "g")
@@ -596,7 +596,7 @@ def test_an_interruption_leaves_a_table_of_all_that_was_finished(call, monkeypat
     def interrupted(*_) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("launcher.runner.run_all", interrupted)
+    monkeypatch.setattr("launcher.execution.scheduler.run_all", interrupted)
     assert experiments.main([*call, "--method", "kd", "--seeds", "1,2"]) == 130
     assert "| MRPC | kd | 0,1,2 | - | one | accuracy | 73.00 | 1 of 2 |" in capsys.readouterr().out
 

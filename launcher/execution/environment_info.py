@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from ..paths import ROOT
 from .command import environment
-from .paths import ROOT
-from .slots import Slot
+from .devices import Slot
 
 # Told by the Python that trains: this one may be another, without torch.
 TOLD = """
@@ -31,7 +31,7 @@ print(json.dumps({"versions": versions, "gpu": gpu}))
 CPUS = Path("/proc/cpuinfo")
 
 
-def surroundings(python: str, slot: Slot, slots: int) -> dict[str, Any]:
+def environment_info(python: str, slot: Slot, slots: int) -> dict[str, Any]:
     """Of a run that begins now; what cannot be found out is None, or left out of the versions.
 
     python  the one that trains

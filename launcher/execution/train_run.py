@@ -12,15 +12,16 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from . import clock, lock, results
+from .. import results
+from ..files import write_json, write_text
+from ..models import BEST, LAST, file_fingerprint
+from ..paths import find_python
+from . import lock
 from .command import environment
-from .files import write_json, write_text
+from .devices import Slot
+from .environment_info import environment_info
 from .job import Job
-from .models import BEST, LAST, file_fingerprint
-from .paths import find_python
-from .programs import STOPPING, Programs
-from .slots import Slot
-from .surroundings import surroundings
+from .processes import STOPPING, Programs
 
 LAST_LINES, LINE_WIDTH = 6, 300  # fairseq prints its whole configuration in one line
 
@@ -103,9 +104,9 @@ def _train(job: Job, slot: Slot, call: Call, retries: int, slots: int) -> Outcom
                 f"{changed} changed since this run was planned: call this again to plan with what is there",
             )
         resumed = (job.folder / LAST).is_file()
-        began_with = _surroundings(job, slot, slots, resumed)
+        began_with = _environment_info(job, slot, slots, resumed)
         tries = f" in try {attempt} of {retries + 1}" if attempt > 1 else ""
-        spent, begin = clock.begin(job.folder, resumed), time.monotonic()
+        spent, begin = begin_try(job.folder, resumed), time.monotonic()
         # Without a checkpoint it starts anew, and what an earlier try logged is of no training that is kept.
         with open(log, "ab" if resumed else "wb") as sink:
             here = sink.tell()
@@ -146,11 +147,11 @@ def _fingerprint(path: Path) -> str | None:
     return file_fingerprint(path) if path.is_file() else None
 
 
-def _surroundings(job: Job, slot: Slot, slots: int, resumed: bool) -> dict[str, Any]:
+def _environment_info(job: Job, slot: Slot, slots: int, resumed: bool) -> dict[str, Any]:
     """What the training began with: by its end, somebody may have changed the code."""
     path = job.folder / "environment.json"
     if not resumed or not path.is_file():
-        write_json(path, surroundings(find_python(job.command[0]), slot, slots))
+        write_json(path, environment_info(find_python(job.command[0]), slot, slots))
     return json.loads(path.read_text("utf-8"))
 
 
@@ -201,3 +202,20 @@ def _lines(log: Path, begin: int) -> list[str]:
 def _shorten(line: str) -> str:
     half = LINE_WIDTH // 2
     return line if len(line) <= LINE_WIDTH else f"{line[:half]} ... {line[-half:]}"
+
+
+CLOCK = "clock.json"
+
+
+def begin_try(folder: Path, resumed: bool, now: Callable[[], float] = time.time) -> float:
+    """Starts to count a try; returns the seconds that earlier ones took.
+
+    An earlier try is taken to have ended with its last line of log: nobody may have seen its end.
+    """
+    path, spent = folder / CLOCK, 0.0
+    if resumed and path.is_file():
+        before = json.loads(path.read_text("utf-8"))
+        ended = (folder / "log.txt").stat().st_mtime
+        spent = before["spent"] + max(0.0, ended - before["begun"])
+    write_json(path, {"spent": round(spent, 1), "begun": now()})
+    return spent
