@@ -13,7 +13,7 @@ from .planning.expand import METHOD, Grid
 from .planning.prerequisites import NotReady
 from .planning.run_spec import FIRST, SECOND, RunSpec
 from .plugin import ask
-from .results import read_result
+from .results.outcome import read_result
 
 
 def too_deep(runs: Sequence[RunSpec], models: Mapping[str, Path], trainer: str) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launcher.arguments import Parser
-from launcher.results import validations
+from launcher.results.logs import validations
 
 ALPHA = re.compile(r"alpha_(\d+)_(\d+)")
 CELL, MARGIN, DPI = 0.55, 1.4, 150  # inches, inches, dots per inch

@@ -28,7 +28,6 @@ from launcher.execution import lock
 from launcher.execution.devices import Slot, visible_gpus
 from launcher.execution.job import Job, make_job
 from launcher.execution.scheduler import ending_as_interrupted, run_alone, say_interrupted, say_problem
-from launcher.execution.train_run import Outcome
 from launcher.methods import check_methods, find_methods
 from launcher.models import BEST, file_fingerprint, find_checkpoint
 from launcher.overrides import as_flags, check_flags
@@ -36,6 +35,7 @@ from launcher.paths import check_writable, find_trainer
 from launcher.planning.pruning import ORDERS, PRUNED, TOGETHER, claim, schedule
 from launcher.planning.run_spec import RunSpec
 from launcher.planning.teachers import teacher_spec
+from launcher.results.outcome import Outcome
 from scripts import prune as prune_once
 from scripts import score_importance
 from scripts.finetune_teacher import FAILED, NOT_STARTED, dev_scores, find_data

@@ -6,21 +6,22 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from .. import results, table
-from ..display import display, say, summary
 from ..files import write_text
 from ..models import BEST, STAGE2_FROM
 from ..planning.expand import plan
 from ..planning.prerequisites import NotReady, Supplies
 from ..planning.run_spec import FIRST, RunSpec
-from ..progress import Progress
+from ..results import table
+from ..results.display import display, say, summary
+from ..results.outcome import Outcome, read_result
+from ..results.progress import Progress
 from ..validate import too_deep
 from . import scheduler
 from .command import environment
 from .devices import Slot, at_a_time
 from .job import Job, make_job
 from .processes import Programs
-from .train_run import Outcome, train
+from .train_run import train
 
 FAILED = 1
 
@@ -53,7 +54,7 @@ class Experiment:
         """Prints the plan and every command."""
         variables = [f"{name}={shlex.quote(value)}" for name, value in environment(self.slots[0]).items()]
         for job in self.jobs:
-            finished = results.read_result(job.folder) is not None
+            finished = read_result(job.folder) is not None
             print(f"# {job.name}{'  (finished)' if finished else ''}")
             for command in filter(None, (job.command, job.predict)):
                 print(" ".join([*variables, shlex.join(command)]))
@@ -73,7 +74,7 @@ class Experiment:
 
         def begin(job: Job) -> None:
             progress.start(job)
-            if results.read_result(job.folder) is None:
+            if read_result(job.folder) is None:
                 shown.start(job)
 
         def start(job: Job, slot: Slot) -> Outcome:
@@ -104,7 +105,7 @@ class Experiment:
     def _write_table(self, outcomes: dict[str, Outcome]) -> bool:
         """Shows the table first: what cannot be written, on a full disk say, is not lost."""
         # After an interruption, some that were finished before have not been looked at.
-        outcomes = {job.name: Outcome(results.read_result(job.folder)) for job in self.jobs} | outcomes
+        outcomes = {job.name: Outcome(read_result(job.folder)) for job in self.jobs} | outcomes
         metrics = {task: data.metric for task, data in self.supplies.data.items()}
         rows = table.rows(self.runs, outcomes, metrics)
         say(f"\n{table.markdown(rows)}")
@@ -139,7 +140,7 @@ class Experiment:
 
     def _gone(self) -> list[str]:
         """A sentence for each checkpoint that somebody removed, and that a run which is to be trained starts from."""
-        finished = {job.name: job.folder for job in self.jobs if results.read_result(job.folder) is not None}
+        finished = {job.name: job.folder for job in self.jobs if read_result(job.folder) is not None}
         needed = {
             _origin(finished[name], job.spec, name): (name, job)
             for job in self.jobs

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
+from ..results.outcome import Outcome
 from .devices import Slot
 from .job import Job
 from .processes import STOPPING, Programs
-from .train_run import Outcome, train
+from .train_run import train
 
 # An exception that a signal raises can be lost, in a destructor say: what it asked for is looked up as well.
 _asked_to_end = threading.Event()

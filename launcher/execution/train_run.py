@@ -5,17 +5,18 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from .. import results
 from ..files import write_json, write_text
 from ..models import BEST, LAST, file_fingerprint
 from ..paths import find_python
+from ..results import logs
+from ..results.outcome import Outcome, read_result
 from . import lock
 from .command import environment
 from .devices import Slot
@@ -34,30 +35,6 @@ WRONG_FLAGS, WRONG_FLAGS_STATUS = re.compile(r"(\S+): error: (.*)"), 2
 Call = Callable[..., int]  # (command, sink=file) -> exit code
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended: its result, or why there is none.
-
-    skipped  nothing was done: it was finished before or, without a result, is another launcher's for now
-    note     what went wrong after the training
-    """
-
-    result: Mapping[str, Any] | None
-    problem: str = ""
-    skipped: bool = False
-    note: str = ""
-
-    @property
-    def well(self) -> bool:
-        """Whether nothing is left to do for it."""
-        return self.result is not None and not self.note
-
-    @property
-    def held(self) -> bool:
-        """Whether another launcher has it."""
-        return self.result is None and self.skipped
-
-
 def train(
     job: Job,
     slot: Slot,
@@ -74,7 +51,7 @@ def train(
     An interrupted training goes on: fairseq finds its checkpoint_last.pt. So does one that failed,
     `retries` times. Nothing is raised for a training that fails.
     """
-    result = results.read_result(job.folder)
+    result = read_result(job.folder)
     if result is not None and not job.lacks_predictions:
         return Outcome(result, skipped=True)
 
@@ -85,7 +62,7 @@ def train(
             return Outcome(result, "" if result else busy, skipped=True)
         begin()
         # Another launcher may have finished it since it was looked at.
-        result = results.read_result(job.folder)
+        result = read_result(job.folder)
         call = partial(programs.call, slot=slot, lock=file.fileno())
         outcome = Outcome(result, skipped=True) if result else _train(job, slot, call, retries, slots)
         return outcome if outcome.result is None else replace(outcome, note=_predict(job, call))
@@ -120,7 +97,7 @@ def _train(job: Job, slot: Slot, call: Call, retries: int, slots: int) -> Outcom
     if exit_code != 0:
         return Outcome(None, f"{_ending(exit_code)}{tries}; the end of {log}:\n{_last_lines(log, here)}")
     try:
-        summary = results.summarize(log, job.metric)
+        summary = logs.summarize(log, job.metric)
     except ValueError as error:
         return Outcome(None, f"ended well but {error} ({log})")
     if not (job.folder / BEST).is_file():

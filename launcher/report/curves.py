@@ -5,7 +5,7 @@ from functools import partial
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from ..results import validations
+from ..results.logs import validations
 from .cells import Cell
 from .runs import Run
 from .scores import SPAN, Score, at_least

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..tuning import WARNING
+from ..results.table import WARNING
 from .bootstrap import LEVEL
 from .study import Study
 from .tables import inits_table, scores_table, tried_table

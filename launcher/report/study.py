@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..overrides import grouped
-from ..tuning import best_tried
+from ..results.table import best_tried
 from .bootstrap import Difference
 from .cells import TUNED, Cell, differing, families, init_order, setting, shared_flags
 from .comparison import compare

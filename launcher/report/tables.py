@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..tuning import all_best, of_tried, setting_name
+from ..results.table import all_best, of_tried, setting_name
 from .bootstrap import LEVEL, Difference
 from .cells import TRIED, Cell, setting
 from .provenance import commits

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from fairseq_kd.models.checkpoint import read_checkpoint
-from launcher.execution.train_run import Outcome
 from launcher.planning.pruning import PRUNED
+from launcher.results.outcome import Outcome
 from scripts import prune_and_distil
 from tests.tiny import write_data, write_teacher
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from launcher.execution import scheduler
-from launcher.execution.train_run import Outcome
+from launcher.results.outcome import Outcome
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -61,5 +61,7 @@ def test_a_run_whose_launcher_died_is_taken_over_while_there_is_other_work(monke
 
 def test_a_platform_without_sighup_is_one():
     code = "import signal; del signal.SIGHUP\n"
-    code += "from launcher.execution import scheduler, train_run\nwith scheduler.ending_as_interrupted(): pass"
+    code += (
+        "from launcher.execution import scheduler, train_run\nwith scheduler.ending_as_interrupted(): pass"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=True)

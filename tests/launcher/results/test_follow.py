@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from launcher.follow import Log, following
+from launcher.results.logs import Log, following
 
 
 def line(update: int, accuracy: float, subset: str = "valid") -> str:

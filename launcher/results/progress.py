@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from .execution.job import Job
-from .execution.train_run import Outcome
-from .planning.run_spec import RunSpec
+from ..execution.job import Job
+from ..planning.run_spec import RunSpec
+from .outcome import Outcome
 
 UPDATES = re.compile(rb'"(?:\w+_)?num_updates": "(\d+)"')
 TAIL = 1 << 14  # bytes at the end of a log: several of the lines that count updates

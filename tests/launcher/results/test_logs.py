@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from launcher.results import best_update, peak_memory, validations
+from launcher.results.logs import best_update, peak_memory, validations
 
 
 def line(update: int, subset: str = "valid", **scores) -> str:

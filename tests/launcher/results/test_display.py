@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from launcher.display import Lines, LiveTable, display, running_table, told
 from launcher.execution.job import Job
-from launcher.execution.train_run import Outcome
-from launcher.progress import Progress, Running, Snapshot
+from launcher.results.display import Lines, LiveTable, display, running_table, told
+from launcher.results.outcome import Outcome
+from launcher.results.progress import Progress, Running, Snapshot
 
 DONE = Outcome({"metric": "accuracy", "best": 81.234, "seconds": 71.6})
 

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
-from .execution.job import Job
-from .execution.train_run import Outcome
+from ..execution.job import Job
+from .outcome import Outcome
 from .progress import Progress, Snapshot, in_words
 
 MOST_NAMES = 10  # in a line

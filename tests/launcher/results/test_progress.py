@@ -6,8 +6,8 @@ import pytest
 from fairseq.data.data_utils import batch_by_size
 
 from launcher.execution.job import Job, batches_of_an_epoch, planned_updates
-from launcher.execution.train_run import Outcome
-from launcher.progress import Pace, Progress, in_words, seconds_left, seconds_per_update, updates_done
+from launcher.results.outcome import Outcome
+from launcher.results.progress import Pace, Progress, in_words, seconds_left, seconds_per_update, updates_done
 
 SST, RTE = ("SST-2", "kd", "one", 32), ("RTE", "kd", "one", 16)
 

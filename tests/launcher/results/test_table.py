@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from launcher import table
-from launcher.execution.train_run import Outcome
+from launcher.results import table
+from launcher.results.outcome import Outcome
 
 
 def finished(best: float) -> Outcome:
