@@ -24,8 +24,9 @@ from collections.abc import Sequence
 from launcher.cli import read_arguments
 from launcher.execution.devices import make_slots, visible_gpus
 from launcher.execution.experiment import Experiment
+from launcher.execution.processes import make_data
 from launcher.execution.scheduler import ending_as_interrupted, say_interrupted
-from launcher.planning.prerequisites import Inputs, NotReady, gather, make_data
+from launcher.planning.prerequisites import Inputs, NotReady, find_prerequisites
 from launcher.validate import check_flags_of, unused_flags
 
 
@@ -39,35 +40,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     args, grid, parser = read_arguments(__doc__, arguments)
     gpus = [] if args.cpu else visible_gpus()
-    inputs = Inputs(
-        out=args.out,
-        group=args.group,
-        data=args.data,
-        teacher=args.teacher,
-        pretrained=args.pretrained,
-        glue_dir=args.glue_dir,
-        max_positions=args.max_positions,
-        teacher_epochs=args.teacher_epochs,
-        teacher_batch_size=args.teacher_batch_size,
-        teacher_lr=args.teacher_lr,
-        typed=args.typed,
-        trainer=args.trainer,
-        cpu=not gpus,
-    )
+    inputs = Inputs.from_arguments(args, cpu=not gpus)
     try:
         with ending_as_interrupted():
-            supplies = gather(grid, inputs)
-            if supplies.make_data and args.dry_run:
-                print(shlex.join(supplies.make_data))
+            prerequisites = find_prerequisites(grid, inputs)
+            if prerequisites.make_data and args.dry_run:
+                print(shlex.join(prerequisites.make_data))
                 print(
-                    f"# the runs are planned once the data of {' and '.join(supplies.waiting_for)} is there"
+                    f"# the runs are planned once the data of {' and '.join(prerequisites.waiting_for)} is there"
                 )
                 return 0
-            if supplies.make_data:
-                make_data(supplies)
-                supplies = gather(grid, inputs)
-            experiment = Experiment(supplies, make_slots(args.jobs, gpus), args.retries, args.teacher_cache)
-            if unused := unused_flags(args.given, supplies.grid, experiment.jobs, bool(experiment.teachers)):
+            if prerequisites.make_data:
+                make_data(prerequisites)
+                prerequisites = find_prerequisites(grid, inputs)
+            experiment = Experiment(
+                prerequisites, make_slots(args.jobs, gpus), args.retries, args.teacher_cache
+            )
+            if unused := unused_flags(
+                args.given, prerequisites.grid, experiment.jobs, bool(experiment.teachers)
+            ):
                 print(f"Warning: no run of this grid uses {', '.join(unused)}.", file=sys.stderr)
             if not args.dry_run:
                 check_flags_of(experiment.jobs)

@@ -135,6 +135,15 @@ def value_of(flag: str, flags: Sequence[str]) -> str | None:
     return given[-1][0] if given and given[-1] else None
 
 
+def gives_zero(flag: str, flags: Sequence[str]) -> bool:
+    """Return whether the last value of a flag is the number 0; False if the flag is missing."""
+    value = value_of(flag, flags)
+    try:
+        return value is not None and float(value) == 0
+    except ValueError:  # not a number: fairseq-train refuses it
+        return False
+
+
 def check_flags(flags: Sequence[str], options: Mapping[str, str]) -> None:
     """ValueError names those among `flags` that the program sets itself.
 

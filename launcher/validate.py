@@ -6,10 +6,11 @@ import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from .execution.job import Job
+from .execution.command import train_command, uses_cache
 from .overrides import grouped, value_of
 from .paths import find_python, importing_project
 from .planning.expand import METHOD, Grid
+from .planning.job import Job
 from .planning.prerequisites import NotReady
 from .planning.run_spec import FIRST, SECOND, RunSpec
 from .plugin import ask
@@ -65,7 +66,7 @@ def check_flags_of(jobs: Sequence[Job]) -> None:
             asked.setdefault(_kind(job.spec), job)
     if not asked:
         return
-    refusals = [refusal.rstrip(".") for refusal in _refusals([job.command for job in asked.values()])]
+    refusals = [refusal.rstrip(".") for refusal in _refusals(list(asked.values()))]
     if told := list(dict.fromkeys(filter(None, refusals))):
         raise NotReady(told)
 
@@ -75,10 +76,10 @@ def _kind(spec: RunSpec) -> tuple:
     return spec.criterion, spec.stage, spec.flags
 
 
-def _refusals(commands: Sequence[Sequence[str]]) -> list[str]:
+def _refusals(jobs: Sequence[Job]) -> list[str]:
     """Sentences of the trainer's Python; none where it cannot tell, since the runs then do."""
-    program = [find_python(commands[0][0]), "-m", "fairseq_kd.tasks.check_flags"]
-    lines = json.dumps([command[1:] for command in commands])
+    program = [find_python(jobs[0].trainer), "-m", "fairseq_kd.tasks.check_flags"]
+    lines = json.dumps([train_command(job)[1:] for job in jobs])
     environment = importing_project()
     try:
         done = subprocess.run(
@@ -101,7 +102,7 @@ def unused_flags(given: Collection[str], grid: Grid, jobs: Sequence[Job], makes_
         "stage": "two" not in grid.stages or SECOND in stages,
         **dict.fromkeys(("stage1_epochs", "stage2_from"), FIRST in stages),
         "teacher": grid.needs_teacher,
-        "teacher_cache": any("--teacher-cache" in job.command for job in jobs),
+        "teacher_cache": any(map(uses_cache, jobs)),
         **dict.fromkeys(("teacher_epochs", "teacher_batch_size", "teacher_lr"), makes_teachers),
     }
     passed = {name for job in jobs for name, _ in grouped(job.spec.flags)}

@@ -21,11 +21,11 @@ from launcher import datasets
 from launcher.arguments import Parser, add_training_options, split
 from launcher.datasets import Data, find_task
 from launcher.execution.devices import Slot, visible_gpus
-from launcher.execution.job import Job
 from launcher.execution.scheduler import run_alone, say_interrupted, say_problem
 from launcher.models import Unfinished, find_checkpoint
 from launcher.overrides import as_flags, check_flags
 from launcher.paths import check_writable, find_trainer
+from launcher.planning.job import Job
 from launcher.planning.prerequisites import NotReady
 from launcher.planning.run_spec import RunSpec
 from launcher.planning.teachers import teacher_job, teacher_spec

@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING
 from launcher.arguments import Parser, add_size_options, add_training_options, positive, split
 from launcher.datasets import Data
 from launcher.execution import lock
+from launcher.execution.command import train_command
 from launcher.execution.devices import Slot, visible_gpus
-from launcher.execution.job import Job, make_job
 from launcher.execution.scheduler import ending_as_interrupted, run_alone, say_interrupted, say_problem
 from launcher.methods import check_methods, find_methods
 from launcher.models import BEST, file_fingerprint, find_checkpoint
 from launcher.overrides import as_flags, check_flags
 from launcher.paths import check_writable, find_trainer
+from launcher.planning.job import Job
 from launcher.planning.pruning import ORDERS, PRUNED, TOGETHER, claim, schedule
 from launcher.planning.run_spec import RunSpec
 from launcher.planning.teachers import teacher_spec
@@ -69,7 +70,7 @@ class Training:
         """The training in a step's folder, of the model that is pruned there; start: its fingerprint."""
         spec, model = replace(self.spec, start=start), folder / PRUNED
         teacher = self.teacher if self.asks_teacher else None
-        return make_job(spec, folder, self.data, self.trainer, self.cpu, start=model, teacher=teacher)
+        return Job(spec, folder, self.data, self.trainer, self.cpu, start=model, teacher=teacher)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -135,7 +136,7 @@ def plan(args: Namespace, training: Training) -> list["Sizes"]:
             raise CannotStart(problem)
         sizes = schedule(there, wanted, args.steps, args.order)
 
-        config = read_config(training.job(args.out).command[1:])
+        config = read_config(train_command(training.job(args.out))[1:])
         for size in sizes:
             for problem in problems_of(config, size.shrunk(shape)):
                 raise CannotStart(f"a student of {size} cannot be trained: {problem}")

@@ -1,14 +1,13 @@
-"""The commands of a run, as lists of arguments: fairseq-train's, and that of its predictions."""
+"""Renders jobs as command lines: of fairseq-train, and of `scripts/predict.py`."""
 
 import os
-from pathlib import Path
 
-from ..datasets import Data
 from ..methods import LOGITS, NO_TEACHER
 from ..models import BEST
-from ..overrides import value_of
-from ..paths import PLUGIN, ROOT
-from ..planning.run_spec import FIRST, SECOND, RunSpec
+from ..overrides import gives_zero
+from ..paths import PLUGIN, ROOT, find_python
+from ..planning.job import Job
+from ..planning.run_spec import FIRST, SECOND
 from .devices import Slot
 
 # fairseq's published recipe for fine-tuning RoBERTa on GLUE.
@@ -25,25 +24,13 @@ REPORTING = ("--no-epoch-checkpoints", "--no-progress-bar", "--log-format", "jso
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
-def train_command(
-    spec: RunSpec,
-    trainer: str,
-    data: Data,
-    folder: Path,
-    teacher: Path | None,
-    start: Path,
-    cpu: bool,
-    cache: Path | None = None,
-) -> list[str]:
-    """What trains the run `spec` into `folder`.
+def train_command(job: Job) -> list[str]:
+    """Return the command line of fairseq-train for a job.
 
-    teacher  what it learns from; None for a method without a teacher
-    start    where its weights come from: its teacher, its first stage, or a model of the user's
-    cache    where the teacher's signals are stored, if anywhere
-
-    What makes a stage that stage comes after the user's flags, so that `--hard-weight 0.3` weighs
-    the labels where there are labels to weigh, and gives none to a first stage.
+    The flags of the stage follow the user's flags and win over them: the user's `--hard-weight 0.3` has no
+    effect in a first stage.
     """
+    spec, data = job.spec, job.data
     schedule = {
         "--batch-size": spec.batch_size,
         "--lr": spec.lr,
@@ -52,83 +39,80 @@ def train_command(
         "--max-epoch": spec.epochs,
         "--seed": spec.seed,
         "--valid-subset": ",".join(data.subsets),
-        "--save-dir": folder,
+        "--save-dir": job.folder,
     }
     return [
-        *(trainer, str(data.folder), "--user-dir", str(PLUGIN), "--task", "sentence_prediction_kd"),
-        *(*_student(spec, start), *_criterion(spec, teacher, cache)),
+        *(job.trainer, str(data.folder), "--user-dir", str(PLUGIN), "--task", "sentence_prediction_kd"),
+        *(*_student(job), *_criterion(job)),
         *RECIPE,
         *(text for flag, value in schedule.items() for text in (flag, str(value))),
-        *(*_best(spec, data.metric), *REPORTING),
-        *(("--cpu",) if cpu else ()),
+        *("--best-checkpoint-metric", job.metric),
+        *(("--maximize-best-checkpoint-metric",) if job.metric != "loss" else ()),
+        *REPORTING,
+        *(("--cpu",) if job.cpu else ()),
         *spec.flags,
-        *_stage(spec, start),
+        *_stage(job),
     ]
 
 
-def _student(spec: RunSpec, start: Path) -> list[str]:
+def _student(job: Job) -> list[str]:
     student = ["--arch", "roberta_student"]
-    return student if spec.stage == SECOND else [*student, *_origin(spec, start)]
+    return student if job.spec.stage == SECOND else [*student, *_origin(job)]
 
 
-def _origin(spec: RunSpec, start: Path) -> list[str]:
-    # A random student takes its width from the model it is named with, and would take its depth from there too.
+def _origin(job: Job) -> list[str]:
+    # A random student has the width of `start`; without --encoder-layers it would have its depth too.
+    spec = job.spec
     given = spec.layers if spec.start or spec.after else spec.init
     layers, _, count = given.partition(":")
     depth = ["--encoder-layers", count] if count else []
-    return ["--init-from", str(start), "--init-layers", layers, *depth]
+    return ["--init-from", str(job.start), "--init-layers", layers, *depth]
 
 
-def _criterion(spec: RunSpec, teacher: Path | None, cache: Path | None) -> list[str]:
+def _criterion(job: Job) -> list[str]:
+    spec = job.spec
     named = ["--criterion", spec.criterion]
     mapped = ["--mapping", spec.mapping] if spec.mapping and spec.stage != SECOND else []
-    if teacher is None or spec.method == NO_TEACHER:
+    if job.teacher is None or spec.method == NO_TEACHER:
         return [*named, *mapped]
-    stored = ["--teacher-cache", str(cache)] if cache is not None and _asks_teacher(spec) else []
-    return ["--teacher", str(teacher), *stored, *named, *mapped]
+    stored = ["--teacher-cache", str(job.cache)] if uses_cache(job) else []
+    return ["--teacher", str(job.teacher), *stored, *named, *mapped]
 
 
-def _asks_teacher(spec: RunSpec) -> bool:
-    weight = value_of("--soft-weight", spec.flags)
-    try:
-        return spec.criterion != LOGITS or weight is None or float(weight) != 0
-    except ValueError:  # no number: the training says so
-        return True
+def uses_cache(job: Job) -> bool:
+    """Return whether the run has a teacher cache, and a loss term that needs the teacher."""
+    if job.cache is None or job.teacher is None or job.spec.method == NO_TEACHER:
+        return False
+    return job.spec.criterion != LOGITS or not gives_zero("--soft-weight", job.spec.flags)
 
 
-def _stage(spec: RunSpec, start: Path) -> list[str]:
+def _stage(job: Job) -> list[str]:
+    spec = job.spec
     if spec.method == NO_TEACHER:
         return ["--hard-weight", "1", "--soft-weight", "0"]
     if spec.stage == FIRST:
         return ["--hard-weight", "0", "--soft-weight", "0"]
     if spec.stage == SECOND:
-        return _origin(spec, start)
+        return _origin(job)
     return []
 
 
-def _best(spec: RunSpec, metric: str) -> list[str]:
-    # A first stage trains no classifier: the best it can be judged by is its loss.
-    if best_metric(spec, metric) == "loss":
-        return ["--best-checkpoint-metric", "loss"]
-    return ["--best-checkpoint-metric", metric, "--maximize-best-checkpoint-metric"]
-
-
-def best_metric(spec: RunSpec, metric: str) -> str:
-    """What the run's best checkpoint is chosen by."""
-    return "loss" if spec.stage == FIRST else metric
-
-
-def predict_command(python: str, data: Data, folder: Path, cpu: bool) -> list[str]:
-    """What saves the predictions of the run in `folder` on every dev set."""
+def predict_command(job: Job) -> list[str]:
+    """Return the command line that saves the predictions of a job's best checkpoint on every dev set."""
     return [
-        *(python, str(ROOT / "scripts" / "predict.py"), "--checkpoint", str(folder / BEST)),
-        *("--data", str(data.folder), "--split", ",".join(data.subsets)),
-        *(("--cpu",) if cpu else ()),
+        *(
+            find_python(job.trainer),
+            str(ROOT / "scripts" / "predict.py"),
+            "--checkpoint",
+            str(job.folder / BEST),
+        ),
+        *("--data", str(job.data.folder), "--split", ",".join(job.data.subsets)),
+        *(("--cpu",) if job.cpu else ()),
     ]
 
 
 def environment(slot: Slot) -> dict[str, str]:
-    """Variables a run is started with; what the user has set stays, but for the GPU of its slot."""
+    """Return the environment variables of a run. The user's own values are kept, except CUDA_VISIBLE_DEVICES."""
     if slot.gpu is not None:
         return {"CUDA_VISIBLE_DEVICES": slot.gpu}
     added = dict(HUGE_PAGES)

@@ -9,7 +9,8 @@ from pathlib import Path
 from ..files import write_text
 from ..models import BEST, STAGE2_FROM
 from ..planning.expand import plan
-from ..planning.prerequisites import NotReady, Supplies
+from ..planning.job import Job
+from ..planning.prerequisites import NotReady, Prerequisites
 from ..planning.run_spec import FIRST, RunSpec
 from ..results import table
 from ..results.display import display, say, summary
@@ -17,9 +18,8 @@ from ..results.outcome import Outcome, read_result
 from ..results.progress import Progress
 from ..validate import too_deep
 from . import scheduler
-from .command import environment
+from .command import environment, predict_command, train_command
 from .devices import Slot, at_a_time
-from .job import Job, make_job
 from .processes import Programs
 from .train_run import train
 
@@ -36,16 +36,23 @@ class Experiment:
     """
 
     def __init__(
-        self, supplies: Supplies, slots: Sequence[Slot], retries: int, cache: Path | None = None
+        self, prerequisites: Prerequisites, slots: Sequence[Slot], retries: int, cache: Path | None = None
     ) -> None:
-        self.supplies, self.folder, self.slots, self.retries = supplies, supplies.folder, slots, retries
+        self.prerequisites, self.folder, self.slots, self.retries = (
+            prerequisites,
+            prerequisites.folder,
+            slots,
+            retries,
+        )
         self.cache = cache
-        identities = {task: teacher.identity for task, teacher in supplies.teachers.items()}
-        self.runs = plan(supplies.grid, supplies.data, identities, supplies.models)
-        models = {task: teacher.model for task, teacher in supplies.teachers.items()}
-        if problems := too_deep(self.runs, models, supplies.trainer):
+        identities = {task: teacher.identity for task, teacher in prerequisites.teachers.items()}
+        self.runs = plan(prerequisites.grid, prerequisites.data, identities, prerequisites.models)
+        models = {task: teacher.model for task, teacher in prerequisites.teachers.items()}
+        if problems := too_deep(self.runs, models, prerequisites.trainer):
             raise NotReady(problems)
-        self.teachers = [teacher.job for teacher in supplies.teachers.values() if teacher.job is not None]
+        self.teachers = [
+            teacher.job for teacher in prerequisites.teachers.values() if teacher.job is not None
+        ]
         self.jobs = [*self.teachers, *(self._job(spec) for spec in self.runs)]
         if problems := self._gone():
             raise NotReady(problems)
@@ -56,7 +63,7 @@ class Experiment:
         for job in self.jobs:
             finished = read_result(job.folder) is not None
             print(f"# {job.name}{'  (finished)' if finished else ''}")
-            for command in filter(None, (job.command, job.predict)):
+            for command in (train_command(job), *([predict_command(job)] if job.predicts else [])):
                 print(" ".join([*variables, shlex.join(command)]))
         print(f"# {self._count()} in {self._places()}, {at_a_time(self.slots)}")
         return 0
@@ -106,7 +113,7 @@ class Experiment:
         """Shows the table first: what cannot be written, on a full disk say, is not lost."""
         # After an interruption, some that were finished before have not been looked at.
         outcomes = {job.name: Outcome(read_result(job.folder)) for job in self.jobs} | outcomes
-        metrics = {task: data.metric for task, data in self.supplies.data.items()}
+        metrics = {task: data.metric for task, data in self.prerequisites.data.items()}
         rows = table.rows(self.runs, outcomes, metrics)
         say(f"\n{table.markdown(rows)}")
         try:
@@ -122,20 +129,20 @@ class Experiment:
         return True
 
     def _job(self, spec: RunSpec) -> Job:
-        teacher = self.supplies.teachers.get(spec.task)
+        teacher = self.prerequisites.teachers.get(spec.task)
         trained = [teacher.job.name] if teacher is not None and teacher.job is not None else []
-        asked = teacher is not None and self.supplies.grid.known[spec.method].needs_teacher
-        return make_job(
+        asked = teacher is not None and self.prerequisites.grid.known[spec.method].needs_teacher
+        return Job(
             spec,
             self.folder / spec.name,
-            self.supplies.data[spec.task],
-            self.supplies.trainer,
+            self.prerequisites.data[spec.task],
+            self.prerequisites.trainer,
             self.slots[0].gpu is None,
             teacher=teacher.checkpoint if asked else None,
             cache=self.cache / spec.task if self.cache is not None else None,
             start=self._start(spec),
-            after=[*trained, *([spec.after] if spec.after else [])],
-            keeps_last=spec.stage == FIRST and self.supplies.grid.stage2_from == "last",
+            after=(*trained, *([spec.after] if spec.after else [])),
+            keeps_last=spec.stage == FIRST and self.prerequisites.grid.stage2_from == "last",
         )
 
     def _gone(self) -> list[str]:
@@ -160,13 +167,13 @@ class Experiment:
         if spec.after:
             return _origin(self.folder / spec.after, spec, spec.after)
         if spec.start:
-            models = self.supplies.models[spec.task]
+            models = self.prerequisites.models[spec.task]
             return next(
                 model.checkpoint
                 for model in models
                 if (model.name, model.fingerprint) == (spec.init, spec.start)
             )
-        return self.supplies.teachers[spec.task].checkpoint
+        return self.prerequisites.teachers[spec.task].checkpoint
 
     def _places(self) -> str:
         """Where the folders of all jobs lie: teachers are apart from the group."""

@@ -1,12 +1,16 @@
 """The programs that are running: started in a slot, stopped all together."""
 
+import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Sequence
 
+from ..paths import importing_project
+from ..planning.prerequisites import NotReady, Prerequisites
 from .command import environment
 from .devices import Slot
 
@@ -63,3 +67,25 @@ class Programs:
                 program.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 program.kill()
+
+
+def make_data(prerequisites: Prerequisites) -> None:
+    """Run the command that makes the missing data; raise NotReady if the command fails.
+
+    After an interruption the command has ended when KeyboardInterrupt is raised.
+    """
+    print(shlex.join(prerequisites.make_data), flush=True)
+    # Its own session receives one interrupt only: a second one would interrupt the removal of partial files.
+    making = subprocess.Popen(prerequisites.make_data, env=importing_project(), start_new_session=True)
+    try:
+        making.wait()
+    except KeyboardInterrupt:
+        making.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            making.wait(PATIENCE)
+        raise
+    finally:
+        making.kill()
+    if making.returncode != 0:
+        tasks = " and ".join(prerequisites.waiting_for)
+        raise NotReady([f"the data of {tasks} could not be made, as said above"])

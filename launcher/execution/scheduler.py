@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
+from ..planning.job import Job
 from ..results.outcome import Outcome
 from .devices import Slot
-from .job import Job
 from .processes import STOPPING, Programs
 from .train_run import train
 

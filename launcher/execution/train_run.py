@@ -15,13 +15,13 @@ from typing import Any
 from ..files import write_json, write_text
 from ..models import BEST, LAST, file_fingerprint
 from ..paths import find_python
+from ..planning.job import Job
 from ..results import logs
 from ..results.outcome import Outcome, read_result
 from . import lock
-from .command import environment
+from .command import environment, predict_command, train_command
 from .devices import Slot
 from .environment_info import environment_info
-from .job import Job
 from .processes import STOPPING, Programs
 
 LAST_LINES, LINE_WIDTH = 6, 300  # fairseq prints its whole configuration in one line
@@ -70,12 +70,15 @@ def train(
 
 def _train(job: Job, slot: Slot, call: Call, retries: int, slots: int) -> Outcome:
     started = [f"{name}={shlex.quote(value)}" for name, value in environment(slot).items()]
-    write_text(job.folder / "command.txt", " ".join([*started, shlex.join(job.command)]) + "\n")
+    command = train_command(job)
+    write_text(job.folder / "command.txt", " ".join([*started, shlex.join(command)]) + "\n")
     write_json(job.folder / "spec.json", asdict(job.spec))
 
     log = job.folder / "log.txt"
     for attempt in range(1, retries + 2):
-        if changed := next((path for path, planned in job.models if _fingerprint(path) != planned), None):
+        if changed := next(
+            (path for path, planned in job.planned_models.items() if _fingerprint(path) != planned), None
+        ):
             return Outcome(
                 None,
                 f"{changed} changed since this run was planned: call this again to plan with what is there",
@@ -87,7 +90,7 @@ def _train(job: Job, slot: Slot, call: Call, retries: int, slots: int) -> Outcom
         # Without a checkpoint it starts anew, and what an earlier try logged is of no training that is kept.
         with open(log, "ab" if resumed else "wb") as sink:
             here = sink.tell()
-            exit_code = call(job.command, sink=sink)
+            exit_code = call(command, sink=sink)
         refused = _refused(log, here, exit_code)
         if exit_code == 0 or exit_code in STOPPED or refused:
             break
@@ -111,8 +114,8 @@ def _train(job: Job, slot: Slot, call: Call, retries: int, slots: int) -> Outcom
         "spec": asdict(job.spec),
         **began_with,
     }
-    if job.dictionary is not None:
-        shutil.copyfile(job.dictionary, job.folder / "dict.txt")
+    if job.keep_dictionary:
+        shutil.copyfile(job.data.folder / "input0" / "dict.txt", job.folder / "dict.txt")
     write_json(job.folder / "result.json", result)
     if not job.keeps_last:
         # It holds the optimizer, several times the model, and has served its purpose.
@@ -128,18 +131,18 @@ def _environment_info(job: Job, slot: Slot, slots: int, resumed: bool) -> dict[s
     """What the training began with: by its end, somebody may have changed the code."""
     path = job.folder / "environment.json"
     if not resumed or not path.is_file():
-        write_json(path, environment_info(find_python(job.command[0]), slot, slots))
+        write_json(path, environment_info(find_python(job.trainer), slot, slots))
     return json.loads(path.read_text("utf-8"))
 
 
 def _predict(job: Job, call: Call) -> str:
     """Saves the predictions; returns what went wrong, which decides nothing about the run."""
-    if not job.predict:
+    if not job.predicts:
         return ""
     log = job.folder / "log.txt"
     try:
         with open(log, "ab") as sink:
-            exit_code = call(job.predict, sink=sink)
+            exit_code = call(predict_command(job), sink=sink)
     except OSError as error:  # a full disk
         return f"no predictions, {error}"
     return f"no predictions, {_ending(exit_code)}: see {log}" if exit_code != 0 else ""

@@ -1,23 +1,20 @@
 """What a grid needs before it can be planned: found, or to be made first."""
 
+import argparse
 import contextlib
-import shlex
-import signal
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from preprocess.tasks import TASKS
 
 from ..datasets import PUBLISHED_EPOCHS, Data, find_data, has_data
-from ..execution.job import Job
-from ..execution.processes import PATIENCE
 from ..model_list import Listed, find_models
 from ..models import BEST, CHECKPOINT_NAMES, Unfinished, file_fingerprint, find_checkpoint, find_teacher
-from ..overrides import value_of
-from ..paths import check_writable, find_python, find_trainer, importing_project
+from ..overrides import gives_zero
+from ..paths import check_writable, find_python, find_trainer
 from .expand import PREDICTION, Grid, settle
+from .job import Job
 from .teachers import teacher_job, teacher_spec
 
 MODELS, TEACHER = Path("models"), "teachers/{task}"
@@ -62,6 +59,11 @@ class Inputs:
     cpu: bool = False
     typed: frozenset[str] = frozenset()
 
+    @classmethod
+    def from_arguments(cls, args: argparse.Namespace, cpu: bool) -> "Inputs":
+        """Take the fields of the same names from the parsed arguments."""
+        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)} | {"cpu": cpu})
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -79,7 +81,7 @@ class Teacher:
 
 
 @dataclass(frozen=True)
-class Supplies:
+class Prerequisites:
     """All that was found; data and teachers by task.
 
     models        that students start from, by task, where the grid lists any
@@ -97,7 +99,7 @@ class Supplies:
     waiting_for: tuple[str, ...] = ()
 
 
-def gather(grid: Grid, inputs: Inputs) -> Supplies:
+def find_prerequisites(grid: Grid, inputs: Inputs) -> Prerequisites:
     """Looks for everything; NotReady says all that is lacking and cannot be made."""
     problems: list[str] = []
 
@@ -132,25 +134,7 @@ def gather(grid: Grid, inputs: Inputs) -> Supplies:
     if problems:
         raise NotReady(problems)
     command = _data_command(inputs, missing, trainer) if missing else ()
-    return Supplies(grid, folder, trainer, data, teachers, models, command, missing)
-
-
-def make_data(supplies: Supplies) -> None:
-    """Runs its command; NotReady where that fails, after what it said itself. Interrupted, it has ended before this."""
-    print(shlex.join(supplies.make_data), flush=True)
-    # In a session of its own, so that a Ctrl-C reaches it once: a second one would interrupt its cleaning up.
-    making = subprocess.Popen(supplies.make_data, env=importing_project(), start_new_session=True)
-    try:
-        making.wait()
-    except KeyboardInterrupt:
-        making.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            making.wait(PATIENCE)
-        raise
-    finally:
-        making.kill()
-    if making.returncode != 0:
-        raise NotReady([f"the data of {' and '.join(supplies.waiting_for)} could not be made, as said above"])
+    return Prerequisites(grid, folder, trainer, data, teachers, models, command, missing)
 
 
 def _check_pretrained(inputs: Inputs) -> None:
@@ -175,7 +159,7 @@ def _check_glue_dir(inputs: Inputs) -> None:
 def _without_classes(grid: Grid) -> list[str]:
     """Return a sentence for each method that needs classes, where a task has scores and the method's terms a weight."""
     numbers = [task for task in grid.tasks if TASKS[task].regression]
-    if not numbers or _is_zero(value_of("--inter-weight", grid.flags)):
+    if not numbers or gives_zero("--inter-weight", grid.flags):
         return []
     return [
         f"--method {name} {needs}, but those of --task {','.join(numbers)} are numbers (regression): leave one of the two "
@@ -183,13 +167,6 @@ def _without_classes(grid: Grid) -> list[str]:
         for name in grid.methods
         if (needs := grid.known[name].needs_classes)
     ]
-
-
-def _is_zero(weight: str | None) -> bool:
-    try:
-        return weight is not None and float(weight) == 0
-    except ValueError:  # not a number: fairseq-train refuses it
-        return False
 
 
 def _find_data(inputs: Inputs, task: str) -> Data:

@@ -1,12 +1,12 @@
-"""Teachers: a pre-trained model fine-tuned on a task, with every layer and on the labels alone."""
+"""Plans the training of teachers: a pre-trained model fine-tuned on the labels, with all its layers."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..datasets import TASKS, Data
-from ..execution.job import Job, make_job
 from ..methods import NO_TEACHER
 from ..models import file_fingerprint
+from .job import Job
 from .run_spec import ONE, RunSpec
 from .schedule import scheduled
 
@@ -21,7 +21,7 @@ def teacher_spec(
     seed: int = 1,
     flags: Sequence[str] = (),
 ) -> RunSpec:
-    """The fine-tuning of `model` as a run; None leaves a setting to the published one of the task."""
+    """Return the run that fine-tunes `model`; None stands for the published setting of the task."""
     settings = TASKS[task]
     batch_size = batch_size or settings.batch_size
     return RunSpec(
@@ -41,5 +41,5 @@ def teacher_spec(
 
 
 def teacher_job(spec: RunSpec, folder: Path, data: Data, model: Path, trainer: str, cpu: bool) -> Job:
-    """Its training into `folder`, with the data's dictionary beside the checkpoint, as the plugin asks of a teacher."""
-    return make_job(spec, folder, data, trainer, cpu, start=model, keep_dictionary=True)
+    """Return the job that trains a teacher into `folder`, with the dictionary that the plugin needs beside it."""
+    return Job(spec, folder, data, trainer, cpu, start=model, keep_dictionary=True)

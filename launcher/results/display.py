@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
-from ..execution.job import Job
+from ..planning.job import Job
 from .outcome import Outcome
 from .progress import Progress, Snapshot, in_words
 

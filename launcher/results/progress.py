@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ..execution.job import Job
+from ..planning.job import Job
 from ..planning.run_spec import RunSpec
 from .outcome import Outcome
 

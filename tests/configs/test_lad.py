@@ -10,6 +10,7 @@ from launcher.datasets import Data, find_task
 from launcher.execution.command import train_command
 from launcher.overrides import value_of
 from launcher.planning.expand import plan
+from launcher.planning.job import Job
 from tests.tiny import ROOT
 
 # lr, of the gates, epochs, T, soft, hard, mu, share of warm-up
@@ -49,7 +50,7 @@ def test_a_grid_has_the_published_settings_of_its_task(name):
     assert {flag: float(value_of(flag, grid.flags)) for flag in numbers} == numbers
     data = Data(Path("d"), task.sentences, "accuracy", ("valid",), "d")
     (spec,) = plan(grid, {task.name: data}, {task.name: "t"}, {})
-    command = train_command(spec, "fairseq-train", data, Path("r"), Path("t.pt"), Path("t.pt"), cpu=True)
+    command = train_command(Job(spec, Path("r"), data, "fairseq-train", True, Path("t.pt"), Path("t.pt")))
     shared = {"--weight-decay": 0.01, "--clip-norm": 1.0, "--adam-eps": 1e-8}
     shared |= {"--gate-clip-norm": 1.0, "--gate-eps": 1e-8, "--dropout": 0.1, "--pooler-dropout": 0.1}
     expected = numbers | shared | {"--max-epoch": epochs, "--batch-size": 32, "--lr": lr}

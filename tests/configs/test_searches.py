@@ -12,6 +12,7 @@ from launcher.datasets import TASKS, Data, find_task
 from launcher.execution.command import train_command
 from launcher.overrides import value_of
 from launcher.planning.expand import plan
+from launcher.planning.job import Job
 from tests.tiny import ROOT
 
 FOLDER = ROOT / "configs" / "grids"
@@ -28,8 +29,11 @@ def commands(*arguments: str) -> dict[str, list[str]]:
     _, grid, _ = read_arguments("", arguments)
     data = {task: Data(Path("d"), TASKS[task].sentences, "accuracy", ("valid",), "d") for task in grid.tasks}
     specs = {spec.task: spec for spec in plan(grid, data, dict.fromkeys(grid.tasks, "t"), {})}
-    where = (Path("r"), Path("t.pt"), Path("t.pt"))
-    return {task: train_command(spec, "t", data[task], *where, cpu=True) for task, spec in specs.items()}
+    files = (Path("t.pt"), Path("t.pt"))
+    return {
+        task: train_command(Job(spec, Path("r"), data[task], "t", True, *files))
+        for task, spec in specs.items()
+    }
 
 
 def updates(task: str) -> int:

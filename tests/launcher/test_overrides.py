@@ -8,6 +8,7 @@ from launcher.cli import INSTEAD
 from launcher.datasets import Data
 from launcher.execution.command import train_command
 from launcher.overrides import ALWAYS_ON, CHOICES, GROUPS, SET_HERE, SHORT, as_flags, check_flags, value_of
+from launcher.planning.job import Job
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ FREE = set(
 
 def test_whatever_a_command_sets_is_refused_or_free_to_change(spec, tmp_path):
     data = Data(tmp_path, 3668, "accuracy", ("valid",), "d")
-    command = train_command(spec, "fairseq-train", data, tmp_path, tmp_path, tmp_path, cpu=True)
+    command = train_command(Job(spec, tmp_path, data, "fairseq-train", True, tmp_path, tmp_path))
     given = {word for word in command if word.startswith("--")}
     assert given <= SET_HERE | FREE | set(INSTEAD)
     assert given >= ALWAYS_ON

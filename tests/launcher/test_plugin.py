@@ -14,6 +14,7 @@ from launcher.execution.command import train_command
 from launcher.methods import Method
 from launcher.paths import PLUGIN
 from launcher.planning.expand import OWN_MAPPING, Grid, plan, settle
+from launcher.planning.job import Job
 
 # Configs are imported as attributes; no name begins as those of the plugin's own methods do.
 OWN_CRITERIONS = """
@@ -115,7 +116,7 @@ def test_a_mixture_is_planned_for_those_of_the_users_that_allow_it(own_methods):
 
 def test_a_criterion_of_the_users_without_a_teacher_is_given_none(own_methods):
     [run] = plan(own_grid(own_methods, ("alone_by_layers",)), {"RTE": DATA}, {"RTE": "t"}, {})
-    words = train_command(run, "fairseq-train", DATA, Path("r"), None, Path("t.pt"), cpu=True)
+    words = train_command(Job(run, Path("r"), DATA, "fairseq-train", cpu=True, start=Path("t.pt")))
     assert "--criterion alone_by_layers --mapping skip --optimizer" in " ".join(words)
     assert "--teacher" not in words
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import experiments
-from launcher.execution.job import Job
+from launcher.datasets import Data
+from launcher.planning.job import Job
 from launcher.planning.prerequisites import NotReady
 from launcher.planning.run_spec import RunSpec
 from launcher.validate import check_flags_of
@@ -65,12 +66,11 @@ def test_a_teacher_that_is_made_first_is_as_deep_as_its_model(call, data, tmp_pa
     assert "--init 6 names layer 6, and pretrained.pt has 6 layers" in capsys.readouterr().err
 
 
-TOLD = ("--user-dir", "fairseq_kd", "--task", "sentence_prediction_kd", "--arch", "roberta_student")
-
-
 def job(spec: RunSpec, *flags: str, method: str = "kd", folder: Path = Path(sys.executable).parent) -> Job:
-    command = (str(folder / "fairseq-train"), "data", *TOLD, "--criterion", method, *flags)
-    return Job(replace(spec, method=method, flags=flags), Path("run"), command, "accuracy", 10)
+    data = Data(Path("data"), 3668, "accuracy", ("valid",), "d")
+    mapping = spec.mapping if method not in ("kd", "none", "hsk") else ""
+    run = replace(spec, method=method, flags=flags, mapping=mapping, stage="one")
+    return Job(run, Path("run"), data, str(folder / "fairseq-train"), True, Path("t.pt"), Path("t.pt"))
 
 
 def test_a_flag_that_fairseq_does_not_have_is_told(spec):
@@ -91,10 +91,10 @@ def test_finished_runs_are_not_asked_about(spec, tmp_path, monkeypatch):
 
 def test_runs_of_one_kind_are_asked_about_once(spec, monkeypatch):
     asked = []
-    monkeypatch.setattr("launcher.validate._refusals", lambda commands: asked.extend(commands) or [])
+    monkeypatch.setattr("launcher.validate._refusals", lambda jobs: asked.extend(jobs) or [])
     seeds = [job(replace(spec, seed=seed), "--clip-norm", "1.0") for seed in range(5)]
     check_flags_of([*seeds, job(spec, "--clip-norm", "1.0", method="hsk")])
-    assert [command[command.index("--criterion") + 1] for command in asked] == ["kd", "hsk"]
+    assert [job.spec.criterion for job in asked] == ["kd", "hsk"]
 
 
 def test_a_python_that_cannot_tell_prevents_nothing(spec, tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from fairseq_kd.models.checkpoint import read_checkpoint
+from launcher.execution.command import train_command
 from launcher.planning.pruning import PRUNED
 from launcher.results.outcome import Outcome
 from scripts import prune_and_distil
@@ -31,7 +32,7 @@ def test_each_step_starts_from_the_one_before(call, tmp_path, capsys, monkeypatc
     commands = []
 
     def train(job, slot):
-        commands.append(" ".join(job.command))
+        commands.append(" ".join(train_command(job)))
         shutil.copy(job.folder / "pruned" / "model.pt", job.folder / "checkpoint_best.pt")
         return Outcome({})
 

@@ -6,6 +6,7 @@ import pytest
 from launcher.datasets import Data
 from launcher.execution.command import environment, predict_command, train_command
 from launcher.execution.devices import Slot
+from launcher.planning.job import Job
 from launcher.planning.run_spec import RunSpec
 
 DATA = Data(Path("data/MRPC-bin"), 3668, "accuracy", ("valid", "valid1"), "d")
@@ -19,7 +20,8 @@ def command(spec):
         changed = replace(spec, **changes)
         teacher, folder = Path("t/model.pt"), Path("runs/g") / changed.name
         start = Path("runs/g/F/checkpoint_best.pt") if changed.after else teacher
-        words = train_command(changed, "fairseq-train", DATA, folder, teacher, start, cpu)
+        job = Job(changed, folder, DATA, "fairseq-train", cpu, start, teacher)
+        words = train_command(job)
         return " ".join(words) + " "
 
     return flags
@@ -76,11 +78,10 @@ def test_no_teacher_is_loaded_for_a_student_without_one(command):
 
 
 def test_a_stage_that_asks_its_teacher_nothing_has_no_cache(spec):
-    where = (Path("r"), Path("t.pt"), Path("t.pt"))
+    job = Job(spec, Path("r"), DATA, "t", True, Path("t.pt"), Path("t.pt"), cache=Path("c"))
 
     def cached(**changes) -> bool:
-        words = train_command(replace(spec, **changes), "t", DATA, *where, cpu=True, cache=Path("c"))
-        return "--teacher-cache" in words
+        return "--teacher-cache" in train_command(replace(job, spec=replace(spec, **changes)))
 
     labels = ("--soft-weight", "0")
     assert cached(stage="first", flags=labels)
@@ -90,11 +91,11 @@ def test_a_stage_that_asks_its_teacher_nothing_has_no_cache(spec):
 
 
 def test_a_cache_stands_beside_the_teacher(spec):
-    where = (Path("r"), Path("t.pt"), Path("t.pt"))
-    words = train_command(spec, "fairseq-train", DATA, *where, cpu=True, cache=Path("caches/MRPC"))
+    job = Job(spec, Path("r"), DATA, "t", True, Path("t.pt"), Path("t.pt"), cache=Path("caches/MRPC"))
+    words = train_command(job)
     assert "--teacher t.pt --teacher-cache caches/MRPC --criterion" in " ".join(words)
     alone = replace(spec, method="none", mapping="")
-    assert "--teacher-cache" not in train_command(alone, "t", DATA, *where, cpu=True, cache=Path("c"))
+    assert "--teacher-cache" not in train_command(replace(job, spec=alone))
 
 
 def test_nothing_says_cpu_on_a_gpu(command):
@@ -104,19 +105,20 @@ def test_nothing_says_cpu_on_a_gpu(command):
 def test_a_model_of_the_users_is_taken_whole():
     model = Path("mine/model.pt")
     spec = RunSpec("MRPC", "none", "mine", "", "one", 1, 1, 16, 1e-5, 10, 1, "d", "", start="f")
-    words = " ".join(train_command(spec, "fairseq-train", DATA, Path("r"), None, model, cpu=True))
+    job = Job(spec, Path("r"), DATA, "fairseq-train", True, model)
+    words = " ".join(train_command(job))
     assert "--init-from mine/model.pt --init-layers all --criterion kd --optimizer" in words
     assert "--teacher" not in words
 
     spec = replace(spec, method="kd", stage="second", teacher="t")
-    words = " ".join(train_command(spec, "fairseq-train", DATA, Path("r"), Path("t.pt"), model, cpu=True))
+    words = " ".join(train_command(replace(job, spec=spec, teacher=Path("t.pt"))))
     assert "--arch roberta_student --teacher t.pt --criterion kd --optimizer" in words
     assert words.endswith(" --cpu --init-from mine/model.pt --init-layers all")
 
 
-def test_predictions_are_made_of_every_dev_set_at_the_best_checkpoint():
-    words = predict_command("bin/python", DATA, Path("runs/g/R"), cpu=True)
-    assert words[0] == "bin/python"
+def test_predictions_are_made_of_every_dev_set_at_the_best_checkpoint(spec, trainer):
+    words = predict_command(Job(spec, Path("runs/g/R"), DATA, str(trainer), True, Path("t.pt")))
+    assert words[0] == str(trainer.parent / "python")
     assert Path(words[1]).parts[-2:] == ("scripts", "predict.py")
     assert " ".join(words[2:]) == (
         "--checkpoint runs/g/R/checkpoint_best.pt --data data/MRPC-bin --split valid,valid1 --cpu"

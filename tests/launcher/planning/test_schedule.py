@@ -1,12 +1,13 @@
 """Schedules end when their runs do, also where several batches make an update."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from launcher.datasets import TASKS, Data
-from launcher.execution.job import planned_updates
 from launcher.planning.expand import Grid, plan, settle
+from launcher.planning.job import Job
 from launcher.planning.schedule import scheduled, update_freqs
 from launcher.planning.teachers import teacher_spec
 
@@ -42,7 +43,7 @@ def test_a_run_ends_with_its_schedule(tmp_path, freq):
     flags = ("--update-freq", freq)
     data = Data(tmp_path, MRPC.sentences, "accuracy", ("valid",), "d")
     (run,) = plan(grid(*flags), {"MRPC": data}, {"MRPC": "t"}, {})
-    assert run.updates == pytest.approx(planned_updates(run, data.sentences), rel=0.01)
+    assert run.updates == pytest.approx(Job(run, tmp_path, data, "t", True, tmp_path).updates, rel=0.01)
     assert run.warmup == pytest.approx(137 / 2296 * run.updates, abs=1)
 
     (tmp_path / "model.pt").write_bytes(b"model")
@@ -59,4 +60,6 @@ def test_numbers_that_the_flags_give_are_theirs_and_rename_no_run(spec):
     own = ("--update-freq", "4", "--total-num-update", "1148", "--warmup-updates", "69")
     assert scheduled(MRPC, 10, 8, 3668, own) == scheduled(MRPC, 10, 8, 3668)
     assert scheduled(MRPC, 10, 8, 3668, own[:4]) == {"epochs": 10, "updates": 4592, "warmup": 68}
-    assert planned_updates(replace(spec, batch_size=8, flags=own), 3668) == 1150
+    data = Data(Path("d"), 3668, "accuracy", ("valid",), "d")
+    run = replace(spec, batch_size=8, flags=own)
+    assert Job(run, Path("r"), data, "t", True, Path("t.pt")).updates == 1150

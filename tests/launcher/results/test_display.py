@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from launcher.execution.job import Job
+from launcher.datasets import Data
+from launcher.planning.job import Job
 from launcher.results.display import Lines, LiveTable, display, running_table, told
 from launcher.results.outcome import Outcome
 from launcher.results.progress import Progress, Running, Snapshot
@@ -15,7 +16,8 @@ DONE = Outcome({"metric": "accuracy", "best": 81.234, "seconds": 71.6})
 
 @pytest.fixture
 def job(spec, tmp_path) -> Job:
-    return Job(spec, tmp_path / spec.name, (), "accuracy", updates=200)
+    data = Data(tmp_path, 320, "accuracy", ("valid",), "d")  # 20 batches of 16, in each of ten epochs
+    return Job(spec, tmp_path / spec.name, data, "fairseq-train", True, tmp_path / "model.pt")
 
 
 def test_the_table_shows_what_runs_and_counts_the_rest(job):

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 from fairseq.data.data_utils import batch_by_size
 
-from launcher.execution.job import Job, batches_of_an_epoch, planned_updates
+from launcher.datasets import Data
+from launcher.planning.job import Job, batches_of_an_epoch
 from launcher.results.outcome import Outcome
 from launcher.results.progress import Pace, Progress, in_words, seconds_left, seconds_per_update, updates_done
 
+# One hundred updates of 16 sentences in ten epochs.
+DATA = Data(Path("d"), 160, "accuracy", ("valid",), "d")
 SST, RTE = ("SST-2", "kd", "one", 32), ("RTE", "kd", "one", 16)
 
 
@@ -28,7 +31,9 @@ SST, RTE = ("SST-2", "kd", "one", 32), ("RTE", "kd", "one", 16)
     ],
 )
 def test_updates_are_counted_from_flags(spec, flags, sentences, updates):
-    assert planned_updates(replace(spec, epochs=2, flags=flags), sentences) == updates
+    data = Data(Path("d"), sentences, "accuracy", ("valid",), "d")
+    run = replace(spec, epochs=2, flags=flags)
+    assert Job(run, Path("r"), data, "fairseq-train", True, Path("t.pt")).updates == updates
 
 
 @pytest.mark.parametrize("multiple", [1, 4, 8])
@@ -102,7 +107,7 @@ class Clock:
 def job(spec, folder: Path, seed: int) -> Job:
     run = replace(spec, seed=seed)
     (folder / run.name).mkdir()
-    return Job(run, folder / run.name, (), "accuracy", updates=100)
+    return Job(run, folder / run.name, DATA, "fairseq-train", True, folder / "model.pt")
 
 
 def log(job: Job, updates: int) -> None:
