@@ -27,7 +27,7 @@ from launcher.execution.experiment import Experiment
 from launcher.execution.processes import make_data
 from launcher.execution.scheduler import ending_as_interrupted, say_interrupted
 from launcher.planning.prerequisites import Inputs, NotReady, find_prerequisites
-from launcher.validate import check_flags_of, unused_flags
+from launcher.validate import check_flags_of, check_layers, unused_flags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             experiment = Experiment(
                 prerequisites, make_slots(args.jobs, gpus), args.retries, args.teacher_cache
             )
+            check_layers(experiment.runs, prerequisites)
             if unused := unused_flags(
                 args.given, prerequisites.grid, experiment.jobs, bool(experiment.teachers)
             ):

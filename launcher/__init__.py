@@ -1,5 +1,4 @@
-"""The parts of `experiments.py`: a grid of runs, trained one by one or side by side, and their table.
+"""Plans and runs the grids of `experiments.py`: planning -> results -> execution, and reports on finished runs.
 
-Outside the plugin, and without heavy imports: `fairseq_kd` loads torch and fairseq, and a plan should
-be printed at once. YAML and rich are imported where they are used.
+Imports neither torch nor fairseq, so that a plan is printed at once. YAML and rich are imported where they are used.
 """

@@ -1,4 +1,4 @@
-"""What `experiments.py` is asked for: its flags, the grid file they name, and the defaults."""
+"""Reads the settings of `experiments.py` from the command line, the grid file and the defaults."""
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,13 +28,13 @@ INSTEAD = {
     },
 }
 
-# What models that are listed stand for. It may be given, too.
+# Settings that a list of models implies. The user may repeat them.
 IMPLIED = {
     PREDICTION: {"method": [["kd"]], "stage": [["two"]]},
     FINETUNING: {"method": [["none"]], "stage": [["one"]]},
 }
 
-# Where nothing else is given.
+# Values that are tried by default.
 TRIED = {
     PREDICTION: {},
     FINETUNING: {"batch_size": [list(FINETUNING_BATCH_SIZES)], "lr": [list(FINETUNING_RATES)]},
@@ -44,10 +44,10 @@ TRIED = {
 def read_arguments(
     description: str | None, arguments: Sequence[str]
 ) -> tuple[argparse.Namespace, Grid, Parser]:
-    """All settings, and the grid they make; whatever is wrong ends the program with a sentence.
+    """Return all settings, the grid that they define, and the parser; exit with one sentence if a setting is invalid.
 
-    What the command line says wins over what --grid says, and that over the defaults. `typed` names the settings of the
-    command line, `given` those of the file, too.
+    The command line wins over --grid, which wins over the defaults. `typed` contains the names of the settings in the
+    command line, `given` also those in the file.
     """
     own, words = split(arguments)
     parser = make_parser(description)
@@ -78,7 +78,7 @@ def read_arguments(
 
 
 def _models(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What -e, --models and --pass_dic settle; ValueError where they do not go together."""
+    """Return the settings that follow from -e, --models and --pass_dic; raise ValueError if these conflict."""
     kind = _kind(given)
     if kind == METHOD:
         for name, flag in (("pass_dic", "--pass_dic"), ("listed", "--models")):
@@ -93,7 +93,7 @@ def _models(given: Mapping[str, Any]) -> dict[str, Any]:
             f"-e {kind} needs models to start from: name them with --models PATH, or --pass_dic FILE"
         )
 
-    # The words of the original launcher: beside a file, --method chooses its entries and --mapping is part of their names.
+    # As in the original launcher: with a file, --method chooses its entries and --mapping is part of their names.
     words = ("method", "stage", "mapping") if kind == PREDICTION and "pass_dic" in given else ()
     for name in ("method", "stage", "init", "mapping"):
         if name in given and name not in words and given[name] not in (IMPLIED[kind].get(name), [[kind]]):
@@ -112,7 +112,7 @@ def _models(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _chosen(given: Mapping[str, Any], words: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """Return the methods and the mapping of the models to take from a file; ValueError for several mappings."""
+    """Return the methods and the mapping of the models to take from a file; raise ValueError for several mappings."""
     methods, mappings = (
         _unique(given.get(name, ())) if name in words else () for name in ("method", "mapping")
     )
@@ -124,7 +124,7 @@ def _chosen(given: Mapping[str, Any], words: Sequence[str]) -> tuple[tuple[str, 
 
 
 def _kind(given: Mapping[str, Any]) -> str:
-    """What -e says, or `--stage finetune` in its place; ValueError where they contradict each other."""
+    """Return the kind of grid, from -e or `--stage finetune`; raise ValueError if they conflict."""
     stages = {stage for stages in given.get("stage", ()) for stage in stages}
     if FINETUNING not in stages:
         return given.get("experiment", METHOD)

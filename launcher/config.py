@@ -1,4 +1,4 @@
-"""Grids in YAML: `--grid FILE`, whose keys are the names of the long flags.
+"""Reads grids in YAML (`--grid FILE`), whose keys are the names of the long flags.
 
     task: [mrpc, rte]
     method: [none, kd, att_kl_learn]
@@ -7,7 +7,7 @@
     cpu: true
     flags: {clip-norm: 1.0, task.autocast: bf16}
 
-`flags` is what follows -- on the command line: a list of words, or a mapping of fairseq-train's flags
+`flags` are the arguments after -- in a command line: a list of words, or a mapping of fairseq-train's flags
 and of hydra's names to values.
 """
 
@@ -19,14 +19,14 @@ from typing import Any
 from .files import read_yaml
 from .model_list import NAME
 
-# A file names no other file, and whether to train is not for it to say.
+# A file cannot include another file, and only the command line starts a dry run.
 NOT_IN_FILES = ("grid", "dry-run", "help")
 
 
 def read_grid(path: Path, parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
-    """The arguments that say what the file says: the program's own, and those after `--`.
+    """Return the content of the file as arguments: those of the program, and those after `--`.
 
-    ValueError says what in the file cannot be understood.
+    Raises ValueError if the file is invalid.
     """
     content = read_yaml(path, "--grid")
     if not isinstance(content, dict):
@@ -78,7 +78,7 @@ def _arguments(action: argparse.Action, value: Any) -> list[str]:
 
 
 def _models(value: Any) -> list[str]:
-    """Paths, or a mapping of names to them."""
+    """Return the models in a list of paths, or a mapping of names to paths."""
     if isinstance(value, dict) and value:
         for name in value:
             if not NAME.fullmatch(str(name)):
@@ -99,7 +99,7 @@ def _text(value: Any, listed: bool, is_mapping: bool) -> str:
 
 
 def _inits(value: Any) -> Iterator[str]:
-    """Layer lists: [0, 1, 2], or "0,1,2", or a list of such."""
+    """Yield the layer lists in a value: [0, 1, 2], or "0,1,2", or a list of such."""
     several = isinstance(value, list) and not all(type(layer) is int for layer in value)
     for init in value if several else [value]:
         if isinstance(init, list) and init and all(type(layer) is int for layer in init):
@@ -122,7 +122,7 @@ def _fairseq_flags(value: Any) -> Iterator[str]:
 
 
 def _setting(name: str, value: Any) -> list[str]:
-    """A flag by its own name or by hydra's; true is the bare flag, false --flag=false."""
+    """Return the words of a flag or of hydra's override; true is the bare flag, false --flag=false."""
     if isinstance(value, list):
         value = ",".join(_text(entry, False, False) for entry in value)
     if isinstance(value, bool):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 PUBLISHED_EPOCHS = 10
 
-# What pre-trained students are fine-tuned with: every pair of them is tried, and the best one reported.
+# Tried for the fine-tuning of pre-trained students: all pairs, of which the best is reported.
 FINETUNING_RATES = (1e-5, 3e-5, 5e-5, 8e-5)
 FINETUNING_BATCH_SIZES = (16, 32)
 
@@ -28,7 +28,7 @@ class TaskSettings:
     warmup: int
 
     def schedule(self, epochs: int, batch_size: float, sentences: int) -> tuple[int, int]:
-        """(total updates, warm-up updates), scaled from the published ones.
+        """Return (total updates, warm-up updates), scaled from the published ones.
 
         Scaled, not counted, because the published totals are not always ten epochs long: that
         of RTE is 1.3 times as many, so its learning rate never reaches zero.
@@ -57,7 +57,7 @@ TASKS = {
 
 
 def find_task(name: str) -> TaskSettings:
-    """The task of that name, whatever its case and hyphens; ValueError lists them when there is none."""
+    """Return the task of that name, ignoring case and hyphens; raise ValueError for an unknown name."""
     for settings in TASKS.values():
         if _plain(settings.name) == _plain(name):
             return settings
@@ -73,10 +73,10 @@ class Data:
     """A folder of binarized data.
 
     sentences    training sentences
-    metric       what chooses the best checkpoint
-    subsets      the splits to validate on; the first decides
-    fingerprint  the same for the same data, wherever it lies
-    longest      tokens at which its inputs are cut; None if unknown
+    metric       selects the best checkpoint
+    subsets      the splits to validate on; the first selects the best checkpoint
+    fingerprint  the same for the same data in any folder
+    longest      maximum length of inputs, in tokens; None if unknown
     """
 
     folder: Path
@@ -88,12 +88,12 @@ class Data:
 
 
 def has_data(data: Path, task: str) -> bool:
-    """Whether there is data where that of a task would be."""
+    """Return whether the data of a task exists."""
     return _meta(data, task).is_file()
 
 
 def find_data(data: Path, task: str) -> Data:
-    """The data of a task below `data`, or `data` itself; ValueError says what to give."""
+    """Return the data of a task, in `data` or below; raise ValueError if it is missing or invalid."""
     path = _meta(data, task)
     if not path.is_file():
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The methods of a grid: `none`, and every criterion of the plugin, as the plugin describes it."""
+"""The methods of a grid: `none`, and every criterion of the plugin."""
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
@@ -8,16 +8,16 @@ from typing import Any
 from .overrides import grouped
 from .plugin import ask
 
-# A student fine-tuned on the labels alone, the least a method has to beat.
+# A student that is fine-tuned on the labels only: the baseline of all methods.
 NO_TEACHER = "none"
 
-# The criterion of labels and logits alone, and of second stages.
+# The criterion of labels and logits, used in second stages.
 LOGITS = "kd"
 
 
 @dataclass(frozen=True)
 class Method:
-    """What the launcher plans a method's runs by; the attributes are those of `DistillationCriterion`.
+    """The properties of a method that planning depends on; the attributes are those of `DistillationCriterion`.
 
     flags  type, default and choices of each flag of its criterion
     """
@@ -39,9 +39,9 @@ Methods = Mapping[str, Method]
 
 @functools.cache
 def find_methods(trainer: str | None = None) -> Methods:
-    """Return all methods by name, `none` first; ValueError as `plugin.ask`.
+    """Return all methods by name, `none` first; raise ValueError as `plugin.ask`.
 
-    trainer  as `--trainer` gives it; None looks for it
+    trainer  value of `--trainer`; None searches for fairseq-train
     """
     described, _ = ask(trainer)
     criterions = {name: Method(**each) for name, each in described.items()}
@@ -56,7 +56,7 @@ def check_methods(names: Collection[str], methods: Methods) -> None:
 
 
 def criterion_of(method: str) -> str:
-    """Return the --criterion of a method: its own, but kd for labels alone, with a weight of 0 for the logits."""
+    """Return the --criterion of a method: its own, but kd with a logit weight of 0 for `none`."""
     return LOGITS if method == NO_TEACHER else method
 
 

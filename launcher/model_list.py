@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import read_yaml
-from .models import CHECKPOINT_NAMES, file_fingerprint, find_checkpoint
-from .planning.run_spec import ALL_LAYERS
+from .models import ALL_LAYERS, CHECKPOINT_NAMES, file_fingerprint, find_checkpoint
 
 FORMAT = (
     "a list of checkpoints and run folders, or a mapping of a name, such as a method, to one, or to a list of one for each "
@@ -22,12 +21,12 @@ LAYERS = re.compile(r"(.+)@(\d+(?:,\d+)*|all|random:[1-9]\d*)")
 
 @dataclass(frozen=True)
 class Entry:
-    """A model as it was listed.
+    """An entry of a list of models.
 
     path    a checkpoint or a run's folder; {task} stands for the task's name
-    layers  which of its layers a student starts from, as `--init` names them
-    flag    what listed it: begins sentences about it
-    place   of a list with one model for each seed: its place there, from 0; None for a model of all seeds
+    layers  layers that the student is initialised from, as in `--init`
+    flag    the flag that lists the entry, for messages
+    place   index in a list with one model for each seed, from 0; None for a model of all seeds
     """
 
     name: str
@@ -39,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listed:
-    """A model that was found, as it stands in the names of runs; `place` as in Entry."""
+    """A model that was found; `name` is part of the names of its runs, `place` as in Entry."""
 
     name: str
     checkpoint: Path
@@ -49,10 +48,10 @@ class Listed:
 
 
 def read_list(path: Path, flag: str, methods: Sequence[str] = (), mapping: str = "") -> tuple[Entry, ...]:
-    """Return the models that the JSON or YAML file lists; ValueError says what is wrong there.
+    """Return the models that the JSON or YAML file lists; raise ValueError if the file is invalid.
 
-    methods  the names to take, which have to be there; empty for all
-    mapping  added to all names, so that tables tell models of several mappings apart
+    methods  names to take, all of which must be listed; empty for all
+    mapping  added to all names, so that tables distinguish models of several mappings
     """
     listed = read_yaml(path, flag)
     if _are_paths(listed):
@@ -90,9 +89,9 @@ def _named_models(name: str, of: str | list[str]) -> list[tuple[str, str, int | 
 
 
 def seeds_for(entries: Sequence[Entry], seeds: Sequence[int] | None) -> Sequence[int] | None:
-    """Return the seeds of the runs: those given, else one for each model of a list, from 1; None without a list.
+    """Return the given seeds, else one for each model of a list, from 1; None without a list.
 
-    ValueError where a list has more or fewer models than there are seeds.
+    Raises ValueError if a list has more or fewer models than there are seeds.
     """
     counts: dict[str, int] = {}
     for entry in entries:
@@ -111,14 +110,14 @@ def seeds_for(entries: Sequence[Entry], seeds: Sequence[int] | None) -> Sequence
 
 
 def read_words(words: Sequence[str], flag: str) -> tuple[Entry, ...]:
-    """The models of a command line, each a path or NAME=PATH."""
+    """Parse the models of a command line, each a path or NAME=PATH."""
     named = (NAMED.fullmatch(word) for word in words)
     pairs = (match.groups() if match else (None, word) for match, word in zip(named, words, strict=True))
     return tuple(_entry(name, text, flag) for name, text in pairs)
 
 
 def check_names(entries: Sequence[Entry]) -> None:
-    """ValueError where two models would make runs of one name."""
+    """Raise ValueError if two models have the same name."""
     names = [entry.name for entry in entries if not entry.place]
     for entry in entries:
         if names.count(entry.name) > 1:
@@ -139,7 +138,7 @@ def _entry(name: str | None, text: str, flag: str, place: int | None = None, lab
 
 
 def _named(path: str, layers: str) -> str:
-    """The name of a run's folder, of a file and of its layers: what tells it from others."""
+    """Return a name made of the run directory or file, and of the layers."""
     place = Path(path)
     own = place.name.removesuffix(".pt")
     if place.name in CHECKPOINT_NAMES and place.parent.name:
@@ -150,16 +149,16 @@ def _named(path: str, layers: str) -> str:
 
 
 def _written(text: str) -> str:
-    """Layers or pairs as they may stand in a name."""
+    """Return layers or pairs in a form that is valid in a name."""
     return text.replace(",", "_").replace(":", ".")
 
 
 def find_models(
     entries: Sequence[Entry], tasks: Sequence[str], own_task_only: bool
 ) -> dict[str, list[Listed]]:
-    """The models by task; ValueError where one is not there, or a task has none.
+    """Return the models by task; raise ValueError if a model is missing, or a task has none.
 
-    own_task_only  leaves out, for each task, models that a run of another task made
+    own_task_only  skip, for each task, models that a run of another task made
     """
     found: dict[str, list[Listed]] = {}
     for task in tasks:
@@ -178,7 +177,7 @@ def find_models(
 
 
 def _check_lists(entries: Sequence[Entry], found: Sequence[Listed], task: str) -> None:
-    """ValueError where a list with one model for each seed is of this task in part."""
+    """Raise ValueError if only part of a list with one model for each seed is of this task."""
     for name, flag in dict.fromkeys((entry.name, entry.flag) for entry in entries if entry.place is not None):
         listed = sum(entry.name == name for entry in entries)
         there = sum(model.name == name for model in found)
@@ -190,7 +189,7 @@ def _check_lists(entries: Sequence[Entry], found: Sequence[Listed], task: str) -
 
 
 def _task_of(checkpoint: Path) -> str | None:
-    """The task of the run that made a checkpoint; None where no run is known to have."""
+    """Return the task of the run that made a checkpoint; None if no run did."""
     try:
         return json.loads((checkpoint.parent / "spec.json").read_text("utf-8"))["task"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -3,25 +3,28 @@
 import hashlib
 from pathlib import Path
 
-# In a folder: a run's best checkpoint, or a converted model. The plugin looks for the same ones.
+# Checkpoints in a folder: the best one of a run, or a converted model. The plugin uses the same names.
 BEST, LAST = "checkpoint_best.pt", "checkpoint_last.pt"
 
 CHECKPOINT_NAMES = (BEST, "model.pt")
 
 
-# Of a first stage, those that a second one can start from.
+# Checkpoints of a first stage that a second stage can start from.
 STAGE2_FROM = {"best": BEST, "last": LAST}
 
+
+# As --init-layers, and in lists of models.
+ALL_LAYERS = "all"
 
 CHUNKS, CHUNK = 64, 1 << 16
 
 
 class Unfinished(ValueError):
-    """A model is there, but its training has not ended."""
+    """The checkpoint exists, but its training has not ended."""
 
 
 def find_teacher(given: str, task: str) -> Path:
-    """The checkpoint of a task's teacher; ValueError says what to give."""
+    """Return the checkpoint of a task's teacher; raise ValueError if it is missing."""
     try:
         return find_checkpoint(Path(given.replace("{task}", task)), "--teacher")
     except Unfinished:
@@ -34,9 +37,9 @@ def find_teacher(given: str, task: str) -> Path:
 
 
 def find_checkpoint(given: Path, flag: str) -> Path:
-    """The checkpoint meant by a file or a folder that holds one; ValueError says what `flag` names instead.
+    """Return the checkpoint in a file or folder; raise ValueError, which quotes `flag`, if it is missing.
 
-    The best one of a run is one only once that run is finished: until then it may be replaced at any moment.
+    Raises Unfinished for the best checkpoint of an unfinished run, which may be replaced at any moment.
     """
     for candidate in (given, *(given / name for name in CHECKPOINT_NAMES)):
         if candidate.is_file():
@@ -57,7 +60,7 @@ def find_checkpoint(given: Path, flag: str) -> Path:
 
 
 def file_fingerprint(path: Path) -> str:
-    """A checksum of a large file from its size and 64 pieces of it: two trainings never agree in all."""
+    """Return a checksum of the size and 64 pieces of a large file, which differ between any two trainings."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with open(path, "rb") as file:

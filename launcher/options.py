@@ -1,4 +1,4 @@
-"""The flags of `experiments.py`, and how their values are read."""
+"""Defines the flags of `experiments.py`, the parsing of their values, and the defaults."""
 
 import argparse
 import re
@@ -90,7 +90,7 @@ def _rates(text: str) -> list[float]:
 
 
 def methods_help() -> str:
-    """Return the methods by their default mapping; where they are not known, the reason."""
+    """Return the list of methods by default mapping, or the reason why it is not available."""
     try:
         methods = find_methods()
     except ValueError as error:
@@ -103,7 +103,7 @@ def methods_help() -> str:
 
 
 def make_parser(description: str | None) -> Parser:
-    """What is not given is not in the namespace, so that --grid and DEFAULTS can say it."""
+    """Make the parser; settings that are not given are missing from the namespace, for --grid and DEFAULTS to fill in."""
     parser = Parser(description, argument_default=argparse.SUPPRESS)
     parser.add_argument(
         "--grid",

@@ -9,7 +9,7 @@ GROUPS = frozenset(
     "task model criterion optimizer lr_scheduler".split()
 )
 
-# What a group's own name stands for: `optimizer=adam`, `optimizer._name=adam`.
+# Flags that a group's own name stands for: `optimizer=adam`, `optimizer._name=adam`.
 CHOICES = {
     "task": "--task",
     "model": "--arch",
@@ -18,7 +18,7 @@ CHOICES = {
     "lr_scheduler": "--lr-scheduler",
 }
 
-# Of fairseq-train's flags alone these are known by a letter, too.
+# Flags of fairseq-train that have a short form.
 SHORT = {"-a": "--arch"}
 
 OVERRIDE = re.compile(r"(?:\+{0,2})([a-z]\w*)(?:\.(\w+))?=(.*)", re.DOTALL)
@@ -26,33 +26,33 @@ REMOVAL = re.compile(r"~[a-z]\w*(\.\w+)?(=.*)?")
 
 
 def as_flags(words: Sequence[str]) -> list[str]:
-    """The words after `--` with every override as the flag of the same meaning, other words as they are.
+    """Translate the overrides among the words after `--` to flags; other words stay as they are.
 
-    ValueError quotes one that cannot be.
+    Raises ValueError for an invalid override.
     """
     return without_false(translated(words))
 
 
 def translated(words: Sequence[str]) -> list[str]:
-    """The same with `--flag=false` where a flag is switched off, which `without_false` then takes out.
+    """Translate overrides, with `--flag=false` for a flag that is switched off (see `without_false`).
 
-    true is the bare flag; [a,b] is a,b; quotes around a value are hydra's and fall away.
+    true becomes the bare flag, and [a,b] becomes a,b. Quotes around a value are removed.
     """
     flags: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
         match = OVERRIDE.fullmatch(word)
         if REMOVAL.fullmatch(word):
             raise ValueError(f"{word} takes an option away, which flags cannot: give it another value")
-        # What follows a flag may be its value, whatever it looks like.
+        # A word after a flag may be its value, even if it looks like an override.
         value = match is None or (before.startswith("--") and match[1] not in GROUPS)
         flags += [SHORT.get(word, word)] if value else _flag(word, *match.groups())
     return flags
 
 
 def without_false(flags: Sequence[str]) -> list[str]:
-    """The flags without each `--flag=false`, and what it takes back: fairseq's switches are off unless named.
+    """Remove each `--flag=false` and earlier uses of that flag: fairseq's switches are off by default.
 
-    ValueError where that is a switch which every run has on.
+    Raises ValueError for a switch that every run needs.
     """
     kept: list[tuple[str, list[str]]] = []
     for name, words in grouped(flags):
@@ -84,7 +84,7 @@ def _flag(word: str, group: str, key: str | None, value: str) -> list[str]:
 
 
 def _plain(value: str) -> str:
-    """As a flag takes it."""
+    """Return a value of hydra in the form that a flag takes."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         return value[1:-1]
     if value.startswith("[") and value.endswith("]"):
@@ -92,9 +92,9 @@ def _plain(value: str) -> str:
     return value
 
 
-# Set for every run, or contrary to how runs are found, resumed and judged: of validations without a
-# checkpoint one could be the best, subsets that are combined have no score of the first, which decides,
-# and what is written asynchronously never becomes checkpoint_last.pt.
+# Flags that every run sets, or that would break how runs are found, resumed and compared. For example, the best
+# validation could have no checkpoint; combined subsets have no score of the first, which selects the best
+# checkpoint; and a checkpoint that is written asynchronously never becomes checkpoint_last.pt.
 SET_HERE = frozenset(
     "--user-dir --task --criterion --valid-subset --combine-valid-subsets --combine-val --disable-validation "
     "--save-dir --restore-file --continue-once --finetune-from-model --checkpoint-suffix "
@@ -105,20 +105,20 @@ SET_HERE = frozenset(
     "--seed --max-epoch --batch-size --max-sentences --lr --cpu".split()
 )
 
-# Weights of labels and logits, and what belongs to the logits.
+# The weights of labels and logits, and the temperature of the logits.
 WEIGHTS = frozenset(("--hard-weight", "--soft-weight", "--temperature"))
 
-# Switches of which a run's command has every one, or --cpu where it is asked for.
+# Switches in the command of every run; --cpu only if the user asks for it.
 ALWAYS_ON = frozenset(
     "--no-epoch-checkpoints --no-progress-bar --maximize-best-checkpoint-metric --cpu".split()
 )
 
-# Of fairseq-train itself, what to use instead: it validates whenever it saves.
+# Replacements among the flags of fairseq-train, which validates whenever it saves.
 SAME = {"--validate-interval-updates": "--save-interval-updates"}
 
 
 def merged(flags: Sequence[str], winning: Sequence[str]) -> list[str]:
-    """Both, without those of `flags` that are given again in `winning`."""
+    """Return both lists of flags, without those of `flags` that `winning` repeats."""
     given = {name for name, _ in grouped(winning)}
     kept = [word for name, words in grouped(flags) if name not in given for word in words]
     return [*kept, *winning]
@@ -130,7 +130,7 @@ def without_weights(flags: Sequence[str]) -> tuple[str, ...]:
 
 
 def value_of(flag: str, flags: Sequence[str]) -> str | None:
-    """What is given last for a flag that takes a value; None where it is not given."""
+    """Return the last value of a flag; None if the flag or its value is missing."""
     given = [[*words[0].split("=", 1), *words[1:]][1:] for name, words in grouped(flags) if name == flag]
     return given[-1][0] if given and given[-1] else None
 
@@ -145,9 +145,9 @@ def gives_zero(flag: str, flags: Sequence[str]) -> bool:
 
 
 def check_flags(flags: Sequence[str], options: Mapping[str, str]) -> None:
-    """ValueError names those among `flags` that the program sets itself.
+    """Raise ValueError for flags that the program sets itself.
 
-    options  what to use instead of a flag of fairseq-train; most of SET_HERE can only be left out
+    options  the program's option for a flag of fairseq-train; most flags of SET_HERE have none
     """
     options = SAME | dict(options)
     names = dict.fromkeys(flag.partition("=")[0] for flag in flags)
@@ -164,7 +164,7 @@ def _remedy(name: str, option: str | None) -> str:
 
 
 def grouped(flags: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Each flag's name, and the flag with its values."""
+    """Return the name of each flag, and the flag with its values."""
     groups: list[tuple[str, list[str]]] = []
     for word in flags:
         if word.startswith("--") or not groups:

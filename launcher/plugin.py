@@ -27,7 +27,7 @@ def ask(
 
     trainer  as `--trainer` gives it; None looks for it
 
-    ValueError where there is no such program, or its Python cannot import the plugin.
+    Raises ValueError if the program does not exist, or its Python cannot import the plugin.
     """
     python = str(Path(find_python(find_trainer(trainer))).absolute())
     key = [str(ROOT), python, _sources()]
@@ -65,7 +65,7 @@ def _answer(python: str, checkpoints: Sequence[str]) -> dict[str, Any]:
 
 
 def _sources() -> str:
-    """Return a hash of the code that makes the answer and keeps it, but for fairseq itself."""
+    """Return a hash of the code that makes and caches the answer, without fairseq."""
     digest = hashlib.sha256()
     for source in (Path(__file__), *sorted(PLUGIN.rglob("*.py"))):
         digest.update(f"{source.name} {source.stat().st_size}\n".encode() + source.read_bytes())
@@ -84,7 +84,7 @@ def _cache_folder() -> Path:
 
 
 def _read(file: Path, key: Sequence[str]) -> dict[str, Any]:
-    """Return the last answer; empty where the sources or fairseq have changed since."""
+    """Return the cached answer; empty if the sources or fairseq have changed since."""
     try:
         kept = json.loads(file.read_text("utf-8"))
         version, text = kept["fairseq"]

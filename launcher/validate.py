@@ -3,30 +3,28 @@
 import json
 import re
 import subprocess
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 
 from .execution.command import train_command, uses_cache
 from .overrides import grouped, value_of
 from .paths import find_python, importing_project
 from .planning.expand import METHOD, Grid
 from .planning.job import Job
-from .planning.prerequisites import NotReady
+from .planning.prerequisites import NotReady, Prerequisites
 from .planning.run_spec import FIRST, SECOND, RunSpec
 from .plugin import ask
 from .results.outcome import read_result
 
 
-def too_deep(runs: Sequence[RunSpec], models: Mapping[str, Path], trainer: str) -> list[str]:
-    """Return a sentence for each model that cannot be read, or each --init and --mapping that names layers it lacks.
+def check_layers(runs: Sequence[RunSpec], prerequisites: Prerequisites) -> None:
+    """Raise NotReady for teachers that cannot be read, and for --init and --mapping with layers that they lack.
 
-    models   by task: the teacher, or the model that it is made of
-    trainer  the fairseq-train whose Python reads the models
+    The layers of a teacher that is trained first are those of its pre-trained model.
     """
-    _, found = ask(trainer, set(models.values()))
-    problems = [each["problem"].rstrip(".") for each in found.values() if "problem" in each]
-    if problems:
-        return problems
+    models = {task: teacher.model for task, teacher in prerequisites.teachers.items()}
+    _, found = ask(prerequisites.trainer, set(models.values()))
+    if problems := [each["problem"].rstrip(".") for each in found.values() if "problem" in each]:
+        raise NotReady(problems)
     sentences = []
     for spec in runs:
         if spec.task not in models or spec.start:
@@ -34,7 +32,7 @@ def too_deep(runs: Sequence[RunSpec], models: Mapping[str, Path], trainer: str) 
         model = models[spec.task]
         layers = found[model]["layers"]
         has = f"{model} has {layers} layers"
-        # Of another model, where --init-from names one.
+        # With --init-from, the layers are those of another model.
         copied = spec.init if value_of("--init-from", spec.flags) is None else ""
         named = [int(number) for number in copied.split(",") if number.isdecimal()]
         if named and max(named) >= layers:
@@ -46,19 +44,19 @@ def too_deep(runs: Sequence[RunSpec], models: Mapping[str, Path], trainer: str) 
             sentences.append(
                 f"--mapping {spec.mapping} reaches state {reached}, and {has}: name 0 to {layers}"
             )
-    return list(dict.fromkeys(sentences))
+    if sentences:
+        raise NotReady(list(dict.fromkeys(sentences)))
 
 
 def _reached(mapping: str) -> int:
-    """The highest teacher state that a mapping names: of top10 10, of 0:0,1:4 4; 0 where it names none."""
+    """Return the highest teacher state in a mapping: 10 for top10, 4 for 0:0,1:4; 0 if it contains no number."""
     return max((int(number) for number in re.findall(r"(?:^top|:)(\d+)", mapping)), default=0)
 
 
 def check_flags_of(jobs: Sequence[Job]) -> None:
-    """NotReady says which flag it does not take, or which value.
+    """Raise NotReady if fairseq-train does not accept a flag, or its value.
 
-    Takes seconds, for it has to import fairseq. Jobs that are finished, or without flags of the user's, are not
-    asked about.
+    Takes seconds, because fairseq is imported. Finished jobs and jobs without flags of the user are not checked.
     """
     asked: dict[tuple, Job] = {}
     for job in jobs:
@@ -67,17 +65,17 @@ def check_flags_of(jobs: Sequence[Job]) -> None:
     if not asked:
         return
     refusals = [refusal.rstrip(".") for refusal in _refusals(list(asked.values()))]
-    if told := list(dict.fromkeys(filter(None, refusals))):
-        raise NotReady(told)
+    if problems := list(dict.fromkeys(filter(None, refusals))):
+        raise NotReady(problems)
 
 
 def _kind(spec: RunSpec) -> tuple:
-    """Runs of which this is the same differ by values that the launcher gives."""
+    """Return the part of a run that decides which flags it accepts; other fields are set by the launcher."""
     return spec.criterion, spec.stage, spec.flags
 
 
 def _refusals(jobs: Sequence[Job]) -> list[str]:
-    """Sentences of the trainer's Python; none where it cannot tell, since the runs then do."""
+    """Return a sentence or '' for each job; empty if the check itself fails, because the runs then report errors."""
     program = [find_python(jobs[0].trainer), "-m", "fairseq_kd.tasks.check_flags"]
     lines = json.dumps([train_command(job)[1:] for job in jobs])
     environment = importing_project()
@@ -93,7 +91,7 @@ def _refusals(jobs: Sequence[Job]) -> list[str]:
 def unused_flags(given: Collection[str], grid: Grid, jobs: Sequence[Job], makes_teachers: bool) -> list[str]:
     """Return the flags without effect.
 
-    given           names of the settings that the command line or the grid file gives
+    given           names of the settings in the command line or the grid file
     makes_teachers  whether the jobs train teachers, too
     """
     stages = {job.spec.stage for job in jobs}

@@ -14,7 +14,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from launcher.arguments import Parser, add_inference_options, names
+from launcher.arguments import Parser, names
+from scripts.options import add_inference_options
 
 METRICS = ("accuracy", "f1", "mcc", "pearson", "spearman")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import datasets
-from launcher.arguments import Parser, add_training_options, split
+from launcher.arguments import Parser, split
 from launcher.datasets import Data, find_task
 from launcher.execution.devices import Slot, visible_gpus
 from launcher.execution.scheduler import run_alone, say_interrupted, say_problem
@@ -31,6 +31,7 @@ from launcher.planning.run_spec import RunSpec
 from launcher.planning.teachers import teacher_job, teacher_spec
 from launcher.results.logs import following
 from launcher.validate import check_flags_of
+from scripts.options import add_training_options
 
 FAILED, NOT_STARTED = 1, 2
 

@@ -17,7 +17,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.arguments import Parser, add_inference_options, names
+from launcher.arguments import Parser, names
+from scripts.options import add_inference_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

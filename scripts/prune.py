@@ -14,7 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.arguments import Parser, add_size_options
+from launcher.arguments import Parser
+from scripts.options import add_size_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.arguments import Parser, add_size_options, add_training_options, positive, split
+from launcher.arguments import Parser, positive, split
 from launcher.datasets import Data
 from launcher.execution import lock
 from launcher.execution.command import train_command
@@ -40,6 +40,7 @@ from launcher.results.outcome import Outcome
 from scripts import prune as prune_once
 from scripts import score_importance
 from scripts.finetune_teacher import FAILED, NOT_STARTED, dev_scores, find_data
+from scripts.options import add_size_options, add_training_options
 
 if TYPE_CHECKING:
     from fairseq_kd.models.pruning import Sizes

@@ -1,4 +1,4 @@
-"""Where a run trains: on one GPU, or on a set of CPU cores of its own."""
+"""Slots: one GPU, or a set of CPU cores reserved for one run."""
 
 import os
 import re
@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-# By its number, or by its own name, or that of a part of it.
+# A GPU by number or UUID, or a MIG partition.
 GPU = re.compile(r"\d+|(GPU|MIG)-.+")
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one run at a time.
+    """The device of one run at a time.
 
     gpu      number of its GPU; None for the CPU
-    cores    numbers of the cores its programs may use; empty where they are not told apart
-    threads  of its programs; None leaves that to them
+    cores    numbers of the cores that its processes may use; empty for all
+    threads  OMP_NUM_THREADS of its processes; None leaves it unset
     """
 
     gpu: str | None = None
@@ -28,7 +28,7 @@ class Slot:
 
 
 def make_slots(jobs: int, gpus: Sequence[str]) -> list[Slot]:
-    """A slot for each of `jobs`, on the GPUs in turn or, without any, on equal shares of the cores."""
+    """Return `jobs` slots: on the GPUs in turn or, without GPUs, on equal shares of the cores."""
     if gpus:
         return [Slot(gpu=gpus[job % len(gpus)]) for job in range(jobs)]
     if jobs == 1:
@@ -39,7 +39,7 @@ def make_slots(jobs: int, gpus: Sequence[str]) -> list[Slot]:
 
 
 def share(cores: Sequence[int], jobs: int) -> list[tuple[int, ...]]:
-    """Neighbouring cores for each job, sizes differing by one at most; more jobs than cores share them.
+    """Return neighbouring cores for each job, with sizes that differ by one at most; more jobs than cores share them.
 
     share([0, 1, 2, 3, 4], 2) == [(0, 1, 2), (3, 4)]
     """
@@ -51,7 +51,7 @@ def share(cores: Sequence[int], jobs: int) -> list[tuple[int, ...]]:
 
 
 def at_a_time(slots: Sequence[Slot]) -> str:
-    """`4 at a time`, and how many share a GPU where any do."""
+    """Return `4 at a time`, and how many runs share a GPU."""
     loads = Counter(slot.gpu for slot in slots if slot.gpu is not None).values()
     most = max(loads, default=1)
     shared = "" if most == 1 else f", {'up to ' if min(loads) < most else ''}{most} on a GPU"
@@ -59,10 +59,10 @@ def at_a_time(slots: Sequence[Slot]) -> str:
 
 
 def visible_gpus() -> list[str]:
-    """Numbers of the GPUs there are, or those CUDA_VISIBLE_DEVICES leaves; asked of the driver, not of torch."""
+    """Return the numbers of the GPUs, restricted by CUDA_VISIBLE_DEVICES; asks the driver, not torch."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None:
-        # As CUDA reads it: up to the first that names none, such as -1, or Slurm's NoDevFiles.
+        # As CUDA reads it: up to the first invalid name, such as -1 or Slurm's NoDevFiles.
         return list(takewhile(GPU.fullmatch, (number.strip() for number in allowed.split(","))))
     if shutil.which("nvidia-smi") is None:
         return []

@@ -1,4 +1,4 @@
-"""What a run is trained by and on: versions, code and machine, for whoever wants to repeat or to judge the number."""
+"""Records the software versions, git commit and hardware of a run, so that its result can be reproduced."""
 
 import contextlib
 import json
@@ -12,8 +12,8 @@ from ..paths import ROOT
 from .command import environment
 from .devices import Slot
 
-# Told by the Python that trains: this one may be another, without torch.
-TOLD = """
+# Runs in the training environment, because the launcher's own Python may lack torch.
+SCRIPT = """
 import contextlib, json, platform, sys
 from importlib import metadata
 
@@ -32,29 +32,29 @@ CPUS = Path("/proc/cpuinfo")
 
 
 def environment_info(python: str, slot: Slot, slots: int) -> dict[str, Any]:
-    """Of a run that begins now; what cannot be found out is None, or left out of the versions.
+    """Return the environment of a run that starts now; unknown values are None, unknown versions are missing.
 
-    python  the one that trains
-    slots   how many runs train side by side, this one included
+    python  the interpreter of the training environment
+    slots   number of runs that train at the same time, this one included
     """
-    told = _told(python, slot)
+    found = _query(python, slot)
     return {
-        "versions": told.get("versions", {}),
+        "versions": found.get("versions", {}),
         "commit": _git("rev-parse", "HEAD"),
         "modified": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "machine": {
             "system": platform.platform(),
             "cores": os.cpu_count(),
             "cpu": cpu_model(),
-            "gpu": told.get("gpu"),
+            "gpu": found.get("gpu"),
             "slots": slots,
         },
     }
 
 
-def _told(python: str, slot: Slot) -> dict[str, Any]:
-    """Versions of what decides numbers, and the GPU of the slot, where it has one; empty where that Python fails."""
-    command = [python, "-c", TOLD, *(["gpu"] if slot.gpu is not None else [])]
+def _query(python: str, slot: Slot) -> dict[str, Any]:
+    """Return the versions of the packages and the GPU of the slot; empty if that Python fails."""
+    command = [python, "-c", SCRIPT, *(["gpu"] if slot.gpu is not None else [])]
     variables = os.environ | environment(slot)
     try:
         done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
@@ -64,7 +64,7 @@ def _told(python: str, slot: Slot) -> dict[str, Any]:
 
 
 def cpu_model() -> str | None:
-    """As its maker calls it."""
+    """Return the model name of the CPU."""
     with contextlib.suppress(OSError):
         for line in CPUS.read_text("utf-8", "replace").splitlines():
             if line.startswith("model name"):

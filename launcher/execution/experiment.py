@@ -1,4 +1,4 @@
-"""A planned grid: shown, or trained."""
+"""Plans the jobs of a grid, prints them or runs them, and writes the table of results."""
 
 import shlex
 import sys
@@ -16,7 +16,6 @@ from ..results import table
 from ..results.display import display, say, summary
 from ..results.outcome import Outcome, read_result
 from ..results.progress import Progress
-from ..validate import too_deep
 from . import scheduler
 from .command import environment, predict_command, train_command
 from .devices import Slot, at_a_time
@@ -27,38 +26,27 @@ FAILED = 1
 
 
 class Experiment:
-    """The runs of a grid, and the teachers that they need first; NotReady where these have not the layers that are named,
-    or a checkpoint is gone.
+    """The jobs of a grid: its runs and the teachers that they need; raises NotReady if a checkpoint was removed.
 
-    slots    where they train, one in each at a time
-    retries  how often one that failed is started again
-    cache    folder in which what teachers say is stored, by task; None for nowhere
+    slots    devices, each for one run at a time
+    retries  how often a failed run is started again
+    cache    parent folder of the teacher caches, one for each task; None for no cache
     """
 
     def __init__(
         self, prerequisites: Prerequisites, slots: Sequence[Slot], retries: int, cache: Path | None = None
     ) -> None:
-        self.prerequisites, self.folder, self.slots, self.retries = (
-            prerequisites,
-            prerequisites.folder,
-            slots,
-            retries,
-        )
-        self.cache = cache
+        self.prerequisites, self.folder = prerequisites, prerequisites.folder
+        self.slots, self.retries, self.cache = slots, retries, cache
         identities = {task: teacher.identity for task, teacher in prerequisites.teachers.items()}
         self.runs = plan(prerequisites.grid, prerequisites.data, identities, prerequisites.models)
-        models = {task: teacher.model for task, teacher in prerequisites.teachers.items()}
-        if problems := too_deep(self.runs, models, prerequisites.trainer):
-            raise NotReady(problems)
-        self.teachers = [
-            teacher.job for teacher in prerequisites.teachers.values() if teacher.job is not None
-        ]
+        self.teachers = [teacher.job for teacher in prerequisites.teachers.values() if teacher.job]
         self.jobs = [*self.teachers, *(self._job(spec) for spec in self.runs)]
         if problems := self._gone():
             raise NotReady(problems)
 
     def show(self) -> int:
-        """Prints the plan and every command."""
+        """Print the plan and every command; return the exit status."""
         variables = [f"{name}={shlex.quote(value)}" for name, value in environment(self.slots[0]).items()]
         for job in self.jobs:
             finished = read_result(job.folder) is not None
@@ -69,9 +57,9 @@ class Experiment:
         return 0
 
     def run(self) -> int:
-        """Trains what is not finished, prints and writes the table; returns the exit status.
+        """Train the unfinished jobs, print and write the table; return the exit status.
 
-        Runs that another launcher is training when all else has ended are that one's to answer for.
+        Runs that another launcher is still training at the end do not count as failures.
         """
         programs = Programs()
         progress = Progress(self.jobs, len(self.slots))
@@ -110,8 +98,8 @@ class Experiment:
         return 0 if well and written else FAILED
 
     def _write_table(self, outcomes: dict[str, Outcome]) -> bool:
-        """Shows the table first: what cannot be written, on a full disk say, is not lost."""
-        # After an interruption, some that were finished before have not been looked at.
+        """Print the table, then write it; return False if it cannot be written, for example on a full disk."""
+        # After an interruption, `outcomes` lacks runs that were finished before.
         outcomes = {job.name: Outcome(read_result(job.folder)) for job in self.jobs} | outcomes
         metrics = {task: data.metric for task, data in self.prerequisites.data.items()}
         rows = table.rows(self.runs, outcomes, metrics)
@@ -146,7 +134,7 @@ class Experiment:
         )
 
     def _gone(self) -> list[str]:
-        """A sentence for each checkpoint that somebody removed, and that a run which is to be trained starts from."""
+        """Return a sentence for each removed checkpoint that an unfinished job starts from."""
         finished = {job.name: job.folder for job in self.jobs if read_result(job.folder) is not None}
         needed = {
             _origin(finished[name], job.spec, name): (name, job)
@@ -163,7 +151,7 @@ class Experiment:
         ]
 
     def _start(self, spec: RunSpec) -> Path:
-        """Where the weights of a run come from."""
+        """Return the checkpoint of a run's initial weights."""
         if spec.after:
             return _origin(self.folder / spec.after, spec, spec.after)
         if spec.start:
@@ -176,7 +164,7 @@ class Experiment:
         return self.prerequisites.teachers[spec.task].checkpoint
 
     def _places(self) -> str:
-        """Where the folders of all jobs lie: teachers are apart from the group."""
+        """Return the parent folders of all jobs: the group, and the folder of teachers."""
         return " and ".join(dict.fromkeys(str(job.folder.parent) for job in self.jobs))
 
     def _count(self) -> str:

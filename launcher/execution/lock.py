@@ -1,4 +1,8 @@
-"""A run's lock: one launcher at a time trains in its folder."""
+"""Locks run directories, so that only one launcher at a time trains a run.
+
+The training process inherits the lock, which therefore holds after the launcher is killed. filelock cannot do that: it
+keeps its file descriptor private, and unlocks the file for all processes when it is released.
+"""
 
 import errno
 import sys
@@ -10,16 +14,17 @@ try:
 except ImportError:  # not a Unix
     fcntl = None
 
-# What flock says where a file system locks no files.
+# Errors of flock on a file system without locks.
 UNABLE = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
-_warned = threading.Lock()  # taken by the first who warns
+_warned = threading.Lock()  # taken by the first warning
 
 
 def take(file: TextIO) -> bool:
-    """Whether nobody else has it: until it is closed, here and by the programs that inherit it.
+    """Lock a file; return False if another process holds the lock.
 
-    Where files cannot be locked it is taken too, with one warning a program: two launchers at once are up to the user.
+    The lock holds until the file is closed here and in all processes that inherit it. On a file system without locks
+    the result is True, with one warning per program.
     """
     if fcntl is None:
         return True

@@ -1,4 +1,4 @@
-"""The programs that are running: started in a slot, stopped all together."""
+"""Starts training processes in slots, and terminates all of them on exit."""
 
 import contextlib
 import os
@@ -14,14 +14,14 @@ from ..planning.prerequisites import NotReady, Prerequisites
 from .command import environment
 from .devices import Slot
 
-PATIENCE = 10  # seconds a program gets to end by itself
+PATIENCE = 10  # seconds that a process gets to end by itself
 
-# With these somebody stops a program; Windows has no SIGHUP.
+# Signals that stop a program; Windows has no SIGHUP.
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class Programs:
-    """Starts programs from any thread, for as long as none has called `stop`."""
+    """The running processes; any thread can start one, until `stop` is called."""
 
     def __init__(self) -> None:
         self.running: set[subprocess.Popen] = set()
@@ -29,16 +29,16 @@ class Programs:
         self.lock = threading.Lock()
 
     def call(self, command: Sequence[str], slot: Slot, sink, lock: int) -> int:
-        """The exit code of `command`, which writes to the file `sink`.
+        """Run `command` with its output in the file `sink`; return the exit code.
 
-        lock  file descriptor that the program inherits: what it locks stays so for as long as
-              anything trains there, even when the launcher is killed
+        lock  file descriptor that the process inherits, so that its lock holds until the training has ended, even
+              if the launcher is killed
         """
         with self.lock:
             if self.stopped:
                 return -signal.SIGTERM
             if slot.cores:
-                os.sched_setaffinity(0, slot.cores)  # of this thread alone, and of what it starts
+                os.sched_setaffinity(0, slot.cores)  # of this thread, and of the process that it starts
             program = subprocess.Popen(
                 command,
                 env=os.environ | environment(slot),
@@ -55,7 +55,7 @@ class Programs:
                 self.running.discard(program)
 
     def stop(self) -> None:
-        """Ends everything that runs and lets nothing start any more."""
+        """Terminate all processes, and start no more."""
         with self.lock:
             self.stopped = True
             running = list(self.running)

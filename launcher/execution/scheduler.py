@@ -1,4 +1,4 @@
-"""Many runs: as many at once as there are slots, each after the one it depends on."""
+"""Schedules jobs on slots, each job after the jobs that it depends on."""
 
 import contextlib
 import signal
@@ -14,10 +14,10 @@ from .devices import Slot
 from .processes import STOPPING, Programs
 from .train_run import train
 
-# An exception that a signal raises can be lost, in a destructor say: what it asked for is looked up as well.
+# An exception from a signal handler can be lost, for example in a destructor, so this event is checked as well.
 _asked_to_end = threading.Event()
 SECONDS_BETWEEN_LOOKS = 1.0
-SECONDS_BETWEEN_VISITS = 5.0  # to a run that another launcher has
+SECONDS_BETWEEN_VISITS = 5.0  # to a run that another launcher trains
 
 INTERRUPTED = 130  # exit status
 
@@ -32,15 +32,15 @@ def run_all(
     slots: Sequence[Slot],
     stop: Callable[[], None],
 ) -> None:
-    """Trains all jobs; one that fails stops only what starts from it.
+    """Train all jobs; a failed job stops only the jobs that depend on it.
 
-    One that another launcher has is looked at again, in case it has ended there, for as long as there is anything else
-    to do or anything that starts from it; then it is left to that launcher.
+    A job that another launcher trains is visited again while other jobs remain, or a job depends on it; then it is left
+    to that launcher.
 
     train   trains one job in a slot
-    report  is told as each ends
-    slots   one job at a time in each
-    stop    ends the programs that run, on KeyboardInterrupt
+    report  is called when a job ends
+    slots   devices, each for one job at a time
+    stop    terminates the running processes, on KeyboardInterrupt
     """
 
     def guarded(job: Job, slot: Slot) -> Outcome:
@@ -52,7 +52,7 @@ def run_all(
     waiting, free = list(jobs), list(slots)
     running: dict[Future[Outcome], tuple[Job, Slot]] = {}
     ended: dict[str, Outcome] = {}
-    held: dict[str, tuple[Outcome, float]] = {}  # by another launcher, and when it is looked at again
+    held: dict[str, tuple[Outcome, float]] = {}  # trained by another launcher, and the time of the next visit
 
     def end(job: Job, outcome: Outcome) -> None:
         ended[job.name] = outcome
@@ -100,7 +100,7 @@ def run_all(
 
 
 def _look(running: Collection[Future[Outcome]]) -> set[Future[Outcome]]:
-    """Those that have ended, after a while at the most."""
+    """Return the jobs that have ended; wait for at most SECONDS_BETWEEN_LOOKS."""
     if running:
         return wait(running, SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED).done
     time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -108,16 +108,16 @@ def _look(running: Collection[Future[Outcome]]) -> set[Future[Outcome]]:
 
 
 def say_interrupted() -> int:
-    """Of a program that was; its exit status."""
+    """Report the interruption; return the exit status."""
     print("Interrupted: the same command goes on from here.", file=sys.stderr)
     return INTERRUPTED
 
 
 @contextlib.contextmanager
 def ending_as_interrupted() -> Iterator[None]:
-    """Lets SIGTERM and a closed terminal, like Ctrl-C, stop the children before the program ends.
+    """Raise KeyboardInterrupt on SIGTERM and SIGHUP too, so that child processes are stopped before the program ends.
 
-    What is ignored stays ignored, by the children too: SIGHUP under `nohup`, Ctrl-C in a script's background.
+    Ignored signals stay ignored, also by child processes: SIGHUP under `nohup`, Ctrl-C in a script's background.
     """
 
     def interrupt(*_) -> None:
@@ -135,7 +135,7 @@ def ending_as_interrupted() -> Iterator[None]:
 
 
 def run_alone(job: Job, slot: Slot) -> Outcome:
-    """Trains; KeyboardInterrupt, whatever the signal, once its programs have ended."""
+    """Train one job; raise KeyboardInterrupt after any stop signal, when its processes have ended."""
     programs, outcomes = Programs(), list[Outcome]()
     with ending_as_interrupted():
         run_all(
@@ -150,7 +150,7 @@ def run_alone(job: Job, slot: Slot) -> Outcome:
 
 
 def say_problem(outcome: Outcome) -> None:
-    """Says what went wrong, if anything did; the model may be there all the same (`outcome.result`)."""
+    """Print the problem of an outcome, if any; the model may exist nevertheless (`outcome.result`)."""
     if outcome.result is None:
         print(f"Training {'skipped' if outcome.skipped else 'failed'}: {outcome.problem}", file=sys.stderr)
     elif outcome.note:

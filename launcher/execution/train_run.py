@@ -1,4 +1,4 @@
-"""One run: trained, judged, predicted."""
+"""Trains one run, stores its result and saves its predictions."""
 
 import json
 import re
@@ -26,10 +26,10 @@ from .processes import STOPPING, Programs
 
 LAST_LINES, LINE_WIDTH = 6, 300  # fairseq prints its whole configuration in one line
 
-# How a program ends that somebody stopped, by itself or as a shell tells it.
+# Exit codes of a process that a signal ended, as Python and as a shell report them.
 STOPPED = {code for number in STOPPING for code in (-number, 128 + number)}
 
-# argparse's last line, and its exit status.
+# The last line of argparse's error, and its exit status.
 WRONG_FLAGS, WRONG_FLAGS_STATUS = re.compile(r"(\S+): error: (.*)"), 2
 
 Call = Callable[..., int]  # (command, sink=file) -> exit code
@@ -43,13 +43,12 @@ def train(
     begin: Callable[[], None] = lambda: None,
     slots: int = 1,
 ) -> Outcome:
-    """Trains a run and saves its predictions; what is there already is left alone.
+    """Train a run and save its predictions, unless these exist; return the outcome, also of a failed run.
 
-    begin  is called once it is known that no other launcher has it
-    slots  how many runs train side by side, this one included
+    begin  is called when the run is locked
+    slots  number of runs that train at the same time, this one included
 
-    An interrupted training goes on: fairseq finds its checkpoint_last.pt. So does one that failed,
-    `retries` times. Nothing is raised for a training that fails.
+    An interrupted run resumes from checkpoint_last.pt. A failed run is resumed up to `retries` times.
     """
     result = read_result(job.folder)
     if result is not None and not job.lacks_predictions:
@@ -61,7 +60,7 @@ def train(
             busy = "another launcher is training it; call this again when that has ended"
             return Outcome(result, "" if result else busy, skipped=True)
         begin()
-        # Another launcher may have finished it since it was looked at.
+        # Another launcher may have finished the run before we locked it.
         result = read_result(job.folder)
         call = partial(programs.call, slot=slot, lock=file.fileno())
         outcome = Outcome(result, skipped=True) if result else _train(job, slot, call, retries, slots)
@@ -87,7 +86,7 @@ def _train(job: Job, slot: Slot, call: Call, retries: int, slots: int) -> Outcom
         began_with = _environment_info(job, slot, slots, resumed)
         tries = f" in try {attempt} of {retries + 1}" if attempt > 1 else ""
         spent, begin = begin_try(job.folder, resumed), time.monotonic()
-        # Without a checkpoint it starts anew, and what an earlier try logged is of no training that is kept.
+        # Without a checkpoint the run starts again, and the log of an earlier try is obsolete.
         with open(log, "ab" if resumed else "wb") as sink:
             here = sink.tell()
             exit_code = call(command, sink=sink)
@@ -118,7 +117,7 @@ def _train(job: Job, slot: Slot, call: Call, retries: int, slots: int) -> Outcom
         shutil.copyfile(job.data.folder / "input0" / "dict.txt", job.folder / "dict.txt")
     write_json(job.folder / "result.json", result)
     if not job.keeps_last:
-        # It holds the optimizer, several times the model, and has served its purpose.
+        # It contains the optimizer, several times as large as the model, and is no longer needed.
         (job.folder / LAST).unlink(missing_ok=True)
     return Outcome(json.loads(json.dumps(result)))
 
@@ -128,7 +127,7 @@ def _fingerprint(path: Path) -> str | None:
 
 
 def _environment_info(job: Job, slot: Slot, slots: int, resumed: bool) -> dict[str, Any]:
-    """What the training began with: by its end, somebody may have changed the code."""
+    """Return the environment at the start of the training; the code may change before its end."""
     path = job.folder / "environment.json"
     if not resumed or not path.is_file():
         write_json(path, environment_info(find_python(job.trainer), slot, slots))
@@ -136,7 +135,7 @@ def _environment_info(job: Job, slot: Slot, slots: int, resumed: bool) -> dict[s
 
 
 def _predict(job: Job, call: Call) -> str:
-    """Saves the predictions; returns what went wrong, which decides nothing about the run."""
+    """Save the predictions; return the problem, if any, which does not fail the run."""
     if not job.predicts:
         return ""
     log = job.folder / "log.txt"
@@ -153,10 +152,9 @@ def _ending(exit_code: int) -> str:
 
 
 def _refused(log: Path, begin: int, exit_code: int) -> str:
-    """Why the trainer did not start, and would not the next time either; empty where it did.
+    """Return the error with which the trainer refused to start, so that no retry helps; empty if it started.
 
-    As fairseq_kd/errors.py says it: "Cannot start", with a sentence, or a list of them below, indented.
-    Or as argparse does.
+    The error is that of fairseq_kd/errors.py ("Cannot start", with one sentence or an indented list), or of argparse.
     """
     if exit_code <= 0:
         return ""
@@ -188,9 +186,9 @@ CLOCK = "clock.json"
 
 
 def begin_try(folder: Path, resumed: bool, now: Callable[[], float] = time.time) -> float:
-    """Starts to count a try; returns the seconds that earlier ones took.
+    """Record the start of a try; return the seconds of training that earlier tries took, without the gaps.
 
-    An earlier try is taken to have ended with its last line of log: nobody may have seen its end.
+    An earlier try is assumed to have ended when its log was last written, because it may have been killed.
     """
     path, spent = folder / CLOCK, 0.0
     if resumed and path.is_file():

@@ -1,4 +1,4 @@
-"""From lists to runs."""
+"""Expands the lists of a grid into runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,25 +8,25 @@ from itertools import product
 from ..datasets import TASKS, Data
 from ..methods import LOGITS, NO_TEACHER, Methods, find_methods, fitting
 from ..model_list import Entry, Listed
+from ..models import ALL_LAYERS
 from ..overrides import without_weights
-from .run_spec import ALL_LAYERS, FIRST, ONE, SECOND, RunSpec
+from .run_spec import FIRST, ONE, SECOND, RunSpec
 from .schedule import scheduled, update_freqs
 
-# What a grid is of: students of a method, second stages of models that are listed, or those
-# models fine-tuned without a teacher.
+# Kinds of grid: students of methods, second stages of listed models, or the fine-tuning of listed models.
 METHOD, PREDICTION, FINETUNING = "method_specific", "pred", "finetune"
 
-# In the place of a mapping: each method's own.
+# Stands for the default mapping of each method.
 OWN_MAPPING = ""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is multiplied; None leaves a setting to the task's published one.
+    """The lists that are multiplied; None stands for the published setting of the task.
 
-    models       those that are listed, which then stand for methods, inits, mappings and stages
+    models       listed models, which replace methods, inits, mappings and stages
     stage2_from  see RunSpec
-    known        all methods that there are
+    known        all methods of the plugin
     """
 
     tasks: tuple[str, ...]
@@ -51,7 +51,7 @@ class Grid:
 
 
 def settle(grid: Grid) -> Grid:
-    """The grid with its random students as deep as the others; ValueError where it contradicts itself."""
+    """Return the grid with the depth of random students filled in; raise ValueError if settings conflict."""
     update_freqs(grid.flags, grid.epochs)
     described = {method: grid.known[method] for method in grid.methods}
     clashing = [
@@ -77,7 +77,7 @@ def settle(grid: Grid) -> Grid:
 
 
 def depth(init: str) -> int | None:
-    """Layers of a student with that --init; None where the teacher decides, or other students."""
+    """Return the number of layers that an --init defines; None if it depends on the teacher or other students."""
     if init.startswith("random:"):
         return int(init.removeprefix("random:"))
     return None if init in ("all", "random") else init.count(",") + 1
@@ -86,11 +86,11 @@ def depth(init: str) -> int | None:
 def plan(
     grid: Grid, data: Mapping[str, Data], teachers: Mapping[str, str], models: Mapping[str, Sequence[Listed]]
 ) -> list[RunSpec]:
-    """All runs of a grid, each once, a first stage before its second.
+    """Return all runs of a grid, each once, a first stage before its second.
 
     data      by task
-    teachers  by task, what stands for them
-    models    by task, those that were listed
+    teachers  identities of the teachers, by task
+    models    listed models, by task
     """
     runs: dict[str, RunSpec] = {}
     for task in grid.tasks:
@@ -106,7 +106,7 @@ def plan(
 
 @dataclass(frozen=True)
 class _Cell:
-    """What runs of any task and seed have in common; see RunSpec. `seed` is the only one, if there is but one."""
+    """The settings that runs of all tasks and seeds share; see RunSpec. `seed` restricts the cell to one seed."""
 
     method: str
     init: str
@@ -118,7 +118,7 @@ class _Cell:
 
 
 def _cells(grid: Grid) -> list[_Cell]:
-    """Return each cell once: only methods with a mapping or a first stage are multiplied by mappings or stages."""
+    """Return each cell once; methods without a mapping or first stage are not multiplied by mappings or stages."""
     cells = []
     for method, init, mapping, stages in product(grid.methods, grid.inits, grid.mappings, grid.stages):
         described = grid.known[method]
@@ -133,7 +133,7 @@ def _cells(grid: Grid) -> list[_Cell]:
 
 
 def _listed(grid: Grid, models: Sequence[Listed]) -> list[_Cell]:
-    """A second stage of each model, or its fine-tuning."""
+    """Return a cell for each model: its second stage, or its fine-tuning."""
     method, stages = (LOGITS, SECOND) if grid.kind == PREDICTION else (NO_TEACHER, "one")
     return [
         _Cell(
@@ -181,7 +181,7 @@ def _stages(
 
 
 def _flagged(spec: RunSpec, grid: Grid) -> RunSpec:
-    """With those of the user's flags that its criterion has, and its stage leaves a use for."""
+    """Add the user's flags that the criterion has and that take effect in the stage."""
     flags = fitting(grid.flags, spec.criterion, grid.known)
     weighs = spec.stage != FIRST and spec.method != NO_TEACHER
     return replace(spec, flags=flags if weighs else without_weights(flags))

@@ -1,4 +1,4 @@
-"""What a grid needs before it can be planned: found, or to be made first."""
+"""Finds the data, teachers and models of a grid, or plans how to make the missing ones."""
 
 import argparse
 import contextlib
@@ -22,7 +22,7 @@ VOCABULARIES = ("encoder.json", "vocab.txt", "tokenizer.json", "sentencepiece.mo
 
 
 class NotReady(ValueError):
-    """Everything that is lacking, one sentence each."""
+    """Reasons why nothing can start, one sentence each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         sentences = [f"{problem}." for problem in problems]
@@ -35,14 +35,14 @@ def _listed(sentences: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Where things lie, as given.
+    """The settings that name inputs and outputs.
 
-    out, group  the grid's runs go to out/group, teachers that it makes to out/teachers
-    teacher     None: teachers/{task}
-    pretrained  None: the only model in models/
-    max_positions  tokens at which inputs have to be cut; None for any
-    teacher_*   of a teacher that is made; None: the task's published one
-    typed       names of what the command line gives; what a file gives besides may be for where it is needed
+    out, group     runs are written to out/group, trained teachers to out/teachers
+    teacher        None for teachers/{task}
+    pretrained     None for the only model in models/
+    max_positions  required maximum length of inputs, in tokens; None for any
+    teacher_*      settings of teachers that are trained; None for the published ones
+    typed          names of the settings in the command line, which are checked even where they are not needed
     """
 
     out: Path
@@ -67,11 +67,11 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Teacher:
-    """Of one task.
+    """The teacher of one task.
 
-    identity  stands for it in the names of its students
-    model     what has its layers: itself, or the pre-trained model that it is made of
-    job       what trains it, where it was not found
+    identity  fingerprint of the checkpoint, or digest of the run that trains it: part of the hash of its students
+    model     checkpoint with the same layers: its own, or the pre-trained model
+    job       the job that trains the teacher; None if the checkpoint exists
     """
 
     checkpoint: Path
@@ -82,11 +82,11 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Prerequisites:
-    """All that was found; data and teachers by task.
+    """The files that were found; data and teachers by task.
 
-    models        that students start from, by task, where the grid lists any
-    make_data     the command that makes the data that is missing; nothing can be planned before
-    waiting_for   the tasks of that data
+    models       listed models, by task
+    make_data    the command that makes the missing data; without this data nothing can be planned
+    waiting_for  tasks of the missing data
     """
 
     grid: Grid
@@ -100,7 +100,7 @@ class Prerequisites:
 
 
 def find_prerequisites(grid: Grid, inputs: Inputs) -> Prerequisites:
-    """Looks for everything; NotReady says all that is lacking and cannot be made."""
+    """Find all prerequisites; raise NotReady with everything that is missing and cannot be made."""
     problems: list[str] = []
 
     def find(look: Callable, *where):
@@ -138,7 +138,7 @@ def find_prerequisites(grid: Grid, inputs: Inputs) -> Prerequisites:
 
 
 def _check_pretrained(inputs: Inputs) -> None:
-    """ValueError where the command line names no model; it may be needed for some tasks alone, or for none any more."""
+    """Raise ValueError if --pretrained in the command line is no model, even if no task needs it."""
     if "pretrained" in inputs.typed:
         try:
             find_checkpoint(inputs.pretrained, "--pretrained")
@@ -157,7 +157,7 @@ def _check_glue_dir(inputs: Inputs) -> None:
 
 
 def _without_classes(grid: Grid) -> list[str]:
-    """Return a sentence for each method that needs classes, where a task has scores and the method's terms a weight."""
+    """Return a sentence for each method that needs classes, if a task is a regression and the terms have a weight."""
     numbers = [task for task in grid.tasks if TASKS[task].regression]
     if not numbers or gives_zero("--inter-weight", grid.flags):
         return []
@@ -170,7 +170,7 @@ def _without_classes(grid: Grid) -> list[str]:
 
 
 def _find_data(inputs: Inputs, task: str) -> Data:
-    """Return the data of a task; ValueError where it is not there, or its inputs are longer than --max-positions."""
+    """Return the data of a task; raise ValueError if it is missing or longer than --max-positions."""
     data = find_data(inputs.data, task)
     longest = inputs.max_positions
     if longest is not None and data.longest is not None and data.longest > longest:
@@ -182,7 +182,7 @@ def _find_data(inputs: Inputs, task: str) -> Data:
 
 
 def _check_raw(inputs: Inputs, task: str) -> None:
-    """ValueError where the data of a task is neither there nor can be made."""
+    """Raise ValueError if the data of a task neither exists nor can be made."""
     from preprocess.errors import DataError
     from preprocess.sources import find_sources
     from preprocess.tasks import find_task
@@ -211,7 +211,7 @@ def _data_command(inputs: Inputs, tasks: Sequence[str], trainer: str) -> tuple[s
 
 
 def _vocabulary(inputs: Inputs) -> Path:
-    """The folder that says how the pre-trained model encodes text."""
+    """Return the folder with the vocabulary of the pre-trained model."""
     folder = _pretrained(inputs).parent
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise ValueError(
@@ -236,14 +236,14 @@ def _pretrained(inputs: Inputs) -> Path:
 
 
 def _teacher(inputs: Inputs, task: str, data: Data | None, trainer: str | None) -> Teacher | None:
-    """The teacher that is there, or else the one to be made; None where its data or trainer is lacking yet."""
+    """Return the existing teacher, or the one to train; None if its data or the trainer is missing."""
     try:
         path = find_teacher(inputs.teacher or TEACHER, task)
         return Teacher(path, file_fingerprint(path), path)
     except Unfinished:
         raise
     except ValueError as error:
-        # A path that was given and leads nowhere is a slip, not a wish for hours of training.
+        # A wrong --teacher is an error. It does not start hours of training.
         if inputs.teacher is not None and inputs.pretrained is None:
             raise
         try:

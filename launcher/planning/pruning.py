@@ -1,4 +1,4 @@
-"""How a model becomes small in several steps, and what the folder of these steps holds."""
+"""Plans the sizes of stepwise pruning, and records the settings of its folder."""
 
 import json
 from collections.abc import Sequence
@@ -18,22 +18,22 @@ TOGETHER, WIDTH_FIRST, DEPTH_FIRST = ORDERS = ("together", "width-first", "depth
 # In a step's folder: the model that it trains.
 PRUNED = Path("pruned") / "model.pt"
 
-# Says in the folder of all steps what these are of.
+# Records, in the folder of all steps, what the steps were made from.
 RECORD = "schedule.json"
 
-# What decides the first pruned model; what is trained depends on everything else, too.
+# Settings that decide the first pruned model; trained models depend on all settings.
 PRUNED_BY = ("schedule", "task", "data", "teacher")
 
-# Of which the values would tell nobody anything.
+# Settings whose values are hashes or long lists: messages do not quote them.
 NAMES = {"schedule": "another schedule", "data": "other data", "teacher": "another teacher"}
 
 
 def schedule(start: Sizes, end: Sizes, steps: int, order: str) -> list[Sizes]:
-    """The sizes on the way from `start`, which is left out, to `end`; sizes that repeat are left out, too.
+    """Return the sizes from `start` (excluded) to `end`, without repetitions.
 
-    together     each step takes an equal part of everything
+    together     each step prunes an equal share of everything
     width-first  `steps` steps in width, then as many in depth
-    depth-first  the other way round
+    depth-first  first depth, then width
     """
     if order == TOGETHER:
         corners = [start, end]
@@ -56,11 +56,11 @@ def _between(start: Sizes, end: Sizes, share: float) -> Sizes:
 
 
 def claim(out: Path, sizes: Sequence[Sizes], spec: RunSpec) -> None:
-    """Writes down what `out` is for; ValueError where it holds steps of something else.
+    """Record the settings of `out`; raise ValueError if it contains steps with other settings.
 
-    Steps that came to nothing bind to nothing, a pruned model to its schedule, data and teacher, trained ones to all.
+    A pruned model depends on its schedule, data and teacher, a trained one on all settings.
 
-    spec  what the trainings of all steps have in common
+    spec  the settings that all steps share
     """
     wanted = {"schedule": [vars(size) for size in sizes], **spec.written()}
     trained = any(next(out.glob(f"*/{name}"), None) for name in ("checkpoint*.pt", "result.json"))
@@ -78,7 +78,7 @@ def claim(out: Path, sizes: Sequence[Sizes], spec: RunSpec) -> None:
 
 
 def _read(out: Path) -> dict[str, Any]:
-    """What the steps there are of. It may be older than some field of a spec."""
+    """Return the recorded settings, with defaults for fields that are newer than the record."""
     try:
         there = json.loads((out / RECORD).read_text("utf-8"))
         return {"schedule": there["schedule"], **RunSpec.completed(there)}

@@ -1,4 +1,4 @@
-"""How long a run's learning-rate schedule is, where its flags gather several batches for one update."""
+"""Computes the length of a run's learning-rate schedule, with --update-freq taken into account."""
 
 import re
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ FREQUENCIES = re.compile(r"[1-9]\d*(,[1-9]\d*)*")
 
 
 def update_freqs(flags: Sequence[str], epochs: int) -> list[int]:
-    """Batches an update in each epoch: --update-freq, whose last number holds for all epochs to come.
+    """Return the batches per update of each epoch, from --update-freq; its last number holds for the remaining epochs.
 
-    ValueError where it is something else.
+    Raises ValueError if the value is invalid.
     """
     given = value_of("--update-freq", flags)
     if given is None:
@@ -30,9 +30,9 @@ def update_freqs(flags: Sequence[str], epochs: int) -> list[int]:
 def scheduled(
     settings: TaskSettings, epochs: int, batch_size: int, sentences: int, flags: Sequence[str] = ()
 ) -> dict[str, int]:
-    """`epochs`, `updates` and `warmup` of a run: see TaskSettings.schedule, of the sentences that an update has in truth.
+    """Return `epochs`, `updates` and `warmup` of a run, scaled to the sentences per update (see TaskSettings.schedule).
 
-    A number that the flags give themselves is fairseq's affair, and what stands here is as if every batch were an update.
+    A number that the flags set themselves overrides ours, which is then computed without --update-freq.
     """
     each_update = settings.schedule(epochs, batch_size, sentences)
     freqs = update_freqs(flags, epochs)

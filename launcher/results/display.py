@@ -1,4 +1,4 @@
-"""What is seen while a grid trains: a table that lives, on a terminal; lines, elsewhere."""
+"""Displays progress: a live table on a terminal, log lines otherwise."""
 
 import contextlib
 import sys
@@ -17,7 +17,7 @@ def say(line: str) -> None:
 
 
 class Lines:
-    """A line when a run starts, one when it ends, and one where another launcher has it."""
+    """Prints a line when a run starts or ends, and one if another launcher trains it."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -32,7 +32,7 @@ class Lines:
         say(f"{'start':>{self.width}} {job.name}")
 
     def hold(self, job: Job) -> None:
-        """Once, however often it is looked at."""
+        """Print the line once, however often the run is visited."""
         if job.name not in self.held:
             self.held.add(job.name)
             say(f"{'later':>{self.width}} {job.name}: another launcher is training it")
@@ -44,7 +44,7 @@ class Lines:
 
 
 class LiveTable(Lines):
-    """What runs and how long it will take, below a line for each run that has ended."""
+    """Shows a table of running jobs, below a line for each job that has ended."""
 
     def showing(self) -> AbstractContextManager:
         from rich.live import Live
@@ -53,11 +53,11 @@ class LiveTable(Lines):
                     refresh_per_second=1)  # fmt: skip
 
     def start(self, job: Job) -> None:
-        """Nothing: the table has it."""
+        """Print nothing: the table contains the run."""
 
 
 def display(progress: Progress) -> Lines:
-    """The table where there is a terminal that can show it."""
+    """Return the live table on a capable terminal, otherwise lines."""
     with contextlib.suppress(ImportError):
         from rich.console import Console
 
@@ -67,7 +67,7 @@ def display(progress: Progress) -> Lines:
 
 
 def running_table(now: Snapshot, total: int):
-    """A row for each run that trains, and a line about all."""
+    """Return a row for each running job, and a summary line."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -87,7 +87,7 @@ def running_table(now: Snapshot, total: int):
 
 
 def told(outcome: Outcome) -> str:
-    """How a run ended, in words."""
+    """Format the outcome of a run."""
     if outcome.result is None:
         return f"{'skipped' if outcome.skipped else 'FAILED'}, {outcome.problem}"
     score = f"{outcome.result['metric']} {outcome.result['best']:.4g}"
@@ -96,7 +96,7 @@ def told(outcome: Outcome) -> str:
 
 
 def summary(outcomes: Mapping[str, Outcome]) -> list[str]:
-    """A line for each kind of end that leaves something to do, with the runs it is about."""
+    """Return a line for each kind of outcome that needs attention, with the names of its runs."""
     kinds = {
         "failed, as said above": lambda end: end.result is None and not end.held,
         "finished without predictions, which the same command makes": lambda end: bool(end.note),

@@ -1,4 +1,4 @@
-"""What came of a run: read from its log, kept in its `result.json`."""
+"""Parses the log of a run: validations, best checkpoint, peak memory. Can follow a log that is being written."""
 
 import contextlib
 import json
@@ -15,14 +15,14 @@ SUBSET = re.compile(r"valid\d*")
 
 PEAK = re.compile(r'"(?:train_)?peak_gb": "([\d.]+)"')
 
-# Counts and clocks, which say nothing of the model.
+# Counts and times, which are no metrics of the model.
 NOT_METRICS = frozenset({"wps", "wpb", "bsz", "num_updates"})
 
 
 def logged(log: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What the lines in JSON say, each with its kind: train_inner, train, valid, valid1, ..
+    """Yield the kind (train_inner, train, valid, valid1, ...) and content of each JSON line.
 
-    A line that a kill left half written is passed over: what it said comes again.
+    An incomplete line, which a killed process leaves, is skipped: the resumed run logs it again.
     """
     for line in log:
         match = LOGGED.search(line)
@@ -32,12 +32,12 @@ def logged(log: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def validations(log: Iterable[str]) -> dict[int, dict[str, dict[str, float]]]:
-    """Metrics by update and subset; a validation that was repeated after an interruption counts once."""
+    """Return metrics by update and subset; a validation that was repeated after an interruption counts once."""
     found: dict[int, dict[str, dict[str, float]]] = {}
-    for subset, told in logged(log):
+    for subset, line in logged(log):
         if not SUBSET.fullmatch(subset):
             continue
-        plain = {key.removeprefix(f"{subset}_"): value for key, value in told.items()}
+        plain = {key.removeprefix(f"{subset}_"): value for key, value in line.items()}
         scores = {
             key: float(value)
             for key, value in plain.items()
@@ -48,9 +48,9 @@ def validations(log: Iterable[str]) -> dict[int, dict[str, dict[str, float]]]:
 
 
 def best_update(found: dict[int, dict[str, dict[str, float]]], metric: str) -> int:
-    """The update whose checkpoint is the best: highest `metric` of the first subset, lowest for a loss.
+    """Return the update of the best checkpoint: highest `metric` of the first subset, lowest for a loss.
 
-    Of equal ones the last, as fairseq's checkpoint_best.pt is. ValueError says what is missing from the log.
+    The last of equal updates, as in fairseq's checkpoint_best.pt. Raises ValueError if the log lacks the metric.
     """
     if not found:
         raise ValueError("its log holds no validation")
@@ -65,12 +65,12 @@ def best_update(found: dict[int, dict[str, dict[str, float]]], metric: str) -> i
 
 
 def peak_memory(log: Iterable[str]) -> float | None:
-    """The most memory the training ever held, in GiB (see `fairseq_kd/memory.py`); None where its log tells none."""
+    """Return the peak memory of the training, in GiB (see `fairseq_kd/memory.py`); None if the log lacks it."""
     return max((float(peak) for line in log for peak in PEAK.findall(line)), default=None)
 
 
 def summarize(log: Path, metric: str) -> dict[str, Any]:
-    """The scores of a finished run, at its best checkpoint and at its end, and the memory it took."""
+    """Return the scores of a finished run, at its best checkpoint and at its end, and its peak memory."""
     with open(log, encoding="utf-8", errors="replace") as file:
         lines = list(file)
     found = validations(lines)
@@ -86,17 +86,16 @@ def summarize(log: Path, metric: str) -> dict[str, Any]:
 
 
 SECONDS_BETWEEN_LOOKS = 1.0
-KNOWN_BY = 1 << 10  # bytes before the place that was read to: some lines, each with the time it was logged
+KNOWN_BY = 1 << 10  # bytes before the last position: several lines, with their times
 
 # (update, subset, metrics)
 Tell = Callable[[int, str, dict[str, float]], None]
 
 
 class Log:
-    """What is added to a log from now on; one that was begun anew is read from its start.
+    """The lines that are appended to a log from now on; a log that was overwritten is read from its start.
 
-    Such a log may be as long as the old one by the time it is looked at: it is known by other bytes where the old
-    one was read to.
+    An overwritten log may be longer than the old one. It is recognised by different bytes before the last position.
     """
 
     def __init__(self, path: Path) -> None:
@@ -107,7 +106,7 @@ class Log:
                 self._note(file, file.seek(0, 2))
 
     def new_lines(self) -> list[str]:
-        """Those that were finished since the last call."""
+        """Return the lines that were completed since the last call."""
         try:
             with open(self.path, "rb") as file:
                 file.seek(self.read - len(self.end))
@@ -127,9 +126,9 @@ class Log:
 
 @contextlib.contextmanager
 def following(path: Path, tell: Tell, seconds: float = SECONDS_BETWEEN_LOOKS) -> Iterator[None]:
-    """Calls `tell` of each validation that is logged meanwhile, from a thread of its own.
+    """Call `tell` for each validation that is logged meanwhile, from a thread.
 
-    seconds  between two looks at the log
+    seconds  interval between two reads of the log
     """
     log, ended = Log(path), threading.Event()
 

@@ -1,4 +1,4 @@
-"""How far the runs are, and how long the rest will take."""
+"""Tracks the progress of jobs, and estimates the remaining time."""
 
 import heapq
 import re
@@ -13,14 +13,14 @@ from ..planning.run_spec import RunSpec
 from .outcome import Outcome
 
 UPDATES = re.compile(rb'"(?:\w+_)?num_updates": "(\d+)"')
-TAIL = 1 << 14  # bytes at the end of a log: several of the lines that count updates
+TAIL = 1 << 14  # bytes at the end of a log that contain several counts of updates
 
 Kind = tuple[str, str, str, int]  # task, method, stage, batch size
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Training of a kind that was watched: it took `seconds` for `updates`."""
+    """A measured speed: `updates` of runs of one kind took `seconds`."""
 
     kind: Kind
     seconds: float
@@ -29,7 +29,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Running:
-    """A run that trains: the updates it has done, and seconds to go; None where nothing tells yet."""
+    """A running job, its finished updates and the estimated seconds left; None if unknown."""
 
     job: Job
     done: int
@@ -38,9 +38,9 @@ class Running:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All jobs at one moment.
+    """The state of all jobs.
 
-    ended   of all; `failed` and `held`, which another launcher has, are among them
+    ended   includes `failed` and `held`, which another launcher trains
     left    seconds until all have ended
     """
 
@@ -52,7 +52,7 @@ class Snapshot:
 
 
 class Progress:
-    """Keeps account of which jobs wait, run and have ended."""
+    """Records which jobs wait, run and have ended."""
 
     def __init__(self, jobs: Sequence[Job], slots: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.slots, self.clock = slots, clock
@@ -102,18 +102,18 @@ class Progress:
 
 
 def updates_done(log: Path) -> int:
-    """The number of updates that the end of a fairseq log tells; 0 where it tells none."""
+    """Return the last number of updates in a fairseq log; 0 if it contains none."""
     try:
         with open(log, "rb") as file:
             file.seek(max(0, file.seek(0, 2) - TAIL))
-            told = UPDATES.findall(file.read())
+            found = UPDATES.findall(file.read())
     except FileNotFoundError:
         return 0
-    return int(told[-1]) if told else 0
+    return int(found[-1]) if found else 0
 
 
 def seconds_per_update(kind: Kind, paces: Sequence[Pace]) -> float | None:
-    """Of training of that kind, or else of any; None where none was watched yet."""
+    """Return the pace of that kind of run, or else of all runs; None without a measurement."""
     for chosen in ([pace for pace in paces if pace.kind == kind], paces):
         updates = sum(pace.updates for pace in chosen if pace.updates > 0)
         if updates:
@@ -124,7 +124,7 @@ def seconds_per_update(kind: Kind, paces: Sequence[Pace]) -> float | None:
 def seconds_left(
     running: Sequence[float | None], to_come: Sequence[float | None], slots: int
 ) -> float | None:
-    """Until all have ended, each taking the first slot that gets free; None where one is unknown."""
+    """Return the seconds until all runs have ended, each in the first free slot; None if one is unknown."""
     if None in running or None in to_come:
         return None
     free = [*running, *[0.0] * (slots - len(running))]
@@ -135,7 +135,7 @@ def seconds_left(
 
 
 def in_words(seconds: float | None) -> str:
-    """A time left: 40 s, 12 min, 3 h 05 min."""
+    """Format a duration: 40 s, 12 min, 3 h 05 min."""
     if seconds is None:
         return "unknown"
     minutes = round(seconds / 60)

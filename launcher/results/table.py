@@ -1,4 +1,4 @@
-"""Mean and deviation over seeds, as Markdown and as CSV."""
+"""Tables of results: mean and deviation over seeds, as Markdown and as CSV."""
 
 import csv
 import io
@@ -19,8 +19,8 @@ class Row:
     """A cell of the grid with one batch size and learning rate.
 
     scores   best dev score of each finished seed
-    planned  how many seeds there are
-    seconds  training time of a seed, its first stage included; None where none is finished
+    planned  number of seeds
+    seconds  mean training time per seed, first stage included; None without a finished seed
     """
 
     task: str
@@ -50,7 +50,7 @@ class Row:
 
 
 def rows(runs: Sequence[RunSpec], outcomes: Mapping[str, Outcome], metrics: Mapping[str, str]) -> list[Row]:
-    """A row for each cell, batch size and learning rate, in the order of the plan; metrics by task."""
+    """Return a row for each cell, batch size and learning rate, in the order of the plan; metrics by task."""
     groups: dict[tuple, list[RunSpec]] = {}
     for spec in runs:
         if spec.stage != FIRST:
@@ -68,10 +68,9 @@ def rows(runs: Sequence[RunSpec], outcomes: Mapping[str, Outcome], metrics: Mapp
 
 
 def markdown(table: Sequence[Row]) -> str:
-    """A table to read: mean ± deviation of the best dev scores.
+    """Return a Markdown table with mean ± deviation of the best dev scores.
 
-    Where a cell has several batch sizes or learning rates, its row is that of the best of them, and a
-    second table shows all.
+    If a cell has several batch sizes or learning rates, its row is the best of them, and a second table shows all.
     """
     cells = _cells(table)
     if all(len(tried) == 1 for tried in cells.values()):
@@ -91,7 +90,7 @@ def markdown(table: Sequence[Row]) -> str:
 
 
 def _all(cells: Mapping[tuple, Sequence[Row]]) -> str:
-    """A column for each batch size and learning rate, the best of each row bold, all where several are alike."""
+    """Return a table with a column for each batch size and learning rate; the best of each row are bold."""
     columns = sorted({(row.batch_size, row.lr) for tried in cells.values() for row in tried})
     lines = []
     for cell, tried in cells.items():
@@ -104,7 +103,7 @@ def _all(cells: Mapping[tuple, Sequence[Row]]) -> str:
 
 
 def as_csv(table: Sequence[Row]) -> str:
-    """The same for programs: every batch size and learning rate, with the score of every seed."""
+    """Return all rows as CSV, with every batch size and learning rate, and the score of every seed."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
@@ -164,18 +163,18 @@ WARNING = (
 
 
 def best_tried(tried: Sequence[Tried], scores: Callable[[Tried], Mapping[int, float]]) -> Tried | None:
-    """The first with the highest mean over seeds, among those with the most seeds; None where none has any.
+    """Return the first setting with the highest mean over seeds, among those with the most seeds; None without scores.
 
     scores  by seed
 
-    One that lacks seeds which others have is not compared with them: few seeds reach far up by chance.
+    A setting with fewer seeds is not compared, because a mean over few seeds is more often high by chance.
     """
     finished = [one for one in tried if scores(one)]
     return max(finished, key=lambda one: (len(scores(one)), mean(scores(one).values())), default=None)
 
 
 def all_best(tried: Sequence[Tried], scores: Callable[[Tried], Mapping[int, float]]) -> list[Tried]:
-    """The best one and those that a table, with its two decimals, shows as equally good; none where none has a score."""
+    """Return the best setting and those with the same score at two decimals; empty without scores."""
     best = best_tried(tried, scores)
     return [] if best is None else [one for one in tried if _shown(scores(one)) == _shown(scores(best))]
 
@@ -185,10 +184,7 @@ def _shown(scores: Mapping[int, float]) -> tuple[int, str]:
 
 
 def of_tried(tried: Sequence[Tried], scores: Callable[[Tried], Mapping[int, float]]) -> str:
-    """How many the best one was chosen among: `8`, or `5 of 8` while some have no score yet, or fewer seeds than it.
-
-    `8, 2 alike` where two of them are equally good.
-    """
+    """Return how many settings were compared: `8`, or `5 of 8` while some lack seeds; `8, 2 alike` for equal scores."""
     seeds = [len(scores(one)) for one in tried]
     compared = seeds.count(max(seeds)) if any(seeds) else 0
     among = str(compared) if compared == len(tried) else f"{compared} of {len(tried)}"
@@ -197,5 +193,5 @@ def of_tried(tried: Sequence[Tried], scores: Callable[[Tried], Mapping[int, floa
 
 
 def setting_name(batch_size: int, lr: float) -> str:
-    """`16, 3e-05`"""
+    """Return a batch size and learning rate as `16, 3e-05`."""
     return f"{batch_size}, {lr:g}"

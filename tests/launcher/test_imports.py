@@ -1,0 +1,42 @@
+"""The packages of the launcher import each other in one direction only."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+LAUNCHER = Path(__file__).parents[2] / "launcher"
+
+# Packages by what they may import, and modules that only `experiments.py` and scripts import.
+ALLOWED = {
+    "planning": set(),
+    "results": {"planning"},
+    "execution": {"planning", "results"},
+    "report": {"planning", "results"},
+}
+ENTRANCES = {"cli", "validate"}
+
+
+def imported(path: Path) -> set[str]:
+    """Return the packages and modules directly in launcher/ that a file imports."""
+    package = path.relative_to(LAUNCHER).parent.parts
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            above = package[: len(package) + 1 - node.level]
+            module = (*above, *filter(None, (node.module or "").split(".")))
+            found |= {module[0]} if module else {alias.name for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("package", ["", *ALLOWED])
+def test_imports_go_one_way(package):
+    files = (LAUNCHER / package).glob("*.py")
+    found = {path.stem: imported(path) - {package} for path in files}
+    if not package:
+        entrances = {name for name, modules in found.items() if modules & set(ALLOWED)}
+        assert entrances == ENTRANCES | {"options"}
+        return
+    for modules in found.values():
+        assert modules & set(ALLOWED) <= ALLOWED[package]
+        assert not modules & ENTRANCES
