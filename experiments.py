@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains a grid of students and prints one table: task x method x init x mapping x stages x rates x seeds.
+"""Train a grid of students and print one table: task x method x init x mapping x stages x rates x seeds.
 
     python experiments.py --task mrpc,rte --method none,kd,att_kl_learn --init 0,1,2 --init 3,4,5 \\
         --mapping skip,last --stage two --seeds 1,2,3,4 --group first -- --num-workers 2
@@ -7,14 +7,13 @@
     python experiments.py --task mrpc -e finetune --models runs/pretrained untrained=runs/pretrained@random:3
     python experiments.py report --help
 
-What follows -- goes to fairseq-train, by its own names (--clip-norm 1.0) or hydra's (optimization.clip_norm=1.0);
-a criterion's own (--hsk-keep, --inter-weight) reach the runs that have them.
+Arguments after -- are passed to fairseq-train, by its names (--clip-norm 1.0) or hydra's (optimization.clip_norm=1.0).
+Flags of a criterion (--hsk-keep, --inter-weight) are passed to the runs whose criterion has them.
 
-Each run has a folder of its own below OUT/GROUP, named by all that decides its result: finished runs
-are skipped, interrupted ones go on, a failed one stops no other. Several calls of one grid, on machines
-that share OUT, divide it among them. The table of means and deviations
-is printed and written to OUT/GROUP/table.md and table.csv. Where several learning rates or batch sizes
-are tried, a row is the best of them and says of how many.
+Each run has its own directory in OUT/GROUP, named after all settings that decide its result. Finished runs are
+skipped and interrupted runs are resumed; a failed run does not stop the others. Several calls of one grid, on machines
+that share OUT, divide the runs among them. The table of means and deviations is printed, and written to
+OUT/GROUP/table.md and table.csv. If several learning rates or batch sizes are tried, a row shows the best of them.
 """
 
 import shlex
@@ -31,7 +30,7 @@ from launcher.validate import check_flags_of, check_layers, unused_flags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 all runs are finished or another launcher's, 1 some failed, 2 nothing was started, 130 interrupted."""
+    """Return the exit status: 0 no run failed, 1 some runs failed, 2 nothing was started, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["report"]:
         from launcher import report

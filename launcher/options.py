@@ -109,10 +109,10 @@ def make_parser(description: str | None) -> Parser:
         "--grid",
         type=Path,
         metavar="FILE",
-        help="YAML file that says the same as flags: `task: [mrpc, rte]`, `init: [[0, 1, 2], all]`, and as `flags:` what "
-        "follows --; flags given here win over it",
+        help="YAML file with the settings of these flags: `task: [mrpc, rte]`, `init: [[0, 1, 2], all]`, and the arguments "
+        "after -- as `flags:`; the command line wins over it",
     )
-    grid = parser.add_argument_group("what is multiplied (lists: a,b,c; flags may repeat)")
+    grid = parser.add_argument_group("grid: all combinations are trained (lists: a,b,c; flags may repeat)")
     grid.add_argument("--task", "-t", type=tasks, action="append", metavar="A,B", help=f"{', '.join(TASKS)}")
     grid.add_argument(
         "--method",
@@ -120,22 +120,22 @@ def make_parser(description: str | None) -> Parser:
         type=names,
         action="append",
         metavar="A,B",
-        help="criterions of the plugin, listed below, or none: a student without a teacher",
+        help="criterions of the plugin, listed below, or none for a student without a teacher",
     )
     grid.add_argument(
         "--init",
         type=_init,
         action="append",
         metavar="LAYERS",
-        help="teacher layers the student starts from, counted from 0, or all, or random: none, but as many as the "
-        "other students have; random:3 says how many (default: 0,1,2)",
+        help="teacher layers that the student copies, from 0, or all; random:3 for 3 random layers, random for as many as "
+        "the other students have (default: 0,1,2)",
     )
     grid.add_argument(
         "--mapping",
         type=_mappings,
         action="append",
         metavar="A,B",
-        help=f"which teacher state each student state learns from: {MAPPINGS} (default: the method's own, "
+        help=f"teacher state that each student state learns from: {MAPPINGS} (default: the method's own, "
         "listed below)",
     )
     grid.add_argument(
@@ -144,14 +144,14 @@ def make_parser(description: str | None) -> Parser:
         type=_stages,
         action="append",
         metavar="A,B",
-        help="two: the method's own loss, then the logits; one: all at once (default: two); finetune, alone: as -e finetune",
+        help="two: the method's own loss, then the logits; one: all losses at once; finetune: as -e finetune (default: two)",
     )
     grid.add_argument(
         "--batch-size",
         type=_numbers,
         action="append",
         metavar="A,B",
-        help=f"sentences a batch of the students (default: the task's published one; with -e {FINETUNING} "
+        help=f"sentences per batch of the students (default: the task's published one; with -e {FINETUNING} "
         f"{','.join(map(str, FINETUNING_BATCH_SIZES))})",
     )
     grid.add_argument(
@@ -166,12 +166,12 @@ def make_parser(description: str | None) -> Parser:
         "--seeds", type=_numbers, action="append", metavar="A,B", help="random seeds (default: 1,2,3,4)"
     )
 
-    listed = parser.add_argument_group("models of your own, in the place of methods")
+    listed = parser.add_argument_group("your own models, instead of methods")
     listed.add_argument(
         "--experiment",
         "-e",
         choices=(METHOD, PREDICTION, FINETUNING),
-        help=f"{METHOD}: students of the methods; {PREDICTION}: second stages that start from the models listed; "
+        help=f"{METHOD}: students of the methods; {PREDICTION}: second stages that start from the listed models; "
         f"{FINETUNING}: those models trained on the labels, without a teacher (default: {METHOD})",
     )
     listed.add_argument(
@@ -180,17 +180,17 @@ def make_parser(description: str | None) -> Parser:
         action="extend",
         dest="listed",
         metavar="MODEL",
-        help="[NAME=]PATH[@LAYERS]: a checkpoint or a run's folder, and what tables call it; {task} in a path stands for "
-        "the task's name; @1,3,5 takes these layers alone, @random:3 none: an untrained student of 3 layers, of the "
-        "model's width",
+        help="[NAME=]PATH[@LAYERS]: a checkpoint or run directory, and its name in tables; {task} in a path stands for "
+        "the task's name; @1,3,5 copies only these layers; @random:3 copies none, for an untrained student with 3 layers of "
+        "the model's width",
     )
     listed.add_argument(
         "--pass_dic",
         "--pass-dic",
         type=Path,
         metavar="FILE",
-        help=f"more of them, in JSON or YAML: {FORMAT}; with -e {PREDICTION} a run's model is used for its own task alone, "
-        "and --method takes the entries of that name",
+        help=f"file with more models, in JSON or YAML: {FORMAT}; with -e {PREDICTION} the model of a run is used only for "
+        "its own task, and --method selects entries by name",
     )
 
     inputs = parser.add_argument_group("inputs and outputs")
@@ -204,36 +204,35 @@ def make_parser(description: str | None) -> Parser:
         "--teacher",
         metavar="PATH",
         help="fine-tuned teacher: a checkpoint, or a folder with checkpoint_best.pt or model.pt; {task} stands for "
-        "the task's name (default: teachers/{task}, and where there is none, one made of --pretrained)",
+        "the task's name (default: teachers/{task}, or a new one fine-tuned from --pretrained)",
     )
     inputs.add_argument(
         "--teacher-cache",
         type=Path,
         metavar="DIR",
-        help="folder in which all runs share what teachers say: DIR/TASK is fairseq-train's --teacher-cache, which the "
-        "first runs write and later ones read (default: none, each run asks its teacher)",
+        help="parent folder of the teacher caches, which all runs share: DIR/TASK is fairseq-train's --teacher-cache; the "
+        "first runs write it, later runs read it (default: no cache)",
     )
     inputs.add_argument(
         "--pretrained",
         type=Path,
         metavar="PATH",
-        help="pre-trained model that teachers which are missing are made of, in OUT/teachers: a checkpoint, or a folder "
+        help="pre-trained model from which missing teachers are fine-tuned, in OUT/teachers: a checkpoint, or a folder "
         "with checkpoint_best.pt or model.pt (default: the only model in models/)",
     )
     inputs.add_argument(
         "--glue-dir",
         type=Path,
         metavar="DIR",
-        help="raw files that data which is missing is made of, with the vocabulary of --pretrained (default: glue)",
+        help="raw files from which missing data is made, with the vocabulary of --pretrained (default: glue)",
     )
     inputs.add_argument(
         "--max-positions",
         type=positive,
         metavar="N",
-        help="most tokens of an input: data that is made is cut there, and longer data is refused (default: 512 for data "
-        "that is made)",
+        help="maximum tokens of an input: new data is truncated, longer data is refused (default: 512 for new data)",
     )
-    inputs.add_argument("--out", type=Path, metavar="DIR", help="where groups lie (default: runs)")
+    inputs.add_argument("--out", type=Path, metavar="DIR", help="parent folder of groups (default: runs)")
     inputs.add_argument("--group", metavar="NAME", help="this grid's folder in OUT (default: default)")
 
     training = parser.add_argument_group("training (schedules: the published ones of each task, scaled)")
@@ -249,42 +248,42 @@ def make_parser(description: str | None) -> Parser:
     training.add_argument(
         "--stage2-from",
         choices=tuple(STAGE2_FROM),
-        help="checkpoint of the first stage that the second starts from: best, of the lowest dev loss; last, as the code of "
+        help="checkpoint of the first stage that the second starts from: best (lowest dev loss), or last, as in the code of "
         "Wang et al. (default: best)",
     )
     training.add_argument(
-        "--teacher-epochs", type=positive, metavar="N", help="epochs of a teacher that is made (default: 10)"
+        "--teacher-epochs", type=positive, metavar="N", help="epochs of a new teacher (default: 10)"
     )
     training.add_argument(
         "--teacher-batch-size",
         type=positive,
         metavar="N",
-        help="sentences a batch of a teacher that is made (default: the task's published one, 16 or 32)",
+        help="sentences per batch of a new teacher (default: the task's published one, 16 or 32)",
     )
     training.add_argument(
         "--teacher-lr",
         type=rate,
         metavar="LR",
-        help="highest learning rate of a teacher that is made (default: the task's published one, 1e-5 or 2e-5)",
+        help="highest learning rate of a new teacher (default: the task's published one, 1e-5 or 2e-5)",
     )
 
-    how = parser.add_argument_group("how")
+    how = parser.add_argument_group("execution")
     how.add_argument(
         "--jobs",
         type=positive,
         metavar="N",
-        help="runs at a time; more than there are GPUs share them (default: 1)",
+        help="runs at a time; more runs than GPUs share the GPUs (default: 1)",
     )
     how.add_argument(
         "--retries",
         type=count,
         metavar="N",
-        help="how often a run that failed is started again, from its last checkpoint (default: 1)",
+        help="how often a failed run is resumed from its last checkpoint (default: 1)",
     )
     how.add_argument(
         "--cpu",
         action="store_true",
-        help="use no GPU (default: the GPUs there are, one for each run at a time)",
+        help="use no GPU (default: all GPUs, one for each run)",
     )
     how.add_argument("--dry-run", action="store_true", help="print the plan and every command, start nothing")
     how.add_argument(

@@ -1,7 +1,7 @@
 """Locks run directories, so that only one launcher at a time trains a run.
 
-The training process inherits the lock, which therefore holds after the launcher is killed. filelock cannot do that: it
-keeps its file descriptor private, and unlocks the file for all processes when it is released.
+The training process inherits the lock, which therefore holds after the launcher is killed. filelock cannot do
+that, because it does not expose the file descriptor.
 """
 
 import errno
