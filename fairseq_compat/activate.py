@@ -21,7 +21,6 @@ HOOKED = frozenset(
         "fairseq.distributed.utils",
         "fairseq.models.distributed_fairseq_model",
         "fairseq.modules.dynamic_crf_layer",
-        "fairseq.options",
         "fairseq.tasks.fairseq_task",
         "fairseq.trainer",
         "fairseq_cli.hydra_train",

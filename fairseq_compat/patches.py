@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from types import ModuleType, SimpleNamespace
 
-from .flag_errors import told_in_one_line
-from .hydra_errors import told_before_the_start
 from .loaders import end_workers_with_epoch, reuse_only_cached, stop_early_readers
 from .output import collect_warnings, repeat_warnings, short_output
 from .resume import exact_resumes
@@ -218,6 +216,36 @@ def whole_last_updates(module: ModuleType) -> Iterator[None]:
     module.Trainer.train_step = fillers_first
 
 
+@contextmanager
+def no_ignored_keys(module: ModuleType) -> Iterator[None]:
+    """Refuses keys that fairseq-hydra-train would ignore, such as `+optimization.max_updates=5`.
+
+    hydra adds any key that follows a plus. fairseq checks task, model, criterion, optimizer and scheduler itself.
+    """
+    yield
+    add_defaults = module.add_defaults
+
+    def checked(cfg) -> None:
+        if ignored := _ignored_keys(cfg, module.FairseqConfig):
+            raise SystemExit(
+                f"Cannot start: fairseq has no {', '.join(ignored)}: correct the key, or remove it."
+            )
+        add_defaults(cfg)
+
+    module.add_defaults = checked
+
+
+def _ignored_keys(cfg, config: type) -> list[str]:
+    sections, ignored = config.__dataclass_fields__, []
+    for section, values in cfg.items():
+        if section not in sections:
+            ignored.append(section)
+        elif dataclasses.is_dataclass(sections[section].type):
+            known = sections[section].type.__dataclass_fields__
+            ignored += [f"{section}.{key}" for key in values if key not in known]
+    return ignored
+
+
 Patch = Callable[[ModuleType], AbstractContextManager[None]]
 
 
@@ -244,10 +272,9 @@ AROUND: dict[str, Patch] = {
     "fairseq.distributed.utils": broadcast_checkpoints,
     "fairseq.models.distributed_fairseq_model": ddp_on_any_device,
     "fairseq.modules.dynamic_crf_layer": old_numpy_names,
-    "fairseq.options": told_in_one_line,
     "fairseq.tasks.fairseq_task": reuse_only_cached,
     "fairseq.trainer": _all_of(whole_last_updates, repeat_warnings),
-    "fairseq_cli.hydra_train": told_before_the_start,
+    "fairseq_cli.hydra_train": no_ignored_keys,
     "fairseq_cli.train": _all_of(
         open_training_loop, exact_resumes, stop_early_readers, short_output, collect_warnings
     ),

@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from fairseq import checkpoint_utils
 from fairseq.data import data_utils, token_block_dataset
 from fairseq.dataclass import FairseqDataclass
 from fairseq.dataclass.configs import FairseqConfig
+from omegaconf import OmegaConf
 
 from fairseq_compat import activate, patches
 
@@ -194,3 +196,20 @@ def test_fillers_come_first_where_they_count_for_nothing(fillers_count, expected
     with patches.whole_last_updates(SimpleNamespace(Trainer=Trainer)):
         pass
     assert Trainer().train_step([{"id": 1}, []]) == expected
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "ignored"),
+    [
+        ("optimization", "max_updates", "optimization.max_updates"),
+        ("nosuch", "key", "nosuch"),
+        ("optimization", "max_update", None),
+        ("criterion", "mapping", None),  # fairseq checks this section itself
+    ],
+)
+def test_a_key_that_hydra_train_would_ignore_ends_it(section, key, ignored):
+    from fairseq_cli import hydra_train
+
+    ends = pytest.raises(SystemExit, match=f"Cannot start: fairseq has no {ignored}: ")
+    with ends if ignored else nullcontext():
+        hydra_train.add_defaults(OmegaConf.create({"common": {"seed": 1}, section: {key: 5}}))

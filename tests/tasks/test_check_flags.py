@@ -14,9 +14,9 @@ def test_flags_that_fairseq_and_the_criterion_have_are_taken():
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (("--inter-wieght", "2"), "unrecognized arguments: --inter-wieght 2: give --inter-weight)"),
+        (("--inter-wieght", "2"), "unrecognized arguments: --inter-wieght 2)"),
         (("--clip-norm", "much"), "argument --clip-norm: invalid float value: 'much'"),
-        (("--lr-scheduler", "cosin"), "argument --lr-scheduler: invalid choice: 'cosin': give cosine)"),
+        (("--lr-scheduler", "cosin"), "argument --lr-scheduler: invalid choice: 'cosin' (choose from "),
         (("a", "word"), "unrecognized arguments: a word"),
     ],
 )
