@@ -5,6 +5,7 @@ import weakref
 from datetime import timedelta
 from typing import Any, Optional
 
+import torch
 import torch.distributed as dist
 
 # Weak references, so that destroy_process_group frees the groups. A group that outlives it has two effects: it stops
@@ -37,3 +38,12 @@ def local_world_size() -> int:
     if not dist.is_initialized():
         return 1
     return gather_objects(socket.gethostname()).count(socket.gethostname())
+
+
+def broadcast_from_rank0(value: float) -> float:
+    """Return the value of rank 0; every worker must call this. Communicates between hosts, so no GPU waits."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return value
+    shared = torch.tensor([value], dtype=torch.float64)
+    dist.broadcast(shared, src=0, group=None if dist.get_backend() == "gloo" else host_group())
+    return shared.item()

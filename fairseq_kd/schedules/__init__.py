@@ -1,4 +1,4 @@
-"""`--lr-scheduler time_budget`: a run that ends, validates, saves and anneals by the clock."""
+"""`--lr-scheduler time_budget`: a run that ends, validates, saves and decays its rate by the clock."""
 
 from .time_budget import TimeBudget
 

@@ -1,4 +1,4 @@
-"""`--lr-scheduler time_budget`: the learning rate, and the home of what must survive a restart."""
+"""`--lr-scheduler time_budget`: the learning rate by time, and the state that survives a restart."""
 
 from typing import Any
 
@@ -7,19 +7,18 @@ from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
 
 from ..errors import CannotStart
 from ..unused_flags import warn_unused
-from .budget import Timer
-from .contradictions import problems, unused_flags
-from .curves import factor
-from .flags import TimeBudgetConfig, budget, decay, hopeless, low_loss_scale, updates
-from .loop import TimedLoop
+from .flags import TimeBudgetConfig, budget, updates
+from .timed_trainer import TimedTrainer
+from .triggers import Timer
+from .validation import problems, unused_flags
 
 
 @register_lr_scheduler("time_budget", dataclass=TimeBudgetConfig)
 class TimeBudget(FairseqLRScheduler):
     """The learning rate by the clock or by updates, and the clock itself.
 
-    fairseq saves and restores the state of a scheduler, so what is counted is kept here. What is done
-    by the clock is in `loop`, which stands around fairseq's training loop (see `fairseq_compat`).
+    fairseq saves and restores the state of a scheduler, therefore the scheduler owns the clock. `loop` wraps
+    fairseq's training loop (see `fairseq_compat`).
     """
 
     def __init__(self, cfg: TimeBudgetConfig, optimizer) -> None:
@@ -29,52 +28,66 @@ class TimeBudget(FairseqLRScheduler):
             raise CannotStart(*wrong)
         warn_unused(unused_flags(cfg))
         self.timer = Timer(budget(cfg))
-        self.loop = TimedLoop(
-            self.timer,
-            hopeless(cfg),
-            low_loss_scale(cfg),
-            cfg.count_validation_time,
-            cfg.finetune_checkpoint_at_end,
-        )
+        self.loop = TimedTrainer(self.timer, cfg)
 
     def state_dict(self) -> dict[str, Any]:
         return {
             **super().state_dict(),
             **self.timer.state_dict(),
-            "low_loss_scale": self.loop.low_loss_scale.count,
-            "low_loss_scale_minimum": self.loop.low_loss_scale.minimum,
+            "low_loss_scale": self.loop.low_updates,
+            "low_loss_scale_minimum": self.loop.lowest_loss_scale,
             "judged": self.loop.judged,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if "elapsed" not in state_dict:
             raise CannotStart(
-                "the run in --save-dir was begun with another --lr-scheduler than time_budget, which counted no time: give "
+                "the run in --save-dir was started with another --lr-scheduler, so its time is unknown: give "
                 "another --save-dir, or --reset-lr-scheduler to count from now on."
             )
         super().load_state_dict(state_dict)
         self.timer.load_state_dict(state_dict)
-        low = self.loop.low_loss_scale
-        if state_dict.get("low_loss_scale_minimum", low.minimum) == low.minimum:
-            low.count = state_dict["low_loss_scale"]
-        self.loop.judged = state_dict.get("judged")  # checkpoints of earlier versions do not say
+        lowest = self.loop.lowest_loss_scale
+        if state_dict.get("low_loss_scale_minimum", lowest) == lowest:
+            self.loop.low_updates = state_dict["low_loss_scale"]
+        self.loop.judged = state_dict.get("judged")  # missing in checkpoints of earlier versions
 
     def step_begin_epoch(self, epoch: int) -> None:
-        """Makes sure, before the first update, that somebody will act by the clock."""
-        if not self.timer.clock.running:
+        """Raise CannotStart, before the first update, if nothing would stop training in time."""
+        if not self.timer.running:
             raise CannotStart(
-                "--lr-scheduler time_budget acts through fairseq_compat, which does not stand around this training "
-                "loop: start with fairseq-train or fairseq-hydra-train of an environment in which this package is "
-                "installed."
+                "--lr-scheduler time_budget needs fairseq_compat: start fairseq-train or fairseq-hydra-train in an "
+                "environment where this package is installed."
             )
 
     def step_update(self, num_updates: int) -> float:
-        """Reads the clock and sets the rate of the next update."""
-        if self.timer.clock.running:
+        """Read the clock and set the rate of the next update."""
+        if self.timer.running:
             self.timer.read()
             metrics.log_scalar("counted_seconds", self.timer.elapsed, weight=0, priority=1600, round=1)
         cfg = self.cfg
         x = self.timer.share if cfg.lr_by == "time" else num_updates / updates(cfg)
-        rate = factor(cfg.lr_curve, x, cfg.lr_warmup, *decay(cfg))
+        rate = factor(cfg.lr_curve, x, cfg.lr_warmup, cfg.lr_decay_rate, cfg.lr_decay_step)
         self.optimizer.set_lr(cfg.lr[0] * rate)
         return self.optimizer.get_lr()
+
+
+def factor(curve: str, x: float, warmup: float, decay_rate: float, decay_step: float) -> float:
+    """Return the learning rate at share x of the schedule, divided by its peak.
+
+        x / w                x < w, the warm-up
+        (1 - x) / (1 - w)    linear
+        r ^ ((x - w) / s)    exponential
+        1                    constant
+
+    x is 0 at the beginning and 1 from the end on, w the warm-up's share (below 1), r the `decay_rate` and s the
+    `decay_step`. From academic-budget BERT (Izsak et al., How to Train BERT with an Academic Budget, EMNLP 2021).
+    """
+    x = min(x, 1.0)
+    if x < warmup:
+        return x / warmup
+    if curve == "linear":
+        return (1.0 - x) / (1.0 - warmup)
+    if curve == "exponential":
+        return decay_rate ** ((x - warmup) / decay_step)
+    return 1.0

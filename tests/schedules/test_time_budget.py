@@ -7,9 +7,9 @@ from omegaconf import OmegaConf
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.schedules import TimeBudget
-from fairseq_kd.schedules.clock import Clock
-from tests.schedules.test_clock import FakeTime
-from tests.schedules.test_flags import config
+from fairseq_kd.schedules.time_budget import factor
+from tests.schedules.test_triggers import FakeTime
+from tests.schedules.test_validation import config
 
 PEAK = 1e-3
 
@@ -20,7 +20,7 @@ def scheduler(**options):
     optimizer = optim.build_optimizer(OmegaConf.create(adam), [torch.nn.Parameter(torch.zeros(1))])
     built = TimeBudget(config(**options), optimizer)
     time = FakeTime()
-    built.timer.clock = Clock(time)
+    built.timer._now = time
     return time, built
 
 
@@ -45,19 +45,19 @@ def rates(time, built, seconds):
 def test_the_rate_by_time(curve, expected):
     step = {"lr_decay_step": 0.2} if curve == "exponential" else {}
     time, built = scheduler(total_training_time=0.02, lr_warmup=0.1, lr_curve=curve, **step)
-    built.timer.clock.start()
+    built.timer.start()
     assert rates(time, built, [3.6, 3.6, 32.4, 32.4, 5.0]) == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_exponential_curve_halves_each_tenth_unless_told_otherwise():
     time, built = scheduler(total_training_time=0.02, lr_warmup=0.0, lr_curve="exponential")
-    built.timer.clock.start()
+    built.timer.start()
     assert rates(time, built, [7.2, 7.2, 14.4]) == pytest.approx([0.5, 0.25, 0.5**4])
 
 
 def test_the_rate_by_updates_ignores_the_clock():
     time, built = scheduler(lr_by="updates", max_update=10, lr_warmup=0.2)
-    built.timer.clock.start()
+    built.timer.start()
     assert rates(time, built, [1e6] * 10) == pytest.approx(
         [0.5, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0], abs=1e-9
     )
@@ -65,17 +65,17 @@ def test_the_rate_by_updates_ignores_the_clock():
 
 def test_an_early_exit_leaves_the_schedule_where_it_is():
     time, built = scheduler(total_training_time=1.0, early_exit_time=0.5, lr_warmup=0.0)
-    built.timer.clock.start()
+    built.timer.start()
     assert rates(time, built, [1800.0]) == pytest.approx([0.5])
     assert built.timer.over
 
 
 def test_the_state_goes_on_exactly():
     time, first = scheduler(total_training_time=0.02, lr_warmup=0.0)
-    first.timer.clock.start()
+    first.timer.start()
     rates(time, first, [10.0, 8.0])
     first.timer.due()
-    first.loop.low_loss_scale.count = 7
+    first.loop.low_updates = 7
     first.loop.judged = (4.5, 15.0)
     time.seconds += 2.0
     state = first.state_dict()
@@ -85,20 +85,20 @@ def test_the_state_goes_on_exactly():
     time, second = scheduler(total_training_time=0.02, lr_warmup=0.0)
     second.load_state_dict(state)
     assert second.step_update(2) == pytest.approx(PEAK * 52 / 72)
-    assert second.loop.low_loss_scale.count == 7
+    assert second.loop.low_updates == 7
     assert second.loop.judged == (4.5, 15.0)
-    second.timer.clock.start()
+    second.timer.start()
     assert rates(time, second, [16.0]) == pytest.approx([0.5])
 
     # Updates at one minimum are none at another.
     _, other = scheduler(total_training_time=0.02, early_stop_loss_scale=0.5)
     other.load_state_dict(state)
-    assert other.loop.low_loss_scale.count == 0
+    assert other.loop.low_updates == 0
 
 
 def test_a_run_of_another_scheduler_cannot_go_on():
     _, built = scheduler(total_training_time=1.0)
-    with pytest.raises(CannotStart, match="begun with another --lr-scheduler"):
+    with pytest.raises(CannotStart, match="started with another --lr-scheduler"):
         built.load_state_dict({"best": None})
 
 
@@ -111,3 +111,29 @@ def test_a_loop_that_does_not_stop_is_refused():
     _, built = scheduler(total_training_time=1.0)
     with pytest.raises(CannotStart, match="fairseq_compat"):
         built.step_begin_epoch(1)
+
+
+@pytest.mark.parametrize(
+    ("curve", "x", "warmup", "expected"),
+    [
+        ("linear", 0.0, 0.1, 0.0),
+        ("linear", 0.05, 0.1, 0.5),
+        ("linear", 0.1, 0.1, 1.0),
+        ("linear", 0.55, 0.1, 0.5),
+        ("linear", 1.0, 0.1, 0.0),
+        ("linear", 1.7, 0.1, 0.0),
+        ("linear", 0.0, 0.0, 1.0),
+        ("linear", 0.25, 0.0, 0.75),
+        ("exponential", 0.05, 0.1, 0.5),
+        ("exponential", 0.1, 0.1, 1.0),
+        ("exponential", 0.3, 0.1, 0.5),  # one step of 0.2
+        ("exponential", 0.5, 0.1, 0.25),
+        ("exponential", 0.4, 0.1, 0.5**1.5),
+        ("exponential", 9.0, 0.1, 0.5**4.5),
+        ("constant", 0.025, 0.1, 0.25),
+        ("constant", 0.1, 0.1, 1.0),
+        ("constant", 1.0, 0.1, 1.0),
+    ],
+)
+def test_factor(curve, x, warmup, expected):
+    assert factor(curve, x, warmup, decay_rate=0.5, decay_step=0.2) == pytest.approx(expected)
