@@ -113,7 +113,7 @@ def sentence_losses(given: Sequence[str], cpu: bool) -> np.ndarray:
     """Return the untrained student's loss of each training sentence alone, [N]."""
     from fairseq.utils import move_to_cuda
 
-    from fairseq_kd.tasks.from_flags import build_parts, read_config
+    from fairseq_kd.tasks.build import build_parts, read_config
 
     task, student, criterion = build_parts(read_config(given))
     dataset = task.load_dataset("train", combine=True)

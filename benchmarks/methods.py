@@ -26,7 +26,7 @@ BASELINE = "kd"
 def build(method: str, args: argparse.Namespace) -> Callable[[], float]:
     """Build task, student and criterion as fairseq-train does; return a function that runs one round of steps."""
     import fairseq_kd  # noqa: F401
-    from fairseq_kd.tasks.from_flags import build_parts, read_config
+    from fairseq_kd.tasks.build import build_parts, read_config
 
     given = [args.data, "--task", "sentence_prediction_kd", "--cpu"]
     given += ["--teacher", args.teacher, "--arch", "roberta_student", "--init-layers", args.init_layers]

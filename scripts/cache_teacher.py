@@ -224,7 +224,7 @@ def _splits(flags: Sequence[str]) -> Iterator[Split]:
     """All that the training with these flags reads."""
     import fairseq_kd  # noqa: F401
     from fairseq_kd.errors import CannotStart
-    from fairseq_kd.tasks.from_flags import build_parts, read_config
+    from fairseq_kd.tasks.build import build_parts, read_config
 
     cfg = read_config(flags)
     if cfg.task.get("teacher_cache") is None:

@@ -127,7 +127,7 @@ def plan(args: Namespace, training: Training) -> list["Sizes"]:
     from fairseq_kd.errors import CannotStart
     from fairseq_kd.models.checkpoint import read_checkpoint
     from fairseq_kd.models.pruning import Sizes
-    from fairseq_kd.tasks.from_flags import problems_of, read_config
+    from fairseq_kd.tasks.build import problems_of, read_config
 
     try:
         shape = read_checkpoint(str(training.teacher), "--teacher").shape

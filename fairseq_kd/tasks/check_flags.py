@@ -1,9 +1,9 @@
-"""Whether fairseq-train takes command lines, told without starting any.
+"""Checks the flags of fairseq-train commands, without starting them.
 
     python -m fairseq_kd.tasks.check_flags < COMMANDS
 
-COMMANDS  a JSON list of lists of words, the program's name left out; a JSON list of as many sentences is
-          printed, each empty where the line is taken
+COMMANDS  a JSON list of commands, each a list of arguments without the program's name
+          Prints a JSON list with one sentence per command, empty if fairseq-train accepts it.
 """
 
 import json
@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import CannotStart
-from .from_flags import read_config
+from .build import read_config
 
 
 def refusal(flags: Sequence[str]) -> str:
-    """Why fairseq-train does not take these words; empty where it does."""
+    """Return why fairseq-train refuses these flags; empty if it accepts them."""
     try:
         read_config(flags)
     except CannotStart as error:

@@ -29,7 +29,7 @@ from ..optim import drop_frozen_gradients
 from ..signals import Wanted
 from ..summary import summary
 from ..unused_flags import warn_unused
-from . import best_checkpoint, precision, teacher_place
+from . import best_checkpoint, precision, teacher_device
 from .precision import PrecisionFlags
 from .teaching import TaskWithTeacher, TeacherFlags
 
@@ -181,8 +181,8 @@ class DistillationTask(TaskWithTeacher):
             self.teacher = self.load_teacher(criterion.teacher_wanted)
             if self.teacher_checkpoint is not None:
                 self.warn_of_teacher(criterion.teacher_wanted)
-                for remark in teacher_place.remarks(self.cfg, self.teacher_precision):
-                    logger.warning(remark)
+                for warning in teacher_device.warnings(self.cfg, self.teacher_precision):
+                    logger.warning(warning)
         else:
             criterion.unused += self.unused_cache(cfg._name)
         warn_unused(criterion.unused + self.unused_flags(criterion.student_wanted))

@@ -1,4 +1,4 @@
-"""What the labels of sentences are: what meta.json says, or flags where there is none."""
+"""Classes or regression targets of sentences: from meta.json, or from flags without it."""
 
 import logging
 from pathlib import Path
@@ -13,9 +13,9 @@ logger = logging.getLogger(__name__)
 
 
 def metadata_of(cfg: FairseqDataclass, dictionary: Path) -> Metadata:
-    """What is known of the data in `--data`. Raises CannotStart where flags contradict it, or one another.
+    """Return the metadata of `--data`. Raises CannotStart if flags conflict with it, or with each other.
 
-    cfg         of the task: `data`, `num_classes`, `regression_target`
+    cfg         the task's config with `data`, `num_classes` and `regression_target`
     dictionary  the data's dict.txt
     """
     data = Path(cfg.data)
@@ -23,23 +23,21 @@ def metadata_of(cfg: FairseqDataclass, dictionary: Path) -> Metadata:
     if metadata is None:
         return _from_flags(cfg, data, dictionary)
 
-    stored = data / "meta.json"
+    stored, found = data / "meta.json", f"{metadata.num_classes} classes"
     if cfg.num_classes not in (None, metadata.num_classes):
         raise CannotStart(
-            f"--num-classes {cfg.num_classes} contradicts {stored}, which says {metadata.num_classes}: leave the flag out."
+            f"--num-classes {cfg.num_classes} conflicts with {stored}, which has {found}: remove the flag."
         )
     if cfg.regression_target and not metadata.regression:
-        raise CannotStart(
-            f"--regression-target contradicts {stored}, which says {metadata.num_classes} classes: leave the flag out."
-        )
+        raise CannotStart(f"--regression-target conflicts with {stored}, which has {found}: remove the flag.")
     return metadata
 
 
 def _from_flags(cfg: FairseqDataclass, data: Path, dictionary: Path) -> Metadata:
-    """Return the metadata of data that fairseq's own scripts made.
+    """Return the metadata of data that fairseq's scripts made.
 
-    Class names come from `label/dict.txt`. `--num-classes` may name fewer or more classes than that file, as in
-    fairseq: the first ones count, or `madeupword0000`, ... are names of further ones.
+    Class names come from `label/dict.txt`. As in fairseq, `--num-classes` may be smaller or larger than the number
+    of names: the first ones are used, or names `madeupword0000`, ... are added.
     """
     listed = () if cfg.regression_target else class_names(data)
     classes = cfg.num_classes
@@ -51,7 +49,7 @@ def _from_flags(cfg: FairseqDataclass, data: Path, dictionary: Path) -> Metadata
 
     if listed and len(listed) != classes:
         logger.warning(
-            f"{data / 'label' / 'dict.txt'} names {len(listed)} classes ({', '.join(listed)}), but {classes} are expected "
+            f"{data / 'label' / 'dict.txt'} has {len(listed)} classes ({', '.join(listed)}), expected {classes} "
             "(--num-classes, or the checkpoint)."
         )
     return Metadata(
@@ -68,23 +66,20 @@ def _from_flags(cfg: FairseqDataclass, data: Path, dictionary: Path) -> Metadata
 def _problem(classes: Optional[int], cfg: FairseqDataclass, data: Path) -> Optional[str]:
     if classes is None:
         return (
-            "and no label/dict.txt, which names the classes: give --num-classes, give --regression-target for labels "
-            "that are numbers, or make the data with `python -m preprocess.glue`."
+            "and no label/dict.txt with the class names: give --num-classes, give --regression-target for numeric "
+            "labels, or make the data with `python -m preprocess.glue`."
         )
     if cfg.regression_target and classes != 1:
         return (
-            f"and --num-classes {classes} with --regression-target says two things of the labels: give --num-classes 1 "
-            "for numbers, or leave --regression-target out for classes."
+            f"and --num-classes {classes} conflicts with --regression-target: give --num-classes 1 for numeric labels, or "
+            "remove --regression-target."
         )
     if not cfg.regression_target and classes < 2:
         found = f"--num-classes {classes}" if cfg.num_classes is not None else "one name in label/dict.txt"
-        return (
-            f"and {found} leaves nothing to tell apart: give 2 or more, or --num-classes 1 with "
-            "--regression-target for numbers."
-        )
+        return f"and {found} is too few: give 2 or more, or --num-classes 1 with --regression-target for numeric labels."
     if not cfg.regression_target and not class_names(data) and any((data / "label").glob("*.idx")):
         return (
-            "and labels without label/dict.txt, which gives their order: copy that file from the folder where "
-            "fairseq-preprocess wrote it."
+            "and labels without label/dict.txt, which defines their order: copy that file from the output folder of "
+            "fairseq-preprocess."
         )
     return None

@@ -1,4 +1,4 @@
-"""Which number formats of fairseq's can be had where a run trains."""
+"""Checks of the student's precision, which fairseq sets for the whole run."""
 
 import logging
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class PrecisionFlags(FairseqDataclass):
-    """What a task's config takes from fairseq's `common` section."""
+    """Flags of fairseq's `common` section that a task reads."""
 
     cpu: bool = II("common.cpu")
     fp16: bool = II("common.fp16")
@@ -22,8 +22,8 @@ class PrecisionFlags(FairseqDataclass):
     memory_efficient_fp16: bool = II("common.memory_efficient_fp16")
 
 
-# How a command gives each of these formats; fairseq's switches imply each other.
-GIVEN = {
+# The option in the config, and the flags that set it.
+FLAGS = {
     "fp16": "--fp16 (or --memory-efficient-fp16)",
     "bf16": "--bf16 (or --memory-efficient-bf16)",
     "amp": "--amp",
@@ -31,29 +31,23 @@ GIVEN = {
 
 
 def problem(cfg: PrecisionFlags) -> Optional[str]:
-    """Why no run can train in these formats; None where it can. Warns of --fp16 on a CPU.
+    """Return why no run can train in this precision, or None. Warns about --fp16 on a CPU.
 
-    cfg  has the task's own `autocast`, too
+    cfg  also has `autocast`
     """
-    other = next((name for name in GIVEN if getattr(cfg, name)), None)
+    other = next((name for name in FLAGS if getattr(cfg, name)), None)
     if cfg.autocast != "none" and other is not None:
-        return (
-            f"--autocast {cfg.autocast} and {GIVEN[other]} say two formats for the student to compute in: leave one of the "
-            "two out."
+        return f"--autocast {cfg.autocast} conflicts with {FLAGS[other]}: both set the student's precision, remove one."
+    if cfg.cpu and cfg.bf16:
+        return "--bf16 with --cpu uses fairseq's code for TPUs: use --autocast bf16 instead."
+    if cfg.cpu and cfg.fp16:
+        if not (cfg.fp16_no_flatten_grads or cfg.memory_efficient_fp16):
+            return (
+                "--fp16 with --cpu puts the flattened weights on a GPU: use --autocast bf16 instead, or add "
+                "--fp16-no-flatten-grads."
+            )
+        logger.warning(
+            "--fp16 with --cpu: training ends with an error of torch at the first gradient overflow; --autocast bf16 cannot "
+            "overflow."
         )
-    if not cfg.cpu:
-        return None
-    if cfg.bf16:
-        return "--bf16 with --cpu takes fairseq's way for TPUs: give --autocast bf16 instead."
-    if not cfg.fp16:
-        return None
-    if not (cfg.fp16_no_flatten_grads or cfg.memory_efficient_fp16):
-        return (
-            "--fp16 with --cpu joins all weights into one vector, which fairseq puts on a GPU: give --autocast bf16 "
-            "instead, or add --fp16-no-flatten-grads."
-        )
-    logger.warning(
-        "--fp16 with --cpu: fairseq goes on after a gradient that overflows on GPUs alone, and ends with an error of "
-        "torch's here; --autocast bf16 needs no scale that could overflow."
-    )
     return None

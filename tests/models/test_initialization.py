@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.shape import ModelShape
 from fairseq_kd.signals import Wanted
-from fairseq_kd.tasks.from_flags import build_parts, read_config
+from fairseq_kd.tasks.build import build_parts, read_config
 from tests.tiny import SHAPE, batch, build, train_command, weights, write_data, write_teacher
 
 PREFIX = "encoder.sentence_encoder."

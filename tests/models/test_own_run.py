@@ -142,7 +142,7 @@ def test_the_command_line_says_all_that_is_asked_for(begun, given):
     from fairseq.dataclass.utils import merge_with_parent
 
     from fairseq_kd.models.roberta_student import RobertaStudentConfig
-    from fairseq_kd.tasks.from_flags import read_config
+    from fairseq_kd.tasks.build import read_config
 
     command = train_command(begun, begun, "--criterion", "kd", "--init-layers", "0,3", *given)[1:]
     cfg = merge_with_parent(RobertaStudentConfig(), read_config(command).model)

@@ -15,12 +15,12 @@ def test_every_metric_of_labels_has_a_direction():
 @pytest.mark.parametrize(
     ("metric", "maximize", "sentence"),
     [
-        ("accuracy", False, "accuracy is better the higher it is, and without --maximize-best-checkpoint-metric .*: add"),
-        ("mcc", False, "mcc is better the higher"),
-        ("loss", True, "loss is better the lower it is, and --maximize-best-checkpoint-metric .*: leave that out"),
-        ("soft", True, "soft is better the lower"),
+        ("accuracy", False, "accuracy is better if higher.*: add --maximize-best-checkpoint-metric"),
+        ("mcc", False, "mcc is better if higher"),
+        ("loss", True, "loss is better if lower, so --maximize-best-checkpoint-metric .*: remove"),
+        ("soft", True, "soft is better if lower"),
     ],
-)  # fmt: skip
+)
 def test_the_worst_checkpoint_is_not_kept(data, teacher, metric, maximize, sentence):
     given = {"best_checkpoint_metric": metric, "maximize_best_checkpoint_metric": maximize}
     with pytest.raises(CannotStart, match=f"--best-checkpoint-metric {sentence}"):

@@ -1,4 +1,4 @@
-"""The parts of a training, from the flags of fairseq-train, for programs that train nothing."""
+"""Builds task, student and criterion from the flags of fairseq-train, without training."""
 
 import contextlib
 import io
@@ -13,22 +13,22 @@ from ..models.shape import ModelShape
 
 
 def read_config(flags: Sequence[str]) -> DictConfig:
-    """What fairseq-train makes of these words. Raises CannotStart where it does not know one of them."""
-    parser, said = options.get_training_parser(), io.StringIO()
+    """Return the config that fairseq-train makes of these flags. Raises CannotStart if it refuses one."""
+    parser, errors = options.get_training_parser(), io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(errors):
             return convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, list(flags)))
-    except SystemExit as ended:
-        if not ended.code:  # --help
+    except SystemExit as exit:
+        if not exit.code:  # --help
             raise
-        _, _, reason = said.getvalue().strip().partition(": error: ")
+        _, _, reason = errors.getvalue().strip().partition(": error: ")
         raise CannotStart(
             f"fairseq-train does not take this command line ({reason}): correct the flags after --."
         ) from None
 
 
 def build_parts(cfg: DictConfig) -> tuple:
-    """Task, student and criterion, as fairseq-train builds them. Raises CannotStart as they do."""
+    """Return task, student and criterion, as fairseq-train builds them. Raises CannotStart as they do."""
     utils.set_torch_seed(cfg.common.seed)
     task = tasks.setup_task(cfg.task)
     student = task.build_model(cfg.model)
@@ -36,9 +36,9 @@ def build_parts(cfg: DictConfig) -> tuple:
 
 
 def problems_of(cfg: DictConfig, student: ModelShape) -> list[str]:
-    """Why no student of that shape can be trained so, which is not built for it: one sentence each.
+    """Return why no student of that shape can be trained with this config, one sentence each.
 
-    Raises CannotStart where it is not for the shape.
+    The student is not built. Raises CannotStart for reasons other than the shape.
     """
     task = tasks.setup_task(cfg.task)
     task.student, task.student_shape = None, student

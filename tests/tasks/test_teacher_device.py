@@ -1,16 +1,16 @@
-"""What is said of where the teacher computes."""
+"""Warnings about the device and precision of the teacher."""
 
 import pytest
 import torch
 
-from fairseq_kd.tasks import teacher_place
+from fairseq_kd.tasks import teacher_device
 from tests.tiny import build
 
-WIDER = "the teacher computes in fp32 beside a student that computes in 16 bits"
+SLOW = "the teacher computes in fp32 and the student in 16 bits"
 
 
 @pytest.mark.parametrize(
-    ("task", "said"),
+    ("task", "warned"),
     [
         ({"bf16": True}, True),
         ({"autocast": "bf16"}, True),
@@ -21,27 +21,27 @@ WIDER = "the teacher computes in fp32 beside a student that computes in 16 bits"
         ({"autocast": "bf16", "cpu": True}, False),
     ],
 )
-def test_a_wider_teacher_on_a_gpu_is_told(data, teacher, caplog, monkeypatch, task, said):
+def test_fp32_teacher_of_a_16_bit_student_on_a_gpu(data, teacher, caplog, monkeypatch, task, warned):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     build(data, teacher, "kd", task={"cpu": False, **task})
-    assert (WIDER in caplog.text) == said
+    assert (SLOW in caplog.text) == warned
 
 
-def test_nothing_is_said_of_a_teacher_whom_nobody_asks(data, teacher, caplog, monkeypatch):
+def test_no_warning_about_a_teacher_that_is_not_used(data, teacher, caplog, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     build(data, teacher, "kd", task={"cpu": False, "bf16": True}, soft_weight=0.0)
-    assert WIDER not in caplog.text
+    assert SLOW not in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("device", "workers", "said"),
+    ("device", "workers", "warned"),
     [("cuda:1", 2, True), ("cuda:1", 1, False), ("cuda", 2, False), (None, 2, False)],
 )
-def test_one_gpu_for_the_teachers_of_several_workers_is_told(
-    data, teacher, caplog, monkeypatch, device, workers, said
+def test_one_gpu_for_the_teachers_of_several_workers(
+    data, teacher, caplog, monkeypatch, device, workers, warned
 ):
-    monkeypatch.setattr(teacher_place, "local_world_size", lambda: workers)
+    monkeypatch.setattr(teacher_device, "local_world_size", lambda: workers)
     monkeypatch.setattr("fairseq_kd.teachers.live._device", torch.device)
     build(data, teacher, "kd", task={"teacher_device": device})
-    told = f"--teacher-device cuda:1 is one GPU for the teachers of all {workers} workers of this machine"
-    assert (told in caplog.text) == said
+    warning = f"--teacher-device cuda:1: the teachers of all {workers} workers of this machine share one GPU"
+    assert (warning in caplog.text) == warned
