@@ -91,3 +91,16 @@ def test_commands_of_the_tutorial_are_those_that_the_readme_test_runs():
         return {line for block in found for line in block.replace("\\\n", " ").splitlines() if line.strip()}
 
     assert commands(DOCS / "tutorial.md") <= commands(ROOT / "README.md")
+
+
+def test_methods_without_a_mapping_are_listed():
+    from fairseq.criterions import CRITERION_DATACLASS_REGISTRY
+
+    import fairseq_kd  # noqa: F401
+
+    page = (DOCS / "methods" / "index.md").read_text()
+    listed = re.search(r"methods without `--mapping` \(([^)]*)\)", page)[1]
+    without = [
+        name for name in METHODS if "mapping" not in CRITERION_DATACLASS_REGISTRY[name].__dataclass_fields__
+    ]
+    assert re.findall(r"`(\w+)`", listed) == without
