@@ -1,4 +1,4 @@
-"""One task, from its files to `<TASK>-bin`, in a temporary folder that is renamed when all is there."""
+"""Binarizes one task into `<TASK>-bin`; writes to a temporary folder and renames it at the end."""
 
 import shutil
 from collections import Counter
@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from . import meta
+from .atomic_folder import atomic_folder, recover
 from .encoders import Encoder
 from .errors import DataError
-from .folders import recover, replacing
 from .indexed import IndexedWriter
 from .rows import Rows
 from .sources import Source
@@ -19,7 +19,7 @@ from .tokenizer_files import SPECIALS_IN_PAIR
 from .vocabulary import EOS, SPECIALS, write_dictionary
 
 SPECIALS_IN_SINGLE = 2
-BATCH = 8192  # rows encoded at once: enough to keep all cores busy, little memory held
+BATCH = 8192  # rows encoded at once: enough to keep all cores busy with little memory
 
 
 def binarize(
@@ -31,16 +31,16 @@ def binarize(
     overwrite: bool = False,
     report: Callable[[str], None] = print,
 ) -> dict | None:
-    """Makes `<out>/<TASK>-bin`; returns its meta.json, or None where the folder is up to date already."""
+    """Create `<out>/<TASK>-bin` and return its meta.json, or None if the folder is up to date."""
     folder = out / f"{task.name}-bin"
     if recover(folder):
-        report(f"{folder} is back: an earlier run was killed while it replaced it.")
-    fingerprint = meta.fingerprint(task, encoder, options, sources)
-    if _up_to_date(folder, fingerprint, encoder, options, overwrite):
+        report(f"{folder} was restored: an earlier run was killed while it replaced the folder.")
+    inputs_hash = meta.inputs_hash(task, encoder, options, sources)
+    if _up_to_date(folder, inputs_hash, encoder, options, overwrite):
         return None
 
     splits = read_splits(task, sources, options, report)
-    with replacing(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         counts = _write(task, splits, encoder, options, temporary)
         for split, kept in counts.items():
             source = sources.get(split, sources.get("train"))  # --split-dev takes it out of the training file
@@ -51,30 +51,33 @@ def binarize(
 
 
 def _up_to_date(
-    folder: Path, fingerprint: str, encoder: Encoder, options: meta.Options, overwrite: bool
+    folder: Path, inputs_hash: str, encoder: Encoder, options: meta.Options, overwrite: bool
 ) -> bool:
     if not folder.exists():
         return False
     found = meta.read(folder)
     if found is None and any(folder.iterdir()):
-        raise DataError(f"--out: {folder} exists without a meta.json, so it was not made here: move it away.")
+        raise DataError(
+            f"--out: {folder} exists without a meta.json, so this program did not create it: move it away."
+        )
     if overwrite or found is None:
         return False
-    if found.get("made_from") != fingerprint:
-        otherwise = meta.differences(found, encoder, meta.deciding(options))
-        otherwise = otherwise or "from other files, or by a version that cut pairs otherwise"
+    if found.get("made_from") != inputs_hash:
+        changes = meta.differences(found, encoder, meta.relevant_options(options))
+        changes = changes or "other input files, or a version that truncated pairs differently"
         raise DataError(
-            f"--out: {folder} was made otherwise ({otherwise}): add --overwrite to replace it, or choose another --out."
+            f"--out: {folder} was made with other settings ({changes}): add --overwrite to replace it, or choose another "
+            "--out."
         )
     if not _complete(folder, found):
-        raise DataError(f"--out: {folder} has lost files: add --overwrite to make it again.")
+        raise DataError(f"--out: files are missing from {folder}: add --overwrite to make it again.")
     return True
 
 
 def _complete(folder: Path, found: dict) -> bool:
     inputs = ["input0", "input1"] if found["pairs"] else ["input0"]
     names = [
-        f"{place}/{split}.{end}" for place in inputs for split in found["splits"] for end in ("bin", "idx")
+        f"{name}/{split}.{end}" for name in inputs for split in found["splits"] for end in ("bin", "idx")
     ]
     return all((folder / name).is_file() for name in names)
 
@@ -84,16 +87,16 @@ def _write(
 ) -> dict:
     counts = {}
     inputs = [folder / f"input{i}" for i in range(len(task.text))]
-    for place in (*inputs, folder / "label"):
-        place.mkdir(parents=True)
-    for place in inputs:
+    for subfolder in (*inputs, folder / "label"):
+        subfolder.mkdir(parents=True)
+    for subfolder in inputs:
         if encoder.dictionary is not None:
-            shutil.copyfile(encoder.dictionary, place / "dict.txt")
+            shutil.copyfile(encoder.dictionary, subfolder / "dict.txt")
         else:
-            write_dictionary(place / "dict.txt", encoder.symbols)
+            write_dictionary(subfolder / "dict.txt", encoder.symbols)
 
     for split, rows in splits.items():
-        cut = _write_sentences(inputs, split, rows, encoder, _room(task, encoder, options))
+        cut = _write_sentences(inputs, split, rows, encoder, _max_text_tokens(task, encoder, options))
         _write_labels(folder / "label", task, split, rows.labels)
         counts[split] = {
             "sentences": len(rows),
@@ -114,22 +117,22 @@ def _write(
     return counts
 
 
-def _room(task: Task, encoder: Encoder, options: meta.Options) -> int:
-    """Tokens left for text when a model's specials are counted."""
+def _max_text_tokens(task: Task, encoder: Encoder, options: meta.Options) -> int:
+    """Return the maximum number of text tokens, without the model's special tokens."""
     specials = SPECIALS_IN_PAIR[encoder.pair_format] if task.pairs else SPECIALS_IN_SINGLE
     return options.max_positions - specials
 
 
-def _write_sentences(inputs: list[Path], split: str, rows: Rows, encoder: Encoder, room: int) -> int:
-    """Writes each text column into its folder; returns how many rows had to be cut."""
+def _write_sentences(inputs: list[Path], split: str, rows: Rows, encoder: Encoder, limit: int) -> int:
+    """Write each text column into its folder and return the number of truncated rows."""
     cut = 0
     with ExitStack() as stack:
         vocabulary = len(SPECIALS) + len(encoder.symbols)
-        writers = [stack.enter_context(IndexedWriter(place / split, vocabulary)) for place in inputs]
+        writers = [stack.enter_context(IndexedWriter(folder / split, vocabulary)) for folder in inputs]
 
         for start in range(0, len(rows), BATCH):
             encoded = [encoder.encode(texts[start : start + BATCH]) for texts in rows.texts]
-            cut += sum(shorten(sentences, room) for sentences in zip(*encoded, strict=True))
+            cut += sum(shorten(sentences, limit) for sentences in zip(*encoded, strict=True))
             for writer, sentences in zip(writers, encoded, strict=True):
                 for sentence in sentences:
                     sentence.append(EOS)
@@ -137,23 +140,24 @@ def _write_sentences(inputs: list[Path], split: str, rows: Rows, encoder: Encode
     return cut
 
 
-def shorten(sentences: tuple[list[int], ...], room: int) -> bool:
-    """Cuts a sentence, or the longer of a pair first, until `room` tokens are left; says whether it had to.
+def shorten(sentences: tuple[list[int], ...], limit: int) -> bool:
+    """Truncate a sentence or pair in place to `limit` tokens; return whether tokens were removed.
 
-    The result equals that of transformers' `longest_first`. A sentence no longer than half the room stays whole. If both
-    lose tokens, each keeps half the room, and an odd token goes to the longer one, or to the second of equally long ones.
+    Equals `longest_first` of transformers: the longer sentence of a pair is cut first. A sentence of at most half
+    the limit is not cut. If both are cut, each keeps half the limit. With an odd limit, the longer sentence keeps one
+    token more; of equally long sentences, the second does.
     """
-    if sum(map(len, sentences)) <= room:
+    if sum(map(len, sentences)) <= limit:
         return False
     if len(sentences) == 1:
-        del sentences[0][room:]
+        del sentences[0][limit:]
         return True
 
-    # Stable: of equally long ones, the second counts as the longer.
+    # The sort is stable: of equally long sentences, the second counts as the longer.
     shorter, longer = sorted(sentences, key=len)
-    kept = min(len(shorter), room // 2)
+    kept = min(len(shorter), limit // 2)
     del shorter[kept:]
-    del longer[room - kept :]
+    del longer[limit - kept :]
     return True
 
 
@@ -165,6 +169,6 @@ def _write_labels(folder: Path, task: Task, split: str, labels: list[int] | list
         (folder / f"{split}.label").write_text(text, encoding="utf-8")
         return
 
-    # A row is one symbol and the end of sentence, as fairseq-preprocess makes it.
+    # A row has one symbol and the end of sentence, as in fairseq-preprocess.
     with IndexedWriter(folder / split, len(SPECIALS) + task.num_classes) as writer:
         writer.add([[len(SPECIALS) + label, EOS] for label in labels])

@@ -1,16 +1,16 @@
-"""Text to fairseq indices, on all cores: `load_encoder(folder).encode(sentences)`.
+"""Encodes text as fairseq indices, on all cores: `load_encoder(folder).encode(sentences)`.
 
-gpt2           RoBERTa's byte-level BPE: encoder.json, vocab.bpe, dict.txt
-wordpiece      BERT's: vocab.txt with tokenizer_config.json, or another Hugging Face folder of BERT's own tokenizer
-sentencepiece  sentencepiece.model, given or from `preprocess.train_sentencepiece`
-huggingface    any other tokenizer of a Hugging Face folder: tokenizer.json with tokenizer_config.json
+gpt2           byte-level BPE of RoBERTa: encoder.json, vocab.bpe, dict.txt
+wordpiece      WordPiece of BERT: vocab.txt with tokenizer_config.json, or any Hugging Face folder of that tokenizer
+sentencepiece  sentencepiece.model, for example from `preprocess.train_sentencepiece`
+huggingface    any other Hugging Face tokenizer: tokenizer.json with tokenizer_config.json
 
-The C++ library `sentencepiece` encodes for the third, the Rust library `tokenizers` for the others; dict.txt is
-optional except for the first. Text that spells a special token of the sequence format, such as `<mask>`, `</s>` or
-`[SEP]`, is ordinary text to every encoder, while transformers takes it for that token by default.
+sentencepiece uses the C++ library `sentencepiece`, the others use the Rust library `tokenizers`. dict.txt is required
+for gpt2 and optional for the others. Text that spells a special token of the sequence format, such as `<mask>`,
+`</s>` or `[SEP]`, is encoded as ordinary text. transformers encodes such text as the special token by default.
 
-The Rust models of the first two are built over fairseq's indices, so that nothing is left to translate; and nothing
-here needs numpy, whose import takes as long as encoding 20,000 short sentences.
+The Rust models of gpt2 and wordpiece return fairseq indices directly. This module does not import numpy, because
+that import takes as long as encoding 20,000 short sentences.
 """
 
 import hashlib
@@ -37,14 +37,13 @@ FIRST = len(SPECIALS)  # index of the first line of dict.txt
 
 
 class Encoder(ABC):
-    """A vocabulary at work.
+    """Encodes text with one vocabulary.
 
-    symbols      what dict.txt holds, in order
-    dictionary   the folder's dict.txt, None where the symbols are derived
-    hash         sha256 of everything the encoding depends on: equal hash, equal indices
-    pair_format  how a model of this vocabulary joins a pair: roberta `<s> a </s></s> b </s>`,
-                 bert `[CLS] a [SEP] b [SEP]`
-    sees_spaces  a space before the first word changes its indices
+    symbols      symbols of dict.txt, in order
+    dictionary   dict.txt of the folder; None if the symbols are derived from other files
+    hash         sha256 of everything the encoding depends on: equal hashes mean equal indices
+    pair_format  format of sentence pairs: roberta `<s> a </s></s> b </s>`, bert `[CLS] a [SEP] b [SEP]`
+    sees_spaces  whether a space before the first word changes its indices
     """
 
     name: str
@@ -57,17 +56,17 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """fairseq's indices, text by text; no specials are added. Lists of thousands keep all cores busy."""
+        """Return the fairseq indices of each text, without special tokens. Lists of thousands keep all cores busy."""
 
     @abstractmethod
     def word_starts(self) -> list[bool]:
-        """For each of `symbols`, whether a word begins with it, as fairseq's `is_beginning_of_word` says."""
+        """Return for each symbol whether it begins a word, as fairseq's `is_beginning_of_word`."""
 
 
 class RustEncoder(Encoder):
-    """One that the library `tokenizers` runs; the ids of its model are fairseq's indices.
+    """Encoder of the library `tokenizers` whose model ids are fairseq indices.
 
-    An entry that dict.txt lacks stands at `_end` or after it and becomes `<unk>`.
+    Entries that are not in dict.txt have ids from `_end` and become `<unk>`.
     """
 
     _tokenizer: Tokenizer
@@ -83,9 +82,9 @@ class RustEncoder(Encoder):
 
 
 class GPT2Encoder(RustEncoder):
-    """RoBERTa's byte-level BPE (Radford et al., 2019); ids equal those of fairseq's `GPT2BPE`.
+    """Byte-level BPE of RoBERTa (Radford et al., 2019); ids equal those of fairseq's `GPT2BPE`.
 
-    dict.txt is needed: it is sorted by frequency, its symbols are the BPE's ids in decimal.
+    dict.txt is required: it is sorted by frequency, and its symbols are BPE ids in decimal.
     """
 
     name = "gpt2"
@@ -101,31 +100,31 @@ class GPT2Encoder(RustEncoder):
         index = {int(symbol): i for i, symbol in enumerate(self.symbols, FIRST) if symbol.isdecimal()}
         if not index:
             raise DataError(
-                f"--encoder-dir {folder}: dict.txt holds no number, so it is not that of a byte-level BPE: "
-                "give RoBERTa's, whose symbols are the BPE's ids."
+                f"--encoder-dir {folder}: dict.txt has no numbers, but a byte-level BPE needs BPE ids as symbols: "
+                "give RoBERTa's dict.txt."
             )
         try:
             ids = json.loads(raw[0])
             self._end = FIRST + len(self.symbols)
             self._complete = index.keys() >= set(ids.values())
             vocabulary = {piece: index.get(i, self._end + i) for piece, i in ids.items()}
-            # As fairseq reads it: a version line first, a line end last.
+            # As in fairseq: the first line is a version, and the last line is empty.
             merges = [tuple(line.split()) for line in raw[1].decode().split("\n")[1:-1]]
             self._tokenizer = Tokenizer(models.BPE(vocabulary, merges))
         except Exception as error:  # the library raises bare Exceptions
             raise DataError(
-                f"--encoder-dir {folder}: encoder.json and vocab.bpe cannot be read together ({error}): "
-                "give the pair that belongs together."
+                f"--encoder-dir {folder}: encoder.json and vocab.bpe do not match or are damaged ({error}): "
+                "give both files of the same tokenizer."
             ) from None
         self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
     def word_starts(self) -> list[bool]:
         pieces = [self._tokenizer.id_to_token(i) for i in range(FIRST, self._end)]
-        return [piece is None or piece.startswith("Ġ") for piece in pieces]  # None: fairseq's madeupwords
+        return [piece is None or piece.startswith("Ġ") for piece in pieces]  # None: madeupword0000, ...
 
 
 class WordPieceEncoder(RustEncoder):
-    """BERT's (Devlin et al., NAACL 2019); ids equal those of transformers' `BertTokenizer`."""
+    """WordPiece of BERT (Devlin et al., NAACL 2019); ids equal those of transformers' `BertTokenizer`."""
 
     name = "wordpiece"
     pair_format = "bert"
@@ -136,7 +135,7 @@ class WordPieceEncoder(RustEncoder):
         settings = tokenizer.wordpiece_settings()
         if settings is None:
             raise DataError(
-                f"--encoder-dir {folder} holds another tokenizer than BERT's WordPiece ({tokenizer.in_words()}): give "
+                f"--encoder-dir {folder}: its tokenizer is not BERT's WordPiece ({tokenizer.summary()}): give "
                 "--encoder huggingface."
             )
         self.settings, self.lowercase = settings, settings["lowercase"]
@@ -156,9 +155,9 @@ class WordPieceEncoder(RustEncoder):
 
 
 class HuggingFaceEncoder(Encoder):
-    """Any tokenizer that the library `tokenizers` runs; ids equal those of transformers' `AutoTokenizer`.
+    """Any tokenizer of the library `tokenizers`; ids equal those of transformers' `AutoTokenizer`.
 
-    Added tokens are found in text, except the special tokens of the sequence format.
+    Added tokens are recognised in text, except the special tokens of the sequence format.
     """
 
     name = "huggingface"
@@ -178,14 +177,14 @@ class HuggingFaceEncoder(Encoder):
         self.lowercase = normalizer is not None and normalizer.normalize_str("A").strip() == "a"
 
         order = tokenizer.order()
-        # A model that makes one of the special tokens from a word has no other token for that word.
+        # Special tokens that the model makes from ordinary text become <unk>: that text has no other token.
         self._table = [UNK] * (max(order) + 1)
         for index, row in enumerate(order[FIRST:-1], FIRST):
             self._table[row] = index
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = state
-        self._tokenizer.encode_special_tokens = True  # lost when a spawned process is sent it
+        self._tokenizer.encode_special_tokens = True  # pickling for a spawned process loses this setting
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         translate = self._table.__getitem__
@@ -202,7 +201,7 @@ class HuggingFaceEncoder(Encoder):
 
 
 class SentencePieceEncoder(Encoder):
-    """Kudo and Richardson, EMNLP 2018; ids are the sentencepiece library's own."""
+    """SentencePiece (Kudo and Richardson, EMNLP 2018); pieces are those of the library `sentencepiece`."""
 
     name = "sentencepiece"
 
@@ -215,7 +214,7 @@ class SentencePieceEncoder(Encoder):
         except Exception as error:
             raise DataError(
                 f"--encoder-dir {folder}: sentencepiece.model is not a SentencePiece model ({error}): "
-                "give the file that sentencepiece's trainer wrote."
+                "give the file that the sentencepiece trainer wrote."
             ) from None
 
         has = self._processor
@@ -230,8 +229,8 @@ class SentencePieceEncoder(Encoder):
         index = {pieces[symbol]: i for i, symbol in enumerate(self.symbols, FIRST) if symbol in pieces}
         if not index:
             raise DataError(
-                f"--encoder-dir {folder}: dict.txt holds none of the pieces of sentencepiece.model: "
-                "give the dictionary that belongs to the model, or remove dict.txt to have it derived."
+                f"--encoder-dir {folder}: dict.txt has none of the pieces of sentencepiece.model: "
+                "give the model's own dict.txt, or remove dict.txt to derive it from the model."
             )
         self._table = [index.get(i, UNK) for i in range(has.get_piece_size())]
         self.hash = _hash(self.name, model.read_bytes(), self.symbols)
@@ -252,14 +251,17 @@ ENCODERS = {
 
 
 def load_encoder(folder: str | Path, name: str | None = None) -> Encoder:
-    """The encoder of a folder; `name` is only needed where the folder holds the files of several."""
+    """Return the encoder in `folder`; `name` is only needed if the folder has files of several encoders.
+
+    Raises DataError if files are missing, damaged or do not match.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(
-            f"--encoder-dir {folder} is not a folder: give the folder that holds encoder.json, vocab.bpe and "
+            f"--encoder-dir {folder} is not a folder: give a folder with encoder.json, vocab.bpe and "
             "dict.txt (gpt2), vocab.txt (wordpiece), sentencepiece.model (sentencepiece) or tokenizer.json (huggingface)."
         )
-    kind = name or _recognise(folder)
+    kind = name or _detect(folder)
     if name or kind != "wordpiece":
         return ENCODERS[kind](folder)
     tokenizer = read_tokenizer(folder)
@@ -268,43 +270,38 @@ def load_encoder(folder: str | Path, name: str | None = None) -> Encoder:
 
 
 def use_cores(workers: int | None) -> None:
-    """How many threads encode (None: all cores); takes effect until the first text is encoded."""
-    # The Rust library warns and turns to one thread in forked processes unless told otherwise.
+    """Set the number of encoding threads (None: all cores). Has no effect after the first text is encoded."""
+    # Without this variable, the Rust library warns in forked processes and uses one thread.
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     if workers:
         os.environ["RAYON_NUM_THREADS"] = str(workers)
 
 
 def cores() -> int:
-    """The threads chosen by `use_cores`, or the cores this process may run on."""
+    """Return the number of threads set by `use_cores`, by default the cores available to this process."""
     given = os.environ.get("RAYON_NUM_THREADS")
     if given:
         return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _recognise(folder: Path) -> str:
-    marks = {
+def _detect(folder: Path) -> str:
+    files_of = {
         "gpt2": ["encoder.json"],
-        "wordpiece": [
-            "vocab.txt",
-            "tokenizer.json",
-            "vocab.json",
-        ],  # or huggingface, of which it is the usual case
+        # Files of wordpiece or of huggingface: the tokenizer decides.
+        "wordpiece": ["vocab.txt", "tokenizer.json", "vocab.json"],
         "sentencepiece": ["sentencepiece.model"],
     }
-    found = [name for name, files in marks.items() if any((folder / file).is_file() for file in files)]
+    found = [name for name, files in files_of.items() if any((folder / file).is_file() for file in files)]
     if len(found) == 1:
         return found[0]
 
     if found:
         raise DataError(
-            f"--encoder-dir {folder} holds the files of {' and '.join(found)}: name one with --encoder {'|'.join(found)}."
+            f"--encoder-dir {folder} has files of {' and '.join(found)}: choose one with --encoder {'|'.join(found)}."
         )
-    needed = (f"{' or '.join(files)} ({name})" for name, files in marks.items())
-    raise DataError(
-        f"--encoder-dir {folder} holds no encoder's files: give the folder of {', '.join(needed)}."
-    )
+    needed = (f"{' or '.join(files)} ({name})" for name, files in files_of.items())
+    raise DataError(f"--encoder-dir {folder} has no encoder files: give a folder with {', '.join(needed)}.")
 
 
 def _files(folder: str | Path, encoder: str, names: list[str]) -> list[Path]:
@@ -319,12 +316,12 @@ def _files(folder: str | Path, encoder: str, names: list[str]) -> list[Path]:
 
 
 def _derived(folder: Path, tokenizer: HuggingFaceTokenizer) -> tuple[Path | None, list[str]]:
-    """The folder's dict.txt, if it has one, and the symbols that the tokenizer's vocabulary gives."""
+    """Return dict.txt of the folder, if present, and the symbols derived from the tokenizer's vocabulary."""
     dictionary, symbols = _optional(folder / "dict.txt"), tokenizer.symbols()
     if dictionary and symbols_hash(read_dictionary(dictionary)) != symbols_hash(symbols):
         raise DataError(
-            f"--encoder-dir {folder}: dict.txt does not number the entries of the vocabulary in their order: "
-            "remove dict.txt, it is derived from the vocabulary."
+            f"--encoder-dir {folder}: dict.txt does not list the vocabulary in its order: "
+            "remove dict.txt; it is derived from the vocabulary."
         )
     return dictionary, symbols
 
@@ -334,7 +331,7 @@ def _optional(file: Path) -> Path | None:
 
 
 def _hash(name: str, *parts: bytes | dict | list[str]) -> str:
-    """sha256 over all that decides the indices, each part by its own hash so that none run together."""
+    """Return the sha256 of everything that determines the indices; hashing each part separately files_of its end."""
     whole = hashlib.sha256(name.encode())
     for part in parts:
         raw = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()

@@ -1,5 +1,5 @@
-"""The one exception for everything a user can put right."""
+"""The exception for all errors that a user can fix."""
 
 
 class DataError(ValueError):
-    """One sentence: what was given, what was found there, what to do."""
+    """The message has three parts: the flag or file, the problem, the fix."""

@@ -1,10 +1,10 @@
-"""An encoder folder of this package as a tokenizer of transformers: the way back of `huggingface.py`.
+"""Converts an encoder folder of this package to a transformers tokenizer; the inverse of `huggingface.py`.
 
-Its ids are fairseq's indices, so that the rows of an exported model keep their order. RoBERTa's tokenizer is written
-as tokenizer.json and as vocab.json with merges.txt, BERT's as tokenizer.json and vocab.txt, any other as tokenizer.json.
+Its ids are fairseq indices, so the embedding rows of an exported model keep their order. All tokenizers are written as
+tokenizer.json; RoBERTa's also as vocab.json with merges.txt, and BERT's also as vocab.txt.
 
-preprocess.glue finds no special token of the sequence format in text; nor does the tokenizer, unless text may name its
-masks. Pairs that are too long are cut alike.
+Like preprocess.glue, the tokenizer treats special tokens in text as ordinary text, except masks with `masks=True`.
+It also truncates long pairs as preprocess.glue does.
 """
 
 import json
@@ -15,9 +15,9 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+from .encoder_files import read_object, read_text
 from .encoders import Encoder, HuggingFaceEncoder, WordPieceEncoder
 from .errors import DataError
-from .files import read_object, read_text
 from .tokenizer_files import BERT_SETTINGS, CONFIG, DEFAULT_NAMES, TOKENIZER, post_processor
 from .vocabulary import BERT_MASK, BERT_SPECIALS, BOS, EOS, MASK, SPECIALS, UNK
 
@@ -25,15 +25,15 @@ from .vocabulary import BERT_MASK, BERT_SPECIALS, BOS, EOS, MASK, SPECIALS, UNK
 def export_tokenizer(
     encoder: Encoder, source: Path, target: Path, max_positions: int, segments: bool, masks: bool
 ) -> None:
-    """Writes the tokenizer's files.
+    """Write the tokenizer files.
 
-    encoder        that of the folder `source`
-    target         folder to write to; it exists
-    max_positions  tokens to which `truncation=True` cuts
-    segments       whether the model tells first sentences from second ones (token types)
-    masks          whether `<mask>` in text is a mask; else it is text
+    encoder        encoder of the folder `source`
+    target         existing folder to write to
+    max_positions  maximum length in tokens, used by `truncation=True`
+    segments       whether the model has segment embeddings (token types)
+    masks          whether `<mask>` in text is a mask; otherwise it is ordinary text
 
-    Raises DataError where transformers would give other ids.
+    Raises DataError if transformers would return other ids.
     """
     if encoder.name == "gpt2":
         tokenizer, settings = _byte_level(encoder, source, target)
@@ -43,8 +43,8 @@ def export_tokenizer(
         tokenizer, settings = _renumbered(encoder, source)
     else:
         raise DataError(
-            f"--encoder-dir {source} is a {encoder.name} encoder, whose text the library tokenizers normalises in another "
-            "way: add --without-tokenizer to export the model alone."
+            f"--encoder-dir {source} is a {encoder.name} encoder, which the library tokenizers cannot reproduce exactly: "
+            "add --without-tokenizer to export the model only."
         )
 
     tokenizer.save(str(target / TOKENIZER))
@@ -63,8 +63,8 @@ def _byte_level(encoder: Encoder, source: Path, target: Path) -> tuple[Tokenizer
     missing = [token for token in ids if token not in rows]
     if missing:
         raise DataError(
-            f"--encoder-dir {source}: dict.txt lacks {len(missing)} tokens of encoder.json, {missing[0]!r} first, which "
-            "transformers cannot turn into <unk>: add --without-tokenizer to export the model alone."
+            f"--encoder-dir {source}: dict.txt lacks {len(missing)} tokens of encoder.json, such as {missing[0]!r}, and "
+            "transformers cannot map them to <unk>: add --without-tokenizer to export the model only."
         )
     merges = [line.split() for line in read_text(source / "vocab.bpe").split("\n")[1:-1]]
 
@@ -72,7 +72,7 @@ def _byte_level(encoder: Encoder, source: Path, target: Path) -> tuple[Tokenizer
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = post_processor("roberta", (SPECIALS[BOS], BOS), (SPECIALS[EOS], EOS))
-    # A mask stands for the space before its word as well.
+    # A mask also replaces the space before its word.
     mask = {"content": MASK, "lstrip": True, "rstrip": False, "single_word": False, "normalized": False}
     tokenizer.add_special_tokens([*SPECIALS, AddedToken(**mask)])
 
@@ -98,10 +98,10 @@ def _wordpiece(encoder: WordPieceEncoder, target: Path) -> tuple[Tokenizer, dict
 
 
 def _renumbered(encoder: HuggingFaceEncoder, source: Path) -> tuple[Tokenizer, dict[str, Any]]:
-    """The encoder's tokenizer under fairseq's indices.
+    """Return the encoder's tokenizer and its settings, with fairseq indices as ids.
 
-    Added tokens stay outside the model's vocabulary, where words could be made from them. The library numbers them after
-    the vocabulary, in the order given, so the mask becomes the last of them.
+    Added tokens stay outside the model's vocabulary, because words could be made from them there. The library numbers
+    them after the vocabulary, in the given order, so the mask becomes the last one.
     """
     theirs = encoder.tokenizer
     state, rows = theirs.text_state(), {row: index for index, row in enumerate(theirs.order())}
@@ -124,8 +124,8 @@ def _renumbered(encoder: HuggingFaceEncoder, source: Path) -> tuple[Tokenizer, d
     spelled = {i for role in first for i in tokenizer.encode(role, add_special_tokens=False).ids}
     if tokenizer.get_vocab() != indices or {*range(UNK)} & spelled:
         raise DataError(
-            f"--encoder-dir {source} is a {state['model']['type']} tokenizer whose tokens cannot be given other numbers: "
-            "add --without-tokenizer to export the model alone."
+            f"--encoder-dir {source} is a {state['model']['type']} tokenizer whose tokens cannot be renumbered: "
+            "add --without-tokenizer to export the model only."
         )
     tokenizer.encode_special_tokens = False
     tokenizer.post_processor = post_processor(theirs.pair_format, (first[BOS], BOS), (first[EOS], EOS))
@@ -137,8 +137,8 @@ def _rows(source: Path, tokens: Sequence[str]) -> dict[str, int]:
     if len(rows) < len(tokens):
         [(token, _)] = Counter(tokens).most_common(1)
         raise DataError(
-            f"--encoder-dir {source} gives {token!r} two rows, which transformers cannot: add --without-tokenizer to export "
-            "the model alone."
+            f"--encoder-dir {source} has {token!r} twice, and transformers allows it only once: add --without-tokenizer to "
+            "export the model only."
         )
     return rows
 

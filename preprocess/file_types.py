@@ -1,4 +1,4 @@
-"""Opens text that may be compressed, and recognises files that are no text by how they begin."""
+"""Opens text files, compressed or not, and recognises binary files by their first bytes."""
 
 import bz2
 import gzip
@@ -12,13 +12,13 @@ from typing import BinaryIO
 
 from .errors import DataError
 
-HEAD = 512  # bytes that tell the type of a file
+HEAD = 512  # bytes that show the type of a file
 COMPRESSED = {
     "gzip": (re.compile(rb"\x1f\x8b"), gzip.open),
     "bzip2": (re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), bz2.open),
     "xz": (re.compile(rb"\xfd7zXZ\x00"), lzma.open),
 }
-ENDINGS = (".gz", ".bz2", ".xz")  # names that these programs give
+ENDINGS = (".gz", ".bz2", ".xz")  # file name suffixes of these programs
 OTHERS = {
     rb"\x28\xb5\x2f\xfd": "compressed by zstd: decompress it",
     rb"PK\x03\x04": "a zip archive: unpack it",
@@ -37,21 +37,21 @@ OTHERS = {
 
 
 def compression(head: bytes) -> str | None:
-    """Return the program that compressed a file with this beginning (gzip, bzip2, xz), or None."""
+    """Return the program that compressed a file with these first bytes (gzip, bzip2, xz), or None."""
     return next((name for name, (begins, _) in COMPRESSED.items() if begins.match(head)), None)
 
 
 def not_text(head: bytes) -> str | None:
-    """Return what a file with this beginning is and what to do, or None where it may be text."""
+    """Return type and fix for a binary file with these first bytes; None if it may be text."""
     return next((what for begins, what in OTHERS.items() if re.match(begins, head)), None)
 
 
 def undecodable(name: str, line: int, raw: bytes, error: UnicodeDecodeError) -> str:
-    """Return what is wrong with a file that is not UTF-8 and what to do, without a full stop.
+    """Return problem and fix for a file that is not UTF-8, without a full stop.
 
-    name  what errors call the file
-    line  number of the line with the byte that is wrong
-    raw   the bytes that were decoded, the file's first or any others
+    name  name of the file in errors
+    line  number of the line with the invalid byte
+    raw   the bytes that were decoded, from any position of the file
     """
     if program := compression(raw):
         return f"{name} is compressed by {program}: decompress it"
@@ -65,16 +65,16 @@ def undecodable(name: str, line: int, raw: bytes, error: UnicodeDecodeError) -> 
 
 
 def read_head(path: Path) -> bytes:
-    """Return the first HEAD bytes of a file as they are on the disk."""
+    """Return the first HEAD bytes of a file, not decompressed."""
     with path.open("rb") as file:
         return file.read(HEAD)
 
 
 @contextmanager
 def open_text(path: Path, name: str) -> Iterator[BinaryIO]:
-    """Open a file, decompressed where it is compressed; raises DataError where it is damaged or no text.
+    """Open a file and decompress it if needed. Raises DataError if it is damaged or not text.
 
-    name  what errors call the file
+    name  name of the file in errors
     """
     program = compression(read_head(path))
     opened = COMPRESSED[program][1] if program else open
@@ -87,5 +87,5 @@ def open_text(path: Path, name: str) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise DataError(
-            f"{name} is damaged or incomplete ({error}): get it again, or leave it out."
+            f"{name} is damaged or incomplete ({error}): download it again, or leave it out."
         ) from None

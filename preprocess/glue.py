@@ -1,10 +1,10 @@
-"""GLUE, AX and SNLI from raw text to fairseq's binarized data.
+"""Binarizes the raw text of GLUE, AX and SNLI for fairseq.
 
     python -m preprocess.glue --glue-dir glue --tasks MRPC,SST-2 --encoder-dir gpt2_bpe --out data
 
-makes data/MRPC-bin and data/SST-2-bin: input0/, input1/ (pairs), label/, each in fairseq's memory-mapped
-format, and meta.json. A sentence is stored with its end `</s>` but without `<s>`, as stock
-`sentence_prediction` expects it with `--init-token 0 --separator-token 2`.
+creates data/MRPC-bin and data/SST-2-bin. Each has input0/, input1/ (pairs) and label/ in fairseq's memory-mapped
+format, and meta.json. Sentences are stored with `</s>` but without `<s>`, as fairseq's `sentence_prediction`
+expects with `--init-token 0 --separator-token 2`.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from .meta import Options
 from .sources import find_sources, tasks_in
 from .tasks import MNLI_SPLITS, TASKS, Task, find_task
 
-SHORTEST = SPECIALS_IN_PAIR["roberta"] + 2  # a token for each sentence of a pair
+SHORTEST = SPECIALS_IN_PAIR["roberta"] + 2  # one text token in each sentence of a pair
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,14 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
     except DataError as error:
         print(f"preprocess.glue: {error}", file=sys.stderr)
         return 1
-    except OSError as error:  # a folder that may not be written, a full disk
+    except OSError as error:  # no write permission, or a full disk
         print(
-            f"preprocess.glue: {error.filename or args.out}: {error.strerror}; nothing was kept of it.",
+            f"preprocess.glue: {error.filename or args.out}: {error.strerror}; its partial output was removed.",
             file=sys.stderr,
         )
         return 1
     except KeyboardInterrupt:
-        print("preprocess.glue: stopped; nothing was kept of what it was making.", file=sys.stderr)
+        print("preprocess.glue: interrupted; partial output was removed.", file=sys.stderr)
         return 130
     return 0
 
@@ -46,16 +46,16 @@ def _run(args: argparse.Namespace) -> None:
     _check_numbers(args)
     tasks, splits = _tasks(args), _splits(args)
     if args.out.exists() and not args.out.is_dir():
-        raise DataError(f"--out {args.out} is a file: name a folder, in which <TASK>-bin is made.")
+        raise DataError(f"--out {args.out} is a file: name a folder; <TASK>-bin is created in it.")
     given = {"train": args.train_file, "valid": args.dev_file, "test": args.test_file}
     given = {split: path for split, path in given.items() if path}
     if given and len(tasks) > 1:
         raise DataError(
-            f"--tasks {args.tasks or 'all'} names {len(tasks)} tasks, but a file given by name is one task's: "
-            "run once for each."
+            f"--tasks {args.tasks or 'all'} names {len(tasks)} tasks, but --train-file, --dev-file and --test-file name "
+            "files of one task: run the command once per task."
         )
 
-    # Every file is looked for before the first is encoded.
+    # Find all files before encoding the first.
     sources = {
         task: find_sources(task, args.glue_dir, given, splits, args.split_dev is not None) for task in tasks
     }
@@ -75,13 +75,13 @@ def _run(args: argparse.Namespace) -> None:
 def _tasks(args: argparse.Namespace) -> list[Task]:
     if args.glue_dir is not None and not args.glue_dir.is_dir():
         raise DataError(
-            f"--glue-dir {args.glue_dir} is not a folder: give the one that holds the tasks' folders."
+            f"--glue-dir {args.glue_dir} is not a folder: give the folder that has one folder per task."
         )
     if args.tasks is not None:
         return list(dict.fromkeys(find_task(name) for name in _names("--tasks", args.tasks, "task", TASKS)))
     if args.glue_dir is None:
         raise DataError(
-            "Neither --glue-dir nor --tasks is given: say where the data is and which task to make."
+            "--glue-dir and --tasks are both missing: give the folder of the data, or the task and its files."
         )
     return tasks_in(args.glue_dir)
 
@@ -93,7 +93,7 @@ def _splits(args: argparse.Namespace) -> list[str]:
 def _names(flag: str, given: str, what: str, known: Iterable[str]) -> list[str]:
     names = [name.strip() for name in given.split(",") if name.strip()]
     if not names:
-        raise DataError(f"{flag} {given!r} names no {what}: choose among {', '.join(known)}.")
+        raise DataError(f"{flag} {given!r} names no {what}: choose from {', '.join(known)}.")
     return names
 
 
@@ -122,38 +122,38 @@ def _check_numbers(args: argparse.Namespace) -> None:
     ]
     for flag, value, allowed, rule in checks:
         if value is not None and not allowed(value):
-            raise DataError(f"{flag} {value} cannot be: give a number {rule}.")
+            raise DataError(f"{flag} {value} is out of range: give a number {rule}.")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m preprocess.glue",
-        description="Makes fairseq's binarized data of GLUE tasks, AX and SNLI, with a meta.json in each folder.",
+        description="Binarizes GLUE tasks, AX and SNLI for fairseq, with a meta.json in each folder.",
     )
 
-    files = parser.add_argument_group("what is read")
+    files = parser.add_argument_group("input")
     files.add_argument(
         "--glue-dir",
         type=Path,
         metavar="DIR",
-        help="folder that holds one folder a task (MRPC, SST-2, ...), as TSV, JSON lines, parquet or arrow",
+        help="folder with one folder per task (MRPC, SST-2, ...), with TSV, JSON lines, parquet or arrow files",
     )
     files.add_argument(
         "--tasks",
         metavar="LIST",
-        help=f"comma-separated, among {', '.join(TASKS)} (default: all that --glue-dir has)",
+        help=f"tasks, comma-separated, from {', '.join(TASKS)} (default: all tasks in --glue-dir)",
     )
-    files.add_argument("--train-file", type=Path, metavar="FILE", help="training file of the one task named")
-    files.add_argument("--dev-file", type=Path, metavar="FILE", help="dev file of the one task named")
-    files.add_argument("--test-file", type=Path, metavar="FILE", help="test file of the one task named")
+    files.add_argument("--train-file", type=Path, metavar="FILE", help="training file of the task in --tasks")
+    files.add_argument("--dev-file", type=Path, metavar="FILE", help="dev file of the task in --tasks")
+    files.add_argument("--test-file", type=Path, metavar="FILE", help="test file of the task in --tasks")
     files.add_argument(
         "--splits",
         metavar="LIST",
-        help="comma-separated, which splits to make: train, valid, test, for MNLI valid1 and test1 too "
-        "(default: all, and test may be missing)",
+        help="splits to create, comma-separated: train, valid, test, and for MNLI also valid1, test1 "
+        "(default: all; test is optional)",
     )
 
-    encoding = parser.add_argument_group("how it is encoded")
+    encoding = parser.add_argument_group("encoding")
     encoding.add_argument(
         "--encoder-dir",
         type=Path,
@@ -165,54 +165,58 @@ def _parser() -> argparse.ArgumentParser:
     encoding.add_argument(
         "--encoder",
         choices=list(ENCODERS),
-        help="kind of encoder (default: told by the files in --encoder-dir)",
+        help="kind of encoder (default: detected from the files in --encoder-dir)",
     )
     encoding.add_argument(
         "--max-positions",
         type=int,
         default=512,
         metavar="N",
-        help="most tokens of a sentence or pair, specials included; longer ones are cut, of a pair the longer "
-        "sentence first (default: 512)",
+        help="maximum tokens of a sentence or pair, special tokens included; longer inputs are truncated, the "
+        "longer sentence of a pair first (default: 512)",
     )
-    encoding.add_argument("--workers", type=int, metavar="N", help="threads that encode (default: all cores)")
+    encoding.add_argument(
+        "--workers", type=int, metavar="N", help="number of encoding threads (default: all cores)"
+    )
 
-    choice = parser.add_argument_group("what is kept")
+    choice = parser.add_argument_group("selection")
     choice.add_argument(
         "--limit-train",
         type=int,
         metavar="N",
-        help="train on N sentences (pairs), chosen by --seed, in the file's order; a smaller choice is part of "
-        "a larger one (default: all)",
+        help="keep N training sentences (or pairs), chosen by --seed, in file order; a smaller selection is a "
+        "subset of a larger one (default: all)",
     )
     choice.add_argument(
         "--split-dev",
         type=float,
         metavar="SHARE",
-        help="take this share of the training sentences, chosen by --seed, as dev set where a task has no dev "
+        help="use this share of the training sentences, chosen by --seed, as dev set of a task without a dev "
         "file (default: none)",
     )
-    choice.add_argument("--seed", type=int, default=1, help="for --limit-train and --split-dev (default: 1)")
     choice.add_argument(
-        "--strict", action="store_true", help="stop at a malformed row (default: drop it, say so, count it)"
+        "--seed", type=int, default=1, help="seed of --limit-train and --split-dev (default: 1)"
+    )
+    choice.add_argument(
+        "--strict", action="store_true", help="stop at a malformed row (default: drop, report and count it)"
     )
 
-    output = parser.add_argument_group("what is written")
+    output = parser.add_argument_group("output")
     output.add_argument(
         "--out",
         type=Path,
         default=Path("data"),
         metavar="DIR",
-        help="folder in which <TASK>-bin is made (default: data)",
+        help="folder in which <TASK>-bin is created (default: data)",
     )
     output.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace a <TASK>-bin that was made from other inputs (default: stop)",
+        help="replace a <TASK>-bin that was made from other inputs (default: stop with an error)",
     )
     return parser
 
 
 if __name__ == "__main__":
-    gc.disable()  # many short lists, none in a cycle: looking through them again and again takes a tenth of the time
+    gc.disable()  # many short lists without cycles: scanning them would take a tenth of the time
     sys.exit(main())

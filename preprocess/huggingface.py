@@ -1,10 +1,10 @@
-"""The tokenizer of a Hugging Face BERT or RoBERTa folder, as an encoder folder of this package.
+"""Converts the tokenizer of a Hugging Face BERT or RoBERTa folder to an encoder folder of this package.
 
-BERT's own WordPiece      vocab.txt and tokenizer_config.json       encoder wordpiece
-RoBERTa's byte-level BPE  GPT-2's encoder.json and vocab.bpe        encoder gpt2
-any other                 tokenizer.json and tokenizer_config.json  encoder huggingface
+WordPiece of BERT          vocab.txt and tokenizer_config.json       encoder wordpiece
+byte-level BPE of RoBERTa  GPT-2's encoder.json and vocab.bpe        encoder gpt2
+any other                  tokenizer.json and tokenizer_config.json  encoder huggingface
 
-With each comes dict.txt, in the order of the model's embedding rows.
+Each also gets a dict.txt, in the order of the model's embedding rows.
 """
 
 import json
@@ -19,19 +19,19 @@ from .vocabulary import gpt2_ids, write_dictionary
 def import_encoder(
     kind: str, source: Path, target: Path, class_name: str | None = None
 ) -> HuggingFaceTokenizer:
-    """Writes dict.txt and the encoder's own files into `target`; returns the tokenizer in `source`.
+    """Write dict.txt and the encoder's files to `target`; return the tokenizer in `source`.
 
-    kind        the model type: bert or roberta
-    target      folder to write to; it exists
-    class_name  `tokenizer_class` of config.json, if it has one
+    kind        model type: bert or roberta
+    target      existing folder to write to
+    class_name  `tokenizer_class` of config.json, if present
 
-    Raises DataError where the tokenizer cannot be reproduced whole, before anything is written.
+    Raises DataError, before writing, if the tokenizer cannot be reproduced exactly.
     """
     tokenizer = read_tokenizer(source, kind, class_name)
     if tokenizer.pair_format != kind:
         raise DataError(
-            f"{source} holds a model of type {kind}, but its tokenizer joins pairs as {tokenizer.pair_format} does: give "
-            "the tokenizer files that belong to the model."
+            f"{source} has a model of type {kind}, but its tokenizer joins pairs in the format of {tokenizer.pair_format}: "
+            "give the tokenizer files of the model."
         )
     symbols, settings = tokenizer.symbols(), tokenizer.wordpiece_settings()
 
@@ -53,6 +53,6 @@ def import_encoder(
 
 
 def _write(path: Path, text: str) -> None:
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(aside, path)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(temporary, path)

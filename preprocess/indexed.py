@@ -1,6 +1,6 @@
-"""fairseq's memory-mapped dataset format (`MMapIndexedDataset`), written row by row.
+"""Writes fairseq's memory-mapped dataset format (`MMapIndexedDataset`) row by row.
 
-x.bin   all indices, one row after the other
+x.bin   indices of all rows, concatenated
 x.idx   b"MMIDIDX\\0\\0", version 1 (u64), dtype code (u8), rows N (u64), sizes [N] i32, byte offsets [N] i64
 """
 
@@ -11,16 +11,16 @@ from itertools import accumulate, chain
 from pathlib import Path
 
 MAGIC = b"MMIDIDX\x00\x00"
-NARROW, WIDE = ("H", 8), ("I", 9)  # unsigned of two and of four bytes, with fairseq's codes of them
+NARROW, WIDE = ("H", 8), ("I", 9)  # array type code and fairseq's dtype code: unsigned, 2 and 4 bytes
 
 
 class IndexedWriter:
-    """Writes `<prefix>.bin` as rows come and `<prefix>.idx` at the end, byte for byte as fairseq's builder.
+    """Writes rows to `<prefix>.bin` and, at the end, `<prefix>.idx`; byte-identical to fairseq's builder.
 
         with IndexedWriter("input0/train", vocabulary=50264) as writer:
             writer.add([[5, 6, 2], [7, 2]])
 
-    vocabulary  number of symbols: decides whether an index takes two bytes or four
+    vocabulary  number of symbols; decides whether an index has 2 or 4 bytes
     """
 
     def __init__(self, prefix: str | Path, vocabulary: int) -> None:

@@ -1,4 +1,4 @@
-"""meta.json: what a folder of binarized data holds and what it was made from."""
+"""Reads and writes meta.json: contents, settings and input files of a folder of binarized data."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ NAME = "meta.json"
 
 @dataclass(frozen=True)
 class Options:
-    """What else decides the result; `seed` only where something is chosen at random."""
+    """Settings that determine the result; `seed` matters only for --limit-train and --split-dev."""
 
     max_positions: int = 512
     limit_train: int | None = None
@@ -31,7 +31,7 @@ class Options:
 def describe(
     task: Task, encoder: Encoder, options: Options, sources: dict[str, Source], splits: dict[str, dict]
 ) -> dict:
-    """The content of meta.json; `splits` says for each what was kept, dropped and cut."""
+    """Return the content of meta.json; `splits` has the numbers of kept, dropped and truncated rows."""
     return {
         "format": FORMAT,
         "task": task.name,
@@ -47,17 +47,17 @@ def describe(
         "splits": splits,
         "score_scale": rows.TOP_SCORE if task.regression else None,
         "options": asdict(options),
-        "made_from": fingerprint(task, encoder, options, sources),
+        "made_from": inputs_hash(task, encoder, options, sources),
     }
 
 
-def fingerprint(task: Task, encoder: Encoder, options: Options, sources: dict[str, Source]) -> str:
-    """One hash over all inputs: two folders with the same one hold the same data."""
+def inputs_hash(task: Task, encoder: Encoder, options: Options, sources: dict[str, Source]) -> str:
+    """Return a hash of all inputs; two folders with equal hashes have the same data."""
     inputs = {
         "format": FORMAT,
         "task": task.name,
         "encoder": encoder.hash,
-        "options": deciding(options),
+        "options": relevant_options(options),
         "sources": {split: source.sha256 for split, source in sources.items()},
     }
     if task.pairs:
@@ -65,34 +65,34 @@ def fingerprint(task: Task, encoder: Encoder, options: Options, sources: dict[st
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
-def deciding(options: Options) -> dict[str, Any]:
-    """Those that make a difference."""
-    decide = asdict(options)
-    del decide["strict"]  # stops, or changes nothing
+def relevant_options(options: Options) -> dict[str, Any]:
+    """Return the options that affect the result."""
+    relevant = asdict(options)
+    del relevant["strict"]  # raises an error or changes nothing
     if options.limit_train is None and options.split_dev is None:
-        del decide["seed"]
-    return decide
+        del relevant["seed"]
+    return relevant
 
 
-def differences(found: Mapping[str, Any], encoder: Encoder, decide: Mapping[str, Any]) -> str:
-    """In what a folder was made otherwise, as far as its encoder and options tell; empty where both are the same.
+def differences(found: Mapping[str, Any], encoder: Encoder, options: Mapping[str, Any]) -> str:
+    """Return which settings of a folder differ from the current ones; empty if encoder and options are equal.
 
-    found   what it says of itself
-    decide  the options that are given now
+    found    meta.json of the folder
+    options  current options
     """
     before = found.get("options", {})
-    told = [
+    changes = [
         f"--{name.replace('_', '-')} {_given(before[name])}, now {_given(value)}"
-        for name, value in decide.items()
+        for name, value in options.items()
         if name in before and before[name] != value
     ]
     if found.get("encoder", {}).get("hash") != encoder.hash:
-        told.insert(0, "with another encoder")
-    return "; ".join(told)
+        changes.insert(0, "another encoder")
+    return "; ".join(changes)
 
 
 def _given(value: Any) -> str:
-    return "left out" if value is None else str(value)
+    return "not given" if value is None else str(value)
 
 
 def write(folder: Path, meta: dict) -> None:
@@ -101,7 +101,7 @@ def write(folder: Path, meta: dict) -> None:
 
 
 def read(folder: Path) -> dict | None:
-    """The folder's meta.json, or None where there is none that can be read."""
+    """Return the folder's meta.json; None if it is missing or unreadable."""
     try:
         return json.loads((folder / NAME).read_bytes())
     except (OSError, ValueError):

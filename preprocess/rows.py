@@ -1,4 +1,4 @@
-"""From a table to sentences and labels: what is dropped, what is an error, what a label becomes."""
+"""Converts a table to sentences and labels; drops or rejects invalid rows."""
 
 import math
 import re
@@ -11,21 +11,21 @@ from .tasks import Task
 
 NO_GOLD = "no gold label"
 MALFORMED = "malformed"
-TOP_SCORE = 5.0  # STS-B scores run from 0 to 5 and are learned as a share of it
-ANNOTATOR = re.compile(r"label\d+")  # name of a column with the label of one annotator
-ANNOTATORS = (1, 5)  # labels of a row of SNLI or MNLI: its author's, and often those of four more annotators
+TOP_SCORE = 5.0  # STS-B scores are 0 to 5; targets are divided by this number
+ANNOTATOR = re.compile(r"label\d+")  # name of a column with one annotator's label
+ANNOTATORS = (1, 5)  # annotator labels in a row of SNLI or MNLI: the author's, and often four more
 
 
 @dataclass
 class Rows:
     """Sentences of one split.
 
-    texts     one list a text column, all equally long
-    labels    class numbers, or scores from 0 to 1, or None where the split has none
-    dropped   reason -> rows left out
-    repaired  rows of an unlabelled split that were malformed and kept, so that predictions stay one a row
-    reports   one line for every malformed row: file, line, reason
-    available usable rows of the file, of which some may have been chosen (0: all of them)
+    texts     one list per text column, of equal length
+    labels    class numbers, or scores from 0 to 1; None if the split has no labels
+    dropped   reason -> number of dropped rows
+    repaired  number of malformed rows kept in an unlabelled split, which needs one prediction per row
+    reports   one line per malformed row: file, line, reason
+    available number of usable rows in the file before a selection (0: no selection)
     """
 
     texts: list[list[str]]
@@ -39,7 +39,7 @@ class Rows:
         return len(self.texts[0])
 
     def take(self, numbers: list[int], with_record: bool = True) -> "Rows":
-        """The rows of these numbers, with or without the record of what was dropped before."""
+        """Return the rows with these indices, with or without the record of dropped rows."""
         texts = [[column[i] for i in numbers] for column in self.texts]
         labels = None if self.labels is None else [self.labels[i] for i in numbers]
         record = (self.dropped, self.repaired, self.reports) if with_record else (Counter(), 0, [])
@@ -47,7 +47,12 @@ class Rows:
 
 
 def read_rows(table: Table, task: Task, split: str, strict: bool = False) -> Rows:
-    """The sentences and labels of a split; with `strict` a malformed row is an error."""
+    """Return the sentences and labels of a split.
+
+    strict  raise DataError for a malformed row, instead of dropping it
+
+    Raises DataError for an unknown label, or if no row is usable.
+    """
     if task.unlabelled is not None:
         table = _align_annotators(table, task)
     columns = [column(table, names) for names in task.text]
@@ -55,10 +60,10 @@ def read_rows(table: Table, task: Task, split: str, strict: bool = False) -> Row
     bad = {**_not_text(table, columns), **table.bad}
     reports = [f"{table.place(number)}: {bad[number]}" for number in sorted(bad)]
     if strict and reports:
-        raise DataError(f"{reports[0]}; {len(reports)} such rows: correct them, or leave out --strict.")
+        raise DataError(f"{reports[0]}; {len(reports)} malformed rows: correct them, or leave out --strict.")
 
     if label_column is None:
-        # Never dropped: a submission needs a prediction for every row of the file.
+        # No row is dropped: a submission needs a prediction for every row of the file.
         rows = table.rows
         texts = [[_text_at(row, c) for row in rows] if bad else _strip(rows, c) for c in columns]
         return Rows(texts, None, repaired=len(bad), reports=reports)
@@ -68,19 +73,17 @@ def read_rows(table: Table, task: Task, split: str, strict: bool = False) -> Row
     kept = [(i, label) for i, label in zip(numbers, labels, strict=True) if label is not None]
     rows = [table.rows[i] for i, _ in kept]
     if not rows:
-        raise DataError(
-            f"{table.path}: not one of its {len(table.rows)} rows can be used: name another file."
-        )
+        raise DataError(f"{table.path}: none of its {len(table.rows)} rows is usable: name another file.")
 
     dropped = Counter({MALFORMED: len(bad), NO_GOLD: len(numbers) - len(kept)})
     return Rows([_strip(rows, c) for c in columns], [label for _, label in kept], +dropped, 0, reports)
 
 
 def _align_annotators(table: Table, task: Task) -> Table:
-    """Return the table with as many annotator columns in every row as its header has.
+    """Return the table with the same number of annotator columns in every row as in the header.
 
-    Rows of one file may have one annotator label or five, such as those of GLUE's SNLI/train.tsv. A row is only
-    aligned where all annotator fields hold labels, so that a stray tab in a sentence still makes it malformed.
+    Rows of one file may have one or five annotator labels, for example in GLUE's SNLI/train.tsv. Rows are aligned
+    only if all annotator fields are labels, so a stray tab in a sentence still makes a row malformed.
     """
     annotators = [i for i, name in enumerate(table.names) if ANNOTATOR.fullmatch(name)]
     if table.typed or not table.bad or not annotators:
@@ -99,7 +102,7 @@ def _align_annotators(table: Table, task: Task) -> Table:
 
 
 def _label_column(table: Table, task: Task, split: str) -> int | None:
-    """The label column, or None where a test split has no labels (Hugging Face fills such with -1)."""
+    """Return the index of the label column; None for a test split without labels (-1 in Hugging Face data)."""
     found = column(table, task.label)
     if not split.startswith("test"):
         return found
@@ -109,20 +112,20 @@ def _label_column(table: Table, task: Task, split: str) -> int | None:
 
 
 def _labels(table: Table, task: Task, numbers: list[int], column: int) -> list[int | float | None]:
-    """Labels of the rows of these numbers, None where annotators did not agree on one."""
+    """Return the labels of the rows with these indices; None if the annotators did not agree on one."""
     values = [table.rows[i][column] for i in numbers]
     values = [value.strip() if isinstance(value, str) else value for value in values]
-    if table.typed:  # JSON may hold a list or an object where a label should be
+    if table.typed:  # a JSON label may be a list or an object
         values = [value if isinstance(value, str | int | float | None) else repr(value) for value in values]
 
-    # Few values differ, so each is understood once.
+    # There are few distinct values; parse each once.
     known = {value: _label(value, task, table.typed) for value in set(values)}
     labels = [known[value] for value in values]
     if _UNKNOWN in known.values():
         first = labels.index(_UNKNOWN)
         expected = "a score from 0 to 5" if task.regression else ", ".join(task.labels)
         raise DataError(
-            f"{table.place(numbers[first])} has the label {values[first]!r}, but {task.name} has {expected}: "
+            f"{table.place(numbers[first])} has the label {values[first]!r}, expected for {task.name}: {expected}; "
             "correct the file or name another task."
         )
     return labels
@@ -158,12 +161,12 @@ def _not_text(table: Table, columns: list[int]) -> dict[int, str]:
 
 
 def _is_text(value: object) -> bool:
-    """A string without lone surrogates, which JSON can spell but UTF-8 cannot."""
+    """Return whether this is a string without lone surrogates, which JSON allows but UTF-8 does not."""
     return isinstance(value, str) and (value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value))
 
 
 def _strip(rows: list, column: int) -> list[str]:
-    """The column's text without blanks around it, as fairseq's own BPE script has it."""
+    """Return the column's text without surrounding whitespace, as in fairseq's BPE script."""
     return [row[column].strip() for row in rows]
 
 

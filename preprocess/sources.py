@@ -1,4 +1,4 @@
-"""Which file is which split: looks through the folders GLUE, SNLI and Hugging Face come in."""
+"""Finds the file of each split in folders of GLUE, SNLI and Hugging Face."""
 
 import hashlib
 import re
@@ -9,13 +9,13 @@ from pathlib import Path
 from .errors import DataError
 from .tasks import TASKS, Task
 
-ENDINGS = ["tsv", "jsonl", "json", "txt", "parquet", "arrow"]  # the first that is there is taken
+ENDINGS = ["tsv", "jsonl", "json", "txt", "parquet", "arrow"]  # in order of preference
 FLAGS = {"train": "--train-file", "valid": "--dev-file", "test": "--test-file"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """The file of a split, or its shards in order."""
+    """File of a split, or its shards in order."""
 
     paths: tuple[Path, ...]
 
@@ -38,11 +38,13 @@ class Source:
 def find_sources(
     task: Task, glue_dir: Path | None, given: dict[str, Path], only: list[str], split_dev: bool = False
 ) -> dict[str, Source]:
-    """The source of every split of `task`, in the task's order.
+    """Return the source of each split of `task`, in the task's order.
 
-    given      files named by flags, which replace a search; the other splits are then optional
-    only       splits to make, [] = all; asked for by name, a split has to be there
-    split_dev  the dev set is taken out of the training file: it must have no file of its own
+    given      files given by flags; other splits are then optional
+    only       splits to create, which must exist; [] = all
+    split_dev  whether the dev set is taken from the training file; a dev file is then an error
+
+    Raises DataError if a file is missing.
     """
     _check_given(task, given, only)
     folder = _folder(task, glue_dir) if glue_dir else None
@@ -71,36 +73,36 @@ def find_sources(
 def _check_given(task: Task, given: dict[str, Path], only: list[str]) -> None:
     for split, path in given.items():
         if split not in task.files:
-            raise DataError(f"{_flag(split)} {path}: {task.name} has no {split} split: leave the flag out.")
+            raise DataError(f"{_flag(split)} {path}: {task.name} has no {split} split: remove the flag.")
         if not path.is_file():
             raise DataError(f"{_flag(split)} {path} is not a file: correct the path.")
     unknown = [split for split in only if split not in task.files]
     if unknown:
         raise DataError(
             f"--splits {','.join(only)}: {task.name} has no split {unknown[0]}: "
-            f"choose among {', '.join(task.files)}."
+            f"choose from {', '.join(task.files)}."
         )
 
 
 def _check_split_dev(task: Task, sources: dict[str, Source]) -> None:
     if "train" not in sources:
         raise DataError(
-            f"--split-dev: {task.name} has no training file here to take a dev set from: leave it out."
+            f"--split-dev: {task.name} has no training file to take a dev set from: remove the flag."
         )
     if "valid" in sources:
         raise DataError(
             f"--split-dev: {task.name} has the dev file {sources['valid'].paths[0]}: "
-            "leave the flag out, or the file with --splits train."
+            "remove the flag, or leave the file out with --splits train."
         )
 
 
 def tasks_in(glue_dir: Path) -> list[Task]:
-    """The tasks that have a folder in `glue_dir`."""
+    """Return the tasks that have a folder in `glue_dir`. Raises DataError if there is none."""
     found = [task for task in TASKS.values() if _folder(task, glue_dir)]
     if not found:
         raise DataError(
             f"--glue-dir {glue_dir} has no folder of a known task ({', '.join(TASKS)}): "
-            "give the folder that holds them (scripts/download_glue.sh makes one)."
+            "give the folder that has them (scripts/download_glue.sh creates one)."
         )
     return found
 
@@ -112,12 +114,12 @@ def _folder(task: Task, glue_dir: Path) -> Path | None:
 
 
 def _search(folder: Path, stems: tuple[str, ...]) -> list[Path]:
-    """The file of a split, or all of its shards: train.tsv, snli_1.0_train.jsonl, train-00000-of-00002.parquet."""
+    """Return the file or shards of a split: train.tsv, snli_1.0_train.jsonl, train-00000-of-00002.parquet."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     relative = {path: path.relative_to(folder).as_posix() for path in files}
 
     for stem in stems:
-        # Its own name first, then with a prefix, then shards: alone or in a folder of the split's name.
+        # Exact name first, then with a prefix, then shards: here or in a folder named after the split.
         patterns = [
             rf"{stem}",
             rf"[^/]*[-_.]{stem}",
@@ -136,15 +138,15 @@ def _search(folder: Path, stems: tuple[str, ...]) -> list[Path]:
 def _not_found(task: Task, split: str, folder: Path | None, glue_dir: Path | None) -> str:
     if folder is None and glue_dir is not None:
         return (
-            f"--glue-dir {glue_dir} has no folder {task.name}: get the task (scripts/download_glue.sh), "
-            "correct the path, or leave the task out of --tasks."
+            f"--glue-dir {glue_dir} has no folder {task.name}: download the task (scripts/download_glue.sh), "
+            "correct the path, or remove the task from --tasks."
         )
 
     where = f"{folder} has" if folder else f"{task.name} has"
     wanted = " or ".join(f"{stem}.tsv" for stem in task.files[split])
     flags = {"train": "--train-file, ", "valid": "--dev-file or --split-dev, ", "test": "--test-file, "}
     others = ",".join(other for other in task.files if other != split)
-    instead = f" or make the others alone with --splits {others}" if others else " or correct --glue-dir"
+    instead = f" or create only the others with --splits {others}" if others else " or correct --glue-dir"
     return (
         f"{where} no {split} split ({wanted}, or .jsonl, .parquet, .arrow): "
         f"add the file, use {flags.get(split, '')}{instead.strip()}."

@@ -1,4 +1,4 @@
-"""From files to the rows of each split: shards joined, a dev set taken out, training sentences chosen."""
+"""Reads the rows of each split: joins shards, splits off a dev set and selects training sentences."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from .tasks import Task
 def read_splits(
     task: Task, sources: dict[str, Source], options: Options, report: Callable[[str], None]
 ) -> dict[str, Rows]:
-    """All rows of every split, in the task's order; `report` is told of malformed ones."""
+    """Return the rows of each split, in the task's order; calls `report` for malformed rows."""
     splits = {}
     for split, source in sources.items():
         needed = [*task.text] if split.startswith("test") else [*task.text, task.label]
@@ -30,28 +30,28 @@ def read_splits(
 
 
 def choose(available: int, number: int, seed: int) -> list[int]:
-    """`number` of the row numbers 0 .. available - 1, in order: those with the smallest hash of seed and number.
+    """Return `number` of the row indices 0 .. available - 1, sorted: those with the smallest hash of seed and index.
 
-    The same everywhere and in every version, and nested: a smaller choice is part of a larger one.
+    The selection is the same on every machine and in every version. A smaller selection is a subset of a larger one.
     """
     by_hash = sorted(range(available), key=lambda row: hashlib.sha256(f"{seed}:{row}".encode()).digest())
     return sorted(by_hash[:number])
 
 
 def _split_and_limit(task: Task, splits: dict[str, Rows], options: Options) -> dict[str, Rows]:
-    """--split-dev first, then --limit-train, so that a limit does not change the dev set."""
+    """Apply --split-dev, then --limit-train, so that a limit does not change the dev set."""
     if options.split_dev is not None:
-        whole = splits["train"]
-        number = round(options.split_dev * len(whole))
-        if not 0 < number < len(whole):
+        training = splits["train"]
+        number = round(options.split_dev * len(training))
+        if not 0 < number < len(training):
             raise DataError(
-                f"--split-dev {options.split_dev} of {len(whole)} training sentences leaves an empty split: "
-                "give a share between 0 and 1 that leaves sentences on both sides."
+                f"--split-dev {options.split_dev} of {len(training)} training sentences makes an empty split: "
+                "give a share between 0 and 1 for which both splits have sentences."
             )
-        dev = choose(len(whole), number, options.seed)
-        rest = sorted(set(range(len(whole))) - set(dev))
-        # What was dropped from the file is counted once, with the training sentences.
-        splits["train"], splits["valid"] = whole.take(rest), whole.take(dev, with_record=False)
+        dev = choose(len(training), number, options.seed)
+        rest = sorted(set(range(len(training))) - set(dev))
+        # Dropped rows of the file are counted once, with the training sentences.
+        splits["train"], splits["valid"] = training.take(rest), training.take(dev, with_record=False)
         splits = {name: splits[name] for name in task.files if name in splits}
 
     if options.limit_train is not None and "train" in splits:
@@ -63,7 +63,9 @@ def _split_and_limit(task: Task, splits: dict[str, Rows], options: Options) -> d
 def _join(parts: list[Rows]) -> Rows:
     first = parts[0]
     if len({part.labels is None for part in parts}) > 1:
-        raise DataError("Some shards of a test split have labels and others none: give shards that agree.")
+        raise DataError(
+            "Only some shards of a test split have labels: give shards that all have labels, or none that has."
+        )
     for part in parts[1:]:
         for mine, more in zip(first.texts, part.texts, strict=True):
             mine.extend(more)
@@ -76,7 +78,7 @@ def _join(parts: list[Rows]) -> Rows:
 
 
 def _report_malformed(rows: Rows, report: Callable[[str], None], most: int = 10) -> None:
-    done = "kept with what text it has" if rows.labels is None else "dropped"
+    done = "kept with the text that it has" if rows.labels is None else "dropped"
     for line in rows.reports[:most]:
         report(f"{line}; {done}")
     if len(rows.reports) > most:

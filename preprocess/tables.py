@@ -1,7 +1,7 @@
-"""Reads a file into rows: TSV as GLUE has it, JSON (lines), Hugging Face's parquet and arrow.
+"""Reads a file as a table: TSV in GLUE's format, JSON, JSON lines, and Hugging Face's parquet and arrow.
 
-GLUE's TSV is not quoted CSV: a stray double quote is text, so lines end at "\\n" and fields at tabs,
-nowhere else. (`str.splitlines` would also break lines at characters such as U+2028.)
+GLUE's TSV has no quoting: a double quote is text. So only "\\n" ends a line, and only a tab ends a field.
+(`str.splitlines` would also split lines at characters such as U+2028.)
 """
 
 import json
@@ -17,13 +17,13 @@ BOM = b"\xef\xbb\xbf"
 
 @dataclass
 class Table:
-    """What a file holds.
+    """Content of a file.
 
-    names       its columns
-    rows        its rows, as many values each as there are columns, except the bad ones
-    bad         number of a row -> what is wrong with it
-    typed       True where labels are numbers of a class (Hugging Face), False where all is text
-    first       number of row 0 in the file, counted in `unit`s from 1
+    names       column names
+    rows        rows with one value per column, except malformed rows
+    bad         index of a malformed row -> reason
+    typed       True if values have types and labels are class numbers (Hugging Face); False if all is text
+    first       number of row 0 in the file, in `unit`s, counted from 1
     """
 
     path: Path
@@ -39,13 +39,17 @@ class Table:
 
 
 def read_table(path: Path, raw: bytes, wanted: Sequence[tuple[str, ...]], headerless: Sequence[str]) -> Table:
-    """Reads `raw`, the content of `path`; the file's ending says how.
+    """Return the table in `raw`, the content of `path`; the file name suffix decides the format.
 
-    wanted      for every column that is needed the names it may have
-    headerless  the columns of a TSV whose first line names none of those wanted, if it may be so
+    wanted      possible names of each required column
+    headerless  columns of a TSV without a header line; empty if the TSV must have one
+
+    Raises DataError if the file is empty or damaged, or if a column is missing.
     """
     if not raw.removeprefix(BOM).strip():
-        raise DataError(f"{path} is empty: get it again (scripts/download_glue.sh) or name another file.")
+        raise DataError(
+            f"{path} is empty: download it again (scripts/download_glue.sh) or name another file."
+        )
 
     ending = path.suffix.lower()
     if ending in (".parquet", ".arrow"):
@@ -62,12 +66,12 @@ def read_table(path: Path, raw: bytes, wanted: Sequence[tuple[str, ...]], header
             "give the task's original file, or one with these columns."
         )
     if not table.rows:
-        raise DataError(f"{path} has a header but no rows: get it again or name another file.")
+        raise DataError(f"{path} has a header but no rows: download it again or name another file.")
     return table
 
 
 def column(table: Table, names: tuple[str, ...]) -> int | None:
-    """Where the first of `names` that the table has stands."""
+    """Return the index of the first of `names` that is a column; None without one."""
     return next((table.names.index(name) for name in names if name in table.names), None)
 
 
@@ -75,7 +79,7 @@ def _read_tsv(path: Path, raw: bytes, wanted: Sequence[tuple[str, ...]], headerl
     lines = _decode(path, raw).rstrip("\r\n").split("\n")
     rows = [line.removesuffix("\r").split("\t") for line in lines]
 
-    # Column 1 of a headerless file is data, so a header is known by holding every name that is needed.
+    # The first line of a headerless file is data; it is a header if it has every required name.
     header = rows[0]
     if (
         headerless
@@ -121,7 +125,9 @@ def _parse_json(path: Path, text: str) -> list:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise DataError(f"{path} is not valid JSON ({error}): get it again or name another file.") from None
+        raise DataError(
+            f"{path} is not valid JSON ({error}): download it again or name another file."
+        ) from None
 
 
 def _read_arrow(path: Path, raw: bytes, ending: str) -> Table:
@@ -141,10 +147,10 @@ def _read_arrow(path: Path, raw: bytes, ending: str) -> Table:
         elif raw.startswith(b"ARROW1"):
             data = pa.ipc.open_file(source).read_all()
         else:
-            data = pa.ipc.open_stream(source).read_all()  # what `datasets` saves
+            data = pa.ipc.open_stream(source).read_all()  # the format of `datasets`
     except (pa.ArrowException, OSError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise DataError(f"{path} cannot be read as {ending[1:]} ({reason}): get it again.") from None
+        raise DataError(f"{path} cannot be read as {ending[1:]} ({reason}): download it again.") from None
 
     columns = [data.column(name).to_pylist() for name in data.column_names]
     return Table(path, data.column_names, list(zip(*columns, strict=True)), typed=True, unit="row")
@@ -156,4 +162,4 @@ def _decode(path: Path, raw: bytes) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{undecodable(str(path), line, raw, error)} or get it again.") from None
+        raise DataError(f"{undecodable(str(path), line, raw, error)} or download it again.") from None

@@ -1,4 +1,4 @@
-"""The tasks: GLUE's nine (Wang et al., ICLR 2019), its diagnostics AX, SNLI (Bowman et al., EMNLP 2015)."""
+"""Defines the tasks: GLUE's nine and its diagnostics AX (Wang et al., ICLR 2019), SNLI (Bowman et al., EMNLP 2015)."""
 
 from dataclasses import dataclass
 
@@ -18,18 +18,18 @@ MNLI_SPLITS = {
 }
 
 
-@dataclass(frozen=True, eq=False)  # each is one of a kind
+@dataclass(frozen=True, eq=False)  # compared by identity
 class Task:
-    """Where a task's text and labels stand, and how its models are judged.
+    """Columns, classes, metric and file names of a task.
 
-    text        names of each text column: the original file's, then Hugging Face's
-    label       names of the label column, () where there is none
-    labels      class names in their fixed order (also that of Hugging Face's numbers); () = regression
-    metric      what chooses the best checkpoint, as the training task logs it
-    folders     names its folder is found under, whatever the case
-    splits      fairseq's name of a split -> the file names it is found under
-    headerless  columns of an original file without a header line
-    unlabelled  the class of rows that annotators could not agree on: they are left out of training
+    text        possible names of each text column: in the original file, then in Hugging Face data
+    label       possible names of the label column; () without labels
+    labels      class names in the order of their numbers, also Hugging Face's; () = regression
+    metric      metric for the best checkpoint, as named in training logs
+    folders     further names of the task's folder, case-insensitive
+    splits      fairseq's name of a split -> possible file names
+    headerless  columns of the original file if it has no header line
+    unlabelled  class of rows without annotator agreement, which are dropped from training
     """
 
     name: str
@@ -60,7 +60,7 @@ class Task:
 
     @property
     def needed(self) -> list[str]:
-        """Splits without which the task is not made."""
+        """Required splits."""
         return [split for split in self.files if split.startswith(("train", "valid"))] or list(self.files)
 
 
@@ -93,8 +93,8 @@ TASKS = {
 
 
 def find_task(name: str) -> Task:
-    """The task of that name, whatever its case: SST-2, sst-2 and sst2 are one."""
+    """Return the task of that name, case-insensitive: SST-2, sst-2 and sst2 are equal. Raises DataError."""
     for task in TASKS.values():
         if name.lower() in {known.lower() for known in (task.name, *task.folders)}:
             return task
-    raise DataError(f"--tasks {name} is not known: choose among {', '.join(TASKS)}.")
+    raise DataError(f"--tasks {name} is unknown: choose from {', '.join(TASKS)}.")

@@ -1,13 +1,14 @@
-"""Reads a Hugging Face tokenizer from its folder as transformers does: `read_tokenizer(folder)`.
+"""Reads a Hugging Face tokenizer folder in the same way as transformers: `read_tokenizer(folder)`.
 
-`tokenizer_class` in tokenizer_config.json decides, else the one in config.json, else the model type:
+The class is `tokenizer_class` in tokenizer_config.json, else the one in config.json, else that of the model type:
 
     BertTokenizer, RobertaTokenizer               built from the vocabulary and tokenizer_config.json
-    PreTrainedTokenizerFast, TokenizersBackend    tokenizer.json as it is
-    any other                                     refused
+    PreTrainedTokenizerFast, TokenizersBackend    built from tokenizer.json alone
+    any other                                     rejected
 
-For the first two, transformers 4 takes normalizer and pre-tokenizer from tokenizer.json, transformers 5 from the class.
-A folder in which they differ is refused, because nobody can know with which of them its model was trained.
+For BertTokenizer and RobertaTokenizer, transformers 4 takes normalizer and pre-tokenizer from tokenizer.json,
+transformers 5 from the class. If they differ, the folder is rejected: it does not show which one its model was
+trained with.
 """
 
 import json
@@ -20,8 +21,8 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from .encoder_files import checked_rows, damaged, part, read_object, read_text
 from .errors import DataError
-from .files import checked_rows, damaged, part, read_object, read_text
 from .vocabulary import (
     BERT_MASK,
     BERT_SPECIALS,
@@ -52,9 +53,9 @@ SPECIALS_IN_PAIR = {"roberta": 4, "bert": 3}
 KINDS = {"BertTokenizer": "bert", "RobertaTokenizer": "roberta"}
 AS_IT_IS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
-# The special tokens of the sequence format, in the order of fairseq's.
+# The special tokens of the sequence format, in the order of fairseq's special tokens.
 ROLES = ("cls_token", "pad_token", "sep_token", "unk_token", "mask_token")
-# All that transformers names, in the order in which it adds those that the vocabulary lacks.
+# All names in transformers, in the order in which it adds tokens that the vocabulary lacks.
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 DEFAULT_NAMES = {
     "bert": dict(zip(ROLES, [*BERT_SPECIALS, BERT_MASK], strict=True)),
@@ -62,11 +63,11 @@ DEFAULT_NAMES = {
     | {"bos_token": SPECIALS[BOS], "eos_token": SPECIALS[EOS]},
 }
 
-# What `_options` returns for the models of BERT and RoBERTa.
+# Return values of `_options` for the models of BERT and RoBERTa.
 PLAIN_WORDPIECE = ("##", 100, BERT_SPECIALS[UNK])
 PLAIN_BPE = ("", "", None, False, False)
 
-# BERT's settings: the normalizer's name -> the name in tokenizer_config.json, transformers' default.
+# BERT's settings: name in the normalizer -> name in tokenizer_config.json, transformers' default.
 BERT_SETTINGS = {
     "lowercase": ("do_lower_case", True),
     "strip_accents": ("strip_accents", None),
@@ -76,13 +77,13 @@ BERT_SETTINGS = {
 
 @dataclass(frozen=True)
 class HuggingFaceTokenizer:
-    """Holds a tokenizer whose ids are the rows of the model's embeddings.
+    """A tokenizer whose ids are the rows of the model's embeddings.
 
-    rust         the tokenizer, with its added tokens; it neither truncates nor pads
-    names        `cls_token` and the like -> the token
-    pair_format  how it joins pairs: `bert` or `roberta`
-    splits       whether text that spells an added special token is ordinary text (`split_special_tokens`)
-    cuts_left    whether transformers truncates at the left
+    rust         tokenizer with its added tokens, without truncation and padding
+    names        name of a special token, such as `cls_token` -> the token
+    pair_format  format of sentence pairs: `bert` or `roberta`
+    splits       whether text spelled like an added special token is ordinary text (`split_special_tokens`)
+    cuts_left    whether transformers truncates on the left
     """
 
     folder: Path
@@ -94,12 +95,12 @@ class HuggingFaceTokenizer:
 
     @cached_property
     def rows(self) -> dict[str, int]:
-        """Return token -> row, added tokens included."""
+        """Return token -> embedding row, including added tokens."""
         return checked_rows(self.folder, self.rust.get_vocab(with_added_tokens=True))
 
     @cached_property
     def state(self) -> dict[str, Any]:
-        """Return the content of its tokenizer.json."""
+        """Return the content of tokenizer.json."""
         return json.loads(self.rust.to_str())
 
     @property
@@ -114,11 +115,11 @@ class HuggingFaceTokenizer:
 
     @property
     def added(self) -> list[dict[str, Any]]:
-        """Return the added tokens other than the five, with their flags."""
+        """Return the added tokens without the five of `roles`, with their flags."""
         return [token for token in self.state["added_tokens"] if token["content"] not in self.roles]
 
     def order(self) -> list[int]:
-        """Return the row of every fairseq index: the first four of `roles`, the ordinary tokens, the mask."""
+        """Return the row of each fairseq index: the first four of `roles`, the ordinary tokens, the mask."""
         *first, mask = self.roles
         return [self.rows[token] for token in (*first, *self.ordinary, mask)]
 
@@ -151,7 +152,7 @@ class HuggingFaceTokenizer:
         return {name: normalizer[name] for name in BERT_SETTINGS} if plain else None
 
     def is_gpt2(self) -> bool:
-        """Return whether nothing differs from RoBERTa's own byte-level BPE, so that GPT-2's files can hold it."""
+        """Return whether this is RoBERTa's byte-level BPE, which GPT-2's files can represent."""
         state = self.state
         return (
             self.pair_format == "roberta"
@@ -165,9 +166,10 @@ class HuggingFaceTokenizer:
         )
 
     def text_state(self) -> dict[str, Any]:
-        """Return `state` with the flags that `encode_special_tokens` needs to find the right tokens in text.
+        """Return `state` with the flags that `encode_special_tokens` needs to recognise the right tokens in text.
 
-        With that setting the library ignores tokens flagged special. Only the five are, and others if it `splits`.
+        With that setting the library ignores special tokens. Only the five of `roles` are flagged special, and the
+        other special tokens if `splits`.
         """
         added = [
             {**token, "special": token["content"] in self.roles or (self.splits and token["special"])}
@@ -176,14 +178,14 @@ class HuggingFaceTokenizer:
         return {**self.state, "added_tokens": added, "post_processor": None}
 
     def config(self) -> dict[str, Any]:
-        """Return a tokenizer_config.json with which transformers follows tokenizer.json."""
+        """Return the content of a tokenizer_config.json with which transformers uses tokenizer.json."""
         pre_tokenizer = self.state["pre_tokenizer"] or {}
         prefix = {name: value for name, value in pre_tokenizer.items() if name == "add_prefix_space"}
         splits = {"split_special_tokens": True} if self.splits else {}
         return {"tokenizer_class": AS_IT_IS[0], **prefix, **splits, **self.names}
 
-    def in_words(self) -> str:
-        """Return the names of its parts, for a summary."""
+    def summary(self) -> str:
+        """Return the names of the tokenizer's parts."""
         parts = [self.state["model"]["type"]]
         for name, members in (("normalizer", "normalizers"), ("pre_tokenizer", "pretokenizers")):
             step = self.state[name] or {members: []}
@@ -199,10 +201,10 @@ def read_tokenizer(
 ) -> HuggingFaceTokenizer:
     """Return the tokenizer in `folder`.
 
-    kind        the model type, `bert` or `roberta`; by default the files decide
-    class_name  `tokenizer_class` of config.json, used where tokenizer_config.json has none
+    kind        model type, `bert` or `roberta` (default: detected from the files)
+    class_name  `tokenizer_class` of config.json, used if tokenizer_config.json has none
 
-    Raises DataError where files are missing or damaged, and where the ids could differ from transformers'.
+    Raises DataError if files are missing or damaged, or if ids could differ from transformers.
     """
     settings = _read_settings(folder)
     full = read_object(folder / TOKENIZER) if (folder / TOKENIZER).is_file() else None
@@ -210,8 +212,8 @@ def read_tokenizer(
     class_name = str(name).removesuffix("Fast") if name not in AS_IT_IS else name
     if settings.get("auto_map"):
         raise DataError(
-            f"{folder}: the tokenizer has code of its own (auto_map in {CONFIG}), which is not run: use a model whose "
-            "tokenizer is one of transformers'."
+            f"{folder}: the tokenizer needs its own code (auto_map in {CONFIG}), which is not executed: use a model with a "
+            "tokenizer of transformers."
         )
 
     if class_name in KINDS:
@@ -247,7 +249,7 @@ def read_tokenizer(
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
-    """Return tokenizer_config.json; if it lists no added tokens, with the two older files, as in transformers.
+    """Return tokenizer_config.json; if it lists no added tokens, merged with the two older files, as in transformers.
 
     The content of added_tokens.json is under its file name.
     """
@@ -263,7 +265,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 
 def _class_of(folder: Path, kind: str | None, full: dict[str, Any] | None) -> str:
-    """Return the class that transformers uses if no file names one: that of the model type."""
+    """Return the class of the model type, which transformers uses if no file names a class."""
     if kind is None:
         model = {} if full is None else part(folder / TOKENIZER, full, "model")
         byte_level = model.get("type") == "BPE" or (full is None and (folder / "vocab.json").is_file())
@@ -280,13 +282,13 @@ def _refusal(folder: Path, class_name: str, complete: bool) -> str:
         else f"use a model with {' or '.join(KINDS)}."
     )
     return (
-        f"{folder} has the tokenizer_class {class_name}, which is not among {', '.join((*KINDS, *AS_IT_IS))}, so its ids "
-        f"cannot be reproduced here: {advice}"
+        f"{folder} has the tokenizer_class {class_name}, but supported classes are {', '.join((*KINDS, *AS_IT_IS))}: "
+        f"{advice}"
     )
 
 
 def _names(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return the special tokens that `settings` names, `cls_token` and the like."""
+    """Return the special tokens in `settings`, by name such as `cls_token`."""
     found = {name: _content(value) for name, value in settings.items() if name.endswith("_token")}
     return {name: token for name, token in found.items() if token is not None}
 
@@ -337,7 +339,7 @@ def _build(
     try:
         rust = Tokenizer(models.BPE(rows, merges))
     except Exception as error:
-        raise damaged(folder, f"holds merges that do not belong to the vocabulary ({error})") from None
+        raise damaged(folder, f"has merges that do not match the vocabulary ({error})") from None
     rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=bool(settings.get("add_prefix_space")))
     return rust
 
@@ -350,7 +352,7 @@ def _read_bert(folder: Path, full: Mapping[str, Any] | None) -> dict[str, int]:
         if model.get("type", "WordPiece") == "WordPiece":
             return checked_rows(path, model.get("vocab"))
     elif plain.is_file():
-        # Split at "\n" alone: some vocabularies hold Unicode line separators as entries.
+        # Split at "\n" only: some vocabularies have Unicode line separators as entries.
         entries = [line.removesuffix("\r") for line in read_text(plain).removesuffix("\n").split("\n")]
         [(entry, times)] = Counter(entries).most_common(1)
         if times > 1:
@@ -373,7 +375,7 @@ def _read_roberta(
         if model.get("type", "BPE") == "BPE":
             pairs = model.get("merges")
             if not isinstance(pairs, list) or not all(isinstance(pair, (str, list)) for pair in pairs):
-                raise damaged(path, "holds no merges")
+                raise damaged(path, "has no merges")
             # Older versions write "left right", newer ones ["left", "right"].
             pairs = [tuple(pair.split(" ") if isinstance(pair, str) else pair) for pair in pairs]
             return checked_rows(path, model.get("vocab")), pairs
@@ -382,15 +384,15 @@ def _read_roberta(
         pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
         return checked_rows(vocabulary, read_object(vocabulary)), pairs
     raise DataError(
-        f"{folder} has neither vocab.json with merges.txt nor a byte-level BPE {TOKENIZER}: give a folder that holds a "
-        "RoBERTa tokenizer."
+        f"{folder} has neither vocab.json with merges.txt nor a byte-level BPE {TOKENIZER}: give the folder of a RoBERTa "
+        "tokenizer."
     )
 
 
 def _bert_settings(
     folder: Path, full: Mapping[str, Any] | None, settings: Mapping[str, Any]
 ) -> dict[str, bool | None]:
-    """Return casing, accents and Chinese characters; raises DataError if no file says whether it is cased."""
+    """Return the settings for case, accents and Chinese characters. Raises DataError if the case is unknown."""
     normalizer = {} if full is None else part(folder / TOKENIZER, full, "normalizer")
     found = {}
     for ours, (theirs, default) in BERT_SETTINGS.items():
@@ -400,15 +402,15 @@ def _bert_settings(
         found[ours] = default if value is None else value
     if settings.get("do_lower_case") is None and normalizer.get("lowercase") is not True:
         raise DataError(
-            f"{folder} does not say whether its vocabulary is cased: set do_lower_case to true or false in {CONFIG}."
+            f"{folder}: no file states whether the vocabulary is cased: set do_lower_case to true or false in {CONFIG}."
         )
     return found
 
 
 def _check_agreement(folder: Path, class_name: str, stated: Tokenizer, built: Tokenizer) -> None:
-    """Raises DataError if tokenizer.json states another tokenizer than the class builds.
+    """Raise DataError if tokenizer.json describes another tokenizer than the class builds.
 
-    The class's own settings override tokenizer.json in every version of transformers, even if no file gives them.
+    The class's own settings override tokenizer.json in every version of transformers, even their defaults.
     """
     usual, specials = SPECIALS_IN_PAIR[KINDS[class_name]], stated.num_special_tokens_to_add(is_pair=True)
     stated, built = json.loads(stated.to_str()), json.loads(built.to_str())
@@ -436,7 +438,7 @@ def _disagreement(folder: Path, class_name: str, what: str, theirs: Any, ours: A
 
 
 def _check_prefix(folder: Path, full: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Raises DataError if tokenizer_config.json and tokenizer.json differ in the prefix space."""
+    """Raise DataError if tokenizer_config.json and tokenizer.json differ in the prefix space."""
     pre_tokenizer = full.get("pre_tokenizer") or {}
     stated, given = pre_tokenizer.get("add_prefix_space"), settings.get("add_prefix_space")
     if None not in (stated, given) and stated != given:
@@ -449,7 +451,7 @@ def _check_prefix(folder: Path, full: Mapping[str, Any], settings: Mapping[str, 
 def _check_added(
     folder: Path, class_name: str, stated: list[Any], rust: Tokenizer, names: Mapping[str, str]
 ) -> None:
-    """Raises DataError if tokenizer.json adds a token that tokenizer_config.json leaves out."""
+    """Raise DataError if tokenizer.json adds a token that is not in tokenizer_config.json."""
     found = {token.content for token in rust.get_added_tokens_decoder().values()} | {*names.values()}
     missing = [token["content"] for token in stated if token["content"] not in found]
     if missing:
@@ -457,19 +459,19 @@ def _check_added(
 
 
 def _essence(step: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return a normalizer or pre-tokenizer without the option that changes no id."""
+    """Return a normalizer or pre-tokenizer without the option that does not affect ids."""
     return None if step is None else {name: value for name, value in step.items() if name != "trim_offsets"}
 
 
 def _options(model: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the options of a WordPiece or BPE model that change ids."""
+    """Return the options of a WordPiece or BPE model that affect ids."""
     if model["type"] == "WordPiece":
         return tuple(
             model[name] for name in ("continuing_subword_prefix", "max_input_chars_per_word", "unk_token")
         )
     if model["type"] != "BPE":
         return (model["type"],)
-    # Without an unknown byte there is no unknown token.
+    # A vocabulary with all bytes never produces the unknown token.
     unknown = None if {*byte_symbols()} <= model["vocab"].keys() else model["unk_token"]
     affixes = (model[name] or "" for name in ("continuing_subword_prefix", "end_of_word_suffix"))
     return (*affixes, unknown, bool(model["byte_fallback"]), bool(model.get("ignore_merges")))
@@ -481,7 +483,7 @@ def _add_tokens(
     names: Mapping[str, str],
     stated: list[dict[str, Any]],
 ) -> None:
-    """Adds the tokens that transformers adds, in its order, because the order decides the ids of new ones."""
+    """Add the same tokens as transformers in the same order, because the order determines the ids of new tokens."""
     named = _tokens(settings.get("extra_special_tokens"))
     extra = named or _tokens(settings.get("additional_special_tokens"))  # of special_tokens_map.json
     if "added_tokens_decoder" in settings:
@@ -509,14 +511,14 @@ def _add_tokens(
 
 
 def _tokens(values: Any) -> list[AddedToken]:
-    """Return additional special tokens, given as a list or as an object that names each."""
+    """Return additional special tokens, given as a list or as an object name -> token."""
     return [_token(value, True) for value in (values.values() if isinstance(values, dict) else values or [])]
 
 
 def _token(value: Any, special: bool = False) -> AddedToken:
-    """Return a token as files describe it: content alone for a special token, or content and flags.
+    """Return a token from its description: the content of a special token, or content and flags.
 
-    special  whether it is special if its flags do not say so
+    special  value of the flag `special` if it is missing
     """
     if isinstance(value, str):
         return AddedToken(value, special=True, normalized=False)
@@ -541,7 +543,7 @@ def post_processor(
 
 
 def _checked_format(folder: Path, rust: Tokenizer, names: Mapping[str, str]) -> str:
-    """Return how it joins pairs; raises DataError if it lacks a special token or joins pairs in another way."""
+    """Return the pair format. Raises DataError if a special token is missing or the format is unknown."""
     missing = [role for role in ROLES if role not in names]
     if missing:
         raise DataError(
@@ -550,7 +552,7 @@ def _checked_format(folder: Path, rust: Tokenizer, names: Mapping[str, str]) -> 
     repeated = [token for token, times in Counter(names[role] for role in ROLES).items() if times > 1]
     if repeated:
         raise DataError(
-            f"{folder} uses {repeated[0]!r} for two of {', '.join(ROLES)}, which must differ here: use another model."
+            f"{folder} uses {repeated[0]!r} for two of {', '.join(ROLES)}, which must differ: use another model."
         )
 
     cls, sep = (rust.token_to_id(names[role]) for role in ("cls_token", "sep_token"))

@@ -1,4 +1,4 @@
-"""Trains a SentencePiece model on text and makes an encoder folder of it.
+"""Trains a SentencePiece model on text and writes it as an encoder folder.
 
 python -m preprocess.train_sentencepiece sentences.txt --vocab-size 32000 --out sp
 python -m preprocess.train_sentencepiece --input wiki --input books --vocab-size 32000 --out sp
@@ -19,8 +19,8 @@ from .errors import DataError
 from .file_types import open_text, undecodable
 from .vocabulary import write_dictionary
 
-# More threads add their shares in another order, which changes the last digits of a score; so the
-# number is fixed and the model is the same on every machine.
+# The number of threads changes the summation order and so the last digits of a score. It is fixed, so that the model
+# is the same on every machine.
 THREADS = 16
 SEED = 1
 
@@ -33,22 +33,24 @@ def train(
     sentences: int = 1_000_000,
     inputs: Sequence[str] = (),
 ) -> None:
-    """Writes `sentencepiece.model` and the derived dict.txt into the new folder `out`.
+    """Train a model and write `sentencepiece.model` and its dict.txt to the new folder `out`.
 
-    files      text, one sentence a line
-    sentences  at most so many lines take part, chosen by a fixed seed
-    inputs     running text as `python -m preprocess.corpus` takes it, cleaned as it cleans it
+    files      text, one sentence per line
+    sentences  maximum number of lines used, chosen by a fixed seed
+    inputs     running text in the formats of `python -m preprocess.corpus`, cleaned in the same way
+
+    Raises DataError if text is missing or unreadable, or if training fails.
     """
     if not files and not inputs:
-        raise DataError("no text was given: name files of one sentence a line, or give --input.")
+        raise DataError("no text is given: name files with one sentence per line, or give --input.")
     for flag, number in {"--vocab-size": vocab_size, "--sentences": sentences}.items():
         if number < 1:
-            raise DataError(f"{flag} {number} is no size: give 1 or more.")
+            raise DataError(f"{flag} {number} is out of range: give 1 or more.")
     missing = [file for file in files if not file.is_file()]
     if missing:
-        raise DataError(f"{missing[0]} is not a file: give text files with one sentence a line.")
+        raise DataError(f"{missing[0]} is not a file: give text files with one sentence per line.")
     if out.exists():
-        raise DataError(f"--out {out} exists already: choose another folder, or remove it.")
+        raise DataError(f"--out {out} already exists: choose another folder, or remove it.")
 
     lines = chain(_lines(files), clean_lines(inputs))
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
@@ -67,7 +69,7 @@ def _trained(lines: Iterator[str], vocab_size: int, kind: str, sentences: int) -
     sentencepiece.set_random_generator_seed(SEED)
     model = io.BytesIO()
     try:
-        # Read and written here, not by the library, which would record this machine's paths in the model.
+        # The library would record absolute paths in the model, so files are read and written here.
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=lines,
             model_writer=model,
@@ -82,7 +84,7 @@ def _trained(lines: Iterator[str], vocab_size: int, kind: str, sentences: int) -
     except RuntimeError as error:
         reason = str(error).strip().rpartition("] ")[2].rstrip(".")
         raise DataError(
-            f"--vocab-size {vocab_size}: no {kind} model could be trained on this text ({reason}): "
+            f"--vocab-size {vocab_size}: training a {kind} model on this text failed ({reason}): "
             "choose another size or give more text."
         ) from None
     return model.getvalue()
@@ -103,37 +105,37 @@ def _lines(files: list[Path]) -> Iterator[str]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m preprocess.train_sentencepiece",
-        description="Trains a SentencePiece model and makes an encoder folder of it.",
+        description="Trains a SentencePiece model and writes it as an encoder folder.",
     )
     parser.add_argument(
-        "files", type=Path, nargs="*", metavar="TEXT", help="text, one sentence a line; may be compressed"
+        "files", type=Path, nargs="*", metavar="TEXT", help="text, one sentence per line; may be compressed"
     )
     parser.add_argument(
         "--input",
         action="append",
         default=[],
         metavar="PATH[=KIND]",
-        help="running text as preprocess.corpus takes it; may be given several times",
+        help="running text in the formats of preprocess.corpus; may be repeated",
     )
     parser.add_argument(
         "--vocab-size",
         type=int,
         default=32_000,
         metavar="N",
-        help="pieces, three specials included (default: 32000)",
+        help="number of pieces, including three special tokens (default: 32000)",
     )
     parser.add_argument(
         "--kind",
         choices=["unigram", "bpe"],
         default="unigram",
-        help="how pieces are found (default: unigram)",
+        help="model type (default: unigram)",
     )
     parser.add_argument(
         "--sentences",
         type=int,
         default=1_000_000,
         metavar="N",
-        help="lines learned from at most (default: 1000000)",
+        help="maximum number of training lines (default: 1000000)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the encoder")
     args = parser.parse_args(arguments)
@@ -143,15 +145,15 @@ def main(arguments: list[str] | None = None) -> int:
     except DataError as error:
         print(f"preprocess.train_sentencepiece: {error}", file=sys.stderr)
         return 1
-    except OSError as error:  # a file that may not be read, a folder that may not be written, a full disk
-        place = error.filename or args.out
+    except OSError as error:  # no permission, or a full disk
+        path = error.filename or args.out
         print(
-            f"preprocess.train_sentencepiece: {place} cannot be read or written ({error.strerror}): mend that, or name "
-            "another.",
+            f"preprocess.train_sentencepiece: {path} cannot be read or written ({error.strerror}): fix that, or name "
+            "another path.",
             file=sys.stderr,
         )
         return 1
-    print(f"{args.out}: an encoder of {args.vocab_size:,} pieces")
+    print(f"{args.out}: encoder with {args.vocab_size:,} pieces")
     return 0
 
 

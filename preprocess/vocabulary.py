@@ -1,6 +1,6 @@
-"""Which index a symbol has: fairseq's dictionaries, and how other vocabularies become one.
+"""Reads and writes fairseq dictionaries and converts other vocabularies to them.
 
-fairseq numbers its four specials first, then the lines of `dict.txt`; tasks append `<mask>`:
+The first four indices are fairseq's special tokens, followed by the lines of `dict.txt`; tasks append `<mask>`:
 
     0 <s>   1 <pad>   2 </s>   3 <unk>   4 ... dict.txt in order   last <mask>
 """
@@ -10,8 +10,8 @@ import io
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from .encoder_files import read_text
 from .errors import DataError
-from .files import read_text
 
 BOS, PAD, EOS, UNK = range(4)
 SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -24,25 +24,25 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 def read_dictionary(path: str | Path) -> list[str]:
-    """The symbols of a dict.txt in order, read by the rules of fairseq's `Dictionary.load`."""
+    """Return the symbols of a dict.txt in order, parsed as in fairseq's `Dictionary.load`. Raises DataError."""
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path} does not exist: an encoder folder holds the fairseq dictionary as dict.txt.")
+        raise DataError(f"{path} does not exist: give a folder that has the fairseq dictionary as dict.txt.")
 
-    # Universal newlines, as fairseq opens it.
+    # Universal newlines, as in fairseq.
     lines = [line.rstrip() for line in io.StringIO(read_text(path), newline=None)]
     pairs = [line.removesuffix(" #fairseq:overwrite").rpartition(" ") for line in lines]
     for number, (_, _, count) in enumerate(pairs, start=1):
         if not count.removeprefix("-").isdecimal():
             raise DataError(
-                f"{path} line {number} is {lines[number - 1]!r}, not a symbol and its count: "
-                "give the dict.txt that belongs to the encoder."
+                f"{path} line {number} is {lines[number - 1]!r}, expected a symbol and its count: "
+                "give the encoder's own dict.txt."
             )
     return [symbol for symbol, _, _ in pairs]
 
 
 def write_dictionary(path: str | Path, symbols: Iterable[str], counts: Iterable[int] | None = None) -> None:
-    """Writes dict.txt, one `symbol count` a line; the count is 1 where none is known (none is used here)."""
+    """Write dict.txt with one `symbol count` per line; unknown counts are 1 (counts are not used here)."""
     symbols = list(symbols)
     counts = [1] * len(symbols) if counts is None else list(counts)
     lines = [f"{symbol} {count}\n" for symbol, count in zip(symbols, counts, strict=True)]
@@ -50,18 +50,18 @@ def write_dictionary(path: str | Path, symbols: Iterable[str], counts: Iterable[
 
 
 def symbols_hash(symbols: Iterable[str]) -> str:
-    """sha256 over the newline-joined symbols: equal for two dictionaries that give equal indices.
+    """Return the sha256 of the newline-joined symbols: equal for dictionaries with equal indices.
 
-    Counts and fairseq's specials do not take part.
+    Counts and fairseq's special tokens are not included.
     """
     return hashlib.sha256("\n".join(symbols).encode()).hexdigest()
 
 
 def dictionary_symbol(piece: str) -> str:
-    r"""How a piece of a foreign vocabulary is spelled in dict.txt.
+    r"""Return the spelling in dict.txt of a token from another vocabulary.
 
-    A piece spelled like one of fairseq's specials is ordinary text, and one with a line break would
-    break the file, so these few are written with a backslash: `<mask>` as `\<mask>`.
+    A backslash escapes tokens that are spelled like a fairseq special token (`<mask>` as `\<mask>`), because they
+    are ordinary text here. It also escapes line breaks.
     """
     if piece in SPECIALS or piece == MASK:
         return "\\" + piece
@@ -69,7 +69,7 @@ def dictionary_symbol(piece: str) -> str:
 
 
 def byte_symbols() -> list[str]:
-    """GPT-2's printable stand-ins for the 256 bytes, in the order of their ids (Radford et al., 2019)."""
+    """Return GPT-2's printable characters for the 256 bytes, in the order of their ids (Radford et al., 2019)."""
     printable = [
         *range(ord("!"), ord("~") + 1),
         *range(ord("¡"), ord("¬") + 1),
@@ -80,7 +80,7 @@ def byte_symbols() -> list[str]:
 
 
 def gpt2_ids(tokens: Container[str], merges: Sequence[str]) -> dict[str, int]:
-    """Token -> GPT-2's id, for every token that a byte-level BPE can make, and `<|endoftext|>` if it is in `tokens`.
+    """Return token -> GPT-2 id for every token that the BPE can produce, and for `<|endoftext|>` if it is in `tokens`.
 
     merges  `left right`, in order
     """
@@ -93,8 +93,8 @@ def gpt2_ids(tokens: Container[str], merges: Sequence[str]) -> dict[str, int]:
 
 
 def gpt2_symbol(token: str, ids: Mapping[str, int]) -> str:
-    """The token in dict.txt: its GPT-2 id in decimal. A token that the BPE cannot make keeps its name."""
+    """Return the token's symbol in dict.txt: its GPT-2 id in decimal, or its spelling if the BPE cannot produce it."""
     if token in ids:
         return str(ids[token])
-    # A number would be taken for a GPT-2 id.
+    # An unescaped number would be read as a GPT-2 id.
     return "\\" + token if token.isdigit() else dictionary_symbol(token)

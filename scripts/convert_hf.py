@@ -1,16 +1,16 @@
-"""Hugging Face BERT and RoBERTa models for this package, and the way back.
+"""Imports BERT and RoBERTa models from Hugging Face, and exports models to Hugging Face.
 
     python scripts/convert_hf.py import HF_FOLDER OUT
     python scripts/convert_hf.py export --checkpoint RUN_OR_CHECKPOINT --out DIR
 
-`import` turns a folder with config.json, model.safetensors or pytorch_model.bin (also in shards) and tokenizer files
-into a teacher folder: model.pt for --teacher and --init-from, and the vocabulary's own files for
-`python -m preprocess.glue --encoder-dir OUT`. `export` turns a student or teacher into such a folder, for
+`import` reads config.json, model.safetensors or pytorch_model.bin (also in shards) and tokenizer files. It writes a
+teacher folder: model.pt for --teacher and --init-from, and the tokenizer files for
+`python -m preprocess.glue --encoder-dir OUT`. `export` writes a student or teacher as a Hugging Face folder, for
 
     AutoModelForSequenceClassification.from_pretrained("DIR"), AutoTokenizer.from_pretrained("DIR")
 
-Hidden states and logits stay what they were, and token ids what preprocess.glue made of a text. What
-transformers' BERT and RoBERTa cannot express is refused.
+Hidden states, logits and token ids stay the same. Models that BERT and RoBERTa of transformers cannot represent are
+rejected.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from fairseq_kd.convert import transformers
-from fairseq_kd.convert.folders import read_config, write_checkpoint, write_model
-from fairseq_kd.convert.huggingface import Converted, check_config, converted, model_type
+from fairseq_kd.convert.hf_folder import read_config, write_checkpoint, write_model
+from fairseq_kd.convert.huggingface import Converted, check_config, convert, model_type
 from fairseq_kd.convert.weight_files import read_weights
 from fairseq_kd.data.metadata import dictionary_hash, read_metadata
 from fairseq_kd.errors import CannotStart
@@ -38,15 +38,15 @@ from fairseq_kd.models.checkpoint import Checkpoint, read_checkpoint
 from fairseq_kd.models.class_order import check_names, is_placeholder
 from launcher.arguments import Parser, names
 from preprocess import meta
+from preprocess.atomic_folder import atomic_folder, recover
 from preprocess.encoders import ENCODERS, Encoder, load_encoder
 from preprocess.errors import DataError
 from preprocess.export_tokenizer import export_tokenizer
-from preprocess.folders import recover, replacing
 from preprocess.huggingface import import_encoder
 from preprocess.tokenizer_files import HuggingFaceTokenizer
 from preprocess.vocabulary import symbols_hash
 
-# All that an import may write.
+# Files that an import may write.
 TEACHER_FILES = {
     "model.pt",
     "dict.txt",
@@ -56,12 +56,12 @@ TEACHER_FILES = {
     "encoder.json",
     "vocab.bpe",
 }
-# By these a folder is known to hold a vocabulary.
+# Any of these files shows that a folder has a vocabulary.
 VOCABULARIES = ("encoder.json", "vocab.txt", "tokenizer.json", "sentencepiece.model")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 the model is there; what prevents that ends the program with a sentence."""
+    """Import or export a model and return exit status 0. Errors exit with a message."""
     args = _parser().parse_args(arguments)
     if args.command == "import":
         import_model(args.source, args.out, args.class_names)
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def import_model(source: Path, out: Path, class_names: Sequence[str] | None = None) -> None:
-    """Writes the teacher folder `out`, whole or not at all.
+    """Write the teacher folder `out` atomically.
 
     class_names  names of the classes in the order of the logits (default: id2label in config.json)
     """
@@ -81,7 +81,7 @@ def import_model(source: Path, out: Path, class_names: Sequence[str] | None = No
         raise CannotStart(str(error), doing="convert") from None
     except OSError as error:
         raise CannotStart(
-            f"{error.filename or out} cannot be read or written ({error.strerror}): mend that, or name another OUT.",
+            f"{error.filename or out} cannot be read or written ({error.strerror}): fix that, or name another OUT.",
             doing="convert",
         ) from None
 
@@ -91,15 +91,15 @@ def _import_model(source: Path, out: Path, class_names: Sequence[str] | None) ->
     if not config.get("model_type"):
         config["model_type"] = model_type(config, read_weights(source), str(source))
     check_config(config, str(source))
-    place = out.resolve()
-    if recover(place):
-        print(f"{out} is back: an earlier run was killed while it replaced it.")
+    target = out.resolve()
+    if recover(target):
+        print(f"{out} was restored: an earlier run was killed while it replaced the folder.")
     _check_out(out, source)
 
     weights = read_weights(source)
-    with replacing(place) as folder:
+    with atomic_folder(target) as folder:
         tokenizer = import_encoder(config["model_type"], source, folder, config.get("tokenizer_class"))
-        model = converted(config, weights, tokenizer.order(), str(source))
+        model = convert(config, weights, tokenizer.order(), str(source))
         if class_names is not None:
             check_names(class_names, len(model.labels), str(source))
             model = replace(model, labels=tuple(class_names))
@@ -108,7 +108,7 @@ def _import_model(source: Path, out: Path, class_names: Sequence[str] | None) ->
 
 
 def _check_out(out: Path, source: Path) -> None:
-    """What is replaced is a teacher folder of ours, or empty."""
+    """Raise CannotStart unless `out` is new, empty or a teacher folder that an import wrote."""
     if not out.exists():
         return
     if not out.is_dir():
@@ -120,27 +120,27 @@ def _check_out(out: Path, source: Path) -> None:
     others = sorted(found - TEACHER_FILES) or sorted(found if "model.pt" not in found else ())
     if others:
         raise CannotStart(
-            f"OUT {out} holds {others[0]}{f' and {len(others) - 1} more' if len(others) > 1 else ''}, so it is not "
-            "a folder that an import made: name another.",
+            f"OUT {out} has {others[0]}{f' and {len(others) - 1} more' if len(others) > 1 else ''}, so no import created "
+            "this folder: name another.",
             doing="convert",
         )
 
 
 def summary(source: Path, path: Path, stored: int, tokenizer: HuggingFaceTokenizer, model: Converted) -> str:
-    """What was converted, what was left out, what comes next."""
+    """Return the summary: sizes, converted and dropped parts, and the next command."""
     shape, words = model.shape, len(tokenizer.rows)
-    left_out = [*model.left_out, *(["truncation at the left"] if tokenizer.cuts_left else [])]
+    left_out = [*model.left_out, *(["truncation on the left"] if tokenizer.cuts_left else [])]
     if stored > words:
-        left_out.append(f"{stored - words} word embeddings that the vocabulary does not name")
+        left_out.append(f"{stored - words} word embeddings without an entry in the vocabulary")
 
     return "\n".join(
         [
             f"{source}: {shape}",
             f"  positions   {shape.max_positions}",
             f"  LayerNorm   eps {shape.layernorm_eps:g}",
-            f"  pairs       joined as {shape.pair_format} does, {shape.segments} segment embeddings",
-            f"  vocabulary  {words:,} words with the five specials",
-            f"  tokenizer   {tokenizer.in_words()}",
+            f"  pairs       in the format of {shape.pair_format}, {shape.segments} segment embeddings",
+            f"  vocabulary  {words:,} words, including the five special tokens",
+            f"  tokenizer   {tokenizer.summary()}",
             f"  heads       {', '.join(model.heads) or 'none'}",
             f"  left out    {', '.join(left_out) or 'nothing'}",
             *_unnamed(model),
@@ -156,24 +156,24 @@ def _length_limit(max_positions: int) -> str:
 
 
 def _unnamed(model: Converted) -> list[str]:
-    """Return a line if the classes have placeholders instead of names."""
+    """Return a line if the classes have only placeholder names; otherwise an empty list."""
     if len(model.labels) < 2 or not all(map(is_placeholder, model.labels)):
         return []
     return [
-        "  classes     not named in config.json: unless the data calls them 0, 1, .. in this order, import again with "
+        "  classes     not named in config.json: unless they are 0, 1, .. in the data in this order, import again with "
         "--class-names"
     ]
 
 
 def export_model(args: argparse.Namespace) -> None:
-    """Writes the Hugging Face folder `--out`, whole or not at all."""
+    """Write the Hugging Face folder `--out` atomically."""
     try:
         print(_export_model(args))
     except DataError as error:
         raise CannotStart(str(error), doing="export") from None
     except OSError as error:
         raise CannotStart(
-            f"{error.filename or args.out} cannot be read or written ({error.strerror}): mend that, or name another --out.",
+            f"{error.filename or args.out} cannot be read or written ({error.strerror}): fix that, or name another --out.",
             doing="export",
         ) from None
 
@@ -185,7 +185,7 @@ def _export_model(args: argparse.Namespace) -> str:
     found = [*transformers.problems(checkpoint, head), *problems_of_out(args.out)]
     if args.without_tokenizer and args.encoder:
         found.append(
-            f"--encoder {args.encoder} names the kind of a tokenizer that --without-tokenizer leaves out: give one of them."
+            f"--encoder {args.encoder} conflicts with --without-tokenizer, which exports no tokenizer: give one of them."
         )
     if found:
         raise CannotStart(*found, doing="export")
@@ -193,7 +193,7 @@ def _export_model(args: argparse.Namespace) -> str:
     config = transformers.config_of(checkpoint, head, labels)
     vocabulary = None if args.without_tokenizer else _vocabulary(args.encoder_dir, checkpoint)
     encoder = None if vocabulary is None else _encoder(vocabulary, args.encoder, checkpoint, data)
-    with replacing(args.out.resolve()) as folder:
+    with atomic_folder(args.out.resolve()) as folder:
         write_model(folder, config, transformers.weights_of(checkpoint, head))
         if encoder is not None:
             shape, masks = checkpoint.shape, config["architectures"][0].endswith("ForMaskedLM")
@@ -204,35 +204,35 @@ def _export_model(args: argparse.Namespace) -> str:
 
 
 def _vocabulary(given: Path | None, checkpoint: Checkpoint) -> Path:
-    """The folder of the model's vocabulary: --encoder-dir or, without it, that of the checkpoint."""
+    """Return the folder of the model's vocabulary: --encoder-dir, by default the checkpoint's folder."""
     if given is not None:
         return given
     beside = checkpoint.path.parent
     if not any((beside / name).is_file() for name in VOCABULARIES):
         raise CannotStart(
-            f"--checkpoint {checkpoint.path} has no vocabulary beside it: give --encoder-dir, as to preprocess.glue, or "
-            "--without-tokenizer to export the model alone.",
+            f"--checkpoint {checkpoint.path} has no vocabulary next to it: give --encoder-dir, as for preprocess.glue, or "
+            "--without-tokenizer to export the model only.",
             doing="export",
         )
     return beside
 
 
 def _encoder(folder: Path, name: str | None, checkpoint: Checkpoint, data: Path | None) -> Encoder:
-    """The vocabulary in `folder`; CannotStart where the model, or the data it was trained on, has another."""
+    """Return the encoder in `folder`. Raises CannotStart unless model and training data have the same vocabulary."""
     encoder = load_encoder(folder, name)
     known = checkpoint.dictionary_hash or dictionary_hash(find_dictionary(data, checkpoint))
     if symbols_hash(encoder.symbols) != known or encoder.pair_format != checkpoint.shape.pair_format:
         raise CannotStart(
-            f"--encoder-dir {folder} is another vocabulary than that of --checkpoint {checkpoint.path}: give the one its "
-            "data was made with.",
+            f"--encoder-dir {folder} and --checkpoint {checkpoint.path} have different vocabularies: give the encoder of "
+            "the model's training data.",
             doing="export",
         )
 
     made_with = ((meta.read(data) if data else None) or {}).get("encoder", {}).get("hash", encoder.hash)
     if made_with != encoder.hash:
         raise CannotStart(
-            f"--encoder-dir {folder} numbers words as {data} does but cuts text otherwise (merges, casing): give the one "
-            "the data was made with.",
+            f"--encoder-dir {folder} has the vocabulary of {data} but splits text differently (merges, casing): give the "
+            "encoder of the data.",
             doing="export",
         )
     return encoder
@@ -246,10 +246,10 @@ def _exported(
     encoder: Encoder | None,
     scale: float,
 ) -> str:
-    """What was exported, what was left out, how it is loaded."""
+    """Return the summary: class, labels, parts that were not exported, and how to load the model."""
     labels = ", ".join(config["id2label"].values()) if head else "none"
     if head and scale != 1:
-        labels += f", 1/{scale:g} of the task's own score"
+        labels += f", 1/{scale:g} of the task's score"
     [name] = config["architectures"]
     task = name.partition("For")[2]
     loader = f"AutoModelFor{task}" if task else "AutoModel"
@@ -267,13 +267,15 @@ def _parser() -> Parser:
     parser = Parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="import|export")
     command = commands.add_parser("import", help="Hugging Face folder -> teacher folder", description=__doc__)
-    command.add_argument("source", metavar="HF_FOLDER", type=Path, help="the model and its tokenizer files")
+    command.add_argument(
+        "source", metavar="HF_FOLDER", type=Path, help="folder of the model and its tokenizer"
+    )
     command.add_argument("out", metavar="OUT", type=Path, help="teacher folder to write")
     command.add_argument(
         "--class-names",
         type=names,
         metavar="LIST",
-        help="comma-separated names of the classes, as in the data, in the order of the logits (default: id2label in "
+        help="class names as in the data, comma-separated, in the order of the logits (default: id2label in "
         "config.json)",
     )
 
@@ -282,31 +284,31 @@ def _parser() -> Parser:
         "--checkpoint",
         required=True,
         metavar="PATH",
-        help="a checkpoint, or a folder with checkpoint_best.pt or model.pt",
+        help="checkpoint, or a folder with checkpoint_best.pt or model.pt",
     )
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder to write")
     command.add_argument(
         "--data",
         type=Path,
         metavar="DIR",
-        help="binarized data of its task, which names its classes (default: what it was trained on)",
+        help="binarized data of its task, for the class names (default: its training data)",
     )
     tokenizer = command.add_mutually_exclusive_group()
     tokenizer.add_argument(
         "--encoder-dir",
         type=Path,
         metavar="DIR",
-        help="the vocabulary's own files, as given to preprocess.glue (default: those beside the checkpoint)",
+        help="folder of the tokenizer files, as for preprocess.glue (default: the checkpoint's folder)",
     )
     tokenizer.add_argument(
         "--without-tokenizer",
         action="store_true",
-        help="export the model alone (default: its tokenizer too)",
+        help="export the model only (default: also its tokenizer)",
     )
     command.add_argument(
         "--encoder",
         choices=list(ENCODERS),
-        help="kind of that vocabulary, where its folder holds files of several (default: told by the files)",
+        help="kind of encoder, needed if its folder has files of several (default: detected from the files)",
     )
     return parser
 

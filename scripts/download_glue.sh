@@ -34,7 +34,7 @@ rows_of() {
         WNLI) echo "train:635 dev:71 test:146" ;;
         AX) echo "AX:1104" ;;
         SNLI) echo "snli_1.0_train:550152 snli_1.0_dev:10000 snli_1.0_test:10000" ;;
-        *) fail "the task $1 is not known: choose among $ALL." ;;
+        *) fail "the task $1 is unknown: choose from $ALL." ;;
     esac
 }
 

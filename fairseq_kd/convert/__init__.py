@@ -1,1 +1,1 @@
-"""Models of other libraries, as checkpoints this package reads."""
+"""Converts models from and to Hugging Face transformers and stock fairseq."""

@@ -1,13 +1,13 @@
-"""Weights of a Hugging Face BERT or RoBERTa under this package's names: `converted(config, weights, rows)`.
+"""Converts a Hugging Face BERT or RoBERTa to a model of this package: `convert(config, weights, rows, given)`.
 
-What differs between the two libraries, beside the names:
+Differences, in addition to the names of parameters:
 
-    positions       ours begin at row 2, behind fairseq's padding index; BERT's at 0
-    words           fairseq's order: <s> <pad> </s> <unk>, the others, <mask>; `rows` says which row each was
-    token types     BERT's two become the segment embedding; a single one is added to every position
+    positions       begin at row 2 here, after fairseq's padding index; at row 0 in BERT
+    words           fairseq's order here: <s> <pad> </s> <unk>, the others, <mask>; `rows` has the original rows
+    token types     two in BERT become the segment embedding; a single one is added to every position
     LayerNorm eps   1e-12 in BERT; kept
-    BERT's head     pooler and classifier are our dense and out_proj; in training, transformers drops out
-                    between the two only, we (as RoBERTa) before `dense` as well: the same without dropout
+    BERT's head     pooler and classifier become dense and out_proj; in training, transformers applies dropout only
+    between them; here, as in RoBERTa, also before dense; without dropout both are equal
 """
 
 import re
@@ -26,7 +26,7 @@ MODEL_TYPES = ("bert", "roberta")
 EMBEDDINGS = "embeddings.word_embeddings.weight"
 # Names of weights outside the encoder that only one type has.
 HEADS_OF_TYPE = {"cls.": "bert", "lm_head.": "roberta", "classifier.dense.": "roberta"}
-# DataParallel and torch.compile put these before every name.
+# Prefixes that DataParallel and torch.compile add to every name.
 WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
 HEAD = "classification_heads.sentence_classification_head."
 LM_HEAD = "encoder.lm_head."
@@ -41,7 +41,7 @@ ACTIVATIONS = {
     "tanh": "tanh",
 }
 
-# What config.json must hold, and the kinds of what it may.
+# Required sizes in config.json, and the types of optional values.
 SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 KINDS = {
     "hidden_act": str,
@@ -51,7 +51,7 @@ KINDS = {
     "architectures": (list, NoneType),
 }
 
-# Inside one layer.
+# Names within one layer.
 LAYER_NAMES = {
     "attention.self.query": "self_attn.q_proj",
     "attention.self.key": "self_attn.k_proj",
@@ -63,7 +63,7 @@ LAYER_NAMES = {
     "output.LayerNorm": "final_layer_norm",
 }
 
-# Masked-LM heads: dense and layer_norm; the words' bias; their matrix where it is stored a second time.
+# Masked-LM heads: dense and layer_norm; the output bias; the output matrix if it is stored a second time.
 LM_HEAD_NAMES = {
     "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
     "roberta": ("lm_head.dense", "lm_head.layer_norm"),
@@ -82,10 +82,10 @@ CLASSIFIER_NAMES = {
 
 @dataclass(frozen=True)
 class Converted:
-    """A model under this package's names.
+    """A converted model.
 
-    labels    what the classes of its classification head are called, in order; empty without one
-    left_out  one phrase for everything that has no counterpart here
+    labels    class names of its classification head, in order; empty without a head
+    left_out  descriptions of the parts that were not converted
     """
 
     shape: ModelShape
@@ -95,7 +95,7 @@ class Converted:
 
     @property
     def heads(self) -> list[str]:
-        """The heads that came along."""
+        """Descriptions of the converted heads."""
         found = []
         if self.labels:
             found.append(f"classification ({', '.join(self.labels)})")
@@ -105,12 +105,12 @@ class Converted:
 
 
 def model_type(config: Mapping[str, Any], names: Iterable[str], given: str) -> str:
-    """Return the model type of a model whose config.json has no `model_type`, as before 2020.
+    """Return the model type if config.json has no `model_type`, as in files from before 2020.
 
-    names   names of its weights: their prefix tells the type, else the class in config.json, else the names of a head
-    given   what the user called the model, for errors
+    names   names of its weights: the type is their prefix, else from the class in config.json, else from a head's name
+    given   name of the model in errors
 
-    Raises CannotStart where none of these tells the type.
+    Raises CannotStart if none of them shows the type.
     """
     names = [WRAPPERS.sub("", name) for name in names]
     prefixes = {name.removesuffix(EMBEDDINGS).rstrip(".") for name in names if name.endswith(EMBEDDINGS)}
@@ -124,18 +124,18 @@ def model_type(config: Mapping[str, Any], names: Iterable[str], given: str) -> s
     if found:
         return found[0]
     raise CannotStart(
-        f"{given} has a config.json without model_type, and the names of its weights do not tell it: add the line "
+        f"{given} has a config.json without model_type, and the names of its weights do not show it: add the line "
         '"model_type": "bert", or "roberta", to config.json.',
         doing="convert",
     )
 
 
 def check_config(config: Mapping[str, Any], given: str) -> None:
-    """Raises CannotStart, with every reason why the model in `given` could not be converted exactly."""
+    """Raise CannotStart with all reasons why the model `given` cannot be converted exactly."""
     kind = config.get("model_type")
     if kind not in MODEL_TYPES:
         raise CannotStart(
-            f"{given} holds a model of type {kind}: only {' and '.join(MODEL_TYPES)} are converted.",
+            f"{given} has a model of type {kind}: use a model of type {' or '.join(MODEL_TYPES)}.",
             doing="convert",
         )
 
@@ -143,40 +143,38 @@ def check_config(config: Mapping[str, Any], given: str) -> None:
     positions = config.get("position_embedding_type") or "absolute"
     if positions != "absolute":
         problems.append(
-            f"{given} has {positions} positions (position_embedding_type in config.json), which this package's encoder "
-            "has not: take a model with absolute ones."
+            f"{given} has {positions} positions (position_embedding_type in config.json), which this package does not "
+            "support: use a model with absolute positions."
         )
     if config.get("is_decoder") or config.get("add_cross_attention"):
         problems.append(
-            f"{given} is a decoder (is_decoder or add_cross_attention in config.json): take an encoder."
+            f"{given} is a decoder (is_decoder or add_cross_attention in config.json): use an encoder."
         )
     if config.get("quantization_config"):
-        problems.append(
-            f"{given} is quantized (quantization_config in config.json): take the original model."
-        )
+        problems.append(f"{given} is quantized (quantization_config in config.json): use the original model.")
     activation = config.get("hidden_act", "gelu")
     if isinstance(activation, str) and activation not in ACTIVATIONS:
         problems.append(
-            f"{given} uses the activation {activation} (hidden_act in config.json), which fairseq has not: "
-            f"take a model with {', '.join(ACTIVATIONS)}."
+            f"{given} uses the activation {activation} (hidden_act in config.json), which fairseq does not have: "
+            f"use a model with {', '.join(ACTIVATIONS)}."
         )
     if problems:
         raise CannotStart(*problems, doing="convert")
 
 
 def _misfits(config: Mapping[str, Any], given: str) -> list[str]:
-    """A sentence for the sizes that config.json lacks, and one for every value of another kind."""
+    """Return a sentence for missing sizes in config.json, and one for each value of a wrong type."""
     problems = []
     missing = [name for name in SIZES if name not in config]
     if missing:
         problems.append(
-            f"{given} has a config.json without {', '.join(missing)}: take the one that belongs to the model."
+            f"{given} has a config.json without {', '.join(missing)}: use the config.json of the model."
         )
 
     wrong = [name for name in SIZES if name in config and not _is_size(config[name])]
     wrong += [name for name, kind in KINDS.items() if name in config and not isinstance(config[name], kind)]
     problems += [
-        f"{given} has {name} {config[name]!r} in config.json, which cannot be: take the file that belongs to the model."
+        f"{given} has an invalid {name} {config[name]!r} in config.json: use the config.json of the model."
         for name in wrong
     ]
     return problems
@@ -186,17 +184,17 @@ def _is_size(value: Any) -> bool:
     return type(value) is int and value > 0
 
 
-def converted(
+def convert(
     config: Mapping[str, Any], weights: Mapping[str, Tensor], rows: Sequence[int], given: str
 ) -> Converted:
-    """The model under this package's names, in float32.
+    """Return the converted model, in float32.
 
     config   config.json
     weights  state dict of any BERT or RoBERTa class of transformers
-    rows     for every index of our dictionary, the row of the model's vocabulary
-    given    what the user called the model, for errors
+    rows     row of the model's vocabulary for each index of the fairseq dictionary
+    given    name of the model in errors
 
-    Raises CannotStart when the model has parts that would be lost inside the encoder.
+    Raises CannotStart if a part of the encoder cannot be converted.
     """
     check_config(config, given)
     kind = config["model_type"]
@@ -231,7 +229,7 @@ def converted(
 
 
 def _check_sizes(config: Mapping[str, Any], ours: Mapping[str, Tensor], given: str) -> None:
-    """Raises CannotStart when config.json belongs to a model of another size."""
+    """Raise CannotStart if config.json and weights have different sizes."""
     width = ours[SENTENCE_ENCODER + "embed_tokens.weight"].size(1)
     ffn = ours[SENTENCE_ENCODER + "layers.0.fc1.weight"].size(0)
     heads = config["num_attention_heads"]
@@ -244,13 +242,13 @@ def _check_sizes(config: Mapping[str, Any], ours: Mapping[str, Tensor], given: s
         problems.append(f"{heads} attention heads, but a width of {width}")
     if problems:
         raise CannotStart(
-            f"{given} has {', and '.join(problems)}: take the config.json that belongs to the model.",
+            f"{given} has {', and '.join(problems)}: use the config.json of the model.",
             doing="convert",
         )
 
 
 class _Source:
-    """The foreign weights; remembers which have been used."""
+    """The weights to convert; `unused` has those not yet taken."""
 
     def __init__(self, weights: Mapping[str, Tensor], given: str) -> None:
         self.unused = dict(weights)
@@ -262,31 +260,31 @@ class _Source:
     def take(self, name: str) -> Tensor:
         if name not in self.unused:
             raise CannotStart(
-                f"{self.given} has no weights called {name}: give the folder of a complete BERT or RoBERTa model.",
+                f"{self.given} has no weights {name}: give the folder of a complete BERT or RoBERTa model.",
                 doing="convert",
             )
         value = self.unused.pop(name)
         if not value.is_floating_point():
             raise CannotStart(
-                f"{self.given} holds {name} as {value.dtype}, which a quantized model does: take the original model.",
+                f"{self.given} has {name} as {value.dtype}, so it seems to be quantized: use the original model.",
                 doing="convert",
             )
         return value.float()
 
     def take_module(self, theirs: str, ours: str) -> dict[str, Tensor]:
-        """Weight and bias of one linear layer or LayerNorm."""
+        """Return weight and bias of one linear layer or LayerNorm."""
         return {f"{ours}.{part}": self.take(f"{theirs}.{part}") for part in ("weight", "bias")}
 
 
 def _plain_names(kind: str, weights: Mapping[str, Tensor], given: str) -> dict[str, Tensor]:
-    """Names without wrappers and the model's own prefix, and LayerNorm's parameters as they are called today."""
+    """Return weights by name without wrapper and model prefixes; gamma and beta become weight and bias."""
     plain = {}
     for name, value in weights.items():
         new = WRAPPERS.sub("", name).removeprefix(f"{kind}.")
         new = re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", new))
         if new in plain:
             raise CannotStart(
-                f"{given} holds {new} twice, once as {name}: take a fresh copy of the weights.",
+                f"{given} has {new} twice, once as {name}: get a new copy of the weights.",
                 doing="convert",
             )
         plain[new] = value
@@ -297,8 +295,8 @@ def _embeddings(source: _Source, config: Mapping[str, Any], rows: Tensor) -> tup
     words = source.take(EMBEDDINGS)
     if int(rows.max()) >= words.size(0):
         raise CannotStart(
-            f"{source.given} has {words.size(0)} word embeddings, but its vocabulary numbers words up to "
-            f"{int(rows.max())}: give the tokenizer files that belong to the model.",
+            f"{source.given} has {words.size(0)} word embeddings, but its vocabulary has ids up to "
+            f"{int(rows.max())}: give the tokenizer files of the model.",
             doing="convert",
         )
 
@@ -344,10 +342,10 @@ def _lm_head(
     own_words = source.take(LM_HEAD_WORDS[kind]) if LM_HEAD_WORDS[kind] in source else None
 
     if own_words is not None and (own_words.size(0) <= rows.max() or not torch.equal(own_words[rows], words)):
-        left_out.append("masked-LM head (its word matrix is not that of the embeddings)")
+        left_out.append("masked-LM head (its output matrix is not tied to the embeddings)")
         return {}
     if kind == "roberta" and ACTIVATIONS[config.get("hidden_act", "gelu")] != "gelu":
-        left_out.append("masked-LM head (its activation is not that of the layers)")
+        left_out.append("masked-LM head (its activation differs from that of the layers)")
         return {}
     return {**ours, LM_HEAD + "weight": words, LM_HEAD + "bias": biases[0][rows]}
 
@@ -356,7 +354,7 @@ def _classification_head(
     source: _Source, config: Mapping[str, Any], left_out: list[str]
 ) -> dict[str, Tensor]:
     names = CLASSIFIER_NAMES[config["model_type"]]
-    # A multiple-choice BERT has the same names, but one score a choice.
+    # A multiple-choice BERT has the same names, but one score per choice.
     classes = config.get("architectures") or ["ForSequenceClassification"]
     if not all(f"{theirs}.weight" in source for theirs in names) or not any(
         name.endswith("ForSequenceClassification") for name in classes
@@ -381,18 +379,18 @@ def _labels(config: Mapping[str, Any], head: Mapping[str, Tensor]) -> tuple[str,
 
 
 def _leftovers(source: _Source) -> list[str]:
-    """What was not used, by module; raises CannotStart when any of it is part of the encoder."""
+    """Return the unused modules. Raises CannotStart if one of them is part of the encoder."""
     modules = sorted({name.rpartition(".")[0] for name in source.unused if not _is_counter(name)})
     inside = [module for module in modules if module.startswith(("embeddings", "encoder."))]
     if inside:
         raise CannotStart(
-            f"{source.given} has weights inside the encoder that this package's encoder has no place for ({inside[0]}"
-            f"{f' and {len(inside) - 1} more' if len(inside) > 1 else ''}): take a plain BERT or RoBERTa.",
+            f"{source.given} has encoder weights that this package does not support ({inside[0]}"
+            f"{f' and {len(inside) - 1} more' if len(inside) > 1 else ''}): use a standard BERT or RoBERTa.",
             doing="convert",
         )
-    return ["pooler (no classifier behind it)" if module == "pooler.dense" else module for module in modules]
+    return ["pooler (without a classifier)" if module == "pooler.dense" else module for module in modules]
 
 
 def _is_counter(name: str) -> bool:
-    """Old versions stored 0, 1, 2 ... as a buffer."""
+    """Return whether this is a buffer of old versions with 0, 1, 2 ...."""
     return name.endswith((".position_ids", ".token_type_ids"))

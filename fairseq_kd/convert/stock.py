@@ -1,11 +1,11 @@
-"""A model of this package as a checkpoint of stock fairseq's RoBERTa: `stock_state(checkpoint, ...)`.
+"""Converts a model of this package to a checkpoint of stock fairseq's RoBERTa: `stock_state(checkpoint)`.
 
-What differs between the two:
+Differences:
 
-    LayerNorm eps   1e-5 in stock RoBERTa, whatever the checkpoint says
-    segments        none; where all text is a first sentence, segment 0 goes into every position, exactly
-    masked-LM head  always there; a model without one gets a placeholder, tied to its embeddings
-    names           the same
+    LayerNorm eps   always 1e-5 in stock RoBERTa
+    segments        not in stock RoBERTa; for single sentences, adding segment 0 to every position is exact
+    masked-LM head  required by stock RoBERTa; a model without one gets a placeholder, tied to its embeddings
+    names           equal
 """
 
 from argparse import Namespace
@@ -20,65 +20,63 @@ from ..models.shape import SENTENCE_ENCODER, ModelShape
 
 STOCK_EPS = 1e-5
 LM_HEAD = "encoder.lm_head."
-# Those of RoBERTa, where the checkpoint does not tell.
+# RoBERTa's values, for checkpoints without them.
 USUAL_DROPOUT = {"dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.0, "pooler_dropout": 0.0}
 
 
 def problems(checkpoint: Checkpoint, pairs: Optional[bool], approximate: bool) -> list[str]:
-    """Why stock RoBERTa could not answer as this model does: sentences, none where it can.
+    """Return why stock RoBERTa cannot reproduce this model's outputs; empty if it can.
 
-    pairs        whether its data has pairs of sentences; None where nobody knows
-    approximate  whether another LayerNorm eps is allowed for
+    pairs        whether its data has sentence pairs; None if unknown
+    approximate  whether to accept another LayerNorm eps
     """
     shape, found = checkpoint.shape, []
     if shape.head_width or shape.rank:
         found.append(
-            f"--checkpoint {checkpoint.path} is pruned ({shape}), and stock RoBERTa has neither heads that do not fill its "
-            "width nor factorised embeddings: keep it for this package."
+            f"--checkpoint {checkpoint.path} is pruned ({shape}), and stock RoBERTa supports neither pruned heads nor "
+            "factorised embeddings: use it with this package only."
         )
     if shape.layernorm_eps != STOCK_EPS and not approximate:
         found.append(
-            f"--checkpoint {checkpoint.path} has a LayerNorm eps of {shape.layernorm_eps:g}, and stock RoBERTa always "
-            f"{STOCK_EPS:g}: add --approximate to export it all the same, with answers that differ a little."
+            f"--checkpoint {checkpoint.path} has a LayerNorm eps of {shape.layernorm_eps:g}, but stock RoBERTa always has "
+            f"{STOCK_EPS:g}: add --approximate to export it anyway, with slightly different outputs."
         )
     if shape.segments and pairs is None:
         found.append(
-            f"--checkpoint {checkpoint.path} has segment embeddings, which stock RoBERTa can do without for single "
-            "sentences alone, and does not say what it was trained on: give --data."
+            f"--checkpoint {checkpoint.path} has segment embeddings, which stock RoBERTa can only replace for single "
+            "sentences, and its training data is unknown: give --data."
         )
     if shape.segments and pairs:
         found.append(
-            f"--checkpoint {checkpoint.path} has segment embeddings and its data has pairs, which stock RoBERTa cannot "
-            "express: take a model of RoBERTa's kind, or one for single sentences."
+            f"--checkpoint {checkpoint.path} has segment embeddings and its data has pairs, which stock RoBERTa does not "
+            "support: use a RoBERTa model, or a task with single sentences."
         )
     return found
 
 
 def notes(checkpoint: Checkpoint, pairs: Optional[bool]) -> list[str]:
-    """What is otherwise than in the checkpoint: a line each, none where nothing is."""
+    """Return a line for each difference between the export and the checkpoint."""
     shape, found = checkpoint.shape, []
     if shape.layernorm_eps != STOCK_EPS:
         found.append(
-            f"LayerNorm      eps {STOCK_EPS:g} instead of {shape.layernorm_eps:g}: answers differ a little, unless every "
-            "LayerNorm's eps is set back once it is loaded"
+            f"LayerNorm      eps {STOCK_EPS:g} instead of {shape.layernorm_eps:g}: outputs differ slightly, unless eps of "
+            "every LayerNorm is restored after loading"
         )
     if shape.segments:
-        found.append("segments       that of first sentences in every position, exact for single sentences")
+        found.append("segments       segment 0 in every position, exact for single sentences")
     if LM_HEAD + "bias" not in checkpoint.weights:
-        found.append(
-            "masked-LM head a placeholder: the model has none, and stock RoBERTa does not load without"
-        )
+        found.append("masked-LM head a placeholder: the model has none, but stock RoBERTa requires one")
     if shape.pair_format == "bert" and pairs is not False:
         found.append("pairs          joined by one </s>: encode(first, second, no_separator=True)")
     return found
 
 
 def stock_state(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What `torch.save` writes for fairseq to load: settings as fairseq's own RoBERTa has them, and weights."""
+    """Return the checkpoint that fairseq loads: settings of fairseq's RoBERTa, and weights."""
     return {
         "args": _settings(checkpoint),
         "model": _weights(checkpoint),
-        # What fairseq looks for when it goes on training from here.
+        # fairseq needs these to continue training from the checkpoint.
         "optimizer_history": [
             {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
         ],
@@ -103,7 +101,7 @@ def _settings(checkpoint: Checkpoint) -> Namespace:
         layernorm_embedding=not shape.bare_embeddings,
         max_positions=shape.max_positions,
         tokens_per_sample=shape.max_positions,
-        # Nothing to stock fairseq; for this package, when the file is its teacher.
+        # Ignored by stock fairseq; used by this package if the file is a teacher.
         pair_format=shape.pair_format,
         dictionary_hash=checkpoint.dictionary_hash,
         fine_tuned_on=config.get("fine_tuned_on"),
@@ -123,7 +121,7 @@ def _weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
     if LM_HEAD + "bias" not in weights:
         weights |= _placeholder(checkpoint.shape, checkpoint.words)
     weights[LM_HEAD + "weight"] = weights[SENTENCE_ENCODER + "embed_tokens.weight"]
-    # Says that no LayerNorm follows the last layer but the layer's own.
+    # Version 3: no additional LayerNorm after the last layer.
     weights[SENTENCE_ENCODER + "version"] = torch.tensor([3.0])
     return weights
 

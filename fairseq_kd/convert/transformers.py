@@ -1,11 +1,10 @@
-"""A model of this package as one of transformers: the way back of `huggingface.py`, by the same tables of names.
+"""Converts a model of this package to transformers: the inverse of `huggingface.py`, with the same name tables.
 
     pair format bert     BertFor...     positions from row 0; token types from the segment embedding
-    pair format roberta  RobertaFor...  positions behind the padding index, as here; one token type, zero
+    pair format roberta  RobertaFor...  positions after the padding index, as here; one token type, zero
 
-With a trained classification head it is ...ForSequenceClassification, without one but with a masked-LM head
-...ForMaskedLM, with neither ...Model. Words keep the order of their rows here: <s> 0, <pad> 1, </s> 2, <unk> 3, the
-others, <mask> last.
+The class is ...ForSequenceClassification with a trained classification head, else ...ForMaskedLM with a masked-LM
+head, else ...Model. Words keep the order of their rows: <s> 0, <pad> 1, </s> 2, <unk> 3, the others, <mask> last.
 """
 
 from collections.abc import Sequence
@@ -27,65 +26,65 @@ from .huggingface import (
 )
 
 CLASSES = {"bert": "Bert", "roberta": "Roberta"}
-# fairseq's name -> transformers'; of several, the first.
+# fairseq's name -> transformers' name; the first of several.
 HIDDEN_ACTS = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
-# Those of BERT and RoBERTa, where the checkpoint does not tell.
+# Values of BERT and RoBERTa, for checkpoints without them.
 USUAL_DROPOUT = {"dropout": 0.1, "attention_dropout": 0.1, "pooler_dropout": 0.0}
 
 
 def problems(checkpoint: Checkpoint, head: Optional[str]) -> list[str]:
-    """Why transformers' BERT or RoBERTa could not answer as this model does: sentences, none where it can.
+    """Return why BERT or RoBERTa of transformers cannot reproduce this model's outputs; empty if they can.
 
     head  the classification head to export; None without one
     """
     shape, given, found = checkpoint.shape, f"--checkpoint {checkpoint.path}", []
     if shape.head_width or shape.rank:
         found.append(
-            f"{given} is pruned ({shape}), and transformers' models have neither heads that do not fill their width nor "
-            "factorised embeddings: keep it for this package."
+            f"{given} is pruned ({shape}), and transformers supports neither pruned heads nor factorised embeddings: use it "
+            "with this package only."
         )
     if shape.pre_layernorm or shape.bare_embeddings:
         what = (
-            "its LayerNorms before attention and feed-forward"
+            "LayerNorms before attention and feed-forward"
             if shape.pre_layernorm
-            else "no LayerNorm behind its embeddings"
+            else "no LayerNorm after its embeddings"
         )
         found.append(
-            f"{given} has {what}, which transformers' BERT and RoBERTa have not: export it to stock fairseq "
+            f"{given} has {what}, which BERT and RoBERTa of transformers do not support: export it to stock fairseq "
             "(scripts/export_fairseq.py)."
         )
     if shape.segments and shape.pair_format == "roberta":
         found.append(
-            f"{given} has segment embeddings and joins pairs as RoBERTa does, whose tokenizer tells no segments apart: keep "
-            "it for this package."
+            f"{given} has segment embeddings and RoBERTa's pair format, but RoBERTa's tokenizer returns no segments: use it "
+            "with this package only."
         )
     if shape.activation not in HIDDEN_ACTS:
         found.append(
-            f"{given} has the activation {shape.activation}, which is not among {', '.join(sorted(HIDDEN_ACTS))}: keep it "
-            "for this package."
+            f"{given} has the activation {shape.activation}, which is not one of {', '.join(sorted(HIDDEN_ACTS))}: use it "
+            "with this package only."
         )
     if head and shape.pooler_activation != "tanh":
         found.append(
-            f"{given} has {shape.pooler_activation} in its classification head, where transformers has tanh: keep it for "
-            "this package."
+            f"{given} has {shape.pooler_activation} in its classification head, but transformers has tanh: use it with this "
+            "package only."
         )
     if _class_suffix(checkpoint, head) == "ForMaskedLM" and not _expressible_lm_head(checkpoint):
         found.append(
-            f"{given} has {shape.activation} in its masked-LM head, where transformers' RoBERTa has gelu: keep it for this "
-            "package."
+            f"{given} has {shape.activation} in its masked-LM head, but RoBERTa of transformers has gelu: use it with this "
+            "package only."
         )
     return found
 
 
 def class_name(checkpoint: Checkpoint, head: Optional[str]) -> str:
-    """The class of transformers that the model becomes."""
+    """Return the name of the exported model's class in transformers."""
     return CLASSES[checkpoint.shape.pair_format] + _class_suffix(checkpoint, head)
 
 
 def config_of(checkpoint: Checkpoint, head: Optional[str], labels: Sequence[str]) -> dict[str, Any]:
-    """config.json.
+    """Return the content of config.json.
 
-    labels  names of the head's classes in the order of its logits; () where they have none
+    labels  class names of the head in the order of its logits; () if unknown
     """
     shape = checkpoint.shape
     dropout = {name: checkpoint.config.get(name, usual) for name, usual in USUAL_DROPOUT.items()}
@@ -121,7 +120,7 @@ def config_of(checkpoint: Checkpoint, head: Optional[str], labels: Sequence[str]
 
 
 def weights_of(checkpoint: Checkpoint, head: Optional[str]) -> dict[str, Tensor]:
-    """The state dict of `class_name`, in float32."""
+    """Return the state dict of `class_name`, in float32."""
     kind, suffix = checkpoint.shape.pair_format, _class_suffix(checkpoint, head)
     theirs = _embeddings(checkpoint)
     for number in range(checkpoint.shape.layers):
@@ -139,7 +138,7 @@ def weights_of(checkpoint: Checkpoint, head: Optional[str]) -> dict[str, Tensor]
     if suffix == "ForMaskedLM":
         for name, ours in zip(LM_HEAD_NAMES[kind], ("dense", "layer_norm"), strict=True):
             _copy(checkpoint, LM_HEAD + ours, theirs, name)
-        # Under both of its names: transformers 4 forgets the first as it ties the two.
+        # Under both names: transformers 4 ties them and drops the first.
         theirs |= {name: checkpoint.weights[LM_HEAD + "bias"].clone() for name in LM_HEAD_BIAS[kind]}
 
     prefix = "" if suffix == "Model" else f"{kind}."
@@ -151,7 +150,7 @@ def weights_of(checkpoint: Checkpoint, head: Optional[str]) -> dict[str, Tensor]
 
 
 def left_out(checkpoint: Checkpoint, head: Optional[str]) -> list[str]:
-    """What the model has and the exported one has not: a phrase each."""
+    """Return descriptions of the parts that are not exported."""
     prefix = "classification_heads."
     heads = {
         name.removeprefix(prefix).split(".")[0] for name in checkpoint.weights if name.startswith(prefix)
@@ -169,7 +168,7 @@ def _class_suffix(checkpoint: Checkpoint, head: Optional[str]) -> str:
 
 
 def _expressible_lm_head(checkpoint: Checkpoint) -> bool:
-    """BERT's masked-LM head has the activation of its layers, as here; RoBERTa's always gelu."""
+    """Return whether transformers has this masked-LM head: RoBERTa's always has gelu, BERT's the layers' activation."""
     return checkpoint.shape.pair_format == "bert" or checkpoint.shape.activation == "gelu"
 
 
@@ -190,6 +189,6 @@ def _embeddings(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def _copy(checkpoint: Checkpoint, ours: str, theirs: dict[str, Tensor], name: str) -> None:
-    """Weight and bias of one linear layer or LayerNorm."""
+    """Copy weight and bias of one linear layer or LayerNorm."""
     for part in ("weight", "bias"):
         theirs[f"{name}.{part}"] = checkpoint.weights[f"{ours}.{part}"]

@@ -1,4 +1,4 @@
-"""Reads the weights of a Hugging Face folder: one file or several shards, of safetensors or of PyTorch."""
+"""Reads the weights of a Hugging Face folder: one file or shards, in safetensors or PyTorch format."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import CannotStart
 from ..models.torch_file import UnsafeFile, check_not_pointer, first_line, load_torch_file
-from .folders import read_object
+from .hf_folder import read_object
 
 SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
 OTHER_FRAMEWORKS = {
@@ -23,9 +23,9 @@ OTHER_FRAMEWORKS = {
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Return the state dict from model.safetensors, else pytorch_model.bin, each whole or in shards.
+    """Return the state dict from model.safetensors, else from pytorch_model.bin; each may have shards.
 
-    Raises CannotStart when there is none, or a file is missing, damaged or unsafe to load.
+    Raises CannotStart if a file is missing, damaged or unsafe to load.
     """
     for name in (SAFE, PICKLED):
         path, index = folder / name, folder / f"{name}.index.json"
@@ -38,12 +38,12 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     for name, framework in OTHER_FRAMEWORKS.items():
         if (folder / name).is_file():
             raise CannotStart(
-                f"{folder} has neither {wanted}, only weights of {framework} ({name}): take those of PyTorch.",
+                f"{folder} has neither {wanted}, only weights of {framework} ({name}): use the PyTorch weights.",
                 doing="convert",
             )
     raise CannotStart(
-        f"{folder} has neither {wanted}, nor an index of shards (such as {SAFE}.index.json): give a folder that holds "
-        "the weights.",
+        f"{folder} has neither {wanted}, nor an index of shards (such as {SAFE}.index.json): give a folder with the "
+        "weights.",
         doing="convert",
     )
 
@@ -53,7 +53,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
     files = read_object(index).get("weight_map")
     if not isinstance(files, dict) or not files or not all(_is_file_name(file) for file in files.values()):
         raise CannotStart(
-            f"{index} has no weight_map of weights and the files that hold them: take a fresh copy of it.",
+            f"{index} has no weight_map with the file of each weight: get a new copy of it.",
             doing="convert",
         )
 
@@ -62,7 +62,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
     if missing:
         raise CannotStart(
             f"{index.parent} lacks {', '.join(missing)}, {len(missing)} of the {len(shards)} files that {index.name} names: "
-            "download what is missing.",
+            "download the missing files.",
             doing="convert",
         )
 
@@ -72,7 +72,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
     absent = [name for name in files if name not in weights]
     if absent:
         raise CannotStart(
-            f"{index.with_name(files[absent[0]])} does not hold {absent[0]}, which {index.name} expects there: take fresh "
+            f"{index.with_name(files[absent[0]])} does not have {absent[0]}, which {index.name} expects there: get new "
             "copies of both.",
             doing="convert",
         )
@@ -80,7 +80,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
 
 
 def _is_file_name(name: Any) -> bool:
-    """Whether the index names a file of its own folder."""
+    """Return whether this is a file name without a folder."""
     return isinstance(name, str) and name == Path(name).name
 
 
@@ -92,12 +92,12 @@ def _read_file(path: Path) -> dict[str, Tensor]:
         weights = load_torch_file(path)
     except UnsafeFile as error:
         raise CannotStart(
-            f"{path} holds more than tensors ({error}), which is not safe to load: take the model as {SAFE}.",
+            f"{path} has objects other than tensors ({error}), which are unsafe to load: use the model as {SAFE}.",
             doing="convert",
         ) from None
     except (SafetensorError, ValueError) as error:
         raise CannotStart(
-            f"{path} cannot be read ({first_line(error)}): it may be damaged; take another copy.",
+            f"{path} cannot be read ({first_line(error)}): it may be damaged; get a new copy.",
             doing="convert",
         ) from None
 
@@ -107,9 +107,9 @@ def _read_file(path: Path) -> dict[str, Tensor]:
         else []
     )
     if others or not isinstance(weights, dict):
-        what = f"{others[0]!r} beside tensors" if others else f"a {type(weights).__name__}"
+        what = f"{others[0]!r} in addition to tensors" if others else f"a {type(weights).__name__}"
         raise CannotStart(
-            f"{path} holds {what}, so it is not a model's state dict alone: take the model as {SAFE}.",
+            f"{path} has {what}, so it is not a plain state dict: use the model as {SAFE}.",
             doing="convert",
         )
     return weights

@@ -1,4 +1,4 @@
-"""Reads a compressed file, which cannot be divided, as a stream of blocks of text."""
+"""Reads a compressed file, which cannot be divided, as a stream of text blocks."""
 
 from collections.abc import Iterator
 
@@ -8,10 +8,10 @@ from .inputs import File
 
 
 def blocks(file: File, kind: str) -> Iterator[bytes]:
-    """Yield the decompressed bytes of `file` in blocks that begin and end between documents.
+    """Yield the decompressed bytes of `file` in blocks of whole documents.
 
-    A block has SMALLEST bytes or more, of books LARGEST, so that a book is whole. Raises DataError where the file is
-    damaged, or a line or article is too long to be held.
+    A block has at least SMALLEST bytes, or LARGEST for books, so that a book is not divided. Raises DataError if the
+    file is damaged, or if a line or article is too long for memory.
     """
     least = plan.LARGEST if kind == "book" else plan.SMALLEST
     with open_text(file.path, file.name) as raw:
@@ -33,14 +33,14 @@ def blocks(file: File, kind: str) -> Iterator[bytes]:
 
 
 def _begins_block(kind: str, before: bytes, line: bytes, above: int) -> bool:
-    """Whether a block may begin with `line`; `above` are the bytes that the last block has more than it needs."""
+    """Return whether a block may begin with `line`; `above` is the last block's size minus the minimum, in bytes."""
     if kind == "wiki":
         return line.startswith(b"<doc ")
     return kind == "json" or not before.strip() or above > plan.LARGEST
 
 
 def _joined(block: list[bytes]) -> bytes:
-    """Empties `block`, so that its lines are not held beside the result."""
+    """Return the joined lines and empty `block`, so that its lines do not stay in memory."""
     whole = b"".join(block)
     block.clear()
     return whole

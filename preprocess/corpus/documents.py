@@ -1,4 +1,4 @@
-"""From a file's text to documents, each a list of clean paragraphs."""
+"""Splits text into documents, each a list of clean paragraphs."""
 
 import json
 import re
@@ -9,8 +9,8 @@ from ..errors import DataError
 
 TITLE = re.compile(r'title="(.*)">\s*$')
 
-# What a text may hold that neither prints nor spaces: control characters, soft hyphen, zero-width space, BOM.
-# The zero-width joiners stay: they decide how Indic and Arabic words and emoji are read.
+# Characters that neither print nor separate words: control characters, soft hyphen, zero-width space, BOM.
+# Zero-width joiners are kept: they change the meaning of Indic and Arabic words and of emoji.
 UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\xad\u200b\u2060\ufeff]+")
 
 TAGS = re.compile(
@@ -19,31 +19,33 @@ TAGS = re.compile(
     r"|span|strike|strong|sub|sup|table|td|th|timeline|tr|tt|u|ul|var)\b[^<>]*>",
     re.IGNORECASE,
 )
-BRACES = re.compile(r"\{{2,}|\}{2,}")  # of templates and, three of them, of their parameters
-TABLE = re.compile(r"\{\||\||!.*\||\}\}|\[\[Category:")  # how a line of one begins that WikiExtractor left
+BRACES = re.compile(r"\{{2,}|\}{2,}")  # of templates; three for their parameters
+TABLE = re.compile(r"\{\||\||!.*\||\}\}|\[\[Category:")  # start of a table line that WikiExtractor left
 LISTED = re.compile(
     r"(?:Section::::|BULLET::::[-*#]*)\s*"
-)  # how it marks headings and lists when asked to keep them
+)  # WikiExtractor's marks of headings and lists, if it keeps them
 LINKS = re.compile(r"\[ ?\[[^\[\]]*\]\]")  # [[Category:...]], [ [update]]
-NOTHING = re.compile(r" \(\s*[,;]*\s*\)")  # brackets whose content was a template
-SEPARATOR = re.compile(r"\(\s*[,;]\s*")  # ( ; Greek word) where the first half was one
+NOTHING = re.compile(r" \(\s*[,;]*\s*\)")  # brackets left empty by a removed template
+SEPARATOR = re.compile(r"\(\s*[,;]\s*")  # ( ; Greek word) after a removed template
 
 PICTURE = re.compile(r"\[(?:Illustration|Transcriber's Note)[^\[\]]*\]", re.IGNORECASE)
-NUMBER = re.compile(r"\[(?:FN ?#?|p\. ?|pg ?)?\d+\]")  # of a footnote or a page
+NUMBER = re.compile(r"\[(?:FN ?#?|p\. ?|pg ?)?\d+\]")  # footnote or page number
 EMPHASIS = re.compile(r"(?<!\w)_([^_]+)_(?!\w)")  # _italic_
-HYPHEN = re.compile(r"(?<=\w)-\n(?=\w)")  # "well-" / "known"; a dash is two
+HYPHEN = re.compile(r"(?<=\w)-\n(?=\w)")  # "well-" / "known"; two hyphens are a dash
 
 
 class Document(list[str]):
-    """Clean paragraphs; `dropped` counts lines with words in them of which markup left nothing."""
+    """Clean paragraphs; `dropped` counts lines whose words were all markup."""
 
     dropped = 0
 
 
 def documents(kind: str, lines: list[str], place: Callable[[int], str]) -> Iterator[Document]:
-    """The documents that `lines` hold; one without text is an empty list.
+    """Yield the documents in `lines`; a document without text is an empty list.
 
-    place  names file and line of the i-th of `lines`, for an error
+    place  returns file and line number of the i-th of `lines`, for errors
+
+    Raises DataError if `lines` do not have the format of `kind`.
     """
     return {"wiki": _articles, "json": _objects, "text": _blocks, "book": _book}[kind](lines, place)
 
@@ -64,10 +66,10 @@ def _articles(lines: list[str], place: Callable[[int], str]) -> Iterator[Documen
             article.append(line)
         elif line.strip("\ufeff \t\r"):
             raise DataError(
-                f"{place(i)} is text outside <doc ...> and </doc>: give WikiExtractor's own files, or say what "
-                "the input holds with --input PATH=text or PATH=book."
+                f"{place(i)} is text outside <doc ...> and </doc>: give WikiExtractor's files, or set the "
+                "format with --input PATH=text or PATH=book."
             )
-    if article is not None:  # WikiExtractor was stopped before its last line
+    if article is not None:  # WikiExtractor was interrupted before its last line
         yield _article(title, article)
 
 
@@ -79,10 +81,10 @@ def _objects(lines: list[str], place: Callable[[int], str]) -> Iterator[Document
         found = _parsed(line)
         if not isinstance(found, dict) or not isinstance(found.get("text"), str):
             raise DataError(
-                f'{place(i)} is no JSON object that holds a "text": give the files of WikiExtractor --json, or say what '
-                "the input holds with --input PATH=text or PATH=book."
+                f'{place(i)} is not a JSON object with a "text": give the files of WikiExtractor --json, or set the '
+                "format with --input PATH=text or PATH=book."
             )
-        text = found["text"].encode(errors="ignore").decode()  # without halves of surrogate pairs
+        text = found["text"].encode(errors="ignore").decode()  # removes lone surrogates
         yield _article(str(found.get("title") or ""), text.split("\n"))
 
 
@@ -94,7 +96,7 @@ def _parsed(line: str) -> object:
 
 
 def _article(title: str | None, lines: list[str]) -> Document:
-    """Without its title, which is the first line; where <doc> does not say it, a blank line comes after."""
+    """Return the paragraphs without the title: the first line if it equals `title` or precedes a blank line."""
     first = unescape(lines[0].strip()) if lines else ""
     if first == unescape(title.strip()) if title is not None else lines[1:2] == [""]:
         lines = lines[1:]
@@ -126,13 +128,13 @@ def _book(lines: list[str], _: Callable[[int], str]) -> Iterator[Document]:
 
 
 def _paragraphs(markup: Callable[[str], str] | None, lines: list[str]) -> Document:
-    """The lines that are left when spaces are single and markup and unprinted characters are out."""
+    """Return the lines without markup, repeated spaces and non-printing characters."""
     cleaned = Document()
     for line in lines:
         text = " ".join(line.split())
         if markup is not None:
             whole, text = text, " ".join(markup(text).split())
-            if not any(map(str.isalnum, text)):  # a row of stars between scenes, a full stop left alone
+            if not any(map(str.isalnum, text)):  # a row of stars between scenes, or a lone full stop
                 cleaned.dropped += any(map(str.isalnum, whole))
                 continue
         if not text.isprintable():
@@ -161,7 +163,7 @@ def _without_wiki_markup(text: str) -> str:
 
 
 def _without_templates(text: str) -> str:
-    """Without {{...}} and all that stands in it; nothing where a brace is left open: it goes on in other lines."""
+    """Return the text without {{...}}; empty if a brace is not closed, since the template continues in other lines."""
     kept, start, depth = [], 0, 0
     for braces in BRACES.finditer(text):
         if braces[0][0] == "{":

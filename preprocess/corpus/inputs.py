@@ -1,4 +1,4 @@
-"""What --input names: files in a fixed order."""
+"""Finds the files of each --input, in a fixed order."""
 
 import os
 import stat
@@ -13,7 +13,11 @@ from .kinds import KINDS, recognise
 
 @dataclass(frozen=True)
 class File:
-    """A file of the corpus; `name` begins at the input and does not say where that lies. `size` is that on the disk."""
+    """A file of the corpus.
+
+    name  path from the input on, without the folders above it
+    size  bytes on the disk
+    """
 
     path: Path
     name: str
@@ -24,7 +28,7 @@ class File:
 
 @dataclass(frozen=True)
 class Source:
-    """One --input: its files by name, empty ones left out."""
+    """One --input: its files sorted by name, without empty ones."""
 
     name: str
     kind: str
@@ -36,7 +40,7 @@ class Source:
 
 
 def find_sources(given: Sequence[str]) -> list[Source]:
-    """The source of each --input; raises DataError where a file would be read twice."""
+    """Return the source of each --input. Raises DataError if a file would be read twice."""
     sources = [find_source(one) for one in given]
     seen: dict[str, tuple[int, File]] = {}
     for number, source in enumerate(sources):
@@ -46,16 +50,16 @@ def find_sources(given: Sequence[str]) -> list[Source]:
                 continue
             if before == number:
                 raise DataError(
-                    f"--input {given[number]} holds {same.name} twice, also as {file.name}: remove the link."
+                    f"--input {given[number]} has {same.name} twice, also as {file.name}: remove the link."
                 )
             raise DataError(
-                f"--input {given[before]} and --input {given[number]} both hold {file.path}: leave one of them out."
+                f"--input {given[before]} and --input {given[number]} both have {file.path}: leave one of them out."
             )
     return sources
 
 
 def find_source(given: str) -> Source:
-    """`given` is PATH or PATH=kind, a file or a folder; raises DataError where there is no text."""
+    """Return the source for PATH or PATH=kind, a file or folder. Raises DataError if it has no text."""
     path, kind = _parsed(given)
     if not path.exists():
         raise DataError(f"--input {path} does not exist: correct the path.")
@@ -77,7 +81,7 @@ def find_source(given: str) -> Source:
         if stat.S_ISREG(state.st_mode) and state.st_size
     )
     if not files:
-        what = "is empty" if path.is_file() else "holds no file with text in it"
+        what = "is empty" if path.is_file() else "has no file with text"
         raise DataError(f"--input {path} {what}: give a file or folder of text.")
     _check_not_twice(path, files)
     return Source(
@@ -86,7 +90,7 @@ def find_source(given: str) -> Source:
 
 
 def _is_compressed(given: Path, file: Path) -> bool:
-    """Whether a file is compressed; raises DataError where its beginning shows that it is no text."""
+    """Return whether a file is compressed. Raises DataError if its first bytes show that it is not text."""
     try:
         head = read_head(file)
     except OSError as error:
@@ -97,7 +101,7 @@ def _is_compressed(given: Path, file: Path) -> bool:
 
 
 def _check_not_twice(given: Path, files: Sequence[File]) -> None:
-    """Raises DataError where a compressed file lies beside its text."""
+    """Raise DataError if a folder has a file both compressed and decompressed."""
     names = {file.name for file in files}
     for file in files:
         text = file.path.with_suffix("")
@@ -107,7 +111,7 @@ def _check_not_twice(given: Path, files: Sequence[File]) -> None:
             and file.name.removesuffix(file.path.suffix) in names
         ):
             raise DataError(
-                f"--input {given} holds {file.path} and {text.name}, the same text: remove one of them."
+                f"--input {given} has {file.path} and {text.name}, which are the same text: remove one of them."
             )
 
 
@@ -116,14 +120,14 @@ def _parsed(given: str) -> tuple[Path, str | None]:
     if mark and kind in KINDS:
         return Path(path), kind
     if mark and not Path(given).exists() and Path(path).exists():
-        raise DataError(f"--input {given}: {kind!r} is no kind of text: choose among {', '.join(KINDS)}.")
+        raise DataError(f"--input {given}: {kind!r} is an unknown kind: choose from {', '.join(KINDS)}.")
     return Path(given), None
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """Sorted by name, byte by byte, so that the order is the same on every machine; hidden ones left out.
+    """Return all files below a folder except hidden ones, sorted by the bytes of their names on every machine.
 
-    Links are followed. Raises DataError where a folder cannot be read, or holds a link to a folder it is in.
+    Links are followed. Raises DataError if a folder cannot be read, or if a link makes a cycle.
     """
 
     def refuse(error: OSError) -> None:
@@ -146,18 +150,18 @@ def _check_no_loop(folder: Path, found: Path) -> None:
     target = found.resolve()
     if any(above.resolve().is_relative_to(target) for above in found.parents):
         raise DataError(
-            f"--input {folder}: {found} is a link to {target}, a folder that it stands in: remove the link."
+            f"--input {folder}: {found} is a link to {target}, one of its parent folders: remove the link."
         )
 
 
 def _state(given: Path, file: Path) -> os.stat_result:
     try:
         return file.stat()
-    except OSError as error:  # a link to nothing
+    except OSError as error:  # a broken link
         raise _unreadable(given, file, error) from None
 
 
 def _unreadable(given: Path, found: Path | str, error: OSError) -> DataError:
     return DataError(
-        f"--input {given}: {found} cannot be read ({error.strerror}): put that right, or move it elsewhere."
+        f"--input {given}: {found} cannot be read ({error.strerror}): fix that, or move it elsewhere."
     )

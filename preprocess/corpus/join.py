@@ -1,9 +1,9 @@
-"""All pieces, one after the other, into fairseq's shards; nothing is encoded here and little is held.
+"""Joins all pieces into fairseq shards by copying, with little memory.
 
-DATA is made aside, in DATA.parts, and appears by renaming:
+DATA is written in DATA.parts and then renamed:
 
-DATA                       one shard:   dict.txt word_starts.txt meta.json {train,valid,test}.{bin,idx}
-DATA/shard0, DATA/shard1   several:     the same in each, valid and test being one file with several names
+DATA                       one shard:       dict.txt word_starts.txt meta.json {train,valid,test}.{bin,idx}
+DATA/shard0, DATA/shard1   several shards:  the same files in each; valid and test are hard links
 """
 
 import json
@@ -19,12 +19,12 @@ from .parts import Parts
 from .pieces import piece_path, sync
 from .plan import digest
 
-CHUNK = 1 << 20  # bytes copied, or rows counted, at once
+CHUNK = 1 << 20  # bytes or rows processed at once
 COUNTED = ("documents", "lines", "cut", "rows", "tokens")
 
 
 class _Split:
-    """`<prefix>.bin` and `<prefix>.idx` (see `indexed.py`), which grow piece by piece."""
+    """Writes `<prefix>.bin` and `<prefix>.idx` (see `indexed.py`) piece by piece."""
 
     def __init__(self, prefix: Path, type_: str) -> None:
         self._bin, self._idx = Path(f"{prefix}.bin"), Path(f"{prefix}.idx")
@@ -34,7 +34,7 @@ class _Split:
         self._idx.write_bytes(self._head())
 
     def add(self, piece, section: dict) -> None:
-        """Appends a section; the open file of its piece stands where that begins."""
+        """Append a section; `piece` is the open file of its piece, at the start of the section."""
         with self._idx.open("ab") as idx:
             _copy(piece, idx, section["rows"] * 4)
         with self._bin.open("ab") as tokens:
@@ -43,7 +43,7 @@ class _Split:
             self.counts[name] += section[name]
 
     def finish(self) -> None:
-        """Puts the number of rows into the head of .idx and their offsets after their sizes."""
+        """Write the number of rows to the header of .idx, and the row offsets after the row sizes."""
         width, offset = array(self._type).itemsize, 0
         head = self._head()
         with self._idx.open("rb") as sizes, self._idx.open("r+b") as idx:
@@ -67,35 +67,38 @@ class _Split:
 
 
 def join(parts: Parts, out: Path) -> dict:
-    """Makes `out` of all pieces and removes them; returns its meta.json."""
+    """Join all pieces to `out`, delete the pieces and return meta.json.
+
+    Raises DataError if pieces are missing or damaged, or if writing fails.
+    """
     missing = [number for number in range(parts.pieces) if not piece_path(parts.folder, number).is_file()]
     if missing:
         raise DataError(
-            f"{parts.folder} lacks {len(missing)} of {parts.pieces} pieces (number {missing[0]} is the first): "
-            "run the parts that have not ended well again, or copy their pieces here."
+            f"{parts.folder}: {len(missing)} of {parts.pieces} pieces are missing (number {missing[0]} is the first): "
+            "run the unfinished parts again, or copy their pieces here."
         )
     damaged = [number for number in range(parts.pieces) if parts.head(number) is None]
     if damaged:
         raise DataError(
-            f"{parts.folder} holds damaged pieces, {len(damaged)} of {parts.pieces} "
+            f"{parts.folder}: {len(damaged)} of {parts.pieces} pieces are damaged "
             f"({piece_path(parts.folder, damaged[0]).name} is the first): run their parts again, or copy them here again."
         )
     if out.exists():
-        raise DataError(f"--out: {out} exists already: move it away.")
+        raise DataError(f"--out: {out} already exists: move it away.")
 
     folder = parts.folder / "joined"
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     try:
         folder.mkdir()
         meta = _write(parts, folder)
-        for file in filter(Path.is_file, folder.rglob("*")):  # the pieces go when this is there
+        for file in filter(Path.is_file, folder.rglob("*")):  # before the pieces are deleted
             with file.open("r+b") as written:
                 sync(written)
         folder.rename(out)
     except OSError as error:
         raise DataError(
             f"{error.filename2 or error.filename or folder}: {error.strerror}; the pieces in {parts.folder} are "
-            "kept: run again when that is put right (joining takes as much room again as they do)."
+            "kept: fix that and run again (joining needs as much disk space again as the pieces)."
         ) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -104,6 +107,7 @@ def join(parts: Parts, out: Path) -> dict:
 
 
 def shard_folders(out: Path, shards: int) -> list[Path]:
+    """Return the folder of each shard; `out` itself for one shard."""
     return [out] if shards == 1 else [out / f"shard{i}" for i in range(shards)]
 
 
@@ -117,7 +121,7 @@ def _write(parts: Parts, folder: Path) -> dict:
         if options[f"{name}_share"]:
             splits[name, 0] = _Split(folders[0] / name, parts.plan["type"])
 
-    sources, stamps = _gather(parts, splits)
+    sources, stamps = _copy_sections(parts, splits)
     _check_filled(splits, parts, sum(source["documents"] for source in sources))
     for split in splits.values():
         split.finish()
@@ -135,12 +139,12 @@ def _write(parts: Parts, folder: Path) -> dict:
 
     for name in ("dict.txt", "word_starts.txt"):
         shutil.copyfile(parts.folder / name, folders[0] / name)
-    _share(folder, folders, ["valid", "test"])
+    _link_common_files(folder, folders, ["valid", "test"])
     return meta
 
 
-def _gather(parts: Parts, splits: dict[tuple[str, int], _Split]) -> tuple[list[dict], str]:
-    """Copies all sections; returns the sources with what was found in them, and the stamps of all pieces."""
+def _copy_sections(parts: Parts, splits: dict[tuple[str, int], _Split]) -> tuple[list[dict], str]:
+    """Copy all sections; return the sources with their counts and hashes, and the stamp of all pieces."""
     sources = [source | {"documents": 0, "empty": 0, "dropped": 0} for source in parts.plan["sources"]]
     hashes: list[list[str]] = [[] for _ in sources]
     stamps = []
@@ -167,17 +171,17 @@ def _check_filled(splits: dict[tuple[str, int], _Split], parts: Parts, documents
         if split.counts["documents"]:
             continue
         if name == "train":
-            what = f"--shards {options['shards']}: shard {shard} got none of the {documents} documents: make fewer shards"
+            what = f"--shards {options['shards']}: shard {shard} has none of the {documents} documents: use fewer shards"
         else:
             what = (
-                f"--{name}-share {options[f'{name}_share']:g} chose none of the {documents} documents: give a larger "
+                f"--{name}-share {options[f'{name}_share']:g} selects none of the {documents} documents: give a larger "
                 "share or another --seed"
             )
         raise DataError(f"{what} (after removing {parts.folder}).")
 
 
-def _share(folder: Path, folders: list[Path], names: list[str]) -> None:
-    """Gives every shard what the first has, so that each is a data folder by itself."""
+def _link_common_files(folder: Path, folders: list[Path], names: list[str]) -> None:
+    """Link the common files of the first shard into all shards, so that each is a complete data folder."""
     for shard in folders:
         if shard != folder:
             _link(folder / "meta.json", shard / "meta.json")
@@ -191,7 +195,7 @@ def _share(folder: Path, folders: list[Path], names: list[str]) -> None:
 def _link(file: Path, name: Path) -> None:
     try:
         os.link(file, name)
-    except OSError:  # a file system without links
+    except OSError:  # a file system without hard links
         shutil.copyfile(file, name)
 
 
@@ -199,6 +203,6 @@ def _copy(source, target, size: int) -> None:
     while size:
         chunk = source.read(min(size, CHUNK))
         if not chunk:
-            raise DataError(f"{source.name} became shorter while it was read: run again.")
+            raise DataError(f"{source.name} became shorter during reading: run again.")
         target.write(chunk)
         size -= len(chunk)

@@ -1,9 +1,9 @@
-"""Which kind of text files hold, told by how they begin.
+"""Detects the format of text files from their beginnings.
 
-wiki  WikiExtractor's: <doc ...> and </doc> around each article, its title in the first line
-json  WikiExtractor's with --json: each line an object that holds an article's "title" and "text"
-text  one sentence or paragraph a line, a blank line between documents
-book  each file a document, its lines wrapped, a blank line between paragraphs
+wiki  WikiExtractor: <doc ...> and </doc> around each article, its title in the first line
+json  WikiExtractor --json: each line is an object with an article's "title" and "text"
+text  one sentence or paragraph per line, a blank line between documents
+book  one document per file, wrapped lines, a blank line between paragraphs
 """
 
 import re
@@ -14,8 +14,8 @@ from ..errors import DataError
 from ..file_types import open_text
 
 KINDS = ("wiki", "json", "text", "book")
-SAMPLE = 32  # files that are looked into
-HEAD = 65_536  # bytes looked at in each
+SAMPLE = 32  # maximum number of inspected files, roughly
+HEAD = 65_536  # inspected bytes of each file
 WIDEST = 90  # characters: wrapped lines are shorter
 ENDED = re.compile(r"""[.!?…]["'”’)\]]*$""")
 BEGINNINGS = {"wiki": re.compile(r"<doc "), "json": re.compile(r'\{\s*"[^"\n]*"\s*:')}
@@ -23,9 +23,9 @@ SHOWN = {"wiki": "articles in <doc>", "json": "JSON"}
 
 
 def recognise(given: Path, files: Sequence[tuple[str, Path]]) -> str:
-    """The kind of all the files, pairs of name and path, told by the beginnings of some.
+    """Return the kind of `files`, pairs of name and path, detected from the beginnings of a sample.
 
-    Raises DataError where they are of several kinds.
+    Raises DataError if the files are of several kinds.
     """
     step = -(-len(files) // SAMPLE)
     heads = {name: _head(name, path) for name, path in files[::step]}
@@ -39,8 +39,8 @@ def recognise(given: Path, files: Sequence[tuple[str, Path]]) -> str:
     one = next(name for name, mark in marks.items() if mark)
     other = next(name for name, mark in marks.items() if mark != marks[one])
     raise DataError(
-        f"--input {given}: {one} holds {SHOWN[marks[one]]} and {other} does not: give each kind a folder and an "
-        "--input of its own."
+        f"--input {given}: {one} has {SHOWN[marks[one]]} and {other} does not: use a separate folder and --input for "
+        "each kind."
     )
 
 
@@ -50,13 +50,13 @@ def _head(name: str, path: Path) -> str:
 
 
 def _mark(head: str) -> str | None:
-    """The kind that says itself what it is; None for running text."""
+    """Return the kind if the text has its marks; None for running text."""
     text = head.lstrip("\ufeff \n")
     return next((kind for kind, beginning in BEGINNINGS.items() if beginning.match(text)), None)
 
 
 def _wrapped(heads: Iterable[str]) -> bool:
-    """Whether lines are short and mostly go on in the next one."""
+    """Return whether lines are short and most sentences continue in the next line."""
     wide, ended, lines, continued = 0, 0, 0, 0
     for head in heads:
         rows = [row.strip() for row in head.split("\n")]

@@ -1,4 +1,4 @@
-"""The clean text itself, for what is trained on it or compared with it."""
+"""Yields the clean text as lines, for tokenizer training and for comparisons."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -10,9 +10,9 @@ from .sentences import sentences
 
 
 def clean_lines(inputs: Sequence[str]) -> Iterator[str]:
-    """Sentences of `--input`s, one a line, an empty one after each document.
+    """Yield the sentences of `--input`s, and an empty line after each document.
 
-    Raises DataError where there is no text, or it cannot be read or would be twice.
+    Raises DataError if there is no text, if it cannot be read, or if a file would be read twice.
     """
     for piece in cut(find_sources(inputs)):
         for document in filter(None, read_documents(piece, hashlib.sha256())):

@@ -1,4 +1,4 @@
-"""DATA.parts, beside DATA until that is made: the pieces that are done and all that joining them needs.
+"""Manages DATA.parts, the temporary folder with the finished pieces and all files needed to join them.
 
 plan.json  dict.txt  word_starts.txt  000000.piece  000001.piece ...
 """
@@ -13,16 +13,16 @@ from pathlib import Path
 from ..encoders import Encoder
 from ..errors import DataError
 from ..vocabulary import symbols_hash, write_dictionary
-from .finished import otherwise
 from .inputs import Source
 from .pieces import piece_path, read_head, sync, token_type
-from .plan import FORMAT, Options, Piece, fingerprint
+from .plan import FORMAT, Options, Piece, inputs_hash
+from .up_to_date import changes
 
 PLAN = "plan.json"
 
 
 class Parts:
-    """The folder and its plan, which every part of a run agrees on."""
+    """The folder DATA.parts and its plan, which is the same for all parts of a run."""
 
     def __init__(self, folder: Path, plan: dict) -> None:
         self.folder = folder
@@ -30,36 +30,37 @@ class Parts:
         self.pieces: int = plan["pieces"]
 
     def done(self, pieces: list[Piece]) -> list[Piece]:
-        """Those that need not be encoded again."""
+        """Return the pieces that are already encoded and up to date."""
         heads = ((piece, self.head(piece.number)) for piece in pieces)
         return [piece for piece, head in heads if head and head["stamp"] == piece.stamp]
 
     def head(self, number: int) -> dict | None:
-        """What the file of a piece says of itself; None where there is none or it is damaged."""
+        """Return the header of a piece's file; None if the file is missing or damaged."""
         return read_head(piece_path(self.folder, number), self.plan["type"])
 
 
 def parts_folder(out: Path) -> Path:
+    """Return `<out>.parts`."""
     return out.with_name(f"{out.name}.parts")
 
 
 def open_parts(
     out: Path, sources: list[Source], pieces: list[Piece], encoder: Encoder, options: Options
 ) -> Parts:
-    """The folder for `out`, made where it is not there yet; raises DataError where it is another run's."""
+    """Open or create the folder of parts for `out`. Raises DataError if it was made with other settings."""
     folder = parts_folder(out)
     plan = _plan(sources, pieces, encoder, options)
     found = _read_plan(folder)
     if found is not None:
         if found != plan:
             raise DataError(
-                f"--out: {folder} holds pieces that were made otherwise ({otherwise(found, encoder, options)}): remove it, "
-                "or choose another --out."
+                f"--out: the pieces in {folder} were made with other settings ({changes(found, encoder, options)}): remove "
+                "the folder, or choose another --out."
             )
         return Parts(folder, plan)
 
     folder.mkdir(parents=True, exist_ok=True)
-    mark = f"{socket.gethostname()}.{os.getpid()}.tmp"  # parts may begin at once, on several machines
+    mark = f"{socket.gethostname()}.{os.getpid()}.tmp"  # parts may start at the same time on several machines
     _put(folder / "dict.txt", mark, lambda path: _write_dictionary(path, encoder))
     starts = "".join(f"{int(start)}\n" for start in encoder.word_starts())
     _put(folder / "word_starts.txt", mark, lambda path: path.write_text(starts, encoding="utf-8"))
@@ -69,18 +70,18 @@ def open_parts(
 
 
 def find_parts(out: Path) -> Parts:
-    """The folder that earlier runs with --part made for `out`."""
+    """Open the folder of parts that runs with --part created for `out`. Raises DataError if it is missing."""
     folder = parts_folder(out)
     plan = _read_plan(folder)
     if plan is None:
-        raise DataError(f"--merge {out}: there is no {folder} with parts to join: run with --part first.")
+        raise DataError(f"--merge {out}: {folder} with the parts to join is missing: run with --part first.")
     return Parts(folder, plan)
 
 
 def _plan(sources: list[Source], pieces: list[Piece], encoder: Encoder, options: Options) -> dict:
     return {
         "format": FORMAT,
-        "made_from": fingerprint(sources, encoder, options),
+        "made_from": inputs_hash(sources, encoder, options),
         "pieces": len(pieces),
         "type": token_type(encoder),
         "encoder": {
@@ -122,6 +123,6 @@ def _put(path: Path, mark: str, write) -> None:
             sync(file)
         temporary.replace(path)
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}: run again when that is put right.") from None
+        raise DataError(f"{path}: {error.strerror}: fix that and run again.") from None
     finally:
         temporary.unlink(missing_ok=True)

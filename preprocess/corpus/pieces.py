@@ -1,8 +1,8 @@
-"""One piece: read, cleaned, split by document, encoded, and kept in a file until all are there.
+"""Encodes one piece: reads and cleans its text, splits it by document and writes a file for joining.
 
-A file is a line of JSON, then for each section the sizes of its rows (i32) and their tokens (u16 or
-u32, as in fairseq's .bin). A row is a sentence with its </s>; a lone </s> ends each document. A section holds what one
-split, or one shard of train, gets from this piece.
+The file has a header line of JSON, then for each section the row sizes (i32) and the tokens (u16 or u32, as in
+fairseq's .bin). A row is a sentence with its </s>; a row with only </s> ends each document. A section has the rows of
+this piece for one split, or for one shard of train.
 """
 
 import hashlib
@@ -24,19 +24,18 @@ from .plan import MIB, Options, Piece
 from .reading import read_documents
 from .sentences import sentences
 
-BATCH = (
-    1 << 18
-)  # characters encoded at once: what the Rust library holds of them is hundreds of times as large
-HELD = 1 << 23  # tokens of a piece that are held in memory; more, of a large compressed file, go to the disk
-HEAD = {"source", "stamp", "sha256", "empty", "dropped", "sections"}  # what the others ask a head for
-DIGEST = 8  # bytes, of each of the two numbers drawn for a document
+# Characters encoded at once. The Rust library needs hundreds of times their size.
+BATCH = 1 << 18
+HELD = 1 << 23  # maximum tokens in memory; more, from a large compressed file, are moved to a temporary file
+HEAD = {"source", "stamp", "sha256", "empty", "dropped", "sections"}  # required keys of the header
+DIGEST = 8  # bytes of each of the two random numbers of a document
 
 
 @dataclass
 class Section:
-    """What goes to one place; `cut` counts sentences that had to be.
+    """Rows for one split or shard; `cut` counts split sentences.
 
-    moved  parts that are on the disk: where they begin, their rows and their tokens
+    moved  parts in the temporary file: offset in bytes, number of rows, number of tokens
     """
 
     tokens: array
@@ -51,19 +50,19 @@ class Section:
         self.sizes.append(len(row))
 
     def move(self, file: BinaryIO) -> None:
-        """Moves the rows to the end of a temporary file."""
+        """Move the rows from memory to the end of a temporary file."""
         self.moved.append((file.seek(0, os.SEEK_END), len(self.sizes), len(self.tokens)))
         self.sizes.tofile(file)
         self.tokens.tofile(file)
         del self.sizes[:], self.tokens[:]
 
     def counts(self) -> tuple[int, int]:
-        """Rows and tokens, in memory and on the disk."""
+        """Return the number of rows and tokens, in memory and in the temporary file."""
         rows, tokens = (sum(part[i] for part in self.moved) for i in (1, 2))
         return rows + len(self.sizes), tokens + len(self.tokens)
 
     def write(self, file: BinaryIO, moved: BinaryIO) -> None:
-        """Writes the sizes of all rows, then their tokens; `moved` is the temporary file."""
+        """Write the sizes of all rows, then their tokens; `moved` is the temporary file."""
         for start, rows, _ in self.moved:
             _copy(moved, start, rows * self.sizes.itemsize, file)
         self.sizes.tofile(file)
@@ -73,7 +72,7 @@ class Section:
 
 
 class PieceEncoder:
-    """Turns pieces into files; has no state, so that any process can do any piece."""
+    """Encodes pieces to files; stateless, so any process can encode any piece."""
 
     def __init__(self, encoder: Encoder, options: Options, folder: Path) -> None:
         self._encoder = encoder
@@ -83,7 +82,7 @@ class PieceEncoder:
         self._word_starts = bytes([1] * FIRST + encoder.word_starts())
 
     def __call__(self, piece: Piece) -> int:
-        """Writes the piece's file; returns how many bytes of text it was."""
+        """Write the piece's file and return the size of its text in bytes."""
         with tempfile.TemporaryFile(dir=self._folder) as moved:
             self._encode_piece(piece, moved)
         return piece.size
@@ -117,7 +116,7 @@ class PieceEncoder:
         self._write(piece, sections, counts, moved)
 
     def _place(self, document: list[str]) -> tuple[str, int]:
-        """Split and shard, drawn by the document's text: the same wherever it stands, and for its copies."""
+        """Return split and shard, from a hash of the text: independent of position, and equal for copies."""
         seed = str(self._options.seed).encode()
         drawn = hashlib.blake2b(
             "\n".join(document).encode(), digest_size=2 * DIGEST, salt=_salt(seed)
@@ -130,15 +129,15 @@ class PieceEncoder:
         return "train", int.from_bytes(drawn[DIGEST:]) % self._options.shards
 
     def _encode(self, batch: list[tuple[Section, str | None]]) -> None:
-        """Adds the rows of a batch to their sections; None stands for the end of a document."""
+        """Add the rows of a batch to their sections; None is the end of a document."""
         rows = iter(self._encoder.encode([text for _, text in batch if text is not None]))
-        most = self._options.longest - 1  # </s> comes after
+        most = self._options.longest - 1  # without </s>
         for section, text in batch:
             if text is None:
                 section.add([EOS])
                 continue
             row = next(rows)
-            if not row:  # nothing that the vocabulary sees; a lone </s> would end the document
+            if not row:  # no tokens: adding only </s> would end the document
                 continue
             if len(row) > most:
                 section.cut += 1
@@ -151,7 +150,7 @@ class PieceEncoder:
             section.lines += 1
 
     def _parts(self, row: list[int], most: int) -> Iterator[list[int]]:
-        """The row in parts of `most` tokens or somewhat less, each beginning with a word where it can."""
+        """Yield parts of at most `most` tokens; if possible, a part begins with a word."""
         while len(row) > most:
             end = next((i for i in range(most, most // 2, -1) if self._word_starts[row[i]]), most)
             yield row[:end]
@@ -196,18 +195,19 @@ class PieceEncoder:
 
 
 def token_type(encoder: Encoder) -> str:
-    """The array type of the tokens, as `IndexedWriter` chooses it."""
+    """Return the array type code of the tokens, as in `IndexedWriter`."""
     return (NARROW if len(SPECIALS) + len(encoder.symbols) < 65_500 else WIDE)[0]
 
 
 def piece_path(folder: Path, number: int) -> Path:
+    """Return the path of a piece's file."""
     return folder / f"{number:06}.piece"
 
 
 def read_head(path: Path, type_: str) -> dict | None:
-    """The first line of a piece's file; None where there is none, or what follows is not as long as it says.
+    """Return the header of a piece's file; None if the file is missing or damaged or has the wrong length.
 
-    type_  the array type of the tokens
+    type_  array type code of the tokens
     """
     try:
         with path.open("rb") as file:
@@ -219,13 +219,19 @@ def read_head(path: Path, type_: str) -> dict | None:
             section["rows"] * array("i").itemsize + section["tokens"] * array(type_).itemsize
             for section in head["sections"]
         )
-    except (FileNotFoundError, ValueError, AttributeError, TypeError, KeyError):  # the others: a damaged head
+    except (
+        FileNotFoundError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        KeyError,
+    ):  # missing file, or damaged header
         return None
     return head if whole and size == len(line) + body else None
 
 
 def sync(file: BinaryIO) -> None:
-    """Waits until the disk has it, so that no crash leaves a new name for what was not written."""
+    """Flush the file to the disk, so that after a crash the renamed file is complete."""
     file.flush()
     os.fsync(file.fileno())
 

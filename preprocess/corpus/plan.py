@@ -1,7 +1,7 @@
-"""The corpus cut into pieces, which are encoded one by one, by any process on any machine.
+"""Divides the corpus into pieces, which any process on any machine can encode.
 
-How it is cut depends on the files alone. A piece is one or more spans: whole files, or a part of one
-that begins and ends between documents. A compressed file is always one span, and sizes are those on the disk.
+The division depends only on the files. A piece has one or more spans. A span is a whole file, or a part of a file
+that begins and ends between documents. A compressed file is always one span; sizes are those on the disk.
 """
 
 import hashlib
@@ -16,15 +16,17 @@ from ..errors import DataError
 from .inputs import File, Source
 
 FORMAT = 1
-CLEANED = {"wiki": "wiki 2"}  # kinds whose text comes out otherwise than when they first were cleaned
+CLEANED = {
+    "wiki": "wiki 2"
+}  # kinds whose cleaning has changed since the first version, with a version number
 MIB = 1 << 20
-SMALLEST, LARGEST = MIB, 16 * MIB  # of a piece; a document that is longer than LARGEST is cut
-PIECES = 512  # as many as there should be at least: they are what is shared out and kept
+SMALLEST, LARGEST = MIB, 16 * MIB  # bytes of a piece; a document longer than LARGEST is divided
+PIECES = 512  # desired minimum number of pieces: the units of parallel work and of resuming
 
 
 @dataclass(frozen=True)
 class Options:
-    """What else decides the result."""
+    """Settings that determine the result."""
 
     shards: int = 1
     valid_share: float = 0.01
@@ -57,13 +59,13 @@ class Piece:
 
     @property
     def stamp(self) -> str:
-        """Another one where a file was changed since."""
+        """Return a hash that changes when a file is modified."""
         parts = [(span.file.name, span.file.modified, span.start, span.stop) for span in self.spans]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def cut(sources: list[Source]) -> list[Piece]:
-    """All pieces, in the order in which their documents stand in the result."""
+    """Return all pieces, in the order of the documents in the result."""
     step = min(max(sum(source.size for source in sources) // PIECES, SMALLEST), LARGEST)
     pieces: list[Piece] = []
     for number, source in enumerate(sources):
@@ -81,8 +83,8 @@ def cut(sources: list[Source]) -> list[Piece]:
     return pieces
 
 
-def fingerprint(sources: list[Source], encoder: Encoder, options: Options) -> str:
-    """One hash over all that decides the result, file names and sizes in place of their content."""
+def inputs_hash(sources: list[Source], encoder: Encoder, options: Options) -> str:
+    """Return a hash of everything that determines the result, with file names and sizes instead of contents."""
     inputs = {
         "format": FORMAT,
         "encoder": encoder.hash,
@@ -97,7 +99,7 @@ def fingerprint(sources: list[Source], encoder: Encoder, options: Options) -> st
 
 
 def digest(parts: Iterable[str]) -> str:
-    """One hash over those of all pieces, in their order."""
+    """Return one hash of the hashes of all pieces, in order."""
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
@@ -109,7 +111,7 @@ def _spans(file: File, kind: str, step: int) -> list[Span]:
 
 
 def _cuts(file: File, kind: str, step: int) -> Iterator[int]:
-    """Where the file is cut: before the first document that begins `step` bytes or more after the last cut."""
+    """Yield the cut offsets: before the first document at least `step` bytes after the last cut."""
     with file.path.open("rb") as raw:
         at = step
         while at < file.size:
@@ -122,7 +124,7 @@ def _cuts(file: File, kind: str, step: int) -> Iterator[int]:
 
 def _boundary(raw: BufferedReader, start: int, file: File, kind: str) -> int:
     raw.seek(start - 1)
-    position = start - 1 + len(_line(raw, file))  # the line that `start` stands in is not cut
+    position = start - 1 + len(_line(raw, file))  # do not cut the line at `start`
     if kind == "json":  # each line is a document
         return position
     while position < file.size:
@@ -145,24 +147,24 @@ def _line(raw: BufferedReader, file: File) -> bytes:
 
 
 def too_long(file: File, number: int) -> DataError:
-    """The error for a line that is too long to be held."""
+    """Return the error for a line that is too long for memory."""
     return DataError(f"{file.name} line {number} is longer than {LARGEST // MIB} MiB: is it a text file?")
 
 
 def unclosed_article(file: File, number: int) -> DataError:
-    """The error for an article that is too long to be held and contains this line."""
+    """Return the error for an article that is too long for memory; `number` is one of its lines."""
     return DataError(
         f"{file.name} line {number} is in an article of more than {LARGEST // MIB} MiB: is a </doc> missing?"
     )
 
 
 def _line_number(file: File, position: int) -> int:
-    """The number of the line that ends at or after `position`, from 1."""
+    """Return the number of the line that ends at or after `position`, counted from 1."""
     return lines_before(file, position - 1) + 1
 
 
 def lines_before(file: File, position: int) -> int:
-    """Line ends in the first `position` bytes; read in parts, for an error's sake alone."""
+    """Return the number of line ends in the first `position` bytes; only used for errors."""
     count = 0
     with file.path.open("rb") as raw:
         while position > 0:

@@ -1,4 +1,4 @@
-"""How far the encoding is: bytes, rate and time left."""
+"""Shows the progress of encoding: bytes, rate and remaining time."""
 
 import sys
 import time
@@ -8,11 +8,11 @@ from datetime import timedelta
 
 from .plan import MIB
 
-INTERVAL = 30  # seconds between two lines, at least
+INTERVAL = 30  # minimum seconds between two lines
 
 
-def shown(sizes: Iterable[int], total: int, done: int) -> Iterator[int]:
-    """Passes `sizes` (bytes) on while it shows them: under a bar, or, without a terminal, a line now and then."""
+def show_progress(sizes: Iterable[int], total: int, done: int) -> Iterator[int]:
+    """Yield `sizes` (bytes) and show the progress: a bar on a terminal, otherwise a line every INTERVAL seconds."""
     with _bar(total, done) if sys.stderr.isatty() else _lines(total, done) as advance:
         for size in sizes:
             advance(size)

@@ -1,4 +1,4 @@
-"""The text of a piece: its bytes, its hash, its documents."""
+"""Reads the text of a piece: its documents and its hash."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,7 +13,10 @@ from .plan import Piece, Span, lines_before
 
 
 def read_documents(piece: Piece, raw_hash) -> Iterator[Document]:
-    """The clean documents of a piece; updates `raw_hash` with the bytes they are from, decompressed."""
+    """Yield the clean documents of a piece; update `raw_hash` with its decompressed bytes.
+
+    Raises DataError if the text cannot be read.
+    """
     for span in piece.spans:
         if span.file.compressed:
             yield from _documents_of_blocks(piece.kind, span.file, raw_hash)
@@ -23,7 +26,7 @@ def read_documents(piece: Piece, raw_hash) -> Iterator[Document]:
 
 
 def read_hash(piece: Piece) -> str:
-    """The sha256 of a piece's bytes, decompressed."""
+    """Return the sha256 of a piece's decompressed bytes."""
     whole = sha256()
     for span in piece.spans:
         for raw in blocks(span.file, piece.kind) if span.file.compressed else [_read(span)]:
@@ -38,19 +41,19 @@ def _documents_of_blocks(kind: str, file: File, raw_hash) -> Iterator[Document]:
         before = partial(int, done)
         done += raw.count(b"\n")
         lines = _split(file, raw, before)
-        del raw  # not held beside the lines
+        del raw  # free the memory
         yield from documents(kind, lines, _placer(file, before))
 
 
 def _lines(span: Span, raw_hash, before: Callable[[], int]) -> list[str]:
-    """A function of its own, so that neither bytes nor text are held any longer than the lines need."""
+    """Return the lines of a span; a separate function, so that its bytes are freed on return."""
     raw = _read(span)
     raw_hash.update(raw)
     return _split(span.file, raw, before)
 
 
 def _split(file: File, raw: bytes, before: Callable[[], int]) -> list[str]:
-    """The lines of decoded text; `before` returns how many lines of the file come before it, for an error."""
+    """Return the lines of decoded text; `before` returns the number of earlier lines in the file, for errors."""
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
@@ -65,9 +68,11 @@ def _read(span: Span) -> bytes:
             file.seek(span.start)
             raw = file.read(span.stop - span.start)
     except OSError as error:
-        raise DataError(f"{span.file.name}: {error.strerror}: it was there when the run began.") from None
+        raise DataError(
+            f"{span.file.name}: {error.strerror}; it was readable at the start: restore it and run again."
+        ) from None
     if len(raw) < span.stop - span.start:
-        raise DataError(f"{span.file.name} became shorter while it was read: run again when it is complete.")
+        raise DataError(f"{span.file.name} became shorter during reading: run again when it is complete.")
     return raw
 
 

@@ -1,10 +1,10 @@
-"""Where a sentence ends: enough for lines that blocks of text are made of, with no model to load."""
+"""Splits paragraphs into sentences by simple rules, which is enough for the lines of training blocks."""
 
 import re
 
-LONGEST = 2000  # characters; what runs on longer (a table, a list) is cut at a space
+LONGEST = 2000  # characters; longer text (a table, a list) is cut at a space
 
-# After its mark and closing quotes a sentence ends at a space, or, in scripts without spaces, at once.
+# A sentence ends at a space after its mark and closing quotes; in scripts without spaces, directly after them.
 END = re.compile(r"""[.!?…]["'”’»)\]]*(?= )|[。！？]["'”’»」』）]*""")
 OPENING = "\"'“‘«([_¿¡—-"
 
@@ -17,7 +17,7 @@ ABBREVIATIONS = frozenset(
 
 
 def sentences(paragraph: str) -> list[str]:
-    """Slices that join to the paragraph again: a sentence after the first keeps the space before it."""
+    """Return the sentences; joined they give the paragraph, so sentences after the first keep the space before them."""
     found, start = [], 0
     for mark in END.finditer(paragraph):
         end = mark.end()
@@ -31,7 +31,7 @@ def sentences(paragraph: str) -> list[str]:
 
 
 def _ends(paragraph: str, mark: int, end: int) -> bool:
-    """Whether a new sentence follows the space at `end`: a capital or digit, and no abbreviation before."""
+    """Return whether a sentence ends at `end`: no abbreviation before, and no lowercase letter after the space."""
     following = paragraph[end + 1 : end + 4].lstrip(OPENING)[:1]
     if following.islower():
         return False

@@ -1,4 +1,4 @@
-"""Several processes over one list of pieces."""
+"""Processes a list of pieces in several worker processes."""
 
 import gc
 import multiprocessing
@@ -16,15 +16,18 @@ from .plan import Piece
 
 Work = Callable[[Piece], int]
 
-_work: Work  # of a worker process
+_work: Work  # set in each worker process
 
 
 def run(pieces: list[Piece], work: Work, workers: int) -> Iterator[int]:
-    """Does `work` on every piece, in any order; yields what it returns as pieces are done."""
+    """Apply `work` to every piece, in any order, and yield its results as they finish.
+
+    Raises DataError if a worker process is killed.
+    """
     if min(workers, len(pieces)) <= 1:
         return map(work, pieces)
 
-    # Forked processes have the encoder already; spawned ones are sent it. All begin here, before any thread does.
+    # Forked processes inherit the encoder; spawned ones receive a copy. All start before any thread.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     pool = ProcessPoolExecutor(min(workers, len(pieces)), context, _begin, (work,))
     return _results(pool, [pool.submit(_do, piece) for piece in pieces])
@@ -36,20 +39,20 @@ def _results(pool: ProcessPoolExecutor, futures: list[Future]) -> Iterator[int]:
             yield done.result()
     except BrokenProcessPool:
         raise DataError(
-            "--workers: a process was killed, perhaps for want of memory: run again to go on from the pieces "
-            "that are done, with fewer --workers."
+            "--workers: a process was killed, perhaps because memory ran out: run again with fewer --workers to continue "
+            "from the finished pieces."
         ) from None
     finally:
-        pool.shutdown(cancel_futures=True)  # waits for pieces that are under way
+        pool.shutdown(cancel_futures=True)  # waits for pieces in progress
 
 
 def _begin(work: Work) -> None:
     global _work
     _work = work
-    # Each process encodes with one thread; a forked one must not use the Rust library's threads at all.
+    # Each process encodes with one thread; a forked process must not use the Rust library's threads.
     os.environ |= {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to deal with
-    gc.disable()  # many short lists, none in a cycle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
+    gc.disable()  # many short lists without cycles
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -58,6 +61,6 @@ def _do(piece: Piece) -> int:
 
 
 def _end_with_parent() -> None:
-    """Ends this process when its parent is gone, even by kill -9, which leaves no time to say so."""
+    """Exit when the parent process ends, even if it is killed by SIGKILL."""
     wait([multiprocessing.parent_process().sentinel])
     os._exit(1)

@@ -294,7 +294,7 @@ def test_a_regression(tmp_path, capsys):
     model = classifier(tmp_path / "model.pt", classes=1)
     config = load(export(model, tmp_path / "out", "--data", data, "--without-tokenizer")).config
     assert (config.num_labels, config.problem_type, config.id2label) == (1, "regression", {0: "LABEL_0"})
-    assert "  labels      LABEL_0, 1/5 of the task's own score\n" in capsys.readouterr().out
+    assert "  labels      LABEL_0, 1/5 of the task's score\n" in capsys.readouterr().out
 
 
 def test_a_first_stages_untrained_head_stays_here(tmp_path, capsys):
@@ -395,7 +395,7 @@ def test_a_vocabulary_is_asked_for(tmp_path, capsys):
     model = write_teacher(tmp_path / "model.pt")
     found = refusal(model, tmp_path / "out")
     assert (
-        "has no vocabulary beside it: give --encoder-dir, as to preprocess.glue, or --without-tokenizer"
+        "has no vocabulary next to it: give --encoder-dir, as for preprocess.glue, or --without-tokenizer"
         in found
     )
     with pytest.raises(SystemExit):
@@ -421,7 +421,7 @@ def test_other_vocabularies_are_refused(save_model, tmp_path):
     for name, folder in (("roberta", roberta), ("bert", bert)):
         import_model(folder, tmp_path / name)
     found = refusal(tmp_path / "bert", tmp_path / "out", "--encoder-dir", tmp_path / "roberta")
-    assert f"--encoder-dir {tmp_path / 'roberta'} is another vocabulary than that of --checkpoint" in found
+    assert f"--encoder-dir {tmp_path / 'roberta'} and --checkpoint" in found
 
 
 def test_the_vocabulary_of_the_data_is_the_one_exported(save_model, tmp_path):
@@ -438,7 +438,7 @@ def test_the_vocabulary_of_the_data_is_the_one_exported(save_model, tmp_path):
 
     (tmp_path / "teacher" / "tokenizer_config.json").write_text('{"do_lower_case": false}')
     found = refusal(tmp_path / "teacher", tmp_path / "out", "--data", data)
-    assert f"numbers words as {data} does but cuts text otherwise (merges, casing)" in found
+    assert f"has the vocabulary of {data} but splits text differently (merges, casing)" in found
 
 
 def test_used_folders_are_refused(tmp_path):

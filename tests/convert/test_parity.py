@@ -147,7 +147,7 @@ def test_a_vocabulary_padded_with_nameless_rows(save_model, tmp_path, capsys):
 
     checkpoint = read_checkpoint(str(tmp_path / "teacher"), "--teacher")
     assert checkpoint.words == len(dictionary_of(tmp_path / "teacher")) == 33
-    assert "31 word embeddings that the vocabulary does not name" in capsys.readouterr().out
+    assert "31 word embeddings without an entry in the vocabulary" in capsys.readouterr().out
 
 
 def test_minilm(tmp_path):

@@ -99,7 +99,7 @@ def test_other_types_are_named(save_model, tmp_path, kind, told_by):
     if told_by == "weights":
         edit_config(folder, remove=("architectures",))
         replace_weights(folder, {f"{kind}.{name}": value for name, value in weights_of(folder).items()})
-    assert f"holds a model of type {kind}: only bert and roberta are converted" in refusal(folder)
+    assert f"has a model of type {kind}: use a model of type bert or roberta" in refusal(folder)
 
 
 def test_a_config_with_a_byte_order_mark(save_model, tmp_path):
@@ -277,7 +277,7 @@ def test_an_index_without_files_of_the_folder(save_model, weight_map):
     _, folder = save_model("BertModel")
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    assert "pytorch_model.bin.index.json has no weight_map of weights" in refusal(folder)
+    assert "pytorch_model.bin.index.json has no weight_map with the file of each weight" in refusal(folder)
 
 
 def test_code_in_a_shard_is_not_run(save_model):
@@ -285,8 +285,8 @@ def test_code_in_a_shard_is_not_run(save_model):
     shard = write_shards(folder, "pytorch_model.bin")[2]
     torch.save({"weights": Path("x")}, shard)
     message = refusal(folder)
-    assert f"{shard.name} holds more than tensors (pathlib" in message
-    assert "not safe to load" in message
+    assert f"{shard.name} has objects other than tensors (pathlib" in message
+    assert "unsafe to load" in message
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_code_in_a_shard_is_not_run(save_model):
 def test_weights_of_other_frameworks(save_model, name, framework):
     _, folder = save_model("BertModel")
     (folder / "model.safetensors").rename(folder / name)
-    assert f"only weights of {framework} ({name}): take those of PyTorch" in refusal(folder)
+    assert f"only weights of {framework} ({name}): use the PyTorch weights" in refusal(folder)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
@@ -321,7 +321,7 @@ def test_files_that_are_no_weights(save_model, name, content, sentence):
 def test_a_pickle_that_is_no_state_dict(save_model, content):
     _, folder = save_model("BertModel")
     replace_weights(folder, content)
-    assert "so it is not a model's state dict alone" in refusal(folder)
+    assert "so it is not a plain state dict" in refusal(folder)
 
 
 def test_positions_of_roberta_begin_after_its_padding(save_model, tmp_path):

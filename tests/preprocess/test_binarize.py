@@ -78,4 +78,6 @@ def test_what_a_killed_run_moved_aside_comes_back(glue_dir, gpt2_folder, tmp_pat
     (out / "RTE-bin").rename(out / ".RTE-bin.0.old")
     assert make() is None  # up to date
     assert [path.name for path in out.iterdir()] == ["RTE-bin"]
-    assert said == [f"{out / 'RTE-bin'} is back: an earlier run was killed while it replaced it."]
+    assert said == [
+        f"{out / 'RTE-bin'} was restored: an earlier run was killed while it replaced the folder."
+    ]

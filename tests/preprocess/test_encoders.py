@@ -146,18 +146,18 @@ def test_sentencepiece_takes_fairseq_dictionaries_in_another_order(sentencepiece
     ("broken", "said"),
     [
         ("no such folder", "is not a folder"),
-        ("empty", r"holds no encoder's files: give the folder of encoder.json \(gpt2\), vocab.txt or"),
-        ("two kinds", "holds the files of gpt2 and wordpiece"),
+        ("empty", r"has no encoder files: give a folder with encoder.json \(gpt2\), vocab.txt or"),
+        ("two kinds", "has files of gpt2 and wordpiece"),
         ("no dict", "has no dict.txt: a gpt2 encoder needs"),
-        ("no casing", "does not say whether its vocabulary is cased"),
+        ("no casing", "no file states whether the vocabulary is cased"),
         (
             "added token",
-            "holds another tokenizer than BERT's WordPiece .*1 added token.*: give --encoder huggingface",
+            "its tokenizer is not BERT's WordPiece .*1 added token.*: give --encoder huggingface",
         ),
-        ("other dict", "dict.txt does not number the entries"),
+        ("other dict", "dict.txt does not list the vocabulary in its order"),
         ("broken model", "is not a SentencePiece model"),
-        ("broken json", "cannot be read together"),
-        ("word dict", "dict.txt holds no number"),
+        ("broken json", "do not match or are damaged"),
+        ("word dict", "dict.txt has no numbers"),
     ],
 )
 def test_a_folder_that_cannot_encode_is_refused(broken, said, tmp_path, gpt2_folder, wordpiece_folder):

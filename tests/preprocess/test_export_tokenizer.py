@@ -147,11 +147,14 @@ def test_what_transformers_cannot_express_is_refused(gpt2_folder, sentencepiece_
     short = changed_dictionary(gpt2_folder, tmp_path / "short", lambda lines: lines[:-2])
     repeated = changed_dictionary(gpt2_folder, tmp_path / "repeated", lambda lines: [*lines, lines[5]])
     for source, sentence in [
-        (short, "dict.txt lacks 2 tokens of encoder.json, .* which transformers cannot turn into <unk>"),
-        (repeated, "gives .* two rows, which transformers cannot"),
-        (sentencepiece_folder, "is a sentencepiece encoder, whose text the library tokenizers normalises"),
+        (short, "dict.txt lacks 2 tokens of encoder.json, .* transformers cannot map them to <unk>"),
+        (repeated, "has .* twice, and transformers allows it only once"),
+        (
+            sentencepiece_folder,
+            "is a sentencepiece encoder, which the library tokenizers cannot reproduce exactly",
+        ),
     ]:
         with pytest.raises(
-            DataError, match=f"{sentence}.*: add --without-tokenizer to export the model alone"
+            DataError, match=f"{sentence}.*: add --without-tokenizer to export the model only"
         ):
             export(source, tmp_path / f"out-{source.name}")

@@ -129,7 +129,7 @@ def test_all_tasks_of_a_folder_at_once(run, tmp_path, capsys):
     said = capsys.readouterr()
     assert "2 pairs  1 dropped  0 cut  (1 malformed)  from train.tsv" in said.out
     assert "QQP/train.tsv line 3: 4 fields instead of 6; dropped" in said.err
-    assert "QQP/test.tsv line 3: 2 fields instead of 3; kept with what text it has" in said.err
+    assert "QQP/test.tsv line 3: 2 fields instead of 3; kept with the text that it has" in said.err
 
 
 def test_long_pairs_are_cut_longest_first_and_counted(run, glue_dir, wordpiece_folder, tmp_path):
@@ -213,18 +213,18 @@ def test_a_second_run_is_up_to_date_until_something_changes(run, glue_dir, tmp_p
         file.write("1\tNoon.\tNight.\tnot_entailment\n")
     assert run("--tasks", "RTE") == 1
     assert (
-        "was made otherwise (from other files, or by a version that cut pairs otherwise): add --overwrite to replace it"
+        "was made with other settings (other input files, or a version that truncated pairs differently): add --overwrite"
         in capsys.readouterr().err
     )
     assert run("--tasks", "RTE", "--limit-train", 2, "--max-positions", 100) == 1
-    flags = "--max-positions 512, now 100; --limit-train left out, now 2"
-    assert f"was made otherwise ({flags}): add --overwrite" in capsys.readouterr().err
+    flags = "--max-positions 512, now 100; --limit-train not given, now 2"
+    assert f"was made with other settings ({flags}): add --overwrite" in capsys.readouterr().err
     assert run("--tasks", "RTE", "--overwrite") == 0
     assert meta_of(tmp_path, "RTE")["splits"]["valid"]["sentences"] == 2
 
     (tmp_path / "out/RTE-bin/input1/train.bin").unlink()
     assert run("--tasks", "RTE") == 1
-    assert "has lost files" in capsys.readouterr().err
+    assert "files are missing from" in capsys.readouterr().err
 
 
 def test_a_folder_made_by_others_is_left_alone(run, tmp_path, capsys):
@@ -238,22 +238,25 @@ def test_a_folder_made_by_others_is_left_alone(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--tasks", "foo"], "--tasks foo is not known"),
-        (["--tasks", "RTE", "--max-positions", "5"], "--max-positions 5 cannot be: give a number at least 6"),
-        (["--tasks", "RTE", "--workers", "0"], "--workers 0 cannot be"),
-        (["--tasks", "RTE", "--limit-train", "0"], "--limit-train 0 cannot be"),
-        (["--tasks", "RTE", "--split-dev", "1.0"], "--split-dev 1.0 cannot be"),
+        (["--tasks", "foo"], "--tasks foo is unknown"),
+        (
+            ["--tasks", "RTE", "--max-positions", "5"],
+            "--max-positions 5 is out of range: give a number at least 6",
+        ),
+        (["--tasks", "RTE", "--workers", "0"], "--workers 0 is out of range"),
+        (["--tasks", "RTE", "--limit-train", "0"], "--limit-train 0 is out of range"),
+        (["--tasks", "RTE", "--split-dev", "1.0"], "--split-dev 1.0 is out of range"),
         (
             ["--tasks", "RTE,QNLI", "--train-file", "x"],
-            "names 2 tasks, but a file given by name is one task's",
+            "names 2 tasks, but --train-file, --dev-file and --test-file name files of one task",
         ),
         (["--tasks", "RTE", "--encoder", "wordpiece"], "has neither vocab.txt nor"),
         (["--tasks", "QQP", "--strict"], "line 3: 4 fields instead of 6"),
         (["--tasks", "AX", "--split-dev", "0.1"], "has no training file"),
         (["--glue-dir", "absent"], "--glue-dir absent is not a folder"),
-        (["--tasks", ","], "--tasks ',' names no task: choose among CoLA"),
+        (["--tasks", ","], "--tasks ',' names no task: choose from CoLA"),
         (["--tasks", " "], "--tasks ' ' names no task"),
-        (["--tasks", "RTE", "--splits", ","], "--splits ',' names no split: choose among train, valid"),
+        (["--tasks", "RTE", "--splits", ","], "--splits ',' names no split: choose from train, valid"),
     ],
 )
 def test_an_error_is_one_sentence_and_leaves_nothing(arguments, said, run, tmp_path, capsys):
@@ -286,7 +289,7 @@ def test_a_full_disk_is_one_sentence(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("preprocess.indexed.IndexedWriter.add", fail)
     assert run("--tasks", "RTE") == 1
     assert capsys.readouterr().err.endswith(
-        f"{tmp_path / 'out'}: No space left on device; nothing was kept of it.\n"
+        f"{tmp_path / 'out'}: No space left on device; its partial output was removed.\n"
     )
 
 
@@ -296,7 +299,7 @@ def test_an_interruption_is_one_sentence_and_leaves_nothing(run, tmp_path, capsy
 
     monkeypatch.setattr("preprocess.indexed.IndexedWriter.add", interrupt)
     assert run("--tasks", "RTE") == 130
-    assert capsys.readouterr().err == "preprocess.glue: stopped; nothing was kept of what it was making.\n"
+    assert capsys.readouterr().err == "preprocess.glue: interrupted; partial output was removed.\n"
     assert list((tmp_path / "out").iterdir()) == []
 
 

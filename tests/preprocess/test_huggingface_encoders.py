@@ -87,13 +87,13 @@ FULL = {"added_tokens": [], "model": {"type": "BPE", "vocab": TINY, "merges": []
     ("files", "said"),
     [
         ({"vocab.json": b"[1]", "merges.txt": b""}, r"vocab\.json is JSON but not an object"),
-        ({"vocab.json": b'{"a": null}', "merges.txt": b""}, r"vocab\.json holds no vocabulary"),
+        ({"vocab.json": b'{"a": null}', "merges.txt": b""}, r"vocab\.json has no vocabulary"),
         ({"vocab.json": b'{"a": 0}', "merges.txt": b"\xff"}, r"merges\.txt is not UTF-8"),
-        ({"vocab.json": json.dumps(TINY).encode(), "merges.txt": b"x y"}, "merges that do not belong"),
-        ({"tokenizer.json": b'{"model": {"type": "BPE", "vocab": {"a": 0}}}'}, r"tokenizer\.json holds no merges"),
+        ({"vocab.json": json.dumps(TINY).encode(), "merges.txt": b"x y"}, "merges that do not match"),
+        ({"tokenizer.json": b'{"model": {"type": "BPE", "vocab": {"a": 0}}}'}, r"tokenizer\.json has no merges"),
         (
             {"tokenizer.json": b'{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [1]}}'},
-            r"tokenizer\.json holds no merges",
+            r"tokenizer\.json has no merges",
         ),
         (
             {"tokenizer.json": json.dumps({**FULL, "normalizer": {"type": "New"}}).encode()},
@@ -108,7 +108,7 @@ FULL = {"added_tokens": [], "model": {"type": "BPE", "vocab": TINY, "merges": []
 def test_damaged_files_are_one_sentence(tmp_path, files, said):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=rf"{said}.*: take a fresh copy"):
+    with pytest.raises(DataError, match=rf"{said}.*: get a new copy"):
         read_tokenizer(tmp_path)
 
 
@@ -149,7 +149,7 @@ def test_a_bert_vocabulary_of_unknown_casing_is_refused_before_anything_is_writt
     source.mkdir()
     out.mkdir()
     (source / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nx\n")
-    with pytest.raises(DataError, match="does not say whether its vocabulary is cased"):
+    with pytest.raises(DataError, match="no file states whether the vocabulary is cased"):
         import_encoder("bert", source, out)
     assert list(out.iterdir()) == []
 
@@ -160,21 +160,21 @@ def test_a_bert_vocabulary_of_unknown_casing_is_refused_before_anything_is_writt
         ("vocab.txt", b"a\n\xff\n", r"is not UTF-8 \(byte 2\)"),
         ("tokenizer.json", b"{bad", "is not valid JSON"),
         ("tokenizer.json", b"[1]", "is JSON but not an object"),
-        ("tokenizer.json", b'{"model": []}', 'holds a "model" that is not an object'),
-        ("tokenizer.json", b'{"model": {"type": "WordPiece"}}', "holds no vocabulary"),
-        ("tokenizer.json", b'{"model": {"type": "WordPiece", "vocab": ["a"]}}', "holds no vocabulary"),
-        ("tokenizer.json", b'{"model": {"type": "WordPiece", "vocab": {"a": "0"}}}', "holds no vocabulary"),
-        ("tokenizer.json", b'{"model": {"type": "WordPiece", "vocab": {"a": 0, "b": 0}}}', "same number"),
+        ("tokenizer.json", b'{"model": []}', 'has a "model" that is not an object'),
+        ("tokenizer.json", b'{"model": {"type": "WordPiece"}}', "has no vocabulary"),
+        ("tokenizer.json", b'{"model": {"type": "WordPiece", "vocab": ["a"]}}', "has no vocabulary"),
+        ("tokenizer.json", b'{"model": {"type": "WordPiece", "vocab": {"a": "0"}}}', "has no vocabulary"),
+        ("tokenizer.json", b'{"model": {"type": "WordPiece", "vocab": {"a": 0, "b": 0}}}', "same id"),
         ("tokenizer_config.json", b"[1]", "is JSON but not an object"),
         ("tokenizer_config.json", b'{"do_lower_case": "no"}', "sets do_lower_case to 'no', not true or false"),
         ("tokenizer_config.json", b'{"do_lower_case": 1}', "sets do_lower_case to 1"),
-        ("added_tokens.json", b'{"a": "7"}', "holds no vocabulary"),
+        ("added_tokens.json", b'{"a": "7"}', "has no vocabulary"),
     ],
 )  # fmt: skip
 def test_damaged_files_of_bert_are_one_sentence(tmp_path, name, content, said):
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nx\n")
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=rf"{name} .*{said}.*: take a fresh copy"):
+    with pytest.raises(DataError, match=rf"{name} .*{said}.*: get a new copy"):
         read_tokenizer(tmp_path, "bert")
 
 

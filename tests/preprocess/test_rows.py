@@ -64,7 +64,7 @@ def test_labels_of_hugging_face(task, value, label):
 )
 def test_an_unknown_label_is_an_error_with_its_line(task, value, typed):
     good = {"RTE": "entailment", "STS-B": "1.0"}[task]
-    with pytest.raises(DataError, match=rf"train.tsv line 3 has the label .*, but {task} has"):
+    with pytest.raises(DataError, match=rf"train.tsv line 3 has the label .*, expected for {task}: "):
         read_rows(table([["a", "b", good], ["c", "d", value]], typed=typed), TASKS[task], "train")
 
 
@@ -84,7 +84,7 @@ def test_malformed_rows_are_dropped_reported_and_with_strict_an_error():
     assert rows.dropped == {"malformed": 1}
     assert rows.reports == ["train.tsv line 3: 1 fields instead of 3"]
 
-    with pytest.raises(DataError, match="line 3: 1 fields instead of 3; 1 such rows"):
+    with pytest.raises(DataError, match="line 3: 1 fields instead of 3; 1 malformed rows"):
         read_rows(table(given, bad={1: "1 fields instead of 3"}), TASKS["RTE"], "train", strict=True)
 
 
@@ -108,7 +108,7 @@ def test_what_is_no_text_is_malformed():
 
 
 def test_a_file_without_one_good_row_is_an_error():
-    with pytest.raises(DataError, match="not one of its 1 rows can be used"):
+    with pytest.raises(DataError, match="none of its 1 rows is usable"):
         read_rows(table([["a"]], bad={0: "1 fields instead of 3"}), TASKS["RTE"], "train")
 
 

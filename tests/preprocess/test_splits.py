@@ -39,7 +39,7 @@ def test_shards_are_joined_in_order(tmp_path):
 def test_a_dev_share_that_leaves_nothing_is_refused(glue_dir):
     (glue_dir / "SST-2" / "dev.tsv").unlink()
     sources = find_sources(TASKS["SST-2"], glue_dir, {}, [], split_dev=True)
-    with pytest.raises(DataError, match="--split-dev 0.1 of 3 training sentences leaves an empty split"):
+    with pytest.raises(DataError, match="--split-dev 0.1 of 3 training sentences makes an empty split"):
         read_splits(TASKS["SST-2"], sources, Options(split_dev=0.1), print)
 
 

@@ -67,7 +67,7 @@ def test_json_lines_and_json():
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.tsv", "", "is empty: get it again"),
+        ("a.tsv", "", "is empty: download it again"),
         ("a.tsv", b"\xef\xbb\xbf\n", "is empty"),
         ("a.tsv", "text\tlabel\n", "has a header but no rows"),
         ("a.tsv", "id\tscore\n1\t2\n", r"no column 'text', 'label' \(found: id, score\)"),
@@ -75,7 +75,7 @@ def test_json_lines_and_json():
         (
             "a.tsv",
             gzip.compress(b"text\tlabel\n", mtime=0),
-            r"^a.tsv is compressed by gzip: decompress it or get it again\.$",
+            r"^a.tsv is compressed by gzip: decompress it or download it again\.$",
         ),
         (
             "a.tsv",

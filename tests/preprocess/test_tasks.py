@@ -44,5 +44,5 @@ def test_a_task_has_several_names(name):
 
 
 def test_an_unknown_task_is_answered_with_the_known_ones():
-    with pytest.raises(DataError, match="--tasks GLUE is not known: choose among CoLA, SST-2"):
+    with pytest.raises(DataError, match="--tasks GLUE is unknown: choose from CoLA, SST-2"):
         find_task("GLUE")

@@ -374,7 +374,7 @@ def test_other_names_of_special_tokens(tmp_path):
 @pytest.mark.parametrize(
     ("class_name", "options", "said"),
     [
-        ("BertJapaneseTokenizer", {"complete": False}, "tokenizer_class BertJapaneseTokenizer, which is not among"),
+        ("BertJapaneseTokenizer", {"complete": False}, "tokenizer_class BertJapaneseTokenizer, but supported classes are"),
         ("BertJapaneseTokenizer", BERT, "set tokenizer_class to PreTrainedTokenizerFast in tokenizer_config.json"),
         ("BertweetTokenizer", {"complete": False}, "use a model with BertTokenizer or RobertaTokenizer"),
         ("FooTokenizerFast", {"complete": False}, "has the tokenizer_class FooTokenizer"),
@@ -382,13 +382,13 @@ def test_other_names_of_special_tokens(tmp_path):
         (
             "BertTokenizer",
             {"complete": False, "config": {"auto_map": {"AutoTokenizer": ["tok.Tok", None]}}},
-            "has code of its own",
+            "the tokenizer needs its own code",
         ),
-        ("BertTokenizer", {"complete": False}, "does not say whether its vocabulary is cased: set do_lower_case"),
+        ("BertTokenizer", {"complete": False}, "no file states whether the vocabulary is cased: set do_lower_case"),
         (
             "BertTokenizer",
             {**BERT, "normalizer": bert_normalizer(lowercase=False)},
-            "does not say whether its vocabulary is cased: set do_lower_case",
+            "no file states whether the vocabulary is cased: set do_lower_case",
         ),
         (
             "BertTokenizer",
@@ -410,7 +410,7 @@ def test_other_names_of_special_tokens(tmp_path):
             {**BERT, "normalizer": bert_normalizer(), "added": ADDED[:1], "config": {"added_tokens_decoder": {}}},
             'has the added token "[E1]", but',
         ),
-        (GENERIC, {**BERT, "template": "roberta"}, "a model of type bert, but its tokenizer joins pairs as roberta"),
+        (GENERIC, {**BERT, "template": "roberta"}, "but its tokenizer joins pairs in the format of roberta"),
         (GENERIC, {**BERT, "config": {"mask_token": None, "pad_token": None}}, "names no pad_token, mask_token: add them"),
         (GENERIC, {**BERT, "config": {"pad_token": "[SEP]"}}, "uses '[SEP]' for two of cls_token"),
         (GENERIC, {**BERT, "config": {"added_tokens_decoder": {"7": 1}}}, "describes tokens that cannot be read"),

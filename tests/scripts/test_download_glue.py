@@ -37,7 +37,7 @@ def test_rows_are_counted(tmp_path):
     ("arguments", "said"),
     [
         ([], "name the folder to fill"),
-        (["--check", "here", "foo"], "the task foo is not known: choose among CoLA"),
+        (["--check", "here", "foo"], "the task foo is unknown: choose from CoLA"),
     ],
 )
 def test_a_wrong_call_is_answered(arguments, said, tmp_path):

@@ -172,7 +172,7 @@ def test_a_masked_lm_head_comes_along(exported):
         ("roberta", ["masked-LM head a placeholder"]),
         ("lm_head", []),
         ("segments", ["segments ", "masked-LM head a placeholder"]),
-        ("eps", ["eps is set back once it is loaded", "masked-LM head", "no_separator=True"]),
+        ("eps", ["every LayerNorm is restored after loading", "masked-LM head", "no_separator=True"]),
     ],
 )
 def test_what_differs_is_said(tmp_path, capsys, name, told):
@@ -211,7 +211,7 @@ def test_the_dictionary_beside_the_checkpoint_serves(tmp_path, data):
     [
         (
             {"segments": 2},
-            "has segment embeddings and its data has pairs, which stock RoBERTa cannot express",
+            "has segment embeddings and its data has pairs, which stock RoBERTa does not support",
         ),
         ({"layernorm_eps": 1e-6}, "has a LayerNorm eps of 1e-06"),
     ],
@@ -225,7 +225,7 @@ def test_what_stock_roberta_cannot_express_is_refused(tmp_path, data, shape, mes
 def test_segments_of_an_unknown_task_are_refused(tmp_path, data):
     model = write_model(tmp_path / "model.pt", replace(SHAPE, segments=2))
     (tmp_path / "dict.txt").write_bytes((data / "input0" / "dict.txt").read_bytes())
-    with pytest.raises(CannotStart, match="does not say what it was trained on: give --data"):
+    with pytest.raises(CannotStart, match="its training data is unknown: give --data"):
         export(model, tmp_path / "out")
 
 

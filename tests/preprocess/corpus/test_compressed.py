@@ -85,7 +85,7 @@ def test_a_large_compressed_file_is_announced(make, wiki, capsys, monkeypatch):
     monkeypatch.setattr("preprocess.corpus.__main__.LARGEST", 1000)
     assert make("--input", wiki) == 0
     message = (
-        "wiki/AA/wiki_01.gz is compressed, so that one process reads all of it: decompress it to use several."
+        "wiki/AA/wiki_01.gz is compressed, so one process reads the whole file: decompress it to use several."
     )
     assert capsys.readouterr().err.count(message) == 1
 
@@ -156,7 +156,7 @@ def test_pieces_of_compressed_files_are_kept_and_bytes_are_counted(make, wiki, t
         shown.append((total, done, list(sizes)))
         return iter(())
 
-    monkeypatch.setattr("preprocess.corpus.__main__.shown", show)
+    monkeypatch.setattr("preprocess.corpus.__main__.show_progress", show)
     assert make("--input", wiki, "--part", "1/2") == 0
     assert make("--input", wiki) == 0
     [(_, _, first), (total, done, second)] = shown
@@ -174,7 +174,7 @@ def test_a_changed_compressed_file_is_noticed(make, wiki, capsys):
     path.touch()
     assert make("--input", wiki) == 0
     output = capsys.readouterr()
-    assert "comparing their text" in output.err
+    assert "comparing their contents" in output.err
     assert "is up to date" in output.out
 
     same = gzip.decompress(path.read_bytes())
@@ -205,7 +205,7 @@ def test_an_incomplete_file_is_named(make, wiki, tmp_path, capsys, ending, given
     assert make("--input", f"{wiki}{given}") == 1
     error = capsys.readouterr().err.strip().split("\n")[-1]
     assert f"wiki/AA/wiki_01{ending} is damaged or incomplete (" in error
-    assert "get it again" in error
+    assert "download it again" in error
     assert "iconv" not in error
     assert not (tmp_path / "data").exists()
 
@@ -245,7 +245,9 @@ def test_what_is_no_text_is_named(make, tmp_path, capsys, content, given, messag
 def test_a_compressed_file_beside_its_text_is_refused(wiki):
     path = compress(wiki / "AA/wiki_01", ".bz2")
     path.with_suffix("").write_bytes(bz2.decompress(path.read_bytes()))
-    with pytest.raises(DataError, match=r"holds .*wiki_01.bz2 and wiki_01, the same text: remove one"):
+    with pytest.raises(
+        DataError, match=r"has .*wiki_01.bz2 and wiki_01, which are the same text: remove one"
+    ):
         find_source(str(wiki))
 
 

@@ -91,7 +91,7 @@ def test_what_is_left_out_is_counted(make, wiki, tmp_path, capsys):
         )
     assert make("--input", wiki) == 0
     assert (
-        "left out: 1 documents without text, 3 lines of tables, templates and pictures"
+        "dropped: 1 documents without text, 3 lines of tables, templates and pictures"
         in capsys.readouterr().out
     )
     [source] = json.loads((tmp_path / "data/meta.json").read_text())["sources"]
@@ -256,8 +256,8 @@ def test_a_damaged_piece_is_named_and_encoded_again(make, wiki, tmp_path, capsys
     whole = piece.read_bytes()
     piece.write_bytes(damage(whole))
     assert make("--merge") == 1
-    assert "holds damaged pieces, 1 of " in (error := capsys.readouterr().err)
-    assert "(000001.piece is the first)" in error
+    assert "pieces are damaged " in (error := capsys.readouterr().err)
+    assert "1 of 17 pieces are damaged (000001.piece is the first)" in error
 
     assert make("--input", wiki, "--part", "1/1") == 0
     assert piece.read_bytes() == whole
@@ -288,7 +288,10 @@ def test_what_is_there_is_left_alone(make, wiki, tmp_path, capsys):
     assert make("--input", wiki) == 0
     assert "is up to date" in capsys.readouterr().out
     assert make("--input", wiki, "--seed", "2", "--shards", "3") == 1
-    assert "was made otherwise (--shards 1, now 3; --seed 1, now 2): remove it" in capsys.readouterr().err
+    assert (
+        "was made with other settings (--shards 1, now 3; --seed 1, now 2): remove it"
+        in capsys.readouterr().err
+    )
     assert contents(tmp_path / "data") == before
 
 
@@ -299,12 +302,12 @@ def test_other_text_of_the_same_size_is_not_up_to_date(make, wiki, tmp_path, cap
     text, state = changed.read_text(), changed.stat()
     changed.write_text(text.replace("kite", "mill"))
     assert make("--input", wiki) == 1
-    assert "data was made when wiki held other text: remove it, or choose" in capsys.readouterr().err
+    assert "data was made from other text in wiki: remove it, or choose" in capsys.readouterr().err
 
     changed.write_text(text)  # as it was, but for its time
     assert make("--input", wiki) == 0
     output = capsys.readouterr()
-    assert "its files may have been changed since; comparing their text" in output.err
+    assert "input files may have changed; comparing their contents" in output.err
     assert "is up to date" in output.out
 
     os.utime(changed, ns=(state.st_atime_ns, state.st_mtime_ns))

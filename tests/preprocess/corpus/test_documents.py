@@ -98,7 +98,7 @@ def test_json_lines_are_the_articles_they_hold():
 
 @pytest.mark.parametrize("line", ['{"id": "1"}', '{"text": 1}', '["text"]', '{"text": "cut', "prose"])
 def test_a_line_that_holds_no_article_is_named(line):
-    with pytest.raises(DataError, match=r'^file line 2 is no JSON object that holds a "text"'):
+    with pytest.raises(DataError, match=r'^file line 2 is not a JSON object with a "text"'):
         made("json", '{"text": "prose"}\n' + line + "\n")
 
 

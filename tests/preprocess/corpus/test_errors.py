@@ -13,31 +13,31 @@ BAD = "The ferry leaves.\nNobody said so.\n\nA kite.\ncaf\xe9\n".encode("latin-1
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--input is not given"),
-        (["--input", "{wiki}", "--shards", "0"], "--shards 0 cannot be: give a number from 1."),
-        (["--input", "{wiki}", "--valid-share", "1"], "leave nothing to train on"),
-        (["--input", "{wiki}", "--test-share", "nan"], "leave nothing to train on"),
-        (["--input", "{wiki}", "--part", "0/4"], "--part 0/4 is no part: give i/n with i from 1 to n"),
-        (["--input", "{wiki}", "--part", "half"], "--part half is no part"),
-        (["--input", "{wiki}", "--longest", "3"], "--longest 3 cannot be"),
-        (["--merge", "--input", "{wiki}", "--part", "1/2"], "leave --input and --part out."),
-        (["--merge", "--shards", "1"], "--merge joins parts as they were made: leave --shards out."),
+        ([], "--input is missing"),
+        (["--input", "{wiki}", "--shards", "0"], "--shards 0 is out of range: give at least 1."),
+        (["--input", "{wiki}", "--valid-share", "1"], "are out of range"),
+        (["--input", "{wiki}", "--test-share", "nan"], "are out of range"),
+        (["--input", "{wiki}", "--part", "0/4"], "--part 0/4 is invalid: give i/n with i from 1 to n"),
+        (["--input", "{wiki}", "--part", "half"], "--part half is invalid"),
+        (["--input", "{wiki}", "--longest", "3"], "--longest 3 is out of range"),
+        (["--merge", "--input", "{wiki}", "--part", "1/2"], "remove --input and --part."),
+        (["--merge", "--shards", "1"], "--merge joins existing parts: remove --shards."),
         (
             ["--merge", "--valid-share", "0", "--test-share", "0", "--seed", "0", "--longest", "9"],
-            "leave --longest and --valid-share and --test-share and --seed out.",
+            "remove --longest and --valid-share and --test-share and --seed.",
         ),
         (
             ["--merge", "--encoder-dir", "e", "--encoder", "gpt2", "--workers", "2"],
-            "leave --encoder-dir and --encoder and --workers out.",
+            "remove --encoder-dir and --encoder and --workers.",
         ),
-        (["--input", "{wiki}", "--shards", "150"], "got none of the 120 documents: make fewer shards"),
+        (["--input", "{wiki}", "--shards", "150"], "has none of the 120 documents: use fewer shards"),
         (
             ["--input", "{wiki}", "--valid-share", "1e-9"],
-            "--valid-share 1e-09 chose none of the 120 documents",
+            "--valid-share 1e-09 selects none of the 120 documents",
         ),
         (["--input", "{wiki}=book", "--encoder", "gpt2"], "has no encoder.json"),
         (["--input", "{wiki}/none"], "none does not exist: correct the path."),
-        (["--merge"], "there is no "),
+        (["--merge"], "data.parts with the parts to join is missing"),
     ],
 )
 def test_refused(make, wiki, tmp_path, capsys, arguments, message):
@@ -74,7 +74,7 @@ def test_a_file_that_is_gone_is_named(make, wiki, capsys, monkeypatch):
     monkeypatch.setattr(__main__, "cut", cut)
     assert make("--input", wiki) == 1
     assert (
-        "wiki/AA/wiki_02: No such file or directory: it was there when the run began."
+        "wiki/AA/wiki_02: No such file or directory; it was readable at the start: restore it"
         in capsys.readouterr().err
     )
 

@@ -47,7 +47,7 @@ def test_folders_that_are_links_are_read(tmp_path):
 def test_a_link_to_a_folder_it_stands_in_is_refused(tmp_path, target):
     folder = write_wiki(tmp_path / "wiki", files=1, articles=1)
     (folder / "AA" / "back").symlink_to(tmp_path / target)
-    with pytest.raises(DataError, match=r"wiki/AA/back is a link to .*, a folder that it stands in: remove"):
+    with pytest.raises(DataError, match=r"wiki/AA/back is a link to .*, one of its parent folders: remove"):
         find_source(str(folder))
 
 
@@ -55,7 +55,7 @@ def test_two_links_to_each_others_folders_are_refused(tmp_path):
     for here, there in ("ab", "ba"):
         (tmp_path / here).mkdir()
         (tmp_path / here / there).symlink_to(tmp_path / there)
-    with pytest.raises(DataError, match=r"a/b/a is a link to .*/a, a folder that it stands in"):
+    with pytest.raises(DataError, match=r"a/b/a is a link to .*/a, one of its parent folders"):
         find_source(f"{tmp_path}/a")
 
 
@@ -84,7 +84,7 @@ def test_a_file_that_two_inputs_hold_is_refused(tmp_path, monkeypatch, second):
     (tmp_path / "beside" / "other_name").symlink_to(tmp_path / "wiki" / "AA" / "wiki_01")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        DataError, match=rf"^--input wiki and --input {second} both hold .*: leave one of them out"
+        DataError, match=rf"^--input wiki and --input {second} both have .*: leave one of them out"
     ):
         find_sources(["wiki", second])
 
@@ -93,7 +93,7 @@ def test_a_file_that_is_twice_in_a_folder_is_refused(tmp_path):
     folder = write_wiki(tmp_path / "wiki", files=2, articles=1)
     (folder / "AB").symlink_to(folder / "AA")
     with pytest.raises(
-        DataError, match=r"holds wiki/AA/wiki_00 twice, also as wiki/AB/wiki_00: remove the link"
+        DataError, match=r"has wiki/AA/wiki_00 twice, also as wiki/AB/wiki_00: remove the link"
     ):
         find_sources([str(folder)])
 
@@ -119,13 +119,13 @@ def test_an_equals_sign_may_belong_to_the_name(tmp_path):
 @pytest.mark.parametrize(
     ("files", "given", "message"),
     [
-        ({}, "", r"--input .* holds no file with text in it"),
+        ({}, "", r"--input .* has no file with text"),
         ({"a": ""}, "/a", r"--input .*/a is empty: give a file"),
         ({"a": "x"}, "/b", r"--input .*/b does not exist"),
-        ({"a": "x"}, "/a=prose", r"'prose' is no kind of text: choose among wiki, json, text, book"),
-        ({"a": "<doc id=1>", "b": "x"}, "", r"/a holds articles in <doc> and .*/b does not"),
-        ({"a": "x", "b": ARTICLE}, "", r"/b holds JSON and .*/a does not"),
-        ({"a": ARTICLE, "b": "<doc id=1>"}, "", r"/a holds JSON and .*/b does not"),
+        ({"a": "x"}, "/a=prose", r"'prose' is an unknown kind: choose from wiki, json, text, book"),
+        ({"a": "<doc id=1>", "b": "x"}, "", r"/a has articles in <doc> and .*/b does not"),
+        ({"a": "x", "b": ARTICLE}, "", r"/b has JSON and .*/a does not"),
+        ({"a": ARTICLE, "b": "<doc id=1>"}, "", r"/a has JSON and .*/b does not"),
     ],
 )
 def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path, files, given, message):

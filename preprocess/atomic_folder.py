@@ -1,4 +1,4 @@
-"""Whole folders or none: written beside their place, then renamed."""
+"""Atomic folder writes: write to a temporary folder, then rename."""
 
 import os
 import re
@@ -10,19 +10,19 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder`, to be filled; it takes the place of `folder` unless an error is raised."""
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder next to `folder`; on success rename it to `folder`, on any error delete it."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        _put_in_place(temporary, folder)
+        _replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def recover(folder: Path) -> bool:
-    """Puts right what a run killed while it replaced `folder` has left; says whether the old one came back."""
+    """Clean up after a run that was killed while it replaced `folder`; return whether the old folder was restored."""
     had = folder.exists()
     for aside in _moved_aside(folder):
         if folder.exists():
@@ -32,8 +32,8 @@ def recover(folder: Path) -> bool:
     return folder.exists() and not had
 
 
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Renames; what stood there before is moved aside first and removed last."""
+def _replace(temporary: Path, folder: Path) -> None:
+    """Rename `temporary` to `folder`; an existing folder is moved aside first and deleted last."""
     if not folder.exists():
         temporary.rename(folder)
         return
@@ -45,11 +45,11 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
     except OSError:
         aside.rename(folder)
         raise
-    shutil.rmtree(aside, ignore_errors=True)  # the next run tries again
+    shutil.rmtree(aside, ignore_errors=True)  # if this fails, the next run tries again
 
 
 def _moved_aside(folder: Path) -> list[Path]:
-    """The folders that `_put_in_place` moved aside, the latest first."""
+    """Return the folders that `_replace` moved aside, the latest first."""
     if not folder.parent.is_dir():
         return []
     name = re.compile(rf"\.{re.escape(folder.name)}\.\d+\.old")

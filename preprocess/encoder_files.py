@@ -1,4 +1,4 @@
-"""An encoder's files: read, or refused with one sentence that names the file."""
+"""Reads and validates the files of an encoder; raises DataError with the file name."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from .errors import DataError
 
 
 def read_text(path: Path) -> str:
-    """The whole file, its line ends as they are."""
+    """Return the text of a UTF-8 file, with its line endings unchanged."""
     try:
         return path.read_bytes().decode()
     except UnicodeDecodeError as error:
@@ -16,7 +16,7 @@ def read_text(path: Path) -> str:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object that the file holds."""
+    """Return the JSON object in a file."""
     try:
         found = json.loads(path.read_bytes())
     except ValueError as error:
@@ -27,27 +27,28 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def part(path: Path, whole: dict[str, Any], name: str) -> dict[str, Any]:
-    """The object called `name` inside that of a file; empty where it is absent or null."""
+    """Return the object `name` within the object of a file; empty if it is missing or null."""
     found = whole.get(name)
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise damaged(path, f'holds a "{name}" that is not an object')
+        raise damaged(path, f'has a "{name}" that is not an object')
     return found
 
 
 def checked_rows(path: Path, rows: Any) -> dict[str, int]:
-    """`rows`, if it is what a vocabulary is: every token with a number of its own."""
+    """Return `rows` if it is a valid vocabulary: token -> unique id. Raises DataError otherwise."""
     if (
         not isinstance(rows, dict)
         or not rows
         or not all(type(row) is int and row >= 0 for row in rows.values())
     ):
-        raise damaged(path, "holds no vocabulary of tokens and their numbers")
+        raise damaged(path, "has no vocabulary of tokens and ids")
     if len(set(rows.values())) < len(rows):
-        raise damaged(path, "gives two tokens the same number")
+        raise damaged(path, "has two tokens with the same id")
     return rows
 
 
-def damaged(path: Path, what: str) -> DataError:
-    return DataError(f"{path} {what}: take a fresh copy of the encoder's files.")
+def damaged(path: Path, problem: str) -> DataError:
+    """Return the error for an invalid file."""
+    return DataError(f"{path} {problem}: get a new copy of the encoder's files.")

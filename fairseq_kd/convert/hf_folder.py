@@ -1,4 +1,4 @@
-"""Reads the config of a Hugging Face folder; writes such folders and a teacher's `model.pt`."""
+"""Reads config.json of a Hugging Face folder; writes Hugging Face folders and `model.pt`."""
 
 import json
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ DROPOUT = {
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a Hugging Face folder."""
+    """Return config.json of a Hugging Face folder. Raises CannotStart if it is missing or damaged."""
     path = folder / "config.json"
     if not path.is_file():
-        if (folder / "bert_config.json").is_file():  # as Google's releases call it
+        if (folder / "bert_config.json").is_file():  # the name in Google's releases
             raise CannotStart(
                 f"{folder} has a bert_config.json but no config.json: copy it to config.json.",
                 doing="convert",
@@ -39,20 +39,20 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object that a file holds; CannotStart where it holds anything else."""
+    """Return the JSON object in a file. Raises CannotStart if it has anything else."""
     try:
         found = json.loads(path.read_bytes())
     except ValueError as error:
         raise CannotStart(
-            f"{path} is not valid JSON ({error}): take a fresh copy of it.", doing="convert"
+            f"{path} is not valid JSON ({error}): get a new copy of it.", doing="convert"
         ) from None
     if not isinstance(found, dict):
-        raise CannotStart(f"{path} is JSON but not an object: take a fresh copy of it.", doing="convert")
+        raise CannotStart(f"{path} is JSON but not an object: get a new copy of it.", doing="convert")
     return found
 
 
 def write_checkpoint(model: Converted, folder: Path) -> Path:
-    """Writes `model.pt` beside the folder's dict.txt, whose hash it remembers."""
+    """Write `model.pt` with the hash of the folder's dict.txt, and return its path."""
     config = {
         "_name": "roberta_student",
         **model.shape.config(),
@@ -66,14 +66,14 @@ def write_checkpoint(model: Converted, folder: Path) -> Path:
         "model": model.weights,
     }
     path = folder / "model.pt"
-    with path.open("wb") as file:  # given a file, torch leaves the system's own error where it cannot write
+    with path.open("wb") as file:  # with an open file, torch keeps the OSError of a failed write
         torch.save(state, file)
     return path
 
 
 def write_model(folder: Path, config: Mapping[str, Any], weights: dict[str, Tensor]) -> None:
-    """Writes config.json and model.safetensors into a Hugging Face folder, which exists."""
+    """Write config.json and model.safetensors to an existing folder."""
     text = json.dumps(config, ensure_ascii=False, indent=2)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
-    # transformers wants to be told that the file is torch's.
+    # transformers requires the metadata that names the framework.
     (folder / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.folders import recover, replacing
+from preprocess.atomic_folder import atomic_folder, recover
 
 
 def write(folder, text):
-    with replacing(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         (temporary / "a").write_text(text)
 
 
@@ -29,7 +29,7 @@ def test_after_an_error_the_old_folder_stands(tmp_path):
     write(tmp_path / "x", "old")
 
     def fail():
-        with replacing(tmp_path / "x") as temporary:
+        with atomic_folder(tmp_path / "x") as temporary:
             (temporary / "a").write_text("new")
             raise KeyError
 
