@@ -46,7 +46,7 @@ def add_input_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="PATH",
-        help="text, as for preprocess.corpus; may be given several times",
+        help="text, as for preprocess.corpus; may be repeated",
     )
 
 

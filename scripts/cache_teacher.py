@@ -1,13 +1,12 @@
-"""Stores a teacher's signals before any training that learns from them: the same command, but nothing is trained.
+"""Fills a teacher cache before training: takes the flags of the training, but trains nothing.
 
     python scripts/cache_teacher.py --workers 2 -- data/MRPC-bin --teacher teachers/MRPC --teacher-cache caches/MRPC \\
         --criterion hsk --hsk-keep 1l_10t_0.1h --init-layers 0,1,2
 
-What follows `--` are the flags of the training, of which those that have no bearing on the teacher may be left out
-(the task is sentence_prediction_kd, the model roberta_student). Writes into --teacher-cache what that training asks
-of the teacher, for all its splits and shards, in batches of --batch-size (32) and --max-tokens. Interrupted or killed,
-it goes on from where it was; what is there already is read, and left alone where it is whole. It says first how much
-room all of that takes, and starts only where it is free; with --dry-run it says no more than that.
+Arguments after `--` are the flags of the training. Flags that do not affect the teacher may be omitted; the default
+task is sentence_prediction_kd, the default model roberta_student. Writes the teacher signals of all splits and shards
+to --teacher-cache, in batches of --batch-size (32) and --max-tokens. The same command resumes after an interruption:
+valid rows are kept. First prints the required disk space, and starts only if it is free; --dry-run stops after that.
 """
 
 import contextlib
@@ -40,23 +39,23 @@ DEFAULTS = [
     *("--arch", "roberta_student"),
     *("--criterion", "kd"),
     *("--batch-size", "32"),
-    # Nothing is trained, and no checkpoint chosen by it; but it has to be one that is logged.
+    # Unused here, but the config check requires a metric that is logged.
     *("--best-checkpoint-metric", "loss"),
 ]
 EVERY_SECONDS = 10
 
-# What a terminal sends to workers, too.
+# Signals that a terminal also sends to worker processes.
 OF_TERMINALS = {getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 all is stored, 1 it is not, 130 interrupted; what prevents it is said in a sentence."""
+    """Fill the cache and return the exit status: 0 all is stored, 1 failed, 130 interrupted."""
     own, flags = split(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
     args = parser.parse_args(own)
     if not flags:
-        parser.error("there is no training: give its flags after --")
-    # In front, since of a flag that is given twice, or by two names, the last one counts.
+        parser.error("the flags of the training are missing: give them after --")
+    # Defaults first, because the last value counts if a flag occurs twice.
     flags = [*DEFAULTS, *(["--cpu"] if args.cpu else []), *flags]
 
     try:
@@ -67,52 +66,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def store(args: Namespace, flags: Sequence[str]) -> int:
-    """Stores what a training with these flags asks of its teacher; the exit status."""
-    # One process makes the files and finds out what is wrong; others then only write.
+    """Store the teacher signals for a training with these flags; return the exit status."""
+    # One process creates the files and checks the flags; worker processes then only write.
     began = time.monotonic()
     splits = list(_splits(flags))
     teacher = splits[0].teacher
-    _tell(teacher.room(), teacher.folder)
+    _print_sizes(teacher.room(), teacher.folder)
     if args.dry_run:
         return 0
 
     teacher.take_room()
-    lacking = [part.dataset.cached.invalid_rows() for part in splits]
-    rows = sum(map(len, lacking))
+    missing = [part.dataset.cached.invalid_rows() for part in splits]
+    rows = sum(map(len, missing))
     print(f"{rows:,} rows to write", flush=True)
     if rows and args.workers > 1:
-        status = _spawn(args.workers, flags, lacking)
+        status = _spawn(args.workers, flags, missing)
         if status:
             return status
     elif rows:
-        _write(splits, lacking, 0, 1)
+        _write(splits, missing, 0, 1)
     print(f"{rows:,} rows written in {time.monotonic() - began:.0f} s", flush=True)
     return 0
 
 
-def _tell(sizes: Mapping[str, int], folder: Path) -> None:
-    """Says how many bytes each split takes, and all of them."""
+def _print_sizes(sizes: Mapping[str, int], folder: Path) -> None:
+    """Print the required disk space of each split and of all, and the free space."""
     from fairseq_kd.data.cache.allocation import format_bytes, free_bytes
 
     for name, size in sizes.items():
         print(f"  {name}: {size:,} bytes")
     total = sum(sizes.values())
     print(
-        f"{total:,} bytes to take ({format_bytes(total)}), of {format_bytes(free_bytes(folder))} free",
+        f"{total:,} bytes required ({format_bytes(total)}), {format_bytes(free_bytes(folder))} free",
         flush=True,
     )
 
 
-def _spawn(workers: int, flags: Sequence[str], lacking: Sequence["np.ndarray"]) -> int:
-    """Has several processes write; exit status 0, or that of the one that ended first: it has said why."""
+def _spawn(workers: int, flags: Sequence[str], missing: Sequence["np.ndarray"]) -> int:
+    """Write with several processes; return 0, or the exit status of the first failed process, which printed why."""
     from torch.multiprocessing import ProcessExitedException, spawn
 
     from fairseq_kd.data.cache.files import HASHED
 
-    # It warns of each of the others that it ends then.
+    # Suppress a warning for each process that is terminated after the first failure.
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
-    with _unheard(OF_TERMINALS):
-        writing = spawn(_work, (workers, flags, lacking, HASHED), workers, join=False, daemon=True)
+    with _blocked(OF_TERMINALS):
+        writing = spawn(_work, (workers, flags, missing, HASHED), workers, join=False, daemon=True)
     try:
         while not writing.join():
             pass
@@ -120,8 +119,8 @@ def _spawn(workers: int, flags: Sequence[str], lacking: Sequence["np.ndarray"]) 
         if ended.signal_name is None:
             return ended.exit_code
         print(
-            f"Cannot go on: one of --workers {workers} was ended by {ended.signal_name}, perhaps for want of memory: the "
-            "same command, with fewer of them, goes on from there.",
+            f"Cannot go on: one of --workers {workers} was killed by {ended.signal_name}, perhaps because memory ran out: "
+            "run the same command with fewer --workers to continue.",
             file=sys.stderr,
         )
         return 1
@@ -131,7 +130,7 @@ def _spawn(workers: int, flags: Sequence[str], lacking: Sequence["np.ndarray"]) 
 
 
 def _end(processes: Iterable["BaseProcess"]) -> None:
-    """Ends them as Ctrl-C does, so that they clean up behind them; where they take no notice, less gently."""
+    """Interrupt the processes, so that they clean up; terminate those that do not stop in time."""
     for process in processes:
         os.kill(process.pid, signal.SIGINT)
     deadline = time.monotonic() + PATIENCE
@@ -142,12 +141,12 @@ def _end(processes: Iterable["BaseProcess"]) -> None:
 
 
 @contextlib.contextmanager
-def _unheard(signals: set[int]) -> Iterator[None]:
-    """Lets signals wait, also in processes that are begun meanwhile: until they are ready to end without a traceback."""
+def _blocked(signals: set[int]) -> Iterator[None]:
+    """Block signals, also in processes started in this context, until they can exit without a traceback."""
     if not hasattr(signal, "pthread_sigmask"):  # outside Unix
         yield
         return
-    resource_tracker.ensure_running()  # begun with the first process, it would have them heard again
+    resource_tracker.ensure_running()  # started with the first process, it would unblock the signals
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
@@ -156,9 +155,9 @@ def _unheard(signals: set[int]) -> Iterator[None]:
 
 
 def _work(
-    rank: int, workers: int, flags: Sequence[str], lacking: Sequence["np.ndarray"], hashed: Mapping
+    rank: int, workers: int, flags: Sequence[str], missing: Sequence["np.ndarray"], hashed: Mapping
 ) -> None:
-    """One of several processes; hashed: what the first one knows of the data."""
+    """Run a worker process; `hashed` has the data hashes that the first process computed."""
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     if hasattr(signal, "pthread_sigmask"):
@@ -170,37 +169,37 @@ def _work(
     HASHED.update(hashed)
     logging.disable(logging.INFO)
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
-    _write(_splits(flags), lacking, rank, workers)
+    _write(_splits(flags), missing, rank, workers)
 
 
 def _interrupt(*_) -> None:
-    """Once: both the terminal and the first process may say so, the later while this one cleans up."""
+    """Raise KeyboardInterrupt once: a second signal may arrive from the parent process during cleanup."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
-def _write(splits: Iterable["Split"], lacking: Iterable["np.ndarray"], rank: int, workers: int) -> None:
-    """Writes the rows that each split lacks, of every `workers` of them one."""
-    told = time.monotonic()
-    for part, rows in zip(splits, lacking, strict=True):
+def _write(splits: Iterable["Split"], missing: Iterable["np.ndarray"], rank: int, workers: int) -> None:
+    """Write every `workers`-th missing row of each split."""
+    printed = time.monotonic()
+    for part, rows in zip(splits, missing, strict=True):
         dataset = part.dataset
-        # Batches of like length, for little padding; the longest first, so that too little memory is found out at once.
+        # Batches of similar length have little padding; the longest come first, so that a lack of memory shows at once.
         own = rows[dataset.sizes[rows].argsort(kind="stable")[::-1]][rank::workers]
         done = 0
         for batch in dataset.batch_by_size(own, part.max_tokens, part.batch_size):
             part.teacher.store(part.moved(dataset.collater([dataset[int(row)] for row in batch]), rank))
             done += len(batch)
-            if rank == 0 and time.monotonic() - told > EVERY_SECONDS:
-                told = time.monotonic()
+            if rank == 0 and time.monotonic() - printed > EVERY_SECONDS:
+                printed = time.monotonic()
                 print(f"  {part.name}: {workers * done:,} of {len(rows):,} rows", flush=True)
 
 
 @dataclass(frozen=True)
 class Split:
-    """A split, or a shard of one, that the training reads.
+    """A split, or a shard of a split, that the training reads.
 
-    batch_size, max_tokens  sentences, and tokens with padding, that the teacher is asked about at a time; the latter
-                            None for any number
+    batch_size  maximum sentences of a teacher batch
+    max_tokens  maximum tokens of a teacher batch, including padding; None for no limit
     """
 
     name: str
@@ -211,7 +210,7 @@ class Split:
     cpu: bool
 
     def moved(self, sample: dict[str, Any], rank: int) -> dict[str, Any]:
-        """A batch where the teacher runs: on a GPU of this process's own, as far as there are enough."""
+        """Return the batch on the teacher's device; processes are distributed over the GPUs."""
         import torch
         from fairseq.utils import move_to_cuda
 
@@ -221,24 +220,24 @@ class Split:
 
 
 def _splits(flags: Sequence[str]) -> Iterator[Split]:
-    """All that the training with these flags reads."""
+    """Yield all splits and shards that a training with these flags reads. Raises CannotStart for invalid flags."""
     import fairseq_kd  # noqa: F401
     from fairseq_kd.errors import CannotStart
     from fairseq_kd.tasks.build import build_parts, read_config
 
     cfg = read_config(flags)
     if cfg.task.get("teacher_cache") is None:
-        raise CannotStart("there is no --teacher-cache behind --: give the folder in which to store.")
+        raise CannotStart("--teacher-cache is missing after --: give the folder of the cache.")
     if cfg.task.get("teacher") is None:
-        raise CannotStart("there is no --teacher behind --: give the model whose signals are to be stored.")
+        raise CannotStart("--teacher is missing after --: give the model whose signals to store.")
 
     task, _, _ = build_parts(cfg)
     if task.teacher is None:
         raise CannotStart(
             f"--criterion {cfg.criterion._name} with these weights uses no teacher, so there is nothing to store: give "
-            "other weights behind --."
+            "other weights after --."
         )
-    # As fairseq's trainer does: the parts of a training split are joined, those of others are not, unless that is asked.
+    # As in fairseq's trainer: parts of the training split are combined, parts of others only with --combine-valid-subsets.
     training = [(cfg.dataset.train_subset, epoch, True) for epoch in range(1, task.shards + 1)]
     validation = [(name, 1, False) for name in cfg.dataset.valid_subset.split(",")]
     if cfg.dataset.combine_valid_subsets:
@@ -248,7 +247,7 @@ def _splits(flags: Sequence[str]) -> Iterator[Split]:
         longest, most = int(dataset.sizes.max()), cfg.dataset.max_tokens
         if most is not None and longest > most:
             raise CannotStart(
-                f"--max-tokens {most} is less than the {longest} of one example of {name}: give more."
+                f"--max-tokens {most} is less than the {longest} tokens of an example of {name}: give more."
             )
         place = dataset.cached.folder.name
         yield Split(place, dataset, task.teacher, cfg.dataset.batch_size, most, cfg.common.cpu)
@@ -261,14 +260,14 @@ def _parser() -> Parser:
         type=positive,
         default=1,
         metavar="N",
-        help="processes that write at a time; on GPUs, one each (default: 1)",
+        help="number of processes that write; distributed over the GPUs (default: 1)",
     )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="say how many bytes would be taken, of each split and in all, and write nothing (default: write)",
+        help="print the required bytes of each split and in total, and write nothing (default: write)",
     )
-    parser.add_argument("--cpu", action="store_true", help="use no GPU (default: those there are)")
+    parser.add_argument("--cpu", action="store_true", help="use no GPU (default: all GPUs)")
     return parser
 
 

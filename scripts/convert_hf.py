@@ -27,15 +27,15 @@ from fairseq_kd.convert.huggingface import Converted, check_config, convert, mod
 from fairseq_kd.convert.weight_files import read_weights
 from fairseq_kd.data.metadata import dictionary_hash, read_metadata
 from fairseq_kd.errors import CannotStart
-from fairseq_kd.evaluation.origin import (
+from fairseq_kd.evaluation.provenance import (
     class_labels,
     find_dictionary,
     find_training_data,
-    problems_of_out,
+    out_problems,
     trained_head,
 )
 from fairseq_kd.models.checkpoint import Checkpoint, read_checkpoint
-from fairseq_kd.models.class_order import check_names, is_placeholder
+from fairseq_kd.models.label_order import check_names, is_placeholder
 from launcher.arguments import Parser, names
 from preprocess import meta
 from preprocess.atomic_folder import atomic_folder, recover
@@ -182,7 +182,7 @@ def _export_model(args: argparse.Namespace) -> str:
     checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")
     data, head = find_training_data(args.data, checkpoint), trained_head(checkpoint)
     labels = class_labels(checkpoint, head, data) if head else ()
-    found = [*transformers.problems(checkpoint, head), *problems_of_out(args.out)]
+    found = [*transformers.problems(checkpoint, head), *out_problems(args.out)]
     if args.without_tokenizer and args.encoder:
         found.append(
             f"--encoder {args.encoder} conflicts with --without-tokenizer, which exports no tokenizer: give one of them."
@@ -207,14 +207,14 @@ def _vocabulary(given: Path | None, checkpoint: Checkpoint) -> Path:
     """Return the folder of the model's vocabulary: --encoder-dir, by default the checkpoint's folder."""
     if given is not None:
         return given
-    beside = checkpoint.path.parent
-    if not any((beside / name).is_file() for name in VOCABULARIES):
+    folder = checkpoint.path.parent
+    if not any((folder / name).is_file() for name in VOCABULARIES):
         raise CannotStart(
             f"--checkpoint {checkpoint.path} has no vocabulary next to it: give --encoder-dir, as for preprocess.glue, or "
             "--without-tokenizer to export the model only.",
             doing="export",
         )
-    return beside
+    return folder
 
 
 def _encoder(folder: Path, name: str | None, checkpoint: Checkpoint, data: Path | None) -> Encoder:

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# From an empty machine to distilled students on real data, and one table: 11 minutes on 2 CPU cores, and torch to download.
+# Sets up the project, distils students on real data and writes a table: 11 minutes on 2 CPU cores, plus the download
+# of torch.
 #
-#   bash scripts/demo.sh                      SST-2 is downloaded; without a network a small set is made up
-#   bash scripts/demo.sh --glue-dir DIR       takes SST-2 from DIR (also: GLUE_DIR=DIR)
-#   bash scripts/demo.sh -- --seeds 1,2       what follows -- goes to experiments.py
+#   bash scripts/demo.sh                      downloads SST-2; without a network, creates a small synthetic set
+#   bash scripts/demo.sh --glue-dir DIR       uses SST-2 in DIR (also: GLUE_DIR=DIR)
+#   bash scripts/demo.sh -- --seeds 1,2       arguments after -- are passed to experiments.py
 #
-# A pre-trained MiniLM (6 layers, 384 wide) is fine-tuned on 8,000 sentences of SST-2; students of 3 of its
-# layers then learn alone, from its logits, from its attention and from its hidden states. All is kept in
-# runs/demo, in a folder for each source of data: run it again after an interruption, or with more seeds, and
-# it goes on from there.
+# Fine-tunes a pre-trained MiniLM (6 layers, width 384) on 8,000 sentences of SST-2. Then trains students with 3
+# of its layers without a teacher, and with its logits, attention and hidden states. Writes to runs/demo, with a
+# folder for each source of data. A second run, after an interruption or with more seeds, continues from there.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 
@@ -30,12 +30,12 @@ while [ $# -gt 0 ]; do
             shift
             break
             ;;
-        *) fail "$1 is not an option: see the top of $0." ;;
+        *) fail "$1 is an unknown option: see $0 --help." ;;
     esac
 done
 if [ -n "$glue" ]; then
     for split in train dev; do
-        [ -f "$glue/SST-2/$split.tsv" ] || fail "$given_by $glue holds no SST-2/$split.tsv: give the folder above SST-2."
+        [ -f "$glue/SST-2/$split.tsv" ] || fail "$given_by $glue has no SST-2/$split.tsv: give the parent folder of SST-2."
     done
     glue=$(cd "$glue" && pwd -P)
 fi
@@ -43,7 +43,7 @@ fi
 cd "$root"
 bash scripts/setup.sh
 python=.venv/bin/python
-# Large tensors in huge pages: faster to allocate on a CPU.
+# Huge pages make the allocation of large tensors on a CPU faster.
 export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
 device="" jobs=""
 if ! $python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
@@ -52,14 +52,14 @@ fi
 
 step() { printf '\n== %s\n' "$*"; }
 
-# SST-2 in $1: as it is there, or downloaded.
+# Use SST-2 in $1 if it is complete; otherwise download it.
 real_glue() {
     bash scripts/download_glue.sh --check "$1" SST-2 2>/dev/null || bash scripts/download_glue.sh "$1" SST-2
 }
 
 minilm=runs/demo/minilm
 if [ -n "$glue" ]; then
-    # Two folders of one name are two sources.
+    # The checksum of the path distinguishes folders with the same name.
     demo=runs/demo/$(basename "$glue")-$(printf %s "$glue" | cksum | cut -d ' ' -f 1)
     step "Data: up to 8,000 sentences of SST-2 from $glue"
 elif real_glue runs/demo/sst-2/glue; then
@@ -67,7 +67,7 @@ elif real_glue runs/demo/sst-2/glue; then
     step "Data: 8,000 sentences of SST-2"
 else
     demo=runs/demo/made-up glue=runs/demo/made-up/glue
-    step "Data: 4,000 made-up sentences in the place of SST-2, which cannot be had here: scores mean nothing"
+    step "Data: 4,000 synthetic sentences, because SST-2 cannot be downloaded: scores mean nothing"
     $python scripts/make_small_glue.py "$glue"
 fi
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Gets GLUE's tasks, AX and SNLI from their public addresses, and checks how many rows arrived.
+# Downloads GLUE's tasks, AX and SNLI from their public addresses and checks the number of rows.
 #
 #   bash scripts/download_glue.sh DIR [TASK ...]     default: all (some hundred MB)
-#   bash scripts/download_glue.sh --check DIR [TASK ...]   only count what DIR has
+#   bash scripts/download_glue.sh --check DIR [TASK ...]   only check the files in DIR
 #
-# A task that is there with the right row counts is not fetched again. The data has terms of its own:
+# Tasks with correct row counts are not downloaded again. The data has its own terms of use:
 # see https://gluebenchmark.com and https://nlp.stanford.edu/projects/snli.
 
 set -euo pipefail
@@ -20,7 +20,8 @@ fail() {
     exit 1
 }
 
-# file:rows of a task; rows without header, and only those with as many fields as the header (QQP has others).
+# Prints file:rows of a task. Rows are counted without the header, and only with as many fields as the first line,
+# because QQP has malformed rows.
 rows_of() {
     case "$1" in
         CoLA) echo "train:8551 dev:1043 test:1063" ;;
@@ -38,7 +39,7 @@ rows_of() {
     esac
 }
 
-# Prints what is wrong with a task's files; nothing where all is well.
+# Prints the problems of a task's files; nothing if there are none.
 complaints() {
     local task="$1" split file expected found header=1
     for split in $(rows_of "$task"); do
@@ -61,7 +62,7 @@ complaints() {
 fetch() {
     echo "  $1"
     curl --fail --location --silent --show-error --retry 3 --output "$2.part" "$1" ||
-        fail "$1 could not be fetched: check the connection, or get the task elsewhere and put it into $DIR."
+        fail "$1 could not be downloaded: check the connection, or copy the task to $DIR from elsewhere."
     mv "$2.part" "$2"
 }
 
@@ -71,7 +72,7 @@ unpack() {
     rm "$TEMPORARY/archive.zip"
 }
 
-# MRPC is kept as Microsoft published it: GLUE's dev set is a list of its id pairs.
+# MRPC is available as published by Microsoft; GLUE's dev set is a list of id pairs.
 make_mrpc() {
     local from="$1" to="$2"
     mkdir -p "$to"
@@ -109,7 +110,7 @@ main() {
         check=1
         shift
     fi
-    [[ $# -ge 1 && "$1" != -* ]] || fail "name the folder to fill: bash scripts/download_glue.sh [--check] DIR [TASK ...]"
+    [[ $# -ge 1 && "$1" != -* ]] || fail "the folder is missing: bash scripts/download_glue.sh [--check] DIR [TASK ...]"
     DIR="$1"
     shift
 
@@ -142,10 +143,10 @@ main() {
             echo "$task: $(rows_of "$task")"
         fi
     done
-    [[ $bad == 0 ]] || fail "not all that was asked for is in $DIR as published: see the lines above."
+    [[ $bad == 0 ]] || fail "some tasks in $DIR are missing or differ from the published data: see the lines above."
 }
 
-# Sourced by its test, which tries the parts.
+# The test sources this file and calls its functions.
 if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then
     main "$@"
 fi

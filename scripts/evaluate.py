@@ -1,9 +1,9 @@
-"""Every metric of finished models, on every split that has labels: a table, in Markdown.
+"""Evaluates trained models on every split with labels and prints all metrics as a Markdown table.
 
     python scripts/evaluate.py --checkpoint runs teachers/SST-2 --data data --csv scores.csv
 
-Of a run's folder all checkpoints are evaluated, of a folder above runs the best one of each. First
-stages, which have no classifier yet, are passed over in folders. Metrics are in percent.
+For a run directory, evaluates all its checkpoints; for a folder of runs, the best checkpoint of each. In
+folders, first stages are skipped, because their classifier is not trained. Metrics are in percent.
 """
 
 import argparse
@@ -21,7 +21,7 @@ METRICS = ("accuracy", "f1", "mcc", "pearson", "spearman")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 all is evaluated; what prevents that ends the program with a sentence."""
+    """Evaluate all models and return exit status 0. Errors exit with a message."""
     args = _parser().parse_args(arguments)
     models = read_models(args.checkpoint, args.data)
     chosen = [choose_splits(model, args.split) for model in models]
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = []
     for row in evaluate(models, chosen, args):
         rows.append(row)
-        # Row by row: on large training sets the next one can take minutes.
+        # Print row by row, because a row can take minutes.
         print(f"| {' | '.join(_cell(row.get(name, '-')) for name in columns)} |", flush=True)
     if args.csv is not None:
         write_csv(args.csv, columns, rows)
@@ -41,11 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def read_models(given: Sequence[str], data: Path) -> list:
-    """All models that are meant, each beside its data."""
-    # Here, because it takes seconds, and --help and a wrong flag should not.
+    """Return all models with their data. Raises CannotStart if there is none."""
+    # Imported here because it takes seconds, and --help and invalid flags should be fast.
     from fairseq_kd.errors import CannotStart
-    from fairseq_kd.evaluation.finished import FinishedModel, first_stage
-    from fairseq_kd.evaluation.found import find_checkpoints
+    from fairseq_kd.evaluation.discover import find_checkpoints
+    from fairseq_kd.evaluation.loaded_model import LoadedModel, first_stage
     from fairseq_kd.models.checkpoint import read_checkpoint
 
     models = []
@@ -53,29 +53,29 @@ def read_models(given: Sequence[str], data: Path) -> list:
         for path in find_checkpoints(name):
             checkpoint = read_checkpoint(str(path), "--checkpoint")
             if first_stage(checkpoint) and not Path(name).is_file():
-                print(f"{path} is a first stage, without a trained classifier: passed over.", file=sys.stderr)
+                print(f"{path} is a first stage, without a trained classifier: skipped.", file=sys.stderr)
                 continue
-            models.append(FinishedModel.of(checkpoint, data))
+            models.append(LoadedModel.of(checkpoint, data))
     if not models:
-        raise CannotStart(f"--checkpoint {' '.join(given)} holds first stages alone: give second stages.")
+        raise CannotStart(f"--checkpoint {' '.join(given)} has only first stages: give second stages.")
     return models
 
 
 def choose_splits(model, asked: Sequence[str] | None) -> list[str]:
-    """Those of the splits asked for that this model's data has; by default all with labels."""
+    """Return the requested splits that this model's data has; by default all with labels."""
     present = [split for split in model.splits() if asked is None or split in asked]
     return [split for split in present if asked is not None or model.dataset(split).targets is not None]
 
 
 def check_splits(models: Sequence, chosen: Sequence[Sequence[str]], args: argparse.Namespace) -> None:
-    """Raises CannotStart when a split is in no data at all or has no labels, or there is none to evaluate on."""
+    """Raise CannotStart if a split is in no data or has no labels, or if there is no split to evaluate."""
     from fairseq_kd.errors import CannotStart
 
     found = {split for splits in chosen for split in splits}
     for split in args.split or ():
         if split not in found:
             raise CannotStart(
-                f"--split {split} is in no data that --data {args.data} names: take one of its splits."
+                f"--split {split} is not in the data of --data {args.data}: use one of its splits."
             )
     if not found:
         raise CannotStart(f"--data {args.data} has no split with labels: make it with a dev set.")
@@ -89,22 +89,22 @@ def check_splits(models: Sequence, chosen: Sequence[Sequence[str]], args: argpar
 
 
 def evaluate(models: Sequence, chosen: Sequence[Sequence[str]], args: argparse.Namespace) -> Iterator[dict]:
-    """A row for each model and split; what is the same model as one before it takes the scores of that one."""
-    from fairseq_kd.evaluation.finished import FinishedModel, device
+    """Yield a row for each model and split; a model with the weights of an earlier one reuses its scores."""
+    from fairseq_kd.evaluation.loaded_model import LoadedModel, device
     from fairseq_kd.evaluation.scores import scores
 
-    asked: list[tuple[FinishedModel, list[dict]]] = []
+    evaluated: list[tuple[LoadedModel, list[dict]]] = []
     for model, splits in zip(models, chosen, strict=True):
         path = str(model.checkpoint.path)
-        there = next((rows for earlier, rows in asked if model.answers_as(earlier)), [])
-        if there:
-            source = there[0]["checkpoint"]
-            print(f"{path} has the weights of {source}: its scores are taken from there.", file=sys.stderr)
-            yield from ({**row, "checkpoint": path} for row in there)
+        known = next((rows for earlier, rows in evaluated if model.predicts_same(earlier)), [])
+        if known:
+            source = known[0]["checkpoint"]
+            print(f"{path} has the weights of {source}: reusing its scores.", file=sys.stderr)
+            yield from ({**row, "checkpoint": path} for row in known)
             continue
 
         rows: list[dict] = []
-        asked.append((model, rows))
+        evaluated.append((model, rows))
         for split, predictions in model.predict(splits, device(args.cpu), args.batch_size):
             row = {"checkpoint": path, "task": model.metadata.task, "split": split}
             rows.append({**row, "sentences": len(predictions.logits), **scores(predictions)})
@@ -112,8 +112,8 @@ def evaluate(models: Sequence, chosen: Sequence[Sequence[str]], args: argparse.N
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict]) -> None:
-    """The same rows for programs, with all digits."""
-    from fairseq_kd.evaluation.files import atomic_write
+    """Write the rows as CSV, with all digits."""
+    from fairseq_kd.evaluation.output_file import atomic_write
 
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -134,26 +134,28 @@ def _parser() -> Parser:
         nargs="+",
         required=True,
         metavar="PATH",
-        help="a checkpoint, the folder of a run, or a folder of runs",
+        help="checkpoint, run directory, or folder of runs",
     )
     parser.add_argument(
         "--data",
         type=Path,
         required=True,
         metavar="DIR",
-        help="binarized data, <TASK>-bin, or the folder above, where each checkpoint finds that of its own task",
+        help="binarized data, <TASK>-bin, or its parent folder, which is searched for each checkpoint's task",
     )
     parser.add_argument(
         "--split",
         type=names,
         metavar="LIST",
-        help="comma-separated, such as train,valid,valid1 (default: every split that has labels)",
+        help="splits, comma-separated, such as train,valid,valid1 (default: all splits with labels)",
     )
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table there, too (default: none)")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="also write the table as CSV (default: none)"
+    )
     add_inference_options(parser)
     return parser
 
 
 if __name__ == "__main__":
-    logging.disable(logging.INFO)  # fairseq tells of every file it opens
+    logging.disable(logging.INFO)  # fairseq logs every opened file
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""A student or teacher as a stock RoBERTa checkpoint, which fairseq loads without this package.
+"""Exports a student or teacher as a stock RoBERTa checkpoint, which fairseq loads without this package.
 
     python scripts/export_fairseq.py --checkpoint runs/sst2 --out exported
 
@@ -6,9 +6,9 @@ Writes OUT/model.pt and OUT/dict.txt, for
 
     RobertaModel.from_pretrained("exported", "model.pt", bpe=None).predict("sentence_classification_head", tokens)
 
-where tokens, as `RobertaModel.encode` gives them, begin with <s>, which rows of binarized data lack.
-Hidden states and logits stay what they were, but named classes take the order of the data's label/dict.txt.
-What stock RoBERTa cannot express is refused.
+Tokens begin with <s>, as in `RobertaModel.encode`; rows of binarized data have no <s>. Hidden states and logits
+stay the same, but named classes get the order of the data's label/dict.txt. Models that stock RoBERTa cannot
+represent are rejected.
 """
 
 import logging
@@ -21,20 +21,20 @@ from launcher.arguments import Parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 the model is there; what prevents that ends the program with a sentence."""
+    """Write the model and return exit status 0. Errors exit with a message."""
     args = _parser().parse_args(arguments)
 
-    # Here, because it takes seconds, and --help and a wrong flag should not.
+    # Imported here because it takes seconds, and --help and invalid flags should be fast.
     import torch
 
     from fairseq_kd.convert.stock import notes, problems, stock_state
     from fairseq_kd.errors import CannotStart
-    from fairseq_kd.evaluation.files import atomic_write
-    from fairseq_kd.evaluation.origin import (
+    from fairseq_kd.evaluation.output_file import atomic_write
+    from fairseq_kd.evaluation.provenance import (
         find_dictionary,
         find_training_data,
         in_order_of_data,
-        problems_of_out,
+        out_problems,
     )
     from fairseq_kd.models.checkpoint import read_checkpoint
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dictionary = find_dictionary(data, checkpoint)
     pairs = None if data is None else (data / "input1").is_dir()
     found = problems(checkpoint, pairs, args.approximate)
-    found += problems_of_out(args.out)
+    found += out_problems(args.out)
     if found:
         raise CannotStart(*found, doing="export")
 
@@ -62,20 +62,20 @@ def _parser() -> Parser:
         "--checkpoint",
         required=True,
         metavar="PATH",
-        help="a checkpoint, or a folder with checkpoint_best.pt or model.pt",
+        help="checkpoint, or a folder with checkpoint_best.pt or model.pt",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder to write")
     parser.add_argument(
         "--data",
         type=Path,
         metavar="DIR",
-        help="binarized data of its task, which has the vocabulary (default: what it was trained on, or the dict.txt "
-        "beside it)",
+        help="binarized data of its task, for the vocabulary (default: its training data, or dict.txt next to it)",
     )
     parser.add_argument(
         "--approximate",
         action="store_true",
-        help="export a model with another LayerNorm eps (BERT's) as well, with slightly other answers (default: refuse)",
+        help="also export a model with another LayerNorm eps, such as BERT's, with slightly different outputs (default: "
+        "stop with an error)",
     )
     return parser
 

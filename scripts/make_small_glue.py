@@ -1,9 +1,9 @@
-"""Writes a small SST-2 of made-up sentences, in GLUE's own format, for machines that cannot get GLUE.
+"""Writes a small SST-2 of synthetic sentences in GLUE's format, for machines that cannot download GLUE.
 
     python scripts/make_small_glue.py OUT
 
-Leaves OUT/SST-2/{train,dev,test}.tsv: 4,000, 400 and 100 sentences of a few words about films, whose label
-follows from their words, negation included. Scores on it say that the software works, and nothing else.
+Writes OUT/SST-2/{train,dev,test}.tsv: 4,000, 400 and 100 short sentences about films. Their words, including
+negation, determine the label. Scores only show that the software works.
 """
 
 import argparse
@@ -20,7 +20,7 @@ FILLERS = (
 
 
 def sentence(rng: random.Random) -> tuple[str, int]:
-    """A sentence and its label: 1 for praise, 0 for blame."""
+    """Return a sentence and its label: 1 for positive, 0 for negative."""
     label = rng.randrange(2)
     negated = rng.random() < 0.3
     words = GOOD if (label == 1) != negated else BAD
@@ -34,7 +34,7 @@ def sentence(rng: random.Random) -> tuple[str, int]:
 
 
 def write(out: Path, seed: int = 1) -> None:
-    """Writes the three files; the same ones for the same seed."""
+    """Write the three files; the same seed gives the same files."""
     rng = random.Random(seed)
     folder = out / "SST-2"
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,5 +51,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder in which SST-2/ is made")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder in which SST-2/ is created")
     write(parser.parse_args().out)

@@ -1,9 +1,9 @@
-"""Writes the names of its classes into a fine-tuned checkpoint that lacks them, or has others than the data.
+"""Writes class names to a fine-tuned checkpoint without names, or with other names than the data.
 
     python scripts/name_classes.py --checkpoint teachers/mnli --class-names contradiction,neutral,entailment
 
-By these names, training, evaluation and export put the classes in the order of the data. The checkpoint file is
-replaced; its weights and other settings stay as they are.
+Training, evaluation and export use the names to reorder the classes to the order of the data. The checkpoint file is
+replaced; its weights and other settings are unchanged.
 """
 
 import argparse
@@ -15,23 +15,23 @@ from launcher.arguments import Parser, names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return exit status 0 when the names are written; an error ends the program with a sentence."""
+    """Write the names and return exit status 0. Errors exit with a message."""
     args = _parser().parse_args(arguments)
 
-    # Here, because it takes seconds, and --help and a wrong flag should not.
+    # Imported here because it takes seconds, and --help and invalid flags should be fast.
     import torch
 
     from fairseq_kd.errors import CannotStart
-    from fairseq_kd.evaluation.files import atomic_write
-    from fairseq_kd.evaluation.finished import classifier
+    from fairseq_kd.evaluation.loaded_model import classifier
+    from fairseq_kd.evaluation.output_file import atomic_write
     from fairseq_kd.models.checkpoint import read_checkpoint
-    from fairseq_kd.models.class_order import check_names
+    from fairseq_kd.models.label_order import check_names
 
     checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")
     given = f"--checkpoint {checkpoint.path}"
     classes = checkpoint.classes(classifier(checkpoint))
     if classes == 1:
-        raise CannotStart(f"{given} is a regression, which has no classes: use it as it is.")
+        raise CannotStart(f"{given} is a regression model, which has no classes: use it without class names.")
     check_names(args.class_names, classes, given)
 
     state = torch.load(checkpoint.path, map_location="cpu", weights_only=True)
@@ -51,14 +51,14 @@ def _parser() -> Parser:
         "--checkpoint",
         required=True,
         metavar="PATH",
-        help="a fine-tuned model: a checkpoint, or a folder with checkpoint_best.pt or model.pt",
+        help="fine-tuned model: a checkpoint, or a folder with checkpoint_best.pt or model.pt",
     )
     parser.add_argument(
         "--class-names",
         type=names,
         required=True,
         metavar="LIST",
-        help="comma-separated names of its classes, as in the data, in the order of the logits",
+        help="class names as in the data, comma-separated, in the order of the logits",
     )
     return parser
 

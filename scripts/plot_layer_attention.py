@@ -60,7 +60,7 @@ def draw(cells: Mapping[tuple[int, int], float], title: str, out: Path) -> None:
     """Draw one row per student layer, the lowest at the bottom; teacher layers out of reach are white."""
     from matplotlib.figure import Figure
 
-    from fairseq_kd.evaluation.files import atomic_write
+    from fairseq_kd.evaluation.output_file import atomic_write
 
     rows, columns = (max(pair[side] for pair in cells) for side in (0, 1))
     grid = [

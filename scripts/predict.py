@@ -1,14 +1,14 @@
-"""Logits of finished models, on the dev sets or any other split, and files for GLUE's server.
+"""Writes the logits of trained models on dev sets or other splits, and submissions for GLUE's server.
 
     python scripts/predict.py --checkpoint runs/a runs/b --data data
     python scripts/predict.py --checkpoint runs/mnli runs/rte --data data --submission glue-submission
 
-Writes `predictions/<split>.npz` beside each checkpoint: `logits` float32 [N, C] and, where the split has
-them, `labels` [N], in the data's own order. Scores are printed.
+Writes `predictions/<split>.npz` next to each checkpoint: `logits` float32 [N, C] and, if the split has labels,
+`labels` [N], in the order of the data. Prints the scores.
 
-With --submission, the test splits of each checkpoint's task become DIR/SST-2.tsv, DIR/MNLI-m.tsv, ... and,
-with what earlier calls left there, DIR/submission.zip. That of MNLI answers AX-bin beside its data, too
-(predictions/AX.npz).
+With --submission, writes the test splits of each checkpoint's task to DIR/SST-2.tsv, DIR/MNLI-m.tsv, ... and zips
+all files in DIR, including those of earlier calls, to DIR/submission.zip. An MNLI model also predicts AX-bin next to
+its data (predictions/AX.npz).
 """
 
 import argparse
@@ -22,15 +22,15 @@ from scripts.options import add_inference_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 all is written; what prevents that ends the program with a sentence."""
+    """Write all files and return exit status 0. Errors exit with a message."""
     parser = _parser()
     args = parser.parse_args(arguments)
     _check(parser, args)
 
-    # Here, because it takes seconds, and --help and a wrong flag should not.
-    from fairseq_kd.evaluation.finished import FinishedModel
+    # Imported here because it takes seconds, and --help and invalid flags should be fast.
+    from fairseq_kd.evaluation.loaded_model import LoadedModel
 
-    models = [FinishedModel.read(given, args.data) for given in args.checkpoint]
+    models = [LoadedModel.read(given, args.data) for given in args.checkpoint]
     if args.submission is None:
         predict(models, args)
     else:
@@ -39,10 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def predict(models: Sequence, args: argparse.Namespace) -> None:
-    """Writes the predictions of one model after the other; every split is looked for first."""
+    """Write the predictions of all models, after checking that all splits exist."""
     from fairseq_kd.errors import CannotStart
-    from fairseq_kd.evaluation.finished import device
-    from fairseq_kd.evaluation.predictions import place_of
+    from fairseq_kd.evaluation.loaded_model import device
+    from fairseq_kd.evaluation.predictions import predictions_folder
 
     chosen = []
     for model in models:
@@ -54,22 +54,22 @@ def predict(models: Sequence, args: argparse.Namespace) -> None:
         chosen.append(splits)
 
     for model, splits in zip(models, chosen, strict=True):
-        place = args.out or place_of(model.checkpoint.path)
+        out = args.out or predictions_folder(model.checkpoint.path)
         for split, predictions in model.predict(splits, device(args.cpu), args.batch_size):
-            predictions.write(place / f"{split}.npz")
-            report(place / f"{split}.npz", model.metadata.task, split, predictions)
+            predictions.write(out / f"{split}.npz")
+            report(out / f"{split}.npz", model.metadata.task, split, predictions)
 
 
 def submit(models: Sequence, args: argparse.Namespace) -> None:
-    """Writes GLUE's files and their archive; every row is counted first."""
+    """Write GLUE's files and their archive, after checking the number of rows."""
     from fairseq_kd.errors import CannotStart
-    from fairseq_kd.evaluation.finished import device
-    from fairseq_kd.evaluation.predictions import place_of
+    from fairseq_kd.evaluation.loaded_model import device
+    from fairseq_kd.evaluation.predictions import predictions_folder
     from fairseq_kd.evaluation.submission import (
         models_to_submit,
         submitted_splits,
-        write_answers,
         write_archive,
+        write_predictions,
     )
 
     models = [one for model in models for one in models_to_submit(model)]
@@ -78,46 +78,46 @@ def submit(models: Sequence, args: argparse.Namespace) -> None:
         task = model.metadata.task
         if task in chosen:
             raise CannotStart(
-                f"--submission takes one model a task, but two --checkpoint are given for {task}: leave one out."
+                f"--submission takes one model per task, but two --checkpoint are given for {task}: leave one out."
             )
         chosen[task] = submitted_splits(model, args.cut)
 
     written = []
     for model in models:
         task = model.metadata.task
-        place = args.out or place_of(model.checkpoint.path)
+        out = args.out or predictions_folder(model.checkpoint.path)
         for split, predictions in model.predict(chosen[task], device(args.cpu), args.batch_size):
-            predictions.write(place / f"{'AX' if task == 'AX' else split}.npz")
-            written.append(write_answers(args.submission, split, predictions, model.metadata))
+            predictions.write(out / f"{'AX' if task == 'AX' else split}.npz")
+            written.append(write_predictions(args.submission, split, predictions, model.metadata))
             report(written[-1], task, split, predictions)
 
     archive, present, missing = write_archive(args.submission)
     print(f"{archive}: {'without ' + ', '.join(missing) if missing else 'complete'}")
     if older := [name for name in present if args.submission / name not in written]:
-        print(f"  {', '.join(older)} as earlier calls left them in {args.submission}")
+        print(f"  {', '.join(older)} from earlier calls with --submission {args.submission}")
 
 
 def report(path: Path, task: str, split: str, predictions) -> None:
-    """Prints one line: which file, of what, and how good."""
-    from fairseq_kd.evaluation.scores import in_words, scores
+    """Print file, task, split and scores."""
+    from fairseq_kd.evaluation.scores import format_scores, scores
 
-    scored = "no labels" if predictions.labels is None else in_words(scores(predictions))
+    scored = "no labels" if predictions.labels is None else format_scores(scores(predictions))
     print(f"{path}: {task} {split}, {len(predictions.logits):,} sentences, {scored}", flush=True)
 
 
 def _check(parser: Parser, args: argparse.Namespace) -> None:
-    """Refuses flags that contradict each other."""
+    """Exit with an error if flags conflict."""
     if args.out is not None and len(args.checkpoint) > 1:
         parser.error(
-            f"--out {args.out} would mix the predictions of {len(args.checkpoint)} checkpoints: leave it out, or call "
-            "once for each"
+            f"--out {args.out} would mix the predictions of {len(args.checkpoint)} checkpoints: remove it, or run the "
+            "command once per checkpoint"
         )
     if args.submission is not None and args.split is not None:
         parser.error(
-            f"--split {','.join(args.split)} with --submission, which takes every test split: leave one of the two out"
+            f"--split {','.join(args.split)} conflicts with --submission, which uses all test splits: remove one of them"
         )
     if args.cut and args.submission is None:
-        parser.error("--cut says something of a submission: give --submission DIR, or leave it out")
+        parser.error("--cut needs --submission: give --submission DIR, or remove --cut")
 
 
 def _parser() -> Parser:
@@ -127,23 +127,23 @@ def _parser() -> Parser:
         nargs="+",
         required=True,
         metavar="PATH",
-        help="a checkpoint, or a folder with checkpoint_best.pt or model.pt",
+        help="checkpoint, or a folder with checkpoint_best.pt or model.pt",
     )
     parser.add_argument(
         "--data",
         type=Path,
         required=True,
         metavar="DIR",
-        help="binarized data, <TASK>-bin, or the folder above, where each checkpoint finds that of its own task",
+        help="binarized data, <TASK>-bin, or its parent folder, which is searched for each checkpoint's task",
     )
     parser.add_argument(
         "--split",
         type=names,
         metavar="LIST",
-        help="comma-separated, such as valid,valid1,test (default: every dev set)",
+        help="splits, comma-separated, such as valid,valid1,test (default: all dev sets)",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the .npz files (default: beside the checkpoint)"
+        "--out", type=Path, metavar="DIR", help="folder of the .npz files (default: next to the checkpoint)"
     )
     parser.add_argument(
         "--submission", type=Path, metavar="DIR", help="folder of the files for GLUE's server (default: none)"
@@ -151,12 +151,12 @@ def _parser() -> Parser:
     parser.add_argument(
         "--cut",
         action="store_true",
-        help="write these files even where the data lacks rows, which the server refuses (default: stop)",
+        help="write the files even if rows are missing, which the server rejects (default: stop with an error)",
     )
     add_inference_options(parser)
     return parser
 
 
 if __name__ == "__main__":
-    logging.disable(logging.INFO)  # fairseq tells of every file it opens
+    logging.disable(logging.INFO)  # fairseq logs every opened file
     sys.exit(main())

@@ -47,7 +47,7 @@ def write(weights, shape, checkpoint, folder: Path) -> None:
     """Write FOLDER/model.pt, with the checkpoint's task and vocabulary hash, and its dict.txt if there is one."""
     import torch
 
-    from fairseq_kd.evaluation.files import atomic_write
+    from fairseq_kd.evaluation.output_file import atomic_write
 
     copied = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout", "fine_tuned_on")
     model = {"_name": "roberta_student", **shape.config(), "dictionary_hash": checkpoint.dictionary_hash}

@@ -1,15 +1,15 @@
-"""Prunes a model little by little, and lets it learn from its teacher after each step (ROSITA's schedule).
+"""Prunes a model in several steps and distils it from its teacher after each step (ROSITA's schedule).
 
     python scripts/prune_and_distil.py --teacher teachers/MRPC --data data/MRPC-bin --out students/MRPC \\
         --layers 6 --heads 2 --ffn 768 --rank 128 --steps 3 --cpu -- --temperature 4
 
-The teacher itself is pruned first, then what was trained in the step before. In each step: importance
-(scripts/score_importance.py), pruning (scripts/prune.py), then fairseq-train with --init-from the
-pruned model, --init-head and --criterion METHOD. What follows `--` goes to fairseq-train.
+The first step prunes the teacher; each later step prunes the student of the step before. A step computes the
+importance (scripts/score_importance.py), prunes (scripts/prune.py) and runs fairseq-train with --init-from the
+pruned model, --init-head and --criterion METHOD. Arguments after `--` are passed to fairseq-train.
 
-Writes OUT/schedule.json, which says what the steps are of, and OUT/1, OUT/2, ..: pruned/model.pt, and
-what a run leaves (checkpoint_best.pt, result.json, predictions/, ..); the last is the student.
-Interrupted, the same command goes on from where it was; other settings need another folder.
+Writes OUT/schedule.json, the settings of all steps, and OUT/1, OUT/2, ..: pruned/model.pt and the files of a run
+(checkpoint_best.pt, result.json, predictions/, ..). The last one is the final student. The same command resumes
+after an interruption; other settings need another folder.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ from scripts.options import add_size_options, add_training_options
 if TYPE_CHECKING:
     from fairseq_kd.models.pruning import Sizes
 
-# What to use instead of a flag of fairseq-train that is set here.
+# Flags of fairseq-train that this command sets -> its own flag to use instead.
 INSTEAD = {
     "--save-dir": "--out",
     "--init-from": "--teacher",
@@ -58,7 +58,7 @@ INSTEAD = {
 
 @dataclass(frozen=True)
 class Training:
-    """What the trainings of all steps have in common."""
+    """Settings that are equal for the trainings of all steps."""
 
     spec: RunSpec
     data: Data
@@ -68,14 +68,14 @@ class Training:
     cpu: bool
 
     def job(self, folder: Path, start: str = "") -> Job:
-        """The training in a step's folder, of the model that is pruned there; start: its fingerprint."""
+        """Return the training of a step's pruned model; `start` is the model's fingerprint."""
         spec, model = replace(self.spec, start=start), folder / PRUNED
         teacher = self.teacher if self.asks_teacher else None
         return Job(spec, folder, self.data, self.trainer, self.cpu, start=model, teacher=teacher)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 the student is there, 1 a step or its predictions failed, 2 nothing was started, 130 interrupted."""
+    """Run all steps and return the exit status: 0 success, 1 a step failed, 2 not started, 130 interrupted."""
     own, words = split(sys.argv[1:] if arguments is None else arguments)
     args = _parser().parse_args(own)
     gpu = None if args.cpu else next(iter(visible_gpus()), None)
@@ -98,18 +98,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Keeps the folder of all steps for this call, ValueError where another call has it: each replaces what it prunes."""
+    """Lock the folder of all steps, because calls overwrite its models. Raises ValueError if another call has the lock."""
     out.mkdir(parents=True, exist_ok=True)
     with open(out / "lock", "w") as file:
         if not lock.take(file):
             raise ValueError(
-                f"--out {out} is being worked in by another call of this: wait for it, or name another folder"
+                f"--out {out} is in use by another call of this command: wait for it, or name another folder"
             )
         yield
 
 
 def find_training(args: Namespace, flags: Sequence[str], cpu: bool) -> Training:
-    """What is trained on what; ValueError says what is wrong or missing."""
+    """Return the common training settings. Raises ValueError if flags or files are invalid or missing."""
     check_flags(flags, INSTEAD)
     methods = find_methods(args.trainer)
     check_methods([args.method], methods)
@@ -123,7 +123,7 @@ def find_training(args: Namespace, flags: Sequence[str], cpu: bool) -> Training:
 
 
 def plan(args: Namespace, training: Training) -> list["Sizes"]:
-    """The sizes of all steps; ValueError where nothing is to be pruned, or a student of such sizes not to be trained."""
+    """Return the sizes of all steps. Raises ValueError if nothing is pruned, or if such a student cannot be trained."""
     from fairseq_kd.errors import CannotStart
     from fairseq_kd.models.checkpoint import read_checkpoint
     from fairseq_kd.models.pruning import Sizes
@@ -131,11 +131,11 @@ def plan(args: Namespace, training: Training) -> list["Sizes"]:
 
     try:
         shape = read_checkpoint(str(training.teacher), "--teacher").shape
-        there = Sizes.of(shape)
-        wanted = there.but(vars(args))
+        current = Sizes.of(shape)
+        wanted = current.but(vars(args))
         for problem in wanted.problems(shape):
             raise CannotStart(problem)
-        sizes = schedule(there, wanted, args.steps, args.order)
+        sizes = schedule(current, wanted, args.steps, args.order)
 
         config = read_config(train_command(training.job(args.out))[1:])
         for size in sizes:
@@ -147,7 +147,7 @@ def plan(args: Namespace, training: Training) -> list["Sizes"]:
 
 
 def take_steps(sizes: Sequence["Sizes"], training: Training, out: Path, slot: Slot) -> int:
-    """Prunes to these sizes, one after the other, and trains; what is there already is left alone. The exit status."""
+    """Run all steps, skipping finished parts, and return the exit status."""
     large, status = training.teacher, 0
     for number, size in enumerate(sizes, start=1):
         print(f"Step {number} of {len(sizes)}: {size}", flush=True)
@@ -157,27 +157,27 @@ def take_steps(sizes: Sequence["Sizes"], training: Training, out: Path, slot: Sl
         outcome = train(training.job(folder, file_fingerprint(folder / PRUNED)), slot)
         if outcome.result is None:
             return FAILED
-        status = status if outcome.well else FAILED  # predictions decide nothing about the next step
+        status = status if outcome.well else FAILED  # the next step does not need the predictions
         large = folder / BEST
     print(f"Student: {large}")
     return status
 
 
 def prune(large: Path, training: Training, size: "Sizes", folder: Path) -> None:
-    """Makes FOLDER/pruned/model.pt of `large`; what prevents that ends the program with a sentence."""
+    """Prune `large` to FOLDER/pruned/model.pt. Errors exit with a message."""
     scores, pruned = folder / "importance.safetensors", (folder / PRUNED).parent
     of, on = ["--checkpoint", str(large)], ["--data", str(training.data.folder)]
     how = ["--seed", str(training.spec.seed), *(["--cpu"] if training.cpu else [])]
     score_importance.main([*of, *on, *how, "--out", str(scores)])
 
-    shutil.rmtree(pruned, ignore_errors=True)  # what an interrupted call left there
+    shutil.rmtree(pruned, ignore_errors=True)  # files of an interrupted call
     flags = [text for name, value in vars(size).items() for text in (f"--{name}", str(value))]
     prune_once.main([*of, "--importance", str(scores), *flags, "--out", str(pruned)])
     scores.unlink()  # as large as the model
 
 
 def train(job: Job, slot: Slot) -> Outcome:
-    """Trains one step's student and says its dev scores, or what went wrong."""
+    """Train the student of a step and print its dev scores or the error."""
     outcome = run_alone(job, slot)
     say_problem(outcome)
     if outcome.result is not None:
@@ -192,28 +192,26 @@ def _parser() -> Parser:
         type=Path,
         required=True,
         metavar="PATH",
-        help="a fine-tuned model, which is pruned and taught by: a checkpoint, or a folder that holds one",
+        help="fine-tuned model to prune, and teacher of each step: a checkpoint, or a folder that has one",
     )
     parser.add_argument(
         "--data", type=Path, required=True, metavar="BIN", help="binarized data of one task, <TASK>-bin"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of all steps")
     add_size_options(parser, " in the end")
-    parser.add_argument(
-        "--steps", type=positive, default=1, metavar="N", help="in how many steps (default: 1, all at once)"
-    )
+    parser.add_argument("--steps", type=positive, default=1, metavar="N", help="number of steps (default: 1)")
     parser.add_argument(
         "--order",
         choices=ORDERS,
         default=TOGETHER,
-        help="everything a little in each step; or so many steps in width (heads, ffn, rank), then in depth, or the "
+        help="prune all sizes in each step, or N steps in width (heads, ffn, rank) and then N in depth, or the "
         f"other way round (default: {TOGETHER})",
     )
     parser.add_argument(
         "--method",
         default="kd",
         metavar="NAME",
-        help="--criterion of each step's training, or none: the labels alone (default: kd)",
+        help="--criterion of each step's training, or none: labels only (default: kd)",
     )
     add_training_options(parser, " in each step")
     return parser

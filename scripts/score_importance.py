@@ -23,10 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
 
     # Imported here because it takes seconds, and --help and invalid flags should be fast.
-    from fairseq_kd.evaluation.finished import FinishedModel, device
     from fairseq_kd.evaluation.importance import NAME, importance, write
+    from fairseq_kd.evaluation.loaded_model import LoadedModel, device
 
-    model = FinishedModel.read(args.checkpoint, args.data)
+    model = LoadedModel.read(args.checkpoint, args.data)
     out = args.out or model.checkpoint.path.parent / NAME
     found = importance(model, args.split, device(args.cpu), args.batch_size, args.seed, print_progress)
     write(found, model.checkpoint, out)

@@ -1,31 +1,31 @@
 #!/usr/bin/env bash
-# Makes .venv/ from nothing but Python 3.11-3.13, a C++ compiler and PyPI; quick when there is nothing to do.
+# Creates .venv/. Requires only Python 3.11-3.13, a C++ compiler and PyPI. Fast if .venv is up to date.
 #
 #   bash scripts/setup.sh                                  a few minutes the first time
 #   FAIRSEQ_KD_PYTHON=python3.12 bash scripts/setup.sh     another interpreter (a command or a path)
 #   UV_TORCH_BACKEND=cpu bash scripts/setup.sh             torch without CUDA, from PyTorch's own index
 #
-# What pip is told by PIP_FIND_LINKS, PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and PIP_CERT holds here too.
+# Uses pip's settings PIP_FIND_LINKS, PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and PIP_CERT.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cd "$root"
 venv=$root/.venv
-stamp=$venv/.setup-stamp # line 1: what .venv was made from, or "unfinished"; line 2: what to say
+stamp=$venv/.setup-stamp # line 1: checksum of the inputs, or "unfinished"; line 2: the message to print
 log=$root/.cache/setup.log
 fail() {
     echo "setup.sh: $*" >&2
     exit 1
 }
 
-# The file an interpreter is, asked of itself: macOS before 12.3 has no program realpath.
+# Prints the path of an interpreter without links. macOS before 12.3 has no program realpath.
 real_path() {
     "$1" -c 'import os, sys; print(os.path.realpath(sys.executable))'
 }
 
-# The first interpreter that runs and is new enough. A pyenv shim is on PATH for versions that
-# are not switched on, and then fails: so pyenv's own folders are asked as well.
+# Prints the first interpreter that runs and has a supported version. pyenv has shims on PATH for inactive versions,
+# which fail, so pyenv's folders are searched as well.
 find_python() {
     local names=(${FAIRSEQ_KD_PYTHON:-python3 python3.11 python3.12 python3.13 python})
     local pyenv_versions="" name candidate
@@ -40,19 +40,20 @@ find_python() {
     return 1
 }
 
-# What .venv depends on. A moved project counts as a new one: the editable install holds its path.
-fingerprint() {
+# Prints a checksum of everything that .venv depends on, including the project's path, which the editable install
+# contains.
+inputs_checksum() {
     { cat pyproject.toml fairseq_compat/*.pth; echo "$root"; } | cksum
 }
 
 up_to_date() {
     [ -f "$stamp" ] && [ -x "$venv/bin/python" ] || return 1
-    [ "$(sed -n 1p "$stamp")" = "$(fingerprint)" ] || return 1
+    [ "$(sed -n 1p "$stamp")" = "$(inputs_checksum)" ] || return 1
     [ -z "${FAIRSEQ_KD_PYTHON:-}" ] || [ "$(real_path "$venv/bin/python")" = "$(find_python)" ]
 }
 
-# uv, because only uv can override fairseq's pins (see pyproject.toml). Not the one on PATH when
-# that is too old to install dependency groups.
+# Prints the path of uv, which is needed to override fairseq's pins (see pyproject.toml). The uv on PATH is not used
+# if it is too old for dependency groups.
 find_uv() {
     local own=.cache/uv/bin/uv
     uv pip install --help 2>/dev/null | grep -q -- --group && { echo uv; return; }
@@ -60,9 +61,9 @@ find_uv() {
 
     echo "Installing uv into .cache/uv" >&2
     "$python" -m venv --clear .cache/uv >"$log" 2>&1 ||
-        fail "$python cannot make virtual environments: install its venv package (Debian: python3-venv) or uv."
+        fail "$python cannot create virtual environments: install its venv package (Debian: python3-venv) or uv."
     .cache/uv/bin/pip install --quiet uv >"$log" 2>&1 ||
-        fail "pip could not install uv (see $log): is PyPI, or the index in PIP_INDEX_URL, within reach?"
+        fail "pip could not install uv (see $log): check the connection to PyPI or to the index in PIP_INDEX_URL."
     echo "$own"
 }
 
@@ -72,7 +73,7 @@ pass_pip_settings_on() {
     [ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}
     [ -z "${PIP_EXTRA_INDEX_URL:-}" ] || export UV_INDEX=${UV_INDEX:-$PIP_EXTRA_INDEX_URL}
     [ -z "${PIP_CERT:-}" ] || export SSL_CERT_FILE=${SSL_CERT_FILE:-$PIP_CERT}
-    # Without a home there is no place for uv's downloads but the project.
+    # Without a home directory, uv downloads to the project.
     [ -w "${HOME:-/nonexistent}" ] || export HOME=$root/.cache UV_CACHE_DIR=${UV_CACHE_DIR:-$root/.cache/uv-cache}
 }
 
@@ -87,7 +88,7 @@ install() {
     pass_pip_settings_on
     uv=$(find_uv)
 
-    # One that was killed half-way may hold half a package that looks whole.
+    # An interrupted installation may have incomplete packages.
     if [ ! -x "$venv/bin/python" ] || [ "$(real_path "$venv/bin/python")" != "$python" ] ||
         [ "$(sed -n 1p "$stamp" 2>/dev/null)" = unfinished ]; then
         "$uv" venv --quiet --clear --python "$python" "$venv"
@@ -103,7 +104,7 @@ install() {
             fi
             fail "PyPI could not be reached (see above): connect, or name a mirror or a folder of wheels with PIP_INDEX_URL or PIP_FIND_LINKS, and run this again."
         fi
-        fail "installing failed with the messages above (also in $log): mend what they name and run this again, it goes on where it stopped."
+        fail "the installation failed with the messages above (also in $log): fix the problem and run this again to continue."
     fi
 
     local versions
@@ -111,14 +112,14 @@ install() {
 from importlib.metadata import version
 from platform import python_version
 print("Python %s, torch %s, fairseq %s" % (python_version(), version("torch"), version("fairseq")))')
-    printf '%s\n%s\n' "$(fingerprint)" "Ready: .venv with $versions" >"$stamp.new"
+    printf '%s\n%s\n' "$(inputs_checksum)" "Ready: .venv with $versions" >"$stamp.new"
     mv "$stamp.new" "$stamp"
 }
 
 if ! up_to_date; then
     mkdir -p .cache
     exec 9>.cache/setup.lock
-    # Two at once: the second waits, then finds the work done. (macOS has no flock; there it is up to the user.)
+    # A second call waits for the first, and then has nothing to do. (macOS has no flock and so no lock.)
     if command -v flock >/dev/null; then flock 9; fi
     up_to_date || install
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests, from nothing: sets up .venv, then runs pytest (style checks are among the tests).
+# Sets up .venv and runs all tests with pytest, including the style checks.
 #
 #   bash scripts/test.sh                    everything
 #   bash scripts/test.sh -m "not slow"      any pytest option or path
@@ -10,6 +10,6 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cd "$root"
 bash scripts/setup.sh
 
-# Two processes with one thread each: the models are tiny, threads would only get in each other's way.
+# Two processes with one thread each: the models are too small for several threads.
 export OMP_NUM_THREADS=1
 exec .venv/bin/python -m pytest -n 2 "$@"

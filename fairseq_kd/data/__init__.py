@@ -1,1 +1,1 @@
-"""Data sets of sentences and what is recorded about them."""
+"""Data sets of sentences and running text, their metadata, and the teacher cache."""

@@ -1,4 +1,4 @@
-"""Running text in blocks, with words masked anew each epoch."""
+"""Data set of text blocks for masked language modelling, with new masks in each epoch."""
 
 from typing import Any
 
@@ -12,20 +12,20 @@ from .sequences import PAD, SequenceDataset, encoder_input
 
 
 class MaskedWordsDataset(SequenceDataset):
-    """Blocks of text as the encoder reads them, and the words it has to guess.
+    """Blocks of text as encoder input, and the masked words to predict.
 
-    Masks and batches are those of fairseq's own `masked_lm` with the same settings and seed.
+    Masks and batches equal those of fairseq's `masked_lm` with the same settings and seed.
 
     blocks    token tensors, each beginning with <s>
     mask      settings of `MaskTokensDataset`: vocab, pad_idx, mask_idx, seed, mask_prob, ...
-    frozen    masks the same words in every epoch
-    replaced  words of a block that random ones take the place of, in half of the blocks (see `noise.py`)
+    frozen    whether to mask the same words in every epoch
+    replaced  number of words replaced by random ones, in half of the blocks (see `noise.py`)
     """
 
     def __init__(
         self, blocks: FairseqDataset, mask: dict[str, Any], frozen: bool = False, replaced: int = 0
     ) -> None:
-        # Not its `apply_mask`, whose cache hands out the last epoch's masks again.
+        # `MaskTokensDataset.apply_mask` is not used: its cache returns the masks of the last epoch again.
         cached = LRUCacheDataset(blocks)
         self.inputs = MaskTokensDataset(cached, **mask)
         self.words = MaskTokensDataset(cached, **mask, return_masked_tokens=True)
@@ -47,15 +47,15 @@ class MaskedWordsDataset(SequenceDataset):
         return self.with_cached({"id": index, "tokens": tokens, "words": words})
 
     def count_masked(self) -> np.ndarray:
-        """How many words of each block have to be guessed, [N]: found by masking them all."""
+        """Return the number of masked words of each block, [N], by masking all blocks."""
         return np.array([int(self.words[index].ne(PAD).sum()) for index in range(len(self))])
 
     def collater(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        """A batch; everything that a mask on the device would have to be read back for is found here.
+        """Return a batch. Positions are computed here, because computing them on the device would synchronise with it.
 
-        net_input.masked  [M] where the words to be guessed stand in the flattened batch
-        masked_words      [M] what they are
-        masked_sentences  [M] in which block they stand
+        net_input.masked  [M] positions of the masked words in the flattened batch
+        masked_words      [M] the words to predict
+        masked_sentences  [M] index of their block
         nmasked           M
         """
         if not examples:
@@ -79,7 +79,7 @@ class MaskedWordsDataset(SequenceDataset):
         }
 
     def set_epoch(self, epoch: int) -> None:
-        """Each epoch has masks of its own, unless they are frozen."""
+        """Set the epoch, which has its own masks unless they are frozen."""
         super().set_epoch(epoch)
         if not self.frozen:
             self.mask_epoch = epoch
@@ -88,9 +88,9 @@ class MaskedWordsDataset(SequenceDataset):
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """True: which blocks share a batch is the same in all epochs."""
+        """True: batches have the same blocks in all epochs."""
         return True
 
     def ordered_indices(self) -> np.ndarray:
-        """Shortest first, blocks of one length in a shuffled order."""
+        """Return the indices sorted by length, blocks of equal length in random order."""
         return np.lexsort([self.shuffled, self.sizes])

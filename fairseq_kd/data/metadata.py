@@ -1,4 +1,4 @@
-"""`meta.json`: what a folder of binarized data says about itself."""
+"""Reads `meta.json` and dictionaries of binarized data."""
 
 import hashlib
 import json
@@ -18,17 +18,17 @@ FILLER = "madeupword"
 
 @dataclass(frozen=True)
 class Metadata:
-    """What training needs to know of a data set before reading a sentence of it.
+    """Properties of a data set that training needs before it reads sentences.
 
     num_classes      1 for regression
-    pairs            whether there are two sentences an example
-    pair_format      how two are joined: `roberta` puts two separators between them, `bert` one
-    labels           names of the classes in the order of their numbers
-    metric           the task's own metric, in the words of this package's logs
+    pairs            whether an example has two sentences
+    pair_format      separators between two sentences: two for `roberta`, one for `bert`
+    labels           class names in the order of their numbers
+    metric           the task's metric, as named in the logs
     dictionary_hash  see `dictionary_hash`
-    sentences        examples by split
-    score_scale      what a predicted number is multiplied with to be the task's own score (regression)
-    max_positions    tokens to which examples were cut
+    sentences        number of examples by split
+    score_scale      factor from a predicted number to the task's score (regression)
+    max_positions    maximum length in tokens to which examples were truncated
     """
 
     task: str
@@ -45,9 +45,9 @@ class Metadata:
 
 
 def read_metadata(data: Path) -> Optional[Metadata]:
-    """What `meta.json` in the folder says; None where there is no such file.
+    """Return the metadata in `meta.json` of the folder; None without that file.
 
-    Raises CannotStart when it is there and cannot be understood.
+    Raises CannotStart if the file is invalid.
     """
     path = data / "meta.json"
     if not path.is_file():
@@ -69,13 +69,13 @@ def read_metadata(data: Path) -> Optional[Metadata]:
             max_positions=meta.get("max_positions"),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise _not_understood(path, error, "preprocess.glue") from None
+        raise _invalid(path, error, "preprocess.glue") from None
 
 
 def corpus_pair_format(folder: Path) -> str:
-    """How a model of this running text's vocabulary joins two sentences; roberta where no `meta.json` says.
+    """Return the pair format of a corpus's vocabulary; roberta without `meta.json`.
 
-    Raises CannotStart when that is there and cannot be understood.
+    Raises CannotStart if `meta.json` is invalid.
     """
     path = folder / "meta.json"
     if not path.is_file():
@@ -83,14 +83,13 @@ def corpus_pair_format(folder: Path) -> str:
     try:
         return json.loads(path.read_text(encoding="utf-8"))["encoder"]["pair_format"]
     except (KeyError, TypeError, ValueError) as error:
-        raise _not_understood(path, error, "preprocess.corpus") from None
+        raise _invalid(path, error, "preprocess.corpus") from None
 
 
 def dictionary_hash(path: Path) -> str:
-    """SHA-256 over the symbols of a `dict.txt` in their order, as fairseq reads it; counts do not matter.
+    """Return the SHA-256 of the symbols of a `dict.txt` in order, as read by fairseq; counts are ignored.
 
-    Two vocabularies with the same hash give every symbol the same index. Raises CannotStart when
-    fairseq cannot read the file.
+    Two vocabularies with the same hash have the same indices. Raises CannotStart if fairseq cannot read the file.
     """
     return hashlib.sha256("\n".join(_symbols(path)).encode()).hexdigest()
 
@@ -98,15 +97,15 @@ def dictionary_hash(path: Path) -> str:
 def class_names(data: Path, classes: Optional[int] = None) -> tuple[str, ...]:
     """Return the class names in `label/dict.txt`, in the order of the class numbers; () without that file.
 
-    The number of a class is the index of its name without fairseq's specials, as in `sentence_prediction`.
+    A class number is the index of its name without fairseq's special tokens, as in `sentence_prediction`.
 
-    classes  number of names to return: the first ones, or all and fillers as fairseq-preprocess names them
-             (default: all names, without fillers)
+    classes  number of names to return: the first names, or all names and fairseq-preprocess's filler names
+    (default: all names, without fillers)
 
-    Raises CannotStart when fairseq cannot read the file.
+    Raises CannotStart if fairseq cannot read the file.
     """
     path = data / "label" / "dict.txt"
-    if not os.path.isfile(path):  # also False where the folder may not be read
+    if not os.path.isfile(path):  # also False without permission to read the folder
         return ()
     names = _symbols(path)
     while names and names[-1].startswith(FILLER):
@@ -118,18 +117,18 @@ def class_names(data: Path, classes: Optional[int] = None) -> tuple[str, ...]:
 
 
 def _symbols(path: Path) -> list[str]:
-    """Return the symbols of a `dict.txt` without fairseq's specials."""
+    """Return the symbols of a `dict.txt` without fairseq's special tokens."""
     try:
         dictionary = Dictionary.load(str(path))
     except Exception as error:  # fairseq raises bare Exceptions
         reason = str(error).strip().split("\n")[0][:200]
         raise CannotStart(
-            f"{path} is not a dictionary that fairseq reads ({reason}): take a fresh copy of the folder it is in."
+            f"{path} is not a fairseq dictionary ({reason}): get a new copy of its folder."
         ) from None
     return dictionary.symbols[dictionary.nspecial :]
 
 
-def _not_understood(path: Path, error: Exception, made_by: str) -> CannotStart:
+def _invalid(path: Path, error: Exception, made_by: str) -> CannotStart:
     return CannotStart(
-        f"{path} cannot be understood ({type(error).__name__}: {error}): make the data again with `python -m {made_by}`."
+        f"{path} is invalid ({type(error).__name__}: {error}): make the data again with `python -m {made_by}`."
     )

@@ -1,24 +1,24 @@
-"""Random words in the place of real ones, for a student to see more than the corpus has."""
+"""Replaces words by random ones, as data augmentation for the student."""
 
 import numpy as np
 import torch
 from fairseq.data.data_utils import numpy_seed
 from torch import Tensor
 
-# Each block draws for itself. Academic-budget distillation draws once a batch, for all of its blocks.
+# Drawn for each block. Academic-budget distillation draws once per batch, for all of its blocks.
 SHARE = 0.5
 
-# Masks are seeded with the same numbers: without one of its own, what is noisy would depend on how much is masked.
+# Masks use the same seed numbers. This additional number makes the noise independent of the masks.
 STREAM = 1
 
 
 def replace_words(tokens: Tensor, free: Tensor, places: int, words: range, seed: tuple[int, ...]) -> Tensor:
-    """In every other block, on average, random words at up to `places` places.
+    """Return the tokens with up to `places` random words, in half of the blocks on average.
 
     tokens  [T]
-    free    bool [T], where a word may be replaced
-    words   the dictionary's entries to draw from
-    seed    decides over everything, so that the same block of the same epoch is the same again
+    free    bool [T], positions where a word may be replaced
+    words   dictionary indices to draw from
+    seed    determines the result, so that the same block of the same epoch gets the same words
     """
     with numpy_seed(*seed, STREAM):
         if np.random.rand() >= SHARE:  # noqa: NPY002 - seeded as fairseq seeds its masks

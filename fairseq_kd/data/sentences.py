@@ -1,4 +1,4 @@
-"""Sentences or pairs of sentences with their labels, batched with little padding."""
+"""Data set of sentences or sentence pairs with labels, batched with little padding."""
 
 from collections.abc import Sequence
 from typing import Any, Optional
@@ -18,12 +18,12 @@ class SentenceDataset(SequenceDataset):
         roberta  <s> a </s></s> b </s>        bert  <s> a </s> b </s>
 
     first, second  indexed data sets of token tensors that end in a separator
-    targets        a class number or a float for each example; None where there are no labels
+    targets        class number or float for each example; None without labels
     pair_format    roberta or bert
-    seed           of the training order
-    bucket         training order: examples are shuffled, then sorted by length within buckets of
-                   this many, so that a batch holds sentences of like length; 1 does not sort,
-                   None goes through the examples by length alone (validation)
+    seed           seed of the training order
+    bucket         training order: examples are shuffled, then sorted by length within buckets of this
+                   size, so that a batch has sentences of similar length; 1 does not sort,
+                   None sorts all examples by length (validation)
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class SentenceDataset(SequenceDataset):
         return self.with_cached(example)
 
     def collater(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        """A batch; split_sentences says how many examples the whole split has."""
+        """Return a batch; split_sentences is the number of examples of the split."""
         if not examples:
             return {}
 
@@ -75,16 +75,16 @@ class SentenceDataset(SequenceDataset):
         return batch
 
     def set_epoch(self, epoch: int) -> None:
-        """Each epoch has an order of its own, the same for every worker and after a restart."""
+        """Set the epoch, which has its own order, the same on all workers and after a restart."""
         self.epoch = epoch
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """False: otherwise fairseq keeps the batches of the first epoch, until a restart makes new ones."""
+        """False: otherwise fairseq reuses the batches of the first epoch until a restart."""
         return False
 
     def ordered_indices(self) -> np.ndarray:
-        """The examples in the order they are cut into batches."""
+        """Return the examples in the order in which they are divided into batches."""
         if self.bucket is None:
             return np.argsort(self.sizes, kind="stable")
 

@@ -1,4 +1,4 @@
-"""What all data sets of token sequences share: their lengths, and how a batch becomes the encoder's input."""
+"""Base class of data sets of token sequences, and the encoder's input."""
 
 from collections.abc import Sequence
 from typing import Any, Optional
@@ -14,23 +14,23 @@ PAD = 1
 
 
 class SequenceDataset(FairseqDataset):
-    """Examples have an `id`, their row, and `tokens`.
+    """Data set whose examples have `id`, their row, and `tokens`.
 
-    sizes   [N] how many tokens each has, from which fairseq makes its batches
-    cached  where the teacher's signals of each row are read, in the process that makes the batch
+    sizes   [N] number of tokens of each example, used by fairseq for batching
+    cached  cache of the teacher's signals, read in the process that makes the batch
     """
 
     sizes: np.ndarray
     cached: Optional[SplitCache] = None
 
     def with_cached(self, example: dict[str, Any]) -> dict[str, Any]:
-        """The example and what is stored of it."""
+        """Return the example with its cached teacher signals."""
         if self.cached is not None:
             example["cached"] = self.cached.read(example["id"], example["tokens"])
         return example
 
     def cached_of(self, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """What goes into the batch of it."""
+        """Return the cached teacher signals of a batch."""
         if self.cached is None:
             return {}
         return self.cached.collate([each["id"] for each in examples], [each["cached"] for each in examples])
@@ -53,11 +53,11 @@ class SequenceDataset(FairseqDataset):
 
 
 def encoder_input(sequences: Sequence[Tensor]) -> dict[str, Any]:
-    """What the encoder is called with.
+    """Return the arguments of the encoder.
 
     src_tokens  [B, T] padded on the right
-    padded      says on the host whether any sequence is shorter than T, and if so
-    real        [N] where the real tokens stand in the flattened batch
+    padded      whether any sequence is shorter than T, as a Python bool
+    real        [N] positions of the real tokens in the flattened batch, only if padded
     """
     lengths = [len(sequence) for sequence in sequences]
     tokens = collate_tokens(sequences, PAD)

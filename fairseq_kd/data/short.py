@@ -1,4 +1,4 @@
-"""Some blocks of text shorter than the others."""
+"""Data set that shortens a share of the text blocks."""
 
 import numpy as np
 from fairseq.data import FairseqDataset
@@ -6,14 +6,14 @@ from torch import Tensor
 
 
 class ShortBlocksDataset(FairseqDataset):
-    """A share of the blocks, cut in two at a random place: all tokens are kept, and all in their order.
+    """Splits a share of the blocks in two at a random position; all tokens and their order are kept.
 
-    So a student sees positions and lengths that full blocks never show, as with the short sequences of BERT's
-    pre-training data.
+    So a student sees positions and lengths that do not occur in full blocks, as with the short sequences of BERT's
+    pre-training.
 
     blocks   token tensors
-    share    of the blocks, which are cut
-    seed     chooses which blocks, and where: the same in every epoch, so that batches are, too
+    share    share of blocks to split
+    seed     seed of the choice of blocks and positions, which is the same in every epoch, so batches are too
     """
 
     def __init__(self, blocks: FairseqDataset, share: float, seed: int) -> None:

@@ -1,1 +1,1 @@
-"""What comes after training: predictions of a finished model, their scores, files made of them."""
+"""Evaluation of trained models: predictions, scores, GLUE submissions, weight importance."""

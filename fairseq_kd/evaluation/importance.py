@@ -1,4 +1,4 @@
-"""How much a finished model's loss depends on each of its weights."""
+"""Computes the importance of a trained model's weights for its loss."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,39 +10,39 @@ from torch import Tensor
 
 from ..errors import CannotStart
 from ..models.checkpoint import Checkpoint
-from ..models.pruning import fingerprint, scored
+from ..models.pruning import scored, scored_weights_hash
 from ..signals import Wanted
 from ..teachers.live import frozen_model
-from .files import atomic_write
-from .finished import FinishedModel
+from .loaded_model import LoadedModel
+from .output_file import atomic_write
 
 NAME = "importance.safetensors"
 
 
 def importance(
-    finished: FinishedModel,
+    loaded: LoadedModel,
     split: str,
     device: torch.device,
     batch_size: int,
     seed: int,
-    tell: Callable[[int, int], None] = lambda done, of: None,
+    report: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[str, Tensor]:
-    """I = | sum over mini-batches of |dL/dw| * w | over one epoch, for the weights that pruning goes by.
+    """Return I = | sum over mini-batches of |dL/dw| * w | over one epoch, for the weights that pruning uses.
 
-    L is the mean over a mini-batch of the task's loss, without dropout, and no weight changes. Batches are
-    drawn at random: the sum over batches depends on which sentences share one.
+    L is the mean of the task's loss over a mini-batch, without dropout; weights are not updated. Mini-batches are random,
+    and the result depends on which sentences share a mini-batch.
 
-    tell  called after each batch with how many are done
+    report  called after each batch with the number of finished batches and their total
+
+    Raises CannotStart if the split has no labels.
     """
-    dataset = finished.dataset(split)
+    dataset = loaded.dataset(split)
     if dataset.targets is None:
-        raise CannotStart(f"{finished.data} has no labels for {split}: name a split that has them (--split).")
+        raise CannotStart(f"{loaded.data} has no labels for {split}: name a split that has them (--split).")
 
-    model = frozen_model(finished.checkpoint, finished.task.dictionary, finished.head, "--checkpoint").to(
-        device
-    )
+    model = frozen_model(loaded.checkpoint, loaded.task.dictionary, loaded.head, "--checkpoint").to(device)
     weights = dict(model.named_parameters())
-    weights = {name: weights[name].requires_grad_(True) for name in scored(finished.checkpoint.shape.layers)}
+    weights = {name: weights[name].requires_grad_(True) for name in scored(loaded.checkpoint.shape.layers)}
     sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
 
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
@@ -51,24 +51,24 @@ def importance(
         sample = dataset.collater([dataset[int(index)] for index in indices])
         given = {name: _moved(value, device) for name, value in sample["net_input"].items()}
         target = {"target": sample["target"].to(device)}
-        signals = model(**given, wanted=Wanted(logits=True), classification_head_name=finished.head)
-        loss = finished.task.objective.terms({"hard": 1.0}, 1.0, signals, None, target)["hard"].mean()
+        signals = model(**given, wanted=Wanted(logits=True), classification_head_name=loaded.head)
+        loss = loaded.task.objective.terms({"hard": 1.0}, 1.0, signals, None, target)["hard"].mean()
         gradients = torch.autograd.grad(loss, list(weights.values()))
         for total, gradient in zip(sums.values(), gradients, strict=True):
             total += gradient.abs()
-        tell(number, len(batches))
+        report(number, len(batches))
     return {name: (sums[name] * weight.detach()).abs().cpu() for name, weight in weights.items()}
 
 
 def write(found: dict[str, Tensor], checkpoint: Checkpoint, path: Path) -> None:
-    """A safetensors file that remembers whose importance it is."""
-    model = fingerprint(checkpoint.weights, checkpoint.shape.layers)
+    """Write a safetensors file with a hash of the weights."""
+    model = scored_weights_hash(checkpoint.weights, checkpoint.shape.layers)
     with atomic_write(path) as file:
         file.write(save(found, metadata={"model": model}))
 
 
 def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """What `write` wrote for these weights; CannotStart where it is something else."""
+    """Return the importance in a file of `write`. Raises CannotStart if it is missing, damaged or of other weights."""
     if not path.is_file():
         raise CannotStart(
             f"--importance {path} does not exist: make it with scripts/score_importance.py --checkpoint "
@@ -83,9 +83,9 @@ def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
         raise CannotStart(
             f"--importance {path} cannot be read ({error}): make it again.", doing="prune"
         ) from None
-    if model != fingerprint(checkpoint.weights, checkpoint.shape.layers):
+    if model != scored_weights_hash(checkpoint.weights, checkpoint.shape.layers):
         raise CannotStart(
-            f"--importance {path} is that of other weights than --checkpoint {checkpoint.path} has: make it again "
+            f"--importance {path} was computed for other weights than --checkpoint {checkpoint.path}: make it again "
             "(scripts/score_importance.py).",
             doing="prune",
         )

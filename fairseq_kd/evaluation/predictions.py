@@ -1,4 +1,4 @@
-"""A model's logits of one split beside the labels, and the file they are kept in."""
+"""A model's logits and labels of one split, and their file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,22 +7,22 @@ from typing import Optional
 import numpy as np
 
 from ..models.checkpoint import NAMES_IN_FOLDER
-from .files import atomic_write
+from .output_file import atomic_write
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """N sentences in the data's own order.
+    """Logits and labels of N sentences, in the order of the data.
 
     logits  float32 [N, C]; C = 1 for regression
-    labels  class numbers, int64 [N]; for regression numbers, float64 [N]; None where there are none
+    labels  class numbers, int64 [N]; for regression, numbers, float64 [N]; None without labels
     """
 
     logits: np.ndarray
     labels: Optional[np.ndarray] = None
 
     def write(self, path: Path) -> None:
-        """Writes a `.npz` of the same two names, aside first: it is there whole or not at all."""
+        """Write a `.npz` with arrays `logits` and `labels` atomically."""
         arrays = {name: value for name, value in vars(self).items() if value is not None}
         with atomic_write(path) as file:
             np.savez(file, **arrays)
@@ -33,10 +33,10 @@ class Predictions:
             return cls(arrays["logits"], arrays.get("labels"))
 
 
-def place_of(checkpoint: Path) -> Path:
-    """The folder a checkpoint's predictions are kept in: `predictions/` beside it.
+def predictions_folder(checkpoint: Path) -> Path:
+    """Return the folder of a checkpoint's predictions: `predictions/` next to it.
 
-    Those of a run's best checkpoint lie there directly, any other's in a folder of its name.
+    Predictions of a run's best checkpoint are directly in it, those of others in a subfolder with the checkpoint's name.
     """
     folder = checkpoint.parent / "predictions"
     return folder if checkpoint.name in NAMES_IN_FOLDER else folder / checkpoint.stem

@@ -1,4 +1,4 @@
-"""The metrics of a split from its predictions, as a training run logs them."""
+"""Computes the metrics of a split from its predictions, as in training."""
 
 import torch
 
@@ -7,10 +7,10 @@ from .predictions import Predictions
 
 
 def scores(predictions: Predictions) -> dict[str, float]:
-    """All metrics of the labels by name, in percent.
+    """Return all metrics of the predictions by name, in percent.
 
-    accuracy, mcc and, for two classes, f1; for regression pearson and spearman. Raises ValueError
-    without labels.
+    These are accuracy, mcc and, for two classes, f1; pearson and spearman for regression. Raises ValueError without
+    labels.
     """
     if predictions.labels is None:
         raise ValueError("predictions without labels have no score")
@@ -29,6 +29,6 @@ def scores(predictions: Predictions) -> dict[str, float]:
     return found | ({"f1": f1(counts)} if len(counts) == 2 else {})
 
 
-def in_words(found: dict[str, float]) -> str:
-    """`accuracy 81.19, mcc 62.4, f1 82`"""
+def format_scores(found: dict[str, float]) -> str:
+    """Return text such as `accuracy 81.19, mcc 62.4, f1 82`."""
     return ", ".join(f"{name} {value:.4g}" for name, value in found.items())

@@ -1,4 +1,4 @@
-"""Files for GLUE's server (gluebenchmark.com): one a test set, `index<TAB>prediction`, zipped together."""
+"""Writes submissions for GLUE's server (gluebenchmark.com): one file `index<TAB>prediction` per test set, zipped."""
 
 import zipfile
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import numpy as np
 
 from ..data.metadata import Metadata
 from ..errors import CannotStart
-from .files import atomic_write
-from .finished import ANSWERS_AX, FinishedModel
+from .loaded_model import PREDICTS_AX, LoadedModel
+from .output_file import atomic_write
 from .predictions import Predictions
 
 ARCHIVE = "submission.zip"
@@ -17,7 +17,7 @@ ARCHIVE = "submission.zip"
 
 @dataclass(frozen=True)
 class GlueFile:
-    """The file for the predictions of a test split, and how many rows GLUE expects in it."""
+    """File name of a test split's predictions, and its number of rows in GLUE."""
 
     name: str
     rows: int
@@ -38,31 +38,31 @@ GLUE_FILES = {
 }
 
 
-def models_to_submit(model: FinishedModel) -> list[FinishedModel]:
-    """The model itself and, for that of MNLI, the same beside the diagnostics where they were made."""
-    beside = model.data.parent / "AX-bin"
-    if model.metadata.task == ANSWERS_AX and (beside / "input0").is_dir():
-        return [model, FinishedModel.of(model.checkpoint, beside)]
+def models_to_submit(model: LoadedModel) -> list[LoadedModel]:
+    """Return the model, and for MNLI also the same model with the diagnostics data, if it exists."""
+    diagnostics = model.data.parent / "AX-bin"
+    if model.metadata.task == PREDICTS_AX and (diagnostics / "input0").is_dir():
+        return [model, LoadedModel.of(model.checkpoint, diagnostics)]
     return [model]
 
 
-def submitted_splits(model: FinishedModel, cut: bool = False) -> list[str]:
-    """The model's test splits that GLUE asks for.
+def submitted_splits(model: LoadedModel, cut: bool = False) -> list[str]:
+    """Return the names of the model's test splits that GLUE requires.
 
-    cut  whether the data may have another number of rows than GLUE's
+    cut  whether the data may have another number of rows than GLUE's files
 
-    Raises CannotStart when they could not be submitted.
+    Raises CannotStart if they cannot be submitted.
     """
-    metadata, learned = model.metadata, model.checkpoint.config.get("fine_tuned_on")
+    metadata, trained_on = model.metadata, model.checkpoint.config.get("fine_tuned_on")
     if metadata.task not in {task for task, _ in GLUE_FILES}:
         raise CannotStart(
-            f"--submission takes GLUE's tasks, and {model.data} is {metadata.task}: give the data of one of them, as "
-            "`python -m preprocess.glue` makes it."
+            f"--submission requires a GLUE task, but {model.data} is {metadata.task}: give data of a GLUE task "
+            "(`python -m preprocess.glue`)."
         )
-    if learned not in (None, metadata.task) and (learned, metadata.task) != (ANSWERS_AX, "AX"):
+    if trained_on not in (None, metadata.task) and (trained_on, metadata.task) != (PREDICTS_AX, "AX"):
         raise CannotStart(
-            f"--checkpoint {model.checkpoint.path} was fine-tuned on {learned}, but {model.data} is {metadata.task}: "
-            "give the folder above, where each checkpoint finds the data of its task."
+            f"--checkpoint {model.checkpoint.path} was fine-tuned on {trained_on}, but {model.data} is {metadata.task}: "
+            "give the parent folder, so that each checkpoint uses the data of its task."
         )
 
     splits = [split for split in model.splits() if (metadata.task, split) in GLUE_FILES]
@@ -75,38 +75,41 @@ def submitted_splits(model: FinishedModel, cut: bool = False) -> list[str]:
         if found != expected and not cut:
             raise CannotStart(
                 f"--data {model.data} has {found:,} rows in {split}, but GLUE's file has {expected:,}: make the data "
-                "again from GLUE's own test file, or add --cut where it was cut on purpose."
+                "again from GLUE's test file, or add --cut if it was cut on purpose."
             )
     return splits
 
 
-def write_answers(folder: Path, split: str, predictions: Predictions, metadata: Metadata) -> Path:
-    """Writes the file of one test split into the folder; returns its path."""
+def write_predictions(folder: Path, split: str, predictions: Predictions, metadata: Metadata) -> Path:
+    """Write the file of one test split to the folder and return its path."""
     path = folder / GLUE_FILES[metadata.task, split].name
     lines = ["index\tprediction"]
-    lines += [f"{index}\t{answer}" for index, answer in enumerate(answers(predictions.logits, metadata))]
+    lines += [
+        f"{index}\t{prediction}"
+        for index, prediction in enumerate(glue_predictions(predictions.logits, metadata))
+    ]
     with atomic_write(path) as file:
         file.write(("\n".join(lines) + "\n").encode())
     return path
 
 
-def answers(logits: np.ndarray, metadata: Metadata) -> list[str]:
-    """What GLUE expects for each row: the label's word, or a score within the task's own scale."""
+def glue_predictions(logits: np.ndarray, metadata: Metadata) -> list[str]:
+    """Return the predictions in GLUE's format: label names, or scores in the scale of the task."""
     if metadata.regression:
         return [f"{score:.3f}" for score in np.clip(logits[:, 0], 0, 1) * metadata.score_scale]
     return [metadata.labels[number] for number in logits.argmax(axis=1)]
 
 
 def write_archive(folder: Path) -> tuple[Path, list[str], list[str]]:
-    """Zips the files that the folder holds, of whatever call; returns the archive, their names and those missing.
+    """Zip all prediction files in the folder, including those of earlier calls.
 
-    The same files make the same archive, byte for byte.
+    Returns the archive, the names of its files and the names of missing files. Equal files make a byte-identical archive.
     """
     names = [glue_file.name for glue_file in GLUE_FILES.values()]
     present = [name for name in names if (folder / name).is_file()]
     with atomic_write(folder / ARCHIVE) as file, zipfile.ZipFile(file, "w") as archive:
         for name in present:
-            entry = zipfile.ZipInfo(name)  # of 1980: no time of day
+            entry = zipfile.ZipInfo(name)  # with the fixed date 1980
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, (folder / name).read_bytes())

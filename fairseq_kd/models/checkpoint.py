@@ -1,4 +1,4 @@
-"""Reads a checkpoint's weights and model config, never its task, and never unpickles code."""
+"""Reads weights and model config of a checkpoint, without its task and without unpickling code."""
 
 import argparse
 import re
@@ -15,7 +15,7 @@ from .shape import ModelShape, shape_of
 from .torch_file import UnsafeFile, first_line, load_torch_file
 
 FOREIGN = "is a Hugging Face model: convert it first (scripts/convert_hf.py import HF_FOLDER OUT)."
-# In a folder: a run's best checkpoint, or a converted model.
+# Names of a run's best checkpoint and of a converted model.
 NAMES_IN_FOLDER = ("checkpoint_best.pt", "model.pt")
 USUAL_HEAD = "sentence_classification_head"
 FUSED_PROJECTION = re.compile(r"^(.*\.self_attn\.)in_proj_(weight|bias)$")
@@ -23,11 +23,11 @@ FUSED_PROJECTION = re.compile(r"^(.*\.self_attn\.)in_proj_(weight|bias)$")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights under today's names, what model they belong to, and where they came from.
+    """Weights with current parameter names, shape of the model, and settings of its training.
 
-    criterion  config of the criterion they were trained with, where the checkpoint tells
-    run        all settings of that training by section (task, dataset, ...), where it tells
-    class_names  names of the classes in the order of the logits; () for a regression, or if they are not known
+    criterion    config of the criterion in its training, if known
+    run          all settings of its training by section (task, dataset, ...), if known
+    class_names  class names in the order of the logits; () for regression, or if unknown
     """
 
     path: Path
@@ -41,34 +41,34 @@ class Checkpoint:
 
     @property
     def words(self) -> int:
-        """Rows of the embedding matrix."""
+        """Number of rows of the embedding matrix."""
         return self.weights["encoder.sentence_encoder.embed_tokens.weight"].size(0)
 
     @property
     def has_lm_head(self) -> bool:
-        """Whether it can predict words."""
+        """Whether it has a masked-LM head."""
         return "encoder.lm_head.dense.weight" in self.weights
 
     @property
     def head_name(self) -> str:
-        """The name of the classification head it was trained with: as its settings say, or that of the only one."""
+        """Name of its classification head: the only one, else the one in its settings."""
         named = (self.run.get("task") or self.config).get("classification_head_name") or USUAL_HEAD
         heads = {name.split(".")[1] for name in self.weights if name.startswith("classification_heads.")}
         return heads.pop() if len(heads) == 1 else named
 
     def head(self, name: str) -> dict[str, Tensor]:
-        """The classification head called `name`, by full parameter name; empty without one."""
+        """Return the parameters of the classification head `name`, by full name; empty if there is none."""
         prefix = f"classification_heads.{name}."
         return {key: value for key, value in self.weights.items() if key.startswith(prefix)}
 
     def classes(self, head: str) -> Optional[int]:
-        """How many classes that head tells apart; None without it."""
+        """Return the number of classes of a head; None if there is no such head."""
         projection = self.weights.get(f"classification_heads.{head}.out_proj.weight")
         return None if projection is None else projection.size(0)
 
 
 def checkpoint_path(given: str, flag: str) -> Path:
-    """The checkpoint meant by a path to a file or to a folder that holds one."""
+    """Return the checkpoint file for a path to a file or folder. Raises CannotStart if there is none."""
     path = Path(given)
     if path.is_file():
         if path.suffix == ".safetensors":
@@ -84,44 +84,44 @@ def checkpoint_path(given: str, flag: str) -> Path:
         raise CannotStart(
             f"{flag} {given} is a folder without {' or '.join(NAMES_IN_FOLDER)}: name the checkpoint itself."
         )
-    raise CannotStart(f"{flag} {given} does not exist: give a checkpoint file, or a folder that holds one.")
+    raise CannotStart(f"{flag} {given} does not exist: give a checkpoint file, or a folder that has one.")
 
 
 def read_checkpoint(given: str, flag: str) -> Checkpoint:
-    """Reads the checkpoint that `flag` names.
+    """Return the checkpoint that `flag` names.
 
-    given  a file, or a folder holding `checkpoint_best.pt` or `model.pt`
-    flag   named in every error
+    given  a file, or a folder with `checkpoint_best.pt` or `model.pt`
+    flag   flag name in errors
 
-    Raises CannotStart when it is missing, damaged, unsafe to load, or not RoBERTa-like.
+    Raises CannotStart if it is missing, damaged, unsafe to load, or not a RoBERTa-like encoder.
     """
     path = checkpoint_path(given, flag)
     try:
         state = load_torch_file(path)
     except UnsafeFile as error:
         raise CannotStart(
-            f"{flag} {path} holds objects that are not safe to load ({error}): "
-            "take a checkpoint of tensors and settings alone."
+            f"{flag} {path} has objects that are unsafe to load ({error}): "
+            "use a checkpoint with only tensors and settings."
         ) from None
     except (ValueError, OSError) as error:
         raise CannotStart(
             f"{flag} {path} cannot be read as a checkpoint ({first_line(error)}): "
-            "it may be damaged or half-written; take another copy."
+            "it may be damaged or incomplete; use another copy."
         ) from None
 
     config = model_config(state) if isinstance(state, dict) else None
     if config is None or not isinstance(state.get("model"), dict):
         raise CannotStart(
-            f"{flag} {path} holds no fairseq model and model config: "
+            f"{flag} {path} has no fairseq model and model config: "
             "convert it first (scripts/convert_hf.py import)."
         )
 
-    weights = today(judged_weights(state))
+    weights = upgrade_state_dict(eval_state_dict(state))
     try:
         shape = shape_of(config, weights)
     except (KeyError, ValueError) as error:
         raise CannotStart(
-            f"{flag} {path} is not a RoBERTa or BERT encoder (it lacks {error}): take one that is."
+            f"{flag} {path} is not a RoBERTa or BERT encoder (missing: {error}): use a checkpoint of one."
         ) from None
     # Older versions of fairseq save some sections as namespaces.
     run = {name: _as_mapping(section) for name, section in (state.get("cfg") or {}).items()}
@@ -139,30 +139,30 @@ def read_checkpoint(given: str, flag: str) -> Checkpoint:
 
 
 def model_config(state: Mapping[str, Any]) -> Optional[dict[str, Any]]:
-    """The model config as a plain dictionary: from `cfg.model`, or from the older `args`."""
+    """Return the model config as a dictionary, from `cfg.model` or the older `args`."""
     config = (state.get("cfg") or {}).get("model") or state.get("args")
     return _as_mapping(config)
 
 
-def judged_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights whose answers the run's validations judged.
+def eval_state_dict(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights that the run evaluated in validation.
 
-    The student's own; or, of a run with `--sda-evaluate average`, the mean of the parameter sets that its
-    criterion keeps (see `teachers/averaged.py`).
+    These are the student's weights, or with `--sda-evaluate average` the mean of the parameter sets stored by the
+    criterion (see `teachers/averaged.py`).
     """
-    weights, judged = state["model"], (state.get("cfg") or {}).get("criterion")
-    if not isinstance(judged, dict) or judged.get("sda_evaluate") != "average":
+    weights, criterion = state["model"], (state.get("cfg") or {}).get("criterion")
+    if not isinstance(criterion, dict) or criterion.get("sda_evaluate") != "average":
         return weights
-    begin = "sda.past."
-    kept = {key: sets for key, sets in (state.get("criterion") or {}).items() if key.startswith(begin)}
-    return weights | {key.removeprefix(begin): sets.mean(dim=0) for key, sets in kept.items()}
+    prefix = "sda.past."
+    past = {key: sets for key, sets in (state.get("criterion") or {}).items() if key.startswith(prefix)}
+    return weights | {key.removeprefix(prefix): sets.mean(dim=0) for key, sets in past.items()}
 
 
-def today(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same weights under today's names.
+def upgrade_state_dict(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights with current parameter names.
 
-    Renames what the first RoBERTa release called a decoder, splits its fused query-key-value projections, and
-    removes the `module.` that DataParallel puts before every name.
+    Renames `decoder` of the first RoBERTa release, splits its fused query-key-value projections, and removes the
+    prefix `module.` of DataParallel.
     """
     renamed = {}
     for name, value in weights.items():
@@ -182,16 +182,15 @@ def today(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _class_names(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return the class names that the checkpoint stores or, without them, those of its own training data.
+    """Return the class names in the checkpoint, else those of its training data.
 
-    A checkpoint of fairseq's `sentence_prediction` stores only the path of its data; the names are read from
-    there if the folder still exists.
+    Checkpoints of fairseq's `sentence_prediction` only store the path of their data, which may no longer exist.
     """
     classes = checkpoint.classes(checkpoint.head_name)
     if classes in (None, 1):
         return ()
     task = checkpoint.run.get("task") or checkpoint.config
-    # Converted models of earlier versions store them in their task.
+    # Models converted by earlier versions store the names in their task.
     stored = checkpoint.config.get("class_names") or task.get("labels")
     if stored:
         return tuple(stored)

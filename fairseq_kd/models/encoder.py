@@ -1,10 +1,10 @@
-"""A RoBERTa or BERT encoder that exposes the signals asked for and nothing else.
+"""A RoBERTa or BERT encoder that returns only the requested signals.
 
-Parameters carry the names of fairseq's own RoBERTa, so its checkpoints load as they are; the
-second copy of every matrix that fairseq's layers keep for an inference fast path is not here.
+Parameter names equal those of fairseq's RoBERTa, so its checkpoints load without changes. Fairseq's layers keep a
+second copy of each matrix for fast inference; these layers do not.
 
-Shapes: B sentences, T tokens, N rows of the batch: its real tokens, and filler (see `Packing`), H width, A heads, d = H / A,
-V words.
+Shapes: B sentences, T tokens, N rows of the packed batch (real tokens and filler, see `Packing`), H width, A heads,
+d = H / A, V words.
 """
 
 import math
@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..signals import Signals, Wanted
-from .packing import Packing, filler
 from .shape import ModelShape
+from .unpad import Packing, filler
 
-# fairseq's dictionary: learned positions start behind the padding index.
+# fairseq's dictionary: learned positions start after the padding index.
 PAD, SEPARATOR = 1, 2
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention; scores are materialised only on request."""
+    """Multi-head self-attention; attention scores are only materialised on request."""
 
     def __init__(self, shape: ModelShape, dropout: float) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class SelfAttention(nn.Module):
         self.out_proj = nn.Linear(shape.attention_width, shape.width)
 
     def project(self, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of x [N, H], each [B, A, T, d]."""
+        """Return queries, keys and values of x [N, H], each [B, A, T, d]."""
         return tuple(
             packing.unpack(linear(x)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for linear in (self.q_proj, self.k_proj, self.v_proj)
@@ -52,7 +52,7 @@ class SelfAttention(nn.Module):
         key_bias: Optional[Tensor],
         packing: Packing,
     ) -> Tensor:
-        """Mixes values over real keys, [N, H]; from `scores` when they exist already."""
+        """Return the attention output over real keys, [N, H]; reuses `scores` if they are given."""
         dropout = self.dropout if self.training else 0.0
         if scores is None:
             x = F.scaled_dot_product_attention(q, k, v, attn_mask=key_bias, dropout_p=dropout)
@@ -85,9 +85,9 @@ class EncoderLayer(nn.Module):
         number: int,
         wanted: Wanted,
         signals: Signals,
-        whole: bool,
+        run_fully: bool,
     ) -> Tensor:
-        """Output of layer `number` for x [N, H]; leaves what is wanted of it in `signals`."""
+        """Return the output of layer `number` for x [N, H]; store its wanted signals in `signals`."""
         q, k, v = self.self_attn.project(self.self_attn_layer_norm(x) if self.pre_layernorm else x, packing)
 
         if number in wanted.projections:
@@ -98,7 +98,7 @@ class EncoderLayer(nn.Module):
             scores = (q / math.sqrt(q.size(-1))) @ k.transpose(-2, -1)  # [B, A, T, T]
             signals.attention[number] = scores
 
-        if not whole:
+        if not run_fully:
             return x
 
         mixed = self.self_attn.attend(q, k, v, scores, key_bias, packing)
@@ -127,7 +127,7 @@ class SentenceEncoder(nn.Module):
         self.layernorm_embedding = nn.Identity() if shape.bare_embeddings else norm
         self.dropout = nn.Dropout(cfg.dropout)
         self.layers = nn.ModuleList(EncoderLayer(shape, cfg) for _ in range(shape.layers))
-        # With pre-LayerNorm nothing has normalised what the last layer hands to the heads.
+        # With pre-LayerNorm, the output of the last layer is not normalised.
         self.layer_norm = nn.LayerNorm(shape.width, eps=shape.layernorm_eps) if shape.pre_layernorm else None
 
     def forward(
@@ -138,15 +138,15 @@ class SentenceEncoder(nn.Module):
         real: Optional[Tensor] = None,
         one_segment: bool = False,
     ) -> tuple[Tensor, Signals]:
-        """Runs as many layers as `wanted` needs.
+        """Run as many layers as `wanted` needs.
 
         tokens  [B, T]  word indices
         padded  whether any sentence may be shorter than T
         real    [R]     positions of the real tokens in the flattened batch (see `Packing`)
-        one_segment     running text: separators end sentences, and begin no second segment
+        one_segment     True for running text, where separators end sentences but start no second segment
 
-        Returns what the heads read, [B, T, H]: the output of the last layer run, with pre-LayerNorm
-        normalised; and the signals but for the logits. Hidden states are 0 at padded positions.
+        Returns the input of the heads, [B, T, H], and the signals except the logits. The input of the heads is the output
+        of the last executed layer, normalised with pre-LayerNorm. Hidden states are 0 at padded positions.
         """
         mask = tokens.ne(PAD)
         packing = Packing.of(mask, real, padded)
@@ -157,8 +157,8 @@ class SentenceEncoder(nn.Module):
 
         key_bias = packing.key_bias(mask, x.dtype)
         for number, layer in enumerate(self.layers[: wanted.depth(self.layer_count)], start=1):
-            whole = wanted.runs_fully(number, self.layer_count)
-            x = layer(x, key_bias, packing, number, wanted, signals, whole)
+            run_fully = wanted.runs_fully(number, self.layer_count)
+            x = layer(x, key_bias, packing, number, wanted, signals, run_fully)
             if number in wanted.states:
                 signals.states[number] = packing.unpack(x)
 
@@ -167,7 +167,7 @@ class SentenceEncoder(nn.Module):
         return packing.unpack(x), signals
 
     def embed(self, tokens: Tensor, mask: Tensor, packing: Packing, one_segment: bool) -> Tensor:
-        """Word, position and, where the model has them, segment embeddings, [N, H]."""
+        """Return the sum of word, position and segment embeddings (if any), [N, H]."""
         positions = mask.cumsum(dim=1) * mask + PAD
         x = self.embed_tokens(packing.pack(tokens))
         if self.embed_projection is not None:
@@ -180,23 +180,23 @@ class SentenceEncoder(nn.Module):
 
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
-    """fairseq's function of that name.
+    """Return fairseq's activation function of that name.
 
-    fairseq's own gelu widens to fp32 what it is given, the largest tensor of a layer, and keeps that for the gradient.
-    F.gelu has the same values, and widens number by number.
+    fairseq's gelu converts its input, the largest tensor of a layer, to fp32 and stores it for the gradient. F.gelu
+    returns the same values without this copy.
     """
     return F.gelu if name == "gelu" else get_activation_fn(name)
 
 
 def segment_ids(tokens: Tensor) -> Tensor:
-    """BERT's token types from the separators: 0 up to the first one, 1 behind it. [B, T]"""
+    """Return BERT's token types [B, T]: 0 up to the first separator, 1 after it."""
     separators = tokens.eq(SEPARATOR)
     before = separators.cumsum(dim=1) - separators.long()
     return (before * tokens.ne(PAD)).clamp(max=1)
 
 
 class LMHead(nn.Module):
-    """Masked-LM head, its word matrix tied to the embeddings, or to both factors of them."""
+    """Masked-LM head; its output matrix is tied to the embeddings, or to both of their factors."""
 
     def __init__(self, shape: ModelShape, sentence_encoder: SentenceEncoder) -> None:
         super().__init__()
@@ -208,7 +208,7 @@ class LMHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(self.weight.size(0)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """[.., H] -> [.., V]; with rows of filler meanwhile, see `packing`."""
+        """[.., H] -> [.., V]; uses filler rows internally, see `unpad`."""
         x = features.flatten(0, -2)
         words = len(x)
         x = torch.cat((x, x[:1].expand(filler(words), -1)))

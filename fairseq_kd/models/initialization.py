@@ -1,4 +1,4 @@
-"""Where a new student's sizes and weights come from: `--init-from`, `--init-layers`, `--init-head`."""
+"""Determines sizes and weights of a new student: `--init-from`, `--init-layers`, `--init-head`."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch import nn
 from ..errors import CannotStart
 from ..layers import layer_numbers, student_state_dict
 from .checkpoint import Checkpoint, read_checkpoint
-from .own_run import OwnRun, own_run
+from .resume import ResumedRun, resumed_run
 from .roberta_student import FRESH, RobertaStudent
 from .shape import CONFIG_NAMES
 
@@ -21,28 +21,27 @@ LM_HEAD = "encoder.lm_head."
 
 @dataclass(frozen=True)
 class Initialization:
-    """The checkpoint a student starts from, and what is taken from it.
+    """The checkpoint that a student is initialised from, and the copied parts.
 
-    layers   its layers, bottom-up and counted from 0; None copies no weights
-    head     whether its classification head is copied
-    resumed  the run that goes on, whose checkpoint brings all weights
+    layers   copied layers of the source, bottom-up, counted from 0; None copies no weights
+    head     whether to copy its classification head
+    resumed  the run to resume, whose checkpoint has all weights
     """
 
     source: Optional[Checkpoint]
     layers: Optional[tuple[int, ...]]
     head: bool = False
-    resumed: Optional[OwnRun] = None
+    resumed: Optional[ResumedRun] = None
 
     def apply(self, model: nn.Module, head_name: Optional[str]) -> list[str]:
-        """Copies the weights into a newly built student; returns one line for each thing copied.
+        """Copy the weights into a newly built student; return one line for each copied part.
 
-        head_name  the student's classification head; None for a student that predicts words
+        head_name  the student's classification head; None for a masked-LM student
 
-        Raises CannotStart when the source leaves any parameter but those of a head without a value,
-        or when a tensor does not fit.
+        Raises CannotStart if a parameter outside the heads is missing in the source, or if a shape differs.
         """
         if self.resumed:
-            return [f"everything: continues {self.source.path}"]
+            return [f"everything: resumed from {self.source.path}"]
         if self.layers is None:
             return ["everything: random"]
 
@@ -70,13 +69,13 @@ class Initialization:
             raise CannotStart(
                 f"--init-from {self.source.path} has no {missing[0]}"
                 f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}, which the student needs: "
-                "take a checkpoint that has them, or --init-layers random."
+                "use a checkpoint that has them, or --init-layers random."
             )
         for name, ours in wanted.items():
             if weights[name].shape != ours.shape:
                 raise CannotStart(
                     f"--init-from {self.source.path} has {name} of {_size(weights[name])}, the student needs "
-                    f"{_size(ours)}: take an --arch of its sizes, or --init-layers random."
+                    f"{_size(ours)}: use an --arch of its sizes, or --init-layers random."
                 )
 
     def _copy_head(self, model, old_head, head_name: str) -> str:
@@ -88,19 +87,19 @@ class Initialization:
         fits = all(name in old_head and old_head[name].shape == p.shape for name, p in head.items())
         if not fits:
             raise CannotStart(
-                f"--init-head: {self.source.path} has no classification head that fits the student's: "
-                "leave the flag out for a new one."
+                f"--init-head: {self.source.path} has no classification head with the student's sizes: "
+                "remove the flag for a new one."
             )
         model.load_state_dict({name: old_head[name] for name in head}, strict=False)
         return f"classification head: {self.source.path}"
 
 
 def check_arch(cfg: DictConfig | Namespace) -> None:
-    """Raises CannotStart where the model config is that of a model that is no student."""
+    """Raise CannotStart if --arch is not a student architecture of this package."""
     name = cfg._name
     if not issubclass(ARCH_MODEL_REGISTRY.get(name, object), RobertaStudent):
         raise CannotStart(
-            f"--arch {name} is a model that exposes no signals to learn by: give --arch roberta_student, which takes its "
+            f"--arch {name} does not return the signals for distillation: give --arch roberta_student, which takes its "
             "sizes from --init-from or --teacher."
         )
 
@@ -118,24 +117,26 @@ def initialization(
     with open_dict(cfg):
         ARCH_CONFIG_REGISTRY[cfg._name](cfg)
 
-    resumed = own_run(cfg)
+    resumed = resumed_run(cfg)
     if resumed is not None:
         _fill(cfg, resumed.sizes)
         resumed.check(cfg)
         return Initialization(resumed.checkpoint, layers=None, resumed=resumed)
 
     if cfg.init_head and not classifies:
-        raise CannotStart("--init-head copies a classification head, and this --task has none: leave it out.")
+        raise CannotStart(
+            "--init-head copies a classification head, but this --task has none: remove the flag."
+        )
     source = teacher if cfg.init_from is None else read_checkpoint(cfg.init_from, "--init-from")
     if source is None:
         _fill(cfg, FRESH[pair_format])
         if cfg.init_layers not in ("random", "all"):
             raise CannotStart(
-                f"--init-layers {cfg.init_layers} names layers of nothing: give --init-from or --teacher."
+                f"--init-layers {cfg.init_layers} needs a source of layers: give --init-from or --teacher."
             )
         if cfg.init_head:
             raise CannotStart(
-                "--init-head copies the head of nothing: give --init-from or --teacher, or leave it out."
+                "--init-head needs a source of the head: give --init-from or --teacher, or remove the flag."
             )
         return Initialization(None, layers=None)
 
@@ -143,11 +144,11 @@ def initialization(
     if layers is None:
         if cfg.init_head:
             raise CannotStart(
-                "--init-head copies a head, and --init-layers random copies nothing: leave the first out, or name layers."
+                "--init-head conflicts with --init-layers random, which copies nothing: remove --init-head, or name layers."
             )
         if cfg.encoder_layers is None:
             raise CannotStart(
-                "--init-layers random says nothing of the student's depth: give --encoder-layers, or an --arch that has one."
+                "--init-layers random does not set the number of layers: give --encoder-layers, or an --arch with a depth."
             )
         _fill(cfg, source.shape.config())
         return Initialization(None, layers=None)
@@ -185,7 +186,7 @@ def _check_sizes(cfg: DictConfig, source: Checkpoint) -> None:
             flag = "--" + name.replace("_", "-")
             raise CannotStart(
                 f"the student has {flag} {cfg[name]} (--arch or the flag), but --init-layers {cfg.init_layers} copies "
-                f"layers of {source.path}, which has {theirs[name]}: leave {flag} out, or --init-layers random."
+                f"layers of {source.path}, which has {theirs[name]}: remove {flag}, or give --init-layers random."
             )
 
 

@@ -1,8 +1,8 @@
-"""Smaller models out of a large one, by the importance of its weights (ROSITA).
+"""Prunes a model by the importance of its weights (ROSITA).
 
 Paper: Liu et al., ROSITA: Refined BERT Compression with Integrated Techniques, AAAI 2021.
 
-Shapes: H width, A heads, d dimensions of one, F feed-forward neurons, V words.
+Shapes: H width, A heads, d dimensions of a head, F feed-forward neurons, V words.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from .shape import SENTENCE_ENCODER, ModelShape
 LM_HEAD = "encoder.lm_head."
 WORDS, PROJECTION = SENTENCE_ENCODER + "embed_tokens.weight", SENTENCE_ENCODER + "embed_projection.weight"
 
-# Of each layer, what decides which heads and neurons stay.
+# Parameters of each layer whose importance decides which heads and neurons are kept.
 SCORED = ("self_attn.out_proj.weight", "fc1.weight", "fc2.weight")
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much stays: layers, heads and feed-forward neurons of each, dimensions of the word embeddings."""
+    """Sizes after pruning: layers, heads and feed-forward neurons per layer, rank of the word embeddings."""
 
     layers: int
     heads: int
@@ -40,11 +40,11 @@ class Sizes:
         return f"{self.layers} layers, {self.heads} heads, ffn {self.ffn}, embeddings of rank {self.rank}"
 
     def but(self, given: Mapping[str, Any]) -> "Sizes":
-        """The same but for those that are given by name, and not None; what else is given counts for nothing."""
+        """Return the sizes with the values of `given` that are not None; other keys of `given` are ignored."""
         return Sizes(**{name: given.get(name) or size for name, size in vars(self).items()})
 
     def shrunk(self, shape: ModelShape) -> ModelShape:
-        """The shape of a model of that shape that is brought to these sizes."""
+        """Return the shape of a model of this shape after pruning to these sizes."""
         width = shape.attention_width // shape.heads
         return replace(
             shape,
@@ -56,9 +56,9 @@ class Sizes:
         )
 
     def problems(self, shape: ModelShape) -> Iterable[str]:
-        """Why a model of this shape cannot be brought to these sizes: one sentence each."""
+        """Yield the reasons why a model of this shape cannot be pruned to these sizes."""
         if self == Sizes.of(shape):
-            yield "nothing is to be pruned: give --layers, --heads, --ffn or --rank."
+            yield "the sizes equal those of the model: give --layers, --heads, --ffn or --rank."
         for name, there in vars(Sizes.of(shape)).items():
             wanted, flag = getattr(self, name), f"--{name}"
             if not 1 <= wanted <= there:
@@ -66,12 +66,12 @@ class Sizes:
 
 
 def scored(layers: int) -> list[str]:
-    """The parameters whose importance is measured."""
+    """Return the names of the parameters whose importance is measured."""
     return [f"{SENTENCE_ENCODER}layers.{layer}.{name}" for layer in range(layers) for name in SCORED]
 
 
-def fingerprint(weights: Mapping[str, Tensor], layers: int) -> str:
-    """Tells the models apart that importance was measured of."""
+def scored_weights_hash(weights: Mapping[str, Tensor], layers: int) -> str:
+    """Return the sha256 of the parameters whose importance is measured; it identifies the model."""
     digest = hashlib.sha256()
     for name in scored(layers):
         digest.update(weights[name].contiguous().float().numpy().tobytes())
@@ -79,22 +79,22 @@ def fingerprint(weights: Mapping[str, Tensor], layers: int) -> str:
 
 
 def head_scores(out_proj: Tensor, heads: int) -> Tensor:
-    """Importance of each head, [A]: the sum over its columns of that of the attention's output, [H, A d]."""
+    """Return the importance of each head, [A]: the sum over its columns of the output projection, [H, A d]."""
     return out_proj.unflatten(1, (heads, -1)).sum(dim=(0, 2))
 
 
 def neuron_scores(fc1: Tensor, fc2: Tensor) -> Tensor:
-    """Importance of each neuron, [F]: the sum over both matrices, [F, H] and [H, F]."""
+    """Return the importance of each neuron, [F]: the sum over both matrices, [F, H] and [H, F]."""
     return fc1.sum(dim=1) + fc2.sum(dim=0)
 
 
 def best(scores: Tensor, count: int) -> Tensor:
-    """Numbers of the `count` highest scores, ascending; of equal ones the first."""
+    """Return the indices of the `count` highest scores, ascending; of equal scores, the first."""
     return scores.argsort(descending=True, stable=True)[:count].sort().values
 
 
 def factorised(embeddings: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """V x rank and H x rank, whose product is the nearest of that rank to the embeddings [V, H]."""
+    """Return the factors [V, rank] and [H, rank] of the best approximation of the embeddings [V, H]."""
     embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
     left, singular, right = torch.linalg.svd(embeddings, full_matrices=False)
     return left[:, :rank] * singular[:rank], right[:rank].T.contiguous()
@@ -103,20 +103,19 @@ def factorised(embeddings: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 def pruned(
     weights: Mapping[str, Tensor], shape: ModelShape, importance: Mapping[str, Tensor], sizes: Sizes
 ) -> tuple[dict[str, Tensor], ModelShape]:
-    """The first layers, each with its most important heads and neurons, and its shape; heads stay whole.
+    """Return weights and shape of the pruned model: the first layers with their most important heads and neurons.
 
-    weights     of a model of that shape
-    importance  of its `scored` parameters
+    weights     weights of a model of this shape
+    importance  importance of its parameters named by `scored`
     """
-    begin = SENTENCE_ENCODER + "layers."
     kept = student_state_dict(weights, range(sizes.layers))
     for layer in range(sizes.layers):
-        prefix = f"{begin}{layer}."
+        prefix = f"{SENTENCE_ENCODER}layers.{layer}."
         own = {name.removeprefix(prefix): v for name, v in kept.items() if name.startswith(prefix)}
         scores = {name: importance[prefix + name] for name in SCORED}
         heads = best(head_scores(scores[SCORED[0]], shape.heads), sizes.heads)
         neurons = best(neuron_scores(scores[SCORED[1]], scores[SCORED[2]]), sizes.ffn)
-        kept |= {prefix + name: v for name, v in _narrowed(own, heads, neurons, shape.heads).items()}
+        kept |= {prefix + name: v for name, v in _pruned_layer(own, heads, neurons, shape.heads).items()}
 
     smaller = sizes.shrunk(shape)
     if smaller.rank != shape.rank:
@@ -127,8 +126,8 @@ def pruned(
     return kept, smaller
 
 
-def _narrowed(layer: Mapping[str, Tensor], heads: Tensor, neurons: Tensor, of: int) -> dict[str, Tensor]:
-    """One layer's parameters with these heads, of so many, and these neurons."""
+def _pruned_layer(layer: Mapping[str, Tensor], heads: Tensor, neurons: Tensor, of: int) -> dict[str, Tensor]:
+    """Return a layer's parameters with only these heads (of `of` heads) and neurons."""
     narrow = dict(layer)
     for name in ("q_proj", "k_proj", "v_proj"):
         for kind in ("weight", "bias"):

@@ -1,4 +1,4 @@
-"""`--arch roberta_student*`: a RoBERTa or BERT encoder that exposes its signals."""
+"""`--arch roberta_student*`: a RoBERTa or BERT encoder that returns its signals."""
 
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from ..errors import CannotStart
 from ..signals import Signals, Wanted
 from .encoder import PAD, ClassificationHead, LMHead, SentenceEncoder
-from .own_run import OwnRunFlags
+from .resume import ResumeFlags
 from .shape import CONFIG_NAMES, ModelShape
 
-FROM_SOURCE = "default: that of --init-from"
+FROM_SOURCE = "default: from --init-from"
 
 
 @dataclass
-class RobertaStudentConfig(OwnRunFlags):
+class RobertaStudentConfig(ResumeFlags):
     encoder_layers: Optional[int] = field(
-        default=None, metadata={"help": "number of layers (default: as many as --init-layers names)"}
+        default=None, metadata={"help": "number of layers (default: the number in --init-layers)"}
     )
     encoder_embed_dim: Optional[int] = field(
         default=None, metadata={"help": f"width of the hidden states ({FROM_SOURCE})"}
@@ -34,7 +34,7 @@ class RobertaStudentConfig(OwnRunFlags):
         default=None, metadata={"help": f"width inside the feed-forward blocks ({FROM_SOURCE})"}
     )
     encoder_attention_heads: Optional[int] = field(
-        default=None, metadata={"help": f"attention heads a layer ({FROM_SOURCE})"}
+        default=None, metadata={"help": f"attention heads per layer ({FROM_SOURCE})"}
     )
     activation_fn: Optional[str] = field(
         default=None,
@@ -60,23 +60,25 @@ class RobertaStudentConfig(OwnRunFlags):
     )
     encoder_normalize_before: Optional[bool] = field(
         default=None,
-        metadata={"help": f"LayerNorm before attention and feed-forward, not behind them ({FROM_SOURCE})"},
+        metadata={
+            "help": f"LayerNorm before attention and feed-forward instead of after them ({FROM_SOURCE})"
+        },
     )
     no_layernorm_embedding: Optional[bool] = field(
-        default=None, metadata={"help": f"no LayerNorm behind the embeddings ({FROM_SOURCE})"}
+        default=None, metadata={"help": f"no LayerNorm after the embeddings ({FROM_SOURCE})"}
     )
     encoder_head_dim: Optional[int] = field(
         default=None,
         metadata={
-            "help": "dimensions of one attention head, for fewer heads than fill the width; 0 divides the width "
-            f"among the heads ({FROM_SOURCE})"
+            "help": "dimensions of an attention head if heads were pruned; 0 for width / heads "
+            f"({FROM_SOURCE})"
         },
     )
     embedding_rank: Optional[int] = field(
         default=None,
         metadata={
-            "help": "dimensions of the word embeddings, which a matrix then brings to the width; 0 for embeddings "
-            f"as wide as the hidden states ({FROM_SOURCE})"
+            "help": "rank of factorised word embeddings, dimensions; 0 for embeddings that are not factorised "
+            f"({FROM_SOURCE})"
         },
     )
     dropout: float = field(
@@ -94,20 +96,22 @@ class RobertaStudentConfig(OwnRunFlags):
     init_from: Optional[str] = field(
         default=None,
         metadata={
-            "help": "checkpoint the student's weights are copied from when it is first built, never on resume: "
-            "a file, or a folder holding checkpoint_best.pt or model.pt (default: the --teacher)"
+            "help": "checkpoint to initialise a new student from, ignored on resume: "
+            "a file, or a folder with checkpoint_best.pt or model.pt (default: --teacher)"
         },
     )
     init_layers: str = field(
         default="all",
         metadata={
-            "help": "which of its layers become the student's, bottom-up and counted from 0, such as 0,1,2; "
+            "help": "its layers to copy, bottom-up, counted from 0, such as 0,1,2; "
             "or all, or random (copies nothing) (default: all)"
         },
     )
     init_head: bool = field(
         default=False,
-        metadata={"help": "copy its classification head too where the shape fits (default: a new head)"},
+        metadata={
+            "help": "also copy its classification head, which must have the student's sizes (default: a new head)"
+        },
     )
 
 
@@ -127,8 +131,8 @@ class StudentEncoder(FairseqEncoder):
 class RobertaStudent(FairseqEncoderModel):
     """RoBERTa or BERT, as student or as teacher.
 
-    forward(src_tokens [B, T], wanted=Wanted(...)) returns Signals. Without `wanted` it answers
-    as fairseq's own RoBERTa does: (class scores [B, C] or hidden states [B, T, H], extra).
+    forward(src_tokens [B, T], wanted=Wanted(...)) returns Signals. Without `wanted` it returns the
+    same as fairseq's RoBERTa: (class scores [B, C] or hidden states [B, T, H], extra).
     """
 
     def __init__(self, cfg, shape: ModelShape, dictionary, lm_head: bool = False) -> None:
@@ -136,7 +140,7 @@ class RobertaStudent(FairseqEncoderModel):
         head = LMHead(shape, sentence_encoder) if lm_head else None
         super().__init__(StudentEncoder(dictionary, sentence_encoder, head))
         self.cfg = cfg
-        # Where fairseq's own sentence_prediction criterion looks.
+        # fairseq's sentence_prediction criterion reads this attribute.
         self.args = cfg
         self.shape = shape
         self.classification_heads = nn.ModuleDict()
@@ -148,38 +152,38 @@ class RobertaStudent(FairseqEncoderModel):
         if missing:
             flags = ", ".join("--" + name.replace("_", "-") for name in missing)
             raise CannotStart(
-                f"the student's sizes are incomplete: nothing gives {flags}; "
-                "give --init-from or --teacher to take them from, an --arch that sets them, or the flags."
+                f"the student's sizes are incomplete: {flags} missing; "
+                "give --init-from or --teacher to copy them from, an --arch that sets them, or the flags."
             )
 
         shape = ModelShape(**{name: cfg[config_name] for name, config_name in CONFIG_NAMES.items()})
         if not shape.head_width and shape.width % shape.heads:
             raise CannotStart(
-                f"--encoder-embed-dim {shape.width} cannot be split over --encoder-attention-heads {shape.heads}: "
-                "take a multiple, or say how wide a head is (--encoder-head-dim)."
+                f"--encoder-embed-dim {shape.width} is not a multiple of --encoder-attention-heads {shape.heads}: "
+                "give a multiple, or the width of a head (--encoder-head-dim)."
             )
         for name, size in (("encoder-head-dim", shape.head_width), ("embedding-rank", shape.rank)):
             if not 0 <= size < shape.width:
                 raise CannotStart(
-                    f"--{name} {size} is not below the width {shape.width} (--encoder-embed-dim): give fewer dimensions, or "
-                    "0 for a model as usual."
+                    f"--{name} {size} is out of range for the width {shape.width} (--encoder-embed-dim): give 1 to "
+                    f"{shape.width - 1}, or 0 for a model that is not pruned."
                 )
         if shape.segments == 1 or shape.segments < 0:
             raise CannotStart(
-                f"--segments {shape.segments}: give 0 for none, or 2 for a first and a second sentence."
+                f"--segments {shape.segments} is invalid: give 0 for none, or 2 for a first and a second sentence."
             )
         for name in ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout"):
             if not 0 <= cfg[name] < 1:
                 raise CannotStart(
-                    f"--{name.replace('_', '-')} {cfg[name]} is not a probability: give 0 to below 1."
+                    f"--{name.replace('_', '-')} {cfg[name]} is out of range: give a probability in [0, 1)."
                 )
         return cls(cfg, shape, task.source_dictionary, lm_head=getattr(task, "predicts_words", False))
 
     def register_classification_head(self, name: str, num_classes: int, **_: Any) -> None:
-        """Adds a new head for `num_classes` classes (1 for regression).
+        """Add a new head for `num_classes` classes (1 for regression).
 
-        As in fairseq, it keeps torch's own initialisation, half as wide again as that of the body:
-        the published learning rates belong to it.
+        As in fairseq, it has torch's default initialisation, which is 1.5 times as wide as the encoder's. The published
+        learning rates were chosen for it.
         """
         self.classification_heads[name] = ClassificationHead(self.shape, num_classes, self.cfg.pooler_dropout)
 
@@ -219,10 +223,9 @@ class RobertaStudent(FairseqEncoderModel):
         masked: Optional[Tensor] = None,
         one_segment: bool = False,
     ) -> Signals:
-        """What `wanted` names, computed no further than it needs (see `SentenceEncoder`).
+        """Return the wanted signals; layers above them are not run (see `SentenceEncoder`).
 
-        masked  [M] positions in the flattened batch that the masked-LM head is asked about, instead of
-                the classification head
+        masked  [M] positions in the flattened batch for the masked-LM head; None for the classification head
         """
         features, signals = self.encoder.sentence_encoder(src_tokens, wanted, padded, real, one_segment)
         if wanted.logits and masked is None:
@@ -234,7 +237,7 @@ class RobertaStudent(FairseqEncoderModel):
         return signals
 
     def get_normalized_probs(self, net_output, log_probs: bool, sample=None) -> Tensor:
-        """Class probabilities of what `forward` returned, in float32."""
+        """Return class (log-)probabilities from the output of `forward`, in float32."""
         scores = net_output[0].float()
         return scores.log_softmax(dim=-1) if log_probs else scores.softmax(dim=-1)
 
@@ -242,12 +245,12 @@ class RobertaStudent(FairseqEncoderModel):
         return self.encoder.max_positions()
 
     def freeze_unreached(self, wanted: Wanted, classification_head_name: Optional[str]) -> list[str]:
-        """Freezes every parameter that no wanted signal depends on; returns their names.
+        """Freeze every parameter that no wanted signal depends on; return their names.
 
-        classification_head_name  the head that gives the logits; None for the masked-LM head
+        classification_head_name  head of the logits; None for the masked-LM head
 
-        Left trainable, they would have no gradient in one process, a zero one (and so weight
-        decay) under some distributed wrappers, and be an error under others.
+        Otherwise they would have no gradient in one process, a zero gradient (and so weight decay) with some distributed
+        wrappers, and raise an error with others.
         """
         training = self.training
         self.eval()
@@ -272,7 +275,7 @@ class RobertaStudent(FairseqEncoderModel):
         return unreached
 
 
-# What a student without any source is otherwise made like, by the format of the data's pairs.
+# Defaults of a student without a source, by the pair format of the data.
 FRESH = {
     "roberta": {"layernorm_eps": 1e-5, "segments": 0, "pair_format": "roberta"},
     "bert": {"layernorm_eps": 1e-12, "segments": 2, "pair_format": "bert"},

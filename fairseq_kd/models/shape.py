@@ -1,4 +1,4 @@
-"""The sizes of an encoder, read from a model config or from the weights themselves."""
+"""Sizes of an encoder, read from a model config or from weights."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,10 +11,10 @@ SENTENCE_ENCODER = "encoder.sentence_encoder."
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Everything about an encoder that its weights do not fix or that losses have to agree on.
+    """Sizes and other settings of an encoder.
 
-    head_width  dimensions of one head, where heads were pruned; 0 means width / heads
-    rank        of a factorised word embedding, V x rank times rank x width; 0 means V x width
+    head_width  dimensions of a head if heads were pruned; 0 means width / heads
+    rank        rank of factorised word embeddings, V x rank times rank x width; 0 means V x width
     """
 
     layers: int
@@ -39,11 +39,11 @@ class ModelShape:
 
     @property
     def attention_width(self) -> int:
-        """Dimensions of all heads of a layer together."""
+        """Total dimensions of all heads of a layer."""
         return self.heads * self.head_width if self.head_width else self.width
 
     def config(self) -> dict[str, Any]:
-        """The same as fields of the model config."""
+        """Return the shape as fields of the model config."""
         return {CONFIG_NAMES[name]: value for name, value in asdict(self).items()}
 
 
@@ -66,12 +66,12 @@ CONFIG_NAMES = {
 
 
 def shape_of(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> ModelShape:
-    """The shape of a checkpoint: sizes from its weights, the rest from its model config.
+    """Return the shape of a checkpoint: sizes from its weights, the rest from its model config.
 
-    config      the checkpoint's model config, stock fairseq's or this package's
-    state_dict  its weights
+    config      model config of stock fairseq or of this package
+    state_dict  weights
 
-    Raises KeyError when the weights are not those of a RoBERTa-like encoder.
+    Raises KeyError if the weights are not those of a RoBERTa-like encoder.
     """
     words = state_dict[SENTENCE_ENCODER + "embed_tokens.weight"]
     positions = state_dict[SENTENCE_ENCODER + "embed_positions.weight"]

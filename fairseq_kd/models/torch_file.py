@@ -1,4 +1,4 @@
-"""Reads what `torch.save` wrote, in any of its formats, and never unpickles code."""
+"""Reads files of `torch.save` in any of its formats, without unpickling code."""
 
 import pickle
 import re
@@ -8,31 +8,31 @@ from typing import Any
 
 import torch
 
-# Formats of torch.save: an archive since torch 1.6, a pickle before.
+# First bytes of torch.save's formats: a zip archive since torch 1.6, a pickle before.
 BEGINNINGS = (b"PK\x03\x04", b"\x80")
 LFS_POINTER = b"version https://git-lfs.github.com/"
 OBJECT = re.compile(r"GLOBAL (\S+)")
 
 
 class UnsafeFile(ValueError):
-    """A file with objects that are neither tensors nor plain settings; its message names one of their classes."""
+    """A file with objects other than tensors and plain settings; the message names one of their classes."""
 
 
 def load_torch_file(path: Path) -> Any:
-    """Return the contents of `path`, its tensors on the CPU and mapped from the disk where the format allows it.
+    """Return the contents of `path`, with tensors on the CPU, memory-mapped if the format allows it.
 
-    Raises UnsafeFile where unpickling it could run code, ValueError with the reason where it cannot be read.
+    Raises UnsafeFile if unpickling it could run code, and ValueError with the reason if it cannot be read.
     """
     check_not_pointer(path)
     with path.open("rb") as file:
         if not file.read(4).startswith(BEGINNINGS):
             raise ValueError("it is not a file of torch.save")
     try:
-        # fairseq_compat allows argparse.Namespace for the whole process, and nothing else.
+        # fairseq_compat allows argparse.Namespace in the whole process, but no other class.
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # damaged bytes lead the unpickler to errors of many classes
+    except Exception as error:  # damaged files raise many types of errors
         found = OBJECT.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if found:
             raise UnsafeFile(found[1]) from None
@@ -40,7 +40,7 @@ def load_torch_file(path: Path) -> Any:
 
 
 def check_not_pointer(path: Path) -> None:
-    """Raise ValueError where git-lfs has not yet replaced its pointer by the file itself."""
+    """Raise ValueError if the file is a Git LFS pointer, whose content was not downloaded."""
     with path.open("rb") as file:
         if file.read(len(LFS_POINTER)) == LFS_POINTER:
             raise ValueError("it is a pointer of Git LFS, run git lfs pull")

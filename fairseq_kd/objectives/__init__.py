@@ -1,6 +1,6 @@
-"""What a task asks of a model, and what the answer is compared with: the truth, and the teacher's answer.
+"""Objectives: the predictions that a task trains, and their loss against labels and teacher.
 
-An objective gives the `hard` and `soft` terms of every criterion; methods add their own to them.
+An objective computes the `hard` and `soft` terms of every criterion; methods add their own terms.
 """
 
 from .masked_words import MaskedWords

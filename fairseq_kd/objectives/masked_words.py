@@ -1,4 +1,4 @@
-"""Running text with some of its words masked."""
+"""Objective of masked language modelling."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -20,28 +20,28 @@ class MaskedWords:
 
         sum over masked tokens of (hard + soft) + inter * kappa * sum over sentences of the method's terms
 
-    over M. kappa is about how many tokens of a sentence are masked: with it a method's term weighs as
-    much beside the mean over tokens as it does beside a mean over sentences. Without `hard` and
-    `soft` it is the plain mean over sentences.
+    divided by M. kappa is the expected number of masked tokens of a sentence. It gives a method's term the same weight
+    relative to a mean over tokens as relative to a mean over sentences. Without `hard` and `soft`, the loss is the mean
+    over sentences.
 
     kappa     mask probability x tokens per sample
-    chunk     tokens whose word scores are held at once
-    autocast  the student's precision, as a context for a batch
+    chunk     number of tokens whose word scores are in memory at once
+    autocast  returns a context manager with the student's precision for a batch
     """
 
     kappa: float
     chunk: int
     autocast: Callable[[Mapping[str, Any]], AbstractContextManager]
 
-    # Wang et al., ACL 2023, pre-train without the labels: the method's own terms alone, or the logits.
+    # Wang et al., ACL 2023, pre-train without labels: with a method's own terms only, or with logits.
     hard_weight = 0.0
 
-    # What the terms are logged as: a mean over masked tokens.
+    # Unit of the logged terms: mean over masked tokens.
     unit = "token"
 
     @staticmethod
     def soft_weight(own_terms: bool) -> float:
-        """The default weight of the teacher's word scores beside a method's own terms, or alone."""
+        """Return the default weight of the teacher's word scores; `own_terms`: whether the method has its own terms."""
         return 0.0 if own_terms else 1.0
 
     def terms(
@@ -52,7 +52,7 @@ class MaskedWords:
         teacher: Optional[Signals],
         sample: Mapping[str, Any],
     ) -> dict[str, Tensor]:
-        """`hard` and `soft` as far as `weights` has them: sums over each sentence's masked tokens, [B]."""
+        """Return the terms `hard` and `soft` that are in `weights`: sums over the masked tokens of each sentence, [B]."""
         names = [name for name in ("hard", "soft") if name in weights]
         if not names:
             return {}
@@ -75,19 +75,19 @@ class MaskedWords:
         return dict(zip(names, sums.index_add(1, sample["masked_sentences"], each), strict=True))
 
     def scale(self, weights: Mapping[str, float]) -> float:
-        """What a method's own terms are multiplied by, beside their weight."""
+        """Return the factor of a method's own terms, in addition to their weight."""
         return self.kappa if _with_tokens(weights) else 1.0
 
     def sample_size(self, weights: Mapping[str, float], sample: Mapping[str, Any]) -> int:
-        """What the loss of a batch is divided by."""
+        """Return the divisor of a batch's loss."""
         return sample["nmasked"] if _with_tokens(weights) else sample["nsentences"]
 
     def statistics(self, student: Signals, sample: Mapping[str, Any], training: bool) -> dict[str, Any]:
-        """Nothing beside the losses: perplexity is read from `hard`."""
+        """Return no statistics: perplexity is computed from `hard`."""
         return {}
 
     def metrics(self, weights: Mapping[str, float]) -> set[str]:
-        """Which metrics a validation logs, beside the terms."""
+        """Return the metrics that validation logs in addition to the terms."""
         return {"ppl"} if "hard" in weights else set()
 
 

@@ -1,4 +1,4 @@
-"""Sentences and pairs with a class or a score."""
+"""Objective of classification and regression of sentences and pairs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from ..signals import Signals
 
 @dataclass(frozen=True)
 class SentenceLabels:
-    """Compares class scores [B, C] with labels and with the teacher's; of regression, scores [B, 1].
+    """Compares class scores [B, C], or regression scores [B, 1], with labels and with the teacher's scores.
 
-    classes     C
-    regression  labels are numbers
+    classes     number of classes C
+    regression  whether labels are numbers
     """
 
     classes: int
@@ -24,12 +24,12 @@ class SentenceLabels:
 
     hard_weight = 0.5
 
-    # What the terms are logged as: a mean over sentences.
+    # Unit of the logged terms: mean over sentences.
     unit = "term"
 
     @staticmethod
     def soft_weight(own_terms: bool) -> float:
-        """The default weight of the teacher's logits, beside a method's own terms or alone."""
+        """Return the default weight of the teacher's logits, with or without a method's own terms."""
         return 0.5
 
     def terms(
@@ -40,7 +40,7 @@ class SentenceLabels:
         teacher: Optional[Signals],
         sample: Mapping[str, Any],
     ) -> dict[str, Tensor]:
-        """`hard` and `soft`, each [B], as far as `weights` has them."""
+        """Return the terms `hard` and `soft` that are in `weights`, each [B]."""
         terms = {}
         if "hard" in weights and self.regression:
             terms["hard"] = squared_error(student.logits, sample["target"].float())
@@ -54,19 +54,19 @@ class SentenceLabels:
         return terms
 
     def scale(self, weights: Mapping[str, float]) -> float:
-        """What a method's own terms are multiplied by, beside their weight."""
+        """Return the factor of a method's own terms, in addition to their weight."""
         return 1.0
 
     def sample_size(self, weights: Mapping[str, float], sample: Mapping[str, Any]) -> int:
-        """What the loss of a batch is divided by."""
+        """Return the divisor of a batch's loss."""
         return sample["nsentences"]
 
     def statistics(self, student: Signals, sample: Mapping[str, Any], training: bool) -> dict[str, Tensor]:
-        """What the batch contributes to the metrics; nothing where it has no labels or no logits."""
+        """Return the batch's statistics for the metrics; empty without labels or logits."""
         if student.logits is None or "target" not in sample:
             return {}
         return label_statistics(student.logits.detach(), sample, self.regression, training)
 
     def metrics(self, weights: Mapping[str, float]) -> set[str]:
-        """Which metrics a validation logs: those of the labels, as soon as there are logits."""
+        """Return the metrics that validation logs: those of the labels, if logits are computed."""
         return metric_names(self.classes, self.regression) if {"hard", "soft"} & weights.keys() else set()

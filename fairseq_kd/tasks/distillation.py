@@ -23,7 +23,7 @@ from ..memory import peak_memory
 from ..metrics import reset_meters
 from ..models.checkpoint import Checkpoint
 from ..models.initialization import check_arch, initialization
-from ..models.own_run import OwnRun
+from ..models.resume import ResumedRun
 from ..models.shape import ModelShape
 from ..optim import drop_frozen_gradients
 from ..signals import Wanted
@@ -84,7 +84,7 @@ class DistillationTask(TaskWithTeacher):
         self.dictionary_hash = dictionary_hash
         self.student_shape: Optional[ModelShape] = None
         self.initialized: list[str] = []
-        self.resumed: Optional[OwnRun] = None
+        self.resumed: Optional[ResumedRun] = None
         self.labels_for: list[str] = []
         self.peak_gb = 0.0
         # Other people's criterions follow no time budget.

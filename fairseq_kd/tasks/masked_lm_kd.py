@@ -12,10 +12,10 @@ from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES
 from omegaconf import MISSING
 
+from ..data.binarized import longest_row, read_split
 from ..data.masked import MaskedWordsDataset
 from ..data.metadata import corpus_pair_format, dictionary_hash
 from ..data.short import ShortBlocksDataset
-from ..data.stored import longest_row, read_split
 from ..data.words import word_starts
 from ..errors import CannotStart
 from ..objectives import MaskedWords

@@ -11,12 +11,12 @@ from fairseq.data import Dictionary
 from fairseq.tasks import register_task
 from omegaconf import MISSING
 
+from ..data.binarized import read_split
 from ..data.metadata import Metadata
 from ..data.sentences import SentenceDataset
-from ..data.stored import read_split
 from ..errors import CannotStart
 from ..models.checkpoint import Checkpoint
-from ..models.class_order import in_order_of, order_problem, order_remark, same_order
+from ..models.label_order import order_problem, order_remark, reorder_labels, same_order
 from ..objectives import SentenceLabels
 from ..signals import Wanted
 from .distillation import DistillationTask, DistillationTaskConfig
@@ -258,7 +258,7 @@ class SentencePredictionKDTask(DistillationTask):
         return [] if problem is None else [problem]
 
     def in_order(self, checkpoint: Checkpoint, flag: str) -> Checkpoint:
-        return in_order_of(self.class_names, checkpoint, self.head, flag)
+        return reorder_labels(self.class_names, checkpoint, self.head, flag)
 
     def check_order(self, checkpoint: Checkpoint, flag: str) -> None:
         problem = order_problem(self.class_names, checkpoint, self.head, flag)

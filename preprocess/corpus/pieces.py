@@ -90,7 +90,7 @@ class PieceEncoder:
     def _encode_piece(self, piece: Piece, moved: BinaryIO) -> None:
         sections: dict[tuple[str, int], Section] = {}
         batch: list[tuple[Section, str | None]] = []
-        room, empty, dropped, raw_hash = BATCH, 0, 0, hashlib.sha256()
+        remaining, empty, dropped, raw_hash = BATCH, 0, 0, hashlib.sha256()
 
         for document in read_documents(piece, raw_hash):
             dropped += document.dropped
@@ -102,10 +102,10 @@ class PieceEncoder:
             for paragraph in document:
                 for sentence in sentences(paragraph):
                     batch.append((section, sentence if self._encoder.sees_spaces else sentence.lstrip()))
-                    room -= len(sentence)
-                    if room <= 0:
+                    remaining -= len(sentence)
+                    if remaining <= 0:
                         self._encode(batch)
-                        batch, room = [], BATCH
+                        batch, remaining = [], BATCH
                         if sum(len(section.tokens) for section in sections.values()) > HELD:
                             for filled in sections.values():
                                 filled.move(moved)

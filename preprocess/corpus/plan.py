@@ -70,14 +70,14 @@ def cut(sources: list[Source]) -> list[Piece]:
     pieces: list[Piece] = []
     for number, source in enumerate(sources):
         group: list[Span] = []
-        room = step
+        remaining = step
         for file in source.files:
             for span in _spans(file, source.kind, step):
                 group.append(span)
-                room -= span.stop - span.start
-                if room <= 0:
+                remaining -= span.stop - span.start
+                if remaining <= 0:
                     pieces.append(Piece(len(pieces), number, source.kind, tuple(group)))
-                    group, room = [], step
+                    group, remaining = [], step
         if group:
             pieces.append(Piece(len(pieces), number, source.kind, tuple(group)))
     return pieces

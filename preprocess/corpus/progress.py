@@ -33,7 +33,7 @@ def _bar(total: int, done: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def _lines(total: int, done: int) -> Iterator[Callable[[int], None]]:
-    begun = last = time.monotonic()
+    started = last = time.monotonic()
     encoded = 0
 
     def advance(size: int) -> None:
@@ -42,7 +42,7 @@ def _lines(total: int, done: int) -> Iterator[Callable[[int], None]]:
         now = time.monotonic()
         if now - last >= INTERVAL:
             last = now
-            rate = encoded / (now - begun)
+            rate = encoded / (now - started)
             left = timedelta(seconds=round((total - done - encoded) / rate))
             print(
                 f"encoding: {(done + encoded) / MIB:,.1f} of {total / MIB:,.1f} MiB, {rate / MIB:.2f} MiB/s, {left} left",

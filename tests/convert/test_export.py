@@ -314,7 +314,7 @@ def test_a_classifiers_masked_lm_head_stays_here(tmp_path, capsys):
     assert "left out    masked-LM head" in capsys.readouterr().out
 
 
-def test_what_was_made_is_said(save_model, tmp_path, capsys):
+def test_the_export_is_summarised(save_model, tmp_path, capsys):
     _, folder = save_model("RobertaForSequenceClassification", id2label={0: "no", 1: "yes"})
     import_model(folder, tmp_path / "teacher")
     capsys.readouterr()
@@ -349,14 +349,14 @@ def refusal(checkpoint: Path, out: Path, *flags) -> str:
     [
         ({"head_width": 2}, "is pruned (4 layers, width 16, 4 heads of 2, ffn 32)"),
         ({"rank": 6}, "is pruned (4 layers, width 16, 4 heads, ffn 32, embeddings of rank 6)"),
-        ({"pre_layernorm": True}, "has its LayerNorms before attention and feed-forward"),
-        ({"bare_embeddings": True}, "has no LayerNorm behind its embeddings"),
-        ({"segments": 2}, "has segment embeddings and joins pairs as RoBERTa does"),
+        ({"pre_layernorm": True}, "has LayerNorms before attention and feed-forward"),
+        ({"bare_embeddings": True}, "has no LayerNorm after its embeddings"),
+        ({"segments": 2}, "has segment embeddings and RoBERTa's pair format"),
         (
             {"activation": "linear"},
-            "has the activation linear, which is not among gelu, gelu_accurate, relu, tanh",
+            "has the activation linear, which is not one of gelu, gelu_accurate, relu, tanh",
         ),
-        ({"pooler_activation": "relu"}, "has relu in its classification head, where transformers has tanh"),
+        ({"pooler_activation": "relu"}, "has relu in its classification head, but transformers has tanh"),
     ],
 )
 def test_what_transformers_cannot_express_is_refused(tmp_path, changes, sentence):
@@ -391,7 +391,7 @@ def test_data_whose_classes_mean_something_else_are_refused(tmp_path):
     assert "whose classes mean something else: give the data of MRPC" in found
 
 
-def test_a_vocabulary_is_asked_for(tmp_path, capsys):
+def test_a_missing_vocabulary_is_an_error(tmp_path, capsys):
     model = write_teacher(tmp_path / "model.pt")
     found = refusal(model, tmp_path / "out")
     assert (
@@ -402,7 +402,7 @@ def test_a_vocabulary_is_asked_for(tmp_path, capsys):
         export(model, tmp_path / "out", "--encoder-dir", tmp_path, "--without-tokenizer")
     assert "--without-tokenizer: not allowed with argument --encoder-dir" in capsys.readouterr().err
     found = refusal(model, tmp_path / "out", "--encoder", "gpt2", "--without-tokenizer")
-    assert "--encoder gpt2 names the kind of a tokenizer that --without-tokenizer leaves out" in found
+    assert "--encoder gpt2 conflicts with --without-tokenizer" in found
 
 
 def test_a_folder_of_several_vocabularies_needs_a_word(save_model, tmp_path):
@@ -410,7 +410,7 @@ def test_a_folder_of_several_vocabularies_needs_a_word(save_model, tmp_path):
     import_model(folder, tmp_path / "teacher")
     (tmp_path / "teacher" / "vocab.txt").write_text("[PAD]\n")
     found = refusal(tmp_path / "teacher", tmp_path / "out")
-    assert "holds the files of gpt2 and wordpiece: name one with --encoder" in found
+    assert "has files of gpt2 and wordpiece: choose one with --encoder" in found
     export(tmp_path / "teacher", tmp_path / "out", "--encoder", "gpt2")
     assert (tmp_path / "out" / "vocab.json").is_file()
 
@@ -446,11 +446,11 @@ def test_used_folders_are_refused(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("")
     found = refusal(model, tmp_path / "out", "--without-tokenizer")
-    assert "is there already and not empty: name a new folder" in found
+    assert "exists and is not empty: name a new folder" in found
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
 
-def test_a_disk_that_says_no_is_one_sentence(tmp_path):
+def test_a_failed_write_is_an_error(tmp_path):
     model = write_teacher(tmp_path / "model.pt")
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotStart, match="cannot be read or written"):
@@ -463,6 +463,4 @@ def test_no_token_of_a_tokenizer_that_cannot_be_exact(save_model, tmp_path):
     import_model(folder, tmp_path / "teacher")
     merges = tmp_path / "teacher" / "vocab.bpe"
     merges.write_text(merges.read_text() + "z z\n")
-    assert "encoder.json and vocab.bpe cannot be read together" in refusal(
-        tmp_path / "teacher", tmp_path / "out"
-    )
+    assert "encoder.json and vocab.bpe do not match" in refusal(tmp_path / "teacher", tmp_path / "out")

@@ -61,7 +61,7 @@ def test_a_config_without_model_type(save_model, tmp_path, class_name, wrapper):
 
 
 @pytest.mark.parametrize("class_name", ["BertModel", "RobertaModel"])
-def test_the_class_tells_the_type_of_weights_without_a_prefix(save_model, tmp_path, class_name):
+def test_the_class_determines_the_type_of_weights_without_a_prefix(save_model, tmp_path, class_name):
     _, folder = save_model(class_name)
     expected = imported(folder, tmp_path / "new")
     edit_config(folder, remove=("model_type",))
@@ -69,7 +69,7 @@ def test_the_class_tells_the_type_of_weights_without_a_prefix(save_model, tmp_pa
 
 
 @pytest.mark.parametrize("class_name", ["BertForMaskedLM", "RobertaForSequenceClassification"])
-def test_a_head_tells_the_type_of_weights_without_a_prefix(save_model, tmp_path, class_name):
+def test_a_head_determines_the_type_of_weights_without_a_prefix(save_model, tmp_path, class_name):
     _, folder = save_model(class_name)
     expected = imported(folder, tmp_path / "new")
     edit_config(folder, remove=("model_type", "architectures"))
@@ -80,7 +80,7 @@ def test_a_head_tells_the_type_of_weights_without_a_prefix(save_model, tmp_path,
     assert_same(imported(folder, tmp_path / "old"), expected)
 
 
-def test_the_line_to_add_where_nothing_tells_the_type(save_model, tmp_path):
+def test_an_unknown_type_is_an_error_with_the_line_to_add(save_model, tmp_path):
     _, folder = save_model("BertModel")
     edit_config(folder, remove=("model_type", "architectures"))
     assert 'add the line "model_type": "bert", or "roberta", to config.json' in refusal(folder)
@@ -125,7 +125,7 @@ def test_tinyberts_own_layers_are_left_out(save_model, tmp_path, capsys, fit):
     assert_same(imported(folder, tmp_path / "tiny"), expected)
     output = capsys.readouterr().out
     assert "heads       masked LM" in output
-    assert f"left out    cls.seq_relationship, {fit[:-1]}, pooler (no classifier behind it)" in output
+    assert f"left out    cls.seq_relationship, {fit[:-1]}, pooler (without a classifier)" in output
 
 
 def test_tinyberts_classifier_is_left_out_because_of_its_relu(save_model, tmp_path, capsys):
@@ -155,7 +155,7 @@ def test_two_weights_of_one_name_are_refused(save_model):
     _, folder = save_model("BertModel")
     weights = weights_of(folder)
     replace_weights(folder, {**weights, "embeddings.LayerNorm.gamma": weights["embeddings.LayerNorm.weight"]})
-    assert "holds embeddings.LayerNorm.weight twice, once as embeddings.LayerNorm.gamma" in refusal(folder)
+    assert "has embeddings.LayerNorm.weight twice, once as embeddings.LayerNorm.gamma" in refusal(folder)
 
 
 @pytest.mark.parametrize("class_name", ["BertForMaskedLM", "RobertaForMaskedLM"])
@@ -183,7 +183,7 @@ def test_a_masked_lm_head_without_its_bias_is_refused(save_model):
         {name: value for name, value in weights.items() if "lm_head" not in name or "bias" not in name}
         | {name: weights[name] for name in ("lm_head.dense.bias", "lm_head.layer_norm.bias")},
     )
-    assert "has no weights called lm_head.bias" in refusal(folder)
+    assert "has no weights lm_head.bias" in refusal(folder)
 
 
 def test_a_masked_lm_head_of_fewer_words_is_left_out(save_model, tmp_path, capsys):
@@ -192,7 +192,7 @@ def test_a_masked_lm_head_of_fewer_words_is_left_out(save_model, tmp_path, capsy
     words = weights["bert.embeddings.word_embeddings.weight"]
     replace_weights(folder, {**weights, "cls.predictions.decoder.weight": words[:-1].clone()})
     imported(folder, tmp_path / "teacher")
-    assert "masked-LM head (its word matrix is not that of the embeddings)" in capsys.readouterr().out
+    assert "masked-LM head (its output matrix is not tied to the embeddings)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -211,10 +211,10 @@ def test_integer_weights_are_refused(save_model):
     weights = weights_of(folder)
     name = "encoder.layer.1.output.dense.weight"
     save_file({**weights, name: weights[name].to(torch.int8)}, folder / "model.safetensors")
-    assert f"holds {name} as torch.int8, which a quantized model does" in refusal(folder)
+    assert f"has {name} as torch.int8, so it seems to be quantized" in refusal(folder)
 
 
-def test_safetensors_win_over_a_pickle_beside_them(save_model, tmp_path):
+def test_safetensors_have_priority_over_a_pickle(save_model, tmp_path):
     _, folder = save_model("BertModel")
     expected = imported(folder, tmp_path / "alone")
     torch.save({"other": torch.zeros(1)}, folder / "pytorch_model.bin")
@@ -269,7 +269,7 @@ def test_a_shard_that_lacks_a_weight_is_named(save_model):
     lost = sorted(weights)[0]
     del weights[lost]
     save_file(weights, shard)
-    assert f"{shard.name} does not hold {lost}, which model.safetensors.index.json expects" in refusal(folder)
+    assert f"{shard.name} does not have {lost}, which model.safetensors.index.json expects" in refusal(folder)
 
 
 @pytest.mark.parametrize("weight_map", [None, {}, {"a": "../other.bin"}, {"a": 1}])

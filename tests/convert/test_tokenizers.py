@@ -104,7 +104,7 @@ def test_the_class_in_config_json_counts(save_model, tmp_path):
         import_model(folder, tmp_path / "teacher")
 
 
-def test_truncation_at_the_left_is_left_out_and_said_so(save_model, tmp_path, capsys):
+def test_truncation_on_the_left_is_dropped_and_reported(save_model, tmp_path, capsys):
     _, folder = save_model("BertModel")
     config = {"do_lower_case": True, "truncation_side": "left"}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))

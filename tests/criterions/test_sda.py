@@ -237,7 +237,7 @@ def test_an_overflow_is_not_remembered(data, teacher, tmp_path, monkeypatch):
 
 
 def test_the_average_is_what_a_checkpoint_of_se_answers_with(data, teacher, tmp_path):
-    from fairseq_kd.evaluation.finished import FinishedModel
+    from fairseq_kd.evaluation.loaded_model import LoadedModel
 
     flags = ("--sda-window", "all", "--sda-evaluate", "average", "--inter-weight", "0", "--lr", "1e-2")
     flags += ("--best-checkpoint-metric", "accuracy", "--maximize-best-checkpoint-metric", "--max-epoch", "3")
@@ -249,7 +249,7 @@ def test_the_average_is_what_a_checkpoint_of_se_answers_with(data, teacher, tmp_
     assert torch.equal(read.weights[STUDENT], saved["criterion"][f"sda.past.{STUDENT}"][0])
     assert not torch.allclose(read.weights[STUDENT], saved["model"][STUDENT])
 
-    model = FinishedModel.of(read, data)
+    model = LoadedModel.of(read, data)
     [(_, found)] = model.predict(["valid"], torch.device("cpu"))
     score = 100 * (found.logits.argmax(axis=1) == found.labels).mean()
     assert score == pytest.approx(accuracy[-1], abs=1e-3)

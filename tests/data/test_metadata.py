@@ -19,19 +19,19 @@ def test_a_folder_without_metadata_has_none(tmp_path):
     assert read_metadata(tmp_path) is None
 
 
-def test_broken_metadata_is_one_sentence(tmp_path):
+def test_invalid_metadata_is_an_error(tmp_path):
     (tmp_path / "meta.json").write_text(json.dumps({"task": "x"}))
-    with pytest.raises(CannotStart, match=r"meta\.json cannot be understood \(KeyError: 'num_classes'\)"):
+    with pytest.raises(CannotStart, match=r"meta\.json is invalid \(KeyError: 'num_classes'\)"):
         read_metadata(tmp_path)
 
 
-def test_running_text_says_how_its_encoder_joins_pairs(tmp_path):
+def test_a_corpus_has_the_pair_format_of_its_encoder(tmp_path):
     assert corpus_pair_format(tmp_path) == "roberta"
     (tmp_path / "meta.json").write_text(json.dumps({"encoder": {"name": "wordpiece", "pair_format": "bert"}}))
     assert corpus_pair_format(tmp_path) == "bert"
     (tmp_path / "meta.json").write_text("{}")
     with pytest.raises(
-        CannotStart, match=r"meta\.json cannot be understood \(KeyError: 'encoder'\): .*preprocess.corpus"
+        CannotStart, match=r"meta\.json is invalid \(KeyError: 'encoder'\): .*preprocess.corpus"
     ):
         corpus_pair_format(tmp_path)
 
@@ -70,7 +70,7 @@ def test_the_hash_is_over_symbols_in_order_not_counts(tmp_path):
         (b"\xff 1\n", "Incorrect encoding"),
     ],
 )
-def test_a_dictionary_that_fairseq_cannot_read_is_one_sentence(tmp_path, content, said):
+def test_a_dictionary_that_fairseq_cannot_read_is_an_error(tmp_path, content, said):
     (tmp_path / "dict.txt").write_bytes(content)
-    with pytest.raises(CannotStart, match=rf"dict\.txt is not a dictionary that fairseq reads \({said}"):
+    with pytest.raises(CannotStart, match=rf"dict\.txt is not a fairseq dictionary \({said}"):
         dictionary_hash(tmp_path / "dict.txt")

@@ -24,7 +24,7 @@ def test_half_of_the_blocks_show_random_words_where_they_may():
     assert {int(word) for index in range(50) for word in replaced(5, index).unique()} == {3, *range(10, 20)}
 
 
-def test_there_may_be_fewer_places_than_asked_for():
+def test_fewer_positions_than_requested_are_allowed():
     assert {int((replaced(100, index) != 3).sum()) for index in range(20)} == {0, 25}
 
 

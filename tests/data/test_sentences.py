@@ -28,7 +28,7 @@ def test_pairs_are_joined(pair_format, tokens):
     assert dataset.size(0) == len(tokens)
 
 
-def test_a_batch_says_whether_it_is_padded():
+def test_a_batch_has_a_flag_for_padding():
     dataset = SentenceDataset(Rows([3, 2, 3]), None, np.array([0, 1, 1]), "roberta")
 
     batch = dataset.collater([dataset[0], dataset[1]])
@@ -84,7 +84,7 @@ def batches_of(task: FairseqTask, dataset: SentenceDataset, epoch: int) -> list[
     return [batch["id"].tolist() for batch in iterator.next_epoch_itr(shuffle=True)]
 
 
-def test_every_epoch_has_batches_of_its_own_and_a_restart_finds_them_again():
+def test_every_epoch_has_its_own_batches_and_a_restart_repeats_them():
     lengths = np.random.default_rng(0).integers(2, 40, size=200)
 
     def dataset():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fairseq_kd.errors import CannotStart
-from fairseq_kd.evaluation.finished import FinishedModel
+from fairseq_kd.evaluation.loaded_model import LoadedModel
 from scripts.evaluate import main
 from tests.tiny import train_command, train_here
 
@@ -46,24 +46,24 @@ def test_metrics_are_those_the_training_logged(name, request, tmp_path, capsys):
 @pytest.fixture
 def asked(monkeypatch) -> list[str]:
     """The names of the checkpoints whose predictions are computed."""
-    names, predict = [], FinishedModel.predict
+    names, predict = [], LoadedModel.predict
 
     def counted(model, *arguments):
         names.append(model.checkpoint.path.name)
         return predict(model, *arguments)
 
-    monkeypatch.setattr(FinishedModel, "predict", counted)
+    monkeypatch.setattr(LoadedModel, "predict", counted)
     return names
 
 
-def test_checkpoints_of_one_model_are_asked_once(three_classes, tmp_path, capsys, asked):
+def test_equal_checkpoints_are_evaluated_once(three_classes, tmp_path, capsys, asked):
     given = ["--data", three_classes.data, "--split", "valid,valid1", "--csv", tmp_path / "a.csv"]
     evaluate("--checkpoint", three_classes.folder, *given)
     assert asked == ["checkpoint1.pt"]
 
     first, best, last = (three_classes.folder / f"checkpoint{name}.pt" for name in ("1", "_best", "_last"))
     assert capsys.readouterr().err.splitlines() == [
-        f"{copy} has the weights of {first}: its scores are taken from there." for copy in (best, last)
+        f"{copy} has the weights of {first}: reusing its scores." for copy in (best, last)
     ]
     found = rows(tmp_path / "a.csv")
     each = [{**row, "checkpoint": ""} for row in found]
@@ -84,7 +84,7 @@ def in_another_precision(state):
 
 
 @pytest.mark.parametrize("change", [head_moved, in_other_batches, in_another_precision])
-def test_what_may_answer_otherwise_is_asked(three_classes, tmp_path, asked, change):
+def test_models_with_other_settings_are_evaluated(three_classes, tmp_path, asked, change):
     best = three_classes.folder / "checkpoint_best.pt"
     state = torch.load(best, weights_only=True)
     change(state)
@@ -115,7 +115,7 @@ def test_runs_of_several_tasks_make_one_table(three_classes, regression, tmp_pat
     assert rows(tmp_path / "a.csv")[-1]["accuracy"] == ""
 
 
-def test_first_stages_are_passed_over_in_folders(three_classes, tmp_path, capsys):
+def test_first_stages_are_skipped_in_folders(three_classes, tmp_path, capsys):
     flags = ["--criterion", "hidden_mse_learn", "--hard-weight", "0", "--soft-weight", "0"]
     teacher = three_classes.folder.parent / "teacher"
     command = train_command(three_classes.data, tmp_path / "runs" / "first", "--teacher", str(teacher))
@@ -125,11 +125,9 @@ def test_first_stages_are_passed_over_in_folders(three_classes, tmp_path, capsys
                     "--data", three_classes.data, "--split", "valid") == 0  # fmt: skip
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 3
-    assert (
-        "first/checkpoint_best.pt is a first stage, without a trained classifier: passed over" in captured.err
-    )
+    assert "first/checkpoint_best.pt is a first stage, without a trained classifier: skipped" in captured.err
 
-    with pytest.raises(CannotStart, match="holds first stages alone"):
+    with pytest.raises(CannotStart, match="has only first stages"):
         evaluate("--checkpoint", tmp_path / "runs" / "first", "--data", three_classes.data)
     with pytest.raises(CannotStart, match="is a first stage"):
         evaluate("--checkpoint", tmp_path / "runs/first/checkpoint_best.pt", "--data", three_classes.data)
@@ -138,7 +136,7 @@ def test_first_stages_are_passed_over_in_folders(three_classes, tmp_path, capsys
 @pytest.mark.parametrize(
     ("split", "message"),
     [
-        ("valid,dev", "--split dev is in no data that --data"),
+        ("valid,dev", "--split dev is not in the data of --data"),
         ("test", r"--split test has no labels in .*: scripts/predict.py writes"),
     ],
 )

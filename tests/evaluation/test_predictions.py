@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fairseq_kd.evaluation.predictions import Predictions, place_of
+from fairseq_kd.evaluation.predictions import Predictions, predictions_folder
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -34,4 +34,4 @@ def test_without_labels_there_is_no_such_array(tmp_path):
     ],
 )
 def test_where_predictions_are_kept(checkpoint, place):
-    assert place_of(Path(checkpoint)) == Path(place)
+    assert predictions_folder(Path(checkpoint)) == Path(place)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from fairseq_kd.evaluation.finished import FinishedModel
+from fairseq_kd.evaluation.loaded_model import LoadedModel
 from fairseq_kd.evaluation.predictions import Predictions
-from fairseq_kd.evaluation.scores import in_words, scores
+from fairseq_kd.evaluation.scores import format_scores, scores
 
 
 def test_classes_by_hand():
@@ -15,7 +15,7 @@ def test_classes_by_hand():
     found = scores(Predictions(logits, np.array([1, 0, 0, 0, 1])))
     # MCC = (2 * 2 - 1 * 0) / sqrt(3 * 2 * 3 * 2)
     assert found == {"accuracy": 80.0, "mcc": 66.6667, "f1": 80.0}
-    assert in_words(found) == "accuracy 80, mcc 66.67, f1 80"
+    assert format_scores(found) == "accuracy 80, mcc 66.67, f1 80"
 
 
 def test_three_classes_have_no_f1():
@@ -39,7 +39,7 @@ def test_without_labels_there_is_no_score():
 @pytest.mark.parametrize("name", ["three_classes", "regression"])
 def test_scores_are_those_the_training_logged(name, request):
     run = request.getfixturevalue(name)
-    model = FinishedModel.read(str(run.folder), run.data)
+    model = LoadedModel.read(str(run.folder), run.data)
     for split, predictions in model.predict(list(run.seen), torch.device("cpu")):
         found = scores(predictions)
         assert found

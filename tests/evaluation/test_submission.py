@@ -14,7 +14,7 @@ from fairseq.data import Dictionary
 from fairseq_kd.data.metadata import Metadata
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.evaluation.predictions import Predictions
-from fairseq_kd.evaluation.submission import GLUE_FILES, answers, write_answers, write_archive
+from fairseq_kd.evaluation.submission import GLUE_FILES, glue_predictions, write_archive, write_predictions
 from fairseq_kd.models.roberta_student import RobertaStudent
 from fairseq_kd.models.shape import ModelShape
 from fairseq_kd.teachers.live import NO_DROPOUT
@@ -85,24 +85,24 @@ def test_files_and_rows_are_the_official_ones():
         ("AX", NLI),
     ],
 )
-def test_answers_are_the_words_of_the_labels(task, words):
+def test_glue_predictions_are_label_names(task, words):
     logits = np.eye(len(words), dtype=np.float32)[::-1]
-    assert answers(logits, metadata(task)) == words[::-1]
+    assert glue_predictions(logits, metadata(task)) == words[::-1]
 
 
-def test_scores_lie_between_0_and_5():
+def test_scores_are_between_0_and_5():
     logits = np.array([[-0.2], [0.0], [0.5], [0.77777], [1.3]], np.float32)
-    assert answers(logits, metadata("STS-B", 5.0)) == ["0.000", "0.000", "2.500", "3.889", "5.000"]
+    assert glue_predictions(logits, metadata("STS-B", 5.0)) == ["0.000", "0.000", "2.500", "3.889", "5.000"]
 
 
 def test_a_file_is_a_header_and_numbered_rows(tmp_path):
     logits = np.array([[1, 0], [0, 1]], np.float32)
-    path = write_answers(tmp_path, "test", Predictions(logits), metadata("RTE"))
+    path = write_predictions(tmp_path, "test", Predictions(logits), metadata("RTE"))
     assert path == tmp_path / "RTE.tsv"
     assert path.read_bytes() == b"index\tprediction\n0\tentailment\n1\tnot_entailment\n"
 
 
-def test_the_archive_tells_what_is_missing_and_is_the_same_twice(tmp_path):
+def test_the_archive_reports_missing_files_and_is_reproducible(tmp_path):
     for name in ("RTE.tsv", "AX.tsv"):
         (tmp_path / name).write_text("index\tprediction\n")
     (tmp_path / "notes.txt").write_text("not GLUE's")
@@ -147,7 +147,7 @@ def test_one_command_submits_several_tasks(tmp_path, capsys):
 
     given = ["--checkpoint", runs[1], "--data", tmp_path / "data", "--submission", tmp_path / "out", "--cut"]
     assert submit(*given) == 0
-    older = f"  MNLI-m.tsv, MNLI-mm.tsv, AX.tsv as earlier calls left them in {tmp_path / 'out'}\n"
+    older = f"  MNLI-m.tsv, MNLI-mm.tsv, AX.tsv from earlier calls with --submission {tmp_path / 'out'}\n"
     assert capsys.readouterr().out.endswith(older)
 
 
@@ -172,7 +172,7 @@ def test_a_model_of_another_task_is_refused(tmp_path):
     data = tiny(tmp_path, "RTE", [("test", 11)])
     run = write_model(tmp_path / "qnli", "QNLI", classes=2)
     with pytest.raises(
-        CannotStart, match=r"was fine-tuned on QNLI, but .*RTE-bin is RTE: give the folder above"
+        CannotStart, match=r"was fine-tuned on QNLI, but .*RTE-bin is RTE: give the parent folder"
     ):
         submit("--checkpoint", run, "--data", data, "--submission", tmp_path / "out", "--cut")
 
@@ -180,7 +180,7 @@ def test_a_model_of_another_task_is_refused(tmp_path):
 def test_tasks_that_are_not_glue_s_are_refused(tmp_path):
     tiny(tmp_path, "SNLI", [("test", 11)])
     run = write_model(tmp_path / "snli", "SNLI", classes=3)
-    with pytest.raises(CannotStart, match=r"takes GLUE's tasks, and .* is SNLI: give"):
+    with pytest.raises(CannotStart, match=r"requires a GLUE task, but .* is SNLI: give"):
         submit("--checkpoint", run, "--data", tmp_path, "--submission", tmp_path / "out")
 
 
@@ -196,9 +196,9 @@ def test_data_without_a_test_split_is_refused(tmp_path):
     [
         (
             ["--submission", "out", "--split", "test"],
-            "--split test with --submission, which takes every test split",
+            "--split test conflicts with --submission",
         ),
-        (["--cut"], "--cut says something of a submission"),
+        (["--cut"], "--cut needs --submission"),
     ],
 )
 def test_flags_that_contradict_each_other_are_refused(flags, message, capsys):

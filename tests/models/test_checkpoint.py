@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fairseq_kd.errors import CannotStart
-from fairseq_kd.models.checkpoint import read_checkpoint, today
+from fairseq_kd.models.checkpoint import read_checkpoint, upgrade_state_dict
 from tests.tiny import SHAPE, weights, write_teacher
 
 
@@ -44,7 +44,7 @@ def test_the_first_release_of_roberta_is_understood():
             old[name] = value
     old["decoder.sentence_encoder.version"] = torch.tensor([1.0])
 
-    restored = today(old)
+    restored = upgrade_state_dict(old)
     assert restored.keys() == new.keys()
     assert all(torch.equal(restored[name], new[name]) for name in new)
 
@@ -69,16 +69,16 @@ def half(path):
         (lambda path: path.write_bytes(b"garbage"), r"(is not|cannot be read|not safe)"),
         (lambda path: half(write_teacher(path)), r"cannot be read as a checkpoint .*may be damaged"),
         (lambda path: path.write_bytes(b""), r"cannot be read as a checkpoint"),
-        (lambda path: torch.save({"model": Malicious()}, path), r"not safe to load"),
-        (lambda path: torch.save({"weights": {}}, path), r"holds no fairseq model and model config"),
-        (lambda path: torch.save([1, 2], path), r"holds no fairseq model and model config"),
+        (lambda path: torch.save({"model": Malicious()}, path), r"unsafe to load"),
+        (lambda path: torch.save({"weights": {}}, path), r"has no fairseq model and model config"),
+        (lambda path: torch.save([1, 2], path), r"has no fairseq model and model config"),
         (
             lambda path: torch.save({"cfg": {"model": {"encoder_attention_heads": 4}}, "model": {}}, path),
             r"is not a RoBERTa or BERT encoder",
         ),
     ],
 )
-def test_a_bad_checkpoint_is_one_sentence(tmp_path, make, sentence):
+def test_an_invalid_checkpoint_is_an_error(tmp_path, make, sentence):
     path = tmp_path / "model.pt"
     make(path)
     with pytest.raises(CannotStart, match=sentence) as raised:
@@ -87,7 +87,7 @@ def test_a_bad_checkpoint_is_one_sentence(tmp_path, make, sentence):
     assert "\n" not in str(raised.value)
 
 
-def test_an_empty_folder_is_one_sentence(tmp_path):
+def test_an_empty_folder_is_an_error(tmp_path):
     with pytest.raises(CannotStart, match="is a folder without checkpoint_best.pt or model.pt"):
         read_checkpoint(str(tmp_path), "--init-from")
 
@@ -125,14 +125,14 @@ def test_hugging_faces_files_are_sent_to_the_converter(tmp_path, given):
 
 
 @pytest.mark.parametrize("old_format", [False, True])
-def test_a_file_cut_anywhere_is_one_sentence(tmp_path, old_format):
+def test_a_file_truncated_anywhere_is_an_error(tmp_path, old_format):
     path = tmp_path / "model.pt"
     torch.save({"model": {"a": torch.zeros(9)}}, path, _use_new_zipfile_serialization=not old_format)
     content = path.read_bytes()
     for size in range(0, len(content), 7):
         path.write_bytes(content[:size])
         # A cut may leave half of a class's name, which then is not one of those allowed.
-        with pytest.raises(CannotStart, match="cannot be read as a checkpoint|not safe to load"):
+        with pytest.raises(CannotStart, match="cannot be read as a checkpoint|unsafe to load"):
             read_checkpoint(str(path), "--teacher")
 
 

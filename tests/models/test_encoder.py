@@ -8,7 +8,7 @@ from fairseq.models.roberta import RobertaModel, base_architecture
 from fairseq.utils import get_activation_fn, get_available_activation_fns
 from torch.testing import assert_close
 
-from fairseq_kd.models.checkpoint import today
+from fairseq_kd.models.checkpoint import upgrade_state_dict
 from fairseq_kd.models.encoder import activation, segment_ids
 from fairseq_kd.models.roberta_student import RobertaStudent
 from fairseq_kd.models.shape import ModelShape, shape_of
@@ -56,7 +56,7 @@ def test_states_and_logits_equal_fairseq_roberta(pre_layernorm, bare_embeddings)
     stock.eval()
 
     ours = model(replace(SHAPE, pre_layernorm=pre_layernorm, bare_embeddings=bare_embeddings))
-    state = today(stock.state_dict())
+    state = upgrade_state_dict(stock.state_dict())
     assert shape_of(vars(args), state) == ours.shape
     ours.load_state_dict({name: state[name] for name in ours.state_dict()})
     signals = ours(TOKENS, wanted=EVERYTHING, classification_head_name=HEAD)
@@ -72,7 +72,7 @@ def test_states_and_logits_equal_fairseq_roberta(pre_layernorm, bare_embeddings)
         assert_close(signals.states[number][real], state.transpose(0, 1)[real], rtol=1e-4, atol=1e-5)
 
 
-def test_it_answers_as_fairseq_roberta_does_without_wanted():
+def test_without_wanted_it_equals_fairseq_roberta():
     student = model()
     logits, _ = student(TOKENS, classification_head_name=HEAD)
     features, _ = student(TOKENS, features_only=True)

@@ -81,19 +81,23 @@ def test_another_checkpoint_can_be_the_source(data, teacher, tmp_path):
         ("0,1", {"encoder_layers": 3}, r"has 3 layers .* but --init-layers 0,1 names 2"),
         ("0,1", {"encoder_embed_dim": 8}, r"has --encoder-embed-dim 8 .* has 16"),
         ("0,1", {"encoder_attention_heads": 2}, r"has --encoder-attention-heads 2 .* has 4"),
-        ("random", {}, r"--init-layers random says nothing of the student's depth: give --encoder-layers"),
-        ("0,1", {"dropout": 1.5}, r"--dropout 1.5 is not a probability"),
-        ("random", {"encoder_layers": 2, "segments": 1}, r"--segments 1: give 0 for none, or 2"),
+        ("random", {}, r"--init-layers random does not set the number of layers: give --encoder-layers"),
+        ("0,1", {"dropout": 1.5}, r"--dropout 1.5 is out of range: give a probability"),
+        ("random", {"encoder_layers": 2, "segments": 1}, r"--segments 1 is invalid: give 0 for none, or 2"),
         (
             "random",
             {"encoder_layers": 2, "encoder_embed_dim": 10},
-            r"--encoder-embed-dim 10 cannot be split over .* 4",
+            r"--encoder-embed-dim 10 is not a multiple of .* 4",
         ),
         ("0,1", {"init_from": "nowhere.pt"}, r"--init-from nowhere\.pt does not exist"),
-        ("random", {"init_head": True}, "--init-head copies a head, and --init-layers random copies nothing"),
+        (
+            "random",
+            {"init_head": True},
+            "--init-head conflicts with --init-layers random, which copies nothing",
+        ),
     ],
 )
-def test_what_does_not_fit_is_one_sentence(data, teacher, layers, model, sentence):
+def test_a_mismatch_is_an_error(data, teacher, layers, model, sentence):
     with pytest.raises(CannotStart, match=sentence):
         build(data, teacher, "kd", layers=layers, model=model)
 
@@ -109,14 +113,16 @@ def test_a_source_with_gaps_is_refused(data, tmp_path):
 
 def test_a_head_that_does_not_fit_is_refused(data, tmp_path):
     path = write_teacher(tmp_path / "model.pt", classes=None)
-    with pytest.raises(CannotStart, match="--init-head: .* has no classification head that fits"):
+    with pytest.raises(
+        CannotStart, match="--init-head: .* has no classification head with the student's sizes"
+    ):
         build(data, path, "kd", soft_weight=0.0, hard_weight=1.0, model={"init_head": True})
 
 
 def test_without_any_source_the_sizes_must_be_given(data):
-    with pytest.raises(CannotStart, match="nothing gives --encoder-layers, --encoder-embed-dim"):
+    with pytest.raises(CannotStart, match="incomplete: --encoder-layers, --encoder-embed-dim"):
         build(data, None, "kd", layers="random", soft_weight=0.0)
-    with pytest.raises(CannotStart, match="--init-layers 0,1 names layers of nothing"):
+    with pytest.raises(CannotStart, match="--init-layers 0,1 needs a source of layers"):
         build(data, None, "kd", layers="0,1", soft_weight=0.0)
 
     _, student, _ = build(
@@ -127,7 +133,7 @@ def test_without_any_source_the_sizes_must_be_given(data):
 
 def test_without_any_source_there_is_no_head_to_copy(data):
     random = {"_name": "roberta_student_4x312", "init_head": True}
-    with pytest.raises(CannotStart, match="--init-head copies the head of nothing: give --init-from"):
+    with pytest.raises(CannotStart, match="--init-head needs a source of the head: give --init-from"):
         build(data, None, "kd", layers="random", soft_weight=0.0, model=random)
 
 

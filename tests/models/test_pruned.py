@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from fairseq_kd.convert.stock import problems
 from fairseq_kd.errors import CannotStart
-from fairseq_kd.evaluation.finished import FinishedModel
+from fairseq_kd.evaluation.loaded_model import LoadedModel
 from fairseq_kd.models import roberta_student
 from fairseq_kd.models.checkpoint import read_checkpoint
 from fairseq_kd.models.roberta_student import RobertaStudent
@@ -87,7 +87,7 @@ def test_it_learns_by_every_method(data, teacher, method, options):
     assert all(factor.weight.grad.abs().max() > 0 for factor in factors)
 
 
-def test_fewer_heads_are_said_with_what_to_take_instead(data, teacher):
+def test_fewer_heads_are_an_error_with_a_fix(data, teacher):
     with pytest.raises(CannotStart, match="student has 2 heads and the teacher 4"):
         build(data, teacher, "att_kl_learn", layers="random", model=SIZES)
 
@@ -95,9 +95,9 @@ def test_fewer_heads_are_said_with_what_to_take_instead(data, teacher):
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"encoder_head_dim": 16}, "--encoder-head-dim 16 is not below the width 16"),
-        ({"embedding_rank": -1}, "--embedding-rank -1 is not below the width 16"),
-        ({"encoder_head_dim": 0, "encoder_attention_heads": 3}, "or say how wide a head is"),
+        ({"encoder_head_dim": 16}, "--encoder-head-dim 16 is out of range for the width 16"),
+        ({"embedding_rank": -1}, "--embedding-rank -1 is out of range for the width 16"),
+        ({"encoder_head_dim": 0, "encoder_attention_heads": 3}, "or the width of a head"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(data, teacher, sizes, message):
@@ -116,7 +116,7 @@ def test_it_trains_saves_resumes_reloads_and_predicts(data, teacher, tmp_path):
     assert checkpoint(tmp_path / "run")["cfg"]["model"]["embedding_rank"] == 6
     read = read_checkpoint(last, "--checkpoint")
     assert read.shape == PRUNED
-    [(_, found)] = FinishedModel.of(read, data).predict(["valid"], torch.device("cpu"))
+    [(_, found)] = LoadedModel.of(read, data).predict(["valid"], torch.device("cpu"))
     accuracy = [values["valid_accuracy"] for tag, values in rows if tag == "valid"][-1]
     assert 100 * (found.logits.argmax(axis=1) == found.labels).mean() == pytest.approx(accuracy, abs=1e-3)
 

@@ -124,7 +124,7 @@ def lowest(importance, layers, heads, ffn):
     return off
 
 
-def test_a_pruned_model_answers_as_the_large_one_with_the_rest_silenced():
+def test_a_pruned_model_equals_the_large_one_with_the_rest_zeroed():
     state = weights(SHAPE)
     importance = importances(SHAPE, state)
     found, shape = pruned(state, SHAPE, importance, Sizes(4, 2, 10, 16))
@@ -152,7 +152,7 @@ def test_what_is_pruned_again_and_not_at_all():
 
 def test_as_much_as_there_is_is_refused():
     [problem] = Sizes.of(SHAPE).problems(SHAPE)
-    assert problem.startswith("nothing is to be pruned: give --layers")
+    assert problem.startswith("the sizes equal those of the model: give --layers")
 
 
 @pytest.mark.parametrize("name", ["layers", "heads", "ffn", "rank"])

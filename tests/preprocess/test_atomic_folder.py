@@ -25,7 +25,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
     assert names(folder.parent) == ["x"]
 
 
-def test_after_an_error_the_old_folder_stands(tmp_path):
+def test_an_error_keeps_the_old_folder(tmp_path):
     write(tmp_path / "x", "old")
 
     def fail():
@@ -63,7 +63,7 @@ def test_a_run_stopped_while_it_renames_is_recovered_from(
     assert recover(folder) is False
 
 
-def test_of_several_folders_moved_aside_the_latest_comes_back(tmp_path):
+def test_the_latest_of_several_folders_moved_aside_is_restored(tmp_path):
     for number, age in ((0, 10), (1, 30), (2, 20)):
         aside = tmp_path / f".x.{number}.old"
         aside.mkdir()

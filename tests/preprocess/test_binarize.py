@@ -43,7 +43,7 @@ def test_many_batches_give_the_files_of_one(glue_dir, gpt2_folder, tmp_path, mon
     assert files(tmp_path / "parts") == whole
 
 
-def test_a_failure_leaves_nothing_and_the_old_folder_stands(glue_dir, gpt2_folder, tmp_path, monkeypatch):
+def test_a_failure_leaves_no_files_and_keeps_the_old_folder(glue_dir, gpt2_folder, tmp_path, monkeypatch):
     def make(**options):
         sources = find_sources(TASKS["RTE"], glue_dir, {}, [])
         return binarize(
@@ -66,7 +66,7 @@ def test_a_failure_leaves_nothing_and_the_old_folder_stands(glue_dir, gpt2_folde
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["RTE-bin"]
 
 
-def test_what_a_killed_run_moved_aside_comes_back(glue_dir, gpt2_folder, tmp_path):
+def test_a_folder_that_a_killed_run_moved_aside_is_restored(glue_dir, gpt2_folder, tmp_path):
     out, said = tmp_path / "out", []
 
     def make():

@@ -89,14 +89,14 @@ def test_specials_and_padding(request, tmp_path, kind):
 
 
 @pytest.mark.parametrize(("kind", "mask"), [("gpt2", "<mask>"), ("wordpiece", "[MASK]")])
-def test_a_masked_lms_text_may_name_its_mask(request, tmp_path, kind, mask):
+def test_a_masked_lm_finds_its_mask_in_text(request, tmp_path, kind, mask):
     encoder, tokenizer = export(request.getfixturevalue(f"{kind}_folder"), tmp_path / "out", masks=True)
     [first], [second] = encoder.encode(["the ferry"]), encoder.encode([" leaves"])
     expected = joined(encoder, [*first, len(encoder.symbols) + 4, *second])
     assert tokenizer(f"the ferry {mask} leaves")["input_ids"] == expected
 
 
-def test_text_comes_back(gpt2_folder, tmp_path):
+def test_decoding_restores_text(gpt2_folder, tmp_path):
     _, tokenizer = export(gpt2_folder, tmp_path / "out")
     text = " Nobody said  naïve 中文 😀?"
     assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text

@@ -60,7 +60,7 @@ def test_text_is_text(tmp_path, text):
 
 @pytest.mark.parametrize("program", COMPRESS)
 @pytest.mark.parametrize("damage", [lambda raw: raw[:-12], lambda raw: raw[:30] + bytes(40) + raw[30:]])
-def test_damaged_files_are_one_sentence(tmp_path, program, damage):
+def test_damaged_files_are_an_error(tmp_path, program, damage):
     (tmp_path / "text").write_bytes(damage(COMPRESS[program](bytes(range(256)) * 300)))
     with pytest.raises(DataError, match=r"^name is damaged or incomplete \(.*\): download it again"):
         opened(tmp_path / "text")

@@ -94,7 +94,7 @@ def expected_rows(glue_dir, task, split):
     return [first[task, split]] if (task, split) in first else []
 
 
-def test_meta_says_what_was_made(run, gpt2_folder, tmp_path):
+def test_meta_describes_the_data(run, gpt2_folder, tmp_path):
     assert run("--tasks", "mnli") == 0
     meta = meta_of(tmp_path, "MNLI")
     encoder = meta.pop("encoder")
@@ -227,7 +227,7 @@ def test_a_second_run_is_up_to_date_until_something_changes(run, glue_dir, tmp_p
     assert "files are missing from" in capsys.readouterr().err
 
 
-def test_a_folder_made_by_others_is_left_alone(run, tmp_path, capsys):
+def test_a_folder_made_by_others_is_kept(run, tmp_path, capsys):
     (tmp_path / "out/RTE-bin").mkdir(parents=True)
     (tmp_path / "out/RTE-bin/notes.txt").write_text("mine")
     assert run("--tasks", "RTE", "--overwrite") == 1
@@ -259,7 +259,7 @@ def test_a_folder_made_by_others_is_left_alone(run, tmp_path, capsys):
         (["--tasks", "RTE", "--splits", ","], "--splits ',' names no split: choose from train, valid"),
     ],
 )
-def test_an_error_is_one_sentence_and_leaves_nothing(arguments, said, run, tmp_path, capsys):
+def test_an_error_has_one_line_and_leaves_no_files(arguments, said, run, tmp_path, capsys):
     assert run(*arguments) == 1
     error = capsys.readouterr().err
     assert said in error
@@ -282,7 +282,7 @@ def test_out_must_not_be_a_file(run, tmp_path, capsys):
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_a_full_disk_is_one_sentence(run, tmp_path, capsys, monkeypatch):
+def test_a_full_disk_is_a_one_line_error(run, tmp_path, capsys, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")  # as a write raises it, without a file name
 
@@ -293,7 +293,7 @@ def test_a_full_disk_is_one_sentence(run, tmp_path, capsys, monkeypatch):
     )
 
 
-def test_an_interruption_is_one_sentence_and_leaves_nothing(run, tmp_path, capsys, monkeypatch):
+def test_an_interruption_has_one_line_and_leaves_no_files(run, tmp_path, capsys, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 

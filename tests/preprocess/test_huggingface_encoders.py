@@ -28,7 +28,7 @@ def write_plain(folder: Path, rows: dict[str, int], merges: list[str]) -> None:
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
 
 
-def test_byte_symbols_stand_in_the_order_of_gpt2():
+def test_byte_symbols_have_the_order_of_gpt2():
     symbols = byte_symbols()
     assert len(set(symbols)) == 256
     assert [symbols[i] for i in (0, 93, 94, 187, 188, 220, 255)] == ["!", "~", "¡", "ÿ", "Ā", "Ġ", "Ń"]
@@ -54,7 +54,7 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("style", ["left right", ["left", "right"]], ids=["old", "new"])
-def test_tokenizer_json_says_the_same_as_the_two_files(tmp_path, style):
+def test_tokenizer_json_equals_the_two_files(tmp_path, style):
     tokenizer = Tokenizer(models.BPE(TINY, [("a", "b")]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True)])
@@ -71,7 +71,7 @@ def test_tokenizer_json_says_the_same_as_the_two_files(tmp_path, style):
     assert plain.is_gpt2()
 
 
-def test_added_tokens_stand_in_the_order_of_their_rows(tmp_path):
+def test_added_tokens_have_the_order_of_their_rows(tmp_path):
     write_plain(tmp_path, TINY, ["a b"])
     (tmp_path / "tokenizer_config.json").write_text('{"extra_special_tokens": ["[E1]", "34"]}')
     tokenizer = read_tokenizer(tmp_path)
@@ -105,7 +105,7 @@ FULL = {"added_tokens": [], "model": {"type": "BPE", "vocab": TINY, "merges": []
         ),
     ],
 )  # fmt: skip
-def test_damaged_files_are_one_sentence(tmp_path, files, said):
+def test_damaged_files_are_an_error(tmp_path, files, said):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=rf"{said}.*: get a new copy"):
@@ -171,7 +171,7 @@ def test_a_bert_vocabulary_of_unknown_casing_is_refused_before_anything_is_writt
         ("added_tokens.json", b'{"a": "7"}', "has no vocabulary"),
     ],
 )  # fmt: skip
-def test_damaged_files_of_bert_are_one_sentence(tmp_path, name, content, said):
+def test_damaged_files_of_bert_are_an_error(tmp_path, name, content, said):
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nx\n")
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=rf"{name} .*{said}.*: get a new copy"):

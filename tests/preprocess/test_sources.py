@@ -66,7 +66,7 @@ def test_mnli_has_two_dev_and_two_test_sets(glue_dir):
     }
 
 
-def test_a_test_set_may_be_missing_and_a_part_may_be_asked_for(glue_dir):
+def test_a_test_set_may_be_missing_and_splits_may_be_selected(glue_dir):
     assert list(found("RTE", glue_dir)) == ["train", "valid"]
     assert list(found("SST-2", glue_dir, only=["test"])) == ["test"]
     assert found("AX", glue_dir) == {"test": "AX.tsv"}
@@ -79,7 +79,7 @@ def test_given_files_go_before_found_ones(glue_dir):
     assert list(found("MNLI", None, given={"train": subset, "valid": subset})) == ["train", "valid"]
 
 
-def test_split_dev_stands_in_for_the_dev_file(glue_dir):
+def test_split_dev_replaces_the_dev_file(glue_dir):
     (glue_dir / "QQP" / "dev.tsv").unlink()
     assert list(found("QQP", glue_dir, split_dev=True)) == ["train", "test"]
     with pytest.raises(DataError, match="--split-dev: RTE has the dev file .*dev.tsv"):
@@ -108,7 +108,7 @@ def test_split_dev_stands_in_for_the_dev_file(glue_dir):
         ("AX", None, {"given": {"train": Path("absent")}}, "--train-file absent: AX has no train split"),
     ],
 )
-def test_what_is_missing_is_said_with_what_to_do(task, removed, options, said, glue_dir):
+def test_missing_files_are_an_error_with_a_fix(task, removed, options, said, glue_dir):
     if removed:
         (glue_dir / task / f"{removed}.tsv").unlink()
     with pytest.raises(DataError, match=said):

@@ -86,7 +86,7 @@ def test_json_lines_and_json():
         ("a.json", "[{]", "is not valid JSON"),
     ],
 )
-def test_a_file_of_no_use_is_refused(name, content, said):
+def test_an_unusable_file_is_an_error(name, content, said):
     with pytest.raises(DataError, match=said):
         read(name, content)
 

@@ -33,7 +33,7 @@ def test_the_dictionary_has_every_piece_but_the_specials(text, tmp_path, capsys)
     assert "encoder with 40 pieces" in capsys.readouterr().out
 
 
-def test_too_large_a_vocabulary_is_one_sentence_and_no_folder(text, tmp_path, capsys):
+def test_a_too_large_vocabulary_is_an_error_and_leaves_no_folder(text, tmp_path, capsys):
     assert main([str(text), "--vocab-size", "5000", "--out", str(tmp_path / "sp")]) == 1
     assert "--vocab-size 5000: training a unigram model on this text failed" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
@@ -57,7 +57,7 @@ def test_missing_text_and_existing_folder_are_refused(text, tmp_path):
         train([text], vocab_size=30, out=tmp_path)
 
 
-def test_text_that_is_not_utf_8_is_told_with_its_line(tmp_path, capsys):
+def test_text_that_is_not_utf_8_is_an_error_with_its_line(tmp_path, capsys):
     (tmp_path / "latin.txt").write_bytes(b"plain\ncaf\xe9 au lait\n")
     assert main([str(tmp_path / "latin.txt"), "--vocab-size", "30", "--out", str(tmp_path / "sp")]) == 1
     assert "latin.txt line 2 is not UTF-8 (byte 0xe9): convert the file" in capsys.readouterr().err
@@ -65,11 +65,11 @@ def test_text_that_is_not_utf_8_is_told_with_its_line(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("flag", ["--sentences", "--vocab-size"])
-def test_a_number_below_one_is_told(text, tmp_path, capsys, flag):
+def test_a_number_below_one_is_an_error(text, tmp_path, capsys, flag):
     assert main([str(text), flag, "-5", "--out", str(tmp_path / "sp")]) == 1
     assert f"{flag} -5 is out of range: give 1 or more." in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_made_is_told(text, capsys):
+def test_a_folder_that_cannot_be_created_is_an_error(text, capsys):
     assert main([str(text), "--vocab-size", "30", "--out", str(text / "sp")]) == 1
     assert "cannot be read or written (Not a directory): fix that" in capsys.readouterr().err

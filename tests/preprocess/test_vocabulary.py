@@ -29,7 +29,7 @@ def test_a_piece_never_becomes_a_special(piece, symbol):
     assert dictionary_symbol(piece) == symbol
 
 
-def test_a_dictionary_that_is_not_utf8_is_one_sentence(tmp_path):
+def test_a_dictionary_that_is_not_utf8_is_an_error(tmp_path):
     (tmp_path / "dict.txt").write_bytes(b"a 1\n\xff 1\n")
     with pytest.raises(DataError, match=r"dict\.txt is not UTF-8 \(byte 4\)"):
         read_dictionary(tmp_path / "dict.txt")

@@ -69,7 +69,7 @@ def test_combined_validation_sets_are_one_as_in_a_training(teacher, tmp_path, mo
     assert [name for name, _ in rows].count("valid") == 1
 
 
-def test_a_dry_run_says_what_is_taken_and_takes_nothing(data, teacher, tmp_path, monkeypatch, capsys):
+def test_a_dry_run_prints_sizes_and_writes_nothing(data, teacher, tmp_path, monkeypatch, capsys):
     cache = tmp_path / "not" / "yet"
     given = ["--cpu", "--", str(data), "--teacher", str(teacher), "--teacher-cache", str(cache), *HSK]
     before = sorted(tmp_path.rglob("*"))
@@ -87,9 +87,9 @@ def test_a_dry_run_says_what_is_taken_and_takes_nothing(data, teacher, tmp_path,
         for split in ("train", "valid")
     }
     assert each == [f"  {split}: {size:,} bytes" for split, size in sizes.items()]
-    assert total.startswith(f"{sum(sizes.values()):,} bytes to take (")
+    assert total.startswith(f"{sum(sizes.values()):,} bytes required (")
     assert main(["--dry-run", *given]) == 0
-    assert "  train: 0 bytes\n  valid: 0 bytes\n0 bytes to take (0 bytes), of " in capsys.readouterr().out
+    assert "  train: 0 bytes\n  valid: 0 bytes\n0 bytes required (0 bytes), " in capsys.readouterr().out
 
 
 def test_a_dry_run_counts_the_head_of_a_teacher_of_words_and_all_shards(tmp_path, capsys):
@@ -158,8 +158,8 @@ def test_two_workers_and_every_shard(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "problem"),
     [
-        (["--teacher", "T"], r"there is no --teacher-cache behind --: give the folder"),
-        (["--teacher-cache", "C"], r"there is no --teacher behind --: give the model"),
+        (["--teacher", "T"], r"--teacher-cache is missing after --: give the folder"),
+        (["--teacher-cache", "C"], r"--teacher is missing after --: give the model"),
         (
             ["--teacher", "T", "--teacher-cache", "C", "--soft-weight", "0"],
             r"--criterion kd with these weights uses no teacher, so there is nothing to store",
@@ -183,7 +183,7 @@ def test_what_cannot_be_stored_is_refused(data, teacher, tmp_path, flags, proble
         (["--max-tokens", "90", "--batch-size", "2"], 2, 90),
     ],
 )
-def test_batches_are_as_large_as_told(data, teacher, tmp_path, monkeypatch, flags, sentences, tokens):
+def test_batches_have_the_given_size(data, teacher, tmp_path, monkeypatch, flags, sentences, tokens):
     asked = []
     monkeypatch.setattr(
         CachedTeacher, "store", lambda _, sample: asked.append(sample["net_input"]["src_tokens"].shape)
@@ -211,13 +211,13 @@ def test_too_few_tokens_for_one_example_are_refused(data, teacher, tmp_path):
         "9",
     ]
     with pytest.raises(
-        CannotStart, match=r"--max-tokens 9 is less than the \d\d of one example of train: give more"
+        CannotStart, match=r"--max-tokens 9 is less than the \d\d tokens of an example of train: give more"
     ):
         main(["--cpu", "--", *given])
 
 
 @pytest.mark.slow
-def test_what_ends_one_of_several_workers_is_one_sentence(data, teacher, tmp_path):
+def test_a_killed_worker_is_an_error(data, teacher, tmp_path):
     state = torch.load(teacher, weights_only=True)
     state["model"]["classification_heads.sentence_classification_head.out_proj.bias"] += 1e6
     torch.save(state, tmp_path / "model.pt")
@@ -233,7 +233,7 @@ def test_what_ends_one_of_several_workers_is_one_sentence(data, teacher, tmp_pat
     assert "Traceback" not in done.stderr
 
 
-def test_no_room_is_said_before_anything_is_written(data, teacher, tmp_path, monkeypatch):
+def test_a_lack_of_disk_space_is_an_error_before_anything_is_written(data, teacher, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(
@@ -263,7 +263,7 @@ def test_what_one_split_has_no_room_for_is_taken_by_no_other(data, teacher, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.json", "lock"]
 
 
-def test_interrupted_it_says_so(data, teacher, tmp_path, monkeypatch, capsys):
+def test_an_interruption_is_reported(data, teacher, tmp_path, monkeypatch, capsys):
     given = ["--cpu", "--", str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path), *HSK]
     with monkeypatch.context() as patched:
         patched.setattr(CachedTeacher, "store", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
@@ -311,7 +311,9 @@ def test_interrupting_several_workers_ends_them_and_the_same_command_goes_on(tea
 def test_without_a_training_there_is_nothing_to_store(capsys):
     with pytest.raises(SystemExit):
         main(["--workers", "2"])
-    assert "Cannot start: there is no training: give its flags after --" in capsys.readouterr().err
+    assert (
+        "Cannot start: the flags of the training are missing: give them after --" in capsys.readouterr().err
+    )
 
 
 def _soon(condition) -> bool:

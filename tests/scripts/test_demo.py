@@ -54,13 +54,13 @@ def line(done: subprocess.CompletedProcess, start: str) -> str:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--glue"], "demo.sh: --glue is not an option: "),
-        (["SST-2"], "demo.sh: SST-2 is not an option: "),
+        (["--glue"], "demo.sh: --glue is an unknown option: "),
+        (["SST-2"], "demo.sh: SST-2 is an unknown option: "),
         (["--glue-dir"], "demo.sh: --glue-dir needs a folder."),
-        (["--glue-dir", "nowhere"], "demo.sh: --glue-dir nowhere holds no SST-2/train.tsv: "),
+        (["--glue-dir", "nowhere"], "demo.sh: --glue-dir nowhere has no SST-2/train.tsv: "),
     ],
 )
-def test_what_is_wrong_is_said_without_setting_up(project, arguments, sentence):
+def test_wrong_arguments_are_an_error_before_setup(project, arguments, sentence):
     done = demo(*arguments, script=project / "scripts" / "demo.sh")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(sentence)
@@ -69,10 +69,10 @@ def test_what_is_wrong_is_said_without_setting_up(project, arguments, sentence):
 
 def test_a_folder_from_the_environment_is_checked_too(project, tmp_path):
     done = demo(script=project / "scripts" / "demo.sh", GLUE_DIR=str(tmp_path))
-    assert done.stderr.startswith(f"demo.sh: GLUE_DIR {tmp_path} holds no SST-2/train.tsv: ")
+    assert done.stderr.startswith(f"demo.sh: GLUE_DIR {tmp_path} has no SST-2/train.tsv: ")
 
 
-def test_each_source_has_a_folder_of_its_own(project, tmp_path):
+def test_each_source_has_its_own_folder(project, tmp_path):
     script = project / "scripts" / "demo.sh"
     one, two = glue(tmp_path / "one" / "glue"), glue(tmp_path / "two" / "glue")
 
@@ -91,9 +91,9 @@ def test_each_source_has_a_folder_of_its_own(project, tmp_path):
     assert demo("--glue-dir", f"{one}/", script=script).stdout.count(outs[2]) >= 3
 
 
-def test_the_title_tells_what_the_data_is(project, tmp_path):
+def test_the_title_names_the_data(project, tmp_path):
     script = project / "scripts" / "demo.sh"
-    made_up = f"== Data: {SPLITS['train']:,} made-up sentences"
+    made_up = f"== Data: {SPLITS['train']:,} synthetic sentences"
     assert line(demo(script=script), made_up).endswith("scores mean nothing")
     assert line(demo(script=script, ONLINE="1"), "== Data: 8,000 sentences of SST-2")
     given = glue(tmp_path / "glue")

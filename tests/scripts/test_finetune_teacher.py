@@ -70,13 +70,13 @@ def test_a_model_becomes_a_teacher(call, data, tmp_path, capsys, monkeypatch):
     assert (out / "checkpoint_best.pt").stat().st_mtime_ns == trained
 
     assert main([*call, "--lr", "1e-4", "--", "--num-workers", "0"]) == 2
-    assert "holds a training with another lr (2e-05, now 0.0001)" in capsys.readouterr().err
+    assert "has a training with another lr (2e-05, now 0.0001)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("epochs", "said"), [("1", "RTE: 1 epoch, batch 16, lr 2e-05"), ("2", "RTE: 2 epochs,")]
 )
-def test_it_says_what_it_begins_with(call, capsys, epochs, said):
+def test_it_reports_the_initialization(call, capsys, epochs, said):
     main([*call, "--epochs", epochs, "--trainer", shutil.which("false")])
     assert capsys.readouterr().out.startswith(said)
 
@@ -98,7 +98,7 @@ def test_a_training_with_other_settings_is_kept(call, tmp_path, capsys, begun):
     main([*call, "--lr", "1e-3", "--trainer", shutil.which("false")])
     (tmp_path / "teacher" / begun).touch()
     assert main([*call, "--lr", "1e-4"]) == 2
-    assert "holds a training with another lr (0.001, now 0.0001)" in capsys.readouterr().err
+    assert "has a training with another lr (0.001, now 0.0001)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_stopping_it_stops_the_training(call, tmp_path, number):
         ("--trainer", "no-such-program", "--trainer no-such-program is not a program"),
     ],
 )
-def test_what_is_missing_is_said(call, capsys, flag, value, sentence):
+def test_missing_input_is_an_error(call, capsys, flag, value, sentence):
     assert main([*call, flag, value]) == 2
     assert sentence in capsys.readouterr().err
 
@@ -177,14 +177,14 @@ def faked(tmp_path: Path) -> list[str]:
     return ["--trainer", str(folder / "fake-train")]
 
 
-def test_predictions_that_are_lacking_are_a_failure_that_is_said(call, faked, tmp_path, capsys):
+def test_missing_predictions_are_a_reported_failure(call, faked, tmp_path, capsys):
     assert main([*call, *faked]) == 1
     said = capsys.readouterr()
     assert said.err == f"no predictions, exit status 3: see {tmp_path / 'teacher' / 'log.txt'}\n"
     assert f"Teacher: {tmp_path / 'teacher' / 'checkpoint_best.pt'}" in said.out
 
 
-def test_flags_that_fairseq_does_not_have_are_told_before_anything_is_made(call, tmp_path, capsys):
+def test_unknown_fairseq_flags_are_an_error_before_anything_is_written(call, tmp_path, capsys):
     assert main([*call, "--", "--no-such-flag", "3"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert re.fullmatch(
@@ -193,7 +193,7 @@ def test_flags_that_fairseq_does_not_have_are_told_before_anything_is_made(call,
     assert not (tmp_path / "teacher").exists()
 
 
-def test_interrupted_before_training_it_says_so(call, capsys, monkeypatch):
+def test_an_interruption_before_training_is_reported(call, capsys, monkeypatch):
     def interrupted(jobs):
         raise KeyboardInterrupt
 

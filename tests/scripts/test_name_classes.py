@@ -29,7 +29,7 @@ def test_names_are_added_and_the_rest_stays(tmp_path, capsys):
     [
         (3, "a,b", r"--class-names a,b has 2 different names, but --checkpoint \S+ has 3 classes: give one"),
         (2, "a,a", "--class-names a has 1 different names"),
-        (1, "a", r"--checkpoint \S+ is a regression, which has no classes"),
+        (1, "a", r"--checkpoint \S+ is a regression model, which has no classes"),
         (None, "a,b", "has no classification head sentence_classification_head"),
     ],
 )

@@ -68,7 +68,7 @@ def test_invalid_arguments_are_errors(model, data, tmp_path):
     ):
         prune.main(given)
 
-    with pytest.raises(CannotStart, match="nothing is to be pruned: give --layers"):
+    with pytest.raises(CannotStart, match="the sizes equal those of the model: give --layers"):
         prune.main([*given[:2], *given[4:]])
 
     score(model, data)

@@ -85,7 +85,7 @@ def interrupted(*_):
 
 
 @pytest.mark.parametrize("where", [prune_and_distil.score_importance, prune_and_distil.prune_once])
-def test_interrupted_before_training_it_says_so(call, capsys, monkeypatch, where):
+def test_an_interruption_before_training_is_reported(call, capsys, monkeypatch, where):
     monkeypatch.setattr(prune_and_distil.score_importance, "main", lambda _: 0)
     monkeypatch.setattr(where, "main", interrupted)
     assert prune_and_distil.main([*call, "--layers", "2"]) == 130
@@ -110,12 +110,10 @@ def test_two_calls_do_not_prune_in_one_folder(call, tmp_path, capsys, monkeypatc
     monkeypatch.setattr(prune_and_distil.score_importance, "main", again)
     assert prune_and_distil.main([*call, "--layers", "2"]) == 130
     assert statuses == [2]
-    assert "out is being worked in by another call of this: wait for it" in capsys.readouterr().err
+    assert "out is in use by another call of this command: wait for it" in capsys.readouterr().err
 
 
-def test_predictions_that_are_lacking_stop_no_step_and_are_a_failure_in_the_end(
-    call, tmp_path, capsys, monkeypatch
-):
+def test_missing_predictions_do_not_stop_steps_but_are_a_failure(call, tmp_path, capsys, monkeypatch):
     outcomes = [Outcome({"at_best": {"valid": {"loss": 0.5}}}, note="no predictions"), Outcome(None, "lost")]
     outcomes.insert(1, replace(outcomes[0], note=""))
     monkeypatch.setattr(prune_and_distil, "run_alone", lambda job, slot: outcomes.pop(0))
@@ -149,7 +147,7 @@ def test_a_small_student(call, tmp_path, capfd, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "nothing is to be pruned: give --layers"),
+        ([], "the sizes equal those of the model: give --layers"),
         (["--heads", "9"], "--heads 9, but the model has 4"),
         (["--layers", "2", "--method", "foo"], "--method foo is not a method: choose among none, alp_kd"),
         (["--layers", "2", "--", "--criterion", "kd"], "--criterion.*--method"),
@@ -172,7 +170,7 @@ def test_a_small_student(call, tmp_path, capfd, monkeypatch):
         ),
     ],
 )
-def test_what_is_wrong_is_said(call, tmp_path, capsys, flags, message):
+def test_wrong_arguments_are_an_error(call, tmp_path, capsys, flags, message):
     assert prune_and_distil.main([*call, *flags]) == 2
     said = capsys.readouterr().err
     assert re.fullmatch("Cannot start: .*\\.\n", said)

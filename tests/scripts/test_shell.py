@@ -25,7 +25,7 @@ def test_a_script_calls_nothing_that_macos_lacks(script):
 
 @pytest.mark.parametrize("name", [path.name for path in SCRIPTS if path.name != "help.sh"])
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help_is_what_stands_at_the_top(name, flag, tmp_path):
+def test_help_is_the_header_comment(name, flag, tmp_path):
     command = ["bash", ROOT / "scripts" / name, flag]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -342,7 +342,7 @@ def test_a_pretrained_student_is_fine_tuned(text, teacher, data, tmp_path):
         (
             "kd",
             {"model": {"init_head": True}},
-            "--init-head copies a classification head, and this --task has none",
+            "--init-head copies a classification head, but this --task has none",
         ),
         ("att_kl_learn", {"task": {"short_blocks": 1.5}}, "--short-blocks 1.5 is no share"),
         ("att_kl_learn", {"task": {"replaced_words": -1}}, "--replaced-words -1 is too few"),

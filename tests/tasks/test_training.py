@@ -299,8 +299,8 @@ def test_half_precision_trains_and_resumes_exactly(data, teacher, tmp_path, flag
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--init-layers", "1,2"], "was begun with --init-layers 0,3, now 1,2: give another --save-dir"),
-        (["--mapping", "last"], "was begun with --mapping skip, now last: give another --save-dir"),
+        (["--init-layers", "1,2"], "was started with --init-layers 0,3, now 1,2: give another --save-dir"),
+        (["--mapping", "last"], "was started with --mapping skip, now last: give another --save-dir"),
     ],
 )
 def test_a_folder_of_another_run_is_refused(data, teacher, tmp_path, flags, sentence):
@@ -323,7 +323,7 @@ def test_a_folder_of_another_run_is_refused(data, teacher, tmp_path, flags, sent
 
 def test_another_criterion_in_the_same_folder_is_refused(data, teacher, tmp_path):
     train_here(distil(data, tmp_path, teacher, "att_kl_learn", "--max-update", "1"))
-    with pytest.raises(CannotStart, match="was begun with --criterion att_kl_learn, now kd"):
+    with pytest.raises(CannotStart, match="was started with --criterion att_kl_learn, now kd"):
         train_here(distil(data, tmp_path, teacher, "kd"))
 
 
@@ -348,7 +348,7 @@ def test_what_a_criterion_learned_or_remembers_cannot_become_another(
     data, teacher, tmp_path, criterion, before, now, sentence
 ):
     train_here(distil(data, tmp_path, teacher, criterion, "--max-update", "1", *before))
-    with pytest.raises(CannotStart, match=f"was begun with {sentence}.*: give another --save-dir"):
+    with pytest.raises(CannotStart, match=f"was started with {sentence}.*: give another --save-dir"):
         train_here(distil(data, tmp_path, teacher, criterion, *now))
 
 

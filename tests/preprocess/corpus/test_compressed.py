@@ -242,7 +242,7 @@ def test_what_is_no_text_is_named(make, tmp_path, capsys, content, given, messag
     assert "iconv" not in error
 
 
-def test_a_compressed_file_beside_its_text_is_refused(wiki):
+def test_a_file_compressed_and_decompressed_is_an_error(wiki):
     path = compress(wiki / "AA/wiki_01", ".bz2")
     path.with_suffix("").write_bytes(bz2.decompress(path.read_bytes()))
     with pytest.raises(

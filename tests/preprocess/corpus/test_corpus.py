@@ -121,7 +121,7 @@ def test_word_starts(request, folder, expected, make, wiki, tmp_path):
     assert {0, 1} == set(found.values())
 
 
-def test_documents_go_where_their_text_says(make, wiki, tmp_path):
+def test_the_text_determines_the_split_and_shard(make, wiki, tmp_path):
     """Neither the order of files nor what else there is moves a document between splits and shards."""
     flags = ["--shards", "2", "--valid-share", "0.2", "--test-share", "0.2"]
     assert make("--input", wiki, *flags) == 0
@@ -282,7 +282,7 @@ def test_what_is_given_its_name_is_on_the_disk(make, wiki, tmp_path, monkeypatch
     assert {path.stat().st_ino for path in (tmp_path / "data").iterdir()} <= synced
 
 
-def test_what_is_there_is_left_alone(make, wiki, tmp_path, capsys):
+def test_existing_data_is_kept(make, wiki, tmp_path, capsys):
     assert make("--input", wiki) == 0
     before = contents(tmp_path / "data")
     assert make("--input", wiki) == 0

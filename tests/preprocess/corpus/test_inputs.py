@@ -17,7 +17,7 @@ ARTICLE = '{"id": "1", "url": "u", "title": "Noon", "text": "At noon.\\nThe ferr
     ("text", "kind"),
     [(WRAPPED * 9, "book"), (DUMP * 9, "text"), ("x y\n" * 9, "book"), ("\ufeff" + ARTICLE, "json")],
 )
-def test_the_kind_is_told_by_the_text(tmp_path, text, kind):
+def test_the_kind_is_detected_from_the_text(tmp_path, text, kind):
     (tmp_path / "a file, odd & named = so.txt").write_text(text)
     assert find_source(str(tmp_path)).kind == kind
     assert find_source(f"{tmp_path}=text").kind == "text"
@@ -44,7 +44,7 @@ def test_folders_that_are_links_are_read(tmp_path):
 
 
 @pytest.mark.parametrize("target", ["wiki", "wiki/AA", "."])
-def test_a_link_to_a_folder_it_stands_in_is_refused(tmp_path, target):
+def test_a_link_to_a_parent_folder_is_an_error(tmp_path, target):
     folder = write_wiki(tmp_path / "wiki", files=1, articles=1)
     (folder / "AA" / "back").symlink_to(tmp_path / target)
     with pytest.raises(DataError, match=r"wiki/AA/back is a link to .*, one of its parent folders: remove"):
@@ -128,7 +128,7 @@ def test_an_equals_sign_may_belong_to_the_name(tmp_path):
         ({"a": ARTICLE, "b": "<doc id=1>"}, "", r"/a has JSON and .*/b does not"),
     ],
 )
-def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path, files, given, message):
+def test_unreadable_input_is_an_error(tmp_path, files, given, message):
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fairseq_kd.models.checkpoint import Checkpoint, read_checkpoint
-from fairseq_kd.models.class_order import in_order_of, order_problem, order_remark
+from fairseq_kd.models.label_order import order_problem, order_remark, reorder_labels
 from tests.tiny import SHAPE, write_teacher
 
 HEAD = "sentence_classification_head"
@@ -34,13 +34,13 @@ def classifier(path, names: list[str]) -> Checkpoint:
 )
 def test_classes_are_put_in_the_order_of_the_data(tmp_path, names, labels, rows):
     given = classifier(tmp_path / "model.pt", names)
-    found = in_order_of(labels, given, HEAD, "--teacher")
+    found = reorder_labels(labels, given, HEAD, "--teacher")
     for name, value in given.weights.items():
         of_head = name.startswith(f"classification_heads.{HEAD}.out_proj.")
         assert torch.equal(found.weights[name], value[rows] if of_head else value)
     assert found.class_names == labels
     assert order_problem(labels, given, HEAD, "--teacher") is None
-    assert in_order_of(labels, found, HEAD, "--teacher") is found
+    assert reorder_labels(labels, found, HEAD, "--teacher") is found
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_classes_are_put_in_the_order_of_the_data(tmp_path, names, labels, rows)
 )
 def test_classes_in_order_stay(tmp_path, caplog, names, labels, known):
     given = classifier(tmp_path / "model.pt", names)
-    found = in_order_of(labels, given, HEAD, "--teacher")
+    found = reorder_labels(labels, given, HEAD, "--teacher")
     assert found.weights is given.weights
     assert found.class_names == known
     assert order_problem(labels, given, HEAD, "--teacher") is None
@@ -76,7 +76,7 @@ def test_classes_in_order_stay(tmp_path, caplog, names, labels, known):
 )
 def test_other_names_are_a_problem(tmp_path, names, labels):
     given = classifier(tmp_path / "model.pt", names)
-    assert in_order_of(labels, given, HEAD, "--teacher") is given
+    assert reorder_labels(labels, given, HEAD, "--teacher") is given
     problem = order_problem(labels, given, HEAD, "--teacher")
     assert f"has the classes {', '.join(names)}, but the data has {', '.join(labels)}: give" in problem
     assert "python scripts/name_classes.py --checkpoint" in problem
@@ -93,7 +93,7 @@ def test_names_of_an_earlier_conversion_are_read(tmp_path):
 def test_a_model_without_names_stays(tmp_path):
     write_teacher(tmp_path / "model.pt")
     given = read_checkpoint(str(tmp_path), "--teacher")
-    assert in_order_of(("0", "1"), given, HEAD, "--teacher") is given
+    assert reorder_labels(("0", "1"), given, HEAD, "--teacher") is given
     assert order_problem(("0", "1"), given, HEAD, "--teacher") is None
 
 
@@ -107,7 +107,7 @@ def test_names_are_those_of_the_head_that_was_trained(tmp_path):
     torch.save(state, path)
     alone = read_checkpoint(str(path), "--teacher")
     assert (alone.head_name, alone.class_names) == ("mnli", ("b", "a"))
-    assert in_order_of(("a", "b"), alone, "mnli", "--teacher").class_names == ("a", "b")
+    assert reorder_labels(("a", "b"), alone, "mnli", "--teacher").class_names == ("a", "b")
 
     extra = {name.replace("mnli", HEAD): value for name, value in alone.head("mnli").items()}
     state["model"] |= extra
@@ -115,5 +115,5 @@ def test_names_are_those_of_the_head_that_was_trained(tmp_path):
     torch.save(state, path)
     two = read_checkpoint(str(path), "--teacher")
     assert (two.head_name, two.class_names) == ("mnli", ("b", "a"))
-    assert in_order_of(("a", "b"), two, HEAD, "--teacher") is two
-    assert "does not name its classes" in order_remark(("a", "b"), two, HEAD, "--teacher")
+    assert reorder_labels(("a", "b"), two, HEAD, "--teacher") is two
+    assert "has no class names" in order_remark(("a", "b"), two, HEAD, "--teacher")

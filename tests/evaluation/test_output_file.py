@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fairseq_kd.errors import CannotStart
-from fairseq_kd.evaluation.files import atomic_write
+from fairseq_kd.evaluation.output_file import atomic_write
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def little_room():
         lambda file: torch.save({"weight": torch.zeros(1_000_000)}, file),
     ],
 )
-def test_a_full_disk_is_one_sentence_and_keeps_what_was_there(tmp_path, little_room, save):
+def test_a_full_disk_is_an_error_and_keeps_the_old_file(tmp_path, little_room, save):
     (tmp_path / "file").write_text("before")
-    message = "file cannot be written .File too large.: mend that"
+    message = "file cannot be written .File too large.: fix that"
     with pytest.raises(CannotStart, match=message), atomic_write(tmp_path / "file") as file:
         save(file)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "before")]

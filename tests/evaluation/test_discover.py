@@ -3,7 +3,7 @@
 import pytest
 
 from fairseq_kd.errors import CannotStart
-from fairseq_kd.evaluation.found import find_checkpoints
+from fairseq_kd.evaluation.discover import find_checkpoints
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_a_file_a_run_a_folder_of_runs(runs, given, found):
 
 
 def test_nothing_there(runs):
-    with pytest.raises(CannotStart, match="empty holds no checkpoint: give"):
+    with pytest.raises(CannotStart, match="empty has no checkpoint: give"):
         find_checkpoints(str(runs.parent / "empty"))
     with pytest.raises(CannotStart, match="elsewhere does not exist: give"):
         find_checkpoints(str(runs.parent / "elsewhere"))

@@ -1,4 +1,4 @@
-"""Files that scripts make, and what they say where the disk says no."""
+"""Atomic writes of output files; turns OSError into CannotStart."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +17,10 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         with files.atomic_write(path) as file:
             yield file
     except (OSError, RuntimeError) as error:
-        # torch.save says with a RuntimeError of its own what went wrong, after the OSError.
+        # torch.save raises a RuntimeError after the OSError.
         reason = error if isinstance(error, OSError) else error.__context__
         if not isinstance(reason, OSError):
             raise
         raise CannotStart(
-            f"{path} cannot be written ({reason.strerror}): mend that, or name another folder.", doing="go on"
+            f"{path} cannot be written ({reason.strerror}): fix that, or name another folder.", doing="go on"
         ) from None

@@ -1,7 +1,7 @@
-"""Leaves padding out: what is computed token by token is computed for real tokens alone.
+"""Packs a padded batch, so that token-wise layers process real tokens only.
 
-Their number differs from batch to batch, and on a CPU the matrix library prepares a kernel for each size that it meets
-and remembers a thousand of them, which takes gigabytes in long trainings. So rows of filler bring it to one of few.
+The number of real tokens differs between batches. On a CPU, the matrix library prepares a kernel for each matrix size
+and caches a thousand of them, which needs gigabytes in long trainings. So filler rows reduce the number of sizes.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from torch.autograd import Function
 
 @dataclass(frozen=True)
 class Packing:
-    """Where the real tokens of a padded batch [B, T] stand; N of them with filler, which nothing comes of.
+    """Positions of the real tokens of a padded batch [B, T]; N rows with filler, whose outputs are not used.
 
-    real  their positions in the flattened batch, ascending; None where nothing is padded, and N = B T
-    rows  [N] the same, and position 0 in the filler's place
+    real  positions of real tokens in the flattened batch, ascending; None without padding, then N = B T
+    rows  [N] positions of all rows: those in `real`, then 0 for filler
     """
 
     batch: int
@@ -27,10 +27,10 @@ class Packing:
 
     @classmethod
     def of(cls, mask: Tensor, real: Optional[Tensor], padded: bool) -> "Packing":
-        """From a mask [B, T], True = real token.
+        """Return the packing of a mask [B, T], True = real token.
 
-        Finding the positions in the mask reads it back to the host. Whoever knows them, or knows
-        that nothing is padded, spares a training step that wait.
+        Computing the positions from the mask synchronises with the device. Pass `real`, or `padded=False`, to avoid this
+        wait in each training step.
         """
         if padded and real is None:
             real = mask.flatten().nonzero().squeeze(1)
@@ -46,14 +46,14 @@ class Packing:
     def unpack(self, x: Tensor) -> Tensor:
         """[N, ...] -> [B, T, ...], zero at padded positions"""
         if self.real is not None:
-            everywhere = x.new_zeros(self.batch * self.length, *x.shape[1:])
-            x = everywhere.index_copy(0, self.real, x[: len(self.real)])
+            unpacked = x.new_zeros(self.batch * self.length, *x.shape[1:])
+            x = unpacked.index_copy(0, self.real, x[: len(self.real)])
         return x.unflatten(0, (self.batch, self.length))
 
     def key_bias(self, mask: Tensor, dtype: torch.dtype) -> Optional[Tensor]:
-        """[B, 1, 1, T], what is added to attention scores: the lowest number at padded keys, else 0.
+        """Return the attention bias [B, 1, 1, T]: the lowest number at padded keys, else 0.
 
-        None where nothing is padded.
+        None without padding.
         """
         if self.real is None:
             return None
@@ -62,10 +62,10 @@ class Packing:
 
 
 class _Rows(Function):
-    """`x[rows]`, whose gradient goes to the real rows alone.
+    """`x[rows]` with a gradient for the real rows only.
 
-    Each of them is there once, so that it is copied. Of index_select it would be added up, on a GPU by atomic
-    operations: slower, and in an order that differs from run to run.
+    Each real row occurs once, so its gradient is copied. The gradient of index_select would be summed, on a GPU by
+    atomic operations: slower, and in an order that differs between runs.
     """
 
     @staticmethod
@@ -77,11 +77,11 @@ class _Rows(Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (real,) = ctx.saved_tensors
-        everywhere = gradient.new_zeros(ctx.count, *gradient.shape[1:])
-        return everywhere.index_copy_(0, real, gradient[: len(real)]), None, None
+        unpacked = gradient.new_zeros(ctx.count, *gradient.shape[1:])
+        return unpacked.index_copy_(0, real, gradient[: len(real)]), None, None
 
 
 def filler(real: int) -> int:
-    """Rows that bring a number of tokens to the next multiple of 16, or of a 64th of it where that is more."""
+    """Return the number of filler rows: up to the next multiple of 16, or of about 1/64 of `real` if that is larger."""
     step = max(16, 1 << max(0, real.bit_length() - 7))
     return -real % step

@@ -1,4 +1,4 @@
-"""Puts the classes of a checkpoint into the order in which the data numbers them, by their names."""
+"""Reorders the classes of a checkpoint to the order of the data's class numbers, by their names."""
 
 import logging
 import re
@@ -11,19 +11,19 @@ from .checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
 
-# Names in Hugging Face's GLUE of classes that GLUE's own files call 0 and 1.
+# Class names in Hugging Face's GLUE -> names in GLUE's original files.
 NUMBERS = {"unacceptable": "0", "negative": "0", "notequivalent": "0", "notduplicate": "0"}
 NUMBERS |= {"acceptable": "1", "positive": "1", "equivalent": "1", "duplicate": "1"}
 
 
-def in_order_of(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Checkpoint:
-    """Return the checkpoint with the classes of `head` in the order, and under the names, of `labels`.
+def reorder_labels(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Checkpoint:
+    """Return the checkpoint with the classes of `head` in the order and with the names of `labels`.
 
-    labels  class names of the data, in the order of their numbers; () without names, as in a regression
-    flag    names the checkpoint in the log
+    labels  class names of the data, in the order of their numbers; () for regression, or without names
+    flag    flag of the checkpoint, for the log
 
-    Case, hyphens, underscores and spaces do not matter. LABEL_0, Hugging Face's placeholder, equals 0. Returns the
-    checkpoint unchanged if either side has no names, or if they cannot be matched (see `order_problem`).
+    Case, hyphens, underscores and spaces are ignored. LABEL_0, Hugging Face's placeholder, equals 0. The checkpoint is
+    unchanged if checkpoint or data has no names, or if names cannot be matched (see `order_problem`).
     """
     names = _names(labels, checkpoint, head)
     rows = _rows(labels, names)
@@ -44,9 +44,9 @@ def in_order_of(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: 
 
 
 def order_problem(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Optional[str]:
-    """Return a sentence if the checkpoint's class names cannot be matched with `labels`; otherwise None.
+    """Return an error message if the checkpoint's class names cannot be matched with `labels`; otherwise None.
 
-    None also if the numbers of classes differ, or if either side has no names (see `order_remark`).
+    Also returns None if the numbers of classes differ, or if checkpoint or data has no names (see `order_remark`).
     """
     names = _names(labels, checkpoint, head)
     if not names or _rows(labels, names) is not None:
@@ -62,28 +62,28 @@ def order_remark(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag:
     if not labels or checkpoint.classes(head) != len(labels) or _names(labels, checkpoint, head):
         return None
     return (
-        f"{flag} {checkpoint.path} does not name its classes, and its training data is not found: they are taken to be "
-        f"{', '.join(labels)}, in this order. Results are wrong if they are not; if so, give the model their names "
+        f"{flag} {checkpoint.path} has no class names, and its training data is missing: assuming the order "
+        f"{', '.join(labels)} of the data. Results are wrong if the order differs; if so, add the class names "
         f"({_remedy(checkpoint)})."
     )
 
 
 def same_order(labels: Sequence[str], names: Sequence[str]) -> bool:
-    """Return whether both list the same classes in the same order, under names that may differ as in `in_order_of`."""
+    """Return whether both have the same classes in the same order; names may differ as in `reorder_labels`."""
     return list(labels) == list(names) or _rows(labels, names) == list(range(len(labels)))
 
 
 def check_names(names: Sequence[str], classes: int, given: str) -> None:
-    """Raise CannotStart unless `--class-names` has a name for each class of the model `given`."""
+    """Raise CannotStart unless `--class-names` has one name per class of the model `given`."""
     if len(names) != classes:
         raise CannotStart(
             f"--class-names {','.join(names)} has {len(names)} different names, but {given} has {classes} classes: give "
-            "one name for each, in the order of the logits."
+            "one name per class, in the order of the logits."
         )
 
 
 def is_placeholder(name: str) -> bool:
-    """Return whether this is Hugging Face's name for a class without one: LABEL_0, ..."""
+    """Return whether this is Hugging Face's placeholder for a class name: LABEL_0, ..."""
     return re.fullmatch(r"LABEL_\d+", name) is not None
 
 
@@ -92,13 +92,13 @@ def _remedy(checkpoint: Checkpoint) -> str:
 
 
 def _names(labels: Sequence[str], checkpoint: Checkpoint, head: str) -> tuple[str, ...]:
-    """Return the names of the head's classes; () if they are unknown, or if their number is not that of `labels`."""
+    """Return the class names of the head; () if they are unknown, or if their number differs from `labels`."""
     fits = len(labels) == checkpoint.classes(head) == len(checkpoint.class_names)
     return checkpoint.class_names if fits and head == checkpoint.head_name else ()
 
 
 def _rows(labels: Sequence[str], names: Sequence[str]) -> Optional[list[int]]:
-    """Return the index in `names` of each label; None if the two are not the same names."""
+    """Return the index in `names` of each label; None if the names differ."""
     ours, theirs = ([_plain(name) for name in side] for side in (labels, names))
     if {"0", "1"} in (set(ours), set(theirs)):
         ours, theirs = ([NUMBERS.get(name, name) for name in side] for side in (ours, theirs))

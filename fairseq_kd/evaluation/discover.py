@@ -1,4 +1,4 @@
-"""Which checkpoints are meant by a path: a file, a run, or a folder of runs."""
+"""Finds checkpoints for a path: a file, a run directory, or a folder of runs."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ from ..models.checkpoint import NAMES_IN_FOLDER
 
 
 def find_checkpoints(given: str) -> list[Path]:
-    """A file: itself. A run's folder: all its checkpoints. A folder above runs: the best of each, by name.
+    """Return the file itself, all checkpoints of a run directory, or the best checkpoint of each run in a folder.
 
-    Raises CannotStart where there is none.
+    Raises CannotStart if there is no checkpoint.
     """
     path = Path(given)
     if path.is_file():
@@ -19,7 +19,7 @@ def find_checkpoints(given: str) -> list[Path]:
     found = of_run or sorted(best for name in NAMES_IN_FOLDER for best in path.rglob(name))
     if not found:
         raise CannotStart(
-            f"--checkpoint {given} {'holds no checkpoint' if path.is_dir() else 'does not exist'}: give a checkpoint, "
-            "the folder of a run, or a folder of runs."
+            f"--checkpoint {given} {'has no checkpoint' if path.is_dir() else 'does not exist'}: give a checkpoint, "
+            "a run directory, or a folder of runs."
         )
     return found

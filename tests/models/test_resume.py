@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fairseq_kd.errors import CannotStart
-from fairseq_kd.models.own_run import own_run
+from fairseq_kd.models.resume import resumed_run
 from tests.tiny import build, train_command, train_here
 
 LAST = "checkpoint_last.pt"
@@ -31,7 +31,7 @@ def resume(data, teacher, begun, criterion="kd", **model):
 
 def test_a_run_goes_on_from_its_last_checkpoint(data, teacher, begun):
     task, student, _ = resume(data, teacher, begun)
-    assert task.initialized == [f"everything: continues {begun / LAST}"]
+    assert task.initialized == [f"everything: resumed from {begun / LAST}"]
     assert student.shape.layers == 2
 
 
@@ -59,21 +59,21 @@ def test_a_bare_name_is_not_looked_for_in_the_folder(data, teacher, begun):
     best = "checkpoint_best.pt"
     with pytest.raises(
         CannotStart,
-        match=f"--restore-file {best} does not exist, and fairseq would begin anew .*: give --restore-file "
-        f"{begun / best}, or leave it out",
+        match=f"--restore-file {best} does not exist, and fairseq would start a new run: give --restore-file "
+        f"{begun / best}, or remove the flag",
     ):
         resume(data, teacher, begun, restore_file=best)
 
 
 @pytest.mark.parametrize("flag", ["--restore-file", "--continue-once"])
-def test_a_file_that_is_missing_is_said(data, teacher, tmp_path, flag):
+def test_a_missing_file_is_an_error(data, teacher, tmp_path, flag):
     name = flag[2:].replace("-", "_")
     with pytest.raises(CannotStart, match=f"{flag} /typo.pt does not exist, .* give the file's own path"):
         resume(data, teacher, tmp_path, **{name: "/typo.pt"})
 
 
 def test_a_model_without_training_is_no_run(data, teacher, tmp_path):
-    with pytest.raises(CannotStart, match=r"--restore-file \S+model\.pt holds a model but no training"):
+    with pytest.raises(CannotStart, match=r"--restore-file \S+model\.pt has a model but no training state"):
         resume(data, teacher, tmp_path, restore_file=str(teacher))
 
 
@@ -98,7 +98,7 @@ def test_weights_are_not_loaded_past_the_checks(data, teacher, tmp_path):
     ],
 )  # fmt: skip
 def test_what_a_run_cannot_change_is_refused(data, teacher, begun, changed, sentence):
-    with pytest.raises(CannotStart, match=f"the run in {begun} was begun with {sentence}"):
+    with pytest.raises(CannotStart, match=f"the run in {begun} was started with {sentence}"):
         resume(data, teacher, begun, **changed)
 
 
@@ -130,14 +130,14 @@ def test_a_file_of_another_criterion_is_refused(data, teacher, begun, tmp_path):
     path = begun / LAST
     with pytest.raises(
         CannotStart,
-        match=f"the run of --restore-file {path} was begun with --criterion kd, now att_kl_learn: give --init-from "
-        "instead of --restore-file to take its weights alone",
+        match=f"the run of --restore-file {path} was started with --criterion kd, now att_kl_learn: give --init-from "
+        "instead of --restore-file to load only its weights",
     ):
         resume(data, teacher, tmp_path, "att_kl_learn", restore_file=str(path))
 
 
 @pytest.mark.parametrize("given", [["--optimizer", "sgd"], ["--optimizer", "adamw_fused"]])
-def test_the_command_line_says_all_that_is_asked_for(begun, given):
+def test_the_command_line_prints_labels_and_loader(begun, given):
     """Names of optimizers that are no dataclasses among them."""
     from fairseq.dataclass.utils import merge_with_parent
 
@@ -147,4 +147,4 @@ def test_the_command_line_says_all_that_is_asked_for(begun, given):
     command = train_command(begun, begun, "--criterion", "kd", "--init-layers", "0,3", *given)[1:]
     cfg = merge_with_parent(RobertaStudentConfig(), read_config(command).model)
     assert (cfg.optimizer, cfg.lr_scheduler) == (given[1], "fixed")
-    assert own_run(cfg).checkpoint.path == begun / LAST
+    assert resumed_run(cfg).checkpoint.path == begun / LAST

@@ -1,4 +1,4 @@
-"""A finished student or teacher, and its logits of any split of its task's data."""
+"""A trained student or teacher with the data of its task; computes logits of any split."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -24,9 +24,9 @@ from .predictions import Predictions
 
 logger = logging.getLogger(__name__)
 
-# GLUE has no training data for its diagnostics: the model of this task answers them.
-ANSWERS_AX = "MNLI"
-# The model of one of these tasks can answer the others; of tasks that are not ours nobody can say.
+# GLUE's diagnostics have no training data; a model of this task predicts them.
+PREDICTS_AX = "MNLI"
+# Tasks with the same classes, so that a model of one can predict the others. Other tasks are unknown.
 SAME_CLASSES = (
     {"MNLI", "SNLI", "AX"},
     {"QNLI", "RTE"},
@@ -37,16 +37,16 @@ SAME_CLASSES = (
     {"STS-B"},
 )
 KNOWN = set().union(*SAME_CLASSES)
-# Where the checkpoint does not tell what its run validated with.
-USUAL_BATCH_SIZE = 32
+# Used if the checkpoint does not have the batch size of its run's validations.
+DEFAULT_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
-class FinishedModel:
-    """A checkpoint beside the data it is asked about; the model itself is built when logits are.
+class LoadedModel:
+    """A checkpoint and the data to evaluate it on; the model is only built to compute logits.
 
-    Logits come in the precision the run validated in (`--autocast`, `--fp16`, `--bf16`; with --amp it was fp32), so
-    that they score what it logged.
+    Logits are computed in the precision of the run's validations (`--autocast`, `--fp16`, `--bf16`; fp32 with --amp), so
+    that the scores equal the logged ones.
     """
 
     checkpoint: Checkpoint
@@ -55,18 +55,18 @@ class FinishedModel:
     data: Path
 
     @classmethod
-    def read(cls, given: str, data: Path) -> "FinishedModel":
-        """Reads what `--checkpoint` names, and checks it against the data that `--data` names.
+    def read(cls, given: str, data: Path) -> "LoadedModel":
+        """Read the checkpoint of `--checkpoint` and check that it matches the data of `--data`.
 
-        data  a folder of binarized data, or the folder above, where the checkpoint's own task is found
+        data  folder of binarized data, or its parent folder, which is searched for the checkpoint's task
 
-        Raises CannotStart when they do not fit each other, or there is no trained classifier.
+        Raises CannotStart if they do not match, or if the checkpoint has no trained classifier.
         """
         return cls.of(read_checkpoint(given, "--checkpoint"), data)
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, data: Path) -> "FinishedModel":
-        """As `read`, of a checkpoint that has been read."""
+    def of(cls, checkpoint: Checkpoint, data: Path) -> "LoadedModel":
+        """Return the model of a checkpoint that is already read; otherwise as `read`."""
         head = classifier(checkpoint)
         folder = find_data(data, checkpoint)
         task = _task(folder, checkpoint.classes(head), head)
@@ -74,7 +74,7 @@ class FinishedModel:
         task.check_pair_format(checkpoint.shape.pair_format)
         if checkpoint.classes(head) != task.metadata.num_classes:
             raise CannotStart(
-                f"--checkpoint {checkpoint.path} tells {checkpoint.classes(head)} classes apart, but {folder} has "
+                f"--checkpoint {checkpoint.path} has {checkpoint.classes(head)} classes, but {folder} has "
                 f"{task.metadata.num_classes}: give the data it was fine-tuned on."
             )
         check_task(checkpoint, task.metadata.task, folder)
@@ -88,47 +88,47 @@ class FinishedModel:
 
     @cached_property
     def batch_size(self) -> int:
-        """Sentences a batch in the run's own validations: in bf16 a score can depend on it."""
+        """Sentences per batch in the run's validations; in bf16, scores can depend on it."""
         validated = self.checkpoint.run.get("dataset") or {}
-        return validated.get("batch_size_valid") or validated.get("batch_size") or USUAL_BATCH_SIZE
+        return validated.get("batch_size_valid") or validated.get("batch_size") or DEFAULT_BATCH_SIZE
 
     def metrics(self) -> set[str]:
-        """The names of the scores that its predictions have."""
+        """Return the names of the metrics of its predictions."""
         return metric_names(self.metadata.num_classes, self.metadata.regression)
 
     def splits(self) -> list[str]:
-        """Every split that the data has."""
+        """Return the names of all splits of the data."""
         if self.metadata.sentences is not None:
             return list(self.metadata.sentences)
         return sorted(path.stem for path in (self.data / "input0").glob("*.idx"))
 
     def dataset(self, split: str) -> SentenceDataset:
-        """One split, in the data's order; CannotStart when there is none or it cannot be read."""
+        """Return a split in the order of the data. Raises CannotStart if it is missing or unreadable."""
         if split not in self.task.datasets:
             self.task.load_dataset(split)
         return self.task.dataset(split)
 
-    def answers_as(self, other: "FinishedModel") -> bool:
-        """Whether its predictions are bound to be the other's: equal weights, asked about the same data in the same way."""
-        if self._way_of_asking != other._way_of_asking:
+    def predicts_same(self, other: "LoadedModel") -> bool:
+        """Return whether both models have equal weights, data and inference settings, and so equal predictions."""
+        if self._inference_settings != other._inference_settings:
             return False
         ours, theirs = self.checkpoint.weights, other.checkpoint.weights
-        # The smallest first: it takes one bias to tell two trainings apart.
+        # Compare the smallest first: usually one bias shows that two runs differ.
         return ours.keys() == theirs.keys() and all(
             ours[name].dtype == theirs[name].dtype and torch.equal(ours[name], theirs[name])
             for name in sorted(ours, key=lambda name: ours[name].numel())
         )
 
     @property
-    def _way_of_asking(self) -> tuple:
+    def _inference_settings(self) -> tuple:
         return self.data, self.head, self.checkpoint.shape, self.batch_size, self._autocast, self._dtype
 
     def predict(
         self, splits: Sequence[str], device: torch.device, batch_size: Optional[int] = None
     ) -> Iterator[tuple[str, Predictions]]:
-        """The predictions of one split after the other, in the data's order.
+        """Yield the predictions of each split, in the order of the data.
 
-        batch_size  sentences a batch (default: `batch_size`)
+        batch_size  sentences per batch (default: `batch_size`)
         """
         model = frozen_model(self.checkpoint, self.task.dictionary, self.head, "--checkpoint")
         model.to(device, self._dtype)
@@ -142,7 +142,7 @@ class FinishedModel:
     def _logits(
         self, model: RobertaStudent, dataset: SentenceDataset, device: torch.device, batch_size: int
     ) -> np.ndarray:
-        """float32 [N, C] of N sentences; batches of like length, for little padding."""
+        """Return logits, float32 [N, C], of N sentences; batches have similar lengths, for little padding."""
         logits = torch.zeros(len(dataset), self.metadata.num_classes)
         for indices in torch.from_numpy(dataset.ordered_indices()).split(batch_size):
             batch = dataset.collater([dataset[int(index)] for index in indices])
@@ -158,13 +158,13 @@ class FinishedModel:
 
     @property
     def _dtype(self) -> torch.dtype:
-        """Of the weights; the --memory-efficient-... flags set those two as well."""
+        """Type of the weights; the --memory-efficient-... flags also set fp16 or bf16."""
         common = self.checkpoint.run.get("common") or {}
         return next((PRECISIONS[name] for name in ("fp16", "bf16") if common.get(name)), torch.float32)
 
 
 def classifier(checkpoint: Checkpoint) -> str:
-    """The name of the checkpoint's classification head; CannotStart without a trained one."""
+    """Return the name of the checkpoint's classification head. Raises CannotStart if none is trained."""
     name = checkpoint.head_name
     if checkpoint.classes(name) is None:
         raise CannotStart(
@@ -172,46 +172,49 @@ def classifier(checkpoint: Checkpoint) -> str:
         )
     if first_stage(checkpoint):
         raise CannotStart(
-            f"--checkpoint {checkpoint.path} is a first stage (--hard-weight 0 --soft-weight 0), whose classifier was never "
-            "trained: give the second stage's."
+            f"--checkpoint {checkpoint.path} is a first stage (--hard-weight 0 --soft-weight 0), whose classifier is not "
+            "trained: give the checkpoint of the second stage."
         )
     return name
 
 
 def first_stage(checkpoint: Checkpoint) -> bool:
-    """Whether the checkpoint's run trained no classifier and had none copied."""
+    """Return whether the checkpoint's run neither trained a classifier nor copied one."""
     criterion = checkpoint.criterion or {}
     weights = [criterion.get(name) for name in ("hard_weight", "soft_weight")]
     return weights == [0, 0] and not checkpoint.config.get("init_head")
 
 
 def find_data(data: Path, checkpoint: Checkpoint) -> Path:
-    """The folder of binarized data meant by `--data`: itself, or the one of the checkpoint's task in it."""
+    """Return the folder of binarized data for `--data`: the folder itself, or that of the checkpoint's task in it.
+
+    Raises CannotStart if there is none.
+    """
     if (data / "input0").is_dir():
         return data
 
     task = checkpoint.config.get("fine_tuned_on")
     if task is None:
         raise CannotStart(
-            f"--data {data} is no folder of binarized data, and --checkpoint {checkpoint.path} does not say which "
-            "task it was fine-tuned on: give the folder <TASK>-bin itself."
+            f"--data {data} is not a folder of binarized data, and the task of --checkpoint {checkpoint.path} is unknown: "
+            "give the folder <TASK>-bin itself."
         )
     folder = data / f"{task}-bin"
     if not (folder / "input0").is_dir():
         raise CannotStart(
             f"--data {data} has no data of {task}, which --checkpoint {checkpoint.path} was fine-tuned on ({folder} is "
-            f"missing): give the folder that `python -m preprocess.glue --tasks {task} --out {data}` makes."
+            f"missing): make it with `python -m preprocess.glue --tasks {task} --out {data}`."
         )
     return folder
 
 
 def device(cpu: bool) -> torch.device:
-    """Where to compute: the first GPU, unless `cpu` says no or there is none."""
+    """Return the first GPU, or the CPU if `cpu` is True or there is no GPU."""
     return torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
 
 
 def _task(folder: Path, classes: int, head: str) -> SentencePredictionKDTask:
-    """The training task, for its data alone."""
+    """Return the training task, which is only used for its data."""
     without_metadata = not (folder / "meta.json").is_file()
     return SentencePredictionKDTask.setup_task(
         SentencePredictionKDConfig(
@@ -219,7 +222,7 @@ def _task(folder: Path, classes: int, head: str) -> SentencePredictionKDTask:
             num_classes=classes if without_metadata else None,
             regression_target=without_metadata and classes == 1,
             classification_head_name=head,
-            # What fairseq fills in from its other sections. No split is shuffled as training data is.
+            # Usually filled in by fairseq from other sections. No split is shuffled.
             seed=1,
             train_subset="",
             max_tokens=None,
@@ -232,17 +235,17 @@ def _task(folder: Path, classes: int, head: str) -> SentencePredictionKDTask:
 
 
 def check_task(checkpoint: Checkpoint, task: str, folder: Path) -> None:
-    """Warns of a model that is asked about another task than it learned; CannotStart where their classes differ."""
-    learned = checkpoint.config.get("fine_tuned_on")
-    if learned in (None, task) or (learned, task) == (ANSWERS_AX, "AX"):
+    """Warn if a model is evaluated on another task than its own. Raises CannotStart if the classes differ."""
+    trained_on = checkpoint.config.get("fine_tuned_on")
+    if trained_on in (None, task) or (trained_on, task) == (PREDICTS_AX, "AX"):
         return
 
-    found = f"--checkpoint {checkpoint.path} was fine-tuned on {learned}, but {folder} is {task}"
-    answered = next((tasks for tasks in SAME_CLASSES if task in tasks), ())
-    known = {learned, task} <= KNOWN
-    if known and learned not in answered:
-        raise CannotStart(f"{found}, whose classes mean something else: give the data of {learned}.")
-    logger.warning(f"{found}: the scores are those of a model that never saw this task's training data.")
+    found = f"--checkpoint {checkpoint.path} was fine-tuned on {trained_on}, but {folder} is {task}"
+    same_classes = next((tasks for tasks in SAME_CLASSES if task in tasks), ())
+    known = {trained_on, task} <= KNOWN
+    if known and trained_on not in same_classes:
+        raise CannotStart(f"{found}, which has other classes: give the data of {trained_on}.")
+    logger.warning(f"{found}: the model was not trained on the training data of this task.")
 
 
 def _moved(value: Any, device: torch.device) -> Any:

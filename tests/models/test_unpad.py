@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from fairseq_kd.models.encoder import LMHead, SentenceEncoder
-from fairseq_kd.models.packing import Packing, filler
 from fairseq_kd.models.shape import ModelShape
+from fairseq_kd.models.unpad import Packing, filler
 from fairseq_kd.teachers.live import NO_DROPOUT
 
 MASK = torch.tensor([[1, 1, 1], [1, 0, 0]], dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Splits of binarized data as fairseq stores them, each an .idx and a .bin file."""
+"""Reads splits of binarized data, stored by fairseq as .idx and .bin files."""
 
 import struct
 from collections.abc import Iterator
@@ -12,21 +12,21 @@ from ..errors import CannotStart
 
 
 def read_split(path: Path, dictionary: Dictionary, combine: bool, made_by: str):
-    """The split's rows, or None where there is none. Raises CannotStart where they cannot be read.
+    """Return the rows of a split; None if it does not exist. Raises CannotStart if they cannot be read.
 
-    path     without .idx
-    combine  with those of `path`1, `path`2, ..
-    made_by  the command that makes such data
+    path     path without .idx
+    combine  whether to append the rows of `path`1, `path`2, ..
+    made_by  command that makes such data, for errors
     """
     with _readable(path, made_by):
         return data_utils.load_indexed_dataset(str(path), dictionary, combine=combine)
 
 
 def longest_row(path: Path, made_by: str) -> int:
-    """The most tokens of a row, told by the index; the text itself, which fairseq reads through, is left alone."""
+    """Return the maximum tokens of a row, from the index. Unlike fairseq, does not read the text itself."""
     with _readable(path, made_by):
         mapped = infer_dataset_impl(str(path)) == "mmap"
-        # Its sizes can be read no longer than it lives.
+        # The sizes are only valid while the index object exists.
         index = (
             MMapIndexedDataset.Index(f"{path}.idx") if mapped else data_utils.load_indexed_dataset(str(path))
         )

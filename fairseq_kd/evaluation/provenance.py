@@ -1,4 +1,4 @@
-"""What a model that is exported was trained on: its data, and through them its vocabulary and its classes."""
+"""Finds the training data of a checkpoint, and its vocabulary and class names, for export."""
 
 import os
 from pathlib import Path
@@ -9,33 +9,33 @@ from fairseq.data import Dictionary
 from ..data.metadata import class_names, dictionary_hash, read_metadata
 from ..errors import CannotStart
 from ..models.checkpoint import Checkpoint
-from ..models.class_order import in_order_of, order_problem
-from .finished import check_task, find_data, first_stage
+from ..models.label_order import order_problem, reorder_labels
+from .loaded_model import check_task, find_data, first_stage
 
 
 def find_training_data(given: Optional[Path], checkpoint: Checkpoint) -> Optional[Path]:
-    """The data named by --data or, without it, that of the checkpoint's own training where it is still there."""
+    """Return the data of --data, else the checkpoint's training data if it still exists, else None."""
     if given is not None:
         return find_data(given, checkpoint)
     own = (checkpoint.run.get("task") or {}).get("data")
-    # False, too, where that folder may not be read.
+    # Also False without permission to read the folder.
     return Path(own) if own and os.path.isfile(Path(own, "input0", "dict.txt")) else None
 
 
 def find_dictionary(data: Optional[Path], checkpoint: Checkpoint) -> Path:
-    """The model's dict.txt: that of its data, or the one beside it."""
+    """Return the model's dict.txt, in its data or next to it. Raises CannotStart if it is missing or differs."""
     path = checkpoint.path.parent / "dict.txt" if data is None else data / "input0" / "dict.txt"
     if not path.is_file():
         raise CannotStart(
-            f"--checkpoint {checkpoint.path} has no dict.txt beside it: give --data, binarized data for this model.",
+            f"--checkpoint {checkpoint.path} has no dict.txt next to it: give --data, binarized data for this model.",
             doing="export",
         )
-    known = dictionary_hash(path)  # refuses what is no dictionary
+    known = dictionary_hash(path)  # raises CannotStart for an invalid file
     dictionary = Dictionary.load(str(path))
     dictionary.add_symbol("<mask>")
     if len(dictionary) != checkpoint.words or checkpoint.dictionary_hash not in (None, known):
         raise CannotStart(
-            f"{path} is another vocabulary than that of --checkpoint {checkpoint.path}: give data that was made for this "
+            f"{path} and --checkpoint {checkpoint.path} have different vocabularies: give data that was made for this "
             "model (--data).",
             doing="export",
         )
@@ -43,15 +43,15 @@ def find_dictionary(data: Optional[Path], checkpoint: Checkpoint) -> Path:
 
 
 def trained_head(checkpoint: Checkpoint) -> Optional[str]:
-    """The name of the checkpoint's classification head; None where it has none, or a first stage's, which is untrained."""
+    """Return the name of the checkpoint's classification head; None without one, or if it is untrained (first stage)."""
     name = checkpoint.head_name
     return None if checkpoint.classes(name) is None or first_stage(checkpoint) else name
 
 
 def class_labels(checkpoint: Checkpoint, head: str, data: Optional[Path]) -> tuple[str, ...]:
-    """Return the names of the head's classes in the order of its logits; () for a regression, or if they are unknown.
+    """Return the class names of the head in the order of its logits; () for regression, or if they are unknown.
 
-    A checkpoint without names has those, and the order, of `data`. Raises CannotStart if that is data of another task.
+    A checkpoint without names gets names and order of `data`. Raises CannotStart if that is data of another task.
     """
     classes = checkpoint.classes(head)
     if len(checkpoint.class_names) == classes:
@@ -62,7 +62,7 @@ def class_labels(checkpoint: Checkpoint, head: str, data: Optional[Path]) -> tup
     labels = () if data is None or classes == 1 else class_names(data)
     if labels and len(labels) != classes:
         raise CannotStart(
-            f"--checkpoint {checkpoint.path} tells {classes} classes apart, but {data} has {len(labels)}: give the data it "
+            f"--checkpoint {checkpoint.path} has {classes} classes, but {data} has {len(labels)}: give the data it "
             "was fine-tuned on (--data).",
             doing="export",
         )
@@ -70,12 +70,12 @@ def class_labels(checkpoint: Checkpoint, head: str, data: Optional[Path]) -> tup
 
 
 def in_order_of_data(checkpoint: Checkpoint, data: Optional[Path]) -> Checkpoint:
-    """Return the checkpoint with its classes in the order, and under the names, of `data`.
+    """Return the checkpoint with its classes in the order and with the names of `data`.
 
     data  folder of binarized data; None keeps the order of the checkpoint
 
-    A checkpoint without class names, or with another number of classes, keeps its order. Raises CannotStart if
-    the names cannot be matched.
+    A checkpoint without class names, or with another number of classes, is unchanged. Raises CannotStart if the names
+    cannot be matched.
     """
     head = trained_head(checkpoint)
     if head is None or data is None:
@@ -84,11 +84,11 @@ def in_order_of_data(checkpoint: Checkpoint, data: Optional[Path]) -> Checkpoint
     problem = order_problem(*order)
     if problem is not None:
         raise CannotStart(problem, doing="export")
-    return in_order_of(*order)
+    return reorder_labels(*order)
 
 
-def problems_of_out(out: Path) -> list[str]:
-    """Why nothing can be exported to the folder `--out`: a sentence, none where it is new or empty."""
+def out_problems(out: Path) -> list[str]:
+    """Return an error message if the folder `--out` exists and is not empty; otherwise an empty list."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        return [f"--out {out} is there already and not empty: name a new folder."]
+        return [f"--out {out} exists and is not empty: name a new folder."]
     return []

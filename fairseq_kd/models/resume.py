@@ -1,4 +1,4 @@
-"""The training that a run goes on with: which checkpoint fairseq restores, and what has to stay as it was."""
+"""Finds the checkpoint that fairseq resumes from, and checks that the settings still match it."""
 
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
@@ -13,16 +13,16 @@ from ..errors import CannotStart
 from .checkpoint import Checkpoint, read_checkpoint
 from .shape import CONFIG_NAMES
 
-# fairseq's default of --restore-file, the only name that it looks for in --save-dir.
+# fairseq's default of --restore-file, the only checkpoint name that it looks for in --save-dir.
 LAST = "checkpoint_last.pt"
 
-# By the optimizer's wrapper, fairseq tells whether an optimizer's state fits.
+# These settings choose the optimizer's wrapper, which must match the saved optimizer state.
 FORMATS = ("fp16", "bf16", "amp", "memory_efficient_fp16", "memory_efficient_bf16")
 
 
 @dataclass
-class OwnRunFlags(FairseqDataclass):
-    """What the model's config takes from fairseq's other sections."""
+class ResumeFlags(FairseqDataclass):
+    """Settings that the model config takes from other sections of fairseq's config."""
 
     save_dir: str = II("checkpoint.save_dir")
     restore_file: str = II("checkpoint.restore_file")
@@ -41,10 +41,10 @@ class OwnRunFlags(FairseqDataclass):
 
 
 @dataclass(frozen=True)
-class OwnRun:
-    """The checkpoint that fairseq is about to restore, weights, optimizer and all.
+class ResumedRun:
+    """The checkpoint that fairseq will restore, with weights and optimizer.
 
-    flag  how the command names it
+    flag  flag that names the checkpoint
     """
 
     checkpoint: Checkpoint
@@ -52,27 +52,27 @@ class OwnRun:
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """The student's, as fields of the model config: as they were given there or, where it does not say, found."""
+        """Sizes of the student as fields of the model config; missing fields are those of the weights."""
         given = {name: self.checkpoint.config.get(name) for name in CONFIG_NAMES.values()}
         return self.checkpoint.shape.config() | {
             name: size for name, size in given.items() if size is not None
         }
 
     def check(self, cfg: DictConfig) -> None:
-        """Raises CannotStart where the run cannot go on with a student of this model config, whose sizes are filled in."""
-        # Not by --init-from: one file has many paths, and may be gone by now.
-        begun = {name: self.checkpoint.config.get(name) for name in ("init_layers", "init_head")}
-        problems = [*self._compared(begun | self.sizes, cfg), *self._other_states(cfg)]
+        """Raise CannotStart if the run cannot resume with this model config, whose sizes are filled in."""
+        # --init-from is not compared: one file has many paths, and may no longer exist.
+        started_with = {name: self.checkpoint.config.get(name) for name in ("init_layers", "init_head")}
+        problems = [*self._compared(started_with | self.sizes, cfg), *self._other_states(cfg)]
         if problems:
             raise CannotStart(*problems)
 
     def _other_states(self, cfg: DictConfig) -> Iterable[str]:
-        """Of what fairseq restores beside the weights, all that no longer fits."""
+        """Yield an error message for each restored state, other than weights, that no longer matches."""
         if cfg.reset_optimizer:
             return
         run = self.checkpoint.run
         formats = {name: (run.get("common") or {}).get(name) for name in FORMATS}
-        # A command that only looks at a training names no optimizer.
+        # Commands that do not train have no optimizer.
         chosen = {"optimizer": _name(run.get("optimizer"))} if cfg.optimizer is not None else {}
         yield from self._compared(chosen | formats, cfg, "--reset-optimizer")
         if not cfg.reset_lr_scheduler:
@@ -90,54 +90,54 @@ class OwnRun:
     def changed(
         self, before: Mapping[str, Any], now: Mapping[str, Any], reset: Optional[str] = None
     ) -> Iterable[str]:
-        """A sentence for each flag that the run was begun with, if that is known, and that is another now.
+        """Yield an error message for each flag whose value differs from the start of the run, if known.
 
-        reset  a flag with which fairseq goes on all the same
+        reset  a flag that makes fairseq continue anyway
         """
         or_reset = f", or {reset}" if reset else ""
         if self.flag == "--save-dir":
             run, instead = f"the run in {self.checkpoint.path.parent}", "give another --save-dir"
         else:
             run = f"the run of {self.flag} {self.checkpoint.path}"
-            instead = f"give --init-from instead of {self.flag} to take its weights alone"
+            instead = f"give --init-from instead of {self.flag} to load only its weights"
         for flag, value in before.items():
             if value is not None and flag in now and value != now[flag]:
                 yield (
-                    f"{run} was begun with {flag} {value}, now {now[flag]}: {instead}, or the settings of that run to go on "
-                    f"with it{or_reset}."
+                    f"{run} was started with {flag} {value}, now {now[flag]}: {instead}, or the settings of that run to "
+                    f"resume it{or_reset}."
                 )
 
 
-def own_run(cfg: DictConfig) -> Optional[OwnRun]:
-    """What fairseq restores (`fairseq.checkpoint_utils.load_checkpoint`); None for a run that begins.
+def resumed_run(cfg: DictConfig) -> Optional[ResumedRun]:
+    """Return the checkpoint that fairseq restores (`fairseq.checkpoint_utils.load_checkpoint`); None for a new run.
 
-    Raises CannotStart where a file is named that fairseq would not find, or load over the new student: it would say no
-    more than "No existing checkpoint found", and train what there is.
+    Raises CannotStart if the named file does not exist: fairseq would only log "No existing checkpoint found" and train
+    a new student. Also raises CannotStart if fairseq would load the file over the new student.
     """
     if cfg.finetune_from_model is not None:
         raise CannotStart(
-            f"--finetune-from-model {cfg.finetune_from_model} loads weights past all that is checked of them: give "
+            f"--finetune-from-model {cfg.finetune_from_model} loads weights without any check: give "
             "--init-from and --init-layers all instead."
         )
     flag, path = _restored(cfg)
     if path is None:
         return None
     if not path.is_file():
-        beside = Path(cfg.save_dir, path)
-        meant = f"give {flag} {beside}" if beside.is_file() else "give the file's own path"
+        in_save_dir = Path(cfg.save_dir, path)
+        meant = f"give {flag} {in_save_dir}" if in_save_dir.is_file() else "give the file's own path"
         raise CannotStart(
-            f"{flag} {path} does not exist, and fairseq would begin anew without it: {meant}, or leave it out."
+            f"{flag} {path} does not exist, and fairseq would start a new run: {meant}, or remove the flag."
         )
     checkpoint = read_checkpoint(str(path), flag)
     if checkpoint.run.get("criterion") is None:
         raise CannotStart(
-            f"{flag} {path} holds a model but no training to go on with: give --init-from to take its weights."
+            f"{flag} {path} has a model but no training state to resume: give --init-from to load its weights."
         )
-    return OwnRun(checkpoint, flag)
+    return ResumedRun(checkpoint, flag)
 
 
 def _restored(cfg: DictConfig) -> tuple[str, Optional[Path]]:
-    """The flag and the file, which need not exist unless it was named; None where nothing is to be restored."""
+    """Return the flag and the file to restore, which may not exist; None if nothing is to be restored."""
     suffix = cfg.checkpoint_suffix or ""
     if cfg.restore_file != LAST:
         return "--restore-file", Path(cfg.restore_file.replace(".pt", f"{suffix}.pt"))
@@ -148,6 +148,6 @@ def _restored(cfg: DictConfig) -> tuple[str, Optional[Path]]:
 
 
 def _name(part: Any) -> Optional[str]:
-    """What a saved section of the configuration chose; fairseq's oldest optimizers are saved as a namespace."""
+    """Return `_name` of a saved config section, which old versions of fairseq save as a namespace."""
     part = vars(part) if isinstance(part, Namespace) else part
     return (part or {}).get("_name")

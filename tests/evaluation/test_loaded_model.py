@@ -1,4 +1,4 @@
-"""Logits of finished models: those the training saw in its validations."""
+"""Logits of loaded models equal those of the validations in training."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fairseq_kd.errors import CannotStart
-from fairseq_kd.evaluation.finished import FinishedModel
+from fairseq_kd.evaluation.loaded_model import LoadedModel
 from tests.evaluation.conftest import rename
 from tests.tiny import SHAPE, train_command, train_here, write_data, write_teacher
 
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 
 def predictions(run, *splits, batch_size=None):
-    model = FinishedModel.read(str(run.folder), run.data)
+    model = LoadedModel.read(str(run.folder), run.data)
     return dict(model.predict(splits or ["valid"], CPU, batch_size))
 
 
@@ -52,7 +52,7 @@ def test_bf16_weights_answer_in_bf16(data, teacher, tmp_path):
     state = torch.load(teacher, weights_only=True)
     state["cfg"]["common"] = {"bf16": True}
     torch.save(state, tmp_path / "model.pt")
-    ((_, found),) = FinishedModel.read(str(tmp_path), data).predict(["valid"], CPU)
+    ((_, found),) = LoadedModel.read(str(tmp_path), data).predict(["valid"], CPU)
     np.testing.assert_array_equal(found.logits, torch.from_numpy(found.logits).bfloat16().float().numpy())
 
 
@@ -74,7 +74,7 @@ def test_the_size_of_a_batch_changes_nothing(three_classes, batch_size):
 
 
 def test_labels_are_in_the_order_of_the_logits(three_classes):
-    model = FinishedModel.read(str(three_classes.folder), three_classes.data)
+    model = LoadedModel.read(str(three_classes.folder), three_classes.data)
     [(_, found)] = model.predict(["valid1"], CPU)
     dataset = model.dataset("valid1")
 
@@ -89,7 +89,7 @@ def test_an_unlabelled_split_has_no_labels(three_classes):
 
 
 def test_the_data_is_found_in_the_folder_above(three_classes):
-    model = FinishedModel.read(str(three_classes.folder), three_classes.data.parent)
+    model = LoadedModel.read(str(three_classes.folder), three_classes.data.parent)
     assert model.data == three_classes.data
     assert model.splits() == ["train", "valid", "valid1", "test", "test1"]
 
@@ -98,7 +98,7 @@ def test_data_without_metadata_is_described_by_the_checkpoint(three_classes, tmp
     data = shutil.copytree(three_classes.data, tmp_path / "MNLI-bin")
     (data / "meta.json").unlink()
 
-    model = FinishedModel.read(str(three_classes.folder), data)
+    model = LoadedModel.read(str(three_classes.folder), data)
     assert model.metadata.num_classes == 3
     assert set(model.splits()) == {"train", "valid", "valid1", "test", "test1"}
     [(_, found)] = model.predict(["valid"], CPU)
@@ -106,19 +106,17 @@ def test_data_without_metadata_is_described_by_the_checkpoint(three_classes, tmp
 
 
 def test_data_of_other_classes_is_refused(three_classes, data):
-    with pytest.raises(CannotStart, match=r"--checkpoint .* tells 3 classes apart, but .* has 2: give"):
-        FinishedModel.read(str(three_classes.folder), data)
+    with pytest.raises(CannotStart, match=r"--checkpoint .* has 3 classes, but .* has 2: give"):
+        LoadedModel.read(str(three_classes.folder), data)
 
 
 @pytest.mark.parametrize(("learned", "asked"), [("SST-2", "RTE"), ("MRPC", "SST-2"), ("QQP", "WNLI")])
 def test_data_of_a_task_whose_classes_mean_something_else_is_refused(data, tmp_path, learned, asked):
     model, data = fine_tuned(tmp_path, learned), write_data(tmp_path / "bin")
     rename(data, asked)
-    sentence = (
-        f"was fine-tuned on {learned}, but .* is {asked}, whose classes mean something else: give the data of"
-    )
+    sentence = f"was fine-tuned on {learned}, but .* is {asked}, which has other classes: give the data of"
     with pytest.raises(CannotStart, match=sentence):
-        FinishedModel.read(str(model), data)
+        LoadedModel.read(str(model), data)
 
 
 @pytest.mark.parametrize(
@@ -136,10 +134,8 @@ def test_data_of_a_task_whose_classes_mean_something_else_is_refused(data, tmp_p
 def test_another_task_with_the_same_classes_is_a_warning(tmp_path, caplog, learned, asked, warned):
     model, data = fine_tuned(tmp_path, learned, ["0", "1"]), write_data(tmp_path / "bin")
     rename(data, asked)
-    FinishedModel.read(str(model), data)
-    sentence = (
-        f"was fine-tuned on {learned}, but {data} is {asked}: the scores are those of a model that never"
-    )
+    LoadedModel.read(str(model), data)
+    sentence = f"was fine-tuned on {learned}, but {data} is {asked}: the model was not trained on"
     assert (sentence in caplog.text) == warned
     assert bool(caplog.text) == warned
 
@@ -158,31 +154,31 @@ def test_data_of_another_vocabulary_is_refused(three_classes, tmp_path):
     meta = json.loads((data / "meta.json").read_text())
     (data / "meta.json").write_text(json.dumps({**meta, "dictionary_hash": "0" * 64}))
     with pytest.raises(CannotStart, match=r"--checkpoint .* numbers its words differently from the data in"):
-        FinishedModel.read(str(three_classes.folder), data)
+        LoadedModel.read(str(three_classes.folder), data)
 
 
 def test_missing_data_is_named(three_classes, tmp_path):
     with pytest.raises(CannotStart, match=r"--data .* has no data of MNLI, which --checkpoint"):
-        FinishedModel.read(str(three_classes.folder), tmp_path)
+        LoadedModel.read(str(three_classes.folder), tmp_path)
 
     model = write_teacher(tmp_path / "model.pt")
-    with pytest.raises(CannotStart, match="does not say which task it was fine-tuned on: give the folder"):
-        FinishedModel.read(str(model), tmp_path)
+    with pytest.raises(CannotStart, match="is unknown: give the folder <TASK>-bin"):
+        LoadedModel.read(str(model), tmp_path)
 
 
 def test_a_model_without_a_classifier_is_refused(data, tmp_path):
     model = write_teacher(tmp_path / "model.pt", SHAPE, classes=None)
     with pytest.raises(CannotStart, match="has no classification head sentence_classification_head: give"):
-        FinishedModel.read(str(model), data)
+        LoadedModel.read(str(model), data)
 
 
 def test_classes_of_a_converted_model_are_put_in_the_order_of_the_data(data, teacher, tmp_path):
     cpu = torch.device("cpu")
-    ((_, before),) = FinishedModel.read(str(teacher), data).predict(["valid"], cpu)
+    ((_, before),) = LoadedModel.read(str(teacher), data).predict(["valid"], cpu)
     state = torch.load(teacher, weights_only=True)
     state["cfg"]["task"] = {"labels": ["1", "0"]}
     torch.save(state, tmp_path / "model.pt")
-    ((_, after),) = FinishedModel.read(str(tmp_path), data).predict(["valid"], cpu)
+    ((_, after),) = LoadedModel.read(str(tmp_path), data).predict(["valid"], cpu)
     np.testing.assert_array_equal(after.logits, before.logits[:, ::-1])
 
 
@@ -190,12 +186,14 @@ def test_a_first_stage_is_refused(data, teacher, tmp_path):
     alone = ["--criterion", "hidden_mse_learn", "--hard-weight", "0", "--soft-weight", "0"]
     command = train_command(data, tmp_path, "--teacher", str(teacher), "--init-layers", "0,3", *alone)
     train_here([*command, "--no-epoch-checkpoints"])
-    with pytest.raises(CannotStart, match="whose classifier was never trained: give the second stage's"):
-        FinishedModel.read(str(tmp_path), data)
+    with pytest.raises(
+        CannotStart, match="whose classifier is not trained: give the checkpoint of the second stage"
+    ):
+        LoadedModel.read(str(tmp_path), data)
 
 
 def test_a_split_that_is_not_there_is_named(three_classes):
-    model = FinishedModel.read(str(three_classes.folder), three_classes.data)
+    model = LoadedModel.read(str(three_classes.folder), three_classes.data)
     with pytest.raises(
         CannotStart, match="has no split called dev: it has test, test1, train, valid, valid1"
     ):
