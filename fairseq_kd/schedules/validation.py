@@ -69,14 +69,11 @@ def unused_flags(cfg: TimeBudgetConfig) -> list[str]:
     def entry(condition: bool, prefix: str, reason: str) -> list[str]:
         return unused([flag for flag in _given(cfg) if flag.startswith(prefix)], reason) if condition else []
 
+    too_late = budget(cfg).end <= (cfg.early_stop_minutes or 0) * MINUTE
     return [
         *entry(cfg.lr_by == "time", "--total-num-update", "--lr-by time"),
         *entry(cfg.lr_curve != "exponential", "--lr-decay", f"--lr-curve {cfg.lr_curve}"),
-        *entry(
-            budget(cfg).end <= (cfg.early_stop_minutes or 0) * MINUTE,
-            "--early-stop-m",
-            "training ends before",
-        ),
+        *entry(too_late, "--early-stop-minutes", "training ends before"),
         *entry(cfg.disable_validation, "--early-stop-minutes", "--disable-validation"),
         *entry(cfg.disable_validation, "--validation", "--disable-validation"),
     ]
