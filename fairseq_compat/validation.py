@@ -1,5 +1,9 @@
-"""Makes fairseq-validate use the trained criterion: fairseq builds a new one, on the CPU, with untrained parameters."""
+"""Makes fairseq-validate use the trained criterion, and ask for a missing `--task`.
 
+fairseq builds a new criterion, on the CPU, with untrained parameters. Without `--task` it ends with a `KeyError`.
+"""
+
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
@@ -34,4 +38,14 @@ def trained_criterion(module: ModuleType) -> Iterator[None]:
         task.build_criterion = build_trained
         return models, cfg, task
 
+    get_validation_parser = module.options.get_validation_parser
+
+    @functools.wraps(get_validation_parser)
+    def requiring_task(*args, **kwargs):
+        parser = get_validation_parser(*args, **kwargs)
+        parser.usage = "%(prog)s DATA --task TASK --path CHECKPOINT [options]"
+        next(action for action in parser._actions if action.dest == "task").required = True
+        return parser
+
+    module.options.get_validation_parser = requiring_task
     module.checkpoint_utils = SimpleNamespace(load_model_ensemble_and_task=load_model_ensemble_and_task)
