@@ -48,7 +48,7 @@ def test_a_student_begins_as_its_config_says(name):
     model = written(FOLDER, name).model
     if name == "stage_b":
         assert (model.init_from, model.init_layers) == ("runs/hsk_stage_a", "all")
-        assert "from where stage_a led" in comment
+        assert "starting from the student of stage_a" in comment
     else:
         # every second of the twelve, counted from 0, the last among them
         assert (model.get("init_from"), model.init_layers) == (None, "1,3,5,7,9,11")

@@ -68,5 +68,5 @@ def test_a_grid_has_the_published_settings_of_its_task(name):
 def test_a_grid_says_which_layers_students_start_from():
     for name in PUBLISHED:
         text = (ROOT / "configs" / "grids" / f"lad_{name}.yaml").read_text()
-        assert "every second layer of the PRE-TRAINED model, the top one among them" in text
+        assert "every second layer of the PRE-TRAINED model, including the top layer" in text
         assert "not published" not in text
