@@ -211,7 +211,7 @@ def test_too_few_tokens_for_one_example_are_refused(data, teacher, tmp_path):
         "9",
     ]
     with pytest.raises(
-        CannotStart, match=r"--max-tokens 9 is less than the \d\d tokens of an example of train: give more"
+        CannotStart, match=r"--max-tokens 9 is less than the \d\d of one example of train: give more"
     ):
         main(["--cpu", "--", *given])
 

@@ -141,7 +141,7 @@ def test_stopping_it_stops_the_training(call, tmp_path, number):
 @pytest.mark.parametrize(
     ("flag", "value", "sentence"),
     [
-        ("--data", "nowhere", "Cannot start: --data nowhere has no meta.json: give a folder <TASK>-bin that"),
+        ("--data", "nowhere", "Cannot start: --data nowhere has no meta.json: give a folder <TASK>-bin of"),
         (
             "--model",
             "nowhere",

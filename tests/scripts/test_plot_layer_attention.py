@@ -54,7 +54,7 @@ def test_failed_drawing_writes_no_file(run, monkeypatch):
 
     monkeypatch.setattr(figure.Figure, "savefig", full)
     with pytest.raises(
-        CannotStart, match=r"layer_attention.png cannot be written .No space left on device.: mend"
+        CannotStart, match=r"layer_attention.png cannot be written .No space left on device.: fix that"
     ):
         main([str(run)])
     assert [path.name for path in run.iterdir()] == ["log.txt"]

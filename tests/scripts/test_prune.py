@@ -77,7 +77,7 @@ def test_invalid_arguments_are_errors(model, data, tmp_path):
 
     other = write_teacher(tmp_path / "other" / "model.pt", seed=5)
     scores = str(model.parent / "importance.safetensors")
-    with pytest.raises(CannotStart, match="is that of other weights than"):
+    with pytest.raises(CannotStart, match="was computed for other weights than"):
         prune.main(["--checkpoint", str(other), *given[2:], "--importance", scores])
 
     (model.parent / "importance.safetensors").write_bytes(b"no")
