@@ -44,8 +44,10 @@ def updates(task: str) -> int:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_inherited_is_said(name):
     text = " ".join(header(name).replace("#", " ").split())
-    assert "Wang et al., ACL 2023, shortened: warm-up 6%, of QQP 25%, and RTE ends at 25% of its rate" in text
-    assert "weight decay 0.1, no clipping, betas (0.9, 0.98) and epsilon 1e-6" in text
+    assert re.search(
+        r"shortened .*of Wang et al., ACL 2023: warm-up 6% \(QQP 25%\),( and)? RTE ends at 25% of its", text
+    )
+    assert re.search(r"eight decay 0.1, no clipping, betas \(0.9, 0.98\)(,| and) epsilon 1e-6", text)
 
     found = commands("--grid", str(FOLDER / f"{name}.yaml"))
     assert len(found) == 7
@@ -79,7 +81,7 @@ def test_alp_kd_has_the_schedule_of_each_task():
     (line,) = re.findall(r"python experiments.py (.*)", text)
     ((task, command),) = commands(*shlex.split(line.replace("$mu", "100"))).items()
     found = {task: [int(value_of(flag, command)) for flag in FLAGS]}
-    rest = re.search(r"the others': (.*?)\. ", " ".join(text.replace("#", " ").split()))[1]
+    rest = re.search(r"other tasks: (.*?)\. ", " ".join(text.replace("#", " ").split()))[1]
     for entry in rest.split(", "):
         name, *numbers = entry.split()
         found[find_task(name).name] = [int(number) for number in numbers]

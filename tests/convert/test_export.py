@@ -379,7 +379,7 @@ def test_data_of_another_task_are_refused(tmp_path):
     model = classifier(tmp_path / "model.pt", classes=3)
     data = labelled(tmp_path / "data")
     found = refusal(model, tmp_path / "out", "--data", data, "--without-tokenizer")
-    assert f"tells 3 classes apart, but {data} has 2: give the data it was fine-tuned on (--data)" in found
+    assert f"has 3 classes, but {data} has 2: give the data it was fine-tuned on (--data)" in found
 
 
 def test_data_whose_classes_mean_something_else_are_refused(tmp_path):
@@ -388,7 +388,7 @@ def test_data_whose_classes_mean_something_else_are_refused(tmp_path):
     meta = json.loads((data / "meta.json").read_text())
     (data / "meta.json").write_text(json.dumps({**meta, "task": "RTE"}))
     found = refusal(model, tmp_path / "out", "--data", data, "--without-tokenizer")
-    assert "whose classes mean something else: give the data of MRPC" in found
+    assert "which has other classes: give the data of MRPC" in found
 
 
 def test_a_missing_vocabulary_is_an_error(tmp_path, capsys):

@@ -35,7 +35,7 @@ def test_a_narrower_student_learns_relations(data, teacher):
     [
         ("minilm_v2", {}, "the student has 2 heads and the teacher 4: give --relation-heads"),
         ("minilm_v2", {"relation_heads": 16}, "--relation-heads 16 does not divide the student's width of 8"),
-        ("minilm_v2", {"relation_heads": 0}, "--relation-heads 0 cannot share"),
+        ("minilm_v2", {"relation_heads": 0}, "--relation-heads 0 does not divide"),
         ("minilm", {}, "--encoder-attention-heads 4, or --criterion minilm_v2"),
         ("pearson", {}, "--encoder-attention-heads 4, or --criterion minilm_v2"),
         ("minilm_v2", {"mapping": "0:1"}, "pairs 0:1, but state 0 is the embedding output"),

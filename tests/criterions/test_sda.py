@@ -257,7 +257,7 @@ def test_the_average_is_what_a_checkpoint_of_se_answers_with(data, teacher, tmp_
 
 def test_a_run_keeps_its_window(data, teacher, tmp_path):
     train_here(train(data, teacher, tmp_path, "--sda-window", "2"))
-    with pytest.raises(CannotStart, match="begun with --sda-window 2, now 3"):
+    with pytest.raises(CannotStart, match="started with --sda-window 2, now 3"):
         train_here(train(data, teacher, tmp_path, "--sda-window", "3", "--max-epoch", "2"))
 
 

@@ -62,6 +62,7 @@ def test_only_a_run_of_its_own_brings_progress(tmp_path):
     cfg = CheckpointConfig(save_dir=str(tmp_path), finetune_from_model="first.pt")
 
     trainer = Mock(checkpoint_suffix="")
+    trainer.cfg.optimization.max_epoch = 0
     module.checkpoint_utils.load_checkpoint(cfg, trainer)
     assert vars(module.should_stop_early) == {}
     trainer.lr_step.assert_not_called()

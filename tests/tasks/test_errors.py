@@ -342,7 +342,7 @@ def test_the_command_ends_with_the_sentence_and_a_non_zero_status(data, tmp_path
     result = run(train_command(data, tmp_path / "run", "--criterion", "kd", "--teacher", "nowhere.pt"))
     assert result.returncode == 1
     assert result.stderr.strip().splitlines()[-1] == (
-        "Cannot start: --teacher nowhere.pt does not exist: give a checkpoint file, or a folder that holds one."
+        "Cannot start: --teacher nowhere.pt does not exist: give a checkpoint file, or a folder that has one."
     )
     assert "Traceback" not in result.stderr
     assert "begin training" not in result.stdout + result.stderr
