@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 from .loaders import end_workers_with_epoch, reuse_only_cached, stop_early_readers
 from .output import collect_warnings, repeat_warnings, short_output
 from .resume import exact_resumes
-from .validation import trained_criterion
+from .validation import required_task, trained_criterion
 
 # Everything that fairseq pickles into a checkpoint besides tensors and plain containers.
 SAFE_GLOBALS = [argparse.Namespace]
@@ -278,5 +278,5 @@ AROUND: dict[str, Patch] = {
     "fairseq_cli.train": _all_of(
         open_training_loop, exact_resumes, stop_early_readers, short_output, collect_warnings
     ),
-    "fairseq_cli.validate": _all_of(trained_criterion, stop_early_readers, short_output),
+    "fairseq_cli.validate": _all_of(trained_criterion, required_task, stop_early_readers, short_output),
 }

@@ -38,6 +38,13 @@ def trained_criterion(module: ModuleType) -> Iterator[None]:
         task.build_criterion = build_trained
         return models, cfg, task
 
+    module.checkpoint_utils = SimpleNamespace(load_model_ensemble_and_task=load_model_ensemble_and_task)
+
+
+@contextmanager
+def required_task(module: ModuleType) -> Iterator[None]:
+    """Makes `--task` required, for which fairseq has no default here."""
+    yield
     get_validation_parser = module.options.get_validation_parser
 
     @functools.wraps(get_validation_parser)
@@ -48,4 +55,3 @@ def trained_criterion(module: ModuleType) -> Iterator[None]:
         return parser
 
     module.options.get_validation_parser = requiring_task
-    module.checkpoint_utils = SimpleNamespace(load_model_ensemble_and_task=load_model_ensemble_and_task)

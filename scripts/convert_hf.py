@@ -45,6 +45,7 @@ from preprocess.export_tokenizer import export_tokenizer
 from preprocess.huggingface import import_encoder
 from preprocess.tokenizer_files import HuggingFaceTokenizer
 from preprocess.vocabulary import symbols_hash
+from scripts.options import add_checkpoint_option
 
 # Files that an import may write.
 TEACHER_FILES = {
@@ -280,12 +281,7 @@ def _parser() -> Parser:
     )
 
     command = commands.add_parser("export", help="checkpoint -> Hugging Face folder", description=__doc__)
-    command.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="PATH",
-        help="checkpoint, or a folder with checkpoint_best.pt or model.pt",
-    )
+    add_checkpoint_option(command)
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder to write")
     command.add_argument(
         "--data",

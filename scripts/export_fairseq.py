@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.arguments import Parser
+from scripts.options import add_checkpoint_option
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,12 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="PATH",
-        help="checkpoint, or a folder with checkpoint_best.pt or model.pt",
-    )
+    add_checkpoint_option(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder to write")
     parser.add_argument(
         "--data",

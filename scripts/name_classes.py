@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from launcher.arguments import Parser, names
+from scripts.options import add_checkpoint_option
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from fairseq_kd.evaluation.output_file import atomic_write
     from fairseq_kd.models.checkpoint import read_checkpoint
     from fairseq_kd.models.label_order import check_names
+    from fairseq_kd.models.torch_file import load_torch_file
 
     checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")
     given = f"--checkpoint {checkpoint.path}"
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise CannotStart(f"{given} is a regression model, which has no classes: use it without class names.")
     check_names(args.class_names, classes, given)
 
-    state = torch.load(checkpoint.path, map_location="cpu", weights_only=True)
+    state = load_torch_file(checkpoint.path)
     config = (state.get("cfg") or {}).get("model") or state["args"]
     settings = vars(config) if isinstance(config, argparse.Namespace) else config
     settings["class_names"] = args.class_names
@@ -47,12 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="PATH",
-        help="fine-tuned model: a checkpoint, or a folder with checkpoint_best.pt or model.pt",
-    )
+    add_checkpoint_option(parser, "fine-tuned model: ")
     parser.add_argument(
         "--class-names",
         type=names,

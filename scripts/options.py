@@ -6,6 +6,16 @@ from launcher.arguments import positive, rate
 from launcher.datasets import PUBLISHED_EPOCHS
 
 
+def add_checkpoint_option(parser: argparse.ArgumentParser, kind: str = "") -> None:
+    """Add the model that a script reads; `kind` begins the help."""
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="PATH",
+        help=f"{kind}a checkpoint, or a folder with checkpoint_best.pt or model.pt",
+    )
+
+
 def add_training_options(parser: argparse.ArgumentParser, when: str = "") -> None:
     """Add the options of a script that trains one model; `when` is added to the help of --epochs."""
     parser.add_argument(

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.arguments import Parser
-from scripts.options import add_size_options
+from scripts.options import add_checkpoint_option, add_size_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,12 +67,7 @@ def write(weights, shape, checkpoint, folder: Path) -> None:
 
 def _parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="PATH",
-        help="a fine-tuned model: a checkpoint, or a folder with checkpoint_best.pt or model.pt",
-    )
+    add_checkpoint_option(parser, "fine-tuned model: ")
     parser.add_argument(
         "--importance",
         type=Path,

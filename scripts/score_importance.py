@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.arguments import Parser, positive
+from scripts.options import add_checkpoint_option
 
 BATCH_SIZE = 32
 EVERY = 200  # batches between two progress lines
@@ -42,12 +43,7 @@ def print_progress(done: int, of: int) -> None:
 
 def _parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="PATH",
-        help="a fine-tuned model: a checkpoint, or a folder with checkpoint_best.pt or model.pt",
-    )
+    add_checkpoint_option(parser, "fine-tuned model: ")
     parser.add_argument(
         "--data",
         type=Path,
