@@ -43,7 +43,7 @@ find_python() {
 # Prints a checksum of everything that .venv depends on, including the project's path, which the editable install
 # contains.
 inputs_checksum() {
-    { cat pyproject.toml fairseq_compat/*.pth; echo "$root"; } | cksum
+    { cat pyproject.toml constraints.txt fairseq_compat/*.pth; echo "$root"; } | cksum
 }
 
 up_to_date() {
@@ -96,7 +96,8 @@ install() {
     echo unfinished >"$stamp"
 
     echo "Installing into .venv (torch with CUDA is about 3 GB to download, UV_TORCH_BACKEND=cpu 200 MB)" >&2
-    if ! "$uv" pip install --python "$venv/bin/python" --editable . --group dev --group fairseq 2>&1 |
+    if ! "$uv" pip install --python "$venv/bin/python" --constraint constraints.txt \
+        --editable . --group dev --group fairseq 2>&1 |
         tee "$log" | sed '/^ [-+~] /d' >&2; then
         if grep -qiE 'error sending request|failed to fetch|dns error|timed out' "$log"; then
             if [ -n "${UV_TORCH_BACKEND:-}" ] && grep -q 'download\.pytorch\.org' "$log"; then
