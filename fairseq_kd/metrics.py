@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from fairseq.logging import metrics
-from scipy.stats import spearmanr
 from torch import Tensor
 
 
@@ -131,6 +130,9 @@ def predictions(predicted: Tensor, target: Tensor, ids: Tensor, sentences: int) 
 
 def spearman(table: Tensor) -> float:
     """Return the Spearman correlation in percent from the summed `predictions`; 0 if undefined."""
+    # Imported here because it takes as long as half of torch, and only regression needs it.
+    from scipy.stats import spearmanr
+
     seen, predicted, true = table.cpu().numpy()
     predicted, true = (column[seen > 0] / seen[seen > 0] for column in (predicted, true))
     if min(np.ptp(predicted), np.ptp(true)) == 0:

@@ -1,5 +1,6 @@
 """The house rules a machine can check, over every file that git tracks or would track."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MACHINE_PATH = re.compile(r"(?<![\w.~}])/(work|root|home|tmp)/")
+SLOW_TO_IMPORT = {"matplotlib", "pandas", "scipy", "sklearn", "tensorboard", "transformers", "wandb"}
 NOTE_TO_SELF = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 MEGABYTE = 1 << 20
 
@@ -44,6 +46,26 @@ def test_ruff_has_nothing_to_say(command):
         [sys.executable, "-m", "ruff", *command, "."], cwd=ROOT, capture_output=True, text=True
     )
     assert ruff.returncode == 0, ruff.stdout + ruff.stderr
+
+
+@pytest.mark.parametrize("package", ["fairseq_kd", "fairseq_compat"])
+def test_the_plugin_imports_no_slow_package_at_start_up(package):
+    """Each process of a run imports the plugin; scipy.stats alone takes as long as half of torch."""
+    top_level = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.parse(path.read_text()).body
+        for name in imported(node)
+        if name.partition(".")[0] in SLOW_TO_IMPORT
+    }
+    assert top_level == set()
+
+
+def imported(node: ast.stmt) -> list[str]:
+    """Return the modules that an import statement names; relative imports name none."""
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or ""] if node.level == 0 else []
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
 
 
 def test_no_file_names_a_place_on_one_machine():
