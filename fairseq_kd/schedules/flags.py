@@ -1,100 +1,83 @@
-"""The flags of `--lr-scheduler time_budget`, and the values derived from them."""
+"""The flags of `--lr-scheduler time_budget`: values derived from them, and their checks before training."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import List, Optional  # noqa: UP035 - fairseq creates no flag for list[...]
+from typing import Any, List, Optional  # noqa: UP035 - fairseq creates no flag for list[...]
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
-from .triggers import Budget, validation_shares
+from ..unused_flags import given_flags, unused
+from .timer import Budget, validation_shares
 
 HOUR = 3600.0
 MINUTE = 60.0
 
 
+def _flag(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
 @dataclass
 class TimeBudgetConfig(FairseqDataclass):
-    total_training_time: Optional[float] = field(
-        default=None,
-        metadata={"help": "hours of training; shares below are shares of this time (default: no limit)"},
+    """Flags of `--lr-scheduler time_budget`."""
+
+    total_training_time: Optional[float] = _flag(
+        None, "hours of training; shares below are shares of this time (default: no limit)"
     )
-    early_exit_time: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "hours after which training ends before --total-training-time (default: that time)"
-        },
+    early_exit_time: Optional[float] = _flag(
+        None, "hours after which training ends before --total-training-time (default: that time)"
     )
     finetune_checkpoint_shares: List[float] = field(
         default_factory=list,
-        metadata={
-            "help": "shares at which checkpoint_shareSHARE.pt is kept, such as 0.25,0.5 (default: none)"
-        },
+        metadata={"help": "shares at which to keep checkpoint_shareSHARE.pt, as 0.25,0.5 (default: none)"},
     )
-    finetune_checkpoint_at_end: bool = field(
-        default=False, metadata={"help": "keep checkpoint_end.pt when training ends (default: off)"}
+    finetune_checkpoint_at_end: bool = _flag(
+        False, "keep checkpoint_end.pt when training ends (default: off)"
     )
-    lr_by: ChoiceEnum(["time", "updates"]) = field(
-        default="time",
-        metadata={"help": "schedule follows --total-training-time or --total-num-update (default: time)"},
+    lr_by: ChoiceEnum(["time", "updates"]) = _flag(
+        "time", "schedule follows --total-training-time or --total-num-update (default: time)"
     )
-    lr_curve: ChoiceEnum(["linear", "exponential", "constant"]) = field(
-        default="linear", metadata={"help": "rate after warm-up; linear ends at 0 (default: linear)"}
+    lr_curve: ChoiceEnum(["linear", "exponential", "constant"]) = _flag(
+        "linear", "rate after warm-up; linear ends at 0 (default: linear)"
     )
-    lr_warmup: float = field(
-        default=0.06,
-        metadata={"help": "share of the schedule in which the rate rises from 0 to --lr (default: 0.06)"},
+    lr_warmup: float = _flag(
+        0.06, "share of the schedule in which the rate rises from 0 to --lr (default: 0.06)"
     )
-    lr_decay_rate: float = field(
-        default=0.5,
-        metadata={
-            "help": "exponential curve: factor of the rate per --lr-decay-step, no unit (default: 0.5)"
-        },
+    lr_decay_rate: float = _flag(
+        0.5, "exponential curve: factor of the rate per --lr-decay-step, no unit (default: 0.5)"
     )
-    lr_decay_step: float = field(
-        default=0.1, metadata={"help": "exponential curve: share of the schedule per step (default: 0.1)"}
+    lr_decay_step: float = _flag(0.1, "exponential curve: share of the schedule per step (default: 0.1)")
+    total_num_update: Optional[float] = _flag(
+        None, "updates in the schedule, with --lr-by updates (default: --max-update)"
     )
-    total_num_update: Optional[float] = field(
-        default=None,
-        metadata={"help": "updates in the schedule, with --lr-by updates (default: --max-update)"},
+    early_stop_minutes: Optional[float] = _flag(
+        None, "minutes from which validations must be better than --early-stop-loss (default: none)"
     )
-    early_stop_minutes: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "minutes from which validations must be better than --early-stop-loss (default: none)"
-        },
+    early_stop_loss: Optional[float] = _flag(
+        None,
+        "training ends if the first --valid-subset's loss, or its --best-checkpoint-metric, is not better than this "
+        "(default: none)",
     )
-    early_stop_loss: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "training ends if the first --valid-subset's loss, or its --best-checkpoint-metric, is not better "
-            "than this (default: none)"
-        },
+    early_stop_loss_scale: float = _flag(
+        1.0,
+        "training ends after 100 updates with --fp16's loss scale at or below this or --threshold-loss-scale "
+        "(default: 1, no unit)",
     )
-    early_stop_loss_scale: float = field(
-        default=1.0,
-        metadata={
-            "help": "training ends after 100 updates with --fp16's loss scale at or below this or --threshold-loss-scale "
-            "(default: 1, no unit)"
-        },
+    validation_interval: Optional[float] = _flag(
+        None, "share between two validations, each of which saves a checkpoint (default: none)"
     )
-    validation_interval: Optional[float] = field(
-        default=None,
-        metadata={"help": "share between two validations, each of which saves a checkpoint (default: none)"},
+    validation_begin: float = _flag(0.0, "share up to which --validation-begin-interval applies (default: 0)")
+    validation_begin_interval: Optional[float] = _flag(
+        None, "share between validations at the beginning (default: none)"
     )
-    validation_begin: float = field(
-        default=0.0, metadata={"help": "share up to which --validation-begin-interval applies (default: 0)"}
+    validation_end: float = _flag(1.0, "share from which --validation-end-interval applies (default: 1)")
+    validation_end_interval: Optional[float] = _flag(
+        None, "share between validations at the end (default: none)"
     )
-    validation_begin_interval: Optional[float] = field(
-        default=None, metadata={"help": "share between validations at the beginning (default: none)"}
-    )
-    validation_end: float = field(
-        default=1.0, metadata={"help": "share from which --validation-end-interval applies (default: 1)"}
-    )
-    validation_end_interval: Optional[float] = field(
-        default=None, metadata={"help": "share between validations at the end (default: none)"}
-    )
-    count_validation_time: bool = field(
-        default=False, metadata={"help": "count the time of validations as training time (default: off)"}
+    count_validation_time: bool = _flag(
+        False, "count the time of validations as training time (default: off)"
     )
     lr: List[float] = II("optimization.lr")
     max_update: int = II("optimization.max_update")
@@ -111,7 +94,7 @@ def updates(cfg: TimeBudgetConfig) -> float:
 
 def budget(cfg: TimeBudgetConfig) -> Budget:
     """Return the budget of these flags, in seconds."""
-    judged = [] if cfg.early_stop_minutes is None else [cfg.early_stop_minutes * MINUTE]
+    judged = [] if cfg.early_stop_loss is None else [cfg.early_stop_minutes * MINUTE]
     if cfg.total_training_time is None:
         return Budget(validations=tuple(judged))
 
@@ -126,3 +109,73 @@ def budget(cfg: TimeBudgetConfig) -> Budget:
     )
     validations = tuple(sorted(judged + [share * total for share in shares]))
     return Budget(total, end, validations, {share * total: share for share in cfg.finetune_checkpoint_shares})
+
+
+def problems(cfg: TimeBudgetConfig) -> Iterator[str]:
+    """Yield why training cannot start with these flags, one sentence each."""
+    if cfg.lr_by == "time" and cfg.total_training_time is None:
+        yield "--lr-by time needs --total-training-time HOURS: add it, or use --lr-by updates."
+    if cfg.lr_by == "updates" and updates(cfg) <= 0:
+        yield "--lr-by updates needs the number of updates: add --total-num-update or --max-update."
+    if cfg.early_stop_loss is not None and cfg.early_stop_minutes is None:
+        yield f"--early-stop-loss {cfg.early_stop_loss:g} needs --early-stop-minutes: add it."
+    if len(cfg.lr) > 1:
+        yield f"--lr must be one rate with --lr-scheduler time_budget, got {','.join(map(str, cfg.lr))}."
+
+    total, early = cfg.total_training_time, cfg.early_exit_time
+    above_0, share, below_1 = "above 0", "above 0 and at most 1", "at least 0 and below 1"
+    accepts = {
+        above_0: lambda value: 0 < value < math.inf,
+        share: lambda value: 0 < value <= 1,
+        below_1: lambda value: 0 <= value < 1,
+    }
+    ranges = dict.fromkeys(("total_training_time", "early_exit_time", "early_stop_minutes"), above_0)
+    ranges |= dict.fromkeys(
+        ("validation_interval", "validation_begin_interval", "validation_end_interval"), share
+    )
+    ranges["lr_warmup"] = below_1
+    if cfg.lr_curve == "exponential":
+        ranges |= {"lr_decay_rate": share, "lr_decay_step": above_0}
+    for name, allowed in ranges.items():
+        if cfg[name] is not None and not accepts[allowed](cfg[name]):
+            yield f"--{name.replace('_', '-')} must be {allowed}, got {cfg[name]:g}."
+    if not 0 <= cfg.validation_begin <= cfg.validation_end <= 1:
+        yield (
+            f"--validation-begin must be at least 0 and at most --validation-end, which must be at most 1, got "
+            f"{cfg.validation_begin:g} and {cfg.validation_end:g}."
+        )
+    if total is not None and early is not None and early > total:
+        yield f"--early-exit-time {early:g} is later than --total-training-time {total:g}: give fewer hours."
+    reached = min(1.0, early / total) if total and early else 1.0
+    for kept in cfg.finetune_checkpoint_shares:
+        if not 0 < kept < reached:
+            yield f"--finetune-checkpoint-shares must be above 0 and below {reached:g}, got {kept:g}."
+
+
+def unused_flags(cfg: TimeBudgetConfig) -> list[str]:
+    """Return the flags without effect, with the reason; see `fairseq_kd/unused_flags.py`."""
+    given = given_flags(cfg, TimeBudgetConfig, without=["finetune_checkpoint_shares"])
+    given += ["--finetune-checkpoint-shares"] if cfg.finetune_checkpoint_shares else []
+    too_late = budget(cfg).end <= (cfg.early_stop_minutes or 0) * MINUTE
+    cases = [  # whether it applies, beginnings of flags, reason
+        (cfg.lr_by == "time", "--total-num-update", "--lr-by time"),
+        (cfg.lr_curve != "exponential", "--lr-decay", f"--lr-curve {cfg.lr_curve}"),
+        (
+            cfg.total_training_time is None,
+            ("--early-exit", "--finetune-checkpoint-s", "--validation"),
+            "no --total-training-time",
+        ),
+        (cfg.early_stop_loss is None, "--early-stop-minutes", "no --early-stop-loss"),
+        (too_late, "--early-stop-minutes", "training ends before"),
+        (cfg.disable_validation, ("--early-stop-minutes", "--validation"), "--disable-validation"),
+    ]
+    for side in ("begin", "end"):
+        share, interval = f"--validation-{side}", f"--validation-{side}-interval"
+        cases.append((interval not in given, share, f"no {interval}"))
+        cases.append((share not in given, interval, f"no {share}"))
+    return [
+        entry
+        for applies, beginnings, reason in cases
+        if applies
+        for entry in unused([flag for flag in given if flag.startswith(beginnings)], reason)
+    ]

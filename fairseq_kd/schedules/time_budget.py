@@ -3,14 +3,14 @@
 from typing import Any
 
 from fairseq.logging import metrics
+from fairseq.optim import FairseqOptimizer
 from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
 
 from ..errors import CannotStart
 from ..unused_flags import warn_unused
-from .flags import TimeBudgetConfig, budget, updates
+from .flags import TimeBudgetConfig, budget, problems, unused_flags, updates
 from .timed_trainer import TimedTrainer
-from .triggers import Timer
-from .validation import problems, unused_flags
+from .timer import Timer
 
 
 @register_lr_scheduler("time_budget", dataclass=TimeBudgetConfig)
@@ -21,11 +21,10 @@ class TimeBudget(FairseqLRScheduler):
     fairseq's training loop (see `fairseq_compat`).
     """
 
-    def __init__(self, cfg: TimeBudgetConfig, optimizer) -> None:
+    def __init__(self, cfg: TimeBudgetConfig, optimizer: FairseqOptimizer) -> None:
         super().__init__(cfg, optimizer)
-        wrong = problems(cfg)
-        if wrong:
-            raise CannotStart(*wrong)
+        if found := list(problems(cfg)):
+            raise CannotStart(*found)
         warn_unused(unused_flags(cfg))
         self.timer = Timer(budget(cfg))
         self.loop = TimedTrainer(self.timer, cfg)

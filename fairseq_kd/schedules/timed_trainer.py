@@ -12,7 +12,7 @@ from fairseq import checkpoint_utils
 from ..metrics import reset_meters
 from ..process_groups import broadcast_from_rank0
 from .flags import MINUTE, TimeBudgetConfig
-from .triggers import Timer
+from .timer import Timer
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,10 @@ class TimedTrainer:
         If the time was over between two epochs or before a restart, one update is trained before the end. A run
         that was stopped early continues only if its flags now allow it.
         """
-        reason = self._time_is_over() if self.timer.ended else self._stopped_early()
+        if self.timer.ended:
+            reason = self._time_is_over()
+        else:
+            reason = (self.judged and should_stop_early(self.cfg, *self.judged)) or self._scale_is_low()
         if broadcast_from_rank0(float(bool(reason))):
             logger.info(f"Not training: {reason}")
             return [None], True
@@ -79,13 +82,13 @@ class TimedTrainer:
     def validate_and_save(
         self, original: Callable, cfg, trainer, task, epoch_itr, subsets: list[str], end_of_epoch: bool
     ) -> tuple[Losses, bool]:
-        """After an update, do what is due by the clock in addition to what fairseq does."""
+        """Run fairseq's actions after an update, and those that are due by the clock."""
         from fairseq_cli import train
 
         due = self.timer.due()
         if self._update_stage(trainer):
             _forget_losses(train)
-        # Saved first, because the checkpoint that fairseq saves next marks these as done.
+        # fairseq's next checkpoint records these as done, so they are saved before it.
         for share in due.checkpoints:
             _keep(f"share{share:g}", cfg, trainer, epoch_itr)
         losses, stop = original(cfg, trainer, task, epoch_itr, subsets, end_of_epoch)
@@ -108,9 +111,6 @@ class TimedTrainer:
         if reason or due.over:
             logger.info(f"Stopping training: {reason or self._time_is_over()}")
         return losses, bool(stop or reason or due.over)
-
-    def _stopped_early(self) -> Optional[str]:
-        return (self.judged and should_stop_early(self.cfg, *self.judged)) or self._scale_is_low()
 
     def _scale_is_low(self) -> Optional[str]:
         if self.low_updates < LOW_SCALE_UPDATES:

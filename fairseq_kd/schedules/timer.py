@@ -30,7 +30,7 @@ class Budget:
 
 
 class Due(NamedTuple):
-    """What has to be done now: a validation, checkpoints of these shares, the end."""
+    """Actions that are due: a validation, checkpoints of these shares, the end of training."""
 
     validation: bool
     checkpoints: list[float]
@@ -57,6 +57,7 @@ class Timer:
 
     @property
     def running(self) -> bool:
+        """Whether time is counted now."""
         return self._since is not None
 
     @property
@@ -92,6 +93,7 @@ class Timer:
 
     @property
     def over(self) -> bool:
+        """Whether the time of this budget is used up."""
         return self.elapsed >= self.budget.end
 
     @property
@@ -106,17 +108,16 @@ class Timer:
     def due(self) -> Due:
         """Return what has become due since the last call; nothing is due twice, also after a restart."""
         before, self._seen = self._seen, self.elapsed
+        validations = passed(self.budget.validations, before, self.elapsed)
         checkpoints = passed(self.budget.checkpoints, before, self.elapsed)
-        return Due(
-            bool(passed(self.budget.validations, before, self.elapsed)),
-            [self.budget.checkpoints[at] for at in checkpoints],
-            self.over,
-        )
+        return Due(bool(validations), [self.budget.checkpoints[at] for at in checkpoints], self.over)
 
     def state_dict(self) -> dict[str, float]:
+        """Return the seconds counted, handled by `due`, and reached at the end of the last budget."""
         return {"elapsed": self.counted, "seen": self._seen, "ended": self._ended}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
+        """Continue from a saved state."""
         self._before = self.elapsed = state["elapsed"]
         self._since = self._now() if self.running else None
         self._seen = state["seen"]
@@ -126,14 +127,6 @@ class Timer:
 def passed(times: Iterable[float], before: float, now: float) -> list[float]:
     """Return the times after `before`, up to and including `now`, in ascending order."""
     return sorted(each for each in times if before < each <= now)
-
-
-def every(interval: Optional[float], begin: float, end: float) -> list[float]:
-    """Return begin + interval, begin + 2 intervals, ... up to end; nothing without an interval."""
-    if interval is None:
-        return []
-    count = int((end - begin) / interval + TOLERANCE)
-    return [begin + number * interval for number in range(1, count + 1)]
 
 
 def validation_shares(
@@ -147,7 +140,12 @@ def validation_shares(
 
     interval  None for no validations; `begin_interval` replaces it up to the share `begin`, `end_interval` from `end`
     """
-    first = every(interval if begin_interval is None else begin_interval, 0.0, begin)
-    last = every(interval if end_interval is None else end_interval, end, 1.0)
-    shares = first + every(interval, begin, end) + last
+    shares = []
+    for step, first, last in (
+        (begin_interval or interval, 0.0, begin),
+        (interval, begin, end),
+        (end_interval or interval, end, 1.0),
+    ):
+        count = int((last - first) / step + TOLERANCE) if step else 0
+        shares += [first + number * step for number in range(1, count + 1)]
     return [share for share in shares if share < 1.0 - TOLERANCE]
