@@ -1,37 +1,18 @@
-"""Installs a light import hook; imports neither torch nor fairseq.
+"""Installs an import hook that patches fairseq's modules; imports neither torch nor fairseq itself.
 
-The hook waits for the modules of fairseq named below and touches nothing else; what is done
-around the import of each is in `patches.py`.
+`patches.py` lists the patched modules and their patches.
 """
 
-# Every Python start in this environment runs this file: the base classes of importlib.abc would
-# be proper here, but importing them takes longer than all the rest.
+# Every Python start in this environment runs this file, so it avoids importlib.abc, which takes longer to import
+# than all the rest.
 import sys
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
-
-HOOKED = frozenset(
-    {
-        "fairseq.checkpoint_utils",
-        "fairseq.data.data_utils",
-        "fairseq.data.iterators",
-        "fairseq.data.language_pair_dataset",
-        "fairseq.data.token_block_dataset",
-        "fairseq.dataclass.configs",
-        "fairseq.distributed.utils",
-        "fairseq.models.distributed_fairseq_model",
-        "fairseq.modules.dynamic_crf_layer",
-        "fairseq.tasks.fairseq_task",
-        "fairseq.trainer",
-        "fairseq_cli.hydra_train",
-        "fairseq_cli.train",
-        "fairseq_cli.validate",
-    }
-)
+from typing import Any
 
 
-class _HookedLoader:
-    """Runs the module's own loader between the two halves of its patch."""
+class _PatchingLoader:
+    """Runs the module's own loader, then its patches."""
 
     def __init__(self, loader: SourceFileLoader) -> None:
         self.loader = loader
@@ -40,30 +21,33 @@ class _HookedLoader:
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        # Imported here so that starting Python costs nothing where fairseq is not used.
-        from . import patches
+        from .patches import PATCHES, during_import
 
-        with patches.AROUND[module.__name__](module):
+        with during_import(module.__name__):
             self.loader.exec_module(module)
+        for patch in PATCHES[module.__name__]:
+            patch(module)
 
-    def __getattr__(self, name: str):
-        # get_source, get_filename, ...: tracebacks and inspect ask the real loader.
+    def __getattr__(self, name: str) -> Any:
+        # Tracebacks and inspect need get_source, get_filename, ... of the real loader.
         return getattr(self.loader, name)
 
 
 class _FairseqFinder:
     def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
-        if fullname not in HOOKED:
+        if not fullname.startswith(("fairseq.", "fairseq_cli.")):
             return None
+        # Imported here, so that a Python without fairseq starts fast.
+        from .patches import PATCHES
 
-        spec = PathFinder.find_spec(fullname, path, target)
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in PATCHES else None
         if spec is not None and spec.loader is not None:
-            spec.loader = _HookedLoader(spec.loader)
+            spec.loader = _PatchingLoader(spec.loader)
         return spec
 
 
 def activate() -> None:
-    """Puts the finder in front of `sys.meta_path`, once."""
+    """Put the finder in front of `sys.meta_path`, once."""
     if not any(isinstance(finder, _FairseqFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _FairseqFinder())
 

@@ -1,21 +1,22 @@
-"""Ends the worker processes of fairseq's data loaders (`--num-workers`) as soon as nobody reads from them.
+"""Ends the worker processes of fairseq's data loaders (`--num-workers`) as soon as no one reads from them.
 
-fairseq drops a loader whose workers still wait for work, and leaves the rest to the garbage collector. That
-disconnects the queues before torch can tell the workers to end, so torch waits five seconds for each of them. If
-training stops in mid-epoch, a thread still reads from the workers while the process exits, and they print tracebacks.
+fairseq leaves loaders with waiting workers to the garbage collector. That disconnects the queues before torch can
+stop the workers, so torch waits five seconds for each of them. If training stops within an epoch, a thread still
+reads from the workers while the process exits, and they print tracebacks.
 """
 
-import functools
 import queue
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from threading import Event, Thread
 from types import ModuleType
 from typing import Any
 
-# How long to wait for a batch that is being made when training stops.
+from .wrap import wrap
+
+# Maximum wait for a batch that is being made when training stops.
 SECONDS_TO_STOP = 10.0
 
 # The threads that read from loaders, and the loaders whose workers serve several epochs.
@@ -23,65 +24,45 @@ _readers: set[Thread] = set()
 _reused: weakref.WeakSet = weakref.WeakSet()
 
 
-@contextmanager
-def end_workers_with_epoch(module: ModuleType) -> Iterator[None]:
-    """Shuts a loader down when its epoch was read, unless fairseq reuses it for the next epoch."""
-    yield
+def end_workers_with_epoch(module: ModuleType) -> None:
+    """Shut a loader down at the end of its epoch, unless fairseq reuses it for the next epoch."""
     module.BackgroundConsumer = _reader(module.BackgroundConsumer)
     for cls in (module.EpochBatchIterator, module.GroupedEpochBatchIterator):
-        cls._get_iterator_for_epoch = _buffered(cls._get_iterator_for_epoch)
+
+        @wrap(cls, "_get_iterator_for_epoch")
+        def get(original, self, *args, **kwargs):
+            # The reading thread ends the workers, so it is needed even with `--data-buffer-size 0`.
+            if self.num_workers > 0:
+                self.buffer_size = max(self.buffer_size, 1)
+            iterator = original(self, *args, **kwargs)
+            if self.reuse_dataloader and self.dataloader is not None:
+                _reused.add(self.dataloader)
+            return iterator
 
 
-@contextmanager
-def stop_early_readers(module: ModuleType) -> Iterator[None]:
-    """Stops the reading threads that a function of a command started, also if it returns in mid-epoch or raises."""
-    yield
+def stop_early_readers(module: ModuleType) -> None:
+    """Stop the reading threads that a function of a command started, also if it returns within an epoch or raises."""
     for name in ("train", "validate") if hasattr(module, "train") else ("main",):
-        setattr(module, name, _stopping(getattr(module, name)))
+
+        @wrap(module, name)
+        def stopping(original, *args, **kwargs):
+            before = set(_readers)
+            try:
+                return original(*args, **kwargs)
+            finally:
+                for reader in _readers - before:
+                    reader.stop()
 
 
-@contextmanager
-def reuse_only_cached(module: ModuleType) -> Iterator[None]:
-    """Marks a loader as reused only if the task keeps its epoch iterator; fairseq makes a new one otherwise."""
-    yield
-    get_batch_iterator = module.FairseqTask.get_batch_iterator
+def reuse_only_cached(module: ModuleType) -> None:
+    """Mark a loader as reused only if the task keeps its epoch iterator; otherwise fairseq makes a new one."""
 
-    @functools.wraps(get_batch_iterator)
-    def get(self, *args, **kwargs):
-        iterator = get_batch_iterator(self, *args, **kwargs)
+    @wrap(module.FairseqTask, "get_batch_iterator")
+    def get(original, self, *args, **kwargs):
+        iterator = original(self, *args, **kwargs)
         if not any(iterator is cached for cached in self.dataset_to_epoch_iter.values()):
             iterator.reuse_dataloader = False
         return iterator
-
-    module.FairseqTask.get_batch_iterator = get
-
-
-def _stopping(function: Callable) -> Callable:
-    @functools.wraps(function)
-    def call(*args, **kwargs):
-        before = set(_readers)
-        try:
-            return function(*args, **kwargs)
-        finally:
-            for reader in _readers - before:
-                reader.stop()
-
-    return call
-
-
-def _buffered(get_iterator: Callable) -> Callable:
-    """Reads by a thread even with `--data-buffer-size 0`, because the thread ends the workers."""
-
-    @functools.wraps(get_iterator)
-    def get(self, *args, **kwargs):
-        if self.num_workers > 0:
-            self.buffer_size = max(self.buffer_size, 1)
-        iterator = get_iterator(self, *args, **kwargs)
-        if self.reuse_dataloader and self.dataloader is not None:
-            _reused.add(self.dataloader)
-        return iterator
-
-    return get
 
 
 def _reader(consumer: type[Thread]) -> type[Thread]:
@@ -102,7 +83,7 @@ def _reader(consumer: type[Thread]) -> type[Thread]:
                 super().run()
                 self._source.close()
                 if self.loader not in _reused:
-                    _shut_down(self.loader)
+                    shut_down(self.loader)
             finally:
                 _readers.discard(self)
 
@@ -110,7 +91,7 @@ def _reader(consumer: type[Thread]) -> type[Thread]:
             self.abandoned.set()
             deadline = time.monotonic() + SECONDS_TO_STOP
             while self.is_alive() and time.monotonic() < deadline:
-                # The thread may be waiting for room in its buffer.
+                # The thread may be waiting for space in its buffer.
                 with suppress(queue.Empty):
                     self._queue.get(timeout=0.01)
 
@@ -124,8 +105,8 @@ def _until(abandoned: Event, source: Iterable) -> Iterator[Any]:
             return
 
 
-def _shut_down(loader: Any) -> None:
-    """Ends the workers of a torch DataLoader; other iterables have none."""
+def shut_down(loader: Any) -> None:
+    """End the workers of a torch DataLoader; other iterables have none."""
     iterator = getattr(loader, "_iterator", None)
     if iterator is not None:
         loader._iterator = None

@@ -1,24 +1,22 @@
-"""Keeps what a user has to read in the output of fairseq's commands from being buried.
+"""Shortens the output of fairseq's commands, so that users see the important lines.
 
-fairseq prints its whole configuration as one line of thousands of characters, and the model as a tree. Both go to
-`--log-file` and to hydra's log file here, the configuration as YAML; with LOGLEVEL=DEBUG they are printed, too.
-Warnings scroll away while data and models are loaded, so they are repeated once before the first update.
+fairseq prints its configuration as one line of thousands of characters, and the model as a tree. Here both go only to
+`--log-file` and hydra's log file, the configuration as YAML; with LOGLEVEL=DEBUG they are also printed. Warnings
+scroll away while data and models are loaded, so they are repeated once before the first update.
 """
 
-import functools
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import ModuleType
+
+from .wrap import wrap
 
 logger = logging.getLogger(__name__)
 
 
-@contextmanager
-def short_output(module: ModuleType) -> Iterator[None]:
-    """Keeps configuration and model of a command out of what it prints."""
-    yield
+def short_output(module: ModuleType) -> None:
+    """Do not print the configuration and the model of a command."""
     module.logger.addFilter(_details_to_files)
 
 
@@ -29,7 +27,7 @@ def _details_to_files(record: logging.LogRecord) -> bool:
     if isinstance(record.msg, DictConfig):
         record.msg = f"configuration:\n{OmegaConf.to_yaml(record.msg)}"
     elif not isinstance(record.msg, nn.Module):
-        # Models without experts are not described as such.
+        # fairseq also counts the expert parameters of models without experts.
         return not record.getMessage().startswith("num. expert model params: 0 ")
 
     source = logging.getLogger(record.name)
@@ -41,16 +39,16 @@ def _details_to_files(record: logging.LogRecord) -> bool:
     return False
 
 
-class _Warnings:
-    """The warnings of this process before the first update, in their order, each once."""
+class WarningCollector:
+    """Collects the warnings of this process before the first update, in their order, each once."""
 
     def __init__(self) -> None:
         self.texts: dict[str, None] = {}
         self.collecting = False
         self.hooked = False
 
-    def collect(self) -> None:
-        """Collects from now on; sees records when they are made, because hydra and fairseq replace the handlers."""
+    def start(self) -> None:
+        """Start to collect. Hooks the creation of log records, because hydra and fairseq replace the handlers."""
         self.collecting = True
         if self.hooked:
             return
@@ -60,57 +58,48 @@ class _Warnings:
         def record_factory(*args, **kwargs) -> logging.LogRecord:
             record = make(*args, **kwargs)
             if record.levelno >= logging.WARNING:
-                # Logging itself reports a message that does not fit its arguments.
+                # If a message does not fit its arguments, logging itself reports that.
                 with suppress(TypeError, ValueError):
                     self.add(record.getMessage())
             return record
 
-        def show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+        def show_warning(message, category, *args, **kwargs) -> None:
             self.add(f"{category.__name__}: {message}")
-            show(message, category, filename, lineno, file, line)
+            show(message, category, *args, **kwargs)
 
         logging.setLogRecordFactory(record_factory)
         warnings.showwarning = show_warning
 
     def add(self, text: str) -> None:
+        """Add a warning, on one line."""
         if self.collecting:
             self.texts[" ".join(text.split())] = None
 
     def take(self) -> list[str]:
-        """Ends the collection and returns it."""
+        """Stop and return the warnings."""
         texts, self.texts, self.collecting = list(self.texts), {}, False
         return texts
 
 
-_given = _Warnings()
+collector = WarningCollector()
 
 
-@contextmanager
-def collect_warnings(module: ModuleType) -> Iterator[None]:
-    """Collects the warnings of a training from the import of its command on."""
-    _given.collect()
-    yield
-    main = module.main
+def collect_warnings(module: ModuleType) -> None:
+    """Collect the warnings of a training."""
+    collector.start()
 
-    @functools.wraps(main)
-    def collecting(*args, **kwargs):
-        _given.collect()
-        return main(*args, **kwargs)
-
-    module.main = collecting
+    @wrap(module, "main")
+    def collecting(original, *args, **kwargs):
+        collector.start()
+        return original(*args, **kwargs)
 
 
-@contextmanager
-def repeat_warnings(module: ModuleType) -> Iterator[None]:
-    """Repeats the collected warnings just before the first update, in the first worker's output."""
-    yield
-    train_step = module.Trainer.train_step
+def repeat_warnings(module: ModuleType) -> None:
+    """Repeat the collected warnings just before the first update, on the first worker."""
 
-    @functools.wraps(train_step)
-    def step(self, *args, **kwargs):
-        texts = _given.take() if _given.collecting else []
+    @wrap(module.Trainer, "train_step")
+    def step(original, self, *args, **kwargs):
+        texts = collector.take() if collector.collecting else []
         if texts and self.is_data_parallel_master:
             logger.warning("\n  ".join(["Warnings since the start:", *texts]))
-        return train_step(self, *args, **kwargs)
-
-    module.Trainer.train_step = step
+        return original(self, *args, **kwargs)

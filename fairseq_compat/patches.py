@@ -1,38 +1,42 @@
-"""What `activate.py` wraps around the import of a few fairseq modules."""
+"""The patched modules of fairseq, and the patches for new versions of Python, numpy, torch and hydra."""
 
 import argparse
 import dataclasses
 import errno
-import functools
 import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 from .loaders import end_workers_with_epoch, reuse_only_cached, stop_early_readers
 from .output import collect_warnings, repeat_warnings, short_output
-from .resume import exact_resumes
+from .resume import exact_resume, resume_within_epoch
 from .validation import required_task, trained_criterion
+from .wrap import is_ours, wrap
 
-# Everything that fairseq pickles into a checkpoint besides tensors and plain containers.
+# The classes that fairseq pickles into a checkpoint, in addition to tensors and plain containers.
 SAFE_GLOBALS = [argparse.Namespace]
 
-# The names that fairseq still uses and numpy no longer has, with the meaning they had.
+# Names that fairseq uses and numpy has removed, with their former meaning.
 OLD_NUMPY_NAMES = {"float": float, "int": int, "compat": SimpleNamespace(long=int)}
 
-# How the system says that a disk, a user's share of it or a file may not grow any more.
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# Errors of a full disk, an exceeded quota and an exceeded file size limit.
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
-def hashable_configs(module: ModuleType) -> Iterator[None]:
-    """Gives every FairseqDataclass an explicit `__hash__` before `@dataclass` sees it.
+def during_import(name: str) -> Iterator[None]:
+    """Make configs hashable while fairseq.dataclass.configs is imported.
 
-    fairseq writes `common: CommonConfig = CommonConfig()`. Python 3.11 refuses defaults that
-    cannot be hashed, and `@dataclass` makes a class unhashable unless it says otherwise itself.
+    fairseq writes `common: CommonConfig = CommonConfig()`. Python 3.11 refuses defaults that cannot be hashed, and
+    `@dataclass` makes a class unhashable unless the class defines `__hash__` itself.
     """
+    if name != "fairseq.dataclass.configs":
+        yield
+        return
     original = dataclasses.dataclass
 
     def dataclass(cls=None, /, **options):
@@ -46,7 +50,6 @@ def hashable_configs(module: ModuleType) -> Iterator[None]:
         yield
     finally:
         dataclasses.dataclass = original
-    _silence_notices()
 
 
 def _hash_by_identity(cls: type, **_) -> None:
@@ -54,16 +57,16 @@ def _hash_by_identity(cls: type, **_) -> None:
         cls.__hash__ = object.__hash__
 
 
-def _silence_notices() -> None:
-    """Keeps every start from printing thirty lines on how fairseq itself calls hydra and torch."""
+def silence_notices(module: ModuleType) -> None:
+    """Suppress warnings about the way in which fairseq itself calls hydra and torch."""
     for category in (DeprecationWarning, FutureWarning, UserWarning):
         warnings.filterwarnings("ignore", category=category, module=r"hydra\.")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"fairseq\.")
 
-    # Python >= 3.12 complains when it first compiles a file; the file's path stands for its module.
+    # Python >= 3.12 warns when it first compiles a file, with the file's path as its module.
     warnings.filterwarnings("ignore", category=SyntaxWarning, module=r".*[\\/]fairseq[\\/]")
 
-    # These are attributed to whoever called.
+    # Python attributes these to the caller.
     warnings.filterwarnings("ignore", message=r"\s*The version_base parameter is not specified")
     warnings.filterwarnings("ignore", message=r"\s*'[^']*' is validated against ConfigStore schema")
     warnings.filterwarnings("ignore", message=r"`broadcast_buffers` is deprecated")
@@ -72,106 +75,88 @@ def _silence_notices() -> None:
     logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 
 
-@contextmanager
-def dependable_checkpoints(module: ModuleType) -> Iterator[None]:
-    """Lets checkpoints load with `weights_only` protection on, and be whole whenever a run is killed.
+def atomic_checkpoints(module: ModuleType) -> None:
+    """Load checkpoints with `weights_only`, and write each of them completely or not at all.
 
-    Allow-lists what fairseq checkpoints hold. fairseq writes a new checkpoint aside and renames it,
-    but then copies it over `checkpoint_last.pt` in place: killed in between, a run cannot resume. Where
-    one cannot be written, for want of room say, the run ends with a sentence, and nothing half-written stays.
+    fairseq writes a new checkpoint to a temporary file and renames it, but then copies it over `checkpoint_last.pt`
+    in place: a run that is killed in between cannot resume. If the disk is full, for example, the run ends with a
+    sentence, and the temporary file is removed.
     """
-    yield
-
     import torch
 
     torch.serialization.add_safe_globals(SAFE_GLOBALS)
+    copy = module.PathManager.copy
 
-    copy, save = module.PathManager.copy, module.torch_persistent_save
-
-    def copy_aside(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
+    def atomic_copy(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
         if "://" in dst_path:
             return copy(src_path, dst_path, overwrite)
-        with _whole_or_nothing(dst_path):
+        with _removing_failed(dst_path):
             copy(src_path, f"{dst_path}.tmp", overwrite=True)
             os.replace(f"{dst_path}.tmp", dst_path)
         return True
 
-    def save_whole(obj, filename, async_write: bool = False) -> None:
-        with _whole_or_nothing(filename):
-            save(obj, filename, async_write)
+    module.PathManager.copy = staticmethod(atomic_copy)
 
-    module.PathManager.copy = staticmethod(copy_aside)
-    module.torch_persistent_save = save_whole
+    @wrap(module, "torch_persistent_save")
+    def save(original, obj, filename, async_write: bool = False) -> None:
+        with _removing_failed(filename):
+            original(obj, filename, async_write)
 
 
 @contextmanager
-def _whole_or_nothing(path: str) -> Iterator[None]:
-    """Ends the run where `path`, made as `path`.tmp, cannot be written; other failures stay what they are."""
+def _removing_failed(path: str) -> Iterator[None]:
+    """Remove `path`.tmp after an error. Raise SystemExit if the file cannot be written; other errors pass through."""
     try:
         yield
     except (OSError, RuntimeError) as error:
         with suppress(OSError):
             os.unlink(f"{path}.tmp")
-        failed = _failed_write(error)
-        if failed is None:
+        # torch's writer raises a RuntimeError of its own after the OSError.
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__context__
+        if cause is None:
             raise
-        remedy = "when there is room" if failed.errno in NO_ROOM else "when that is mended"
+        remedy = "free some space" if cause.errno in DISK_FULL else "fix that"
         raise SystemExit(
-            f"Cannot save {path}: {failed.strerror or failed}: the checkpoints before it are whole; {remedy}, the same "
-            "command goes on from checkpoint_last.pt."
+            f"Cannot save {path}: {cause.strerror or cause}: {remedy} and repeat the command, which resumes from "
+            "checkpoint_last.pt. Earlier checkpoints are complete."
         ) from None
 
 
-def _failed_write(error: BaseException | None) -> OSError | None:
-    """The error of the file behind one of torch's writer, which raises a RuntimeError of its own on the way out."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__context__
-    return error
-
-
-@contextmanager
-def old_numpy_names(module: ModuleType) -> Iterator[None]:
-    """Lets one module, and no other, see numpy with the names it was written for."""
-    yield
-
+def old_numpy_names(module: ModuleType) -> None:
+    """Give one module, and no other, a numpy with the removed names."""
     numpy = module.np
     older = ModuleType(numpy.__name__)
     older.__dict__.update(numpy.__dict__ | OLD_NUMPY_NAMES)
     module.np = older
 
 
-@contextmanager
-def open_training_loop(module: ModuleType) -> Iterator[None]:
-    """Lets a learning-rate scheduler that has a `loop` stand around these steps of training.
+def open_training_loop(module: ModuleType) -> None:
+    """Let a learning rate scheduler with a `loop` wrap functions of the training loop.
 
-    fairseq asks nobody whether to stop, validate or save in mid-epoch. `loop.train(original, cfg, trainer, ...)`
-    and so on are called in place of fairseq's functions; other schedulers see no difference.
+    fairseq cannot stop, validate or save within an epoch. `loop.train(original, cfg, trainer, ...)` and so on are
+    called instead of fairseq's functions. Other schedulers are not affected.
     """
-    yield
     for name in ("train", "validate", "validate_and_save"):
-        setattr(module, name, _with_loop(name, getattr(module, name)))
+        _wrap_with_loop(module, name)
 
 
-def _with_loop(name: str, original: Callable) -> Callable:
-    @functools.wraps(original)
-    def step(cfg, trainer, *args):
+def _wrap_with_loop(module: ModuleType, name: str) -> None:
+    @wrap(module, name)
+    def step(original, cfg, trainer, *args):
         loop = getattr(trainer.lr_scheduler, "loop", None)
         if loop is None:
             return original(cfg, trainer, *args)
         return getattr(loop, name)(original, cfg, trainer, *args)
 
-    return step
 
+def broadcast_checkpoints(module: ModuleType) -> None:
+    """Let a run of several workers resume: the first worker sends the checkpoint to the others.
 
-@contextmanager
-def broadcast_checkpoints(module: ModuleType) -> Iterator[None]:
-    """Lets a run of several workers resume: the first one hands the checkpoint to the others.
-
-    What it sends beside the tensors holds the configuration, which torch's `weights_only` protection refuses.
-    The file was read under that protection; between the workers of a run torch's own way is used.
+    It also sends the configuration, which `weights_only` refuses. The file was read with `weights_only`, so torch's
+    own function is safe between workers.
     """
-    yield
-
     import torch.distributed
 
     def broadcast_object_slow(obj, src_rank, group, dist_device):
@@ -182,60 +167,45 @@ def broadcast_checkpoints(module: ModuleType) -> Iterator[None]:
     module._broadcast_object_slow = broadcast_object_slow
 
 
-@contextmanager
-def ddp_on_any_device(module: ModuleType) -> Iterator[None]:
-    """Lets `--ddp-backend pytorch_ddp`, the default, run with `--cpu`, where torch takes no device numbers."""
-    yield
-    wrapper = module.DistributedDataParallel
+def ddp_on_any_device(module: ModuleType) -> None:
+    """Let `--ddp-backend pytorch_ddp`, the default, run with `--cpu`, for which torch accepts no device numbers."""
 
-    def on_its_device(module, device_ids, output_device, **options):
+    @wrap(module, "DistributedDataParallel")
+    def on_its_device(original, module, device_ids, output_device, **options):
         if all(parameter.device.type == "cpu" for parameter in module.parameters()):
             device_ids = output_device = None
-        return wrapper(module=module, device_ids=device_ids, output_device=output_device, **options)
-
-    module.DistributedDataParallel = on_its_device
+        return original(module=module, device_ids=device_ids, output_device=output_device, **options)
 
 
-@contextmanager
-def whole_last_updates(module: ModuleType) -> Iterator[None]:
-    """Lets the last update of an epoch count every batch, with several workers and `--update-freq` above 1.
+def complete_last_updates(module: ModuleType) -> None:
+    """Count every batch in the last update of an epoch, with several workers and `--update-freq` above 1.
 
-    fairseq fills up the turn of a worker that has fewer batches, and looks at its last one alone: where that
-    is a filler, the batches before it add to the gradient but not to what it is divided by, nor to the log.
-    With fillers in front they do. This needs a task whose fillers count for nothing: `fillers_count = False`.
+    fairseq adds fillers if a worker has fewer batches, and checks the last batch only: if that is a filler, the
+    batches before it add to the gradient, but not to its divisor or the log. With fillers in front, they count. This
+    needs a task in which fillers do not count.
     """
-    yield
-    train_step = module.Trainer.train_step
 
-    @functools.wraps(train_step)
-    def fillers_first(self, samples, *args, **kwargs):
-        if not getattr(self.task, "fillers_count", True):
-            samples = sorted(samples, key=bool)
-        return train_step(self, samples, *args, **kwargs)
-
-    module.Trainer.train_step = fillers_first
+    @wrap(module.Trainer, "train_step")
+    def fillers_first(original, self, samples, *args, **kwargs):
+        return original(self, sorted(samples, key=bool) if is_ours(self.task) else samples, *args, **kwargs)
 
 
-@contextmanager
-def no_ignored_keys(module: ModuleType) -> Iterator[None]:
-    """Refuses keys that fairseq-hydra-train would ignore, such as `+optimization.max_updates=5`.
+def no_ignored_keys(module: ModuleType) -> None:
+    """Refuse keys that fairseq-hydra-train would ignore, such as `+optimization.max_updates=5`.
 
-    hydra adds any key that follows a plus. fairseq checks task, model, criterion, optimizer and scheduler itself.
+    hydra adds any key after a plus. fairseq checks task, model, criterion, optimizer and scheduler itself.
     """
-    yield
-    add_defaults = module.add_defaults
 
-    def checked(cfg) -> None:
+    @wrap(module, "add_defaults")
+    def checked(original, cfg) -> None:
         if ignored := _ignored_keys(cfg, module.FairseqConfig):
             raise SystemExit(
                 f"Cannot start: fairseq has no {', '.join(ignored)}: correct the key, or remove it."
             )
-        add_defaults(cfg)
-
-    module.add_defaults = checked
+        original(cfg)
 
 
-def _ignored_keys(cfg, config: type) -> list[str]:
+def _ignored_keys(cfg: Any, config: Any) -> list[str]:
     sections, ignored = config.__dataclass_fields__, []
     for section, values in cfg.items():
         if section not in sections:
@@ -246,37 +216,26 @@ def _ignored_keys(cfg, config: type) -> list[str]:
     return ignored
 
 
-Patch = Callable[[ModuleType], AbstractContextManager[None]]
-
-
-def _all_of(*patches: Patch) -> Patch:
-    """One patch out of several for the same module; the last one wraps what the others put there."""
-
-    @contextmanager
-    def patched(module: ModuleType) -> Iterator[None]:
-        with ExitStack() as stack:
-            for patch in reversed(patches):
-                stack.enter_context(patch(module))
-            yield
-
-    return patched
-
-
-AROUND: dict[str, Patch] = {
-    "fairseq.checkpoint_utils": dependable_checkpoints,
-    "fairseq.data.data_utils": old_numpy_names,
-    "fairseq.data.iterators": end_workers_with_epoch,
-    "fairseq.data.language_pair_dataset": old_numpy_names,
-    "fairseq.data.token_block_dataset": old_numpy_names,
-    "fairseq.dataclass.configs": hashable_configs,
-    "fairseq.distributed.utils": broadcast_checkpoints,
-    "fairseq.models.distributed_fairseq_model": ddp_on_any_device,
-    "fairseq.modules.dynamic_crf_layer": old_numpy_names,
-    "fairseq.tasks.fairseq_task": reuse_only_cached,
-    "fairseq.trainer": _all_of(whole_last_updates, repeat_warnings),
-    "fairseq_cli.hydra_train": no_ignored_keys,
-    "fairseq_cli.train": _all_of(
-        open_training_loop, exact_resumes, stop_early_readers, short_output, collect_warnings
-    ),
-    "fairseq_cli.validate": _all_of(trained_criterion, required_task, stop_early_readers, short_output),
+# Module -> patches to apply after its import, in this order: a later patch wraps the functions of earlier ones.
+PATCHES: dict[str, list[Callable[[ModuleType], None]]] = {
+    "fairseq.checkpoint_utils": [atomic_checkpoints],
+    "fairseq.data.data_utils": [old_numpy_names],
+    "fairseq.data.iterators": [end_workers_with_epoch, resume_within_epoch],
+    "fairseq.data.language_pair_dataset": [old_numpy_names],
+    "fairseq.data.token_block_dataset": [old_numpy_names],
+    "fairseq.dataclass.configs": [silence_notices],
+    "fairseq.distributed.utils": [broadcast_checkpoints],
+    "fairseq.models.distributed_fairseq_model": [ddp_on_any_device],
+    "fairseq.modules.dynamic_crf_layer": [old_numpy_names],
+    "fairseq.tasks.fairseq_task": [reuse_only_cached],
+    "fairseq.trainer": [complete_last_updates, repeat_warnings],
+    "fairseq_cli.hydra_train": [no_ignored_keys],
+    "fairseq_cli.train": [
+        open_training_loop,
+        exact_resume,
+        stop_early_readers,
+        short_output,
+        collect_warnings,
+    ],
+    "fairseq_cli.validate": [trained_criterion, required_task, stop_early_readers, short_output],
 }

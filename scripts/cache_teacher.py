@@ -9,26 +9,20 @@ to --teacher-cache, in batches of --batch-size (32) and --max-tokens. The same c
 valid rows are kept. First prints the required disk space, and starts only if it is free; --dry-run stops after that.
 """
 
-import contextlib
 import logging
-import os
 import signal
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.arguments import Parser, positive, split
-from launcher.execution.processes import PATIENCE
 from launcher.execution.scheduler import ending_as_interrupted, say_interrupted
 
 if TYPE_CHECKING:
-    from multiprocessing.process import BaseProcess
-
     import numpy as np
 
     from fairseq_kd.data.sequences import SequenceDataset
@@ -43,9 +37,6 @@ DEFAULTS = [
     *("--best-checkpoint-metric", "loss"),
 ]
 EVERY_SECONDS = 10
-
-# Signals that a terminal also sends to worker processes.
-OF_TERMINALS = {getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +67,7 @@ def store(args: Namespace, flags: Sequence[str]) -> int:
         return 0
 
     teacher.take_room()
-    missing = [part.dataset.cached.invalid_rows() for part in splits]
+    missing = [part.dataset.cached.invalid_rows(part.dataset) for part in splits]
     rows = sum(map(len, missing))
     print(f"{rows:,} rows to write", flush=True)
     if rows and args.workers > 1:
@@ -106,12 +97,15 @@ def _spawn(workers: int, flags: Sequence[str], missing: Sequence["np.ndarray"]) 
     """Write with several processes; return 0, or the exit status of the first failed process, which printed why."""
     from torch.multiprocessing import ProcessExitedException, spawn
 
-    from fairseq_kd.data.cache.files import HASHED
-
     # Suppress a warning for each process that is terminated after the first failure.
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
-    with _blocked(OF_TERMINALS):
-        writing = spawn(_work, (workers, flags, missing, HASHED), workers, join=False, daemon=True)
+    # New processes ignore Ctrl-C until `_work`, so that they print no traceback.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        stoppable = handler != signal.SIG_IGN
+        writing = spawn(_work, (workers, flags, missing, stoppable), workers, join=False)
+    finally:
+        signal.signal(signal.SIGINT, handler)
     try:
         while not writing.join():
             pass
@@ -125,56 +119,30 @@ def _spawn(workers: int, flags: Sequence[str], missing: Sequence["np.ndarray"]) 
         )
         return 1
     finally:
-        _end([process for process in writing.processes if process.is_alive()])
+        for process in writing.processes:
+            process.terminate()
+            process.join()
     return 0
 
 
-def _end(processes: Iterable["BaseProcess"]) -> None:
-    """Interrupt the processes, so that they clean up; terminate those that do not stop in time."""
-    for process in processes:
-        os.kill(process.pid, signal.SIGINT)
-    deadline = time.monotonic() + PATIENCE
-    for process in processes:
-        process.join(max(0.0, deadline - time.monotonic()))
-        process.terminate()
-        process.join()
-
-
-@contextlib.contextmanager
-def _blocked(signals: set[int]) -> Iterator[None]:
-    """Block signals, also in processes started in this context, until they can exit without a traceback."""
-    if not hasattr(signal, "pthread_sigmask"):  # outside Unix
-        yield
-        return
-    resource_tracker.ensure_running()  # started with the first process, it would unblock the signals
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-
-
 def _work(
-    rank: int, workers: int, flags: Sequence[str], missing: Sequence["np.ndarray"], hashed: Mapping
+    rank: int, workers: int, flags: Sequence[str], missing: Sequence["np.ndarray"], stoppable: bool
 ) -> None:
-    """Run a worker process; `hashed` has the data hashes that the first process computed."""
-    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_TERMINALS)
+    """Run a worker process; `stoppable` is False if the first process ignores Ctrl-C."""
+    signal.signal(signal.SIGTERM, _stop)
+    if stoppable:
+        signal.signal(signal.SIGINT, _stop)
     import torch
 
-    from fairseq_kd.data.cache.files import HASHED
-
-    HASHED.update(hashed)
     logging.disable(logging.INFO)
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     _write(_splits(flags), missing, rank, workers)
 
 
-def _interrupt(*_) -> None:
-    """Raise KeyboardInterrupt once: a second signal may arrive from the parent process during cleanup."""
+def _stop(*_) -> None:
+    """Raise KeyboardInterrupt once: another signal may arrive while the process cleans up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -68,7 +68,7 @@ class ResumableEpochs(EpochBatchIterator):
         update_freq: Sequence[int],
         sharded: bool,
     ) -> "ResumableEpochs":
-        """The same iterator, as one of this class: fairseq does not let a task choose the class.
+        """Change the class of an iterator to this one, because fairseq does not let a task choose it.
 
         cut          divides rows, in their order, into batches
         settings     flag -> value
@@ -81,7 +81,7 @@ class ResumableEpochs(EpochBatchIterator):
         return iterator
 
     def ordered_batches(self, epoch: int, fix_batches_to_gpus: bool, shuffle: bool) -> Batches:
-        """This worker's batches of an epoch; empty ones take the place of those before a resumed run's position."""
+        """Return this worker's batches of an epoch; those before a resumed run's position are empty."""
         resumed, self._start = self._resumed
         if epoch != resumed:
             self._start = _Start(self._in_order(self.frozen_batches, epoch, shuffle))
@@ -89,6 +89,7 @@ class ResumableEpochs(EpochBatchIterator):
         return [[]] * self._start.iterations + list(own)
 
     def state_dict(self) -> dict[str, Any]:
+        """Return fairseq's state with the additional values of this class."""
         state = super().state_dict()
         state |= {"rows": len(self.dataset), "lengths": self._lengths, "settings": dict(self.settings)}
         state["updates"] = self._updates(state["epoch"])
@@ -104,15 +105,15 @@ class ResumableEpochs(EpochBatchIterator):
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues at the saved position.
+        """Continue at the saved position.
 
-        If the trained rows are whole batches at the beginning of the epoch, the other batches are kept. Otherwise the
-        other rows are divided into new batches. Raises CannotStart if the training data is not that of the checkpoint.
+        If the trained rows are the first batches of the epoch, the other batches are kept. Otherwise the other rows are
+        divided into new batches. Raises CannotStart if the training data is not that of the checkpoint.
         """
         if "rows" not in state:  # a checkpoint of an earlier version
             if state["iterations_in_epoch"]:
                 logger.warning(
-                    "the checkpoint does not say what was trained: resume with the same batches and workers"
+                    "the checkpoint does not hold the trained rows: resume with the same batches and workers"
                 )
             super().load_state_dict(state)
             return
@@ -129,6 +130,22 @@ class ResumableEpochs(EpochBatchIterator):
                 f"an epoch is now {updates} updates (was {state['updates']}); the learning rate schedule counts updates"
             )
 
+    def _get_iterator_for_epoch(self, *args, **kwargs):
+        """Return fairseq's iterator; with --skip-remainder-batch, without the last batch of the epoch.
+
+        fairseq subtracts the batches before the position of a resumed run twice.
+        """
+        skip, self.skip_remainder_batch = self.skip_remainder_batch, False
+        try:
+            iterator = super()._get_iterator_for_epoch(*args, **kwargs)
+        finally:
+            self.skip_remainder_batch = skip
+        if iterator is not None:
+            iterator.from_position = True  # see fairseq_compat/resume.py
+            if skip:
+                iterator.take(len(iterator) - 1)
+        return iterator
+
     def _resume_within_epoch(self, state: Mapping[str, Any]) -> None:
         trained = self._unpacked(state["trained"])
         before = self._unpacked(state["before"]) if "before" in state else None
@@ -140,7 +157,7 @@ class ResumableEpochs(EpochBatchIterator):
         left = batches[done:]
         if not left:
             raise CannotStart(
-                f"--grouped-shuffling leaves out what is left of epoch {self.epoch}, which is less than a batch for each of "
+                f"--grouped-shuffling skips the rest of epoch {self.epoch}, which is less than a batch for each of "
                 f"{self.num_shards} workers: resume with fewer workers, or without --grouped-shuffling.",
                 doing="resume",
             )
@@ -151,7 +168,7 @@ class ResumableEpochs(EpochBatchIterator):
         logger.info(f"resuming epoch {self.epoch}: {trained.sum()} of {len(trained)} training rows are done")
 
     def _in_order(self, batches: Iterable[Sequence[int]], epoch: int, shuffle: bool) -> Batches:
-        """The batches of all workers in the order of an epoch, which is fairseq's."""
+        """Return the batches of all workers in fairseq's order of the epoch."""
         batches = list(batches)
         if not shuffle:
             return batches
@@ -165,7 +182,7 @@ class ResumableEpochs(EpochBatchIterator):
             return [batch for group in groups for batch in group]
 
     def _without(self, rows: Optional[np.ndarray]) -> Sequence[Sequence[int]]:
-        """Batches of all rows but these, a mask [N], before they are shuffled."""
+        """Return batches of all rows except these, a mask [N], before they are shuffled."""
         if rows is None:
             return self.frozen_batches
         order = np.concatenate(self.frozen_batches)
@@ -184,22 +201,22 @@ class ResumableEpochs(EpochBatchIterator):
         return (state["rows"], state["lengths"]) == (len(self.dataset), self._lengths)
 
     def _check_data(self, state: Mapping[str, Any]) -> None:
-        """Raises CannotStart if the training data has changed. Between epochs, the next shard is no change."""
+        """Raise CannotStart if the training data has changed. Between epochs, the next shard is no change."""
         next_shard = self.sharded and not state["iterations_in_epoch"]
         if next_shard or self._same_rows(state):
             return
         rows = f"{len(self.dataset)} rows, was {state['rows']}"
         if len(self.dataset) == state["rows"]:
-            rows = f"as many rows, {state['rows']}, but of other lengths"
+            rows = f"{state['rows']} rows as before, but other lengths"
         changes = self._changes(state) or ["other files"]
         raise CannotStart(
-            f"the training data has {rows}, since the checkpoint of epoch {state['epoch']} was written "
+            f"the training data differs from that of the checkpoint of epoch {state['epoch']}: {rows} "
             f"({', '.join(changes)}): resume with the same data, or give --reset-dataloader to begin again with epoch 1.",
             doing="resume",
         )
 
     def _changes(self, state: Mapping[str, Any]) -> list[str]:
-        """The settings that differ from those of the checkpoint: `--batch-size 8 (was 16)`."""
+        """Return the settings that differ from those of the checkpoint, as `--batch-size 8 (was 16)`."""
         saved = state["settings"]
         return [
             f"{flag} {value} (was {saved.get(flag)})"
@@ -216,7 +233,7 @@ def _packed(rows: np.ndarray) -> Tensor:
 
 
 def _leading(batches: Batches, rows: np.ndarray) -> Optional[int]:
-    """How many batches from the first one on hold exactly these rows, a mask [N]; None if no number does."""
+    """Return how many of the first batches have exactly these rows, a mask [N]; None if no number does."""
     wanted = int(rows.sum())
     ends = np.cumsum([len(batch) for batch in batches])
     count = int(np.searchsorted(ends, wanted)) + 1

@@ -11,8 +11,7 @@ from typing import Any, Optional
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask
 
-from ..data.cache import Identity
-from ..data.cache.files import hash_files
+from ..data.cache import Identity, hash_files
 from ..data.sequences import SequenceDataset
 from ..errors import CannotStart
 from ..models.checkpoint import Checkpoint, read_checkpoint

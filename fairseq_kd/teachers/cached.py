@@ -67,7 +67,7 @@ class CachedTeacher:
         def checked() -> str:
             found = data()
             if not known(found):
-                self.splits[split] = self._checked(self._rows(dataset, split, found))
+                self.splits[split] = self._checked(self._rows(dataset, split, found), dataset)
             return found
 
         def known(found: str) -> bool:
@@ -113,8 +113,6 @@ class CachedTeacher:
                 return self.live.signals(sample, wanted)
             self.store(sample)
             cached = split.read_batch(sample["id"].tolist(), tokens)
-        if isinstance(cached, str):
-            raise CannotStart(cached, doing="go on")
 
         signals = split.restore(cached, tokens.ne(PAD))
         if self.asks_words:
@@ -132,7 +130,7 @@ class CachedTeacher:
         masked = dataset.count_masked if self.asks_words else None
         return SplitCache(self.folder / split, self.codecs, self.precision, dataset.sizes, data, masked)
 
-    def _checked(self, rows: SplitCache) -> SplitCache:
+    def _checked(self, rows: SplitCache, dataset: SequenceDataset) -> SplitCache:
         """The rows of a split, of which all is there if it has to be."""
         if self.load is not None:
             return rows
@@ -145,7 +143,7 @@ class CachedTeacher:
                 f"{self.precision}, which this run learns from: give --teacher, which then writes it, or the "
                 "--cache-precision that is there."
             )
-        if damaged := len(rows.invalid_rows()):
+        if damaged := len(rows.invalid_rows(dataset)):
             raise CannotStart(
                 f"--teacher-cache {self.folder} has damaged rows of {rows.folder.name}, {damaged} of {len(rows)}: give "
                 "--teacher, which writes them anew."

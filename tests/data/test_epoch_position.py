@@ -169,9 +169,7 @@ def test_the_order_is_that_of_fairseq(tasks, grouped, shuffle):
 def test_what_no_group_of_workers_can_share_is_refused(tasks):
     run = Run(tasks["random"], batch=8, workers=3, grouped_shuffling=True)
     run.read(1)
-    with pytest.raises(
-        CannotStart, match="--grouped-shuffling leaves out what is left of epoch 1, .* of 6 workers"
-    ):
+    with pytest.raises(CannotStart, match="--grouped-shuffling .* epoch 1, .* 6 workers"):
         Run(tasks["random"], run.state(), batch=8, workers=6, grouped_shuffling=True)
 
 
@@ -204,7 +202,7 @@ def test_the_last_batch_alone_is_skipped(tasks):
     assert [len(update) for update in second.read()] == [4]
     assert second.ended
 
-    with pytest.raises(SystemExit, match="an update takes 9 batches of each worker .*, and 6 are left"):
+    with pytest.raises(SystemExit, match="9 batches .*--update-freq.* 6 are left"):
         Run(tasks["random"], first.state(), freq=9, **flags)
 
 
@@ -247,14 +245,14 @@ def test_the_next_shard_is_no_other_data(tasks, other, monkeypatch):
     end = run.state()
     task = other(50, 0)
     assert counted(Run(task, end).read()) == Counter(range(50))
-    with pytest.raises(CannotStart, match="the training data has 50 rows, was 61"):
+    with pytest.raises(CannotStart, match="50 rows, was 61"):
         Run(task, middle)
 
 
 @pytest.mark.parametrize("updates", [3, None], ids=["within an epoch", "between epochs"])
 @pytest.mark.parametrize(
     ("rows", "seed", "found"),
-    [(50, 0, "50 rows, was 61"), (ROWS, 1, "as many rows, 61, but of other lengths")],
+    [(50, 0, "50 rows, was 61"), (ROWS, 1, "61 rows as before, but other lengths")],
 )
 def test_other_data_is_refused(tasks, sentences, other, updates, rows, seed, found):
     run = Run(tasks["random"])
@@ -262,8 +260,7 @@ def test_other_data_is_refused(tasks, sentences, other, updates, rows, seed, fou
     state = run.state()
     with pytest.raises(
         CannotStart,
-        match=rf"Cannot resume: the training data has {found}, .* \(--data .*/other \(was {sentences}\)\): resume with "
-        "the same data, or give --reset-dataloader",
+        match=rf"Cannot resume: .*: {found} \(--data .*/other \(was {sentences}\)\).* --reset-dataloader",
     ):
         Run(other(rows, seed), state)
 
@@ -275,7 +272,7 @@ def test_other_blocks_of_text_are_refused(words):
     )
     run = Run(longer, batch=2)
     run.read(1)
-    with pytest.raises(CannotStart, match=r"--tokens-per-sample 20 \(was 36\)\): resume with the same data"):
+    with pytest.raises(CannotStart, match=r"--tokens-per-sample 20 \(was 36\)"):
         Run(shorter, run.state(), batch=2)
 
 
@@ -295,7 +292,7 @@ def test_a_checkpoint_of_an_earlier_version_goes_on_by_batches(tasks, caplog):
     run.read(3)
     old = {name: run.state()[name] for name in ("version", "epoch", "iterations_in_epoch", "shuffle")}
     resumed = Run(tasks["random"], old)
-    assert "the checkpoint does not say what was trained" in caplog.text
+    assert "the checkpoint does not hold the trained rows" in caplog.text
     resumed.read(1)
     run.read(1)
     again = Run(tasks["random"], resumed.state())

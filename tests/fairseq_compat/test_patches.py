@@ -19,11 +19,7 @@ from omegaconf import OmegaConf
 from fairseq_compat import activate, patches
 
 
-def test_every_hooked_module_has_its_patch():
-    assert set(patches.AROUND) == activate.HOOKED
-
-
-def test_the_allow_list_is_exactly_what_fairseq_stores():
+def test_only_a_namespace_is_allowed_in_checkpoints():
     allowed = torch.serialization.get_safe_globals()
     assert {entry for entry in allowed if not entry.__module__.startswith("torch.")} == {argparse.Namespace}
 
@@ -48,8 +44,19 @@ def test_a_checkpoint_that_runs_a_command_is_refused(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def save(path, error: Exception, monkeypatch) -> None:
+    """Write a checkpoint, and raise the error after a part of it is written."""
+
+    def fail(obj, file, *args, **kwargs):
+        file.write(b"a part")
+        raise error
+
+    monkeypatch.setattr("torch.save", fail)
+    checkpoint_utils.torch_persistent_save({}, str(path))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
-def test_a_checkpoint_that_finds_no_room_leaves_no_half(tmp_path):
+def test_a_checkpoint_without_disk_space_is_removed(tmp_path):
     import resource
 
     first, last = tmp_path / "checkpoint1.pt", tmp_path / "checkpoint_last.pt"
@@ -57,46 +64,28 @@ def test_a_checkpoint_that_finds_no_room_leaves_no_half(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
-        told = "File too large: the checkpoints before it are whole; when there is room, the same command goes on"
-        with pytest.raises(SystemExit, match=f"Cannot save .*checkpoint_last.pt: {told}"):
+        with pytest.raises(SystemExit, match="checkpoint_last.pt: File too large: free some space"):
             checkpoint_utils.PathManager.copy(str(first), str(last), overwrite=True)
-        with pytest.raises(SystemExit, match=f"Cannot save .*checkpoint2.pt: {told}"):
+        with pytest.raises(SystemExit, match="checkpoint2.pt: File too large: free some space"):
             checkpoint_utils.torch_persistent_save(torch.zeros(10_000), str(tmp_path / "checkpoint2.pt"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == [first]
 
 
-def save(path, error: Exception, monkeypatch) -> None:
-    """A checkpoint, whose writing ends in that error after a first half."""
-
-    def fail(obj, file, *args, **kwargs):
-        file.write(b"half of it")
-        raise error
-
-    monkeypatch.setattr("torch.save", fail)
-    checkpoint_utils.torch_persistent_save({}, str(path))
-
-
 @pytest.mark.parametrize(
-    ("number", "what_to_do"),
-    [
-        (errno.ENOSPC, "when there is room"),
-        (errno.EDQUOT, "when there is room"),
-        (errno.EACCES, "when that is mended"),
-        (errno.EIO, "when that is mended"),
-    ],
-    ids=errno.errorcode.get,
+    ("number", "remedy"),
+    [(errno.ENOSPC, "free some space"), (errno.EDQUOT, "free some space"), (errno.EIO, "fix that")],
+    ids=["full disk", "quota", "broken disk"],
 )
-def test_a_checkpoint_that_cannot_be_written_says_what_for(tmp_path, monkeypatch, number, what_to_do):
+def test_a_checkpoint_that_cannot_be_written_ends_the_run(tmp_path, monkeypatch, number, remedy):
     reason = os.strerror(number)
-    told = f"{reason}: the checkpoints before it are whole; {what_to_do}, the same command goes on"
-    with pytest.raises(SystemExit, match=told):
+    with pytest.raises(SystemExit, match=f"Cannot save .*checkpoint2.pt: {reason}: {remedy}"):
         save(tmp_path / "checkpoint2.pt", OSError(number, reason), monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_fails_for_other_reasons_than_the_disk_is_said_as_it_is(tmp_path, monkeypatch):
+def test_other_errors_of_saving_are_not_changed(tmp_path, monkeypatch):
     error = RuntimeError("CUDA error: an illegal memory access was encountered")
     with pytest.raises(RuntimeError) as found:
         save(tmp_path / "checkpoint2.pt", error, monkeypatch)
@@ -104,7 +93,7 @@ def test_what_fails_for_other_reasons_than_the_disk_is_said_as_it_is(tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_configs_are_hashable_and_dataclasses_elsewhere_are_as_ever():
+def test_only_configs_of_fairseq_become_hashable():
     assert FairseqDataclass.__hash__ is object.__hash__
     assert hash(FairseqConfig()) != hash(FairseqConfig())
 
@@ -134,7 +123,7 @@ def test_activating_twice_leaves_one_finder():
     assert sum(type(finder).__name__ == "_FairseqFinder" for finder in sys.meta_path) == 1
 
 
-def test_a_checkpoint_copied_by_a_killed_run_is_the_old_one_or_the_new_one(tmp_path, monkeypatch):
+def test_a_killed_run_leaves_the_old_or_the_new_checkpoint(tmp_path, monkeypatch):
     new, last = tmp_path / "checkpoint_1_7.pt", tmp_path / "checkpoint_last.pt"
     new.write_text("new checkpoint")
     last.write_text("old checkpoint")
@@ -155,7 +144,7 @@ def test_a_checkpoint_copied_by_a_killed_run_is_the_old_one_or_the_new_one(tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint_1_7.pt", "checkpoint_last.pt"]
 
 
-def test_a_scheduler_with_a_loop_stands_around_training():
+def test_the_loop_of_a_scheduler_wraps_training():
     from fairseq_cli import train
 
     class Loop:
@@ -186,15 +175,14 @@ def test_ddp_on_a_cpu_is_given_no_device_numbers():
 
 
 @pytest.mark.parametrize(("fillers_count", "expected"), [(False, [[], {"id": 1}]), (True, [{"id": 1}, []])])
-def test_fillers_come_first_where_they_count_for_nothing(fillers_count, expected):
+def test_fillers_come_first_if_they_do_not_count(fillers_count, expected):
     class Trainer:
         task = SimpleNamespace(fillers_count=fillers_count)
 
         def train_step(self, samples, raise_oom=False):
             return samples
 
-    with patches.whole_last_updates(SimpleNamespace(Trainer=Trainer)):
-        pass
+    patches.complete_last_updates(SimpleNamespace(Trainer=Trainer))
     assert Trainer().train_step([{"id": 1}, []]) == expected
 
 

@@ -7,13 +7,13 @@ from fairseq_cli import validate
 
 from tests.tiny import ROOT, train_command, train_here
 
-# What depends on the time, or what fairseq-validate does not know or counts in sum.
+# These depend on the time, or fairseq-validate does not know them or sums them.
 LEFT_OUT = {"epoch", "valid_wps", "valid_wpb", "valid_bsz", "valid_num_updates", "valid_best_loss"}
 
 
 @pytest.fixture
 def validated(monkeypatch):
-    """Runs fairseq-validate in this process; returns what it logs."""
+    """Return a function that runs fairseq-validate in this process and returns its logged values."""
     rows = []
 
     class Capture(logging.Handler):
@@ -36,14 +36,13 @@ def validated(monkeypatch):
 
 @pytest.mark.parametrize(
     "criterion",
-    ["crd", "sda", "hidden_mse_learn --mapping combine"],
+    ["crd", "hidden_mse_learn --mapping combine"],
     ids=lambda words: words.split()[-1],
 )
 def test_the_numbers_are_those_of_the_last_validation(data, teacher, tmp_path, validated, criterion):
     name, *flags = criterion.split()
-    given = [] if name == "sda" else ["--teacher", str(teacher)]
-    layers = ["--init-from", str(teacher), "--init-layers", "0,3"]
-    command = train_command(data, tmp_path, *given, "--criterion", name, *flags, *layers, "--lr", "1e-2")
+    given = ["--teacher", str(teacher), "--criterion", name, *flags, "--init-layers", "0,3"]
+    command = train_command(data, tmp_path, *given, "--lr", "1e-2", "--max-update", "3")
     logged = [values for tag, values in train_here(command) if tag == "valid"][-1]
 
     found = validated(
@@ -60,7 +59,4 @@ def test_a_missing_task_is_asked_for(validated, capsys):
     with pytest.raises(SystemExit) as end:
         validated("data", "--path", "checkpoint_best.pt")
     assert end.value.code == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "usage: fairseq-validate DATA --task TASK --path CHECKPOINT [options]",
-        "fairseq-validate: error: the following arguments are required: --task",
-    ]
+    assert "required: --task" in capsys.readouterr().err

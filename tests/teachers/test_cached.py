@@ -35,6 +35,11 @@ WANTED = Wanted.of(True, states=[0, 4], attention=[2, 4], projections=[3], first
 TOLERANCES = {"fp16": 1e-3, "bf16": 1e-2, "fp32": 1e-6}
 
 
+def invalid_rows(task) -> list[int]:
+    dataset = task.dataset("valid")
+    return dataset.cached.invalid_rows(dataset).tolist()
+
+
 def cached(data, teacher, folder, wanted=WANTED, splits=("valid",), task=(), criterion="kd", **options):
     """A task whose teacher is cached, and asked for `wanted` by whoever learns from it."""
     given = {"teacher_cache": str(folder), "cache_precision": "fp16", **dict(task)}
@@ -194,7 +199,7 @@ def test_what_is_stored_is_as_large_as_announced(data, teacher, tmp_path, caplog
     assert path.name == "compressed-4-3t.attention_no_sep.4_0.25h.magnitude.fp16.bin"
     assert path.stat().st_size == expected
     [line] = [line for line in caplog.messages if "--teacher-cache" in line]
-    told = f"{(expected + 8 * len(sizes)) / 1024:.1f} KiB"
+    told = f"{(expected + 4 * len(sizes)) / 1024:.1f} KiB"
     assert f".magnitude in fp16 take {told} (valid {told}), of " in line
 
 
@@ -216,14 +221,14 @@ def test_room_is_that_of_all_splits_together(data, teacher, tmp_path, monkeypatc
     for split in ("valid", "train"):
         task.load_dataset(split)
     sizes = task.teacher.room()
-    assert sizes == {"valid": 40 * (4 + 8), "train": 64 * (4 + 8)}
+    assert sizes == {"valid": 40 * (4 + 4), "train": 64 * (4 + 4)}
     assert not list(tmp_path.iterdir())
 
     free = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free._replace(free=sum(sizes.values()) - 1))
-    said = r"1\.2 KiB \(valid 480 bytes, train 768 bytes\)"
+    said = r"832 bytes \(valid 320 bytes, train 512 bytes\)"
     with pytest.raises(
-        CannotStart, match=f"needs {said} for logits in fp16, but 1.2 KiB are free: free some space"
+        CannotStart, match=f"needs {said} for logits in fp16, but 831 bytes are free: free some space"
     ):
         task.teacher.take_room()
     assert not list(tmp_path.rglob("*.*s"))
@@ -268,7 +273,7 @@ def test_room_that_another_run_has_taken_meanwhile_is_not_taken_again(data, teac
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free._replace(free=0))
     task.teacher.take_room()
     fill(task)
-    assert other.dataset("valid").cached.invalid_rows().tolist() == []
+    assert invalid_rows(other) == []
 
 
 def test_rows_half_written_are_not_read_and_written_again(data, teacher, tmp_path):
@@ -282,7 +287,7 @@ def test_rows_half_written_are_not_read_and_written_again(data, teacher, tmp_pat
     assert task.teacher.codecs[2].name == "state-4"
     content = np.memmap(state, np.uint8, mode="r+")
     content[ends[3] - 40 : ends[3]] = 0
-    np.memmap(state.with_suffix(".sums"), np.uint32, mode="r+").reshape(-1, 2)[9] = 0
+    np.memmap(state.with_suffix(".sums"), np.uint32, mode="r+")[9] = 0
 
     task, _, _ = cached(data, teacher, tmp_path)
     assert "cached" not in batch(task, [3])
@@ -314,9 +319,9 @@ def test_a_damaged_row_without_a_teacher_is_said_before_training(data, teacher, 
         cached(data, None, tmp_path, None, init_from=teacher)
 
     task, _, _ = cached(data, teacher, tmp_path, None)
-    assert task.dataset("valid").cached.invalid_rows().tolist() == [0]
+    assert invalid_rows(task) == [0]
     task.teacher.signals(batch(task, [0, 1]), WANTED)
-    assert task.dataset("valid").cached.invalid_rows().tolist() == []
+    assert invalid_rows(task) == []
     cached(data, None, tmp_path, None, init_from=teacher)
 
 
@@ -338,14 +343,14 @@ def test_a_file_of_the_wrong_size_is_refused(data, teacher, tmp_path):
         cached(data, teacher, tmp_path)
 
 
-def test_tokens_of_other_rows_end_the_run(data, teacher, tmp_path):
-    """Whatever made the rows change places, or the data."""
+def test_a_row_with_other_tokens_counts_as_missing(data, teacher, tmp_path):
     task, student, criterion = cached(data, teacher, tmp_path, None)
     fill(task)
     dataset = task.dataset("valid")
     dataset.first = [row.roll(1) for row in dataset.first]
-    with pytest.raises(CannotStart, match=r"valid has logits of other tokens than those of row 2"):
-        criterion(student, batch(task, [2, 3]))
+    assert "cached" not in batch(task, [2, 3])
+    live = task.teacher.live.signals(batch(task, [2, 3]), WANTED)
+    assert_close(task.teacher.signals(batch(task, [2, 3]), WANTED).logits, live.logits, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +365,7 @@ def test_tokens_of_other_rows_end_the_run(data, teacher, tmp_path):
         ("length", r"has data of up to 40 tokens, now 30"),
         ("encoder", r"has data of another vocabulary"),
         ("data", r"has other data than this valid \(40 rows, now 40; or other tokens\)"),
-        ("format", r"has format 1, but this program needs 3"),
+        ("format", r"has format 1, but this program needs 4"),
         ("unreadable", r"has an invalid cache\.json"),
     ],
 )
@@ -570,7 +575,7 @@ def test_what_a_later_shard_lacks_is_said_before_the_first_epoch(tmp_path, monke
 
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(CannotStart, match=r"needs 5.0 KiB \(train\.1 .* 1000 bytes are free"):
+    with pytest.raises(CannotStart, match=r"needs 4.8 KiB \(train\.1 .* 1000 bytes are free"):
         load(both, teacher)
     monkeypatch.undo()
     load(both, teacher)

@@ -6,7 +6,7 @@
                                 shards has train.0, train.1, ..
     DIR/SPLIT/masked.npy        [N] number of masked words of each row, with masked words only
     DIR/SPLIT/RECORD.PRECISION.bin    the records of all N rows, concatenated
-    DIR/SPLIT/RECORD.PRECISION.sums   [N, 2] uint32, their checksums
+    DIR/SPLIT/RECORD.PRECISION.sums   [N] uint32, their checksums
     DIR/SPLIT/RECORD.PRECISION.lock   empty; the writer of row r locks byte r
 
 A row is one example of the split. Its number is the position in the data, not in the training order. A record holds one
@@ -25,10 +25,10 @@ of 4 bytes:
                       token positions, uint16 [k], 65535 = none, unless all tokens are kept.
                       With magnitude_sentence, the first two are values [E] and their indices among k H, uint32 [E]
 
-A row has two checksums: the CRC-32 of its token numbers (int32), and the same CRC-32 continued over the record. 0, 0
-means not written. A writer locks the row, and does nothing if the row is valid, so the first of several writers wins. It
-writes the record before the checksums. So a record that a killed writer left incomplete, or that the disk damaged, fails
-its checksum and counts as not written. Readers take no lock. A row with other tokens than the data ends the run.
+The checksum of a record is the CRC-32 of the row's token numbers (int32), continued over the record; 0 means not
+written. A writer locks the row, and does nothing if the row is valid, so the first of several writers wins. It writes
+the record before the checksum. So a record fails its checksum, and counts as not written, if a killed writer left it
+incomplete, if the disk damaged it, or if the data has other tokens. Readers take no lock.
 
 Outside Unix there are no locks. There, two writers of different bits can leave an invalid row.
 
@@ -36,7 +36,7 @@ Files are created at full size and renamed into place.
 """
 
 from .codecs import codecs_of
-from .identity import Identity
+from .identity import Identity, hash_files
 from .split_cache import SplitCache
 
-__all__ = ["Identity", "SplitCache", "codecs_of"]
+__all__ = ["Identity", "SplitCache", "codecs_of", "hash_files"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ...errors import CannotStart
-from .files import folder_lock
+from .locks import folder_lock
 from .split_cache import FLAG
 
 logger = logging.getLogger(__name__)

@@ -1,15 +1,18 @@
 """Identity of a cache: the teacher and the data that its signals belong to."""
 
+import functools
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
 from ...errors import CannotStart
+from ...files import atomic_write
 from ...models.shape import ModelShape
-from .files import folder_lock, write_json
+from .locks import folder_lock
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -99,3 +102,23 @@ MISMATCHES = {
     "class_names": "has logits of the classes {cached}, now {wanted}: give data with that order",
     "length": "has data of up to {cached} tokens, now {wanted}: give data of that length",
 }
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a dictionary as indented JSON, atomically."""
+    with atomic_write(path) as file:
+        file.write((json.dumps(values, indent=1, sort_keys=True) + "\n").encode())
+
+
+def hash_files(paths: list[Path]) -> str:
+    """Return a hash of the contents of files: the SHA-256 of their concatenated SHA-256 digests."""
+    states = [(path, path.stat()) for path in paths]
+    digests = [_sha256(path, state.st_size, state.st_mtime_ns) for path, state in states]
+    return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+@functools.cache
+def _sha256(path: Path, size: int, modified: int) -> bytes:
+    """Return the SHA-256 of a file, computed once: each shard of a corpus is loaded many times."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

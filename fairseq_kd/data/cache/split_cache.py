@@ -1,11 +1,12 @@
 """The cached signals of one split, read and written row by row."""
 
 import json
+import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Optional
+from typing import IO, Any, Optional
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from ...errors import CannotStart
 from ...files import atomic_write
 from ...signals import Signals
 from .codecs import Codec
-from .files import fill_with_zeros, write_json
+from .identity import write_json
 from .record_file import RecordFile
 
 FLAG = "--teacher-cache"
@@ -76,9 +77,9 @@ class SplitCache:
 
         for codec in self._absent():
             path, size = self._path(codec), self._size(codec)
-            for each, own in ((path.with_suffix(".sums"), 8 * len(self)), (path, size - 8 * len(self))):
+            for each, own in ((path.with_suffix(".sums"), 4 * len(self)), (path, size - 4 * len(self))):
                 with atomic_write(each) as file:
-                    fill_with_zeros(file, own)
+                    _fill_with_zeros(file, own)
                 yield each
 
     @cached_property
@@ -94,64 +95,64 @@ class SplitCache:
         # Counting masks every row, so it is done only once.
         return np.asarray(count(), dtype=np.int64)
 
-    def invalid_rows(self) -> np.ndarray:
-        """Return the numbers of rows with a missing or damaged record. Reads the whole cache of the split."""
+    def invalid_rows(self, dataset: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Return the numbers of rows with a missing or damaged record. Reads all written records.
+
+        dataset  the split's examples, with their `tokens`
+        """
         if self._absent():
             return np.arange(len(self))
-        return np.flatnonzero(~np.all([file.valid_rows() for file in self._files], axis=0))
+        written = np.all([self._written(codec) for codec in self.codecs], axis=0)
+        valid = (written[row] and self.read(row, dataset[row]["tokens"]) for row in range(len(self)))
+        return np.flatnonzero([not each for each in valid])
 
-    def read(self, row: int, tokens: Tensor) -> list[bytes] | str | None:
-        """Return the records of a row, None if one is missing or damaged, or a message if one has other tokens.
+    def read(self, row: int, tokens: Tensor) -> Optional[list[bytes]]:
+        """Return the records of a row; None if one is missing or damaged, or belongs to other tokens.
 
         tokens  [n], expected token numbers of the row
         """
-        token_sum, found = checksum(tokens), []
+        token_sum, records = checksum(tokens), []
         try:
             files = self._files
         except FileNotFoundError:  # not created yet
             return None
-        for codec, file in zip(self.codecs, files, strict=True):
-            first, second = file.checksums(row)
-            if not first:
+        for file in files:
+            record = file.read(row, token_sum)
+            if record is None:
                 return None
-            if first != token_sum:
-                return (
-                    f"{FLAG} {self.folder} has {codec.name} of other tokens than those of row {row}: name another "
-                    "folder, or remove this one."
-                )
-            # Copy before the check, since another process may be writing the record.
-            content = bytes(file.record(row))
-            if zlib.crc32(content, token_sum) != second:
-                return None
-            found.append(content)
-        return found
+            records.append(record)
+        return records
 
-    def collate(self, rows: Sequence[int], read: Sequence[list[bytes] | str | None]) -> dict[str, Any]:
+    def collate(self, rows: Sequence[int], read: Sequence[Optional[list[bytes]]]) -> dict[str, Any]:
         """Return a batch's entries for the results of `read`.
 
-        cached       {record: {name: tensor}}; an error message if a row has one; absent if a row has None
+        cached       {record: {name: tensor}}; absent if a row is None
         cached_rows  name of the split's cache
         """
         batch: dict[str, Any] = {"cached_rows": self.folder.name}
-        message = next((each for each in read if isinstance(each, str)), None)
-        if message is not None:
-            batch["cached"] = message
-        elif all(each is not None for each in read):
+        if all(each is not None for each in read):
             batch["cached"] = {
                 codec.name: codec.decode([each[at] for each in read], self._sizes(rows), self.precision)
                 for at, codec in enumerate(self.codecs)
             }
         return batch
 
-    def read_batch(self, rows: Sequence[int], tokens: Tensor) -> dict[str, dict[str, Tensor]] | str:
-        """Read rows that have just been written; return `cached` of `collate`, or an error message.
+    def read_batch(self, rows: Sequence[int], tokens: Tensor) -> dict[str, dict[str, Tensor]]:
+        """Read rows that have just been written; return `cached` of `collate`.
 
         tokens  [B, T]
+
+        Raises CannotStart if they are not on the disk.
         """
         sizes = self._sizes(rows)
         read = [self.read(row, own[:n]) for row, own, (n, _) in zip(rows, tokens.cpu(), sizes, strict=True)]
-        lost = f"{FLAG} {self.folder} lost data that was written to it: name a folder on another disk."
-        return self.collate(rows, read).get("cached", lost)
+        batch = self.collate(rows, read)
+        if "cached" not in batch:
+            raise CannotStart(
+                f"{FLAG} {self.folder} lost data that was written to it: name a folder on another disk.",
+                doing="go on",
+            )
+        return batch["cached"]
 
     def restore(self, cached: Mapping[str, Mapping[str, Tensor]], mask: Tensor) -> Signals:
         """Return the signals of a batch in float32 on the mask's device. cached as from `collate`, mask [B, T]."""
@@ -213,7 +214,7 @@ class SplitCache:
 
     def _size(self, codec: Codec) -> int:
         """Return the size of the codec's two files in bytes."""
-        return int(self._ends(codec)[-1]) + 8 * len(self)
+        return int(self._ends(codec)[-1]) + 4 * len(self)
 
     def _path(self, codec: Codec) -> Path:
         return self.folder / f"{codec.name}.{self.precision}.bin"
@@ -229,7 +230,7 @@ class SplitCache:
         if not (path.is_file() and sums.is_file()):
             return False
         expected = int(self._ends(codec)[-1])
-        if (path.stat().st_size, sums.stat().st_size) != (expected, 8 * len(self)):
+        if (path.stat().st_size, sums.stat().st_size) != (expected, 4 * len(self)):
             raise CannotStart(
                 f"{FLAG} has a damaged file {path} ({path.stat().st_size} bytes instead of {expected}): remove it to have "
                 "it written again."
@@ -238,7 +239,7 @@ class SplitCache:
 
     def _written(self, codec: Codec) -> np.ndarray:
         """Return which rows are written, bool [N]."""
-        return np.fromfile(self._path(codec).with_suffix(".sums"), np.uint32).reshape(-1, 2).any(axis=1)
+        return np.fromfile(self._path(codec).with_suffix(".sums"), np.uint32) != 0
 
     @cached_property
     def _files(self) -> list[RecordFile]:
@@ -251,5 +252,13 @@ class SplitCache:
 
 
 def checksum(tokens: Tensor) -> int:
-    """Return the CRC-32 of token numbers [n], with 0 replaced by 1: 0 means not written."""
-    return zlib.crc32(tokens.to(torch.int32).numpy().tobytes()) or 1
+    """Return the CRC-32 of token numbers [n]."""
+    return zlib.crc32(tokens.to(torch.int32).numpy().tobytes())
+
+
+def _fill_with_zeros(file: IO[bytes], size: int) -> None:
+    """Extend a new file to `size` bytes, reserving its disk space if possible; OSError if there is too little."""
+    if size and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        file.truncate(size)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from fairseq_kd.data.cache import SplitCache, files, record_file
+from fairseq_kd.data.cache import SplitCache, locks, record_file
 from fairseq_kd.data.cache.codecs import DenseCodec
 from fairseq_kd.signals import Signals
 
 ROWS, NUMBERS = 60, 500
 TOKENS = torch.arange(4 * ROWS).view(ROWS, 4)
+EXAMPLES = [{"tokens": tokens} for tokens in TOKENS]
 FORK = multiprocessing.get_context("fork")
 
 
@@ -55,7 +56,7 @@ def together(*works) -> None:
 def raced(rows, meanwhile):
     """Let two processes write row 3, and check that the first one wins.
 
-    The second writes while the first runs `meanwhile`, between its record and its checksums.
+    The second writes while the first runs `meanwhile`, between its record and its checksum.
 
     meanwhile  takes two events: it sets the first to start the second process, which sets the second when done
     """
@@ -63,7 +64,7 @@ def raced(rows, meanwhile):
     write_all = record_file._write_all
 
     def stopping(file, content, at):
-        if len(content) == 8:
+        if len(content) == 4:
             record_file._write_all = write_all
             meanwhile(begun, done)
         write_all(file, content, at)
@@ -113,14 +114,14 @@ def test_recreated_folder_has_its_own_locks(rows):
     write_all = record_file._write_all
 
     def slowly(file, content, at):
-        if len(content) == 8:
+        if len(content) == 4:
             begun.set()
             done.wait(1)
         write_all(file, content, at)
 
     def elsewhere():  # a process that never opened the old lock file
         begun.wait(30)
-        files._lock_file.cache_clear()
+        locks._lock_file.cache_clear()
         write(rows, 3, 2.0)
         done.set()
 
@@ -143,18 +144,23 @@ def test_four_writers_of_all_rows_leave_valid_rows(rows):
 
     together(up, down, up, down)
     assert all(read(rows, row) in ({1.0}, {2.0}) for row in range(ROWS))
-    assert rows.invalid_rows().tolist() == []
+    assert rows.invalid_rows(EXAMPLES).tolist() == []
 
 
-def test_row_is_invalid_until_it_is_complete(rows, monkeypatch):
-    monkeypatch.setattr(record_file, "CHUNK_ROWS", 8)  # of 60, so the last ones are fewer
-    assert rows.invalid_rows().tolist() == list(range(ROWS))
+def test_row_is_invalid_until_it_is_complete(rows):
+    assert rows.invalid_rows(EXAMPLES).tolist() == list(range(ROWS))
     for row in range(ROWS):
         write(rows, row, 1.0)
     content = np.memmap(rows.folder / "logits.fp32.bin", np.float32, mode="r+").reshape(ROWS, NUMBERS)
     damaged = [7, 8, 59]
     content[damaged, 100] = 3.0
-    assert rows.invalid_rows().tolist() == damaged
+    assert rows.invalid_rows(EXAMPLES).tolist() == damaged
     for row in damaged:
         write(rows, row, 1.0)
-    assert rows.invalid_rows().tolist() == []
+    assert rows.invalid_rows(EXAMPLES).tolist() == []
+
+
+def test_row_belongs_to_its_tokens(rows):
+    write(rows, 3, 1.0)
+    assert rows.read(3, TOKENS[3]) is not None
+    assert rows.read(3, TOKENS[4]) is None
