@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import preprocess
-from preprocess.corpus.lines import clean_lines
+from preprocess.corpus.read_pieces import clean_lines
 
 UNLIMITED = 1_000_000  # tokens of a line, so that none is cut; fairseq cuts none
 

@@ -32,7 +32,7 @@ FILE = 4096  # bytes of each of many files
 CODE = """
 import atexit, re, resource, runpy, sys
 from pathlib import Path
-from preprocess.corpus import plan
+from preprocess.corpus import plan_pieces as plan
 
 def show():
     own = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from .corpus.lines import clean_lines
+from .corpus.read_pieces import clean_lines
 from .encoders import SentencePieceEncoder
 from .errors import DataError
 from .file_types import open_text, undecodable

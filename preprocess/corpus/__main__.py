@@ -25,16 +25,16 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from tqdm import tqdm
+
 from ..encoders import ENCODERS, cores, load_encoder, use_cores
 from ..errors import DataError
-from .inputs import Source, find_sources
-from .join import join, shard_folders
-from .parts import Parts, find_parts, open_parts
-from .pieces import PieceEncoder
-from .plan import LARGEST, MIB, Options, Piece, cut
-from .progress import show_progress
-from .up_to_date import check_same
-from .workers import run
+from .encode_pieces import PieceEncoder, check_splits
+from .input_files import Source, find_sources
+from .join_shards import join, shard_folders
+from .pieces_folder import PiecesFolder, check_same, find_folder, open_folder
+from .plan_pieces import LARGEST, MIB, Options, Piece, cut
+from .worker_processes import run
 
 OPTIONS = [
     field.name for field in fields(Options)
@@ -74,7 +74,8 @@ def _make(args: argparse.Namespace) -> None:
         return
 
     pieces = cut(sources)
-    parts = open_parts(args.out, sources, pieces, encoder, options)
+    check_splits(pieces, options)
+    parts = open_folder(args.out, sources, pieces, encoder, options)
     _note_sources(sources)
     mine = pieces if part is None else _share_of(pieces, *part)
     _encode(mine, parts, PieceEncoder(encoder, options, parts.folder), args.workers or cores())
@@ -93,7 +94,7 @@ def _merge(args: argparse.Namespace) -> None:
     if idle:
         flags = " and ".join(f"--{name.replace('_', '-')}" for name in idle)
         raise DataError(f"--merge joins existing parts: remove {flags}.")
-    _print_summary(args.out, join(find_parts(args.out), args.out))
+    _print_summary(args.out, join(find_folder(args.out), args.out))
 
 
 def _check(args: argparse.Namespace, options: Options) -> tuple[int, int] | None:
@@ -128,15 +129,19 @@ def _share_of(pieces: list[Piece], part: int, parts: int) -> list[Piece]:
     return pieces[len(pieces) * (part - 1) // parts : len(pieces) * part // parts]
 
 
-def _encode(pieces: list[Piece], parts: Parts, work: PieceEncoder, workers: int) -> None:
+def _encode(pieces: list[Piece], parts: PiecesFolder, work: PieceEncoder, workers: int) -> None:
     done = {piece.number for piece in parts.done(pieces)}
     left = [piece for piece in pieces if piece.number not in done]
     if done:
         print(f"{len(done)} of {len(pieces)} pieces are already done.", file=sys.stderr)
 
     total = sum(piece.size for piece in pieces)
-    for _ in show_progress(run(left, work, workers), total, total - sum(piece.size for piece in left)):
-        pass
+    # A terminal shows a bar, a log file a line every 30 seconds.
+    interval = 0.1 if sys.stderr.isatty() else 30
+    unit = {"unit": "B", "unit_scale": True, "unit_divisor": 1024, "mininterval": interval}
+    with tqdm(desc="encoding", total=total, initial=total - sum(piece.size for piece in left), **unit) as bar:
+        for size in run(left, work, workers):
+            bar.update(size)
 
 
 def _note_sources(sources: list[Source]) -> None:

@@ -48,7 +48,7 @@ def wiki(tmp_path) -> Path:
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Pieces of 4 KiB, so that a small corpus has many."""
-    monkeypatch.setattr("preprocess.corpus.plan.SMALLEST", 4096)
+    monkeypatch.setattr("preprocess.corpus.plan_pieces.SMALLEST", 4096)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.preprocess.corpus.conftest import contents, read_rows, start, write_w
 
 pytestmark = pytest.mark.usefixtures("small_pieces")
 
-SMALL = "from preprocess.corpus import plan; plan.SMALLEST = 4096"
+SMALL = "from preprocess.corpus import plan_pieces as plan; plan.SMALLEST = 4096"
 
 
 def documents_of(rows: list[list[int]]) -> list[tuple]:
@@ -164,12 +164,6 @@ def test_long_sentences_are_cut_at_words(make, tmp_path, wordpiece_folder):
     assert json.loads((tmp_path / "data/meta.json").read_text())["splits"]["train"]["cut"] == 1
 
 
-def test_any_number_of_processes_gives_the_same_bytes(make, wiki, tmp_path, encoder_folder):
-    assert make("--input", wiki, "--shards", "2", encoder=encoder_folder) == 0
-    assert make("--input", wiki, "--shards", "2", "--workers", "3", out="three", encoder=encoder_folder) == 0
-    assert contents(tmp_path / "data") == contents(tmp_path / "three")
-
-
 def test_four_parts_merge_to_what_one_run_makes(make, wiki, tmp_path, capsys):
     flags = ["--input", wiki, "--shards", "2"]
     assert make(*flags) == 0
@@ -193,7 +187,7 @@ def test_four_parts_merge_to_what_one_run_makes(make, wiki, tmp_path, capsys):
 def test_a_killed_run_goes_on_from_what_it_has(make, tmp_path, wordpiece_folder):
     wiki = write_wiki(tmp_path / "wiki", files=8, articles=50)
     arguments = ["--input", wiki, "--encoder-dir", wordpiece_folder, "--shards", "2", "--workers", "2"]
-    slow = "from preprocess.corpus import pieces; import time; work = pieces.PieceEncoder._write\n"
+    slow = "from preprocess.corpus import encode_pieces as pieces; import time; work = pieces.PieceEncoder._write\n"
     slow += "pieces.PieceEncoder._write = lambda *args: (time.sleep(0.1), work(*args))"
     killed = start(*arguments, "--out", tmp_path / "killed", setup=f"{SMALL}\n{slow}")
     parts = tmp_path / "killed.parts"
@@ -245,10 +239,9 @@ def test_a_changed_file_is_encoded_again(make, wiki, tmp_path):
         lambda raw: raw[:100],
         lambda raw: raw[:-1],
         lambda raw: raw + b"\0",
-        lambda raw: bytes(999),
-    ]
-    + [lambda raw: b"[]\n", lambda raw: b'{"sections": 1}\n'],
-    ids=["empty", "half a head", "short", "long", "zeros", "a list", "no sections"],
+        lambda raw: b'{"sections": 1}\n',
+    ],
+    ids=["empty", "half a header", "short", "long", "no sections"],
 )
 def test_a_damaged_piece_is_named_and_encoded_again(make, wiki, tmp_path, capsys, damage):
     assert make("--input", wiki, "--part", "1/1") == 0
@@ -288,10 +281,7 @@ def test_existing_data_is_kept(make, wiki, tmp_path, capsys):
     assert make("--input", wiki) == 0
     assert "is up to date" in capsys.readouterr().out
     assert make("--input", wiki, "--seed", "2", "--shards", "3") == 1
-    assert (
-        "was made with other settings (--shards 1, now 3; --seed 1, now 2): remove it"
-        in capsys.readouterr().err
-    )
+    assert "(--shards 1, now 3; --seed 1, now 2)" in capsys.readouterr().err
     assert contents(tmp_path / "data") == before
 
 
@@ -314,14 +304,3 @@ def test_other_text_of_the_same_size_is_not_up_to_date(make, wiki, tmp_path, cap
     assert make("--input", wiki) == 0
     assert capsys.readouterr().err == ""
     assert contents(tmp_path / "data") == before
-
-
-def test_data_without_stamps_is_compared_by_its_hashes(make, wiki, tmp_path, capsys):
-    """As it was before there were any."""
-    assert make("--input", wiki) == 0
-    path = tmp_path / "data" / "meta.json"
-    meta = json.loads(path.read_text())
-    del meta["stamps"]
-    path.write_text(json.dumps(meta))
-    assert make("--input", wiki) == 0
-    assert "is up to date" in capsys.readouterr().out

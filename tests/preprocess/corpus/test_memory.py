@@ -1,4 +1,4 @@
-"""A process holds a piece, whatever the size of the corpus."""
+"""The memory of a process depends on the size of a piece, not of the corpus."""
 
 import gzip
 import sys
@@ -13,13 +13,13 @@ def peak():  # not ru_maxrss of this process, which counts what its parent, the 
     own = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
     print(own / 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 atexit.register(peak)
-from preprocess.corpus import pieces, plan
+from preprocess.corpus import encode_pieces as pieces, plan_pieces as plan
 pieces.BATCH, pieces.HELD, plan.SMALLEST = 16384, 65536, 65536
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's peak of memory")
-@pytest.mark.parametrize("layout", ["one file", "many files", "one compressed file"])
+@pytest.mark.parametrize("layout", ["many files", "one compressed file"])
 def test_memory_does_not_grow_with_the_corpus(tmp_path, wordpiece_folder, layout):
     text = "".join(article(i) for i in range(600))  # 0.4 MB
     peaks = {}

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from ..encoders import Encoder
 from ..errors import DataError
-from .inputs import File, Source
+from .input_files import File, Source
 
 FORMAT = 1
 CLEANED = {
@@ -55,6 +55,7 @@ class Piece:
 
     @property
     def size(self) -> int:
+        """Return the bytes on the disk."""
         return sum(span.stop - span.start for span in self.spans)
 
     @property

@@ -1,27 +1,35 @@
-"""Manages DATA.parts, the temporary folder with the finished pieces and all files needed to join them.
+"""The folder DATA.parts: finished pieces and all files needed to join them; and whether DATA is up to date.
 
 plan.json  dict.txt  word_starts.txt  000000.piece  000001.piece ...
+
+meta.json of DATA has three hashes: of file names and sizes (`made_from`), of file modification times as well
+(`stamps`), and of the file contents (`hash`). Contents are only compared if the stamps differ, for example after a
+copy.
 """
 
 import json
 import os
 import shutil
 import socket
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ..encoders import Encoder
 from ..errors import DataError
+from ..meta import differences, read
 from ..vocabulary import symbols_hash, write_dictionary
-from .inputs import Source
-from .pieces import piece_path, read_head, sync, token_type
-from .plan import FORMAT, Options, Piece, inputs_hash
-from .up_to_date import changes
+from .encode_pieces import piece_path, read_head, sync, token_type
+from .input_files import Source
+from .plan_pieces import FORMAT, Options, Piece, cut, digest, inputs_hash
+from .read_pieces import read_hash
 
 PLAN = "plan.json"
 
 
-class Parts:
+class PiecesFolder:
     """The folder DATA.parts and its plan, which is the same for all parts of a run."""
 
     def __init__(self, folder: Path, plan: dict) -> None:
@@ -39,16 +47,16 @@ class Parts:
         return read_head(piece_path(self.folder, number), self.plan["type"])
 
 
-def parts_folder(out: Path) -> Path:
+def folder_of(out: Path) -> Path:
     """Return `<out>.parts`."""
     return out.with_name(f"{out.name}.parts")
 
 
-def open_parts(
+def open_folder(
     out: Path, sources: list[Source], pieces: list[Piece], encoder: Encoder, options: Options
-) -> Parts:
+) -> PiecesFolder:
     """Open or create the folder of parts for `out`. Raises DataError if it was made with other settings."""
-    folder = parts_folder(out)
+    folder = folder_of(out)
     plan = _plan(sources, pieces, encoder, options)
     found = _read_plan(folder)
     if found is not None:
@@ -57,7 +65,7 @@ def open_parts(
                 f"--out: the pieces in {folder} were made with other settings ({changes(found, encoder, options)}): remove "
                 "the folder, or choose another --out."
             )
-        return Parts(folder, plan)
+        return PiecesFolder(folder, plan)
 
     folder.mkdir(parents=True, exist_ok=True)
     mark = f"{socket.gethostname()}.{os.getpid()}.tmp"  # parts may start at the same time on several machines
@@ -66,16 +74,16 @@ def open_parts(
     _put(folder / "word_starts.txt", mark, lambda path: path.write_text(starts, encoding="utf-8"))
     text = json.dumps(plan, indent=2, ensure_ascii=False) + "\n"
     _put(folder / PLAN, mark, lambda path: path.write_text(text, encoding="utf-8"))
-    return Parts(folder, plan)
+    return PiecesFolder(folder, plan)
 
 
-def find_parts(out: Path) -> Parts:
+def find_folder(out: Path) -> PiecesFolder:
     """Open the folder of parts that runs with --part created for `out`. Raises DataError if it is missing."""
-    folder = parts_folder(out)
+    folder = folder_of(out)
     plan = _read_plan(folder)
     if plan is None:
         raise DataError(f"--merge {out}: {folder} with the parts to join is missing: run with --part first.")
-    return Parts(folder, plan)
+    return PiecesFolder(folder, plan)
 
 
 def _plan(sources: list[Source], pieces: list[Piece], encoder: Encoder, options: Options) -> dict:
@@ -115,7 +123,7 @@ def _write_dictionary(path: Path, encoder: Encoder) -> None:
         write_dictionary(path, encoder.symbols)
 
 
-def _put(path: Path, mark: str, write) -> None:
+def _put(path: Path, mark: str, write: Callable[[Path], Any]) -> None:
     temporary = path.with_name(f".{path.name}.{mark}")
     try:
         write(temporary)
@@ -126,3 +134,29 @@ def _put(path: Path, mark: str, write) -> None:
         raise DataError(f"{path}: {error.strerror}: fix that and run again.") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_same(out: Path, sources: list[Source], encoder: Encoder, options: Options) -> None:
+    """Raise DataError if the corpus in `out` was made from other files, another encoder or other options."""
+    found = read(out) or {}
+    if found.get("made_from") != inputs_hash(sources, encoder, options):
+        raise DataError(
+            f"--out: {out} was made with other settings ({changes(found, encoder, options)}): remove it, or choose another "
+            "--out."
+        )
+
+    pieces = cut(sources)
+    if found.get("stamps") == digest(piece.stamp for piece in pieces):
+        return
+    print(f"{out}: input files may have changed; comparing their contents.", file=sys.stderr)
+    for number, (source, noted) in enumerate(zip(sources, found["sources"], strict=True)):
+        if digest(read_hash(piece) for piece in pieces if piece.source == number) != noted["hash"]:
+            raise DataError(
+                f"--out: {out} was made from other text in {source.name}: remove it, or choose another --out."
+            )
+
+
+def changes(found: Mapping[str, Any], encoder: Encoder, options: Options) -> str:
+    """Return which settings of a corpus, or of its pieces, differ from the current ones."""
+    found_changes = differences(found, encoder, asdict(options))
+    return found_changes or "other input files, or a version that cleaned text differently"

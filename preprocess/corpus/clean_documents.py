@@ -1,4 +1,4 @@
-"""Splits text into documents, each a list of clean paragraphs."""
+"""Splits text into documents and removes markup: each document is a list of clean paragraphs."""
 
 import json
 import re

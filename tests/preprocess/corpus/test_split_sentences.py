@@ -1,6 +1,6 @@
 import pytest
 
-from preprocess.corpus.sentences import LONGEST, sentences
+from preprocess.corpus.split_sentences import LONGEST, sentences
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from preprocess.corpus.documents import documents
+from preprocess.corpus.clean_documents import documents
 from preprocess.errors import DataError
 
 WIKI = """<doc id="1" url="u" title="Tom &amp; "Jerry"">

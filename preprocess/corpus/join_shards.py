@@ -12,12 +12,13 @@ import shutil
 import struct
 from array import array
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import DataError
 from ..indexed import MAGIC, NARROW, WIDE
-from .parts import Parts
-from .pieces import piece_path, sync
-from .plan import digest
+from .encode_pieces import copy_bytes, piece_path, sync
+from .pieces_folder import PiecesFolder
+from .plan_pieces import digest
 
 CHUNK = 1 << 20  # bytes or rows processed at once
 COUNTED = ("documents", "lines", "cut", "rows", "tokens")
@@ -33,12 +34,12 @@ class _Split:
         self._bin.touch()
         self._idx.write_bytes(self._head())
 
-    def add(self, piece, section: dict) -> None:
+    def add(self, piece: BinaryIO, section: dict) -> None:
         """Append a section; `piece` is the open file of its piece, at the start of the section."""
         with self._idx.open("ab") as idx:
-            _copy(piece, idx, section["rows"] * 4)
+            copy_bytes(piece, idx, section["rows"] * 4)
         with self._bin.open("ab") as tokens:
-            _copy(piece, tokens, section["tokens"] * array(self._type).itemsize)
+            copy_bytes(piece, tokens, section["tokens"] * array(self._type).itemsize)
         for name in COUNTED:
             self.counts[name] += section[name]
 
@@ -66,7 +67,7 @@ class _Split:
         return MAGIC + struct.pack("<QBQ", 1, code, self.counts["rows"])
 
 
-def join(parts: Parts, out: Path) -> dict:
+def join(parts: PiecesFolder, out: Path) -> dict:
     """Join all pieces to `out`, delete the pieces and return meta.json.
 
     Raises DataError if pieces are missing or damaged, or if writing fails.
@@ -111,7 +112,7 @@ def shard_folders(out: Path, shards: int) -> list[Path]:
     return [out] if shards == 1 else [out / f"shard{i}" for i in range(shards)]
 
 
-def _write(parts: Parts, folder: Path) -> dict:
+def _write(parts: PiecesFolder, folder: Path) -> dict:
     options = parts.plan["options"]
     folders = shard_folders(folder, options["shards"])
     for shard in folders:
@@ -122,7 +123,6 @@ def _write(parts: Parts, folder: Path) -> dict:
             splits[name, 0] = _Split(folders[0] / name, parts.plan["type"])
 
     sources, stamps = _copy_sections(parts, splits)
-    _check_filled(splits, parts, sum(source["documents"] for source in sources))
     for split in splits.values():
         split.finish()
 
@@ -143,7 +143,7 @@ def _write(parts: Parts, folder: Path) -> dict:
     return meta
 
 
-def _copy_sections(parts: Parts, splits: dict[tuple[str, int], _Split]) -> tuple[list[dict], str]:
+def _copy_sections(parts: PiecesFolder, splits: dict[tuple[str, int], _Split]) -> tuple[list[dict], str]:
     """Copy all sections; return the sources with their counts and hashes, and the stamp of all pieces."""
     sources = [source | {"documents": 0, "empty": 0, "dropped": 0} for source in parts.plan["sources"]]
     hashes: list[list[str]] = [[] for _ in sources]
@@ -165,21 +165,6 @@ def _copy_sections(parts: Parts, splits: dict[tuple[str, int], _Split]) -> tuple
     return sources, digest(stamps)
 
 
-def _check_filled(splits: dict[tuple[str, int], _Split], parts: Parts, documents: int) -> None:
-    options = parts.plan["options"]
-    for (name, shard), split in splits.items():
-        if split.counts["documents"]:
-            continue
-        if name == "train":
-            what = f"--shards {options['shards']}: shard {shard} has none of the {documents} documents: use fewer shards"
-        else:
-            what = (
-                f"--{name}-share {options[f'{name}_share']:g} selects none of the {documents} documents: give a larger "
-                "share or another --seed"
-            )
-        raise DataError(f"{what} (after removing {parts.folder}).")
-
-
 def _link_common_files(folder: Path, folders: list[Path], names: list[str]) -> None:
     """Link the common files of the first shard into all shards, so that each is a complete data folder."""
     for shard in folders:
@@ -197,12 +182,3 @@ def _link(file: Path, name: Path) -> None:
         os.link(file, name)
     except OSError:  # a file system without hard links
         shutil.copyfile(file, name)
-
-
-def _copy(source, target, size: int) -> None:
-    while size:
-        chunk = source.read(min(size, CHUNK))
-        if not chunk:
-            raise DataError(f"{source.name} became shorter during reading: run again.")
-        target.write(chunk)
-        size -= len(chunk)

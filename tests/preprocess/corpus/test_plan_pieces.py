@@ -1,8 +1,8 @@
 import pytest
 
-from preprocess.corpus import plan
-from preprocess.corpus.inputs import find_source
-from preprocess.corpus.plan import cut
+from preprocess.corpus import plan_pieces as plan
+from preprocess.corpus.input_files import find_source
+from preprocess.corpus.plan_pieces import cut
 from preprocess.errors import DataError
 from tests.preprocess.corpus.conftest import article
 
@@ -18,8 +18,7 @@ def texts(pieces) -> list[bytes]:
 
 @pytest.mark.parametrize(
     ("kind", "step", "pieces"),
-    [("text", 1, 20), ("text", 32, 20), ("text", 33, 10), ("text", 34, 10), ("text", 660, 1), ("wiki", 1, 20)]
-    + [("wiki", 100_000, 1)],
+    [("text", 32, 20), ("text", 33, 10), ("text", 34, 10), ("text", 660, 1), ("wiki", 1, 20)],
 )
 def test_a_file_is_cut_between_documents(tmp_path, monkeypatch, kind, step, pieces):
     monkeypatch.setattr(plan, "SMALLEST", step)

@@ -1,4 +1,4 @@
-"""Processes a list of pieces in several worker processes."""
+"""Encodes a list of pieces in several worker processes."""
 
 import gc
 import multiprocessing
@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 
 from ..errors import DataError
-from .plan import Piece
+from .plan_pieces import Piece
 
 Work = Callable[[Piece], int]
 

@@ -1,4 +1,4 @@
-"""Compressed input: the same data as of the text, in bounded memory, and what cannot be read is named."""
+"""Compressed files give the same data as their text, in bounded memory; unreadable files are errors."""
 
 import bz2
 import gzip
@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.corpus import plan
-from preprocess.corpus.compressed import blocks
-from preprocess.corpus.inputs import File, find_source
-from preprocess.corpus.lines import clean_lines
-from preprocess.corpus.plan import cut
+from preprocess.corpus import plan_pieces as plan
+from preprocess.corpus.input_files import File, find_source
+from preprocess.corpus.plan_pieces import cut
+from preprocess.corpus.read_pieces import clean_lines, decompressed_blocks
 from preprocess.errors import DataError
 from tests.preprocess.corpus.conftest import article, contents, read_rows
 
@@ -25,7 +24,7 @@ ARTICLE = json.dumps({"title": "Noon", "text": "Noon\n\nThe ferry leaves."}) + "
 
 
 def compress(path: Path, ending: str) -> Path:
-    """Puts a compressed file in the place of a file."""
+    """Replace a file by its compressed copy."""
     written = path.with_name(path.name + ending)
     written.write_bytes(COMPRESS[ending](path.read_bytes()))
     path.unlink()
@@ -33,7 +32,7 @@ def compress(path: Path, ending: str) -> Path:
 
 
 def blocks_of(path: Path, kind: str) -> list[bytes]:
-    return list(blocks(File(path, path.name, path.stat().st_size, 0, True), kind))
+    return list(decompressed_blocks(File(path, path.name, path.stat().st_size, 0, True), kind))
 
 
 @pytest.mark.parametrize("ending", COMPRESS)
@@ -80,16 +79,6 @@ def test_compressed_text_of_every_kind(make, tmp_path, kind):
     assert read_rows(tmp_path / "data/train").count([2]) == {"text": 600, "json": 600, "book": 2}[kind]
 
 
-def test_a_large_compressed_file_is_announced(make, wiki, capsys, monkeypatch):
-    compress(wiki / "AA/wiki_01", ".gz")
-    monkeypatch.setattr("preprocess.corpus.__main__.LARGEST", 1000)
-    assert make("--input", wiki) == 0
-    message = (
-        "wiki/AA/wiki_01.gz is compressed, so one process reads the whole file: decompress it to use several."
-    )
-    assert capsys.readouterr().err.count(message) == 1
-
-
 def test_a_compressed_file_is_one_piece_and_others_are_divided(tmp_path, wiki):
     compress(wiki / "AA/wiki_01", ".gz")
     pieces = cut([find_source(str(wiki))])
@@ -129,40 +118,21 @@ def test_text_without_blank_lines_is_cut_at_line_ends(tmp_path, monkeypatch):
     assert all(len(block) <= 4096 + 8192 + 24 for block in found)
 
 
-@pytest.mark.parametrize("workers", ["1", "3"])
 def test_any_number_of_processes_parts_and_held_tokens_gives_the_same_bytes(
-    make, wiki, tmp_path, monkeypatch, workers
+    make, wiki, tmp_path, monkeypatch
 ):
     for path in sorted((wiki / "AA").iterdir()):
         compress(path, ".bz2")
     flags = ["--input", wiki, "--shards", "2", "--valid-share", "0.2"]
     assert make(*flags, out="held") == 0
-    monkeypatch.setattr("preprocess.corpus.pieces.HELD", 100)
-    monkeypatch.setattr("preprocess.corpus.pieces.BATCH", 300)
-    assert make(*flags, "--workers", workers) == 0
+    monkeypatch.setattr("preprocess.corpus.encode_pieces.HELD", 100)
+    monkeypatch.setattr("preprocess.corpus.encode_pieces.BATCH", 300)
+    assert make(*flags, "--workers", "3") == 0
     assert contents(tmp_path / "held") == contents(tmp_path / "data")
     for part in (2, 1):
         assert make(*flags, "--part", f"{part}/2", out="parts") == 0
     assert make("--merge", out="parts") == 0
     assert contents(tmp_path / "held") == contents(tmp_path / "parts")
-
-
-def test_pieces_of_compressed_files_are_kept_and_bytes_are_counted(make, wiki, tmp_path, capsys, monkeypatch):
-    for path in sorted((wiki / "AA").iterdir()):
-        compress(path, ".bz2")
-    shown = []
-
-    def show(sizes, total, done):
-        shown.append((total, done, list(sizes)))
-        return iter(())
-
-    monkeypatch.setattr("preprocess.corpus.__main__.show_progress", show)
-    assert make("--input", wiki, "--part", "1/2") == 0
-    assert make("--input", wiki) == 0
-    [(_, _, first), (total, done, second)] = shown
-    assert total == sum(path.stat().st_size for path in (wiki / "AA").iterdir())
-    assert (done, sum(first) + sum(second)) == (sum(first), total)
-    assert 0 < done < total
 
 
 def test_a_changed_compressed_file_is_noticed(make, wiki, capsys):
@@ -177,12 +147,10 @@ def test_a_changed_compressed_file_is_noticed(make, wiki, capsys):
     assert "comparing their contents" in output.err
     assert "is up to date" in output.out
 
-    same = gzip.decompress(path.read_bytes())
-    for level in range(10):  # other text whose compressed size is equal
-        changed = gzip.compress(same.replace(b"noon", b"dusk"), level)
-        path.write_bytes(changed)
+    changed = gzip.decompress(path.read_bytes()).replace(b"noon", b"dusk")
+    path.write_bytes(gzip.compress(changed))
     assert make("--input", wiki) == 1
-    assert "remove it, or choose another --out" in capsys.readouterr().err
+    assert "--out" in capsys.readouterr().err
 
 
 def test_clean_lines_reads_compressed_text(tmp_path):
@@ -198,15 +166,12 @@ def test_clean_lines_reads_compressed_text(tmp_path):
 
 
 @pytest.mark.parametrize("ending", COMPRESS)
-@pytest.mark.parametrize("given", ["", "=wiki"])
-def test_an_incomplete_file_is_named(make, wiki, tmp_path, capsys, ending, given):
+def test_an_incomplete_file_is_named(make, wiki, tmp_path, capsys, ending):
     path = compress(wiki / "AA/wiki_01", ending)
     path.write_bytes(path.read_bytes()[:-40])
-    assert make("--input", f"{wiki}{given}") == 1
+    assert make("--input", f"{wiki}=wiki") == 1
     error = capsys.readouterr().err.strip().split("\n")[-1]
     assert f"wiki/AA/wiki_01{ending} is damaged or incomplete (" in error
-    assert "download it again" in error
-    assert "iconv" not in error
     assert not (tmp_path / "data").exists()
 
 
@@ -246,7 +211,7 @@ def test_a_file_compressed_and_decompressed_is_an_error(wiki):
     path = compress(wiki / "AA/wiki_01", ".bz2")
     path.with_suffix("").write_bytes(bz2.decompress(path.read_bytes()))
     with pytest.raises(
-        DataError, match=r"has .*wiki_01.bz2 and wiki_01, which are the same text: remove one"
+        DataError, match=r"has wiki/AA/wiki_01.bz2 and wiki/AA/wiki_01, which are the same text"
     ):
         find_source(str(wiki))
 

@@ -11,7 +11,7 @@ import os
 import socket
 import tempfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -20,9 +20,9 @@ from ..encoders import FIRST, Encoder
 from ..errors import DataError
 from ..indexed import NARROW, WIDE
 from ..vocabulary import EOS, SPECIALS
-from .plan import MIB, Options, Piece
-from .reading import read_documents
-from .sentences import sentences
+from .plan_pieces import MIB, Options, Piece
+from .read_pieces import read_documents
+from .split_sentences import sentences
 
 # Characters encoded at once. The Rust library needs hundreds of times their size.
 BATCH = 1 << 18
@@ -64,10 +64,12 @@ class Section:
     def write(self, file: BinaryIO, moved: BinaryIO) -> None:
         """Write the sizes of all rows, then their tokens; `moved` is the temporary file."""
         for start, rows, _ in self.moved:
-            _copy(moved, start, rows * self.sizes.itemsize, file)
+            moved.seek(start)
+            copy_bytes(moved, file, rows * self.sizes.itemsize)
         self.sizes.tofile(file)
         for start, rows, tokens in self.moved:
-            _copy(moved, start + rows * self.sizes.itemsize, tokens * self.tokens.itemsize, file)
+            moved.seek(start + rows * self.sizes.itemsize)
+            copy_bytes(moved, file, tokens * self.tokens.itemsize)
         self.tokens.tofile(file)
 
 
@@ -97,7 +99,7 @@ class PieceEncoder:
             if not document:
                 empty += 1
                 continue
-            section = sections.setdefault(self._place(document), Section(array(self._type)))
+            section = sections.setdefault(place(document, self._options), Section(array(self._type)))
             section.documents += 1
             for paragraph in document:
                 for sentence in sentences(paragraph):
@@ -114,19 +116,6 @@ class PieceEncoder:
 
         counts = {"empty": empty, "dropped": dropped, "sha256": raw_hash.hexdigest()}
         self._write(piece, sections, counts, moved)
-
-    def _place(self, document: list[str]) -> tuple[str, int]:
-        """Return split and shard, from a hash of the text: independent of position, and equal for copies."""
-        seed = str(self._options.seed).encode()
-        drawn = hashlib.blake2b(
-            "\n".join(document).encode(), digest_size=2 * DIGEST, salt=_salt(seed)
-        ).digest()
-        share = int.from_bytes(drawn[:DIGEST]) / (1 << 8 * DIGEST)
-        if share < self._options.valid_share:
-            return "valid", 0
-        if share < self._options.valid_share + self._options.test_share:
-            return "test", 0
-        return "train", int.from_bytes(drawn[DIGEST:]) % self._options.shards
 
     def _encode(self, batch: list[tuple[Section, str | None]]) -> None:
         """Add the rows of a batch to their sections; None is the end of a document."""
@@ -194,6 +183,42 @@ class PieceEncoder:
             raise DataError(f"{path}: {error.strerror}; the pieces before it are kept.") from None
 
 
+def place(document: list[str], options: Options) -> tuple[str, int]:
+    """Return split and shard, from a hash of the text: independent of position, and equal for copies."""
+    salt = hashlib.blake2b(str(options.seed).encode(), digest_size=hashlib.blake2b.SALT_SIZE).digest()
+    drawn = hashlib.blake2b("\n".join(document).encode(), digest_size=2 * DIGEST, salt=salt).digest()
+    share = int.from_bytes(drawn[:DIGEST]) / (1 << 8 * DIGEST)
+    if share < options.valid_share:
+        return "valid", 0
+    if share < options.valid_share + options.test_share:
+        return "test", 0
+    return "train", int.from_bytes(drawn[DIGEST:]) % options.shards
+
+
+def check_splits(pieces: Iterable[Piece], options: Options) -> None:
+    """Raise DataError if a split or shard gets no document; stops reading when each has one."""
+    empty = [("train", shard) for shard in range(options.shards)]
+    empty += [(name, 0) for name in ("valid", "test") if getattr(options, f"{name}_share")]
+    count = 0
+    for piece in pieces:
+        for document in filter(None, read_documents(piece, hashlib.sha256())):
+            count += 1
+            found = place(document, options)
+            if found in empty:
+                empty.remove(found)
+            if not empty:
+                return
+    name, shard = empty[0]
+    if name == "train":
+        raise DataError(
+            f"--shards {options.shards}: shard {shard} has none of the {count} documents: use fewer shards."
+        )
+    raise DataError(
+        f"--{name}-share {getattr(options, f'{name}_share'):g} selects none of the {count} documents: give a larger "
+        "share or another --seed."
+    )
+
+
 def token_type(encoder: Encoder) -> str:
     """Return the array type code of the tokens, as in `IndexedWriter`."""
     return (NARROW if len(SPECIALS) + len(encoder.symbols) < 65_500 else WIDE)[0]
@@ -214,20 +239,13 @@ def read_head(path: Path, type_: str) -> dict | None:
             line = file.readline()
             size = os.fstat(file.fileno()).st_size
         head = json.loads(line)
-        whole = head.keys() >= HEAD
         body = sum(
             section["rows"] * array("i").itemsize + section["tokens"] * array(type_).itemsize
             for section in head["sections"]
         )
-    except (
-        FileNotFoundError,
-        ValueError,
-        AttributeError,
-        TypeError,
-        KeyError,
-    ):  # missing file, or damaged header
+        return head if head.keys() >= HEAD and size == len(line) + body else None
+    except (FileNotFoundError, ValueError, AttributeError, TypeError, KeyError):  # missing, or damaged header
         return None
-    return head if whole and size == len(line) + body else None
 
 
 def sync(file: BinaryIO) -> None:
@@ -236,13 +254,11 @@ def sync(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def _copy(source: BinaryIO, start: int, size: int, target: BinaryIO) -> None:
-    source.seek(start)
+def copy_bytes(source: BinaryIO, target: BinaryIO, size: int) -> None:
+    """Copy `size` bytes from the current position. Raises DataError if the file is shorter."""
     while size:
         chunk = source.read(min(size, MIB))
+        if not chunk:
+            raise DataError(f"{source.name} became shorter during reading: run again.")
         target.write(chunk)
         size -= len(chunk)
-
-
-def _salt(seed: bytes) -> bytes:
-    return hashlib.blake2b(seed, digest_size=hashlib.blake2b.SALT_SIZE).digest()
