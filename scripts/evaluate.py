@@ -26,12 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     models = read_models(args.checkpoint, args.data)
     chosen = [choose_splits(model, args.split) for model in models]
     check_splits(models, chosen, args)
+    originals = find_originals(models)
 
     logged = {name for model in models for name in model.metrics()}
     columns = ["checkpoint", "task", "split", "sentences", *(name for name in METRICS if name in logged)]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
     rows = []
-    for row in evaluate(models, chosen, args):
+    for row in evaluate(models, originals, chosen, args):
         rows.append(row)
         # Print row by row, because a row can take minutes.
         print(f"| {' | '.join(_cell(row.get(name, '-')) for name in columns)} |", flush=True)
@@ -88,23 +89,33 @@ def check_splits(models: Sequence, chosen: Sequence[Sequence[str]], args: argpar
                 )
 
 
-def evaluate(models: Sequence, chosen: Sequence[Sequence[str]], args: argparse.Namespace) -> Iterator[dict]:
-    """Yield a row for each model and split; a model with the weights of an earlier one reuses its scores."""
-    from fairseq_kd.evaluation.loaded_model import LoadedModel, device
+def find_originals(models: Sequence) -> list:
+    """Return for each model the first with the same weights and settings, which may be itself."""
+    originals: list = []
+    for model in models:
+        original = next((earlier for earlier in originals if model.predicts_same(earlier)), model)
+        originals.append(original)
+        if original is not model:
+            # Printed here, before the table, so that it is not between its rows on a terminal.
+            paths = f"{model.checkpoint.path} has the weights of {original.checkpoint.path}"
+            print(f"{paths}: reusing its scores.", file=sys.stderr)
+    return originals
+
+
+def evaluate(
+    models: Sequence, originals: Sequence, chosen: Sequence[Sequence[str]], args: argparse.Namespace
+) -> Iterator[dict]:
+    """Yield a row for each model and split; a copy has the scores of its original."""
+    from fairseq_kd.evaluation.loaded_model import device
     from fairseq_kd.evaluation.scores import scores
 
-    evaluated: list[tuple[LoadedModel, list[dict]]] = []
-    for model, splits in zip(models, chosen, strict=True):
+    evaluated: dict[int, list[dict]] = {}
+    for model, original, splits in zip(models, originals, chosen, strict=True):
         path = str(model.checkpoint.path)
-        known = next((rows for earlier, rows in evaluated if model.predicts_same(earlier)), [])
-        if known:
-            source = known[0]["checkpoint"]
-            print(f"{path} has the weights of {source}: reusing its scores.", file=sys.stderr)
-            yield from ({**row, "checkpoint": path} for row in known)
+        if original is not model:
+            yield from ({**row, "checkpoint": path} for row in evaluated[id(original)])
             continue
-
-        rows: list[dict] = []
-        evaluated.append((model, rows))
+        rows = evaluated[id(model)] = []
         for split, predictions in model.predict(splits, device(args.cpu), args.batch_size):
             row = {"checkpoint": path, "task": model.metadata.task, "split": split}
             rows.append({**row, "sentences": len(predictions.logits), **scores(predictions)})

@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = (state.get("cfg") or {}).get("model") or state["args"]
     settings = vars(config) if isinstance(config, argparse.Namespace) else config
     settings["class_names"] = args.class_names
-    with atomic_write(checkpoint.path) as file:
+    # A link stays a link, to the changed file.
+    with atomic_write(checkpoint.path.resolve()) as file:
         torch.save(state, file)
     before = ", ".join(checkpoint.class_names) or "none"
     print(f"{checkpoint.path}: classes {', '.join(args.class_names)} (before: {before})")

@@ -6,17 +6,17 @@ Reads the validations in the run's log.txt, or in any log of fairseq-train with 
 the attention of the last one, averaged over the dev sentences. Writes layer_attention.png next to the log.
 """
 
-import importlib.util
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launcher.arguments import Parser
+from launcher.report import plots
 from launcher.results.logs import validations
 
 ALPHA = re.compile(r"alpha_(\d+)_(\d+)")
-CELL, MARGIN, DPI = 0.55, 1.4, 150  # inches, inches, dots per inch
+CELL, MARGIN = 0.55, 1.4  # inches
 DARK = 0.6  # share above which white text is easier to read than black
 
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the plot and return exit status 0. Errors exit with a message."""
     parser = _parser()
     args = parser.parse_args(arguments)
-    if importlib.util.find_spec("matplotlib") is None:
+    if not plots.available():
         parser.error("the plot needs matplotlib, which is not installed: pip install matplotlib")
 
     log = args.run / "log.txt" if args.run.is_dir() else args.run
@@ -45,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--update {update} was not validated: choose among {', '.join(map(str, found))}")
 
     out = args.out or log.with_name("layer_attention.png")
-    draw(found[update], f"attention over teacher layers, update {update}", out)
+    try:
+        draw(found[update], f"attention over teacher layers, update {update}", out)
+    except OSError as error:
+        parser.error(f"--out {out} cannot be written ({error.strerror}): name another file")
     print(out)
     return 0
 
@@ -59,8 +62,6 @@ def attention(scores: Mapping[str, float]) -> dict[tuple[int, int], float]:
 def draw(cells: Mapping[tuple[int, int], float], title: str, out: Path) -> None:
     """Draw one row per student layer, the lowest at the bottom; teacher layers out of reach are white."""
     from matplotlib.figure import Figure
-
-    from fairseq_kd.evaluation.output_file import atomic_write
 
     rows, columns = (max(pair[side] for pair in cells) for side in (0, 1))
     grid = [
@@ -81,8 +82,7 @@ def draw(cells: Mapping[tuple[int, int], float], title: str, out: Path) -> None:
     axes.set_title(title, fontsize="medium")
     figure.colorbar(image, ax=axes, label="share, mean over sentences")
 
-    with atomic_write(out) as file:
-        figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    plots.save(figure, out)
 
 
 def _parser() -> Parser:

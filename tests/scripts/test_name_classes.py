@@ -24,6 +24,14 @@ def test_names_are_added_and_the_rest_stays(tmp_path, capsys):
     assert [file.name for file in tmp_path.iterdir()] == ["model.pt"]
 
 
+def test_a_linked_checkpoint_stays_a_link(tmp_path):
+    path, link = write_teacher(tmp_path / "model.pt"), tmp_path / "link.pt"
+    link.symlink_to(path)
+    assert main(["--checkpoint", str(link), "--class-names", "no,yes"]) == 0
+    assert link.is_symlink()
+    assert read_checkpoint(str(path), "--teacher").class_names == ("no", "yes")
+
+
 @pytest.mark.parametrize(
     ("classes", "names", "sentence"),
     [

@@ -10,7 +10,7 @@ TRAIN = "2026-01-01 00:00:00 | INFO | train_inner | "
 VALID = "2026-01-01 00:00:00 | INFO | valid | "
 
 
-def told(update: int, loss: float, prefix: str = "") -> str:
+def entry(update: int, loss: float, prefix: str = "") -> str:
     return json.dumps({"epoch": 1, f"{prefix}loss": str(loss), f"{prefix}num_updates": str(update)}) + "\n"
 
 
@@ -18,11 +18,11 @@ def told(update: int, loss: float, prefix: str = "") -> str:
 def log(tmp_path):
     lines = [
         "a line of another kind\n",
-        TRAIN + told(10, 3.0),
-        TRAIN + told(20, 2.5),
-        TRAIN + told(20, 2.0),  # again, after an interruption
-        VALID + told(20, 2.25, "valid_"),
-        TRAIN + told(30, 1.5)[:20] + "\n",
+        TRAIN + entry(10, 3.0),
+        TRAIN + entry(20, 2.5),
+        TRAIN + entry(20, 2.0),  # again, after an interruption
+        VALID + entry(20, 2.25, "valid_"),
+        TRAIN + entry(30, 1.5)[:20] + "\n",
     ]
     path = tmp_path / "run" / "log.txt"
     path.parent.mkdir()
@@ -55,7 +55,7 @@ def test_png_has_all_logs(log, tmp_path, monkeypatch, capsys):
     assert [path.name for path in out.parent.iterdir()] == ["loss.png"]
 
 
-@pytest.mark.parametrize("last", [1, 2, 400])
+@pytest.mark.parametrize("last", [1, 400])
 def test_ticks_are_integers_and_the_last_marker_is_inside_the_frame(last):
     pytest.importorskip("matplotlib")
     figure = draw([Curve("a", {}, {last - 1: 2.1, last: 2.0})], "loss")
