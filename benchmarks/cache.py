@@ -12,7 +12,6 @@ Method  the cache is written first; one epoch to warm up, then the median of --e
 Output  per loss, two rows in benchmarks/results.csv, with ratio = time / time with the cache, and one of MiB on disk
 """
 
-import argparse
 import logging
 import statistics
 import sys
@@ -27,7 +26,8 @@ import numpy as np
 import torch
 
 from benchmarks import synthetic
-from benchmarks.record import describe, record
+from benchmarks.record import add_device_options, add_numbers, describe, record, synchronize
+from launcher.arguments import Parser
 from scripts import cache_teacher
 
 LOSSES = {
@@ -74,38 +74,22 @@ def write_teacher(path: Path, setting: Setting) -> Path:
 def flags(folder: Path, setting: Setting, loss: str, cpu: bool) -> list[str]:
     """Return the arguments of fairseq-train."""
     layers, width = setting.student
-    own = (
-        []
-        if width == setting.teacher[1]
-        else ["--encoder-embed-dim", str(width), "--encoder-ffn-embed-dim", str(4 * width)]
-    )
-    kept = ",".join(str(layer) for layer in range(layers))
-    origin = ["--init-layers", "random", "--encoder-layers", str(layers)] if own else ["--init-layers", kept]
-    return [
-        *(str(folder / "data"), "--task", "sentence_prediction_kd", "--num-classes", "2"),
-        *(
-            "--teacher",
-            str(folder / "model.pt"),
-            "--criterion",
-            *LOSSES[loss],
-            "--arch",
-            "roberta_student",
-            *origin,
-            *own,
-        ),
-        *(
-            "--batch-size",
-            str(setting.batch_size),
-            "--dropout",
-            "0",
-            "--attention-dropout",
-            "0",
-            "--seed",
-            "1",
-        ),
-        *("--optimizer", "adamw_fused", "--lr", "1e-5", "--num-workers", "0"),
-        *(["--cpu"] if cpu else []),
-    ]
+    if width == setting.teacher[1]:
+        student = ["--init-layers", ",".join(map(str, range(layers)))]
+    else:
+        student = [
+            "--init-layers",
+            "random",
+            "--encoder-layers",
+            str(layers),
+            "--encoder-embed-dim",
+            str(width),
+        ]
+        student += ["--encoder-ffn-embed-dim", str(4 * width)]
+    given = f"--task sentence_prediction_kd --num-classes 2 --batch-size {setting.batch_size} --seed 1 "
+    given += "--arch roberta_student --dropout 0 --attention-dropout 0 --optimizer adamw_fused --lr 1e-5 --num-workers 0"
+    teacher = ["--teacher", str(folder / "model.pt"), "--criterion", *LOSSES[loss]]
+    return [str(folder / "data"), *given.split(), *teacher, *student, *(["--cpu"] if cpu else [])]
 
 
 @torch.no_grad()
@@ -149,25 +133,18 @@ def train(given: Sequence[str], epochs: int) -> list[float]:
     begin, began, seconds = command.train, [], []
 
     def timed(*args, **kwargs):
-        _synchronize()
+        synchronize()
         began.append(time.perf_counter())
         return begin(*args, **kwargs)
 
     def end(cfg, trainer, task, epoch_itr, valid_subsets, end_of_epoch):
         if end_of_epoch:
-            _synchronize()
+            synchronize()
             seconds.append(time.perf_counter() - began[-1])
         return [None], False
 
-    argv = [
-        "fairseq-train",
-        *given,
-        "--max-epoch",
-        str(epochs),
-        "--best-checkpoint-metric",
-        "loss",
-        "--no-progress-bar",
-    ]
+    argv = ["fairseq-train", *given, "--max-epoch", str(epochs), "--no-progress-bar"]
+    argv += ["--best-checkpoint-metric", "loss"]
     with (
         tempfile.TemporaryDirectory() as save_dir,
         mock.patch.object(sys, "argv", [*argv, "--save-dir", save_dir]),
@@ -201,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(arguments)
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = torch.device(args.device)
+    device = args.device
     logging.disable(logging.INFO)
 
     teacher, student = (tuple(map(int, side.split("x"))) for side in args.pair.split(":"))
@@ -221,28 +198,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
             record(f"cache, {setting}", f"{loss}, on disk", size / 2**20, "MiB", 1.0, device)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser() -> Parser:
+    parser = Parser(__doc__)
     parser.add_argument(
         "--pair", default="12x768:3x768", help="layers x width of teacher and student (default: 12x768:3x768)"
     )
-    parser.add_argument("--sentences", type=int, default=512, help="training sentences (default: 512)")
-    parser.add_argument("--tokens", type=int, default=40, help="tokens of the longest sentence (default: 40)")
-    parser.add_argument("--batch-size", type=int, default=32, help="sentences per update (default: 32)")
-    parser.add_argument(
-        "--epochs", type=int, default=3, help="timed epochs, after one to warm up (default: 3)"
+    add_numbers(
+        parser,
+        {
+            "sentences": (512, "training sentences"),
+            "tokens": (40, "tokens of the longest sentence"),
+            "batch-size": (32, "sentences per update"),
+            "epochs": (3, "timed epochs, after one to warm up"),
+        },
     )
     parser.add_argument("--folder", help="folder of temporary data and caches (default: the system's)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
+    add_device_options(parser)
     return parser
-
-
-def _synchronize() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 if __name__ == "__main__":

@@ -62,25 +62,19 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         text = write_lines(args.input, work / "lines.txt")
-        times = {"ours": [], "ours from raw": [], "fairseq": [], "encoder alone": []}
-        ours(args, [f"{text}=text"], work / "ours")
-        for repeat in range(max(args.repeats, args.slow_repeats)):
-            if repeat < args.slow_repeats:
-                theirs = work / f"fairseq{repeat}"
-                theirs.mkdir()
-                times["fairseq"].append(preprocess.fairseq(args, text, theirs))
-            if repeat < args.repeats:
-                times["ours"].append(ours(args, [f"{text}=text"], work / "ours"))
-                times["ours from raw"].append(ours(args, args.input, work / "raw", longest=127))
-                times["encoder alone"].append(preprocess.encoder_alone(args, text))
+        own = {
+            "ours": lambda: ours(args, [f"{text}=text"], work / "ours"),
+            "ours from raw": lambda: ours(args, args.input, work / "raw", longest=127),
+        }
+        times = preprocess.compare(args, text, work, own)
         preprocess.check_equal(work / "ours", work / "fairseq0" / "bin")
         megabytes = text.stat().st_size / 1e6
 
     print(f"{megabytes:.1f} MB of lines, {args.workers} workers; files equal byte for byte")
     preprocess.print_times(times)
     if args.record:
-        own = {"ours": "preprocess.corpus", "ours from raw": "preprocess.corpus from raw text"}
-        preprocess.record_times(times, own, f"corpus {megabytes:.1f} MB {args.workers} workers")
+        names = {"ours": "preprocess.corpus", "ours from raw": "preprocess.corpus from raw text"}
+        preprocess.record_times(times, names, f"corpus {megabytes:.1f} MB {args.workers} workers")
     return 0
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.corpus import add_input_option, write_lines
-from benchmarks.record import record
+from benchmarks.record import add_numbers, add_record_option, record
 
 MIB = 1 << 20
 PIECES, TIMES = 4, 10  # pieces of the smaller input; size of the larger one, relative to it
@@ -100,7 +100,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Peak memory of preprocess.corpus for growing inputs: MiB.")
     add_input_option(parser)
     parser.add_argument("--encoder-dir", type=Path, required=True, metavar="DIR", help="an encoder folder")
-    parser.add_argument("--workers", type=int, default=2, help="encoding processes, 2 or more (default: 2)")
+    add_numbers(parser, {"workers": (2, "encoding processes, 2 or more")})
     parser.add_argument(
         "--pieces",
         type=float,
@@ -109,9 +109,7 @@ def main() -> int:
         metavar="MIB",
         help="sizes of a piece in MiB; the largest is also the longest document (default: 1 16)",
     )
-    parser.add_argument(
-        "--record", action="store_true", help="append to benchmarks/results.csv (default: print only)"
-    )
+    add_record_option(parser)
     args = parser.parse_args()
 
     sizes = [int(size * MIB) for size in args.pieces]

@@ -17,7 +17,8 @@ from functools import partial
 
 import torch
 
-from benchmarks.record import record
+from benchmarks.record import add_numbers, add_record_option, record
+from launcher.arguments import Parser
 from launcher.methods import NO_TEACHER, find_methods
 
 BASELINE = "kd"
@@ -70,9 +71,7 @@ def measure(rounds: dict[str, Callable[[], float]], count: int) -> dict[str, flo
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--data", required=True, help="a <TASK>-bin folder")
     parser.add_argument("--teacher", required=True, help="a teacher of that task")
     parser.add_argument(
@@ -81,12 +80,9 @@ def main() -> None:
     parser.add_argument(
         "--init-layers", default="1,3,5", help="teacher layers that the student starts from (default: 1,3,5)"
     )
-    parser.add_argument("--batch-size", type=int, default=32, help="sentences per batch (default: 32)")
-    parser.add_argument("--batches", type=int, default=4, help="batches per round (default: 4)")
-    parser.add_argument("--rounds", type=int, default=5, help="measured rounds (default: 5)")
-    parser.add_argument(
-        "--record", action="store_true", help="append to benchmarks/results.csv (default: print only)"
-    )
+    numbers = {"batch-size": (32, "sentences per batch"), "batches": (4, "batches per round")}
+    add_numbers(parser, numbers | {"rounds": (5, "measured rounds")})
+    add_record_option(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
 

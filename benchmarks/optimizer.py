@@ -11,7 +11,6 @@ Method  3 steps to warm up, then 5 rounds of 4 steps, with all optimizers in tur
 Output  one row per optimizer in benchmarks/results.csv, with ratio = time / time of adamw_fused
 """
 
-import argparse
 import time
 from collections.abc import Callable
 
@@ -20,8 +19,9 @@ from fairseq.optim.adam import Adam as FairseqAdam
 from torch import Tensor
 from torch.nn import Parameter
 
-from benchmarks.record import describe, record
+from benchmarks.record import add_device_options, describe, record, synchronize
 from fairseq_kd.optim.grouped_adamw import GroupedAdamW
+from launcher.arguments import Parser
 
 # eps is tiny, because fairseq adds it before the bias correction and torch after. With a larger eps,
 # results would differ for small gradients.
@@ -57,13 +57,13 @@ def parameters(device: torch.device) -> list[Parameter]:
     return made
 
 
-def milliseconds(optimizer: torch.optim.Optimizer, device: torch.device) -> float:
+def milliseconds(optimizer: torch.optim.Optimizer) -> float:
     """Return the milliseconds per step, averaged over one round."""
-    _synchronize(device)
+    synchronize()
     start = time.perf_counter()
     for _ in range(STEPS):
         optimizer.step()
-    _synchronize(device)
+    synchronize()
     return 1000 * (time.perf_counter() - start) / STEPS
 
 
@@ -77,15 +77,12 @@ def check_equal(weights: dict[str, list[Parameter]]) -> None:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
+    parser = Parser(__doc__)
+    add_device_options(parser)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = torch.device(args.device)
+    device = args.device
 
     weights = {name: parameters(device) for name in VARIANTS}
     optimizers = {name: make(weights[name]) for name, make in VARIANTS.items()}
@@ -97,7 +94,7 @@ def main() -> None:
     rounds: dict[str, list[float]] = {name: [] for name in optimizers}
     for _ in range(ROUNDS):
         for name, optimizer in optimizers.items():
-            rounds[name].append(milliseconds(optimizer, device))
+            rounds[name].append(milliseconds(optimizer))
 
     count = sum(parameter.numel() for parameter in weights[OURS])
     print(f"{count / 1e6:.1f} M parameters, {describe(device)}")
@@ -110,11 +107,6 @@ def main() -> None:
 
 def _quantile(values: list[float], q: float) -> float:
     return Tensor(values).quantile(q).item()
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 if __name__ == "__main__":

@@ -20,13 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
-from benchmarks.record import record
+from benchmarks.record import add_numbers, add_record_option, record
 
 ENCODER_ALONE = """
 import sys, time
@@ -54,15 +55,11 @@ def fairseq(args: argparse.Namespace, text: Path, out: Path) -> float:
     script = (
         Path(find_spec("fairseq").origin).parent / "examples" / "roberta" / "multiprocessing_bpe_encoder.py"
     )
-    files = [
-        "--encoder-json",
-        args.encoder_dir / "encoder.json",
-        "--vocab-bpe",
-        args.encoder_dir / "vocab.bpe",
-    ]
+    encoder = args.encoder_dir
+    files = ["--encoder-json", encoder / "encoder.json", "--vocab-bpe", encoder / "vocab.bpe"]
     bpe = ["--inputs", text, "--outputs", out / "train.bpe", "--workers", args.workers, "--keep-empty"]
     binarize = ["--only-source", "--trainpref", out / "train.bpe", "--destdir", out / "bin"]
-    binarize += ["--workers", args.workers, "--srcdict", args.encoder_dir / "dict.txt"]
+    binarize += ["--workers", args.workers, "--srcdict", encoder / "dict.txt"]
     return timed([sys.executable, script, *files, *bpe]) + timed(
         [sys.executable, "-m", "fairseq_cli.preprocess", *binarize]
     )
@@ -79,18 +76,31 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder-dir", type=Path, required=True, metavar="DIR", help="a gpt2 encoder folder"
     )
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="processes or threads (default: all cores)"
-    )
-    parser.add_argument(
-        "--repeats", type=int, default=5, help="timed runs of ours and the encoder (default: 5)"
-    )
-    parser.add_argument(
-        "--slow-repeats", type=int, default=3, help="timed runs of fairseq's scripts (default: 3)"
-    )
-    parser.add_argument(
-        "--record", action="store_true", help="append to benchmarks/results.csv (default: print only)"
-    )
+    numbers = {"workers": (os.cpu_count() or 1, "processes or threads"), "repeats": (5, "timed runs of ours")}
+    add_numbers(parser, numbers | {"slow-repeats": (3, "timed runs of fairseq's scripts")})
+    add_record_option(parser)
+
+
+def compare(
+    args: argparse.Namespace, text: Path, work: Path, own: dict[str, Callable[[], float]]
+) -> dict[str, list[float]]:
+    """Return the seconds of all variants in turn; the result of fairseq's scripts is WORK/fairseq0/bin.
+
+    text  the lines that fairseq's scripts and the encoder get
+    own   our variants; the first one runs once before, to warm the file cache
+    """
+    times: dict[str, list[float]] = {name: [] for name in [*own, "fairseq", "encoder alone"]}
+    next(iter(own.values()))()
+    for repeat in range(max(args.repeats, args.slow_repeats)):
+        if repeat < args.slow_repeats:
+            theirs = work / f"fairseq{repeat}"
+            theirs.mkdir()
+            times["fairseq"].append(fairseq(args, text, theirs))
+        if repeat < args.repeats:
+            for name, variant in own.items():
+                times[name].append(variant())
+            times["encoder alone"].append(encoder_alone(args, text))
+    return times
 
 
 def main() -> int:
@@ -105,16 +115,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         text = _sentences(args.input, work / "sentences.txt")
-        times = {"ours": [], "fairseq": [], "encoder alone": []}
-        ours(args, work)
-        for repeat in range(max(args.repeats, args.slow_repeats)):
-            if repeat < args.slow_repeats:
-                theirs = work / f"fairseq{repeat}"
-                theirs.mkdir()
-                times["fairseq"].append(fairseq(args, text, theirs))
-            if repeat < args.repeats:
-                times["ours"].append(ours(args, work))
-                times["encoder alone"].append(encoder_alone(args, text))
+        times = compare(args, text, work, {"ours": lambda: ours(args, work)})
         lines = text.read_bytes().count(b"\n")
         check_equal(work / "SST-2-bin" / "input0", work / "fairseq0" / "bin")
 

@@ -1,9 +1,11 @@
-"""Writes measurements to benchmarks/results.csv, one row per variant."""
+"""Shared by the benchmarks: options, and rows of benchmarks/results.csv, one per variant."""
 
+import argparse
 import csv
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
@@ -32,6 +34,31 @@ def describe(device: torch.device) -> str:
     return f"{_processor()}, threads: {torch.get_num_threads()}{huge_pages}"
 
 
+def add_numbers(parser: argparse.ArgumentParser, numbers: Mapping[str, tuple[int, str]]) -> None:
+    """Add options that take a number: name -> default, description."""
+    for name, (default, text) in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} (default: {default})")
+
+
+def add_record_option(parser: argparse.ArgumentParser) -> None:
+    """Add --record."""
+    parser.add_argument(
+        "--record", action="store_true", help="append to benchmarks/results.csv (default: print only)"
+    )
+
+
+def add_device_options(parser: argparse.ArgumentParser) -> None:
+    """Add --device and --threads."""
+    parser.add_argument("--device", type=torch.device, default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
+
+
+def synchronize() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -42,11 +69,6 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    head = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=RESULTS.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    head = subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True)
     return head.stdout.strip() or "unknown"

@@ -9,7 +9,6 @@ Method    each variant in its own process, on the CPU: largest resident set, min
 Output    one row per variant in benchmarks/results.csv, with ratio = memory / memory of ours
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -18,9 +17,10 @@ import time
 import torch
 from torch import nn
 
-from benchmarks.record import record
+from benchmarks.record import add_numbers, record
 from fairseq_kd.losses import cross_entropy, in_chunks, kd
 from fairseq_kd.memory import peak_memory
+from launcher.arguments import Parser
 
 OURS = "in chunks"
 VARIANTS = (OURS, "at once")
@@ -62,13 +62,16 @@ def check_equal(found: dict[str, dict[str, float]]) -> None:
 
 def main() -> None:
     """Run the benchmark, or measure one variant with --alone."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = Parser(__doc__)
+    add_numbers(
+        parser,
+        {
+            "tokens": (2048, "masked tokens"),
+            "words": (50265, "size of the vocabulary"),
+            "width": (768, "width of both models"),
+            "chunk": (256, "tokens per chunk"),
+        },
     )
-    parser.add_argument("--tokens", type=int, default=2048, help="masked tokens (default: 2048)")
-    parser.add_argument("--words", type=int, default=50265, help="size of the vocabulary (default: 50265)")
-    parser.add_argument("--width", type=int, default=768, help="width of both models (default: 768)")
-    parser.add_argument("--chunk", type=int, default=256, help="tokens per chunk (default: 256)")
     parser.add_argument(
         "--alone", action="store_true", help="measure one variant and print it as JSON (default: both)"
     )

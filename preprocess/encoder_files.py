@@ -1,6 +1,7 @@
-"""Reads and validates the files of an encoder; raises DataError with the file name."""
+"""Reads, validates and writes the files of an encoder; raises DataError with the file name."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,18 @@ def checked_rows(path: Path, rows: Any) -> dict[str, int]:
 def damaged(path: Path, problem: str) -> DataError:
     """Return the error for an invalid file."""
     return DataError(f"{path} {problem}: get a new copy of the encoder's files.")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file, with its line endings unchanged."""
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines, each with a line feed."""
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write indented JSON."""
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")

@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer
 
 from .errors import DataError
-from .tokenizer_files import FILES, HuggingFaceTokenizer, read_tokenizer
+from .tokenizer_files import FILES, HuggingFaceTokenizer, byte_level_bpe, read_tokenizer, wordpiece
 from .vocabulary import (
     SPECIALS,
     UNK,
@@ -109,14 +109,13 @@ class GPT2Encoder(RustEncoder):
             self._complete = index.keys() >= set(ids.values())
             vocabulary = {piece: index.get(i, self._end + i) for piece, i in ids.items()}
             # As in fairseq: the first line is a version, and the last line is empty.
-            merges = [tuple(line.split()) for line in raw[1].decode().split("\n")[1:-1]]
-            self._tokenizer = Tokenizer(models.BPE(vocabulary, merges))
+            merges = [line.split() for line in raw[1].decode().split("\n")[1:-1]]
+            self._tokenizer = byte_level_bpe(vocabulary, merges)
         except Exception as error:  # the library raises bare Exceptions
             raise DataError(
                 f"--encoder-dir {folder}: encoder.json and vocab.bpe do not match or are damaged ({error}): "
                 "give both files of the same tokenizer."
             ) from None
-        self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
     def word_starts(self) -> list[bool]:
         pieces = [self._tokenizer.id_to_token(i) for i in range(FIRST, self._end)]
@@ -145,10 +144,7 @@ class WordPieceEncoder(RustEncoder):
 
         self.vocabulary = [vocabulary[row] for row in tokenizer.order()]
         index = {entry: i for i, entry in enumerate(self.vocabulary)}
-        model = models.WordPiece(vocab=index, unk_token=self.vocabulary[UNK], max_input_chars_per_word=100)
-        self._tokenizer = Tokenizer(model)
-        self._tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, **settings)
-        self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        self._tokenizer = wordpiece(index, self.vocabulary[UNK], settings)
 
     def word_starts(self) -> list[bool]:
         return [not symbol.startswith("##") for symbol in self.symbols]
@@ -331,7 +327,7 @@ def _optional(file: Path) -> Path | None:
 
 
 def _hash(name: str, *parts: bytes | dict | list[str]) -> str:
-    """Return the sha256 of everything that determines the indices; hashing each part separately files_of its end."""
+    """Return the sha256 of everything that determines the indices; each part is hashed separately, which marks its end."""
     whole = hashlib.sha256(name.encode())
     for part in parts:
         raw = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()

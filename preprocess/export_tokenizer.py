@@ -13,12 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders
 
-from .encoder_files import read_object, read_text
+from .encoder_files import read_object, read_text, write_json, write_lines
 from .encoders import Encoder, HuggingFaceEncoder, WordPieceEncoder
 from .errors import DataError
-from .tokenizer_files import BERT_SETTINGS, CONFIG, DEFAULT_NAMES, TOKENIZER, post_processor
+from .tokenizer_files import (
+    BERT_SETTINGS,
+    CONFIG,
+    DEFAULT_NAMES,
+    TOKENIZER,
+    byte_level_bpe,
+    post_processor,
+    wordpiece,
+)
 from .vocabulary import BERT_MASK, BERT_SPECIALS, BOS, EOS, MASK, SPECIALS, UNK
 
 
@@ -50,7 +58,7 @@ def export_tokenizer(
     tokenizer.save(str(target / TOKENIZER))
     settings |= {"model_max_length": max_positions, "split_special_tokens": not masks}
     settings["model_input_names"] = ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"]
-    _write_json(target / CONFIG, settings)
+    write_json(target / CONFIG, settings)
 
 
 def _byte_level(encoder: Encoder, source: Path, target: Path) -> tuple[Tokenizer, dict[str, Any]]:
@@ -68,31 +76,27 @@ def _byte_level(encoder: Encoder, source: Path, target: Path) -> tuple[Tokenizer
         )
     merges = [line.split() for line in read_text(source / "vocab.bpe").split("\n")[1:-1]]
 
-    tokenizer = Tokenizer(models.BPE(rows, [tuple(pair) for pair in merges]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer = byte_level_bpe(rows, merges)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = post_processor("roberta", (SPECIALS[BOS], BOS), (SPECIALS[EOS], EOS))
     # A mask also replaces the space before its word.
     mask = {"content": MASK, "lstrip": True, "rstrip": False, "single_word": False, "normalized": False}
     tokenizer.add_special_tokens([*SPECIALS, AddedToken(**mask)])
 
-    _write_json(target / "vocab.json", rows)
-    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
-    _write(target / "merges.txt", "".join(f"{line}\n" for line in lines))
+    write_json(target / "vocab.json", rows)
+    write_lines(target / "merges.txt", ["#version: 0.2", *(" ".join(pair) for pair in merges)])
     named = DEFAULT_NAMES["roberta"] | {"mask_token": {"__type": "AddedToken", **mask, "special": True}}
     return tokenizer, {"tokenizer_class": "RobertaTokenizer", "add_prefix_space": False, **named}
 
 
 def _wordpiece(encoder: WordPieceEncoder, target: Path) -> tuple[Tokenizer, dict[str, Any]]:
     rows = {entry: row for row, entry in enumerate(encoder.vocabulary)}
-    tokenizer = Tokenizer(models.WordPiece(rows, unk_token=BERT_SPECIALS[UNK], max_input_chars_per_word=100))
-    tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, **encoder.settings)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer = wordpiece(rows, BERT_SPECIALS[UNK], encoder.settings)
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.post_processor = post_processor("bert", (BERT_SPECIALS[BOS], BOS), (BERT_SPECIALS[EOS], EOS))
     tokenizer.add_special_tokens([*BERT_SPECIALS, BERT_MASK])
 
-    _write(target / "vocab.txt", "".join(f"{entry}\n" for entry in encoder.vocabulary))
+    write_lines(target / "vocab.txt", encoder.vocabulary)
     casing = {BERT_SETTINGS[name][0]: value for name, value in encoder.settings.items()}
     return tokenizer, {"tokenizer_class": "BertTokenizer", **casing, **DEFAULT_NAMES["bert"]}
 
@@ -141,11 +145,3 @@ def _rows(source: Path, tokens: Sequence[str]) -> dict[str, int]:
             "export the model only."
         )
     return rows
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    _write(path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")

@@ -1,4 +1,4 @@
-"""Opens text files, compressed or not, and recognises binary files by their first bytes."""
+"""Opens text files, compressed or not, and detects files that are not text by their first bytes."""
 
 import bz2
 import gzip
@@ -20,19 +20,12 @@ COMPRESSED = {
 }
 ENDINGS = (".gz", ".bz2", ".xz")  # file name suffixes of these programs
 OTHERS = {
-    rb"\x28\xb5\x2f\xfd": "compressed by zstd: decompress it",
-    rb"PK\x03\x04": "a zip archive: unpack it",
-    rb"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it",
-    rb"Rar!\x1a\x07": "a rar archive: unpack it",
-    rb"(?s:.{257})ustar(?:\x00| {1,2}\x00)": "a tar archive: unpack it",
-    rb"\xff\xfe|\xfe\xff": "UTF-16 text: convert it (iconv -f utf-16 -t utf-8)",
-    rb"%PDF-\d": "a PDF: take its text",
-    rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "a document of Microsoft Office: take its text",
     rb"<mediawiki[ >]": "a dump of MediaWiki: run WikiExtractor on it and give the result",
-    rb"PAR1[\x00-\x1f]": "a parquet file: take its text",
-    rb"ARROW1\x00": "an arrow file: take its text",
-    rb"SQLite format 3\x00": "an SQLite database: take its text",
-    rb"\x89PNG|\xff\xd8\xff": "a picture: remove it",
+    rb"\xff\xfe|\xfe\xff": "UTF-16 text: convert it (iconv -f utf-16 -t utf-8)",
+    # zstd, zip, 7z, rar, tar; PDF and Microsoft Office; parquet, arrow and SQLite; PNG and JPEG
+    rb"\x28\xb5\x2f\xfd|PK\x03\x04|7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|(?s:.{257})ustar(?:\x00| {1,2}\x00)"
+    rb"|%PDF-\d|\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1|PAR1[\x00-\x1f]|ARROW1\x00|SQLite format 3\x00"
+    rb"|\x89PNG|\xff\xd8\xff": "an archive or another binary file: unpack it, or give its text",
 }
 
 

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .binarize import SPECIALS_IN_PAIR, binarize
-from .encoders import ENCODERS, load_encoder, use_cores
+from .commands import add_encoder_options, exit_status
+from .encoders import load_encoder, use_cores
 from .errors import DataError
 from .meta import Options
 from .sources import find_sources, tasks_in
@@ -24,22 +25,9 @@ SHORTEST = SPECIALS_IN_PAIR["roberta"] + 2  # one text token in each sentence of
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit status."""
     args = _parser().parse_args(arguments)
-    try:
-        _run(args)
-    except DataError as error:
-        print(f"preprocess.glue: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:  # no write permission, or a full disk
-        print(
-            f"preprocess.glue: {error.filename or args.out}: {error.strerror}; its partial output was removed.",
-            file=sys.stderr,
-        )
-        return 1
-    except KeyboardInterrupt:
-        print("preprocess.glue: interrupted; partial output was removed.", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status("preprocess.glue", lambda: _run(args), args.out, "partial output was removed.")
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -154,19 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     encoding = parser.add_argument_group("encoding")
-    encoding.add_argument(
-        "--encoder-dir",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="folder with encoder.json, vocab.bpe, dict.txt (gpt2), vocab.txt (wordpiece), tokenizer.json "
-        "(huggingface) or sentencepiece.model (sentencepiece)",
-    )
-    encoding.add_argument(
-        "--encoder",
-        choices=list(ENCODERS),
-        help="kind of encoder (default: detected from the files in --encoder-dir)",
-    )
+    add_encoder_options(encoding, required=True)
     encoding.add_argument(
         "--max-positions",
         type=int,

@@ -8,9 +8,9 @@ Each also gets a dict.txt, in the order of the model's embedding rows.
 """
 
 import json
-import os
 from pathlib import Path
 
+from .encoder_files import write_json, write_lines, write_text
 from .errors import DataError
 from .tokenizer_files import BERT_SETTINGS, CONFIG, TOKENIZER, HuggingFaceTokenizer, read_tokenizer
 from .vocabulary import gpt2_ids, write_dictionary
@@ -37,22 +37,14 @@ def import_encoder(
 
     if settings is not None:
         vocabulary = sorted(tokenizer.rows, key=tokenizer.rows.get)
-        _write(target / "vocab.txt", "".join(f"{entry}\n" for entry in vocabulary))
+        write_lines(target / "vocab.txt", vocabulary)
         casing = {BERT_SETTINGS[name][0]: value for name, value in settings.items()}
-        _write(target / CONFIG, json.dumps({"tokenizer_class": "BertTokenizer", **casing}, indent=2) + "\n")
+        write_json(target / CONFIG, {"tokenizer_class": "BertTokenizer", **casing})
     elif tokenizer.is_gpt2():
-        _write(target / "encoder.json", json.dumps(gpt2_ids(tokenizer.rows, tokenizer.merges)))
-        lines = ["#version: 0.2", *tokenizer.merges]
-        _write(target / "vocab.bpe", "".join(f"{line}\n" for line in lines))
+        write_text(target / "encoder.json", json.dumps(gpt2_ids(tokenizer.rows, tokenizer.merges)))
+        write_lines(target / "vocab.bpe", ["#version: 0.2", *tokenizer.merges])
     else:
-        _write(target / TOKENIZER, tokenizer.rust.to_str())
-        _write(target / CONFIG, json.dumps(tokenizer.config(), ensure_ascii=False, indent=2) + "\n")
-    write_dictionary(target / "dict.txt.part", symbols)
-    os.replace(target / "dict.txt.part", target / "dict.txt")
+        write_text(target / TOKENIZER, tokenizer.rust.to_str())
+        write_json(target / CONFIG, tokenizer.config())
+    write_dictionary(target / "dict.txt", symbols)
     return tokenizer
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)

@@ -144,12 +144,11 @@ def _not_found(task: Task, split: str, folder: Path | None, glue_dir: Path | Non
 
     where = f"{folder} has" if folder else f"{task.name} has"
     wanted = " or ".join(f"{stem}.tsv" for stem in task.files[split])
-    flags = {"train": "--train-file, ", "valid": "--dev-file or --split-dev, ", "test": "--test-file, "}
     others = ",".join(other for other in task.files if other != split)
-    instead = f" or create only the others with --splits {others}" if others else " or correct --glue-dir"
+    dev = " or --split-dev" if split == "valid" else ""
     return (
-        f"{where} no {split} split ({wanted}, or .jsonl, .parquet, .arrow): "
-        f"add the file, use {flags.get(split, '')}{instead.strip()}."
+        f"{where} no {split} split ({wanted}, or .jsonl, .parquet, .arrow): add the file, give it with {_flag(split)}{dev}, "
+        f"or create only others with --splits {others}."
     )
 
 

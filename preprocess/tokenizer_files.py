@@ -13,7 +13,7 @@ trained with.
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -227,7 +227,11 @@ def read_tokenizer(
         rust = _load(folder, full)
         _check_prefix(folder, full, settings)
     else:
-        raise DataError(_refusal(folder, class_name, full is not None))
+        raise DataError(
+            f"{folder} has the tokenizer_class {class_name}, but supported classes are {', '.join(KINDS)}, and with "
+            f"{TOKENIZER} also {' and '.join(AS_IT_IS)}: if {TOKENIZER} alone describes its tokenizer, set tokenizer_class "
+            f"to {AS_IT_IS[0]} in {CONFIG}, or use another model."
+        )
 
     stated = [] if full is None else full.get("added_tokens") or []
     try:
@@ -273,20 +277,6 @@ def _class_of(folder: Path, kind: str | None, full: dict[str, Any] | None) -> st
     return next(name for name, its_kind in KINDS.items() if its_kind == kind)
 
 
-def _refusal(folder: Path, class_name: str, complete: bool) -> str:
-    if class_name in AS_IT_IS:
-        return f"{folder} has no {TOKENIZER}, which its tokenizer_class {class_name} needs: add that file."
-    advice = (
-        f"if {TOKENIZER} alone describes its tokenizer, set tokenizer_class to {AS_IT_IS[0]} in {CONFIG}."
-        if complete
-        else f"use a model with {' or '.join(KINDS)}."
-    )
-    return (
-        f"{folder} has the tokenizer_class {class_name}, but supported classes are {', '.join((*KINDS, *AS_IT_IS))}: "
-        f"{advice}"
-    )
-
-
 def _names(settings: Mapping[str, Any]) -> dict[str, str]:
     """Return the special tokens in `settings`, by name such as `cls_token`."""
     found = {name: _content(value) for name, value in settings.items() if name.endswith("_token")}
@@ -330,17 +320,27 @@ def _build(
         )
 
     if kind == "bert":
-        rust = Tokenizer(models.WordPiece(rows, unk_token=names["unk_token"], max_input_chars_per_word=100))
-        rust.normalizer = normalizers.BertNormalizer(
-            clean_text=True, **_bert_settings(folder, full, settings)
-        )
-        rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        return rust
+        return wordpiece(rows, names["unk_token"], _bert_settings(folder, full, settings))
     try:
-        rust = Tokenizer(models.BPE(rows, merges))
+        return byte_level_bpe(rows, merges, bool(settings.get("add_prefix_space")))
     except Exception as error:
         raise damaged(folder, f"has merges that do not match the vocabulary ({error})") from None
-    rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=bool(settings.get("add_prefix_space")))
+
+
+def wordpiece(rows: dict[str, int], unknown: str, settings: Mapping[str, bool | None]) -> Tokenizer:
+    """Return BERT's WordPiece without special tokens; settings as in `BERT_SETTINGS`."""
+    rust = Tokenizer(models.WordPiece(rows, unk_token=unknown, max_input_chars_per_word=100))
+    rust.normalizer = normalizers.BertNormalizer(clean_text=True, **settings)
+    rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return rust
+
+
+def byte_level_bpe(
+    rows: dict[str, int], merges: Iterable[Sequence[str]], prefix_space: bool = False
+) -> Tokenizer:
+    """Return RoBERTa's byte-level BPE without special tokens. Raises an Exception if a merge does not match."""
+    rust = Tokenizer(models.BPE(rows, [tuple(pair) for pair in merges]))
+    rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     return rust
 
 

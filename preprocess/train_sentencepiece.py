@@ -6,13 +6,13 @@ python -m preprocess.train_sentencepiece --input wiki --input books --vocab-size
 
 import argparse
 import io
-import os
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
+from .atomic_folder import atomic_folder
+from .commands import exit_status
 from .corpus.read_pieces import clean_lines
 from .encoders import SentencePieceEncoder
 from .errors import DataError
@@ -53,14 +53,9 @@ def train(
         raise DataError(f"--out {out} already exists: choose another folder, or remove it.")
 
     lines = chain(_lines(files), clean_lines(inputs))
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
-    try:
-        (temporary / "sentencepiece.model").write_bytes(_trained(lines, vocab_size, kind, sentences))
-        write_dictionary(temporary / "dict.txt", SentencePieceEncoder(temporary).symbols)
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with atomic_folder(out) as folder:
+        (folder / "sentencepiece.model").write_bytes(_trained(lines, vocab_size, kind, sentences))
+        write_dictionary(folder / "dict.txt", SentencePieceEncoder(folder).symbols)
 
 
 def _trained(lines: Iterator[str], vocab_size: int, kind: str, sentences: int) -> bytes:
@@ -103,6 +98,7 @@ def _lines(files: list[Path]) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m preprocess.train_sentencepiece",
         description="Trains a SentencePiece model and writes it as an encoder folder.",
@@ -140,21 +136,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the encoder")
     args = parser.parse_args(arguments)
 
-    try:
+    def work() -> None:
         train(args.files, args.vocab_size, args.out, args.kind, args.sentences, args.input)
-    except DataError as error:
-        print(f"preprocess.train_sentencepiece: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:  # no permission, or a full disk
-        path = error.filename or args.out
-        print(
-            f"preprocess.train_sentencepiece: {path} cannot be read or written ({error.strerror}): fix that, or name "
-            "another path.",
-            file=sys.stderr,
-        )
-        return 1
-    print(f"{args.out}: encoder with {args.vocab_size:,} pieces")
-    return 0
+        print(f"{args.out}: encoder with {args.vocab_size:,} pieces")
+
+    return exit_status("preprocess.train_sentencepiece", work, args.out, "partial output was removed.")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..encoders import ENCODERS, cores, load_encoder, use_cores
+from ..commands import add_encoder_options, exit_status
+from ..encoders import cores, load_encoder, use_cores
 from ..errors import DataError
 from .encode_pieces import PieceEncoder, check_splits
 from .input_files import Source, find_sources
@@ -42,23 +43,11 @@ OPTIONS = [
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit status."""
     args = _parser().parse_args(arguments)
-    try:
-        if args.merge:
-            _merge(args)
-        else:
-            _make(args)
-    except DataError as error:
-        print(f"preprocess.corpus: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:  # no write permission, or a full disk
-        what = f"{error.filename or args.out}: {error.strerror}"
-        print(f"preprocess.corpus: {what}: fix that and run again.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("preprocess.corpus: interrupted; run the same command again to continue.", file=sys.stderr)
-        return 130
-    return 0
+    work = _merge if args.merge else _make
+    note = "run the same command again to continue."
+    return exit_status("preprocess.corpus", lambda: work(args), args.out, note)
 
 
 def _make(args: argparse.Namespace) -> None:
@@ -90,9 +79,11 @@ def _make(args: argparse.Namespace) -> None:
 
 
 def _merge(args: argparse.Namespace) -> None:
-    idle = [name for name, value in vars(args).items() if value is not None and name not in ("out", "merge")]
-    if idle:
-        flags = " and ".join(f"--{name.replace('_', '-')}" for name in idle)
+    unused = [
+        name for name, value in vars(args).items() if value is not None and name not in ("out", "merge")
+    ]
+    if unused:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in unused)
         raise DataError(f"--merge joins existing parts: remove {flags}.")
     _print_summary(args.out, join(find_folder(args.out), args.out))
 
@@ -189,18 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     encoding = parser.add_argument_group("encoding")
-    encoding.add_argument(
-        "--encoder-dir",
-        type=Path,
-        metavar="DIR",
-        help="folder with encoder.json, vocab.bpe, dict.txt (gpt2), vocab.txt (wordpiece), tokenizer.json "
-        "(huggingface) or sentencepiece.model (sentencepiece)",
-    )
-    encoding.add_argument(
-        "--encoder",
-        choices=list(ENCODERS),
-        help="kind of encoder (default: detected from the files in --encoder-dir)",
-    )
+    add_encoder_options(encoding, required=False)
     encoding.add_argument(
         "--longest",
         type=int,

@@ -101,10 +101,11 @@ def _file(given: Path, path: Path, root: Path) -> File | None:
         head = read_head(path)
     except OSError as error:  # for example a broken link
         raise _unreadable(given, path, error) from None
-    if what := not_text(head):
+    compressed = compression(head) is not None
+    if not compressed and (what := not_text(head)):
         raise DataError(f"--input {given}: {path} is {what}, or move it elsewhere.")
     name = path.absolute().relative_to(root).as_posix()
-    return File(path, name, state.st_size, state.st_mtime_ns, compression(head) is not None)
+    return File(path, name, state.st_size, state.st_mtime_ns, compressed)
 
 
 def _parsed(given: str) -> tuple[Path, str | None]:

@@ -1,4 +1,4 @@
-"""Small encoders and a small GLUE, made here in the formats of the real ones."""
+"""Small encoders and a small GLUE in the formats of the real ones."""
 
 import json
 from pathlib import Path
@@ -86,7 +86,7 @@ def sentencepiece_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session", params=["gpt2", "wordpiece", "sentencepiece"])
 def encoder_folder(request) -> Path:
-    """Each of the three in turn."""
+    """Return the folder of each kind of encoder in turn."""
     return request.getfixturevalue(f"{request.param}_folder")
 
 

@@ -12,7 +12,7 @@ SPECIALS = {0, 1, 2}
 
 
 def random_texts(number, seed=0):
-    """Strings of arbitrary characters, blanks and letters among them more often than chance has it."""
+    """Return strings of random characters, with many spaces and letters."""
     rng = random.Random(seed)
     planes = [(0x20, 0x7F), (0, 0x300), (0, 0xD800), (0xE000, 0x30000), (0x1F000, 0x1FB00)]
     texts = []
@@ -25,7 +25,7 @@ def random_texts(number, seed=0):
 
 
 def fairseq_rows(folder, texts):
-    """By fairseq's own code: its GPT-2 BPE, then its dictionary."""
+    """Return the rows of fairseq's own GPT-2 BPE and dictionary."""
     from fairseq.data import Dictionary
     from fairseq.data.encoders.gpt2_bpe import GPT2BPE, GPT2BPEConfig
 
@@ -43,17 +43,19 @@ def test_gpt2_equals_fairseq_on_awkward_text(gpt2_folder, awkward):
 
 @pytest.mark.real_data
 def test_gpt2_equals_fairseq_with_roberta_vocabulary(real_data, awkward):
-    texts = [*awkward, *random_texts(2000, seed=1)]
+    texts = [*awkward, *random_texts(500, seed=1)]
     assert load_encoder(real_data / "gpt2_bpe").encode(texts) == fairseq_rows(real_data / "gpt2_bpe", texts)
 
 
 @pytest.mark.real_data
 def test_gpt2_equals_fairseq_for_every_kind_of_character(real_data):
-    """After a letter, alone, doubled and after blanks: a character's class decides where text is split."""
+    """After a letter, alone, doubled and after spaces, since the class of a character decides where text is split."""
     from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
 
     folder = real_data / "gpt2_bpe"
-    characters = [chr(c) for c in [*range(0x3100), *range(0x3100, 0x110000, 101)] if not 0xD800 <= c < 0xE000]
+    characters = [
+        chr(c) for c in [*range(0, 0x3100, 3), *range(0x3100, 0x110000, 499)] if not 0xD800 <= c < 0xE000
+    ]
     texts = [f"a{c}1 {c} {c}{c}b  {c}." for c in characters]
     bpe = get_encoder(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
     encoder = load_encoder(folder)
@@ -90,19 +92,8 @@ def test_sentencepiece_equals_its_library(sentencepiece_folder, awkward):
 def test_text_that_spells_a_special_is_ordinary(encoder_folder):
     encoder = load_encoder(encoder_folder)
     mask = 4 + len(encoder.symbols)
-    spelled = [
-        "<mask>",
-        "</s>",
-        "<s>",
-        "<pad>",
-        "[SEP]",
-        "[MASK]",
-        "[CLS]",
-        "[PAD]",
-        "a <mask> b",
-        "a [SEP] b",
-    ]
-    for row in encoder.encode(spelled):
+    spelled = "<mask>|</s>|<s>|<pad>|[SEP]|[MASK]|[CLS]|[PAD]|a <mask> b|a [SEP] b"
+    for row in encoder.encode(spelled.split("|")):
         assert row
         assert not SPECIALS & set(row)
         assert mask not in row
@@ -143,28 +134,24 @@ def test_sentencepiece_takes_fairseq_dictionaries_in_another_order(sentencepiece
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"),
+    ("broken", "message"),
     [
         ("no such folder", "is not a folder"),
-        ("empty", r"has no encoder files: give a folder with encoder.json \(gpt2\), vocab.txt or"),
+        ("empty", "has no encoder files"),
         ("two kinds", "has files of gpt2 and wordpiece"),
-        ("no dict", "has no dict.txt: a gpt2 encoder needs"),
-        ("no casing", "no file states whether the vocabulary is cased"),
-        (
-            "added token",
-            "its tokenizer is not BERT's WordPiece .*1 added token.*: give --encoder huggingface",
-        ),
+        ("no dict", "has no dict.txt"),
+        ("added token", "its tokenizer is not BERT's WordPiece .*1 added token.*--encoder huggingface"),
         ("other dict", "dict.txt does not list the vocabulary in its order"),
         ("broken model", "is not a SentencePiece model"),
         ("broken json", "do not match or are damaged"),
         ("word dict", "dict.txt has no numbers"),
     ],
 )
-def test_a_folder_that_cannot_encode_is_refused(broken, said, tmp_path, gpt2_folder, wordpiece_folder):
+def test_a_folder_that_cannot_encode_is_refused(broken, message, tmp_path, gpt2_folder, wordpiece_folder):
     folder = tmp_path / "encoder"
     if broken in ("no dict", "two kinds", "broken json", "word dict"):
         shutil.copytree(gpt2_folder, folder)
-    elif broken in ("no casing", "other dict", "added token"):
+    elif broken in ("other dict", "added token"):
         shutil.copytree(wordpiece_folder, folder)
     elif broken != "no such folder":
         folder.mkdir()
@@ -176,8 +163,6 @@ def test_a_folder_that_cannot_encode_is_refused(broken, said, tmp_path, gpt2_fol
     elif broken == "added token":
         config = {"do_lower_case": True, "extra_special_tokens": ["[E1]"]}
         (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    elif broken == "no casing":
-        (folder / "tokenizer_config.json").unlink()
     elif broken in ("other dict", "word dict"):
         (folder / "dict.txt").write_text("a 1\nb 1\n")
     elif broken == "broken model":
@@ -185,5 +170,5 @@ def test_a_folder_that_cannot_encode_is_refused(broken, said, tmp_path, gpt2_fol
     elif broken == "broken json":
         (folder / "encoder.json").write_text("{")
 
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         load_encoder(folder, "wordpiece" if broken == "added token" else None)

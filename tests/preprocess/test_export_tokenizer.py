@@ -16,7 +16,7 @@ KINDS = ["gpt2", "wordpiece"]
 
 
 def export(source: Path, target: Path, max_positions: int = 5000, segments: bool = True, masks: bool = False):
-    """Our encoder, and the tokenizer that transformers reads."""
+    """Return our encoder, and the tokenizer that transformers reads."""
     from transformers import AutoTokenizer
 
     encoder = load_encoder(source)
@@ -26,7 +26,7 @@ def export(source: Path, target: Path, max_positions: int = 5000, segments: bool
 
 
 def joined(encoder, first: list[int], second: list[int] | None = None) -> list[int]:
-    """As the training data sets join sentences."""
+    """Return a row as the training data sets join sentences."""
     row = [0, *first, 2]
     if second is not None:
         row += [*([2] if encoder.pair_format == "roberta" else []), *second, 2]
@@ -48,7 +48,7 @@ def test_single_sentences_and_pairs(folder, tmp_path, awkward):
 
 
 @pytest.mark.parametrize("file", ["tokenizer.json", "vocabulary"])
-def test_either_of_the_forms_will_do(folder, tmp_path, awkward, file):
+def test_each_of_the_two_forms_is_sufficient(folder, tmp_path, awkward, file):
     from transformers import AutoTokenizer
 
     encoder, _ = export(folder, tmp_path / "out")
@@ -59,15 +59,15 @@ def test_either_of_the_forms_will_do(folder, tmp_path, awkward, file):
     assert found == [joined(encoder, row) for row in encoder.encode(awkward)]
 
 
-@pytest.mark.parametrize("room", [3, 4, 9, 10, 17])
-def test_pairs_are_cut_as_preprocess_glue_cuts_them(folder, tmp_path, room):
+@pytest.mark.parametrize("limit", [3, 4, 9])
+def test_pairs_are_cut_as_preprocess_glue_cuts_them(folder, tmp_path, limit):
     specials = SPECIALS_IN_PAIR[load_encoder(folder).pair_format]
-    encoder, tokenizer = export(folder, tmp_path / "out", max_positions=room + specials)
+    encoder, tokenizer = export(folder, tmp_path / "out", max_positions=limit + specials)
     words = "the bread and the ferry said nobody leaves 1 2 3 4 5 6".split()
     for lengths in itertools.product(range(1, 15, 2), range(1, 15, 3)):
         texts = [" ".join(words[:length]) for length in lengths]
         cut = tuple(encoder.encode(texts))
-        shorten(cut, room)
+        shorten(cut, limit)
         assert tokenizer(*texts, truncation=True)["input_ids"] == joined(encoder, *cut)
 
 
@@ -132,7 +132,7 @@ def test_robertas_own_vocabulary(real_data, tmp_path, awkward):
         31414,
         232,
         2,
-    ]  # as transformers' own documentation says
+    ]  # as in the documentation of transformers
     assert tokenizer(awkward)["input_ids"] == [joined(encoder, row) for row in encoder.encode(awkward)]
 
 
@@ -147,14 +147,9 @@ def test_what_transformers_cannot_express_is_refused(gpt2_folder, sentencepiece_
     short = changed_dictionary(gpt2_folder, tmp_path / "short", lambda lines: lines[:-2])
     repeated = changed_dictionary(gpt2_folder, tmp_path / "repeated", lambda lines: [*lines, lines[5]])
     for source, sentence in [
-        (short, "dict.txt lacks 2 tokens of encoder.json, .* transformers cannot map them to <unk>"),
-        (repeated, "has .* twice, and transformers allows it only once"),
-        (
-            sentencepiece_folder,
-            "is a sentencepiece encoder, which the library tokenizers cannot reproduce exactly",
-        ),
+        (short, "dict.txt lacks 2 tokens"),
+        (repeated, "has .* twice"),
+        (sentencepiece_folder, "is a sentencepiece encoder"),
     ]:
-        with pytest.raises(
-            DataError, match=f"{sentence}.*: add --without-tokenizer to export the model only"
-        ):
+        with pytest.raises(DataError, match=f"{sentence}.*--without-tokenizer"):
             export(source, tmp_path / f"out-{source.name}")

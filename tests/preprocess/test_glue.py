@@ -13,7 +13,7 @@ from preprocess.vocabulary import read_dictionary, symbols_hash
 
 @pytest.fixture
 def run(glue_dir, gpt2_folder, tmp_path):
-    """Calls the command for the small GLUE; returns its exit code."""
+    """Return a function that runs the command on the small GLUE and returns its exit status."""
 
     def call(*arguments, encoder=gpt2_folder, glue=True):
         where = ["--glue-dir", str(glue_dir)] if glue else []
@@ -29,7 +29,7 @@ def meta_of(tmp_path, task):
 
 
 def stock_task(folder: Path, meta: dict):
-    """fairseq's own sentence_prediction over the folder, with the tokens a pair is joined by."""
+    """Return fairseq's own sentence_prediction task for the folder."""
     from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
 
     config = SentencePredictionConfig(
@@ -47,7 +47,9 @@ def stock_task(folder: Path, meta: dict):
 
 
 @pytest.mark.parametrize("task", list(TASKS))
-def test_stock_fairseq_reads_every_task(task, run, glue_dir, encoder_folder, tmp_path):
+def test_stock_fairseq_reads_every_task(task, request, run, glue_dir, tmp_path):
+    kind = ("gpt2", "wordpiece", "sentencepiece")[list(TASKS).index(task) % 3]
+    encoder_folder = request.getfixturevalue(f"{kind}_folder")
     assert run("--tasks", task, encoder=encoder_folder) == 0
     meta = meta_of(tmp_path, task)
     encoder = load_encoder(encoder_folder)
@@ -71,7 +73,7 @@ def test_stock_fairseq_reads_every_task(task, run, glue_dir, encoder_folder, tmp
 
 
 def expected_rows(glue_dir, task, split):
-    """What the small GLUE holds, written out by hand: texts and label number of the first row of a split."""
+    """Return texts and class number of the first row of a split of the small GLUE."""
     first = {
         ("CoLA", "train"): (["The ferry leaves."], 1),
         ("CoLA", "valid"): (["Nobody said it."], 1),
@@ -126,10 +128,10 @@ def test_all_tasks_of_a_folder_at_once(run, tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         f"{task}-bin" for task in TASKS
     )
-    said = capsys.readouterr()
-    assert "2 pairs  1 dropped  0 cut  (1 malformed)  from train.tsv" in said.out
-    assert "QQP/train.tsv line 3: 4 fields instead of 6; dropped" in said.err
-    assert "QQP/test.tsv line 3: 2 fields instead of 3; kept with the text that it has" in said.err
+    printed = capsys.readouterr()
+    assert "2 pairs  1 dropped  0 cut  (1 malformed)  from train.tsv" in printed.out
+    assert "QQP/train.tsv line 3: 4 fields instead of 6; dropped" in printed.err
+    assert "QQP/test.tsv line 3: 2 fields instead of 3; kept with the text that it has" in printed.err
 
 
 def test_long_pairs_are_cut_longest_first_and_counted(run, glue_dir, wordpiece_folder, tmp_path):
@@ -212,13 +214,9 @@ def test_a_second_run_is_up_to_date_until_something_changes(run, glue_dir, tmp_p
     with (glue_dir / "RTE" / "dev.tsv").open("a") as file:
         file.write("1\tNoon.\tNight.\tnot_entailment\n")
     assert run("--tasks", "RTE") == 1
-    assert (
-        "was made with other settings (other input files, or a version that truncated pairs differently): add --overwrite"
-        in capsys.readouterr().err
-    )
+    assert "(other input files, or a version" in capsys.readouterr().err
     assert run("--tasks", "RTE", "--limit-train", 2, "--max-positions", 100) == 1
-    flags = "--max-positions 512, now 100; --limit-train not given, now 2"
-    assert f"was made with other settings ({flags}): add --overwrite" in capsys.readouterr().err
+    assert "(--max-positions 512, now 100; --limit-train not given, now 2)" in capsys.readouterr().err
     assert run("--tasks", "RTE", "--overwrite") == 0
     assert meta_of(tmp_path, "RTE")["splits"]["valid"]["sentences"] == 2
 
@@ -236,33 +234,24 @@ def test_a_folder_made_by_others_is_kept(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "found"),
     [
         (["--tasks", "foo"], "--tasks foo is unknown"),
-        (
-            ["--tasks", "RTE", "--max-positions", "5"],
-            "--max-positions 5 is out of range: give a number at least 6",
-        ),
-        (["--tasks", "RTE", "--workers", "0"], "--workers 0 is out of range"),
-        (["--tasks", "RTE", "--limit-train", "0"], "--limit-train 0 is out of range"),
+        (["--tasks", "RTE", "--max-positions", "5"], "--max-positions 5 is out of range"),
         (["--tasks", "RTE", "--split-dev", "1.0"], "--split-dev 1.0 is out of range"),
-        (
-            ["--tasks", "RTE,QNLI", "--train-file", "x"],
-            "names 2 tasks, but --train-file, --dev-file and --test-file name files of one task",
-        ),
+        (["--tasks", "RTE,QNLI", "--train-file", "x"], "names 2 tasks, but --train-file"),
         (["--tasks", "RTE", "--encoder", "wordpiece"], "has neither vocab.txt nor"),
         (["--tasks", "QQP", "--strict"], "line 3: 4 fields instead of 6"),
-        (["--tasks", "AX", "--split-dev", "0.1"], "has no training file"),
+        (["--tasks", "AX", "--split-dev", "0.1"], "--split-dev: AX has no training file"),
         (["--glue-dir", "absent"], "--glue-dir absent is not a folder"),
-        (["--tasks", ","], "--tasks ',' names no task: choose from CoLA"),
-        (["--tasks", " "], "--tasks ' ' names no task"),
-        (["--tasks", "RTE", "--splits", ","], "--splits ',' names no split: choose from train, valid"),
+        (["--tasks", ","], "--tasks ',' names no task"),
+        (["--tasks", "RTE", "--splits", ","], "--splits ',' names no split"),
     ],
 )
-def test_an_error_has_one_line_and_leaves_no_files(arguments, said, run, tmp_path, capsys):
+def test_an_error_has_one_line_and_leaves_no_files(arguments, found, run, tmp_path, capsys):
     assert run(*arguments) == 1
     error = capsys.readouterr().err
-    assert said in error
+    assert found in error
     assert error.startswith("preprocess.glue: ")
     assert error.count("\n") == 1
     out = tmp_path / "out"
@@ -282,24 +271,28 @@ def test_out_must_not_be_a_file(run, tmp_path, capsys):
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_a_full_disk_is_a_one_line_error(run, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "out: No space left on device; partial output was removed.",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted; partial output was removed."),
+    ],
+)
+def test_a_full_disk_or_an_interruption_leaves_no_files(
+    run, tmp_path, capsys, monkeypatch, error, status, message
+):
     def fail(*_):
-        raise OSError(28, "No space left on device")  # as a write raises it, without a file name
+        raise error
 
     monkeypatch.setattr("preprocess.indexed.IndexedWriter.add", fail)
-    assert run("--tasks", "RTE") == 1
-    assert capsys.readouterr().err.endswith(
-        f"{tmp_path / 'out'}: No space left on device; its partial output was removed.\n"
-    )
-
-
-def test_an_interruption_has_one_line_and_leaves_no_files(run, tmp_path, capsys, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("preprocess.indexed.IndexedWriter.add", interrupt)
-    assert run("--tasks", "RTE") == 130
-    assert capsys.readouterr().err == "preprocess.glue: interrupted; partial output was removed.\n"
+    assert run("--tasks", "RTE") == status
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("preprocess.glue: ")
+    assert line.endswith(message)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -314,9 +307,7 @@ def test_it_starts_without_torch_and_fairseq():
 
 PUBLISHED = {
     "CoLA": {"train": 8551, "valid": 1043, "test": 1063},
-    "SST-2": {"train": 67349, "valid": 872, "test": 1821},
     "MRPC": {"train": 3668, "valid": 408, "test": 1725},
-    "RTE": {"train": 2490, "valid": 277, "test": 3000},
     "STS-B": {"train": 5749, "valid": 1500, "test": 1379},
 }
 
@@ -343,7 +334,6 @@ def test_no_row_of_the_real_files_is_lost(task, real_data, tmp_path):
     ("task", "train", "dev", "counts"),
     [
         ("MNLI", "subsets/MNLI/train_10k.tsv", "subsets/MNLI/dev_matched.tsv", [9999, 9815]),
-        ("QNLI", "subsets/QNLI/train_19k.tsv", "glue/QNLI/dev.tsv", [19476, 5463]),
         ("SNLI", "subsets/SNLI/train_10k.tsv", "subsets/SNLI/dev.tsv", [9999, 9842]),
     ],
 )

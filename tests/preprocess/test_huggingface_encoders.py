@@ -12,15 +12,8 @@ from preprocess.huggingface import import_encoder
 from preprocess.tokenizer_files import read_tokenizer
 from preprocess.vocabulary import byte_symbols, read_dictionary
 
-TINY = {
-    **{
-        token: row
-        for row, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "ab", "b", "7", "a", "<mask>"])
-    },
-    "<|endoftext|>": 9,
-    "madeupword0000": 10,
-    "12": 11,
-}
+TOKENS = "<s> <pad> </s> <unk> ab b 7 a <mask> <|endoftext|> madeupword0000 12".split()
+TINY = {token: row for row, token in enumerate(TOKENS)}
 
 
 def write_plain(folder: Path, rows: dict[str, int], merges: list[str]) -> None:
@@ -84,7 +77,7 @@ FULL = {"added_tokens": [], "model": {"type": "BPE", "vocab": TINY, "merges": []
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
         ({"vocab.json": b"[1]", "merges.txt": b""}, r"vocab\.json is JSON but not an object"),
         ({"vocab.json": b'{"a": null}', "merges.txt": b""}, r"vocab\.json has no vocabulary"),
@@ -92,23 +85,15 @@ FULL = {"added_tokens": [], "model": {"type": "BPE", "vocab": TINY, "merges": []
         ({"vocab.json": json.dumps(TINY).encode(), "merges.txt": b"x y"}, "merges that do not match"),
         ({"tokenizer.json": b'{"model": {"type": "BPE", "vocab": {"a": 0}}}'}, r"tokenizer\.json has no merges"),
         (
-            {"tokenizer.json": b'{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [1]}}'},
-            r"tokenizer\.json has no merges",
-        ),
-        (
             {"tokenizer.json": json.dumps({**FULL, "normalizer": {"type": "New"}}).encode()},
-            r"tokenizer\.json cannot be read by the library tokenizers",
-        ),
-        (
-            {"tokenizer.json": json.dumps({**FULL, "added_tokens": [{"content": "x"}]}).encode()},
             r"tokenizer\.json cannot be read by the library tokenizers",
         ),
     ],
 )  # fmt: skip
-def test_damaged_files_are_an_error(tmp_path, files, said):
+def test_damaged_files_are_an_error(tmp_path, files, message):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=rf"{said}.*: get a new copy"):
+    with pytest.raises(DataError, match=rf"{message}.*: get a new copy"):
         read_tokenizer(tmp_path)
 
 
@@ -144,50 +129,36 @@ def test_berts_files_are_kept_and_its_rows_reordered(tmp_path):
     assert sorted(path.name for path in out.iterdir()) == ["dict.txt", "tokenizer_config.json", "vocab.txt"]
 
 
-def test_a_bert_vocabulary_of_unknown_casing_is_refused_before_anything_is_written(tmp_path):
-    source, out = tmp_path / "hf", tmp_path / "out"
-    source.mkdir()
-    out.mkdir()
-    (source / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nx\n")
-    with pytest.raises(DataError, match="no file states whether the vocabulary is cased"):
-        import_encoder("bert", source, out)
-    assert list(out.iterdir()) == []
-
-
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("vocab.txt", b"a\n\xff\n", r"is not UTF-8 \(byte 2\)"),
         ("tokenizer.json", b"{bad", "is not valid JSON"),
         ("tokenizer.json", b"[1]", "is JSON but not an object"),
         ("tokenizer.json", b'{"model": []}', 'has a "model" that is not an object'),
-        ("tokenizer.json", b'{"model": {"type": "WordPiece"}}', "has no vocabulary"),
-        ("tokenizer.json", b'{"model": {"type": "WordPiece", "vocab": ["a"]}}', "has no vocabulary"),
         ("tokenizer.json", b'{"model": {"type": "WordPiece", "vocab": {"a": "0"}}}', "has no vocabulary"),
         ("tokenizer.json", b'{"model": {"type": "WordPiece", "vocab": {"a": 0, "b": 0}}}', "same id"),
-        ("tokenizer_config.json", b"[1]", "is JSON but not an object"),
         ("tokenizer_config.json", b'{"do_lower_case": "no"}', "sets do_lower_case to 'no', not true or false"),
-        ("tokenizer_config.json", b'{"do_lower_case": 1}', "sets do_lower_case to 1"),
         ("added_tokens.json", b'{"a": "7"}', "has no vocabulary"),
     ],
 )  # fmt: skip
-def test_damaged_files_of_bert_are_an_error(tmp_path, name, content, said):
+def test_damaged_files_of_bert_are_an_error(tmp_path, name, content, message):
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nx\n")
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=rf"{name} .*{said}.*: get a new copy"):
+    with pytest.raises(DataError, match=rf"{name} .*{message}.*: get a new copy"):
         read_tokenizer(tmp_path, "bert")
 
 
 @pytest.mark.parametrize(
-    ("entries", "said"),
+    ("entries", "message"),
     [
         (["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"], r"no \[MASK\]"),
         (["[PAD]", "a", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"], "'a' more than once"),
     ],
 )
-def test_a_vocabulary_that_cannot_be_numbered_is_refused(tmp_path, entries, said):
+def test_a_vocabulary_that_cannot_be_numbered_is_refused(tmp_path, entries, message):
     (tmp_path / "vocab.txt").write_text("\n".join(entries))
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_tokenizer(tmp_path, "bert")
 
 

@@ -13,7 +13,7 @@ def test_a_choice_is_seeded_ordered_and_nested():
     assert len(chosen) == 100
     assert set(choose(1000, 50, seed=1)) < set(chosen)
     assert choose(1000, 100, seed=2) != chosen
-    assert choose(10, 3, seed=1) == [4, 7, 8]  # stands for every machine and version
+    assert choose(10, 3, seed=1) == [4, 7, 8]  # on every machine, in every version
     assert choose(4, 9, seed=1) == [0, 1, 2, 3]
 
 
@@ -24,13 +24,13 @@ def test_shards_are_joined_in_order(tmp_path):
         record = f'{{"sentence": "{sentence}", "label": {shard}}}\n'
         (folder / f"train-0000{shard}-of-00002.jsonl").write_text(record + "{broken\n")
 
-    said = []
+    lines = []
     sources = find_sources(TASKS["SST-2"], tmp_path, {}, ["train"])
-    rows = read_splits(TASKS["SST-2"], sources, Options(), said.append)["train"]
+    rows = read_splits(TASKS["SST-2"], sources, Options(), lines.append)["train"]
     assert rows.texts == [["first", "second"]]
     assert rows.labels == [0, 1]
     assert rows.dropped == {"malformed": 2}
-    assert [line.rpartition("/")[2] for line in said] == [
+    assert [line.rpartition("/")[2] for line in lines] == [
         "train-00000-of-00002.jsonl line 2: not valid JSON; dropped",
         "train-00001-of-00002.jsonl line 2: not valid JSON; dropped",
     ]
@@ -45,8 +45,8 @@ def test_a_dev_share_that_leaves_nothing_is_refused(glue_dir):
 
 def test_only_the_first_malformed_rows_are_named(glue_dir):
     (glue_dir / "SST-2" / "train.tsv").write_text("sentence\tlabel\na kite\t1\n" + "broken\n" * 14)
-    said = []
+    lines = []
     sources = find_sources(TASKS["SST-2"], glue_dir, {}, ["train"])
-    read_splits(TASKS["SST-2"], sources, Options(), said.append)
-    assert len(said) == 11
-    assert said[-1] == "... and 4 more malformed rows"
+    read_splits(TASKS["SST-2"], sources, Options(), lines.append)
+    assert len(lines) == 11
+    assert lines[-1] == "... and 4 more malformed rows"

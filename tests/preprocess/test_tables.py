@@ -65,37 +65,24 @@ def test_json_lines_and_json():
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
-        ("a.tsv", "", "is empty: download it again"),
-        ("a.tsv", b"\xef\xbb\xbf\n", "is empty"),
+        ("a.tsv", b"\xef\xbb\xbf\n", "a.tsv is empty"),
         ("a.tsv", "text\tlabel\n", "has a header but no rows"),
         ("a.tsv", "id\tscore\n1\t2\n", r"no column 'text', 'label' \(found: id, score\)"),
         ("a.tsv", b"text\tlabel\na\t1\nb\xff\t1\n", r"line 3 is not UTF-8 \(byte 0xff\)"),
-        (
-            "a.tsv",
-            gzip.compress(b"text\tlabel\n", mtime=0),
-            r"^a.tsv is compressed by gzip: decompress it or download it again\.$",
-        ),
-        (
-            "a.tsv",
-            "text\tlabel\n".encode("utf-16"),
-            r"^a.tsv is UTF-16 text: convert it \(iconv -f utf-16 -t utf-8\)",
-        ),
-        ("a.tsv", b"PK\x03\x04\xff", "^a.tsv is a zip archive: unpack it"),
-        ("a.json", "[{]", "is not valid JSON"),
+        ("a.tsv", gzip.compress(b"text\tlabel\n", mtime=0), "^a.tsv is compressed by gzip"),
+        ("a.json", "[{]", "a.json is not valid JSON"),
     ],
 )
-def test_an_unusable_file_is_an_error(name, content, said):
-    with pytest.raises(DataError, match=said):
+def test_an_unusable_file_is_an_error(name, content, message):
+    with pytest.raises(DataError, match=message):
         read(name, content)
 
 
-def test_without_pyarrow_parquet_is_answered_with_what_to_install(monkeypatch):
+def test_parquet_needs_pyarrow(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(
-        DataError, match="a.parquet needs the package pyarrow.*extra parquet.*or give TSV or JSON lines"
-    ):
+    with pytest.raises(DataError, match="a.parquet needs the package pyarrow"):
         read("a.parquet", "PAR1...")
 
 

@@ -1,4 +1,4 @@
-"""Small corpora in the three kinds, and the command that makes data of them."""
+"""Small corpora of each kind, and the command that encodes them."""
 
 import random
 import struct
@@ -21,7 +21,7 @@ def sentence(generator: random.Random) -> str:
 
 
 def article(number: int) -> str:
-    """A WikiExtractor article of a few paragraphs, the same for the same number."""
+    """Return a WikiExtractor article of a few paragraphs, the same for the same number."""
     generator = random.Random(number)
     lines = [
         " ".join(sentence(generator) for _ in range(generator.randint(1, 5)))
@@ -32,7 +32,7 @@ def article(number: int) -> str:
 
 
 def write_wiki(folder: Path, files: int, articles: int) -> Path:
-    """`files` files AA/wiki_00 ... of `articles` articles each."""
+    """Write `files` files AA/wiki_00 ... of `articles` articles each."""
     (folder / "AA").mkdir(parents=True)
     for i in range(files):
         text = "".join(article(i * articles + j) for j in range(articles))
@@ -53,7 +53,7 @@ def small_pieces(monkeypatch):
 
 @pytest.fixture
 def make(tmp_path, wordpiece_folder):
-    """Calls the command in this process; returns its exit code."""
+    """Return a function that runs the command in this process and returns its exit status."""
 
     def call(*arguments, out="data", encoder=wordpiece_folder):
         how = [] if "--merge" in arguments else ["--encoder-dir", str(encoder), "--workers", "1"]
@@ -63,14 +63,14 @@ def make(tmp_path, wordpiece_folder):
 
 
 def start(*arguments, setup: str = "") -> subprocess.Popen:
-    """The command as a process of its own; `setup` is Python that runs before it."""
+    """Start the command as a process; `setup` is Python code that runs before it."""
     code = f"import sys\n{setup}\nfrom preprocess.corpus.__main__ import main\nsys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def read_rows(prefix: Path) -> list[list[int]]:
-    """The rows of `<prefix>.bin`, read by what the format says rather than by our own code."""
+    """Return the rows of `<prefix>.bin`, read according to the format, not by our own code."""
     index = Path(f"{prefix}.idx").read_bytes()
     assert index[:9] == b"MMIDIDX\x00\x00"
     version, code, rows = struct.unpack_from("<QBQ", index, 9)
@@ -85,7 +85,7 @@ def read_rows(prefix: Path) -> list[list[int]]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below the folder."""
+    """Return the content of every file below the folder."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))

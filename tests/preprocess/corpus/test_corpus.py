@@ -19,7 +19,7 @@ SMALL = "from preprocess.corpus import plan_pieces as plan; plan.SMALLEST = 4096
 
 
 def documents_of(rows: list[list[int]]) -> list[tuple]:
-    """The rows between lone ends of sentence, as fairseq's complete_doc sees them."""
+    """Return the rows between rows with only an end of sentence, as fairseq's complete_doc divides them."""
     found, document = [], []
     for row in rows:
         if row == [2]:
@@ -44,10 +44,10 @@ def test_lines_are_sentences_that_keep_their_space(make, tmp_path, gpt2_folder):
     assert whole == [i for row in expected[:2] for i in row[:-1]]
 
 
-def test_every_shard_is_a_data_folder_of_stock_fairseq(make, wiki, tmp_path, encoder_folder, capsys):
+def test_every_shard_is_a_data_folder_of_stock_fairseq(make, wiki, tmp_path, gpt2_folder, capsys):
     from fairseq.data import Dictionary, data_utils
 
-    assert make("--input", wiki, "--shards", "3", "--valid-share", "0.2", encoder=encoder_folder) == 0
+    assert make("--input", wiki, "--shards", "3", "--valid-share", "0.2", encoder=gpt2_folder) == 0
     shards = [tmp_path / "data" / f"shard{i}" for i in range(3)]
     assert capsys.readouterr().out.splitlines()[-1] == ":".join(map(str, shards))
 
@@ -64,7 +64,7 @@ def test_every_shard_is_a_data_folder_of_stock_fairseq(make, wiki, tmp_path, enc
             assert counts["documents"] == rows.count([2]) == counts["rows"] - counts["lines"] > 0
             assert all(row[-1] == 2 and max(row) < len(dictionary) and len(row) <= 127 for row in rows)
         assert (shard / "meta.json").read_bytes() == (tmp_path / "data/meta.json").read_bytes()
-    assert meta["encoder"]["hash"] == load_encoder(encoder_folder).hash
+    assert meta["encoder"]["hash"] == load_encoder(gpt2_folder).hash
     assert meta["sources"][0] | {"bytes": 0, "hash": ""} == {
         "name": "wiki", "kind": "wiki", "files": 4, "bytes": 0, "documents": 120, "empty": 0, "dropped": 0, "hash": ""
     }  # fmt: skip
