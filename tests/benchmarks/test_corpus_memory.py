@@ -1,4 +1,4 @@
-"""What the benchmark of a corpus's memory feeds, and that it would notice what is held."""
+"""The benchmark of memory writes texts of the given sizes, and measures the memory of a larger piece."""
 
 import sys
 from itertools import cycle

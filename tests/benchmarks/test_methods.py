@@ -1,4 +1,4 @@
-"""What the benchmark of methods times: real steps, in turn, the first round left out."""
+"""The benchmark of methods times training steps of each method in turn, without the first round."""
 
 from types import SimpleNamespace
 

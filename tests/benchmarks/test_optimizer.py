@@ -1,4 +1,4 @@
-"""What the optimizer's benchmark times, and what it writes down."""
+"""The benchmark of the optimizer: its parameters, its check of equality, and its rows."""
 
 import csv
 import math

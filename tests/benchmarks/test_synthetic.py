@@ -1,4 +1,4 @@
-"""Random data and models for benchmarks are of the size that is asked for, and what the plugin reads."""
+"""Random data and models for benchmarks have the given sizes, and the plugin reads them."""
 
 from benchmarks import synthetic
 from fairseq_kd.models.checkpoint import read_checkpoint

@@ -1,4 +1,4 @@
-"""What the benchmark of vocabulary KD compares, and that it would notice a difference."""
+"""The benchmark of vocabulary KD compares equal losses, and stops if they differ."""
 
 import pytest
 

@@ -1,14 +1,12 @@
-"""The configs of the published schedule of `hsk`: accepted, and one stage leads to the next."""
+"""The configs of the published schedule of `hsk`: fairseq accepts them, and stage_b continues stage_a."""
 
 import math
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests.configs.written import written
-from tests.tiny import ROOT, run, write_data, write_teacher
+from tests.tiny import ROOT
 
 FOLDER = ROOT / "configs" / "hsk"
 CONFIGS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "base")
@@ -43,46 +41,13 @@ def test_a_config_opens_with_the_command_that_runs_it(name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_student_begins_as_its_config_says(name):
+def test_the_comment_of_a_config_names_its_initialisation(name):
     comment = " ".join((FOLDER / f"{name}.yaml").read_text().split("defaults:")[0].replace("#", " ").split())
     model = written(FOLDER, name).model
     if name == "stage_b":
-        assert (model.init_from, model.init_layers) == ("runs/hsk_stage_a", "all")
+        assert model.init_layers == "all"
+        assert model.init_from == written(FOLDER, "stage_a").checkpoint.save_dir
         assert "starting from the student of stage_a" in comment
     else:
-        # every second of the twelve, counted from 0, the last among them
         assert (model.get("init_from"), model.init_layers) == (None, "1,3,5,7,9,11")
         assert "every second layer of the teacher" in comment
-
-
-@pytest.mark.slow
-def test_stage_b_starts_from_stage_a(tmp_path):
-    write_data(tmp_path / "data")
-    write_teacher(tmp_path / "teacher" / "model.pt")
-    overrides = {
-        "stage_a": ["model.init_layers='0,3'", "criterion.mapping=top3", "criterion.hsk_keep=1l_4t_0.5h"],
-        "stage_b": [],
-    }
-    for name, own in overrides.items():
-        done = run(
-            [
-                str(Path(sys.executable).with_name("fairseq-hydra-train")),
-                *(
-                    "--config-dir",
-                    str(FOLDER),
-                    "--config-name",
-                    name,
-                    "task.data=data",
-                    "task.teacher=teacher",
-                ),
-                *(
-                    f"common.user_dir={ROOT / 'fairseq_kd'}",
-                    "common.cpu=true",
-                    "optimization.max_epoch=1",
-                    *own,
-                ),
-            ],
-            cwd=tmp_path,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert (tmp_path / "runs" / f"hsk_{name}" / "checkpoint_best.pt").is_file()

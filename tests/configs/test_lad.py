@@ -1,4 +1,4 @@
-"""The grids of LAD say what was published for each task, and their students are trained so."""
+"""The grids of LAD have the published settings of each task, and their commands use them."""
 
 import math
 from pathlib import Path

@@ -1,7 +1,6 @@
-"""The configs of pre-training are accepted and train, the published one on several workers."""
+"""The configs of pre-training: fairseq accepts them, and the small one trains."""
 
 import json
-import os
 import re
 import sys
 from dataclasses import replace
@@ -54,63 +53,19 @@ def test_the_published_time_is_the_same_on_more_machines():
     assert hours["eight_gpus"] == 90 == 2 * hours["multi_node"]
 
 
-@pytest.fixture
-def corpus(tmp_path):
+@pytest.mark.slow
+def test_the_small_config_trains(tmp_path):
     write_text(tmp_path / "corpus")
-    shape = replace(SHAPE, layers=12)
-    write_teacher(tmp_path / "teacher" / "model.pt", shape, classes=None, lm_head=True)
-    return tmp_path
-
-
-# By updates, not by the clock, and in few of them.
-STEADY = ("+lr_scheduler.lr_by=updates", "lr_scheduler.lr_warmup=0", "optimization.lr=[0.01]",
-          "+model.dropout=0", "+model.attention_dropout=0")  # fmt: skip
-
-
-def train(folder: Path, name: str, *overrides: str, torchrun: tuple[str, ...] = ()):
-    """What each validation logged."""
-    given = {"task.data": "corpus", "task.tokens_per_sample": "24", "dataset.batch_size": "8", "common.cpu": "true",
-             "common.user_dir": ROOT / "fairseq_kd"}  # fmt: skip
-    given |= dict(override.split("=", 1) for override in [*STEADY, *overrides])
-    command = [str(Path(sys.executable).with_name("fairseq-hydra-train")), "--config-dir", str(FOLDER),
-               "--config-name", name, *(f"{key}={value}" for key, value in given.items())]  # fmt: skip
-    done = run([*torchrun, *command], cwd=folder)
+    write_teacher(tmp_path / "teacher" / "model.pt", replace(SHAPE, layers=12), classes=None, lm_head=True)
+    # By updates, because the clock of a loaded machine is not steady.
+    overrides = ["+lr_scheduler.lr_by=updates", "lr_scheduler.lr_warmup=0", "optimization.lr=[0.01]", "+model.dropout=0",
+                 "+model.attention_dropout=0", "task.data=corpus", "task.tokens_per_sample=24", "dataset.batch_size=8",
+                 "common.cpu=true", f"common.user_dir={ROOT / 'fairseq_kd'}", "task.teacher=teacher",
+                 "optimization.max_update=30"]  # fmt: skip
+    program = str(Path(sys.executable).with_name("fairseq-hydra-train"))
+    done = run([program, "--config-dir", str(FOLDER), "--config-name", "small_cpu", *overrides], cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = re.findall(r"\[valid\]\[INFO\] - (\{.*\})", done.stdout + done.stderr)
-    return [{key: float(value) for key, value in json.loads(row).items()} for row in rows]
-
-
-@pytest.mark.slow
-def test_the_small_ones_train(corpus):
-    small = train(corpus, "small_cpu", "task.teacher=teacher", "optimization.max_update=30")
-    assert small[-1]["valid_attention"] < 0.8 * small[0]["valid_attention"]
-    assert (corpus / "runs" / "pretrained_small" / "checkpoint_end.pt").is_file()
-
-    words = train(corpus, "small_roberta", "model.encoder_embed_dim=16", "model.encoder_ffn_embed_dim=32",
-                  "model.max_positions=40", "optimization.max_update=60")  # fmt: skip
-    assert words[-1]["valid_ppl"] < 0.97 * words[0]["valid_ppl"]
-
-
-@pytest.mark.slow
-def test_the_published_one_learns_on_two_workers_what_it_learns_on_one(corpus):
-    port = str(20000 + (os.getpid() + 23) % 20000)
-    torchrun = (
-        str(Path(sys.executable).with_name("torchrun")),
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        port,
-    )
-
-    # With a large epsilon the update depends on the size of the gradient, too.
-    def published(update_freq: int, *overrides: str, **how):
-        return train(corpus, "eight_gpus", "task.teacher=teacher", "dataset.batch_size=2", "optimization.max_update=4",
-                     "optimizer.adam_eps=0.1", f"optimization.update_freq=[{update_freq}]",
-                     f"checkpoint.save_dir=runs/{update_freq}",
-                     *overrides, **how)  # fmt: skip
-
-    (one,) = published(4)
-    (two,) = published(2, "distributed_training.distributed_backend=gloo", torchrun=torchrun)
-    assert two["valid_num_updates"] == 4
-    for name in ("valid_loss", "valid_attention", "valid_value"):
-        assert two[name] == pytest.approx(one[name], rel=1e-2)
+    first, *_, last = (float(json.loads(row)["valid_attention"]) for row in rows)
+    assert last < 0.8 * first
+    assert (tmp_path / "runs" / "pretrained_small" / "checkpoint_end.pt").is_file()

@@ -1,4 +1,4 @@
-"""Grids of searches over tasks say which part of their settings is no part of the search."""
+"""Grids of searches state the settings that the search does not vary."""
 
 import math
 import re
@@ -25,7 +25,7 @@ def header(name: str) -> str:
 
 
 def commands(*arguments: str) -> dict[str, list[str]]:
-    """One student's command of each task."""
+    """Return the command of one student for each task."""
     _, grid, _ = read_arguments("", arguments)
     data = {task: Data(Path("d"), TASKS[task].sentences, "accuracy", ("valid",), "d") for task in grid.tasks}
     specs = {spec.task: spec for spec in plan(grid, data, dict.fromkeys(grid.tasks, "t"), {})}
@@ -37,12 +37,12 @@ def commands(*arguments: str) -> dict[str, list[str]]:
 
 
 def updates(task: str) -> int:
-    """In four epochs of batches of 32."""
+    """Return the updates of four epochs with batches of 32."""
     return 4 * math.ceil(TASKS[task].sentences / 32)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_inherited_is_said(name):
+def test_inherited_settings_are_stated(name):
     text = " ".join(header(name).replace("#", " ").split())
     assert re.search(
         r"shortened .*of Wang et al., ACL 2023: warm-up 6% \(QQP 25%\),( and)? RTE ends at 25% of its", text

@@ -1,4 +1,4 @@
-"""What a config for fairseq-hydra-train says, without hydra, which would stay set up for the tests after it."""
+"""Reads a config of fairseq-hydra-train without hydra, whose global state would affect later tests."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def written(folder: Path, name: str) -> DictConfig:
-    """The config and the base beside it, in the order in which hydra merges them; raises for a key that is none."""
+    """Return the config merged with base.yaml, as hydra merges them. Raises for an unknown key."""
     from fairseq.criterions import CRITERION_DATACLASS_REGISTRY
     from fairseq.dataclass.configs import FairseqConfig
     from fairseq.models import ARCH_MODEL_NAME_REGISTRY, MODEL_DATACLASS_REGISTRY

@@ -24,17 +24,14 @@ def test_half_of_the_blocks_show_random_words_where_they_may():
     assert {int(word) for index in range(50) for word in replaced(5, index).unique()} == {3, *range(10, 20)}
 
 
-def test_fewer_positions_than_requested_are_allowed():
+def test_a_block_is_the_same_each_time_and_may_have_few_free_positions():
     assert {int((replaced(100, index) != 3).sum()) for index in range(20)} == {0, 25}
-
-
-def test_a_block_is_the_same_each_time_and_its_own_stays():
     assert torch.equal(replaced(5, 7), replaced(5, 7))
     assert TOKENS.eq(3).all()
 
 
-def test_noisy_blocks_have_as_many_words_to_guess_as_the_others():
-    """15 % of 24 tokens are 3 or 4: what decides between them must not decide over the noise as well."""
+def test_noisy_blocks_have_as_many_masks_as_others():
+    """15 % of 24 tokens are 3 or 4 masks: the noise must be independent of that number."""
     dictionary = Dictionary()
     for number in range(20):
         dictionary.add_symbol(f"w{number}")

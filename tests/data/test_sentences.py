@@ -8,7 +8,7 @@ from fairseq_kd.data.sentences import SentenceDataset
 
 
 class Rows(list):
-    """Token rows with their sizes, as an indexed data set has them."""
+    """Token rows with their sizes, as in an indexed data set."""
 
     def __init__(self, lengths, first: int = 10):
         super().__init__(torch.tensor([first] * (n - 1) + [2]) for n in lengths)
@@ -51,35 +51,21 @@ def order(epoch: int, seed: int = 1, bucket: int | None = 50) -> np.ndarray:
 def test_training_order_is_a_permutation_sorted_within_buckets():
     lengths = np.random.default_rng(0).integers(2, 40, size=200)
     found = order(epoch=1)
-
     assert sorted(found) == list(range(200))
     for start in range(0, 200, 50):
         assert (np.diff(lengths[found[start : start + 50]]) >= 0).all()
     assert (np.diff(lengths[found]) < 0).any()
+    assert (np.diff(lengths[order(1, bucket=None)]) >= 0).all()  # validation
 
 
-def test_training_order_depends_on_seed_and_epoch_alone():
+def test_training_order_depends_only_on_seed_and_epoch():
     assert (order(epoch=3) == order(epoch=3)).all()
     assert (order(epoch=3) != order(epoch=4)).any()
     assert (order(epoch=3) != order(epoch=3, seed=2)).any()
 
 
-def test_grouping_by_length_saves_padding():
-    lengths = np.random.default_rng(0).integers(2, 40, size=200)
-
-    def padded(indices):
-        return sum(8 * lengths[part].max() for part in np.split(indices, 25))
-
-    assert padded(order(1, bucket=200)) < 0.75 * padded(order(1, bucket=1))
-
-
-def test_validation_goes_by_length():
-    lengths = np.random.default_rng(0).integers(2, 40, size=200)
-    assert (np.diff(lengths[order(1, bucket=None)]) >= 0).all()
-
-
 def batches_of(task: FairseqTask, dataset: SentenceDataset, epoch: int) -> list[list[int]]:
-    """The batches that the trainer would go through in this epoch."""
+    """Return the batches of the trainer in this epoch."""
     iterator = task.get_batch_iterator(dataset, max_sentences=8, epoch=epoch)
     return [batch["id"].tolist() for batch in iterator.next_epoch_itr(shuffle=True)]
 

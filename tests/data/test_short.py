@@ -25,13 +25,11 @@ def test_no_token_is_lost_and_a_share_is_cut():
     assert lengths[1:].min() > 10  # cut anywhere
 
 
-def test_all_or_none_can_be_cut():
+def test_all_or_none_can_be_cut_and_the_seed_determines_where():
     given, _ = blocks([5, 5, 1])
     assert ShortBlocksDataset(given, 0.0, seed=1).sizes.tolist() == [5, 5, 1]
     assert len(ShortBlocksDataset(given, 1.0, seed=1)) == 5
 
-
-def test_the_seed_decides_where():
     given, _ = blocks([30] * 50)
     first, again, other = (ShortBlocksDataset(given, 0.5, seed).sizes.tolist() for seed in (1, 1, 2))
     assert first == again != other

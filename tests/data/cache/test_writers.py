@@ -53,55 +53,46 @@ def together(*works) -> None:
     assert [process.exitcode for process in processes] == [0] * len(works)
 
 
-def raced(rows, meanwhile):
-    """Let two processes write row 3, and check that the first one wins.
-
-    The second writes while the first runs `meanwhile`, between its record and its checksum.
-
-    meanwhile  takes two events: it sets the first to start the second process, which sets the second when done
-    """
+def raced(first, second, meanwhile=lambda: None):
+    """Run two writers of row 3: the second writes while the first pauses between its record and its checksum."""
     begun, done = FORK.Event(), FORK.Event()
     write_all = record_file._write_all
 
-    def stopping(file, content, at):
+    def pausing(file, content, at):
         if len(content) == 4:
             record_file._write_all = write_all
-            meanwhile(begun, done)
+            meanwhile()
+            begun.set()
+            done.wait(1)
         write_all(file, content, at)
 
-    def first():
-        record_file._write_all = stopping
-        write(rows, 3, 1.0)
+    def run_first():
+        record_file._write_all = pausing
+        first()
 
-    def second():
+    def run_second():
         begun.wait(30)
-        write(rows, 3, 2.0)
+        second()
         done.set()
 
-    together(first, second)
+    together(run_first, run_second)
+
+
+def test_writer_that_pauses_between_record_and_checksum_wins(rows):
+    """Without a lock, the record of the second writer would have the checksum of the first."""
+    raced(lambda: write(rows, 3, 1.0), lambda: write(rows, 3, 2.0))
     assert read(rows, 3) == {1.0}
-
-
-def test_writer_that_pauses_between_record_and_sums_wins(rows):
-    """Without a lock: record A, record B, sums of B, sums of A. Record B would have the checksums of A."""
-
-    def meanwhile(begun, done):
-        begun.set()
-        done.wait(1)
-
-    raced(rows, meanwhile)
 
 
 def test_reading_the_files_keeps_the_lock_of_a_row(rows):
     """Closing any descriptor of a file releases all locks of the process on that file."""
 
-    def meanwhile(begun, done):
+    def meanwhile():
         rows.missing()
         write(SplitCache(rows.folder, rows.codecs, "fp32", rows.tokens, "hash"), 4, 1.0)
-        begun.set()
-        done.wait(1)
 
-    raced(rows, meanwhile)
+    raced(lambda: write(rows, 3, 1.0), lambda: write(rows, 3, 2.0), meanwhile)
+    assert read(rows, 3) == {1.0}
 
 
 def test_recreated_folder_has_its_own_locks(rows):
@@ -110,26 +101,12 @@ def test_recreated_folder_has_its_own_locks(rows):
     shutil.rmtree(rows.folder)
     rows = SplitCache(rows.folder, rows.codecs, "fp32", rows.tokens, "hash")
     make(rows)
-    begun, done = FORK.Event(), FORK.Event()
-    write_all = record_file._write_all
-
-    def slowly(file, content, at):
-        if len(content) == 4:
-            begun.set()
-            done.wait(1)
-        write_all(file, content, at)
 
     def elsewhere():  # a process that never opened the old lock file
-        begun.wait(30)
         locks._lock_file.cache_clear()
         write(rows, 3, 2.0)
-        done.set()
 
-    def here():
-        record_file._write_all = slowly
-        write(rows, 3, 1.0)
-
-    together(here, elsewhere)
+    raced(lambda: write(rows, 3, 1.0), elsewhere)
     assert read(rows, 3) == {1.0}
 
 
