@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from torch import nn
 
 from benchmarks.record import add_numbers, add_record_option, record
 from launcher.arguments import Parser
@@ -49,7 +50,7 @@ def build(method: str, args: argparse.Namespace) -> Callable[[], float]:
     return partial(_steps, student, criterion, batches)
 
 
-def _steps(student, criterion, batches: list[dict]) -> float:
+def _steps(student: nn.Module, criterion: nn.Module, batches: list[dict]) -> float:
     """Return milliseconds per step."""
     start = time.process_time()
     for sample in batches:

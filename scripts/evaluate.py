@@ -13,9 +13,13 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.arguments import Parser, names
 from scripts.options import add_inference_options
+
+if TYPE_CHECKING:
+    from fairseq_kd.evaluation.loaded_model import LoadedModel
 
 METRICS = ("accuracy", "f1", "mcc", "pearson", "spearman")
 
@@ -41,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def read_models(given: Sequence[str], data: Path) -> list:
+def read_models(given: Sequence[str], data: Path) -> list["LoadedModel"]:
     """Return all models with their data. Raises CannotStart if there is none."""
     # Imported here because it takes seconds, and --help and invalid flags should be fast.
     from fairseq_kd.errors import CannotStart
@@ -62,13 +66,15 @@ def read_models(given: Sequence[str], data: Path) -> list:
     return models
 
 
-def choose_splits(model, asked: Sequence[str] | None) -> list[str]:
+def choose_splits(model: "LoadedModel", asked: Sequence[str] | None) -> list[str]:
     """Return the requested splits that this model's data has; by default all with labels."""
     present = [split for split in model.splits() if asked is None or split in asked]
     return [split for split in present if asked is not None or model.dataset(split).targets is not None]
 
 
-def check_splits(models: Sequence, chosen: Sequence[Sequence[str]], args: argparse.Namespace) -> None:
+def check_splits(
+    models: Sequence["LoadedModel"], chosen: Sequence[Sequence[str]], args: argparse.Namespace
+) -> None:
     """Raise CannotStart if a split is in no data or has no labels, or if there is no split to evaluate."""
     from fairseq_kd.errors import CannotStart
 
@@ -89,9 +95,9 @@ def check_splits(models: Sequence, chosen: Sequence[Sequence[str]], args: argpar
                 )
 
 
-def find_originals(models: Sequence) -> list:
+def find_originals(models: Sequence["LoadedModel"]) -> list["LoadedModel"]:
     """Return for each model the first with the same weights and settings, which may be itself."""
-    originals: list = []
+    originals: list[LoadedModel] = []
     for model in models:
         original = next((earlier for earlier in originals if model.predicts_same(earlier)), model)
         originals.append(original)
@@ -103,7 +109,10 @@ def find_originals(models: Sequence) -> list:
 
 
 def evaluate(
-    models: Sequence, originals: Sequence, chosen: Sequence[Sequence[str]], args: argparse.Namespace
+    models: Sequence["LoadedModel"],
+    originals: Sequence["LoadedModel"],
+    chosen: Sequence[Sequence[str]],
+    args: argparse.Namespace,
 ) -> Iterator[dict]:
     """Yield a row for each model and split; a copy has the scores of its original."""
     from fairseq_kd.evaluation.loaded_model import device

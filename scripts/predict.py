@@ -16,9 +16,14 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.arguments import Parser, names
 from scripts.options import add_inference_options
+
+if TYPE_CHECKING:
+    from fairseq_kd.evaluation.loaded_model import LoadedModel
+    from fairseq_kd.evaluation.predictions import Predictions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def predict(models: Sequence, args: argparse.Namespace) -> None:
+def predict(models: Sequence["LoadedModel"], args: argparse.Namespace) -> None:
     """Write the predictions of all models, after checking that all splits exist."""
     from fairseq_kd.errors import CannotStart
     from fairseq_kd.evaluation.loaded_model import device
@@ -60,7 +65,7 @@ def predict(models: Sequence, args: argparse.Namespace) -> None:
             report(out / f"{split}.npz", model.metadata.task, split, predictions)
 
 
-def submit(models: Sequence, args: argparse.Namespace) -> None:
+def submit(models: Sequence["LoadedModel"], args: argparse.Namespace) -> None:
     """Write GLUE's files and their archive, after checking the number of rows."""
     from fairseq_kd.errors import CannotStart
     from fairseq_kd.evaluation.loaded_model import device
@@ -97,7 +102,7 @@ def submit(models: Sequence, args: argparse.Namespace) -> None:
         print(f"  {', '.join(older)} from earlier calls with --submission {args.submission}")
 
 
-def report(path: Path, task: str, split: str, predictions) -> None:
+def report(path: Path, task: str, split: str, predictions: "Predictions") -> None:
     """Print file, task, split and scores."""
     from fairseq_kd.evaluation.scores import format_scores, scores
 

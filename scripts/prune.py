@@ -11,11 +11,18 @@ classification head too. scripts/prune_and_distil.py prunes in several steps.
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.arguments import Parser
 from scripts.options import add_checkpoint_option, add_size_options
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fairseq_kd.models.checkpoint import Checkpoint
+    from fairseq_kd.models.shape import ModelShape
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def write(weights, shape, checkpoint, folder: Path) -> None:
+def write(
+    weights: Mapping[str, "Tensor"], shape: "ModelShape", checkpoint: "Checkpoint", folder: Path
+) -> None:
     """Write FOLDER/model.pt, with the checkpoint's task and vocabulary hash, and its dict.txt if there is one."""
     import torch
 

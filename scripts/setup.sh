@@ -99,13 +99,7 @@ install() {
     if ! "$uv" pip install --python "$venv/bin/python" --constraint constraints.txt \
         --editable . --group dev --group fairseq 2>&1 |
         tee "$log" | sed '/^ [-+~] /d' >&2; then
-        if grep -qiE 'error sending request|failed to fetch|dns error|timed out' "$log"; then
-            if [ -n "${UV_TORCH_BACKEND:-}" ] && grep -q 'download\.pytorch\.org' "$log"; then
-                fail "download.pytorch.org, which UV_TORCH_BACKEND=$UV_TORCH_BACKEND takes torch from, could not be reached (see above): connect, or leave UV_TORCH_BACKEND out, and run this again."
-            fi
-            fail "PyPI could not be reached (see above): connect, or name a mirror or a folder of wheels with PIP_INDEX_URL or PIP_FIND_LINKS, and run this again."
-        fi
-        fail "the installation failed with the messages above (also in $log): fix the problem and run this again to continue."
+        fail "the installation failed with the messages above (also in $log): fix the problem, or name a mirror or a folder of wheels with PIP_INDEX_URL or PIP_FIND_LINKS, and run this again to continue."
     fi
 
     local versions

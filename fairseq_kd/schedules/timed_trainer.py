@@ -5,7 +5,8 @@ import logging
 import math
 import os
 from collections.abc import Callable
-from typing import Optional
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Optional
 
 from fairseq import checkpoint_utils
 
@@ -13,6 +14,12 @@ from ..metrics import reset_meters
 from ..process_groups import broadcast_from_rank0
 from .flags import MINUTE, TimeBudgetConfig
 from .timer import Timer
+
+if TYPE_CHECKING:
+    from fairseq.data.iterators import EpochBatchIterator
+    from fairseq.dataclass.configs import FairseqConfig
+    from fairseq.tasks import FairseqTask
+    from fairseq.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +59,9 @@ class TimedTrainer:
         # Successive updates with fp16's loss scale at the lowest.
         self.low_updates = 0
 
-    def train(self, original: Callable, cfg, trainer, task, epoch_itr) -> tuple[Losses, bool]:
+    def train(
+        self, original: Callable, cfg: "FairseqConfig", trainer: "Trainer", *args: Any
+    ) -> tuple[Losses, bool]:
         """Train the rest of one epoch, or nothing if the run has ended before.
 
         If the time was over between two epochs or before a restart, one update is trained before the end. A run
@@ -68,19 +77,26 @@ class TimedTrainer:
 
         self._update_stage(trainer)
         self.timer.start()
-        return original(cfg, trainer, task, epoch_itr)
+        return original(cfg, trainer, *args)
 
-    def validate(self, original: Callable, cfg, trainer, task, epoch_itr, subsets: list[str]) -> Losses:
+    def validate(self, original: Callable, *args: Any) -> Losses:
         """Validate with or without counting the time, and judge the first subset."""
         with contextlib.nullcontext() if self.cfg.count_validation_time else self.timer.paused():
-            losses = original(cfg, trainer, task, epoch_itr, subsets)
+            losses = original(*args)
         self.judged = float(losses[0]), self.timer.elapsed
         reason = should_stop_early(self.cfg, *self.judged)
         self.verdict = (reason or "rank 0 stops it") if broadcast_from_rank0(float(bool(reason))) else None
         return losses
 
     def validate_and_save(
-        self, original: Callable, cfg, trainer, task, epoch_itr, subsets: list[str], end_of_epoch: bool
+        self,
+        original: Callable,
+        cfg: "FairseqConfig",
+        trainer: "Trainer",
+        task: "FairseqTask",
+        epoch_itr: "EpochBatchIterator",
+        subsets: list[str],
+        end_of_epoch: bool,
     ) -> tuple[Losses, bool]:
         """Run fairseq's actions after an update, and those that are due by the clock."""
         from fairseq_cli import train
@@ -120,13 +136,13 @@ class TimedTrainer:
     def _time_is_over(self) -> str:
         return f"{self.timer.elapsed:.1f} of {self.timer.budget.end:g} seconds are used up"
 
-    def _update_stage(self, trainer) -> bool:
+    def _update_stage(self, trainer: "Trainer") -> bool:
         """Pass the used share to a criterion with stages; return whether its objective changed."""
         stages = getattr(trainer.get_criterion(), "stages", None)
         return stages is not None and stages.at_share(self.timer.share)
 
 
-def _keep(name: str, cfg, trainer, epoch_itr) -> None:
+def _keep(name: str, cfg: "FairseqConfig", trainer: "Trainer", epoch_itr: "EpochBatchIterator") -> None:
     """Write checkpoint_NAME.pt, which fairseq never removes or overwrites."""
     trainer.consolidate_optimizer()
     path = os.path.join(cfg.checkpoint.save_dir, f"checkpoint_{name}{trainer.checkpoint_suffix}.pt")
@@ -136,7 +152,7 @@ def _keep(name: str, cfg, trainer, epoch_itr) -> None:
         trainer.state_dict()
 
 
-def _forget_losses(train) -> None:
+def _forget_losses(train: ModuleType) -> None:
     """Reset the best loss and the averages, which belong to the previous objective."""
     vars(checkpoint_utils.save_checkpoint).pop("best", None)
     vars(train.should_stop_early).clear()
@@ -144,6 +160,6 @@ def _forget_losses(train) -> None:
         reset_meters(group)
 
 
-def _loss_scale(trainer) -> Optional[float]:
+def _loss_scale(trainer: "Trainer") -> Optional[float]:
     """Return fp16's loss scale; None in other precisions."""
     return getattr(getattr(trainer.optimizer, "scaler", None), "loss_scale", None)

@@ -18,10 +18,9 @@ BATCHES = 40
 
 
 class Numbers(FairseqDataset):
-    """Each item is its index; item `bad` cannot be read."""
+    """Each item is its index."""
 
-    def __init__(self, bad: int | None = None, cacheable: bool = False) -> None:
-        self.bad = bad
+    def __init__(self, cacheable: bool = False) -> None:
         self.cacheable = cacheable
 
     @property
@@ -29,8 +28,6 @@ class Numbers(FairseqDataset):
         return self.cacheable
 
     def __getitem__(self, index: int) -> int:
-        if index == self.bad:
-            raise ValueError(f"item {index} is bad")
         return index
 
     def __len__(self) -> int:
@@ -105,13 +102,6 @@ def test_workers_end_when_training_fails_within_an_epoch():
     assert (multiprocessing.active_children(), loaders._readers) == ([], set())
 
 
-def test_workers_end_when_an_item_cannot_be_read():
-    with pytest.raises(ValueError, match="item 7 is bad"):
-        read(epochs(Numbers(bad=7)))
-    wait_for_readers()
-    assert multiprocessing.active_children() == []
-
-
 def test_a_validation_in_mid_epoch_leaves_the_workers_of_the_training():
     iterator = epochs(Numbers())
     epoch = iterator.next_epoch_itr()
@@ -136,13 +126,6 @@ def test_a_cached_loader_keeps_its_workers_for_the_next_epoch():
     assert multiprocessing.active_children() == workers
     assert loaders._readers == set()
     loaders.shut_down(iterator.dataloader)
-    assert multiprocessing.active_children() == []
-
-
-def test_an_iterator_that_the_task_does_not_cache_is_read_by_its_own_workers():
-    task, dataset = FairseqTask(None), Numbers()
-    read(task.get_batch_iterator(dataset, num_workers=1, data_buffer_size=10))
-    wait_for_readers()
     assert multiprocessing.active_children() == []
 
 

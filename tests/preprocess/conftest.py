@@ -41,7 +41,7 @@ def awkward() -> list[str]:
 
 @pytest.fixture(scope="session")
 def gpt2_folder(tmp_path_factory) -> Path:
-    """A byte-level BPE with a few merges; dict.txt in an order of its own, as RoBERTa's is."""
+    """Write a byte-level BPE with a few merges; dict.txt has another order, as RoBERTa's."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     folder = tmp_path_factory.mktemp("gpt2")
@@ -63,7 +63,7 @@ def gpt2_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def wordpiece_folder(tmp_path_factory) -> Path:
-    """An uncased BERT vocabulary with its specials in the middle, as the real ones have them."""
+    """Write an uncased BERT vocabulary with its special tokens in the middle, as real ones."""
     folder = tmp_path_factory.mktemp("wordpiece")
     letters = [chr(c) for c in range(ord("a"), ord("z") + 1)] + list("0123456789")
     words = ["the", "ferry", "leaves", "nobody", "said", "mask", "sep", "cafe", "e", "##bread"]
@@ -157,7 +157,7 @@ FILES = {
 
 @pytest.fixture
 def glue_dir(tmp_path) -> Path:
-    """Eleven folders of GLUE's names and columns, a few rows each, with the oddities of the real ones."""
+    """Write eleven folders with GLUE's names and columns and a few rows each."""
     folder = tmp_path / "glue"
     for task, files in FILES.items():
         (folder / task).mkdir(parents=True)

@@ -110,17 +110,6 @@ def test_an_id_that_the_dictionary_lacks_is_unknown(gpt2_folder, tmp_path):
     assert load_encoder(folder).encode(["the ferry"])[0][0] == 3
 
 
-def test_casing_changes_what_is_encoded(wordpiece_folder, tmp_path):
-    cased = shutil.copytree(wordpiece_folder, tmp_path / "cased")
-    (cased / "tokenizer_config.json").write_text('{"do_lower_case": false}')
-    lower, upper = load_encoder(wordpiece_folder), load_encoder(cased)
-
-    assert (lower.lowercase, upper.lowercase) == (True, False)
-    assert lower.encode(["The CAFÉ"]) == lower.encode(["the cafe"])
-    assert upper.encode(["The"]) == [[3]]  # [UNK]: the vocabulary has no capitals
-    assert lower.hash != upper.hash
-
-
 def test_sentencepiece_takes_fairseq_dictionaries_in_another_order(sentencepiece_folder, tmp_path):
     folder = shutil.copytree(sentencepiece_folder, tmp_path / "sorted")
     derived = load_encoder(sentencepiece_folder)

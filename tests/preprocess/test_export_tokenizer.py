@@ -1,7 +1,6 @@
 """Exported tokenizers, as transformers reads them, number every text as the encoder does."""
 
 import itertools
-import json
 import shutil
 from pathlib import Path
 
@@ -88,29 +87,10 @@ def test_specials_and_padding(request, tmp_path, kind):
     assert short[-1] == 1
 
 
-@pytest.mark.parametrize(("kind", "mask"), [("gpt2", "<mask>"), ("wordpiece", "[MASK]")])
-def test_a_masked_lm_finds_its_mask_in_text(request, tmp_path, kind, mask):
-    encoder, tokenizer = export(request.getfixturevalue(f"{kind}_folder"), tmp_path / "out", masks=True)
-    [first], [second] = encoder.encode(["the ferry"]), encoder.encode([" leaves"])
-    expected = joined(encoder, [*first, len(encoder.symbols) + 4, *second])
-    assert tokenizer(f"the ferry {mask} leaves")["input_ids"] == expected
-
-
 def test_decoding_restores_text(gpt2_folder, tmp_path):
     _, tokenizer = export(gpt2_folder, tmp_path / "out")
     text = " Nobody said  naïve 中文 😀?"
     assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
-
-
-def test_a_cased_vocabulary_stays_cased(wordpiece_folder, tmp_path):
-    shutil.copytree(wordpiece_folder, tmp_path / "cased")
-    settings = {"do_lower_case": False, "strip_accents": True, "tokenize_chinese_chars": False}
-    (tmp_path / "cased" / "tokenizer_config.json").write_text(json.dumps(settings))
-    encoder, tokenizer = export(tmp_path / "cased", tmp_path / "out")
-    text = "The thé 中中 THE the"
-    assert tokenizer(text)["input_ids"] == joined(encoder, *encoder.encode([text]))
-    lowered, _ = export(wordpiece_folder, tmp_path / "lowered")
-    assert encoder.encode([text]) != lowered.encode([text])
 
 
 def test_words_that_the_bpe_cannot_make_keep_their_rows(gpt2_folder, tmp_path, awkward):

@@ -1,4 +1,4 @@
-"""`scripts/export_fairseq.py`: stock fairseq, without this package, answers as the model does."""
+"""`scripts/export_fairseq.py`: stock fairseq, without this package, computes the same as the model."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from tests.tiny import SHAPE, SYMBOLS, weights, write_data
 
 HEAD = "sentence_classification_head"
 
-# Runs in a Python of its own, which never hears of --user-dir; once for all models, for its start is slow.
+# Runs in a separate process without --user-dir, once for all models, because its start is slow.
 STOCK = """
 import sys
 import numpy as np
@@ -51,7 +51,7 @@ for given in sys.argv[1:]:
 assert not [name for name in sys.modules if name.startswith("fairseq_kd")]
 """
 
-# Name: how the shape differs, classes, whether there are pairs, further flags.
+# Name -> changes of the shape, classes, whether there are pairs, more flags.
 MODELS = {
     "roberta": ({}, 2, True, []),
     "relu": ({"activation": "relu", "pooler_activation": "relu"}, 1, True, []),
@@ -64,7 +64,7 @@ MODELS = {
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory) -> Path:
-    """A folder: each of MODELS as NAME.pt, exported to NAME/ and asked there by stock fairseq."""
+    """Return a folder with each of MODELS as NAME.pt, its export NAME/, and the outputs of stock fairseq."""
     folder = tmp_path_factory.mktemp("exported")
     for name, (changes, classes, pairs, flags) in MODELS.items():
         shape = replace(SHAPE, **changes)
@@ -83,7 +83,7 @@ def exported(tmp_path_factory) -> Path:
 
 
 def write_model(path, shape=SHAPE, classes=2, lm_head=False, **config):
-    """A checkpoint with random weights, as a training leaves it."""
+    """Write a checkpoint with random weights."""
     model = weights(shape, classes)
     if lm_head:
         generator = torch.Generator().manual_seed(3)
@@ -101,7 +101,7 @@ def write_model(path, shape=SHAPE, classes=2, lm_head=False, **config):
 
 
 def sentences(pairs: bool, seed: int = 0) -> torch.Tensor:
-    """A padded batch, [8, T]."""
+    """Return a padded batch, [8, T]."""
     rng = np.random.default_rng(seed)
 
     def text():
@@ -133,15 +133,15 @@ def export(checkpoint, out, *flags) -> int:
         ("relu", "1e-5", 2e-5),
         ("pre_layernorm", "1e-5", 2e-5),
         ("segments", "1e-5", 2e-5),
-        ("eps", "1e-5", 1e-3),  # what --approximate is about
-        ("eps", "1e-12", 2e-5),  # set back, as the export says
+        ("eps", "1e-5", 1e-3),  # the difference that --approximate accepts
+        ("eps", "1e-12", 2e-5),  # restored, as the export recommends
     ],
 )
 def test_stock_fairseq_computes_the_same(exported, name, eps, tolerance):
     tokens = sentences(pairs=MODELS[name][2])
     found = np.load(exported / name / f"{eps}.npz")
     signals, mask = ours(exported / f"{name}.pt", tokens), tokens.ne(1)
-    assert 0 < mask.float().mean() < 1  # otherwise padding is not tried
+    assert 0 < mask.float().mean() < 1  # some padding
 
     def same(found, expected):
         np.testing.assert_allclose(found, expected, atol=tolerance, rtol=tolerance)
@@ -167,7 +167,7 @@ def test_a_masked_lm_head_is_converted(exported):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "notes"),
     [
         ("roberta", ["masked-LM head a placeholder"]),
         ("lm_head", []),
@@ -175,7 +175,7 @@ def test_a_masked_lm_head_is_converted(exported):
         ("eps", ["every LayerNorm is restored after loading", "masked-LM head", "no_separator=True"]),
     ],
 )
-def test_differences_are_reported(tmp_path, capsys, name, told):
+def test_differences_are_reported(tmp_path, capsys, name, notes):
     changes, classes, pairs, flags = MODELS[name]
     model = write_model(tmp_path / "model.pt", replace(SHAPE, **changes), classes, name == "lm_head")
     data = write_data(tmp_path / "TINY-bin", pairs=pairs)
@@ -183,8 +183,8 @@ def test_differences_are_reported(tmp_path, capsys, name, told):
 
     first, *lines = capsys.readouterr().out.splitlines()
     assert first == f"{tmp_path / 'out' / 'model.pt'}: 4 layers, width 16, 4 heads, ffn 32"
-    assert len(lines) == len(told)
-    assert all(part in line for part, line in zip(told, lines, strict=True))
+    assert len(lines) == len(notes)
+    assert all(part in line for part, line in zip(notes, lines, strict=True))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dict.txt", "model.pt"]
 
 
@@ -209,10 +209,7 @@ def test_the_dictionary_next_to_the_checkpoint_is_used(tmp_path, data):
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        (
-            {"segments": 2},
-            "has segment embeddings and its data has pairs, which stock RoBERTa does not support",
-        ),
+        ({"segments": 2}, "has segment embeddings and its data has pairs"),
         ({"layernorm_eps": 1e-6}, "has a LayerNorm eps of 1e-06"),
     ],
 )
@@ -220,13 +217,6 @@ def test_what_stock_roberta_cannot_express_is_refused(tmp_path, data, shape, mes
     model = write_model(tmp_path / "model.pt", replace(SHAPE, **shape))
     with pytest.raises(CannotStart, match=f"Cannot export: --checkpoint .* {message}"):
         export(model, tmp_path / "out", "--data", data)
-
-
-def test_segments_of_an_unknown_task_are_refused(tmp_path, data):
-    model = write_model(tmp_path / "model.pt", replace(SHAPE, segments=2))
-    (tmp_path / "dict.txt").write_bytes((data / "input0" / "dict.txt").read_bytes())
-    with pytest.raises(CannotStart, match="its training data is unknown: give --data"):
-        export(model, tmp_path / "out")
 
 
 def test_other_vocabularies_and_used_folders_are_refused(tmp_path, data):

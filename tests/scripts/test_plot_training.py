@@ -67,13 +67,6 @@ def test_ticks_are_integers_and_the_last_marker_is_inside_the_frame(last):
     assert axes.bbox.x1 - right > figure.dpi / 72 * mark.get_markersize()
 
 
-def test_unwritable_output_is_an_error(log, capsys):
-    pytest.importorskip("matplotlib")
-    with pytest.raises(SystemExit):
-        main([str(log), "--out", str(log / "loss.png")])
-    assert "loss.png cannot be written (File exists): name another file" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

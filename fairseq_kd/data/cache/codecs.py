@@ -22,6 +22,10 @@ PROJECTIONS = ("queries", "keys", "values")
 BITS = {"fp16": np.int16, "bf16": np.int16, "fp32": np.int32}
 
 
+# A number of one row, or those of N rows [N].
+Count = int | np.ndarray
+
+
 @dataclass(frozen=True)
 class DenseCodec:
     """Codec of a tensor whose shape depends on a row's n tokens and m masked words.
@@ -42,17 +46,17 @@ class DenseCodec:
         """Whether axis 0 of a batch's tensor is the row; else the rows are concatenated along it."""
         return self.field != "masked"
 
-    def shape(self, n, m) -> tuple:
-        """Return the shape of a row. n and m are integers, or arrays [N] for N rows."""
+    def shape(self, n: Count, m: Count) -> tuple[Count, ...]:
+        """Return the shape of a row."""
         sizes = {"n": n, "m": m}
         return tuple(sizes.get(size, size) for size in self.dims)
 
-    def count(self, n, m):
-        """Return how many values a row has; n and m as for `shape`."""
+    def count(self, n: Count, m: Count) -> Count:
+        """Return how many values a row has."""
         return math.prod(self.shape(n, m))
 
-    def bytes(self, n, m, precision: str):
-        """Return how many bytes a row has; n and m as for `shape`."""
+    def bytes(self, n: Count, m: Count, precision: str) -> Count:
+        """Return how many bytes a row has."""
         return self.count(n, m) * np.dtype(BITS[precision]).itemsize
 
     def encode(self, signals: Signals, sizes: Sequence[tuple[int, int]], precision: str) -> list[bytes]:
@@ -99,7 +103,7 @@ class CompressedCodec:
         """Name of its files."""
         return f"compressed-{self.number}-{self.how}"
 
-    def tokens(self, n):
+    def tokens(self, n: Count) -> Count:
         """Return how many of n tokens are kept."""
         return n if self.how.tokens is None else np.minimum(self.how.tokens, n)
 
@@ -107,8 +111,8 @@ class CompressedCodec:
         """Return how many values are kept of `tokens` kept tokens."""
         return self.how.entries(tokens, self.width)
 
-    def bytes(self, n, m, precision: str):
-        """Return how many bytes rows have; n and m [N]."""
+    def bytes(self, n: np.ndarray, m: np.ndarray, precision: str) -> np.ndarray:
+        """Return how many bytes rows have, [N]."""
         tokens = self.tokens(n)
         lengths, which = np.unique(tokens, return_inverse=True)
         values = np.array([self.values(int(length)) for length in lengths])[which]
