@@ -1,12 +1,14 @@
-"""Atomic folder writes: write to a temporary folder, then rename."""
+"""Atomic writes of folders and files: write aside, then rename."""
 
 import os
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextmanager
@@ -19,6 +21,28 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         _replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file; on success sync and rename it to `path`, on any error delete it.
+
+    Several processes, also of several machines, may write the same file at the same time.
+    """
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            sync(file)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync(file: BinaryIO) -> None:
+    """Flush the file to the disk, so that after a crash the renamed file is complete."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def recover(folder: Path) -> bool:

@@ -41,12 +41,16 @@ def read_dictionary(path: str | Path) -> list[str]:
     return [symbol for symbol, _, _ in pairs]
 
 
-def write_dictionary(path: str | Path, symbols: Iterable[str], counts: Iterable[int] | None = None) -> None:
-    """Write dict.txt with one `symbol count` per line; unknown counts are 1 (counts are not used here)."""
+def dictionary_text(symbols: Iterable[str], counts: Iterable[int] | None = None) -> str:
+    """Return the content of dict.txt, one `symbol count` per line; unknown counts are 1 (counts are not used here)."""
     symbols = list(symbols)
-    counts = [1] * len(symbols) if counts is None else list(counts)
-    lines = [f"{symbol} {count}\n" for symbol, count in zip(symbols, counts, strict=True)]
-    Path(path).write_text("".join(lines), encoding="utf-8", newline="\n")
+    counts = [1] * len(symbols) if counts is None else counts
+    return "".join(f"{symbol} {count}\n" for symbol, count in zip(symbols, counts, strict=True))
+
+
+def write_dictionary(path: str | Path, symbols: Iterable[str], counts: Iterable[int] | None = None) -> None:
+    """Write dict.txt; arguments as for `dictionary_text`."""
+    Path(path).write_text(dictionary_text(symbols, counts), encoding="utf-8", newline="\n")
 
 
 def symbols_hash(symbols: Iterable[str]) -> str:

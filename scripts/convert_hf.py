@@ -16,7 +16,8 @@ rejected.
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,36 +77,39 @@ def import_model(source: Path, out: Path, class_names: Sequence[str] | None = No
 
     class_names  names of the classes in the order of the logits (default: id2label in config.json)
     """
+    with _as_cannot_start("convert", out, "OUT"):
+        config = read_config(source)
+        if not config.get("model_type"):
+            config["model_type"] = model_type(config, read_weights(source), str(source))
+        check_config(config, str(source))
+        target = out.resolve()
+        if recover(target):
+            print(f"{out} was restored: an earlier run was killed while it replaced the folder.")
+        _check_out(out, source)
+
+        weights = read_weights(source)
+        with atomic_folder(target) as folder:
+            tokenizer = import_encoder(config["model_type"], source, folder, config.get("tokenizer_class"))
+            model = convert(config, weights, tokenizer.order(), str(source))
+            if class_names is not None:
+                check_names(class_names, len(model.labels), str(source))
+                model = replace(model, labels=tuple(class_names))
+            name = write_checkpoint(model, folder).name
+        print(summary(source, out / name, config["vocab_size"], tokenizer, model))
+
+
+@contextmanager
+def _as_cannot_start(doing: str, out: Path, flag: str) -> Iterator[None]:
+    """Raise CannotStart for errors of preprocessing and of files."""
     try:
-        _import_model(source, out, class_names)
+        yield
     except DataError as error:
-        raise CannotStart(str(error), doing="convert") from None
+        raise CannotStart(str(error), doing=doing) from None
     except OSError as error:
         raise CannotStart(
-            f"{error.filename or out} cannot be read or written ({error.strerror}): fix that, or name another OUT.",
-            doing="convert",
+            f"{error.filename or out} cannot be read or written ({error.strerror}): fix that, or name another {flag}.",
+            doing=doing,
         ) from None
-
-
-def _import_model(source: Path, out: Path, class_names: Sequence[str] | None) -> None:
-    config = read_config(source)
-    if not config.get("model_type"):
-        config["model_type"] = model_type(config, read_weights(source), str(source))
-    check_config(config, str(source))
-    target = out.resolve()
-    if recover(target):
-        print(f"{out} was restored: an earlier run was killed while it replaced the folder.")
-    _check_out(out, source)
-
-    weights = read_weights(source)
-    with atomic_folder(target) as folder:
-        tokenizer = import_encoder(config["model_type"], source, folder, config.get("tokenizer_class"))
-        model = convert(config, weights, tokenizer.order(), str(source))
-        if class_names is not None:
-            check_names(class_names, len(model.labels), str(source))
-            model = replace(model, labels=tuple(class_names))
-        name = write_checkpoint(model, folder).name
-    print(summary(source, out / name, config["vocab_size"], tokenizer, model))
 
 
 def _check_out(out: Path, source: Path) -> None:
@@ -168,15 +172,8 @@ def _unnamed(model: Converted) -> list[str]:
 
 def export_model(args: argparse.Namespace) -> None:
     """Write the Hugging Face folder `--out` atomically."""
-    try:
+    with _as_cannot_start("export", args.out, "--out"):
         print(_export_model(args))
-    except DataError as error:
-        raise CannotStart(str(error), doing="export") from None
-    except OSError as error:
-        raise CannotStart(
-            f"{error.filename or args.out} cannot be read or written ({error.strerror}): fix that, or name another --out.",
-            doing="export",
-        ) from None
 
 
 def _export_model(args: argparse.Namespace) -> str:

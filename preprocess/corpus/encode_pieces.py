@@ -8,69 +8,60 @@ this piece for one split, or for one shard of train.
 import hashlib
 import json
 import os
-import socket
-import tempfile
+import shutil
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import BinaryIO
 
+from ..atomic_folder import atomic_file
 from ..encoders import FIRST, Encoder
 from ..errors import DataError
 from ..indexed import NARROW, WIDE
 from ..vocabulary import EOS, SPECIALS
-from .plan_pieces import MIB, Options, Piece
+from .plan_pieces import Options, Piece
 from .read_pieces import read_documents
 from .split_sentences import sentences
 
 # Characters encoded at once. The Rust library needs hundreds of times their size.
 BATCH = 1 << 18
-HELD = 1 << 23  # maximum tokens in memory; more, from a large compressed file, are moved to a temporary file
+IN_MEMORY = 1 << 21  # maximum bytes of a section's sizes or tokens in memory
 HEAD = {"source", "stamp", "sha256", "empty", "dropped", "sections"}  # required keys of the header
+COUNTED = ("documents", "lines", "cut", "rows", "tokens")  # counts of a section
 DIGEST = 8  # bytes of each of the two random numbers of a document
 
 
-@dataclass
 class Section:
-    """Rows for one split or shard; `cut` counts split sentences.
+    """Rows for one split or shard, in temporary files; `cut` counts split sentences."""
 
-    moved  parts in the temporary file: offset in bytes, number of rows, number of tokens
-    """
-
-    tokens: array
-    sizes: array = field(default_factory=lambda: array("i"))
-    documents: int = 0
-    lines: int = 0
-    cut: int = 0
-    moved: list[tuple[int, int, int]] = field(default_factory=list)
+    def __init__(self, type_: str, folder: Path) -> None:
+        self.documents = self.lines = self.cut = self.rows = self.tokens = 0
+        self._buffers = array("i"), array(type_)  # row sizes, tokens
+        # In memory up to IN_MEMORY bytes, which only a large compressed file exceeds.
+        self._files = tuple(SpooledTemporaryFile(IN_MEMORY, dir=folder) for _ in self._buffers)  # noqa: SIM115
 
     def add(self, row: list[int]) -> None:
-        self.tokens.extend(row)
-        self.sizes.append(len(row))
+        """Append a row."""
+        sizes, tokens = self._buffers
+        sizes.append(len(row))
+        tokens.extend(row)
+        self.rows += 1
+        self.tokens += len(row)
 
-    def move(self, file: BinaryIO) -> None:
-        """Move the rows from memory to the end of a temporary file."""
-        self.moved.append((file.seek(0, os.SEEK_END), len(self.sizes), len(self.tokens)))
-        self.sizes.tofile(file)
-        self.tokens.tofile(file)
-        del self.sizes[:], self.tokens[:]
+    def flush(self) -> None:
+        """Move new rows to the temporary files."""
+        for new, file in zip(self._buffers, self._files, strict=True):
+            file.write(new.tobytes())
+            del new[:]
 
-    def counts(self) -> tuple[int, int]:
-        """Return the number of rows and tokens, in memory and in the temporary file."""
-        rows, tokens = (sum(part[i] for part in self.moved) for i in (1, 2))
-        return rows + len(self.sizes), tokens + len(self.tokens)
-
-    def write(self, file: BinaryIO, moved: BinaryIO) -> None:
-        """Write the sizes of all rows, then their tokens; `moved` is the temporary file."""
-        for start, rows, _ in self.moved:
-            moved.seek(start)
-            copy_bytes(moved, file, rows * self.sizes.itemsize)
-        self.sizes.tofile(file)
-        for start, rows, tokens in self.moved:
-            moved.seek(start + rows * self.sizes.itemsize)
-            copy_bytes(moved, file, tokens * self.tokens.itemsize)
-        self.tokens.tofile(file)
+    def write(self, target: BinaryIO) -> None:
+        """Write the sizes of all rows, then their tokens."""
+        self.flush()
+        for file in self._files:
+            file.seek(0)
+            shutil.copyfileobj(file, target)
+            file.close()
 
 
 class PieceEncoder:
@@ -85,11 +76,10 @@ class PieceEncoder:
 
     def __call__(self, piece: Piece) -> int:
         """Write the piece's file and return the size of its text in bytes."""
-        with tempfile.TemporaryFile(dir=self._folder) as moved:
-            self._encode_piece(piece, moved)
+        self._encode_piece(piece)
         return piece.size
 
-    def _encode_piece(self, piece: Piece, moved: BinaryIO) -> None:
+    def _encode_piece(self, piece: Piece) -> None:
         sections: dict[tuple[str, int], Section] = {}
         batch: list[tuple[Section, str | None]] = []
         remaining, empty, dropped, raw_hash = BATCH, 0, 0, hashlib.sha256()
@@ -99,7 +89,9 @@ class PieceEncoder:
             if not document:
                 empty += 1
                 continue
-            section = sections.setdefault(place(document, self._options), Section(array(self._type)))
+            split = place(document, self._options)
+            section = sections.get(split) or Section(self._type, self._folder)
+            sections[split] = section
             section.documents += 1
             for paragraph in document:
                 for sentence in sentences(paragraph):
@@ -108,14 +100,13 @@ class PieceEncoder:
                     if remaining <= 0:
                         self._encode(batch)
                         batch, remaining = [], BATCH
-                        if sum(len(section.tokens) for section in sections.values()) > HELD:
-                            for filled in sections.values():
-                                filled.move(moved)
+                        for filled in sections.values():
+                            filled.flush()
             batch.append((section, None))
         self._encode(batch)
 
         counts = {"empty": empty, "dropped": dropped, "sha256": raw_hash.hexdigest()}
-        self._write(piece, sections, counts, moved)
+        self._write(piece, sections, counts)
 
     def _encode(self, batch: list[tuple[Section, str | None]]) -> None:
         """Add the rows of a batch to their sections; None is the end of a document."""
@@ -146,9 +137,7 @@ class PieceEncoder:
             row = row[end:]
         yield row
 
-    def _write(
-        self, piece: Piece, sections: dict[tuple[str, int], Section], counts: dict, moved: BinaryIO
-    ) -> None:
+    def _write(self, piece: Piece, sections: dict[tuple[str, int], Section], counts: dict) -> None:
         ordered = sorted(sections.items())
         head = {
             "piece": piece.number,
@@ -157,29 +146,17 @@ class PieceEncoder:
             "bytes": piece.size,
             **counts,
             "sections": [
-                {
-                    "split": split,
-                    "shard": shard,
-                    "documents": section.documents,
-                    "lines": section.lines,
-                    "cut": section.cut,
-                    "rows": section.counts()[0],
-                    "tokens": section.counts()[1],
-                }
+                {"split": split, "shard": shard} | {name: getattr(section, name) for name in COUNTED}
                 for (split, shard), section in ordered
             ],
         }
         path = piece_path(self._folder, piece.number)
-        temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
         try:
-            with temporary.open("wb") as file:
+            with atomic_file(path) as file:
                 file.write(json.dumps(head).encode() + b"\n")
                 for _, section in ordered:
-                    section.write(file, moved)
-                sync(file)
-            temporary.replace(path)
+                    section.write(file)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise DataError(f"{path}: {error.strerror}; the pieces before it are kept.") from None
 
 
@@ -246,19 +223,3 @@ def read_head(path: Path, type_: str) -> dict | None:
         return head if head.keys() >= HEAD and size == len(line) + body else None
     except (FileNotFoundError, ValueError, AttributeError, TypeError, KeyError):  # missing, or damaged header
         return None
-
-
-def sync(file: BinaryIO) -> None:
-    """Flush the file to the disk, so that after a crash the renamed file is complete."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def copy_bytes(source: BinaryIO, target: BinaryIO, size: int) -> None:
-    """Copy `size` bytes from the current position. Raises DataError if the file is shorter."""
-    while size:
-        chunk = source.read(min(size, MIB))
-        if not chunk:
-            raise DataError(f"{source.name} became shorter during reading: run again.")
-        target.write(chunk)
-        size -= len(chunk)

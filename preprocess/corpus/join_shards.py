@@ -14,14 +14,14 @@ from array import array
 from pathlib import Path
 from typing import BinaryIO
 
+from ..atomic_folder import sync
 from ..errors import DataError
 from ..indexed import MAGIC, NARROW, WIDE
-from .encode_pieces import copy_bytes, piece_path, sync
+from .encode_pieces import COUNTED, piece_path
 from .pieces_folder import PiecesFolder
 from .plan_pieces import digest
 
 CHUNK = 1 << 20  # bytes or rows processed at once
-COUNTED = ("documents", "lines", "cut", "rows", "tokens")
 
 
 class _Split:
@@ -37,9 +37,9 @@ class _Split:
     def add(self, piece: BinaryIO, section: dict) -> None:
         """Append a section; `piece` is the open file of its piece, at the start of the section."""
         with self._idx.open("ab") as idx:
-            copy_bytes(piece, idx, section["rows"] * 4)
+            _copy(piece, idx, section["rows"] * 4)
         with self._bin.open("ab") as tokens:
-            copy_bytes(piece, tokens, section["tokens"] * array(self._type).itemsize)
+            _copy(piece, tokens, section["tokens"] * array(self._type).itemsize)
         for name in COUNTED:
             self.counts[name] += section[name]
 
@@ -182,3 +182,12 @@ def _link(file: Path, name: Path) -> None:
         os.link(file, name)
     except OSError:  # a file system without hard links
         shutil.copyfile(file, name)
+
+
+def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
+    while size:
+        chunk = source.read(min(size, CHUNK))
+        if not chunk:
+            raise DataError(f"{source.name} became shorter during reading: run again.")
+        target.write(chunk)
+        size -= len(chunk)

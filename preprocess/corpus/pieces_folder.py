@@ -8,20 +8,18 @@ copy.
 """
 
 import json
-import os
-import shutil
-import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..atomic_folder import atomic_file
 from ..encoders import Encoder
 from ..errors import DataError
 from ..meta import differences, read
-from ..vocabulary import symbols_hash, write_dictionary
-from .encode_pieces import piece_path, read_head, sync, token_type
+from ..vocabulary import dictionary_text, symbols_hash
+from .encode_pieces import piece_path, read_head, token_type
 from .input_files import Source
 from .plan_pieces import FORMAT, Options, Piece, cut, digest, inputs_hash
 from .read_pieces import read_hash
@@ -68,12 +66,20 @@ def open_folder(
         return PiecesFolder(folder, plan)
 
     folder.mkdir(parents=True, exist_ok=True)
-    mark = f"{socket.gethostname()}.{os.getpid()}.tmp"  # parts may start at the same time on several machines
-    _put(folder / "dict.txt", mark, lambda path: _write_dictionary(path, encoder))
     starts = "".join(f"{int(start)}\n" for start in encoder.word_starts())
-    _put(folder / "word_starts.txt", mark, lambda path: path.write_text(starts, encoding="utf-8"))
+    if encoder.dictionary is not None:
+        dictionary = encoder.dictionary.read_bytes()
+    else:
+        dictionary = dictionary_text(encoder.symbols).encode()
     text = json.dumps(plan, indent=2, ensure_ascii=False) + "\n"
-    _put(folder / PLAN, mark, lambda path: path.write_text(text, encoding="utf-8"))
+    # The plan comes last. Parts may start at the same time on several machines.
+    for name, content in (
+        ("dict.txt", dictionary),
+        ("word_starts.txt", starts.encode()),
+        (PLAN, text.encode()),
+    ):
+        with atomic_file(folder / name) as file:
+            file.write(content)
     return PiecesFolder(folder, plan)
 
 
@@ -114,26 +120,6 @@ def _read_plan(folder: Path) -> dict | None:
         return None
     except ValueError:
         raise DataError(f"{folder / PLAN} is damaged: remove {folder} and run again.") from None
-
-
-def _write_dictionary(path: Path, encoder: Encoder) -> None:
-    if encoder.dictionary is not None:
-        shutil.copyfile(encoder.dictionary, path)
-    else:
-        write_dictionary(path, encoder.symbols)
-
-
-def _put(path: Path, mark: str, write: Callable[[Path], Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{mark}")
-    try:
-        write(temporary)
-        with temporary.open("r+b") as file:
-            sync(file)
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}: fix that and run again.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_same(out: Path, sources: list[Source], encoder: Encoder, options: Options) -> None:

@@ -37,15 +37,6 @@ def folder(request) -> Path:
     return request.getfixturevalue(f"{request.param}_folder")
 
 
-def test_single_sentences_and_pairs(folder, tmp_path, awkward):
-    encoder, tokenizer = export(folder, tmp_path / "out")
-    ids = encoder.encode(awkward)
-    assert tokenizer(awkward)["input_ids"] == [joined(encoder, row) for row in ids]
-
-    found = tokenizer(awkward, awkward[::-1])["input_ids"]
-    assert found == [joined(encoder, *pair) for pair in zip(ids, ids[::-1], strict=True)]
-
-
 @pytest.mark.parametrize("file", ["tokenizer.json", "vocabulary"])
 def test_each_of_the_two_forms_is_sufficient(folder, tmp_path, awkward, file):
     from transformers import AutoTokenizer

@@ -57,13 +57,6 @@ def test_missing_text_and_existing_folder_are_refused(text, tmp_path):
         train([text], vocab_size=30, out=tmp_path)
 
 
-def test_text_that_is_not_utf_8_is_an_error_with_its_line(tmp_path, capsys):
-    (tmp_path / "latin.txt").write_bytes(b"plain\ncaf\xe9 au lait\n")
-    assert main([str(tmp_path / "latin.txt"), "--vocab-size", "30", "--out", str(tmp_path / "sp")]) == 1
-    assert "latin.txt line 2 is not UTF-8 (byte 0xe9): convert the file" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["latin.txt"]
-
-
 def test_wrong_arguments_are_errors(text, tmp_path, capsys):
     for flag in ("--sentences", "--vocab-size"):
         assert main([str(text), flag, "-5", "--out", str(tmp_path / "sp")]) == 1

@@ -78,7 +78,8 @@ def test_a_restored_scheduler_continues_exactly():
     second.timer.start()
     assert rates(time, second, [16.0]) == pytest.approx([0.5])
 
-    # Updates with a low loss scale are counted for one minimum only.
+    # Updates with a low loss scale are counted for one minimum only, the higher one of two flags.
+    assert scheduler(total_training_time=0.02, threshold_loss_scale=4.0)[1].loop.lowest_loss_scale == 4.0
     _, other = scheduler(total_training_time=0.02, early_stop_loss_scale=0.5)
     other.load_state_dict(state)
     assert other.loop.low_updates == 0

@@ -287,12 +287,9 @@ def test_a_share_is_kept_before_anything_says_so(monkeypatch):
         (5.99, 3.0, None),
     ],
 )
-def test_a_loss_must_be_below_its_limit_in_time(value, minutes, reason):
+def test_a_loss_must_be_below_its_limit_in_time_and_a_score_above(value, minutes, reason):
     found = should_stop_early(config(early_stop_loss=6.0, early_stop_minutes=3.0), value, minutes * 60)
     assert found is None if reason is None else reason in found
-
-
-def test_a_score_must_be_above_its_limit():
     metric = {"best_checkpoint_metric": "accuracy", "maximize_best_checkpoint_metric": True}
     cfg = config(early_stop_loss=60.0, early_stop_minutes=0.01, **metric)
     assert should_stop_early(cfg, 60.5, 1.0) is None
@@ -312,15 +309,6 @@ def test_a_hundred_updates_with_a_low_loss_scale_stop_and_save(monkeypatch):
         assert [training.update(0.01)[1] for _ in range(updates)] == [False] * updates
     assert training.update(0.01)[1]
     assert training.saved == [None]
-
-
-def test_the_lowest_loss_scale_is_the_higher_one_of_two_flags():
-    for flags, lowest in (
-        ({}, 1.0),
-        ({"threshold_loss_scale": 4.0}, 4.0),
-        ({"early_stop_loss_scale": 0.0}, 0.0),
-    ):
-        assert TimedTrainer(Timer(Budget()), config(**flags)).lowest_loss_scale == lowest
 
 
 def two_workers(rank: int, folder: str) -> None:

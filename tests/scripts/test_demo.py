@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from scripts.make_small_glue import SPLITS
 from tests.tiny import ROOT
 
 DEMO = ROOT / "scripts" / "demo.sh"
@@ -66,11 +65,6 @@ def test_wrong_arguments_are_an_error_before_setup(project, arguments, sentence)
     assert not (project / "runs").exists()
 
 
-def test_a_folder_from_the_environment_is_checked_too(project, tmp_path):
-    done = demo(script=project / "scripts" / "demo.sh", GLUE_DIR=str(tmp_path))
-    assert done.stderr.startswith(f"demo.sh: GLUE_DIR {tmp_path} has no SST-2/train.tsv: ")
-
-
 def test_each_source_has_its_own_folder(project, tmp_path):
     script = project / "scripts" / "demo.sh"
     one, two = glue(tmp_path / "one" / "glue"), glue(tmp_path / "two" / "glue")
@@ -88,15 +82,6 @@ def test_each_source_has_its_own_folder(project, tmp_path):
     assert all(out.startswith("runs/demo/glue-") for out in outs[2:])
     assert len(set(outs)) == 4
     assert demo("--glue-dir", f"{one}/", script=script).stdout.count(outs[2]) >= 3
-
-
-def test_the_title_names_the_data(project, tmp_path):
-    script = project / "scripts" / "demo.sh"
-    made_up = f"== Data: {SPLITS['train']:,} synthetic sentences"
-    assert line(demo(script=script), made_up).endswith("scores mean nothing")
-    assert line(demo(script=script, ONLINE="1"), "== Data: 8,000 sentences of SST-2")
-    given = glue(tmp_path / "glue")
-    assert line(demo("--glue-dir", str(given), script=script), "== Data:").endswith(f"of SST-2 from {given}")
 
 
 def test_students_train_two_at_a_time_on_a_cpu_and_more_flags_come_last(project):

@@ -45,7 +45,6 @@ FOUND_UV = '[ "${!#}" = --version ] || { echo "called: ${0##*/} $* from $UV_DEFA
     [
         ({"python3": FOUND, "pip": FOUND, "uv": FOUND}, "python3 -m pip install"),
         ({"python3": NO_PIP, "python": NO_PIP, "pip": FOUND}, "pip install"),
-        ({"python3": NO_PIP, "uv": FOUND}, "uv pip install"),
         ({"own_uv": FOUND}, "uv pip install"),
     ],
 )
@@ -60,10 +59,3 @@ def test_uv_reads_the_index_that_pip_was_given(fetch):
     done = fetch({"PIP_INDEX_URL": "https://index.example"}, uv=FOUND_UV)
     assert "called: uv pip install" in done.stderr
     assert done.stderr.splitlines()[1].endswith(" from https://index.example")
-
-
-def test_without_any_installer_an_error_names_them(fetch, tmp_path):
-    done = fetch(python3=NO_PIP)
-    assert done.returncode == 1
-    assert done.stderr.startswith("fetch_minilm.sh: none of python3 -m pip, pip and uv was found")
-    assert not (tmp_path / "minilm").exists()

@@ -119,7 +119,7 @@ def test_word_starts(request, folder, expected, make, wiki, tmp_path):
 
 
 def test_the_text_determines_the_split_and_shard(make, wiki, tmp_path):
-    """Neither the order of files nor what else there is moves a document between splits and shards."""
+    """They depend neither on the order of files nor on other documents."""
     flags = ["--shards", "2", "--valid-share", "0.2", "--test-share", "0.2"]
     assert make("--input", wiki, *flags) == 0
     files = sorted((wiki / "AA").iterdir())

@@ -85,12 +85,6 @@ def test_a_file_that_is_twice_in_a_folder_is_refused(tmp_path):
         find_sources([str(folder)])
 
 
-def test_inputs_apart_are_in_the_order_given(tmp_path):
-    for name in ("b", "a"):
-        (tmp_path / name).write_text(DUMP)
-    assert [source.name for source in find_sources([f"{tmp_path}/b", f"{tmp_path}/a"])] == ["b", "a"]
-
-
 def test_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match="pipe is neither a file nor a folder"):

@@ -14,7 +14,7 @@ def peak():  # not ru_maxrss of this process, which counts what its parent, the 
     print(own / 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 atexit.register(peak)
 from preprocess.corpus import encode_pieces as pieces, plan_pieces as plan
-pieces.BATCH, pieces.HELD, plan.SMALLEST = 16384, 65536, 65536
+pieces.BATCH, pieces.IN_MEMORY, plan.SMALLEST = 16384, 65536, 65536
 """
 
 

@@ -118,7 +118,7 @@ def test_any_number_of_processes_parts_and_held_tokens_gives_the_same_bytes(
         compress(path, ".bz2")
     flags = ["--input", wiki, "--shards", "2", "--valid-share", "0.2"]
     assert make(*flags, out="held") == 0
-    monkeypatch.setattr("preprocess.corpus.encode_pieces.HELD", 100)
+    monkeypatch.setattr("preprocess.corpus.encode_pieces.IN_MEMORY", 100)
     monkeypatch.setattr("preprocess.corpus.encode_pieces.BATCH", 300)
     assert make(*flags, "--workers", "3") == 0
     assert contents(tmp_path / "held") == contents(tmp_path / "data")
