@@ -141,8 +141,9 @@ def _work(
 
 def _stop(*_) -> None:
     """Raise KeyboardInterrupt once: another signal may arrive while the process cleans up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Not SIG_IGN: Python would print an error for a signal that has already arrived.
+        signal.signal(number, lambda *_: None)
     raise KeyboardInterrupt
 
 

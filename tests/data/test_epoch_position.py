@@ -1,4 +1,4 @@
-"""Every row of an epoch is trained once, whatever a resumed run changes."""
+"""Every row of an epoch is trained once, also if a resumed run changes its settings."""
 
 import itertools
 import logging
@@ -188,7 +188,7 @@ def test_the_last_batch_alone_is_skipped(tasks):
         Run(tasks["random"], first.state(), freq=9, **flags)
 
 
-def test_what_changed_is_logged(tasks, caplog):
+def test_changed_settings_are_logged(tasks, caplog):
     caplog.set_level(logging.INFO)
     run = Run(tasks["random"], batch=4)
     run.read(5)

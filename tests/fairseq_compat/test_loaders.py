@@ -133,7 +133,7 @@ def test_the_commands_stop_their_readers():
     from fairseq_cli import train, validate
 
     class Failing:
-        """Starts a reader and fails, whatever the command does with it."""
+        """Starts a reader and fails at any attribute access."""
 
         def __getattr__(self, name: str):
             loaders._readers.add(reader)

@@ -114,7 +114,9 @@ def changed_dictionary(source: Path, target: Path, change) -> Path:
     return target
 
 
-def test_what_transformers_cannot_express_is_refused(gpt2_folder, sentencepiece_folder, tmp_path):
+def test_an_encoder_that_transformers_cannot_reproduce_is_refused(
+    gpt2_folder, sentencepiece_folder, tmp_path
+):
     short = changed_dictionary(gpt2_folder, tmp_path / "short", lambda lines: lines[:-2])
     repeated = changed_dictionary(gpt2_folder, tmp_path / "repeated", lambda lines: [*lines, lines[5]])
     for source, sentence in [

@@ -96,7 +96,7 @@ def test_a_test_split_has_labels_when_its_file_has():
     assert read_rows(table([["a", "b", -1]], typed=True), TASKS["MNLI"], "test").labels is None
 
 
-def test_what_is_no_text_is_malformed():
+def test_values_that_are_not_text_are_malformed():
     given = [["a", None, 0], ["a", "lone \ud83d half", 0], ["a", "b", 1]]
     rows = read_rows(table(given, typed=True), TASKS["RTE"], "train")
     assert rows.texts == [["a"], ["b"]]

@@ -309,7 +309,7 @@ def test_an_exported_masked_lm_takes_all_special_tokens_in_text(name, tmp_path):
     assert [[order[i] for i in row] for row in found] == auto(source)(texts)["input_ids"]
 
 
-def test_what_a_model_makes_of_a_special_token_is_unknown(tmp_path):
+def test_a_special_token_that_the_model_makes_from_text_is_unknown(tmp_path):
     """A word that is looked up whole finds `[SEP]` in the vocabulary."""
     blanks = pre_tokenizers.WhitespaceSplit()
     source = write_folder(tmp_path / "source", "bert", GENERIC, pre_tokenizer=blanks)
@@ -342,7 +342,7 @@ def test_legacy_files_of_added_tokens(tmp_path):
 
 
 def test_other_names_of_special_tokens(tmp_path):
-    """A BERT whose tokens are called as RoBERTa's, and text in which BERT's names are ordinary entries."""
+    """A BERT with the special tokens of RoBERTa, for which those of BERT are ordinary text."""
     source = write_folder(tmp_path / "source", "bert", "BertTokenizer", complete=False)
     text = (source / "vocab.txt").read_text()
     for role, name in NAMES["bert"].items():

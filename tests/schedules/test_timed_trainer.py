@@ -220,7 +220,7 @@ def test_validations_are_judged_in_time(monkeypatch, losses, validated):
     assert stops == [False] * (len(stops) - 1) + [len(losses) < 3]
 
 
-def test_what_stopped_early_stays_stopped_until_its_flags_allow_it(monkeypatch):
+def test_a_run_that_stopped_early_continues_only_if_its_flags_allow_it(monkeypatch):
     training = FakeTraining(monkeypatch, [7.0], total=1000.0, end=60.0, validations=(40.0,))
     assert training.update(40.0) == ([7.0], True)
     judged = training.loop.judged

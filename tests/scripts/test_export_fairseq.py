@@ -213,7 +213,7 @@ def test_the_dictionary_next_to_the_checkpoint_is_used(tmp_path, data):
         ({"layernorm_eps": 1e-6}, "has a LayerNorm eps of 1e-06"),
     ],
 )
-def test_what_stock_roberta_cannot_express_is_refused(tmp_path, data, shape, message):
+def test_a_model_that_stock_roberta_cannot_represent_is_refused(tmp_path, data, shape, message):
     model = write_model(tmp_path / "model.pt", replace(SHAPE, **shape))
     with pytest.raises(CannotStart, match=f"Cannot export: --checkpoint .* {message}"):
         export(model, tmp_path / "out", "--data", data)

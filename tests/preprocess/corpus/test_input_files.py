@@ -51,7 +51,7 @@ def test_a_link_to_a_parent_folder_is_an_error(tmp_path, target):
         find_sources([str(folder)])
 
 
-def test_what_cannot_be_read_below_a_folder_is_named(tmp_path, monkeypatch):
+def test_an_unreadable_file_below_a_folder_is_an_error(tmp_path, monkeypatch):
     folder = write_wiki(tmp_path / "wiki", files=1, articles=1)
     (folder / "AA" / "wiki_01").symlink_to(folder / "gone")
     with pytest.raises(DataError, match=r"wiki/AA/wiki_01 cannot be read \(No such file or directory\)"):

@@ -71,7 +71,7 @@ def test_text_without_blank_lines_is_cut_at_line_ends(tmp_path, monkeypatch):
         ('<doc id="1">\n' + "word\n" * 200, "wiki", r"^corpus line \d+ is in an article of more than"),
     ],
 )
-def test_what_never_ends_is_refused(tmp_path, monkeypatch, text, kind, message):
+def test_an_endless_line_or_article_is_an_error(tmp_path, monkeypatch, text, kind, message):
     monkeypatch.setattr(plan, "SMALLEST", 100)
     monkeypatch.setattr(plan, "LARGEST", 300)
     (tmp_path / "corpus").write_text(text)

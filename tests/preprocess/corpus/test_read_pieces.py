@@ -184,7 +184,7 @@ def test_a_wrong_encoding_names_the_line_of_the_text(make, tmp_path, capsys):
         (b"\x01\x02\xff\0\0", "=text", "is a binary file, line 1 is not text: give a text file"),
     ],
 )
-def test_what_is_no_text_is_named(make, tmp_path, capsys, content, given, message):
+def test_a_file_that_is_not_text_is_an_error(make, tmp_path, capsys, content, given, message):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a").write_bytes(content)
     assert make("--input", f"{tmp_path}/in{given}") == 1
@@ -209,7 +209,7 @@ def test_a_file_compressed_and_decompressed_is_an_error(wiki):
         ('<doc id="1">\n' + "word\n" * 4000, "wiki", r"^file.gz line \d+ is in an article of more than"),
     ],
 )
-def test_what_never_ends_is_refused(tmp_path, monkeypatch, text, kind, message):
+def test_an_endless_line_or_article_is_an_error(tmp_path, monkeypatch, text, kind, message):
     monkeypatch.setattr(plan, "LARGEST", 8192)
     path = tmp_path / "file.gz"
     path.write_bytes(gzip.compress(text.encode()))
