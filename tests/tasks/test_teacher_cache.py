@@ -57,11 +57,11 @@ def test_a_run_from_the_cache_is_the_run_with_the_teacher(data, teacher, tmp_pat
 def test_a_run_without_room_for_all_its_splits_takes_none_before_it_trains(
     data, teacher, tmp_path, monkeypatch
 ):
-    free = shutil.disk_usage(tmp_path)._replace(free=1000)
+    free = shutil.disk_usage(tmp_path)._replace(free=500)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
     monkeypatch.setattr(SentencePredictionKDTask, "train_step", lambda *_, **__: pytest.fail("it trained"))
     flags = ("--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), "--criterion", "kd")
-    with pytest.raises(CannotStart, match=r"needs 1.2 KiB \(valid 480 bytes, train 768 bytes\) for logits"):
+    with pytest.raises(CannotStart, match=r"needs 832 bytes \(valid 320 bytes, train 512 bytes\) for logits"):
         train_here(train_command(data, tmp_path / "run", *flags, "--init-layers", "0,3"))
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["cache.json", "lock"]
 
