@@ -105,9 +105,8 @@ def sentence_losses(given: Sequence[str], cpu: bool) -> np.ndarray:
         student.cuda(), criterion.cuda()
     student.eval(), criterion.eval()
     samples = (dataset.collater([dataset[row]]) for row in range(len(dataset)))
-    return np.array(
-        [float(criterion(student, sample if cpu else move_to_cuda(sample))[0]) for sample in samples]
-    )
+    moved = samples if cpu else map(move_to_cuda, samples)
+    return np.array([float(criterion(student, sample)[0]) for sample in moved])
 
 
 def check_equal(loss: str, live: np.ndarray, cached: np.ndarray) -> None:
@@ -201,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument(
-        "--pair", default="12x768:3x768", help="layers x width of teacher and student (default: 12x768:3x768)"
+        "--pair", default="12x768:3x768", help="layers x width of both models (default: 12x768:3x768)"
     )
     add_numbers(
         parser,

@@ -52,9 +52,7 @@ def add_input_option(parser: argparse.ArgumentParser) -> None:
 
 def main() -> int:
     """Run the benchmark and return exit status 0."""
-    parser = argparse.ArgumentParser(
-        description="Preprocessing of running text, ours and fairseq's: seconds."
-    )
+    parser = argparse.ArgumentParser(description="Preprocessing of text, ours and fairseq's: seconds.")
     add_input_option(parser)
     preprocess.add_options(parser)
     args = parser.parse_args()

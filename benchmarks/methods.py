@@ -75,11 +75,9 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("--data", required=True, help="a <TASK>-bin folder")
     parser.add_argument("--teacher", required=True, help="a teacher of that task")
+    parser.add_argument("--methods", help="criterions, comma-separated; kd is always included (default: all)")
     parser.add_argument(
-        "--methods", help="criterions, separated by commas; kd is always included (default: all)"
-    )
-    parser.add_argument(
-        "--init-layers", default="1,3,5", help="teacher layers that the student starts from (default: 1,3,5)"
+        "--init-layers", default="1,3,5", help="teacher layers of the student (default: 1,3,5)"
     )
     numbers = {"batch-size": (32, "sentences per batch"), "batches": (4, "batches per round")}
     add_numbers(parser, numbers | {"rounds": (5, "measured rounds")})

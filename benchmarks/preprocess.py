@@ -73,9 +73,7 @@ def encoder_alone(args: argparse.Namespace, text: Path) -> float:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of all benchmarks against fairseq's scripts, except the input."""
-    parser.add_argument(
-        "--encoder-dir", type=Path, required=True, metavar="DIR", help="a gpt2 encoder folder"
-    )
+    parser.add_argument("--encoder-dir", type=Path, required=True, metavar="DIR", help="gpt2 encoder folder")
     numbers = {"workers": (os.cpu_count() or 1, "processes or threads"), "repeats": (5, "timed runs of ours")}
     add_numbers(parser, numbers | {"slow-repeats": (3, "timed runs of fairseq's scripts")})
     add_record_option(parser)
@@ -107,7 +105,7 @@ def main() -> int:
     """Run the benchmark and return exit status 0."""
     parser = argparse.ArgumentParser(description="Preprocessing of GLUE, ours and fairseq's: seconds.")
     parser.add_argument(
-        "--input", type=Path, required=True, metavar="TSV", help="train.tsv of SST-2, or a file of its format"
+        "--input", type=Path, required=True, metavar="TSV", help="a file like SST-2's train.tsv"
     )
     add_options(parser)
     args = parser.parse_args()

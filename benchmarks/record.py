@@ -42,9 +42,7 @@ def add_numbers(parser: argparse.ArgumentParser, numbers: Mapping[str, tuple[int
 
 def add_record_option(parser: argparse.ArgumentParser) -> None:
     """Add --record."""
-    parser.add_argument(
-        "--record", action="store_true", help="append to benchmarks/results.csv (default: print only)"
-    )
+    parser.add_argument("--record", action="store_true", help="append to results.csv (default: print only)")
 
 
 def add_device_options(parser: argparse.ArgumentParser) -> None:

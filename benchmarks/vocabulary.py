@@ -72,9 +72,7 @@ def main() -> None:
             "chunk": (256, "tokens per chunk"),
         },
     )
-    parser.add_argument(
-        "--alone", action="store_true", help="measure one variant and print it as JSON (default: both)"
-    )
+    parser.add_argument("--alone", action="store_true", help="print one variant as JSON (default: both)")
     args = parser.parse_args()
     if args.alone:
         print(json.dumps(measure(args.tokens, args.words, args.width, args.chunk)))

@@ -199,9 +199,7 @@ def no_ignored_keys(module: ModuleType) -> None:
     @wrap(module, "add_defaults")
     def checked(original, cfg) -> None:
         if ignored := _ignored_keys(cfg, module.FairseqConfig):
-            raise SystemExit(
-                f"Cannot start: fairseq has no {', '.join(ignored)}: correct the key, or remove it."
-            )
+            raise SystemExit(f"Cannot start: fairseq has no {', '.join(ignored)}: correct or remove it.")
         original(cfg)
 
 

@@ -57,9 +57,7 @@ def _up_to_date(
         return False
     found = meta.read(folder)
     if found is None and any(folder.iterdir()):
-        raise DataError(
-            f"--out: {folder} exists without a meta.json, so this program did not create it: move it away."
-        )
+        raise DataError(f"--out: {folder} has no meta.json, so it was made otherwise: move it away.")
     if overwrite or found is None:
         return False
     if found.get("made_from") != inputs_hash:

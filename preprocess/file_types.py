@@ -52,9 +52,7 @@ def undecodable(name: str, line: int, raw: bytes, error: UnicodeDecodeError) -> 
         return f"{name} is {what}"
     if b"\0" in raw:
         return f"{name} is a binary file, line {line} is not text: give a text file"
-    return (
-        f"{name} line {line} is not UTF-8 (byte {raw[error.start]:#04x}): convert the file (iconv -t utf-8)"
-    )
+    return f"{name} line {line} is not UTF-8 (byte {raw[error.start]:#04x}): convert it (iconv -t utf-8)"
 
 
 def read_head(path: Path) -> bytes:
@@ -79,6 +77,4 @@ def open_text(path: Path, name: str) -> Iterator[BinaryIO]:
     except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise DataError(
-            f"{name} is damaged or incomplete ({error}): download it again, or leave it out."
-        ) from None
+        raise DataError(f"{name} is damaged or incomplete ({error}): download it again.") from None

@@ -62,14 +62,12 @@ def _run(args: argparse.Namespace) -> None:
 
 def _tasks(args: argparse.Namespace) -> list[Task]:
     if args.glue_dir is not None and not args.glue_dir.is_dir():
-        raise DataError(
-            f"--glue-dir {args.glue_dir} is not a folder: give the folder that has one folder per task."
-        )
+        raise DataError(f"--glue-dir {args.glue_dir} is not a folder: give the parent of the task folders.")
     if args.tasks is not None:
         return list(dict.fromkeys(find_task(name) for name in _names("--tasks", args.tasks, "task", TASKS)))
     if args.glue_dir is None:
         raise DataError(
-            "--glue-dir and --tasks are both missing: give the folder of the data, or the task and its files."
+            "--glue-dir and --tasks are both missing: give one of them, with the files of the task."
         )
     return tasks_in(args.glue_dir)
 
@@ -151,9 +149,7 @@ def _parser() -> argparse.ArgumentParser:
         help="maximum tokens of a sentence or pair, special tokens included; longer inputs are truncated, the "
         "longer sentence of a pair first (default: 512)",
     )
-    encoding.add_argument(
-        "--workers", type=int, metavar="N", help="number of encoding threads (default: all cores)"
-    )
+    encoding.add_argument("--workers", type=int, metavar="N", help="encoding threads (default: all cores)")
 
     choice = parser.add_argument_group("selection")
     choice.add_argument(
@@ -170,11 +166,9 @@ def _parser() -> argparse.ArgumentParser:
         help="use this share of the training sentences, chosen by --seed, as dev set of a task without a dev "
         "file (default: none)",
     )
+    choice.add_argument("--seed", type=int, default=1, help="seed of both selections (default: 1)")
     choice.add_argument(
-        "--seed", type=int, default=1, help="seed of --limit-train and --split-dev (default: 1)"
-    )
-    choice.add_argument(
-        "--strict", action="store_true", help="stop at a malformed row (default: drop, report and count it)"
+        "--strict", action="store_true", help="stop at a malformed row (default: drop and report it)"
     )
 
     output = parser.add_argument_group("output")

@@ -86,9 +86,7 @@ def _check_given(task: Task, given: dict[str, Path], only: list[str]) -> None:
 
 def _check_split_dev(task: Task, sources: dict[str, Source]) -> None:
     if "train" not in sources:
-        raise DataError(
-            f"--split-dev: {task.name} has no training file to take a dev set from: remove the flag."
-        )
+        raise DataError(f"--split-dev: {task.name} has no training file: remove the flag.")
     if "valid" in sources:
         raise DataError(
             f"--split-dev: {task.name} has the dev file {sources['valid'].paths[0]}: "

@@ -63,9 +63,7 @@ def _split_and_limit(task: Task, splits: dict[str, Rows], options: Options) -> d
 def _join(parts: list[Rows]) -> Rows:
     first = parts[0]
     if len({part.labels is None for part in parts}) > 1:
-        raise DataError(
-            "Only some shards of a test split have labels: give shards that all have labels, or none that has."
-        )
+        raise DataError("Only some shards of a test split have labels: give all shards labels, or none.")
     for part in parts[1:]:
         for mine, more in zip(first.texts, part.texts, strict=True):
             mine.extend(more)

@@ -47,9 +47,7 @@ def read_table(path: Path, raw: bytes, wanted: Sequence[tuple[str, ...]], header
     Raises DataError if the file is empty or damaged, or if a column is missing.
     """
     if not raw.removeprefix(BOM).strip():
-        raise DataError(
-            f"{path} is empty: download it again (scripts/download_glue.sh) or name another file."
-        )
+        raise DataError(f"{path} is empty: download it (scripts/download_glue.sh) or name another file.")
 
     ending = path.suffix.lower()
     if ending in (".parquet", ".arrow"):
@@ -125,9 +123,7 @@ def _parse_json(path: Path, text: str) -> list:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise DataError(
-            f"{path} is not valid JSON ({error}): download it again or name another file."
-        ) from None
+        raise DataError(f"{path} is not valid JSON ({error}): download it again.") from None
 
 
 def _read_arrow(path: Path, raw: bytes, ending: str) -> Table:

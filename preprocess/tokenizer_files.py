@@ -356,13 +356,9 @@ def _read_bert(folder: Path, full: Mapping[str, Any] | None) -> dict[str, int]:
         entries = [line.removesuffix("\r") for line in read_text(plain).removesuffix("\n").split("\n")]
         [(entry, times)] = Counter(entries).most_common(1)
         if times > 1:
-            raise DataError(
-                f"{plain} has {entry!r} more than once: give a vocab.txt in which every line differs."
-            )
+            raise DataError(f"{plain} has {entry!r} more than once: give one with different lines.")
         return {entry: row for row, entry in enumerate(entries)}
-    raise DataError(
-        f"{folder} has neither vocab.txt nor a WordPiece {TOKENIZER}: give the folder of a BERT tokenizer."
-    )
+    raise DataError(f"{folder} has neither vocab.txt nor a WordPiece {TOKENIZER}: give a BERT folder.")
 
 
 def _read_roberta(
@@ -546,14 +542,10 @@ def _checked_format(folder: Path, rust: Tokenizer, names: Mapping[str, str]) -> 
     """Return the pair format. Raises DataError if a special token is missing or the format is unknown."""
     missing = [role for role in ROLES if role not in names]
     if missing:
-        raise DataError(
-            f"{folder} names no {', '.join(missing)}: add {'them' if len(missing) > 1 else 'it'} to {CONFIG}."
-        )
+        raise DataError(f"{folder} names no {', '.join(missing)}: add to {CONFIG}.")
     repeated = [token for token, times in Counter(names[role] for role in ROLES).items() if times > 1]
     if repeated:
-        raise DataError(
-            f"{folder} uses {repeated[0]!r} for two of {', '.join(ROLES)}, which must differ: use another model."
-        )
+        raise DataError(f"{folder} uses {repeated[0]!r} for two of {', '.join(ROLES)}, use another model.")
 
     cls, sep = (rust.token_to_id(names[role]) for role in ("cls_token", "sep_token"))
     text = rust.encode("a", add_special_tokens=False).ids

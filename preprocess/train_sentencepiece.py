@@ -103,9 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m preprocess.train_sentencepiece",
         description="Trains a SentencePiece model and writes it as an encoder folder.",
     )
-    parser.add_argument(
-        "files", type=Path, nargs="*", metavar="TEXT", help="text, one sentence per line; may be compressed"
-    )
+    parser.add_argument("files", type=Path, nargs="*", metavar="TEXT", help="text, one sentence per line")
     parser.add_argument(
         "--input",
         action="append",

@@ -216,7 +216,7 @@ def _splits(flags: Sequence[str]) -> Iterator[Split]:
         longest, most = int(dataset.sizes.max()), cfg.dataset.max_tokens
         if most is not None and longest > most:
             raise CannotStart(
-                f"--max-tokens {most} is less than the {longest} tokens of an example of {name}: give more."
+                f"--max-tokens {most} is below the {longest} of an example of {name}: give more."
             )
         place = dataset.cached.folder.name
         yield Split(place, dataset, task.teacher, cfg.dataset.batch_size, most, cfg.common.cpu)

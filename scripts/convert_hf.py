@@ -182,9 +182,7 @@ def _export_model(args: argparse.Namespace) -> str:
     labels = class_labels(checkpoint, head, data) if head else ()
     found = [*transformers.problems(checkpoint, head), *out_problems(args.out)]
     if args.without_tokenizer and args.encoder:
-        found.append(
-            f"--encoder {args.encoder} conflicts with --without-tokenizer, which exports no tokenizer: give one of them."
-        )
+        found.append(f"--encoder {args.encoder} conflicts with --without-tokenizer: give one of them.")
     if found:
         raise CannotStart(*found, doing="export")
 
@@ -265,9 +263,7 @@ def _parser() -> Parser:
     parser = Parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="import|export")
     command = commands.add_parser("import", help="Hugging Face folder -> teacher folder", description=__doc__)
-    command.add_argument(
-        "source", metavar="HF_FOLDER", type=Path, help="folder of the model and its tokenizer"
-    )
+    command.add_argument("source", metavar="HF_FOLDER", type=Path, help="folder of model and tokenizer")
     command.add_argument("out", metavar="OUT", type=Path, help="teacher folder to write")
     command.add_argument(
         "--class-names",

@@ -169,9 +169,7 @@ def _parser() -> Parser:
         metavar="LIST",
         help="splits, comma-separated, such as train,valid,valid1 (default: all splits with labels)",
     )
-    parser.add_argument(
-        "--csv", type=Path, metavar="FILE", help="also write the table as CSV (default: none)"
-    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write a CSV file (default: none)")
     add_inference_options(parser)
     return parser
 

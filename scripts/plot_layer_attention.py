@@ -37,9 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{log} cannot be read ({error.strerror}): give a run directory, or its log")
     found = {update: cells for update, cells in found.items() if cells}
     if not found:
-        parser.error(
-            f"{log} has no attention over layers: give an alp_kd run that has been validated, logged as json"
-        )
+        parser.error(f"{log} has no attention over layers: give a validated alp_kd run, logged as json")
     update = max(found) if args.update is None else args.update
     if update not in found:
         parser.error(f"--update {update} was not validated: choose among {', '.join(map(str, found))}")
@@ -89,11 +87,9 @@ def _parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, which has log.txt; or a log")
     parser.add_argument(
-        "--update", type=int, metavar="N", help="draw the validation at this update (default: the last)"
+        "--update", type=int, metavar="N", help="update of the validation (default: the last)"
     )
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="the PNG (default: layer_attention.png next to the log)"
-    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the PNG (default: next to the log)")
     return parser
 
 

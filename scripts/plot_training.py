@@ -121,9 +121,7 @@ def _parser() -> Parser:
         metavar="[NAME=]LOG",
         help="a log, and its name in the legend (default: the name of its folder)",
     )
-    parser.add_argument(
-        "--metric", default="loss", metavar="NAME", help="metric to draw, named as in the log (default: loss)"
-    )
+    parser.add_argument("--metric", default="loss", metavar="NAME", help="metric in the log (default: loss)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the PNG to write")
     return parser
 

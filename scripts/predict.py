@@ -118,9 +118,7 @@ def _check(parser: Parser, args: argparse.Namespace) -> None:
             "command once per checkpoint"
         )
     if args.submission is not None and args.split is not None:
-        parser.error(
-            f"--split {','.join(args.split)} conflicts with --submission, which uses all test splits: remove one of them"
-        )
+        parser.error(f"--split {','.join(args.split)} conflicts with --submission: remove one of them")
     if args.cut and args.submission is None:
         parser.error("--cut needs --submission: give --submission DIR, or remove --cut")
 
@@ -148,10 +146,10 @@ def _parser() -> Parser:
         help="splits, comma-separated, such as valid,valid1,test (default: all dev sets)",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the .npz files (default: next to the checkpoint)"
+        "--out", type=Path, metavar="DIR", help="folder of .npz files (default: near the checkpoint)"
     )
     parser.add_argument(
-        "--submission", type=Path, metavar="DIR", help="folder of the files for GLUE's server (default: none)"
+        "--submission", type=Path, metavar="DIR", help="folder for GLUE's server (default: none)"
     )
     parser.add_argument(
         "--cut",

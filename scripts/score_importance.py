@@ -52,7 +52,7 @@ def _parser() -> Parser:
         help="binarized data: the task's folder <TASK>-bin, or the folder above it",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="file to write (default: next to the checkpoint)"
+        "--out", type=Path, metavar="FILE", help="output file (default: next to the checkpoint)"
     )
     parser.add_argument("--split", default="train", metavar="NAME", help="split of the data (default: train)")
     parser.add_argument(

@@ -113,7 +113,7 @@ class ResumableEpochs(EpochBatchIterator):
         if "rows" not in state:  # a checkpoint of an earlier version
             if state["iterations_in_epoch"]:
                 logger.warning(
-                    "the checkpoint does not hold the trained rows: resume with the same batches and workers"
+                    "the checkpoint lacks the trained rows: resume with the same batches and workers"
                 )
             super().load_state_dict(state)
             return

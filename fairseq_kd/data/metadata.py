@@ -122,9 +122,7 @@ def _symbols(path: Path) -> list[str]:
         dictionary = Dictionary.load(str(path))
     except Exception as error:  # fairseq raises bare Exceptions
         reason = str(error).strip().split("\n")[0][:200]
-        raise CannotStart(
-            f"{path} is not a fairseq dictionary ({reason}): get a new copy of its folder."
-        ) from None
+        raise CannotStart(f"{path} is not a fairseq dictionary ({reason}): get a new copy.") from None
     return dictionary.symbols[dictionary.nspecial :]
 
 

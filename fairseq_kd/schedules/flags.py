@@ -33,25 +33,19 @@ class TimeBudgetConfig(FairseqDataclass):
         default_factory=list,
         metadata={"help": "shares at which to keep checkpoint_shareSHARE.pt, as 0.25,0.5 (default: none)"},
     )
-    finetune_checkpoint_at_end: bool = _flag(
-        False, "keep checkpoint_end.pt when training ends (default: off)"
-    )
+    finetune_checkpoint_at_end: bool = _flag(False, "keep checkpoint_end.pt after training (default: off)")
     lr_by: ChoiceEnum(["time", "updates"]) = _flag(
         "time", "schedule follows --total-training-time or --total-num-update (default: time)"
     )
     lr_curve: ChoiceEnum(["linear", "exponential", "constant"]) = _flag(
         "linear", "rate after warm-up; linear ends at 0 (default: linear)"
     )
-    lr_warmup: float = _flag(
-        0.06, "share of the schedule in which the rate rises from 0 to --lr (default: 0.06)"
-    )
+    lr_warmup: float = _flag(0.06, "share of the schedule for warm-up from 0 to --lr (default: 0.06)")
     lr_decay_rate: float = _flag(
-        0.5, "exponential curve: factor of the rate per --lr-decay-step, no unit (default: 0.5)"
+        0.5, "exponential curve: factor of the rate per --lr-decay-step (default: 0.5)"
     )
     lr_decay_step: float = _flag(0.1, "exponential curve: share of the schedule per step (default: 0.1)")
-    total_num_update: Optional[float] = _flag(
-        None, "updates in the schedule, with --lr-by updates (default: --max-update)"
-    )
+    total_num_update: Optional[float] = _flag(None, "updates of --lr-by updates (default: --max-update)")
     early_stop_minutes: Optional[float] = _flag(
         None, "minutes from which validations must be better than --early-stop-loss (default: none)"
     )
@@ -70,15 +64,11 @@ class TimeBudgetConfig(FairseqDataclass):
     )
     validation_begin: float = _flag(0.0, "share up to which --validation-begin-interval applies (default: 0)")
     validation_begin_interval: Optional[float] = _flag(
-        None, "share between validations at the beginning (default: none)"
+        None, "share between first validations (default: none)"
     )
     validation_end: float = _flag(1.0, "share from which --validation-end-interval applies (default: 1)")
-    validation_end_interval: Optional[float] = _flag(
-        None, "share between validations at the end (default: none)"
-    )
-    count_validation_time: bool = _flag(
-        False, "count the time of validations as training time (default: off)"
-    )
+    validation_end_interval: Optional[float] = _flag(None, "share between last validations (default: none)")
+    count_validation_time: bool = _flag(False, "count validations as training time (default: off)")
     lr: List[float] = II("optimization.lr")
     max_update: int = II("optimization.max_update")
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")

@@ -156,9 +156,7 @@ def _print_summary(out: Path, meta: dict) -> None:
         print(f"  {split:<6}{line}  ({counts['cut']:,} sentences cut)")
     empty, dropped = (sum(source[name] for source in meta["sources"]) for name in ("empty", "dropped"))
     if empty or dropped:
-        print(
-            f"  dropped: {empty:,} documents without text, {dropped:,} lines of tables, templates and pictures"
-        )
+        print(f"  dropped: {empty:,} documents without text, {dropped:,} lines of tables and templates")
     print(os.pathsep.join(map(str, shard_folders(out, len(meta["shards"])))))
 
 
@@ -188,9 +186,7 @@ def _parser() -> argparse.ArgumentParser:
         help="maximum tokens of a line, including </s>; longer sentences are split between words. Training blocks are "
         "made of whole lines, so this must be below --tokens-per-sample (default: 127 tokens)",
     )
-    encoding.add_argument(
-        "--workers", type=int, metavar="N", help="number of encoding processes (default: all cores)"
-    )
+    encoding.add_argument("--workers", type=int, metavar="N", help="encoding processes (default: all cores)")
 
     choice = parser.add_argument_group("splits")
     choice.add_argument(
@@ -211,9 +207,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="number of folders for the training documents; an epoch reads one folder (default: 1)",
     )
-    choice.add_argument(
-        "--seed", type=int, metavar="N", help="seed of the split and the shard of a document (default: 1)"
-    )
+    choice.add_argument("--seed", type=int, metavar="N", help="seed of splits and shards (default: 1)")
 
     output = parser.add_argument_group("output")
     output.add_argument(

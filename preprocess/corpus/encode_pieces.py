@@ -187,9 +187,7 @@ def check_splits(pieces: Iterable[Piece], options: Options) -> None:
                 return
     name, shard = empty[0]
     if name == "train":
-        raise DataError(
-            f"--shards {options.shards}: shard {shard} has none of the {count} documents: use fewer shards."
-        )
+        raise DataError(f"--shards {options.shards}: shard {shard} has none of {count} documents: use fewer.")
     raise DataError(
         f"--{name}-share {getattr(options, f'{name}_share'):g} selects none of the {count} documents: give a larger "
         "share or another --seed."

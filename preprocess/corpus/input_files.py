@@ -86,9 +86,7 @@ def find_source(given: str) -> Source:
     for file in files:
         text = file.name.removesuffix(file.path.suffix)
         if file.compressed and file.path.suffix in ENDINGS and text in names:
-            raise DataError(
-                f"--input {path} has {file.name} and {text}, which are the same text: remove one of them."
-            )
+            raise DataError(f"--input {path} has {file.name} and {text}, the same text: remove one.")
     return Source(path.absolute().name, kind or detect_kind(path, files), files)
 
 
@@ -136,9 +134,7 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def _unreadable(given: Path, found: Path | str, error: OSError) -> DataError:
-    return DataError(
-        f"--input {given}: {found} cannot be read ({error.strerror}): fix that, or move it elsewhere."
-    )
+    return DataError(f"--input {given}: {found} cannot be read ({error.strerror}): fix or remove it.")
 
 
 def detect_kind(given: Path, files: Sequence[File]) -> str:

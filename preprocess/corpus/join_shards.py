@@ -72,17 +72,11 @@ def join(parts: PiecesFolder, out: Path) -> dict:
 
     Raises DataError if pieces are missing or damaged, or if writing fails.
     """
-    missing = [number for number in range(parts.pieces) if not piece_path(parts.folder, number).is_file()]
-    if missing:
+    bad = [number for number in range(parts.pieces) if parts.head(number) is None]
+    if bad:
         raise DataError(
-            f"{parts.folder}: {len(missing)} of {parts.pieces} pieces are missing (number {missing[0]} is the first): "
-            "run the unfinished parts again, or copy their pieces here."
-        )
-    damaged = [number for number in range(parts.pieces) if parts.head(number) is None]
-    if damaged:
-        raise DataError(
-            f"{parts.folder}: {len(damaged)} of {parts.pieces} pieces are damaged "
-            f"({piece_path(parts.folder, damaged[0]).name} is the first): run their parts again, or copy them here again."
+            f"{parts.folder}: {len(bad)} of {parts.pieces} pieces are missing or damaged "
+            f"({piece_path(parts.folder, bad[0]).name} is the first): run their parts again, or copy them here again."
         )
     if out.exists():
         raise DataError(f"--out: {out} already exists: move it away.")

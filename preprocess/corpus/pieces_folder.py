@@ -137,9 +137,7 @@ def check_same(out: Path, sources: list[Source], encoder: Encoder, options: Opti
     print(f"{out}: input files may have changed; comparing their contents.", file=sys.stderr)
     for number, (source, noted) in enumerate(zip(sources, found["sources"], strict=True)):
         if digest(read_hash(piece) for piece in pieces if piece.source == number) != noted["hash"]:
-            raise DataError(
-                f"--out: {out} was made from other text in {source.name}: remove it, or choose another --out."
-            )
+            raise DataError(f"--out: {out} was made from other text in {source.name}: remove or rename it.")
 
 
 def changes(found: Mapping[str, Any], encoder: Encoder, options: Options) -> str:

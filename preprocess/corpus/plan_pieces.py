@@ -155,7 +155,7 @@ def too_long(file: File, number: int) -> DataError:
 def unclosed_article(file: File, number: int) -> DataError:
     """Return the error for an article that is too long for memory; `number` is one of its lines."""
     return DataError(
-        f"{file.name} line {number} is in an article of more than {LARGEST // MIB} MiB: is a </doc> missing?"
+        f"{file.name} line {number} is in an article above {LARGEST // MIB} MiB: add its </doc>."
     )
 
 

@@ -59,9 +59,7 @@ def _blocks(span: plan.Span, kind: str) -> Iterator[bytes]:
             file.seek(span.start)
             raw = file.read(span.stop - span.start)
     except OSError as error:
-        raise DataError(
-            f"{span.file.name}: {error.strerror}; it was readable at the start: restore it and run again."
-        ) from None
+        raise DataError(f"{span.file.name}: {error.strerror}; restore it and run again.") from None
     if len(raw) < span.stop - span.start:
         raise DataError(f"{span.file.name} became shorter during reading: run again when it is complete.")
     yield raw

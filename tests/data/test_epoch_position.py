@@ -263,7 +263,7 @@ def test_a_checkpoint_of_an_earlier_version_goes_on_by_batches(tasks, caplog):
     run.read(3)
     old = {name: run.state()[name] for name in ("version", "epoch", "iterations_in_epoch", "shuffle")}
     resumed = Run(tasks["random"], old)
-    assert "the checkpoint does not hold the trained rows" in caplog.text
+    assert "the checkpoint lacks the trained rows" in caplog.text
     resumed.read(1)
     run.read(1)
     again = Run(tasks["random"], resumed.state())

@@ -212,7 +212,7 @@ def test_a_folder_made_by_others_is_kept(run, tmp_path, capsys):
     (tmp_path / "out/RTE-bin").mkdir(parents=True)
     (tmp_path / "out/RTE-bin/notes.txt").write_text("mine")
     assert run("--tasks", "RTE", "--overwrite") == 1
-    assert "exists without a meta.json" in capsys.readouterr().err
+    assert "has no meta.json" in capsys.readouterr().err
     assert (tmp_path / "out/RTE-bin/notes.txt").read_text() == "mine"
 
 

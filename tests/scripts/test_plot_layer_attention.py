@@ -53,7 +53,7 @@ def test_only_attention_metrics_are_read():
     [
         (["nowhere"], "nowhere cannot be read (No such file or directory)"),
         (["{run}", "--out", "{run}/empty/x.png"], "--out {run}/empty/x.png cannot be written"),
-        (["{run}/empty"], "empty has no attention over layers: give an alp_kd run"),
+        (["{run}/empty"], "empty has no attention over layers"),
         (["{run}", "--update", "11"], "--update 11 was not validated: choose among 10, 20"),
     ],
 )

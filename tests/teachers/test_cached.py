@@ -365,7 +365,7 @@ def test_a_row_with_other_tokens_counts_as_missing(data, teacher, tmp_path):
         ("length", r"has data of up to 40 tokens, now 30"),
         ("encoder", r"has data of another vocabulary"),
         ("data", r"has other data than this valid \(40 rows, now 40; or other tokens\)"),
-        ("format", r"has format 1, but this program needs 4"),
+        ("format", r"has format 1, needs 4"),
         ("unreadable", r"has an invalid cache\.json"),
     ],
 )

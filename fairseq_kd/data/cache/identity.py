@@ -62,7 +62,7 @@ class Identity:
                 "or name another."
             ) from None
         raise CannotStart(
-            f"--teacher-cache {folder} has format {version}, but this program needs {FORMAT}: name another folder."
+            f"--teacher-cache {folder} has format {version}, needs {FORMAT}: name another folder."
         )
 
     def agree(self, folder: Path) -> bool:

@@ -176,7 +176,7 @@ class SplitCache:
                     file.write(row, token_sum, content)
         except ValueError as error:
             raise SystemExit(
-                f"Cannot cache {codec.name}: --cache-precision {error}: give bf16 or fp32."
+                f"Cannot cache {codec.name}: --cache-precision {error}: use bf16 or fp32."
             ) from None
         except OSError as error:
             raise SystemExit(

@@ -246,8 +246,7 @@ def test_a_damaged_piece_is_named_and_encoded_again(make, wiki, tmp_path, capsys
     whole = piece.read_bytes()
     piece.write_bytes(damage(whole))
     assert make("--merge") == 1
-    assert "pieces are damaged " in (error := capsys.readouterr().err)
-    assert "1 of 17 pieces are damaged (000001.piece is the first)" in error
+    assert "1 of 17 pieces are missing or damaged (000001.piece is the first)" in capsys.readouterr().err
 
     assert make("--input", wiki, "--part", "1/1") == 0
     assert piece.read_bytes() == whole
@@ -281,7 +280,7 @@ def test_other_text_of_the_same_size_is_not_up_to_date(make, wiki, tmp_path, cap
     text, state = changed.read_text(), changed.stat()
     changed.write_text(text.replace("kite", "mill"))
     assert make("--input", wiki) == 1
-    assert "data was made from other text in wiki: remove it, or choose" in capsys.readouterr().err
+    assert "data was made from other text in wiki" in capsys.readouterr().err
 
     changed.write_text(text)  # as it was, but for its time
     assert make("--input", wiki) == 0

@@ -20,7 +20,7 @@ BAD = "The ferry leaves.\nNobody said so.\n\nA kite.\ncaf\xe9\n".encode("latin-1
         (["--input", "{wiki}", "--part", "half"], "--part half is invalid"),
         (["--input", "{wiki}", "--longest", "3"], "--longest 3 is out of range"),
         (["--merge", "--input", "{wiki}", "--part", "1/2"], "remove --input and --part."),
-        (["--input", "{wiki}", "--shards", "150"], "has none of the 120 documents: use fewer shards"),
+        (["--input", "{wiki}", "--shards", "150"], "has none of 120 documents"),
         (
             ["--input", "{wiki}", "--valid-share", "1e-9"],
             "--valid-share 1e-09 selects none of the 120 documents",
@@ -47,7 +47,7 @@ def test_a_wrong_encoding_names_file_and_line(make, tmp_path, capsys, monkeypatc
     (tmp_path / "in" / "a.txt").write_text("It is noon.\n")
     (tmp_path / "in" / "b.txt").write_bytes(BAD)
     assert make("--input", f"{tmp_path}/in=text", "--workers", workers) == 1
-    assert "in/b.txt line 5 is not UTF-8 (byte 0xe9): convert the file" in capsys.readouterr().err
+    assert "in/b.txt line 5 is not UTF-8 (byte 0xe9)" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
 
 
@@ -61,10 +61,7 @@ def test_a_file_that_is_gone_is_named(make, wiki, capsys, monkeypatch):
     real = __main__.cut
     monkeypatch.setattr(__main__, "cut", cut)
     assert make("--input", wiki) == 1
-    assert (
-        "wiki/AA/wiki_02: No such file or directory; it was readable at the start: restore it"
-        in capsys.readouterr().err
-    )
+    assert "wiki/AA/wiki_02: No such file or directory; restore it" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")

@@ -68,7 +68,7 @@ def test_text_without_blank_lines_is_cut_at_line_ends(tmp_path, monkeypatch):
     ("text", "kind", "message"),
     [
         ("short\n" + "x" * 1000, "text", r"^corpus line 2 is longer than"),
-        ('<doc id="1">\n' + "word\n" * 200, "wiki", r"^corpus line \d+ is in an article of more than"),
+        ('<doc id="1">\n' + "word\n" * 200, "wiki", r"^corpus line \d+ is in an article above"),
     ],
 )
 def test_an_endless_line_or_article_is_an_error(tmp_path, monkeypatch, text, kind, message):

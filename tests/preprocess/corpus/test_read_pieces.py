@@ -168,7 +168,7 @@ def test_a_wrong_encoding_names_the_line_of_the_text(make, tmp_path, capsys):
     (tmp_path / "a.txt").write_bytes(text)
     compress(tmp_path / "a.txt", ".gz")
     assert make("--input", f"{tmp_path}/a.txt.gz=text") == 1
-    assert "a.txt.gz line 1201 is not UTF-8 (byte 0xe9): convert the file" in capsys.readouterr().err
+    assert "a.txt.gz line 1201 is not UTF-8 (byte 0xe9)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -196,9 +196,7 @@ def test_a_file_that_is_not_text_is_an_error(make, tmp_path, capsys, content, gi
 def test_a_file_compressed_and_decompressed_is_an_error(wiki):
     path = compress(wiki / "AA/wiki_01", ".bz2")
     path.with_suffix("").write_bytes(bz2.decompress(path.read_bytes()))
-    with pytest.raises(
-        DataError, match=r"has wiki/AA/wiki_01.bz2 and wiki/AA/wiki_01, which are the same text"
-    ):
+    with pytest.raises(DataError, match=r"has wiki/AA/wiki_01.bz2 and wiki/AA/wiki_01, the same text"):
         find_source(str(wiki))
 
 
@@ -206,7 +204,7 @@ def test_a_file_compressed_and_decompressed_is_an_error(wiki):
     ("text", "kind", "message"),
     [
         ("short\n" + "x" * 9000, "text", "^file.gz line 2 is longer than"),
-        ('<doc id="1">\n' + "word\n" * 4000, "wiki", r"^file.gz line \d+ is in an article of more than"),
+        ('<doc id="1">\n' + "word\n" * 4000, "wiki", r"^file.gz line \d+ is in an article above"),
     ],
 )
 def test_an_endless_line_or_article_is_an_error(tmp_path, monkeypatch, text, kind, message):
