@@ -25,13 +25,7 @@ from tokenizers import Tokenizer
 
 from .errors import DataError
 from .tokenizer_files import FILES, HuggingFaceTokenizer, byte_level_bpe, read_tokenizer, wordpiece
-from .vocabulary import (
-    SPECIALS,
-    UNK,
-    dictionary_symbol,
-    read_dictionary,
-    symbols_hash,
-)
+from .vocabulary import SPECIALS, UNK, dictionary_symbol, read_dictionary, symbols_hash
 
 FIRST = len(SPECIALS)  # index of the first line of dict.txt
 

@@ -40,15 +40,7 @@ from .vocabulary import (
 CONFIG = "tokenizer_config.json"
 TOKENIZER = "tokenizer.json"
 OLD_ADDED = "added_tokens.json"
-FILES = (
-    TOKENIZER,
-    CONFIG,
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    OLD_ADDED,
-    "special_tokens_map.json",
-)
+FILES = (TOKENIZER, CONFIG, "vocab.txt", "vocab.json", "merges.txt", OLD_ADDED, "special_tokens_map.json")
 SPECIALS_IN_PAIR = {"roberta": 4, "bert": 3}
 KINDS = {"BertTokenizer": "bert", "RobertaTokenizer": "roberta"}
 AS_IT_IS = ("PreTrainedTokenizerFast", "TokenizersBackend")
@@ -474,10 +466,7 @@ def _options(model: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _add_tokens(
-    rust: Tokenizer,
-    settings: Mapping[str, Any],
-    names: Mapping[str, str],
-    stated: list[dict[str, Any]],
+    rust: Tokenizer, settings: Mapping[str, Any], names: Mapping[str, str], stated: list[dict[str, Any]]
 ) -> None:
     """Add the same tokens as transformers in the same order, because the order determines the ids of new tokens."""
     named = _tokens(settings.get("extra_special_tokens"))

@@ -119,10 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="number of pieces, including three special tokens (default: 32000)",
     )
     parser.add_argument(
-        "--kind",
-        choices=["unigram", "bpe"],
-        default="unigram",
-        help="model type (default: unigram)",
+        "--kind", choices=["unigram", "bpe"], default="unigram", help="model type (default: unigram)"
     )
     parser.add_argument(
         "--sentences",

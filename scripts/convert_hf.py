@@ -290,9 +290,7 @@ def _parser() -> Parser:
         help="folder of the tokenizer files, as for preprocess.glue (default: the checkpoint's folder)",
     )
     tokenizer.add_argument(
-        "--without-tokenizer",
-        action="store_true",
-        help="export the model only (default: also its tokenizer)",
+        "--without-tokenizer", action="store_true", help="export the model only (default: also its tokenizer)"
     )
     command.add_argument(
         "--encoder",

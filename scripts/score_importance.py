@@ -63,11 +63,7 @@ def _parser() -> Parser:
         help=f"sentences per mini-batch (default: {BATCH_SIZE})",
     )
     parser.add_argument(
-        "--seed",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="random seed of the mini-batches (default: 1)",
+        "--seed", type=positive, default=1, metavar="N", help="random seed of the mini-batches (default: 1)"
     )
     parser.add_argument("--cpu", action="store_true", help="use no GPU (default: use the first GPU, if any)")
     return parser

@@ -39,8 +39,7 @@ class AdamWFusedConfig(FairseqDataclass):
         },
     )
     adam_eps: float = field(
-        default=1e-8,
-        metadata={"help": "added to the root of the averaged squared gradient (default: 1e-8)"},
+        default=1e-8, metadata={"help": "added to the root of the averaged squared gradient (default: 1e-8)"}
     )
     weight_decay: float = field(
         default=0.0, metadata={"help": "decoupled weight decay, a factor of the learning rate (default: 0)"}

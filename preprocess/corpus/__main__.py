@@ -196,10 +196,7 @@ def _parser() -> argparse.ArgumentParser:
         help="share of the documents for validation (default: 0.01)",
     )
     choice.add_argument(
-        "--test-share",
-        type=float,
-        metavar="SHARE",
-        help="share of the documents for a test set (default: 0)",
+        "--test-share", type=float, metavar="SHARE", help="share of the documents for a test set (default: 0)"
     )
     choice.add_argument(
         "--shards",

@@ -33,11 +33,7 @@ def test_a_corpus_has_the_pair_format_of_its_encoder(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "a 3\nb c 2\n\x85 1\n",
-        "a 1\na 2 #fairseq:overwrite\nb 1\n",
-        "a 1\r\nb 1\rc 1 \n",
-    ],
+    ["a 3\nb c 2\n\x85 1\n", "a 1\na 2 #fairseq:overwrite\nb 1\n", "a 1\r\nb 1\rc 1 \n"],
     ids=["spaces in symbols", "flags", "line ends of other systems"],
 )
 def test_the_hash_is_that_of_preprocessing(tmp_path, text):
@@ -58,10 +54,7 @@ def test_the_hash_is_over_symbols_in_order_not_counts(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [
-        (b"a 1\nb\n", "Incorrect dictionary format"),
-        (b"\xff 1\n", "Incorrect encoding"),
-    ],
+    [(b"a 1\nb\n", "Incorrect dictionary format"), (b"\xff 1\n", "Incorrect encoding")],
 )
 def test_a_dictionary_that_fairseq_cannot_read_is_an_error(tmp_path, content, message):
     (tmp_path / "dict.txt").write_bytes(content)

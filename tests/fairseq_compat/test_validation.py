@@ -35,9 +35,7 @@ def validated(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "criterion",
-    ["crd", "hidden_mse_learn --mapping combine"],
-    ids=lambda words: words.split()[-1],
+    "criterion", ["crd", "hidden_mse_learn --mapping combine"], ids=lambda words: words.split()[-1]
 )
 def test_the_numbers_are_those_of_the_last_validation(data, teacher, tmp_path, validated, criterion):
     name, *flags = criterion.split()

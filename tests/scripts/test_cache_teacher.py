@@ -55,10 +55,7 @@ def test_combined_validation_sets_are_one_as_in_a_training(teacher, tmp_path, mo
     given += ["--combine-valid-subsets"]
     assert main(["--cpu", "--", str(data), *given]) == 0
     written = sums(tmp_path / "cache")
-    assert {name.split("/")[0]: len(each) for name, each in written.items()} == {
-        "train": 16,
-        "valid": 16,
-    }
+    assert {name.split("/")[0]: len(each) for name, each in written.items()} == {"train": 16, "valid": 16}
     forbid_live(monkeypatch)
     rows = train_here(train_command(data, tmp_path / "run", *given))
     assert [name for name, _ in rows].count("valid") == 1
