@@ -1,13 +1,13 @@
-"""How a command says that it cannot start: sentences, not a traceback."""
+"""The exception that ends a command with error messages instead of a traceback."""
 
 from collections.abc import Sequence
 
 
 class CannotStart(SystemExit):
-    """Ends a command with exit status 1 and its problems on standard error.
+    """Ends a command with exit status 1 and prints its problems on standard error.
 
-    Each problem is one sentence with three parts: what was given (naming the flag), what was
-    found, what to do. A single problem is printed alone, several as a list.
+    problems  error messages; each names the flag and its value, what was found, and the fix
+    doing     what failed, as in "Cannot start"
     """
 
     def __init__(self, *problems: str, doing: str = "start") -> None:

@@ -16,14 +16,7 @@ LAYER = re.compile(r"(?P<prefix>(?:.*\.)?sentence_encoder\.layers\.)(?P<layer>\d
 # fairseq stores a second copy of each layer's matrices, for a fast path at inference. Training does
 # not update this copy.
 FAST_PATH_COPIES = {
-    "in_proj_weight",
-    "in_proj_bias",
-    "out_proj_weight",
-    "out_proj_bias",
-    "fc1_weight",
-    "fc1_bias",
-    "fc2_weight",
-    "fc2_bias",
+    f"{name}_{kind}" for name in ("in_proj", "out_proj", "fc1", "fc2") for kind in ("weight", "bias")
 }
 
 

@@ -13,6 +13,9 @@ import torch
 from fairseq.logging import metrics
 from torch import Tensor
 
+# The logged values for which higher is better. For all others, losses and perplexities, lower is better.
+HIGHER_IS_BETTER = frozenset({"accuracy", "f1", "mcc", "pearson", "spearman"})
+
 
 def label_statistics(
     logits: Tensor, sample: Mapping[str, Any], regression: bool, training: bool

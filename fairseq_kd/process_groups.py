@@ -1,6 +1,5 @@
 """gloo process groups of all workers, for communication from host memory with any training backend."""
 
-import socket
 import weakref
 from datetime import timedelta
 from typing import Any, Optional
@@ -31,13 +30,6 @@ def gather_objects(value: Any, timeout: Optional[timedelta] = None) -> list:
     found = [None] * dist.get_world_size()
     dist.all_gather_object(found, value, group=host_group(timeout))
     return found
-
-
-def local_world_size() -> int:
-    """Return how many workers of the run are on this machine; every worker must call this."""
-    if not dist.is_initialized():
-        return 1
-    return gather_objects(socket.gethostname()).count(socket.gethostname())
 
 
 def broadcast_from_rank0(value: float) -> float:

@@ -62,11 +62,11 @@ def store(args: Namespace, flags: Sequence[str]) -> int:
     began = time.monotonic()
     splits = list(_splits(flags))
     teacher = splits[0].teacher
-    _print_sizes(teacher.room(), teacher.folder)
+    _print_sizes(teacher.missing_bytes(), teacher.folder)
     if args.dry_run:
         return 0
 
-    teacher.take_room()
+    teacher.allocate()
     missing = [part.dataset.cached.invalid_rows(part.dataset) for part in splits]
     rows = sum(map(len, missing))
     print(f"{rows:,} rows to write", flush=True)

@@ -171,6 +171,12 @@ def train_command(data: Path, save_dir: Path, *flags: str, task: str = "sentence
     ]
 
 
+def distil_command(data: Path, save_dir: Path, teacher: Path, method: str, *flags: str) -> list[str]:
+    """Return a `train_command` of a student with layers 0 and 3 of the teacher."""
+    given = ("--teacher", str(teacher), "--criterion", method, "--init-layers", "0,3", *flags)
+    return train_command(data, save_dir, *given)
+
+
 def run(command: Sequence[str], **kwargs) -> subprocess.CompletedProcess:
     """Runs a command in one thread and captures what it prints."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **kwargs.pop("env", {})}

@@ -25,11 +25,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Return config.json of a Hugging Face folder. Raises CannotStart if it is missing or damaged."""
     path = folder / "config.json"
     if not path.is_file():
-        if (folder / "bert_config.json").is_file():  # the name in Google's releases
-            raise CannotStart(
-                f"{folder} has a bert_config.json but no config.json: copy it to config.json.",
-                doing="convert",
-            )
         raise CannotStart(
             f"{folder} has no config.json: give the folder of a Hugging Face model (config.json, model.safetensors, "
             "tokenizer files).",

@@ -30,28 +30,20 @@ def problems(checkpoint: Checkpoint, pairs: Optional[bool], approximate: bool) -
     pairs        whether its data has sentence pairs; None if unknown
     approximate  whether to accept another LayerNorm eps
     """
-    shape, found = checkpoint.shape, []
-    if shape.head_width or shape.rank:
-        found.append(
-            f"--checkpoint {checkpoint.path} is pruned ({shape}), and stock RoBERTa supports neither pruned heads nor "
-            "factorised embeddings: use it with this package only."
-        )
-    if shape.layernorm_eps != STOCK_EPS and not approximate:
-        found.append(
-            f"--checkpoint {checkpoint.path} has a LayerNorm eps of {shape.layernorm_eps:g}, but stock RoBERTa always has "
-            f"{STOCK_EPS:g}: add --approximate to export it anyway, with slightly different outputs."
-        )
-    if shape.segments and pairs is None:
-        found.append(
-            f"--checkpoint {checkpoint.path} has segment embeddings, which stock RoBERTa can only replace for single "
-            "sentences, and its training data is unknown: give --data."
-        )
-    if shape.segments and pairs:
-        found.append(
-            f"--checkpoint {checkpoint.path} has segment embeddings and its data has pairs, which stock RoBERTa does not "
-            "support: use a RoBERTa model, or a task with single sentences."
-        )
-    return found
+    shape = checkpoint.shape
+    differences = {
+        f"is pruned ({shape}), which stock RoBERTa does not support: use it with this package only": bool(
+            shape.head_width or shape.rank
+        ),
+        f"has a LayerNorm eps of {shape.layernorm_eps:g}, but stock RoBERTa always has {STOCK_EPS:g}: add --approximate to "
+        "export it anyway, with slightly different outputs": shape.layernorm_eps != STOCK_EPS
+        and not approximate,
+        "has segment embeddings, which stock RoBERTa can only replace for single sentences, and its training data is "
+        "unknown: give --data": bool(shape.segments) and pairs is None,
+        "has segment embeddings and its data has pairs, which stock RoBERTa does not support: use a RoBERTa model, or a "
+        "task with single sentences": bool(shape.segments) and bool(pairs),
+    }
+    return [f"--checkpoint {checkpoint.path} {text}." for text, found in differences.items() if found]
 
 
 def notes(checkpoint: Checkpoint, pairs: Optional[bool]) -> list[str]:

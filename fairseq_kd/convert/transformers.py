@@ -37,43 +37,27 @@ def problems(checkpoint: Checkpoint, head: Optional[str]) -> list[str]:
 
     head  the classification head to export; None without one
     """
-    shape, given, found = checkpoint.shape, f"--checkpoint {checkpoint.path}", []
-    if shape.head_width or shape.rank:
-        found.append(
-            f"{given} is pruned ({shape}), and transformers supports neither pruned heads nor factorised embeddings: use it "
-            "with this package only."
-        )
-    if shape.pre_layernorm or shape.bare_embeddings:
-        what = (
-            "LayerNorms before attention and feed-forward"
-            if shape.pre_layernorm
-            else "no LayerNorm after its embeddings"
-        )
-        found.append(
-            f"{given} has {what}, which BERT and RoBERTa of transformers do not support: export it to stock fairseq "
-            "(scripts/export_fairseq.py)."
-        )
-    if shape.segments and shape.pair_format == "roberta":
-        found.append(
-            f"{given} has segment embeddings and RoBERTa's pair format, but RoBERTa's tokenizer returns no segments: use it "
-            "with this package only."
-        )
-    if shape.activation not in HIDDEN_ACTS:
-        found.append(
-            f"{given} has the activation {shape.activation}, which is not one of {', '.join(sorted(HIDDEN_ACTS))}: use it "
-            "with this package only."
-        )
-    if head and shape.pooler_activation != "tanh":
-        found.append(
-            f"{given} has {shape.pooler_activation} in its classification head, but transformers has tanh: use it with this "
-            "package only."
-        )
-    if _class_suffix(checkpoint, head) == "ForMaskedLM" and not _expressible_lm_head(checkpoint):
-        found.append(
-            f"{given} has {shape.activation} in its masked-LM head, but RoBERTa of transformers has gelu: use it with this "
-            "package only."
-        )
-    return found
+    shape, kind = checkpoint.shape, checkpoint.shape.pair_format
+    lm_head = _class_suffix(checkpoint, head) == "ForMaskedLM"
+    differences = {
+        f"is pruned ({shape})": bool(shape.head_width or shape.rank),
+        "has LayerNorms before attention and feed-forward": shape.pre_layernorm,
+        "has no LayerNorm after its embeddings": shape.bare_embeddings,
+        "has segment embeddings and RoBERTa's pair format": bool(shape.segments) and kind == "roberta",
+        f"has the activation {shape.activation}": shape.activation not in HIDDEN_ACTS,
+        f"has {shape.pooler_activation} in its classification head": bool(head)
+        and shape.pooler_activation != "tanh",
+        # RoBERTa's masked-LM head always has gelu, BERT's has the activation of the layers.
+        f"has {shape.activation} in its masked-LM head": lm_head
+        and kind == "roberta"
+        and shape.activation != "gelu",
+    }
+    return [
+        f"--checkpoint {checkpoint.path} {difference}, which BERT and RoBERTa of transformers do not support: use it with "
+        "this package, or try stock fairseq (scripts/export_fairseq.py)."
+        for difference, found in differences.items()
+        if found
+    ]
 
 
 def class_name(checkpoint: Checkpoint, head: Optional[str]) -> str:
@@ -165,11 +149,6 @@ def _class_suffix(checkpoint: Checkpoint, head: Optional[str]) -> str:
     if head:
         return "ForSequenceClassification"
     return "ForMaskedLM" if checkpoint.has_lm_head else "Model"
-
-
-def _expressible_lm_head(checkpoint: Checkpoint) -> bool:
-    """Return whether transformers has this masked-LM head: RoBERTa's always has gelu, BERT's the layers' activation."""
-    return checkpoint.shape.pair_format == "bert" or checkpoint.shape.activation == "gelu"
 
 
 def _embeddings(checkpoint: Checkpoint) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""One file a method; importing registers them all under their `--criterion` names."""
+"""Criterions: one file per method. Importing registers all of them under their `--criterion` names."""
 
 from importlib import import_module
 from pkgutil import iter_modules

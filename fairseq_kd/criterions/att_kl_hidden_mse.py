@@ -1,6 +1,7 @@
 """`--criterion att_kl_hidden_mse`: attention distributions and hidden states, as MobileBERT."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from fairseq.criterions import register_criterion
 from torch import Tensor
@@ -15,7 +16,7 @@ from .transfer import HiddenTransfer
 class AttentionKLHiddenMSE(AttentionKL):
     """Attention KL and hidden MSE, 1:1 (Sun et al., MobileBERT, ACL 2020)."""
 
-    def __init__(self, cfg: AttentionKLConfig, task) -> None:
+    def __init__(self, cfg: AttentionKLConfig, task: Any) -> None:
         super().__init__(cfg, task)
         self.hidden = self.use(HiddenTransfer, cfg.mapping)
 

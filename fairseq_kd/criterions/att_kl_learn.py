@@ -1,13 +1,14 @@
 """`--criterion att_kl_learn`: attention distributions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Optional
+from typing import Any, Optional
 
 from fairseq.criterions import register_criterion
 from torch import Tensor
 
+from ..flags import flag
 from ..losses import attention_kl
 from ..signals import Signals
 from .config import IntermediateConfig
@@ -17,12 +18,10 @@ from .transfer import AttentionTransfer
 
 @dataclass
 class AttentionKLConfig(IntermediateConfig):
-    attention_clamp: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "smallest probability the student's attention is credited with; 1e-7 is the released code of "
-            "Wang et al., 2023 (default: none, the exact KL)"
-        },
+    attention_clamp: Optional[float] = flag(
+        None,
+        "lower bound of the student's attention probabilities; the released code of Wang et al., 2023 has 1e-7 "
+        "(default: none, the exact KL)",
     )
 
 
@@ -30,14 +29,14 @@ class AttentionKLConfig(IntermediateConfig):
 class AttentionKL(DistillationCriterion):
     """KL from the teacher's attention to the student's (Sun et al., MobileBERT, ACL 2020)."""
 
-    settled_by = ("attention_clamp",)
+    resume_critical_fields = ("attention_clamp",)
 
-    def __init__(self, cfg: AttentionKLConfig, task) -> None:
+    def __init__(self, cfg: AttentionKLConfig, task: Any) -> None:
         super().__init__(cfg, task)
         self.attention = self.use(AttentionTransfer, cfg.mapping)
         if cfg.attention_clamp is not None and not 0 < cfg.attention_clamp < 1:
             self.problems.append(
-                f"--attention-clamp {cfg.attention_clamp} is not a probability: give a number between 0 and 1 such as 1e-7."
+                f"--attention-clamp {cfg.attention_clamp} is out of range: give a number between 0 and 1, such as 1e-7."
             )
         self.attention_kl = partial(attention_kl, clamp=cfg.attention_clamp)
 

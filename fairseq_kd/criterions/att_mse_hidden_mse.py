@@ -1,6 +1,7 @@
 """`--criterion att_mse_hidden_mse`: attention scores and hidden states, as TinyBERT."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from fairseq.criterions import register_criterion
 from torch import Tensor
@@ -16,7 +17,7 @@ from .transfer import HiddenTransfer
 class AttentionMSEHiddenMSE(AttentionMSE):
     """Attention MSE and hidden MSE, 1:1 (Jiao et al., TinyBERT, Findings of EMNLP 2020)."""
 
-    def __init__(self, cfg: IntermediateConfig, task) -> None:
+    def __init__(self, cfg: IntermediateConfig, task: Any) -> None:
         super().__init__(cfg, task)
         self.hidden = self.use(HiddenTransfer, cfg.mapping)
 

@@ -1,6 +1,7 @@
 """`--criterion att_mse_learn`: attention scores before the softmax."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from fairseq.criterions import register_criterion
 from torch import Tensor
@@ -16,7 +17,7 @@ from .transfer import AttentionTransfer
 class AttentionMSE(DistillationCriterion):
     """Attention scores, layer by layer (Jiao et al., TinyBERT, Findings of EMNLP 2020)."""
 
-    def __init__(self, cfg: IntermediateConfig, task) -> None:
+    def __init__(self, cfg: IntermediateConfig, task: Any) -> None:
         super().__init__(cfg, task)
         self.attention = self.use(AttentionTransfer, cfg.mapping)
 

@@ -1,4 +1,4 @@
-"""Flags that criterions share: of all, of those with terms of their own, of those that pair layers."""
+"""Flags shared by criterions: by all, by those with terms of their own, by those that pair layers."""
 
 from dataclasses import dataclass, field
 from typing import List, Optional  # noqa: UP035 - fairseq makes no flag of list[...]
@@ -6,40 +6,35 @@ from typing import List, Optional  # noqa: UP035 - fairseq makes no flag of list
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
+from ..flags import flag
 from ..layers import MAPPINGS
 
 
 @dataclass
 class DistillationConfig(FairseqDataclass):
-    hard_weight: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "weight of the loss against the labels, or the masked words; 0 leaves it out (default: 0.5, "
-            "with masked_lm_kd 0)"
-        },
+    hard_weight: Optional[float] = flag(
+        None,
+        "weight of the loss against the labels, or the masked words; 0 omits it (default: 0.5, "
+        "with masked_lm_kd 0)",
     )
-    soft_weight: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "weight of the loss against the teacher's logits; 0 leaves it out (default: 0.5, with masked_lm_kd "
-            "1 for kd and 0 for methods with terms of their own)"
-        },
+    soft_weight: Optional[float] = flag(
+        None,
+        "weight of the loss against the teacher's logits; 0 omits it (default: 0.5, with masked_lm_kd "
+        "1 for kd and 0 for methods with terms of their own)",
     )
-    temperature: float = field(
-        default=2.0, metadata={"help": "T that divides both sides' logits in the soft loss (default: 2.0)"}
+    temperature: float = flag(
+        2.0, "T, which divides the logits of student and teacher in the soft loss (default: 2.0)"
     )
-    two_stage: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "share of the time budget (--lr-scheduler time_budget) in which the three weights are those of "
-            "--first-weights; then they are the usual (default: no such stage)"
-        },
+    two_stage: Optional[float] = flag(
+        None,
+        "share of the time budget (--lr-scheduler time_budget) that trains with --first-weights; the rest "
+        "trains with the other three weights (default: a single stage)",
     )
     first_weights: List[float] = field(
         default_factory=list,
         metadata={
-            "help": "with --two-stage, weights of the first stage as HARD,SOFT,INTER (default: 1,0,0, which learns from "
-            "the labels or the masked words alone)"
+            "help": "with --two-stage, weights of the first stage as HARD,SOFT,INTER (default: 1,0,0: labels or masked "
+            "words only)"
         },
     )
     ddp_backend: str = II("distributed_training.ddp_backend")
@@ -51,18 +46,14 @@ class DistillationConfig(FairseqDataclass):
 
 @dataclass
 class OwnTermsConfig(DistillationConfig):
-    inter_weight: float = field(
-        default=1.0, metadata={"help": "weight of the method's own terms; 0 leaves them out (default: 1.0)"}
-    )
+    inter_weight: float = flag(1.0, "weight of the method's own terms; 0 omits them (default: 1.0)")
 
 
 @dataclass
 class IntermediateConfig(OwnTermsConfig):
-    mapping: str = field(
-        default="skip",
-        metadata={
-            "help": f"which teacher state each student state learns from: {MAPPINGS}; state 0 is the embedding "
-            "output, which attention losses leave out; combine, for hidden states alone, is a learned mixture of all, "
-            "combine-layers one without the embedding outputs (default: skip)"
-        },
+    mapping: str = flag(
+        "skip",
+        f"teacher state that each student state learns from: {MAPPINGS}; state 0 is the embedding "
+        "output, which attention losses omit; for hidden states only, combine is a learned mixture of all states, "
+        "combine-layers one without the embedding outputs (default: skip)",
     )

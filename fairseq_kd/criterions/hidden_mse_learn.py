@@ -1,6 +1,7 @@
 """`--criterion hidden_mse_learn`: hidden states of all tokens."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from fairseq.criterions import register_criterion
 from torch import Tensor
@@ -18,7 +19,7 @@ class HiddenMSE(DistillationCriterion):
 
     mixes_states = True
 
-    def __init__(self, cfg: IntermediateConfig, task) -> None:
+    def __init__(self, cfg: IntermediateConfig, task: Any) -> None:
         super().__init__(cfg, task)
         self.hidden = self.use(HiddenTransfer, cfg.mapping)
 

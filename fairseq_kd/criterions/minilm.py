@@ -1,11 +1,13 @@
 """`--criterion minilm`: attention distributions and relations among values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from fairseq.criterions import register_criterion
 from torch import Tensor
 
+from ..flags import flag
 from ..layers import MAPPINGS
 from ..signals import Signals
 from .att_kl_learn import AttentionKL, AttentionKLConfig
@@ -14,12 +16,10 @@ from .transfer import RelationTransfer
 
 @dataclass
 class MiniLMConfig(AttentionKLConfig):
-    mapping: str = field(
-        default="last",
-        metadata={
-            "help": f"which teacher layer each student layer learns from: {MAPPINGS}; the paper compares the last layers, "
-            "the released code of Wang et al., 2023 skip too (default: last)"
-        },
+    mapping: str = flag(
+        "last",
+        f"teacher layer that each student layer learns from: {MAPPINGS}; the paper compares the last layers, "
+        "the released code of Wang et al., 2023, also skip (default: last)",
     )
 
 
@@ -27,7 +27,7 @@ class MiniLMConfig(AttentionKLConfig):
 class MiniLM(AttentionKL):
     """Attention KL and value-relation KL, 1:1 (Wang et al., MiniLM, NeurIPS 2020)."""
 
-    def __init__(self, cfg: MiniLMConfig, task) -> None:
+    def __init__(self, cfg: MiniLMConfig, task: Any) -> None:
         super().__init__(cfg, task)
         self.value = self.use(RelationTransfer, cfg.mapping)
 

@@ -1,11 +1,13 @@
 """`--criterion pearson`: correlation between attention distributions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from fairseq.criterions import register_criterion
 from torch import Tensor
 
+from ..flags import flag
 from ..layers import MAPPINGS
 from ..losses import pearson_attention
 from ..signals import Signals
@@ -16,12 +18,10 @@ from .transfer import AttentionTransfer
 
 @dataclass
 class PearsonConfig(IntermediateConfig):
-    mapping: str = field(
-        default="last",
-        metadata={
-            "help": f"which teacher layer each student layer learns from: {MAPPINGS}; the released code of Wang et al., "
-            "2023 compares the last ones (default: last)"
-        },
+    mapping: str = flag(
+        "last",
+        f"teacher layer that each student layer learns from: {MAPPINGS}; the released code of Wang et al., "
+        "2023 compares the last ones (default: last)",
     )
 
 
@@ -32,7 +32,7 @@ class Pearson(DistillationCriterion):
     The batch direction makes a sentence's loss depend on its neighbours (see `losses/pearson.py`).
     """
 
-    def __init__(self, cfg: PearsonConfig, task) -> None:
+    def __init__(self, cfg: PearsonConfig, task: Any) -> None:
         super().__init__(cfg, task)
         self.attention = self.use(AttentionTransfer, cfg.mapping)
 

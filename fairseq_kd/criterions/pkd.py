@@ -1,7 +1,7 @@
 """`--criterion pkd`: hidden states at position 0, layer by layer, below the top."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -9,10 +9,10 @@ from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 from torch import Tensor
 
+from ..flags import flag
 from ..layers import MAPPINGS
 from ..losses import patience
 from ..signals import Signals
-from ..unused_flags import unused
 from .config import IntermediateConfig
 from .distillation import DistillationCriterion
 from .transfer import HiddenTransfer
@@ -20,29 +20,19 @@ from .transfer import HiddenTransfer
 
 @dataclass
 class PKDConfig(IntermediateConfig):
-    mapping: str = field(
-        default="pkd-skip",
-        metadata={
-            "help": f"which teacher state each student state learns from: {MAPPINGS} (default: pkd-skip)"
-        },
+    mapping: str = flag(
+        "pkd-skip", f"teacher state that each student state learns from: {MAPPINGS} (default: pkd-skip)"
     )
-    inter_weight: float = field(
-        default=1.0,
-        metadata={
-            "help": "beta of the paper, which tries 10, 100, 500 and 1000; its alpha is --soft-weight alpha --hard-weight "
-            "1-alpha; 0 leaves the term out (default: 1.0)"
-        },
+    inter_weight: float = flag(
+        1.0,
+        "beta of the paper, which tries 10, 100, 500 and 1000; its alpha is --soft-weight alpha --hard-weight "
+        "1-alpha; 0 omits the term (default: 1.0)",
     )
-    pkd_unnormalized: bool = field(
-        default=False,
-        metadata={"help": "compare states as they are (default: each scaled to length 1)"},
-    )
-    pkd_kl: ChoiceEnum(["sum", "mean"]) = field(
-        default="sum",
-        metadata={
-            "help": "over classes, the loss against the teacher's logits is a sum, or a mean as in the authors' code, to "
-            "which their alpha, temperature and beta belong (default: sum)"
-        },
+    pkd_unnormalized: bool = flag(False, "compare the original states (default: states scaled to length 1)")
+    pkd_kl: ChoiceEnum(["sum", "mean"]) = flag(
+        "sum",
+        "reduction over classes of the loss against the teacher's logits: sum, or mean, as in the authors' "
+        "code, for which they chose alpha, temperature and beta (default: sum)",
     )
 
 
@@ -53,21 +43,20 @@ class PKD(DistillationCriterion):
     The authors' students start from the first layers of the pre-trained model (`--init-from`).
     """
 
-    settled_by = ("pkd_unnormalized", "pkd_kl")
+    resume_critical_fields = ("pkd_unnormalized", "pkd_kl")
     beside_terms = ("pkd_kl",)
 
-    def __init__(self, cfg: PKDConfig, task) -> None:
+    def __init__(self, cfg: PKDConfig, task: Any) -> None:
         super().__init__(cfg, task)
         self.patience = self.use(HiddenTransfer, cfg.mapping, scope="cls")
         self.of_one_layer = partial(patience, normalize=not cfg.pkd_unnormalized)
-        if cfg.pkd_kl == "mean" and task.regression:
-            self.unused += unused(["--pkd-kl mean"], f"{task.cfg.data} has scores, not classes")
 
-    def objective_terms(self, weights, student: Signals, teacher: Signals, sample: Any) -> dict[str, Tensor]:
+    def objective_terms(
+        self, weights: Mapping[str, float], student: Signals, teacher: Signals, sample: Any
+    ) -> dict[str, Tensor]:
         terms = super().objective_terms(weights, student, teacher, sample)
         if self.cfg.pkd_kl == "mean" and "soft" in terms:
-            classes = len(self.task.dictionary) if student.logits is None else student.logits.size(-1)
-            terms["soft"] = terms["soft"] / classes
+            terms["soft"] = terms["soft"] / self.context.objective.classes
         return terms
 
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Weights that change once, at a share of a time budget (`--two-stage`)."""
+"""Weights of the loss terms, which may change once, at a share of the time budget (`--two-stage`)."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -13,23 +13,24 @@ from torch.nn import Parameter
 
 from ..errors import CannotStart
 from ..signals import Wanted
+from .config import DistillationConfig
 
-# What is weighed: the labels or masked words, the teacher's logits, the method's own terms.
+# The weighted terms: labels or masked words, the teacher's logits, the method's own terms.
 NAMES = ("hard", "soft", "inter")
 
-# Of the first stage, where --first-weights says nothing.
+# Default of --first-weights.
 FIRST_WEIGHTS = (1.0, 0.0, 0.0)
 
 
 @dataclass
 class Stage:
-    """What is learned from in one part of training.
+    """One part of training with constant weights.
 
     weights         by name
-    flags           how the command gives each
-    student_wanted  the signals of each side that they need
-    teacher_wanted
-    unreached       trained parameters without a gradient here, which no weight decay may touch either
+    flags           the flag of each weight
+    student_wanted  signals of the student that these weights need
+    teacher_wanted  signals of the teacher that these weights need
+    unreached       trained parameters without a gradient in this stage; weight decay must not change them
     """
 
     weights: dict[str, float]
@@ -43,41 +44,43 @@ class Stage:
         self.teacher_wanted |= Wanted(logits=bool(self.weights["soft"]))
 
     def active(self) -> dict[str, float]:
-        """The weights that are not zero, by name."""
+        """Return the weights that are not zero, by name."""
         return {name: weight for name, weight in self.weights.items() if weight}
 
     def __str__(self) -> str:
         return " + ".join(f"{weight:g} {name}" for name, weight in self.active().items())
 
     def problems(self) -> Iterable[str]:
-        """Why nothing can be learned with these weights."""
+        """Yield an error message for each invalid weight, or if all weights are 0."""
         for name, weight in self.weights.items():
             if not 0 <= weight < math.inf:
-                why = "would reward what it measures" if weight < 0 else "is no weight"
-                yield f"{self.flags[name]} {weight} {why}: give 0 or more."
+                yield f"{self.flags[name]} {weight} is out of range: give 0 or more."
         if not self.active():
-            *others, last = dict.fromkeys(self.flags.values())
-            names = f"{', '.join(others)} and {last}" if others else last
-            yield f"{names} are all 0, which leaves no loss: raise one."
+            flags = " and ".join(dict.fromkeys(self.flags.values()))
+            yield f"{flags} are all 0, so there is no loss: give one weight above 0."
 
 
 class Stages:
-    """One stage, or two of which the second begins when a share of the time budget is used."""
+    """One stage, or two; the second starts at a share of the time budget.
 
-    def __init__(self, usual: Mapping[str, float], cfg, own_terms: bool) -> None:
-        """usual: the weights of the only or second stage, by name."""
-        self.all = [Stage(dict(usual), {name: f"--{name}-weight" for name in NAMES})]
+    weights    of the only or the second stage, by name
+    cfg        config of the criterion
+    own_terms  whether the method has terms of its own
+    """
+
+    def __init__(self, weights: Mapping[str, float], cfg: DistillationConfig, own_terms: bool) -> None:
+        self.all = [Stage(dict(weights), {name: f"--{name}-weight" for name in NAMES})]
         self.switch = cfg.two_stage
         self.problems: list[str] = []
         if self.switch is not None:
             first = list(cfg.first_weights or FIRST_WEIGHTS)
             self.problems += _two_stage_problems(cfg, first, own_terms)
-            weights = dict(zip(NAMES, [*first, 0.0, 0.0, 0.0], strict=False))
-            self.all.insert(0, Stage(weights, dict.fromkeys(NAMES, "--first-weights")))
+            of_first = dict(zip(NAMES, [*first, 0.0, 0.0, 0.0], strict=False))
+            self.all.insert(0, Stage(of_first, dict.fromkeys(NAMES, "--first-weights")))
         elif cfg.first_weights:
             self.problems.append(
-                f"--first-weights {_written(cfg.first_weights)} are those of a first stage and there is none: give "
-                "--two-stage SHARE, or leave them out."
+                f"--first-weights {_format(cfg.first_weights)} has no effect without a first stage: give --two-stage SHARE, "
+                "or remove the flag."
             )
         self.problems += [problem for stage in self.all for problem in stage.problems()]
         self.now = self.all[0]
@@ -85,30 +88,32 @@ class Stages:
 
     @property
     def student_wanted(self) -> Wanted:
-        """The student's signals that any stage needs."""
+        """Signals of the student that any stage needs."""
         return reduce(or_, (stage.student_wanted for stage in self.all))
 
     @property
     def teacher_wanted(self) -> Wanted:
-        """The teacher's."""
+        """Signals of the teacher that any stage needs."""
         return reduce(or_, (stage.teacher_wanted for stage in self.all))
 
     @property
     def inter_weight(self) -> float:
-        """The weight of the method's own terms, the largest of all stages."""
+        """Weight of the method's own terms: the largest of all stages."""
         return max(stage.weights["inter"] for stage in self.all)
 
     def want_for_own_terms(self, student: Wanted, teacher: Wanted) -> None:
-        """Asks for what the method's own terms need, where they have a weight."""
+        """Request signals in each stage in which the method's own terms have a weight."""
         for stage in self.all:
             if stage.weights["inter"]:
                 stage.student_wanted |= student
                 stage.teacher_wanted |= teacher
 
     def find_unreached(self, student: nn.Module, head: Optional[str], own: Iterable[Parameter]) -> None:
-        """Notes which parameters each stage leaves alone; none of the student's may be unreached by all.
+        """Find the parameters that each stage does not train.
 
-        own  what the method learns beside the student: all of it is trained
+        student  parameters that no stage trains are already frozen
+        head     classification head of its logits
+        own      all trained parameters of the criterion
         """
         if self.switch is None:
             return
@@ -119,9 +124,11 @@ class Stages:
             stage.unreached += [] if stage.weights["inter"] else own
 
     def at_share(self, share: Optional[float]) -> bool:
-        """Told before training, and after each update, which share of the time budget is used; None without one.
+        """Change to the stage of this share of the time budget; return whether it is another stage.
 
-        Returns whether another stage began.
+        share  None without a time budget
+
+        Called before training and after each update.
         """
         if self.switch is None or share is None:
             return False
@@ -133,17 +140,17 @@ class Stages:
         return self.now is not before
 
     def check_followed(self) -> None:
-        """Raises CannotStart where nobody says which share of the time budget is used."""
+        """Raise CannotStart if there are two stages, but no scheduler calls `at_share`."""
         if self.switch is not None and not self._followed:
             raise CannotStart(
-                f"--two-stage {self.switch:g} is a share of a time budget and none was given: give --lr-scheduler "
+                f"--two-stage {self.switch:g} is a share of the time budget, but there is none: give --lr-scheduler "
                 "time_budget --total-training-time HOURS."
             )
 
     def __str__(self) -> str:
-        *first, usual = map(str, self.all)
+        *first, last = map(str, self.all)
         return (
-            "".join(f"{one} in the first {self.switch:g} of the time budget, then " for one in first) + usual
+            "".join(f"{one} in the first {self.switch:g} of the time budget, then " for one in first) + last
         )
 
 
@@ -152,32 +159,28 @@ def _set_trained(parameters: Iterable[Parameter], trained: bool) -> None:
         parameter.requires_grad_(trained)
 
 
-def _written(weights: Iterable[float]) -> str:
+def _format(weights: Iterable[float]) -> str:
     return ",".join(f"{weight:g}" for weight in weights)
 
 
-def _two_stage_problems(cfg, first: list[float], own_terms: bool) -> Iterable[str]:
-    given = _written(first)
+def _two_stage_problems(cfg: DistillationConfig, first: list[float], own_terms: bool) -> Iterable[str]:
+    given, weights = f"--two-stage {cfg.two_stage:g}", f"--first-weights {_format(first)}"
     if not 0 < cfg.two_stage < 1:
-        yield f"--two-stage {cfg.two_stage:g} is no share of the time budget: give a number between 0 and 1."
+        yield f"{given} is out of range: give a share of the time budget between 0 and 1."
     if len(first) != len(NAMES):
-        yield f"--first-weights {given} are not three numbers: give HARD,SOFT,INTER."
+        yield f"{weights} must be three numbers: give HARD,SOFT,INTER."
     elif first[2] and not own_terms:
-        yield (
-            f"--first-weights {given} weigh a method's own terms, and --criterion {cfg._name} has none: let the last "
-            "be 0."
-        )
+        yield f"{weights} has a third weight, but --criterion {cfg._name} has no terms of its own: give 0."
     if cfg.fp16 and not (cfg.fp16_no_flatten_grads or cfg.memory_efficient_fp16):
-        # fairseq leaves weights without a gradient out of the one vector's gradient, but not out of the vector.
+        # fairseq omits weights without a gradient from the flat gradient, but not from the flat weights.
         yield (
-            f"--two-stage {cfg.two_stage:g} trains not all parameters in each stage, and --fp16 joins them all into one "
-            "vector, in which the gradients would meet other weights: add --fp16-no-flatten-grads, or "
-            "--memory-efficient-fp16."
+            f"{given} does not train all parameters in each stage, but --fp16 joins all into one vector, so gradients would "
+            "be applied to other weights: add --fp16-no-flatten-grads, or --memory-efficient-fp16."
         )
-    # Not fairseq's --distributed-world-size, which is the flag's until torchrun's has been read.
+    # --distributed-world-size does not yet have torchrun's value here.
     workers = dist.get_world_size() if dist.is_initialized() else 1
     if workers > 1 and cfg.ddp_backend in ("c10d", "pytorch_ddp") and not cfg.find_unused_parameters:
         yield (
-            f"--two-stage {cfg.two_stage:g} trains not all parameters in each stage, which --ddp-backend "
-            f"{cfg.ddp_backend} takes for an error: add --find-unused-parameters, or give --ddp-backend legacy_ddp."
+            f"{given} does not train all parameters in each stage, which is an error with --ddp-backend "
+            f"{cfg.ddp_backend}: add --find-unused-parameters, or use --ddp-backend legacy_ddp."
         )

@@ -33,6 +33,14 @@ def longest_row(path: Path, made_by: str) -> int:
         return int(index.sizes.max())
 
 
+def files_of_split(path: Path, combine: bool) -> list[Path]:
+    """Return the files that `read_split` reads: .idx and .bin of `path` and, if combined, of `path`1, `path`2, .."""
+    parts = [path]
+    while combine and path.with_name(f"{path.name}{len(parts)}.idx").is_file():
+        parts.append(path.with_name(f"{path.name}{len(parts)}"))
+    return [part.with_name(part.name + suffix) for part in parts for suffix in (".idx", ".bin")]
+
+
 @contextmanager
 def _readable(path: Path, made_by: str) -> Iterator[None]:
     try:

@@ -12,7 +12,7 @@ from ..errors import CannotStart
 from ..models.checkpoint import Checkpoint
 from ..models.pruning import scored, scored_weights_hash
 from ..signals import Wanted
-from ..teachers.live import frozen_model
+from ..teachers.live import frozen_model, move
 from .loaded_model import LoadedModel
 from .output_file import atomic_write
 
@@ -49,7 +49,7 @@ def importance(
     batches = order.split(batch_size)
     for number, indices in enumerate(batches, start=1):
         sample = dataset.collater([dataset[int(index)] for index in indices])
-        given = {name: _moved(value, device) for name, value in sample["net_input"].items()}
+        given = {name: move(value, device) for name, value in sample["net_input"].items()}
         target = {"target": sample["target"].to(device)}
         signals = model(**given, wanted=Wanted(logits=True), classification_head_name=loaded.head)
         loss = loaded.task.objective.terms({"hard": 1.0}, 1.0, signals, None, target)["hard"].mean()
@@ -90,7 +90,3 @@ def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
             doing="prune",
         )
     return found
-
-
-def _moved(value, device: torch.device):
-    return value.to(device) if isinstance(value, Tensor) else value

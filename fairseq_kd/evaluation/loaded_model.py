@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from ..models.roberta_student import RobertaStudent
 from ..precisions import PRECISIONS
 from ..signals import Wanted
 from ..tasks.sentence_prediction_kd import SentencePredictionKDConfig, SentencePredictionKDTask
-from ..teachers.live import frozen_model
+from ..teachers.live import frozen_model, move
 from .predictions import Predictions
 
 logger = logging.getLogger(__name__)
@@ -70,8 +70,8 @@ class LoadedModel:
         head = classifier(checkpoint)
         folder = find_data(data, checkpoint)
         task = _task(folder, checkpoint.classes(head), head)
-        task.check_vocabulary(checkpoint, "--checkpoint")
-        task.check_pair_format(checkpoint.shape.pair_format)
+        task.data.check_vocabulary(checkpoint, "--checkpoint")
+        task.data.check_pair_format(checkpoint.shape.pair_format)
         if checkpoint.classes(head) != task.metadata.num_classes:
             raise CannotStart(
                 f"--checkpoint {checkpoint.path} has {checkpoint.classes(head)} classes, but {folder} has "
@@ -79,8 +79,7 @@ class LoadedModel:
             )
         check_task(checkpoint, task.metadata.task, folder)
         task.student_shape = checkpoint.shape
-        task.check_order(checkpoint, "--checkpoint")
-        return cls(task.in_order(checkpoint, "--checkpoint"), head, task, folder)
+        return cls(task.data.reordered_head(checkpoint, "--checkpoint"), head, task, folder)
 
     @property
     def metadata(self) -> Metadata:
@@ -146,7 +145,7 @@ class LoadedModel:
         logits = torch.zeros(len(dataset), self.metadata.num_classes)
         for indices in torch.from_numpy(dataset.ordered_indices()).split(batch_size):
             batch = dataset.collater([dataset[int(index)] for index in indices])
-            given = {name: _moved(value, device) for name, value in batch["net_input"].items()}
+            given = {name: move(value, device) for name, value in batch["net_input"].items()}
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self._autocast):
                 signals = model(**given, wanted=Wanted(logits=True), classification_head_name=self.head)
             logits[indices] = signals.logits.float().cpu()
@@ -246,7 +245,3 @@ def check_task(checkpoint: Checkpoint, task: str, folder: Path) -> None:
     if known and trained_on not in same_classes:
         raise CannotStart(f"{found}, which has other classes: give the data of {trained_on}.")
     logger.warning(f"{found}: the model was not trained on the training data of this task.")
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    return value.to(device) if isinstance(value, torch.Tensor) else value

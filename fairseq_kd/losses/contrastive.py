@@ -1,6 +1,7 @@
 """Contrastive representation distillation (CRD), with a memory bank of all training sentences."""
 
 import math
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -147,7 +148,7 @@ class CRD(nn.Module):
         # Adding 0 skips rows without a synchronisation with the device.
         bank.index_add_(0, place, torch.where((index >= 0)[:, None], new - old, 0.0))
 
-    def _apply(self, fn, *args, **kwargs):
+    def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> "CRD":
         """Apply `.half()`, `.to(..)` and the like as torch does, but keep buffers in float32 or better."""
         before = dict(self.named_buffers(recurse=False))
         super()._apply(fn, *args, **kwargs)

@@ -9,7 +9,7 @@ d = H / A, V words.
 
 import math
 from collections.abc import Callable
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from fairseq.utils import get_activation_fn
@@ -65,7 +65,7 @@ class SelfAttention(nn.Module):
 class EncoderLayer(nn.Module):
     """One Transformer layer: x = norm(x + f(x)) twice, or with pre-LayerNorm x = x + f(norm(x))."""
 
-    def __init__(self, shape: ModelShape, cfg) -> None:
+    def __init__(self, shape: ModelShape, cfg: Any) -> None:
         super().__init__()
         self.pre_layernorm = shape.pre_layernorm
         self.self_attn = SelfAttention(shape, cfg.attention_dropout)
@@ -116,7 +116,7 @@ class EncoderLayer(nn.Module):
 class SentenceEncoder(nn.Module):
     """Embeddings and layers."""
 
-    def __init__(self, shape: ModelShape, words: int, cfg) -> None:
+    def __init__(self, shape: ModelShape, words: int, cfg: Any) -> None:
         super().__init__()
         self.layer_count = shape.layers
         self.embed_tokens = nn.Embedding(words, shape.rank or shape.width, PAD)

@@ -1,17 +1,18 @@
 """Determines sizes and weights of a new student: `--init-from`, `--init-layers`, `--init-head`."""
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional
 
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from omegaconf import DictConfig, open_dict
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import CannotStart
 from ..layers import layer_numbers, student_state_dict
 from .checkpoint import Checkpoint, read_checkpoint
+from .data_requirements import DataRequirements
 from .resume import ResumedRun, resumed_run
 from .roberta_student import FRESH, RobertaStudent
 from .shape import CONFIG_NAMES
@@ -63,7 +64,7 @@ class Initialization:
             return [*lines, f"LM head: {self.source.path if self.source.has_lm_head else 'new'}"]
         return [*lines, self._copy_head(model, old_head, head_name)]
 
-    def _check(self, weights, wanted) -> None:
+    def _check(self, weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
         missing = sorted(set(wanted) - set(weights))
         if missing:
             raise CannotStart(
@@ -78,7 +79,7 @@ class Initialization:
                     f"{_size(ours)}: use an --arch of its sizes, or --init-layers random."
                 )
 
-    def _copy_head(self, model, old_head, head_name: str) -> str:
+    def _copy_head(self, model: nn.Module, old_head: Mapping[str, Tensor], head_name: str) -> str:
         if not self.head:
             return "classification head: new"
 
@@ -104,16 +105,18 @@ def check_arch(cfg: DictConfig | Namespace) -> None:
         )
 
 
-def initialization(
-    cfg: DictConfig, teacher: Optional[Checkpoint], pair_format: str, classifies: bool
+def find_initialization(
+    cfg: DictConfig, teacher: Optional[Checkpoint], data: DataRequirements
 ) -> Initialization:
-    """Decides where the student comes from and writes its sizes into the model config.
+    """Return where the student comes from, and write its sizes into the model config.
 
-    cfg          model config of this run; unset sizes are filled in
-    teacher      the default source
-    pair_format  of the data, which a student without any source is made for
-    classifies   whether the student has a classification head
+    cfg      model config of this run; unset sizes are filled in
+    teacher  the default source
+    data     requirements of the data; decides the sizes of a student without a source
+
+    Raises CannotStart if the flags conflict, or if the source does not fit the data.
     """
+    check_arch(cfg)
     with open_dict(cfg):
         ARCH_CONFIG_REGISTRY[cfg._name](cfg)
 
@@ -121,31 +124,25 @@ def initialization(
     if resumed is not None:
         _fill(cfg, resumed.sizes)
         resumed.check(cfg)
+        data.check_order_of_run(resumed.checkpoint, resumed.flag)
+        data.check_vocabulary(resumed.checkpoint, "--init-from")
         return Initialization(resumed.checkpoint, layers=None, resumed=resumed)
 
-    if cfg.init_head and not classifies:
-        raise CannotStart(
-            "--init-head copies a classification head, but this --task has none: remove the flag."
-        )
     source = teacher if cfg.init_from is None else read_checkpoint(cfg.init_from, "--init-from")
+    layers = None if source is None else _layers(cfg.init_layers, source)
+    if cfg.init_head and (data.head is None or layers is None):
+        raise CannotStart(
+            "--init-head has no classification head to copy: give --init-from or --teacher and --init-layers for a --task "
+            "with classes, or remove the flag."
+        )
     if source is None:
-        _fill(cfg, FRESH[pair_format])
         if cfg.init_layers not in ("random", "all"):
             raise CannotStart(
-                f"--init-layers {cfg.init_layers} needs a source of layers: give --init-from or --teacher."
+                f"--init-layers {cfg.init_layers} needs a checkpoint to copy layers from: give --init-from or --teacher."
             )
-        if cfg.init_head:
-            raise CannotStart(
-                "--init-head needs a source of the head: give --init-from or --teacher, or remove the flag."
-            )
+        _fill(cfg, FRESH[data.pair_format])
         return Initialization(None, layers=None)
-
-    layers = _layers(cfg.init_layers, source)
     if layers is None:
-        if cfg.init_head:
-            raise CannotStart(
-                "--init-head conflicts with --init-layers random, which copies nothing: remove --init-head, or name layers."
-            )
         if cfg.encoder_layers is None:
             raise CannotStart(
                 "--init-layers random does not set the number of layers: give --encoder-layers, or an --arch with a depth."
@@ -160,6 +157,9 @@ def initialization(
         )
     _fill(cfg, replace(source.shape, layers=len(layers)).config())
     _check_sizes(cfg, source)
+    if cfg.init_head:
+        source = data.reordered_head(source, "--init-from")
+    data.check_vocabulary(source, "--init-from")
     return Initialization(source, tuple(layers), head=cfg.init_head)
 
 
@@ -190,5 +190,5 @@ def _check_sizes(cfg: DictConfig, source: Checkpoint) -> None:
             )
 
 
-def _size(tensor) -> str:
+def _size(tensor: Tensor) -> str:
     return " x ".join(map(str, tensor.shape))

@@ -1,9 +1,10 @@
 """`--arch roberta_student*`: a RoBERTa or BERT encoder that returns its signals."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Optional
 
 import torch
+from fairseq.data import Dictionary
 from fairseq.models import (
     FairseqEncoder,
     FairseqEncoderModel,
@@ -14,6 +15,7 @@ from fairseq.modules.transformer_sentence_encoder import init_bert_params
 from torch import Tensor, nn
 
 from ..errors import CannotStart
+from ..flags import flag
 from ..signals import Signals, Wanted
 from .encoder import PAD, ClassificationHead, LMHead, SentenceEncoder
 from .resume import ResumeFlags
@@ -24,101 +26,61 @@ FROM_SOURCE = "default: from --init-from"
 
 @dataclass
 class RobertaStudentConfig(ResumeFlags):
-    encoder_layers: Optional[int] = field(
-        default=None, metadata={"help": "number of layers (default: the number in --init-layers)"}
+    encoder_layers: Optional[int] = flag(None, "number of layers (default: the number in --init-layers)")
+    encoder_embed_dim: Optional[int] = flag(None, f"width of the hidden states ({FROM_SOURCE})")
+    encoder_ffn_embed_dim: Optional[int] = flag(None, f"width inside the feed-forward blocks ({FROM_SOURCE})")
+    encoder_attention_heads: Optional[int] = flag(None, f"attention heads per layer ({FROM_SOURCE})")
+    activation_fn: Optional[str] = flag(
+        None, f"activation of the feed-forward blocks: gelu, relu, tanh ({FROM_SOURCE})"
     )
-    encoder_embed_dim: Optional[int] = field(
-        default=None, metadata={"help": f"width of the hidden states ({FROM_SOURCE})"}
+    pooler_activation_fn: Optional[str] = flag(
+        None, f"activation of the classification head: tanh, gelu, relu ({FROM_SOURCE})"
     )
-    encoder_ffn_embed_dim: Optional[int] = field(
-        default=None, metadata={"help": f"width inside the feed-forward blocks ({FROM_SOURCE})"}
+    max_positions: Optional[int] = flag(None, f"longest input in tokens ({FROM_SOURCE})")
+    layernorm_eps: Optional[float] = flag(
+        None, f"epsilon of every LayerNorm; RoBERTa 1e-5, BERT 1e-12 ({FROM_SOURCE})"
     )
-    encoder_attention_heads: Optional[int] = field(
-        default=None, metadata={"help": f"attention heads per layer ({FROM_SOURCE})"}
+    segments: Optional[int] = flag(None, f"segment embeddings: 0 for RoBERTa, 2 for BERT ({FROM_SOURCE})")
+    pair_format: Optional[str] = flag(
+        None, f"separators between two sentences: roberta (2) or bert (1) ({FROM_SOURCE})"
     )
-    activation_fn: Optional[str] = field(
-        default=None,
-        metadata={"help": f"activation of the feed-forward blocks: gelu, relu, tanh ({FROM_SOURCE})"},
+    encoder_normalize_before: Optional[bool] = flag(
+        None, f"LayerNorm before attention and feed-forward instead of after them ({FROM_SOURCE})"
     )
-    pooler_activation_fn: Optional[str] = field(
-        default=None,
-        metadata={"help": f"activation of the classification head: tanh, gelu, relu ({FROM_SOURCE})"},
+    no_layernorm_embedding: Optional[bool] = flag(None, f"no LayerNorm after the embeddings ({FROM_SOURCE})")
+    encoder_head_dim: Optional[int] = flag(
+        None, f"dimensions of an attention head if heads were pruned; 0 for width / heads ({FROM_SOURCE})"
     )
-    max_positions: Optional[int] = field(
-        default=None, metadata={"help": f"longest input in tokens ({FROM_SOURCE})"}
+    embedding_rank: Optional[int] = flag(
+        None,
+        "rank of factorised word embeddings, dimensions; 0 for embeddings that are not factorised "
+        f"({FROM_SOURCE})",
     )
-    layernorm_eps: Optional[float] = field(
-        default=None,
-        metadata={"help": f"epsilon of every LayerNorm; RoBERTa 1e-5, BERT 1e-12 ({FROM_SOURCE})"},
+    dropout: float = flag(0.1, "dropout probability of hidden states (default: 0.1)")
+    attention_dropout: float = flag(0.1, "dropout probability of attention weights (default: 0.1)")
+    activation_dropout: float = flag(0.0, "dropout probability inside the feed-forward blocks (default: 0.0)")
+    pooler_dropout: float = flag(0.0, "dropout probability in the classification head (default: 0.0)")
+    init_from: Optional[str] = flag(
+        None,
+        "checkpoint to initialise a new student from, ignored on resume: "
+        "a file, or a folder with checkpoint_best.pt or model.pt (default: --teacher)",
     )
-    segments: Optional[int] = field(
-        default=None, metadata={"help": f"segment embeddings: 0 for RoBERTa, 2 for BERT ({FROM_SOURCE})"}
+    init_layers: str = flag(
+        "all",
+        "its layers to copy, bottom-up, counted from 0, such as 0,1,2; "
+        "or all, or random (copies nothing) (default: all)",
     )
-    pair_format: Optional[str] = field(
-        default=None,
-        metadata={"help": f"separators between two sentences: roberta (2) or bert (1) ({FROM_SOURCE})"},
-    )
-    encoder_normalize_before: Optional[bool] = field(
-        default=None,
-        metadata={
-            "help": f"LayerNorm before attention and feed-forward instead of after them ({FROM_SOURCE})"
-        },
-    )
-    no_layernorm_embedding: Optional[bool] = field(
-        default=None, metadata={"help": f"no LayerNorm after the embeddings ({FROM_SOURCE})"}
-    )
-    encoder_head_dim: Optional[int] = field(
-        default=None,
-        metadata={
-            "help": "dimensions of an attention head if heads were pruned; 0 for width / heads "
-            f"({FROM_SOURCE})"
-        },
-    )
-    embedding_rank: Optional[int] = field(
-        default=None,
-        metadata={
-            "help": "rank of factorised word embeddings, dimensions; 0 for embeddings that are not factorised "
-            f"({FROM_SOURCE})"
-        },
-    )
-    dropout: float = field(
-        default=0.1, metadata={"help": "dropout probability of hidden states (default: 0.1)"}
-    )
-    attention_dropout: float = field(
-        default=0.1, metadata={"help": "dropout probability of attention weights (default: 0.1)"}
-    )
-    activation_dropout: float = field(
-        default=0.0, metadata={"help": "dropout probability inside the feed-forward blocks (default: 0.0)"}
-    )
-    pooler_dropout: float = field(
-        default=0.0, metadata={"help": "dropout probability in the classification head (default: 0.0)"}
-    )
-    init_from: Optional[str] = field(
-        default=None,
-        metadata={
-            "help": "checkpoint to initialise a new student from, ignored on resume: "
-            "a file, or a folder with checkpoint_best.pt or model.pt (default: --teacher)"
-        },
-    )
-    init_layers: str = field(
-        default="all",
-        metadata={
-            "help": "its layers to copy, bottom-up, counted from 0, such as 0,1,2; "
-            "or all, or random (copies nothing) (default: all)"
-        },
-    )
-    init_head: bool = field(
-        default=False,
-        metadata={
-            "help": "also copy its classification head, which must have the student's sizes (default: a new head)"
-        },
+    init_head: bool = flag(
+        False, "also copy its classification head, which must have the student's sizes (default: a new head)"
     )
 
 
 class StudentEncoder(FairseqEncoder):
     """The encoder proper, and a masked-LM head for models that have one."""
 
-    def __init__(self, dictionary, sentence_encoder: SentenceEncoder, lm_head: Optional[LMHead]) -> None:
+    def __init__(
+        self, dictionary: Dictionary, sentence_encoder: SentenceEncoder, lm_head: Optional[LMHead]
+    ) -> None:
         super().__init__(dictionary)
         self.sentence_encoder = sentence_encoder
         self.lm_head = lm_head
@@ -135,7 +97,7 @@ class RobertaStudent(FairseqEncoderModel):
     same as fairseq's RoBERTa: (class scores [B, C] or hidden states [B, T, H], extra).
     """
 
-    def __init__(self, cfg, shape: ModelShape, dictionary, lm_head: bool = False) -> None:
+    def __init__(self, cfg: Any, shape: ModelShape, dictionary: Dictionary, lm_head: bool = False) -> None:
         sentence_encoder = SentenceEncoder(shape, len(dictionary), cfg)
         head = LMHead(shape, sentence_encoder) if lm_head else None
         super().__init__(StudentEncoder(dictionary, sentence_encoder, head))
@@ -147,7 +109,7 @@ class RobertaStudent(FairseqEncoderModel):
         self.apply(init_bert_params)
 
     @classmethod
-    def build_model(cls, cfg, task) -> "RobertaStudent":
+    def build_model(cls, cfg: Any, task: Any) -> "RobertaStudent":
         missing = [name for name in CONFIG_NAMES.values() if cfg.get(name) is None]
         if missing:
             flags = ", ".join("--" + name.replace("_", "-") for name in missing)
@@ -162,21 +124,6 @@ class RobertaStudent(FairseqEncoderModel):
                 f"--encoder-embed-dim {shape.width} is not a multiple of --encoder-attention-heads {shape.heads}: "
                 "give a multiple, or the width of a head (--encoder-head-dim)."
             )
-        for name, size in (("encoder-head-dim", shape.head_width), ("embedding-rank", shape.rank)):
-            if not 0 <= size < shape.width:
-                raise CannotStart(
-                    f"--{name} {size} is out of range for the width {shape.width} (--encoder-embed-dim): give 1 to "
-                    f"{shape.width - 1}, or 0 for a model that is not pruned."
-                )
-        if shape.segments == 1 or shape.segments < 0:
-            raise CannotStart(
-                f"--segments {shape.segments} is invalid: give 0 for none, or 2 for a first and a second sentence."
-            )
-        for name in ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout"):
-            if not 0 <= cfg[name] < 1:
-                raise CannotStart(
-                    f"--{name.replace('_', '-')} {cfg[name]} is out of range: give a probability in [0, 1)."
-                )
         return cls(cfg, shape, task.source_dictionary, lm_head=getattr(task, "predicts_words", False))
 
     def register_classification_head(self, name: str, num_classes: int, **_: Any) -> None:
@@ -191,22 +138,15 @@ class RobertaStudent(FairseqEncoderModel):
         self,
         src_tokens: Tensor,
         wanted: Optional[Wanted] = None,
-        padded: bool = True,
-        real: Optional[Tensor] = None,
         classification_head_name: Optional[str] = None,
         features_only: bool = False,
-        masked: Optional[Tensor] = None,
-        one_segment: bool = False,
-        **_: Any,
+        **inputs: Any,
     ) -> Signals | tuple[Tensor, dict[str, Any]]:
         if wanted is not None:
-            return self.signals(
-                src_tokens, wanted, classification_head_name, padded, real, masked, one_segment
-            )
+            return self.signals(src_tokens, wanted, classification_head_name, **inputs)
 
-        features, _ = self.encoder.sentence_encoder(
-            src_tokens, Wanted(logits=True), padded, real, one_segment
-        )
+        places = {name: inputs[name] for name in ("padded", "real", "one_segment") if name in inputs}
+        features, _ = self.encoder.sentence_encoder(src_tokens, Wanted(logits=True), **places)
         if classification_head_name is not None:
             return self.classification_heads[classification_head_name](features), {}
         if features_only or self.encoder.lm_head is None:
@@ -236,7 +176,7 @@ class RobertaStudent(FairseqEncoderModel):
             signals.lm_head_weights = [weight.view_as(weight) for weight in signals.lm_head.parameters()]
         return signals
 
-    def get_normalized_probs(self, net_output, log_probs: bool, sample=None) -> Tensor:
+    def get_normalized_probs(self, net_output: tuple, log_probs: bool, sample: Any = None) -> Tensor:
         """Return class (log-)probabilities from the output of `forward`, in float32."""
         scores = net_output[0].float()
         return scores.log_softmax(dim=-1) if log_probs else scores.softmax(dim=-1)
@@ -301,7 +241,7 @@ SIZES = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encode
 
 def _register(name: str, sizes: tuple[int, int, int, int]) -> None:
     @register_model_architecture("roberta_student", name)
-    def architecture(cfg) -> None:
+    def architecture(cfg: Any) -> None:
         for field_name, size in zip(SIZES, sizes, strict=True):
             if getattr(cfg, field_name, None) is None:
                 setattr(cfg, field_name, size)

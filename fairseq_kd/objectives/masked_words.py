@@ -24,14 +24,18 @@ class MaskedWords:
     relative to a mean over tokens as relative to a mean over sentences. Without `hard` and `soft`, the loss is the mean
     over sentences.
 
+    classes   number of words V
     kappa     mask probability x tokens per sample
     chunk     number of tokens whose word scores are in memory at once
     autocast  returns a context manager with the student's precision for a batch
     """
 
+    classes: int
     kappa: float
     chunk: int
     autocast: Callable[[Mapping[str, Any]], AbstractContextManager]
+
+    regression = False
 
     # Wang et al., ACL 2023, pre-train without labels: with a method's own terms only, or with logits.
     hard_weight = 0.0

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from ..errors import CannotStart
 from ..models.shape import ModelShape
+from ..teachers.source import TeacherSource
 
 
 def read_config(flags: Sequence[str]) -> DictConfig:
@@ -41,5 +42,6 @@ def problems_of(cfg: DictConfig, student: ModelShape) -> list[str]:
     The student is not built. Raises CannotStart for reasons other than the shape.
     """
     task = tasks.setup_task(cfg.task)
-    task.student, task.student_shape = None, student
+    task.source = TeacherSource.read(task.cfg, task.data)
+    task.context = task.new_context(student)
     return criterions.build_criterion(cfg.criterion, task).problems

@@ -1,49 +1,55 @@
-"""What all distillation tasks share: the teacher, the student's beginnings, the checks before training."""
+"""Base class of the tasks: start-up of student, criterion and teacher, batches, and training steps."""
 
-import contextlib
 import importlib.util
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Optional
 
-import torch
+import numpy as np
+from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
 from fairseq.optim import FairseqOptimizer
-from omegaconf import II, open_dict
+from fairseq.tasks import FairseqTask
+from omegaconf import II, DictConfig, open_dict
+from torch import nn
 
+from ..context import DistillationContext
+from ..criterions.distillation import DistillationCriterion
 from ..data.epoch_position import ResumableEpochs
 from ..data.sequences import SequenceDataset
 from ..errors import CannotStart
+from ..flags import flag
 from ..memory import peak_memory
-from ..metrics import reset_meters
-from ..models.checkpoint import Checkpoint
-from ..models.initialization import check_arch, initialization
+from ..metrics import HIGHER_IS_BETTER, reset_meters
+from ..models.data_requirements import DataRequirements
+from ..models.initialization import find_initialization
 from ..models.resume import ResumedRun
 from ..models.shape import ModelShape
+from ..objectives import MaskedWords, SentenceLabels
 from ..optim import drop_frozen_gradients
-from ..signals import Wanted
-from ..summary import summary
+from ..precisions import student_autocast
+from ..teachers.cached import CachedTeacher
+from ..teachers.live import LiveTeacher
+from ..teachers.source import TeacherFlags, TeacherSource
 from ..unused_flags import warn_unused
-from . import best_checkpoint, precision, teacher_device
+from . import precision
 from .precision import PrecisionFlags
-from .teaching import TaskWithTeacher, TeacherFlags
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class DistillationTaskConfig(PrecisionFlags, TeacherFlags):
-    autocast: ChoiceEnum(["none", "bf16"]) = field(
-        default="none",
-        metadata={
-            "help": "run the student's matrix products in bf16, on CPU or GPU; weights, optimizer and losses stay "
-            "fp32 (default: none)"
-        },
+    autocast: ChoiceEnum(["none", "bf16"]) = flag(
+        "none",
+        "compute the student's matrix products in bf16, on CPU or GPU; weights, optimizer and losses stay in "
+        "fp32 (default: none)",
     )
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
@@ -55,156 +61,207 @@ class DistillationTaskConfig(PrecisionFlags, TeacherFlags):
     tensorboard_logdir: Optional[str] = II("common.tensorboard_logdir")
 
 
-class DistillationTask(TaskWithTeacher):
-    """Holds the teacher and what is known of the student, for criterions to ask.
+class DistillationTask(FairseqTask):
+    """Start-up, batches and training steps that do not depend on the kind of data.
 
-    A task adds its data, the student's heads (`add_heads`), what its data asks of a model (`check_student`,
-    `check_teacher`, `warn_of_teacher`), and what a checkpoint says of where it comes from (`learned_here`).
+    fairseq calls `setup_task`, `build_model` and `build_criterion`, in this order. Their steps are, from top to bottom:
+
+        setup_task       1  read the config and the vocabulary
+        build_model      2  read the teacher's checkpoint, or the identity of its cache
+                         3  find the checkpoint that the student is initialised from, which decides its sizes
+                         4  build the student, and copy its weights
+        build_criterion  5  build the criterion from a `DistillationContext`
+                         6  check everything that would prevent training
+                         7  load the teacher for the wanted signals
+                         8  freeze the parameters that no loss depends on
+                         9  log the summary
+
+    A task of one kind of data adds the data sets and overrides the methods below `max_positions`.
     """
 
-    # How many parts the training data has, of which each epoch reads one.
+    # Number of parts of the training data; each epoch reads one.
     shards = 1
 
     # Flags that decide the rows of the training set, or their order.
     row_flags: tuple[str, ...] = ("data", "train_subset", "seed")
 
-    # The classification head's name; None for a task without classes.
-    head: Optional[str] = None
-
-    # What fills up a worker's turn counts for nothing here (see `train_step`, and `fairseq_compat`).
+    # fairseq's dummy batches have no weight (see `train_step`, and `fairseq_compat`).
     fillers_count = False
 
-    def __init__(self, cfg: DistillationTaskConfig, dictionary: Dictionary, dictionary_hash: str) -> None:
-        """dictionary_hash tells vocabularies apart (see `data/metadata.py`)."""
+    def __init__(
+        self,
+        cfg: DistillationTaskConfig,
+        data: DataRequirements,
+        objective: SentenceLabels | MaskedWords,
+    ) -> None:
         super().__init__(cfg)
-        unfit = precision.problem(cfg)
-        if unfit:
-            raise CannotStart(unfit)
-        self.dictionary = dictionary
-        self.dictionary_hash = dictionary_hash
+        problem = precision.problem(cfg)
+        if problem:
+            raise CannotStart(problem)
+        self.data = data
+        self.objective = objective
+        self.source: Optional[TeacherSource] = None
+        self.context: Optional[DistillationContext] = None
         self.student_shape: Optional[ModelShape] = None
         self.initialized: list[str] = []
         self.resumed: Optional[ResumedRun] = None
-        self.labels_for: list[str] = []
+        self.criterion: Optional[DistillationCriterion] = None
         self.peak_gb = 0.0
-        # Other people's criterions follow no time budget.
-        self.check_followed: Callable[[], None] = lambda: None
-        self.before_update: Callable[[FairseqOptimizer], None] = lambda optimizer: None
 
     @property
-    def source_dictionary(self) -> Dictionary:
-        return self.dictionary
+    def teacher(self) -> LiveTeacher | CachedTeacher | None:
+        """The loaded teacher; None if there is none, or before `build_criterion`."""
+        return self.context and self.context.teacher
 
     @property
-    def target_dictionary(self) -> Dictionary:
-        return self.dictionary
+    def dictionary(self) -> Dictionary:
+        """The vocabulary of the data."""
+        return self.data.dictionary
+
+    source_dictionary = target_dictionary = dictionary
 
     @property
-    def pair_format(self) -> str:
-        """How a student made from nothing would join two sentences."""
-        raise NotImplementedError
+    def predicts_words(self) -> bool:
+        """Whether the student has a masked-LM head instead of a classification head."""
+        return self.data.head is None
 
-    def add_heads(self, model) -> None:
-        """Gives the newly built student what answers this task's question."""
+    def build_model(self, cfg: DictConfig, from_checkpoint: bool = False) -> nn.Module:
+        """Read the teacher, find the student's initialisation, and return the new student: steps 2 to 4.
 
-    def check_student(self, cfg) -> None:
-        """Raises CannotStart when a student of this model config cannot read the data."""
+        The sizes of the student are written into `cfg`, which fairseq saves with the weights.
 
-    def check_teacher(self) -> None:
-        """Raises CannotStart when the teacher, who is asked, cannot read the data."""
-
-    def warn_of_teacher(self, wanted: Wanted) -> None:
-        """Says what is odd about the teacher, where that is allowed; wanted: all that is asked of it."""
-
-    def check_order(self, checkpoint: Checkpoint, flag: str) -> None:
-        """Raise CannotStart if the checkpoint's classes cannot be matched with the data's; warn if it names none."""
-
-    def check_resumed_order(self, checkpoint: Checkpoint, flag: str) -> None:
-        """Raise CannotStart if the run to resume was trained on data with another order of classes."""
-
-    def unused_flags(self, wanted: Wanted) -> list[str]:
-        """Return the task's flags without effect, if these are the student's wanted signals; see `unused_flags.py`."""
-        return self.unused_teacher_flags()
-
-    def learned_here(self) -> dict[str, Any]:
-        """What the student's model config keeps of this task, for those who load it later."""
-        return {"dictionary_hash": self.dictionary_hash}
-
-    def max_positions(self) -> Optional[int]:
-        return None if self.student_shape is None else self.student_shape.max_positions
-
-    def build_model(self, cfg, from_checkpoint: bool = False):
-        """Builds the student; initialises it unless it is being loaded from a checkpoint.
-
-        The sizes it ends up with are written into `cfg`, which fairseq saves with the weights.
+        from_checkpoint  the caller loads the weights, as fairseq-validate does; steps 2 and 3 are omitted
         """
-        source = None
-        if not from_checkpoint:
-            check_arch(cfg)
-            source = initialization(cfg, self.teacher_checkpoint, self.pair_format, self.head is not None)
-            if source.resumed:
-                self.check_resumed_order(source.source, source.resumed.flag)
-            if source.head:
-                self.check_order(source.source, "--init-from")
-                source = replace(source, source=self.in_order(source.source, "--init-from"))
-        self.check_vocabulary(source.source if source else None, "--init-from")
-        self.check_student(cfg)
+        if from_checkpoint:
+            return self._new_student(cfg, from_checkpoint)
 
-        model = super().build_model(cfg, from_checkpoint)
-        self.add_heads(model)
-        self.student, self.student_shape = model, model.shape
-        if source is not None:
-            self.initialized = source.apply(model, self.head)
-            self.resumed = source.resumed
-            with open_dict(cfg):
-                cfg.update(self.learned_here())
-        return model
+        self.source = TeacherSource.read(self.cfg, self.data)  # step 2
+        found = find_initialization(cfg, self.source.checkpoint, self.data)  # step 3
+        student = self._new_student(cfg, from_checkpoint)  # step 4
+        self.initialized = found.apply(student, self.data.head)
+        self.resumed = found.resumed
+        with open_dict(cfg):
+            cfg.update(self.saved_settings())
+        return student
 
-    def build_criterion(self, cfg):
-        """Builds the criterion and checks, before any training, that all its terms can be had."""
-        _check_tensorboard(self.cfg.tensorboard_logdir)
-        criterion = super().build_criterion(cfg)
-        if not hasattr(criterion, "problems"):
-            warn_unused(self.unused_teacher_flags() + self.unused_cache(cfg._name))
-            return criterion
-        problems = criterion.problems
-        if not problems:
-            chosen = (self.cfg.best_checkpoint_metric, self.cfg.maximize_best_checkpoint_metric)
-            problems += best_checkpoint.problems(*chosen, criterion.logged())
-        problems += self._other_criterion(criterion, cfg)
-        if problems:
-            raise CannotStart(*problems, doing="start distillation")
-        self.labels_for = criterion.labels_for()
-
-        if criterion.teacher_wanted:
-            self.check_teacher()
-            self.teacher = self.load_teacher(criterion.teacher_wanted)
-            if self.teacher_checkpoint is not None:
-                self.warn_of_teacher(criterion.teacher_wanted)
-                for warning in teacher_device.warnings(self.cfg, self.teacher_precision):
-                    logger.warning(warning)
-        else:
-            criterion.unused += self.unused_cache(cfg._name)
-        warn_unused(criterion.unused + self.unused_flags(criterion.student_wanted))
-        frozen = self.student.freeze_unreached(criterion.student_wanted, criterion.head)
-        criterion.find_unreached(self.student)
-        self.check_followed = criterion.stages.check_followed
-        self.before_update = criterion.before_update
-        logger.info(
-            summary(self.student_shape, self.teacher_shape, self.initialized, criterion, self.student, frozen)
+    def _new_student(self, cfg: DictConfig, from_checkpoint: bool) -> nn.Module:
+        self.check_positions(
+            f"the student takes (--max-positions {cfg.get('max_positions')})", cfg.get("max_positions")
         )
+        self.data.check_pair_format(cfg.get("pair_format"))
+        # A model that the caller loads keeps the order of its logits.
+        self.data.check_order_of_model(tuple(cfg.get("class_names") or ()))
+        student = super().build_model(cfg, from_checkpoint)
+        if self.data.head is not None:
+            student.register_classification_head(self.data.head, self.data.classes)
+        self.student, self.student_shape = student, student.shape
+        return student
+
+    def build_criterion(self, cfg: DictConfig) -> FairseqCriterion:
+        """Return the criterion; check it, load the teacher and freeze unused parameters: steps 5 to 9.
+
+        Criterions of other packages, which have no `problems`, get neither checks nor a teacher.
+
+        Raises CannotStart if any term cannot be computed.
+        """
+        _check_tensorboard(self.cfg.tensorboard_logdir)
+        if self.source is None:  # the student was loaded from a checkpoint
+            self.source = TeacherSource.read(self.cfg, self.data)
+        source = self.source
+        self.context = self.new_context(self.student_shape, self.student)
+        criterion = super().build_criterion(cfg)  # step 5
+        if not hasattr(criterion, "problems"):
+            warn_unused(source.unused_cache(cfg._name))
+            return criterion
+
+        self._check(criterion, cfg)  # step 6
+
+        wanted, not_used = criterion.teacher_wanted, []
+        if wanted:
+            self.check_positions(
+                f"{source.name} takes ({source.shape.max_positions} tokens)", source.shape.max_positions
+            )
+            self.check_cacheable()
+            self.context.teacher = source.load(wanted)  # step 7
+            source.warn(wanted, not self.cfg.cpu and precision.in_16_bits(self.cfg))
+        else:
+            not_used = source.unused_cache(cfg._name)
+        warn_unused(criterion.unused + not_used)
+
+        frozen = self.student.freeze_unreached(criterion.student_wanted, self.data.head)  # step 8
+        criterion.start(self.student)
+        self.criterion = criterion
+        logger.info("\n  ".join(self._summary(criterion, frozen)))  # step 9
         return criterion
 
-    def _other_criterion(self, criterion, cfg) -> list[str]:
-        """Why the run that goes on cannot do so with this criterion; nothing where it can."""
+    def new_context(
+        self, student_shape: ModelShape, student: Optional[nn.Module] = None
+    ) -> DistillationContext:
+        """Return the context of a criterion for a student of this shape."""
+        return DistillationContext(
+            objective=self.objective,
+            student_shape=student_shape,
+            teacher_shape=self.source.shape,
+            logits_problem=self.source.logits_problem(),
+            head=self.data.head,
+            data=self.cfg.data,
+            train_subset=self.cfg.train_subset,
+            train_labels=self.train_labels,
+            autocast=partial(student_autocast, autocast=self.cfg.autocast),
+            student=student,
+        )
+
+    def _check(self, criterion: DistillationCriterion, cfg: DictConfig) -> None:
+        """Raise CannotStart for all problems of the criterion and its flags."""
+        problems = criterion.problems or list(_best_checkpoint_problems(self.cfg, criterion.metric_names()))
         saved = (self.resumed and self.resumed.checkpoint.criterion) or {}
-        if not saved:
-            return []
-        if saved.get("_name") != cfg._name:
-            before, now = {"--criterion": saved.get("_name")}, {"--criterion": cfg._name}
-        else:
-            before, now = criterion.settled(saved), criterion.settled(cfg)
-        return list(self.resumed.changed(before, now))
+        if saved:
+            if saved.get("_name") == cfg._name:
+                before, now = criterion.resume_critical(saved), criterion.resume_critical(cfg)
+            else:
+                before, now = {"--criterion": saved.get("_name")}, {"--criterion": cfg._name}
+            problems = [*problems, *self.resumed.changed(before, now)]
+        if problems:
+            raise CannotStart(*problems, doing="start distillation")
+
+    def _summary(self, criterion: DistillationCriterion, frozen: Sequence[str]) -> Iterable[str]:
+        trained = sum(p.numel() for p in self.student.parameters() if p.requires_grad)
+        yield "Distillation"
+        yield f"student   {self.student_shape}; {trained:,} parameters trained"
+        yield f"teacher   {self.source.shape or 'none'}"
+        yield "init      " + "\n            ".join(self.initialized or ["loaded from a checkpoint"])
+        yield from criterion.describe()
+        if frozen:
+            yield f"frozen    {len(frozen)} tensors that no loss depends on, such as {frozen[0]}"
+
+    def max_positions(self) -> Optional[int]:
+        """Return the maximum tokens of the student's input; None before it is built."""
+        return None if self.student_shape is None else self.student_shape.max_positions
+
+    def check_positions(self, model: str, longest: Optional[int]) -> None:
+        """Raise CannotStart if the data needs longer inputs than a model takes.
+
+        model    the model and its limit, for the error message
+        longest  maximum tokens of its input; None if unknown
+        """
+
+    def check_cacheable(self) -> None:
+        """Raise CannotStart if there is a teacher cache, but the teacher's signals differ between epochs."""
+
+    def saved_settings(self) -> dict[str, Any]:
+        """Return the properties of the data that are saved in the student's model config."""
+        return {"dictionary_hash": self.data.dictionary_hash}
+
+    def train_labels(self) -> Optional[np.ndarray]:
+        """Return the class numbers of the training set, [N]; None without labels."""
+        return None
+
+    def serve_teacher(
+        self, dataset: SequenceDataset, split: str, files: Sequence[Path], settings: Mapping[str, Any]
+    ) -> None:
+        """Let a data set read the stored signals of its rows if there is a teacher cache (see `CachedTeacher.serve`)."""
+        if isinstance(self.teacher, CachedTeacher):
+            self.teacher.serve(dataset, split, files, settings)
 
     def get_batch_iterator(
         self,
@@ -216,7 +273,12 @@ class DistillationTask(TaskWithTeacher):
         required_batch_size_multiple: int = 1,
         **kwargs: Any,
     ) -> EpochBatchIterator:
-        """As fairseq's; the training set's can be resumed with other batches (see `data/epoch_position.py`)."""
+        """Return fairseq's iterator; that of the training set can resume with other batches (see `data/epoch_position.py`).
+
+        fairseq first calls this when all splits are loaded, so a teacher cache then allocates its files.
+        """
+        if isinstance(self.teacher, CachedTeacher):
+            self.teacher.allocate()
         sizes = {
             "max_tokens": max_tokens,
             "max_sentences": max_sentences,
@@ -241,10 +303,12 @@ class DistillationTask(TaskWithTeacher):
         cut = partial(dataset.batch_by_size, **sizes)
         return ResumableEpochs.of(iterator, cut, settings, self.cfg.update_freq, self.shards > 1)
 
-    def train_step(self, sample, *args, ignore_grad: bool = False, **kwargs):
-        """As fairseq's. Batches that only fill up a worker's turn, of whatever split, count for nothing.
+    def train_step(
+        self, sample: Mapping[str, Any], *args: Any, ignore_grad: bool = False, **kwargs: Any
+    ) -> tuple[Any, int, dict[str, Any]]:
+        """Make fairseq's training step. Dummy batches (`ignore_grad`), of any split, have no weight.
 
-        The criterion is told which these are. Logs `peak_gb`, the most memory needed so far, in GiB.
+        The criterion finds `filler` in the batch. Logs `peak_gb`, the peak memory in GiB.
         """
         done = super().train_step({**sample, "filler": ignore_grad}, *args, ignore_grad=ignore_grad, **kwargs)
         peak = peak_memory(done[0].device)
@@ -256,23 +320,34 @@ class DistillationTask(TaskWithTeacher):
             return loss, 0, {name: value * 0 for name, value in logged.items()}
         return done
 
-    def optimizer_step(self, optimizer: FairseqOptimizer, model, update_num: int) -> None:
-        """As fairseq's, which calls it only where no gradient overflowed."""
-        self.before_update(optimizer)
+    def optimizer_step(self, optimizer: FairseqOptimizer, model: nn.Module, update_num: int) -> None:
+        """Update the weights; fairseq only calls this if no gradient overflowed."""
+        if self.criterion is not None:
+            self.criterion.before_update(optimizer)
         drop_frozen_gradients(optimizer)
         super().optimizer_step(optimizer, model, update_num)
 
-    def autocast(self, sample: Mapping[str, Any]) -> contextlib.AbstractContextManager:
-        """The student's precision, as `--autocast` says."""
-        if self.cfg.autocast == "none":
-            return contextlib.nullcontext()
-        return torch.autocast(sample["net_input"]["src_tokens"].device.type, dtype=torch.bfloat16)
+    def begin_epoch(self, epoch: int, model: nn.Module) -> None:
+        if self.criterion is not None:
+            self.criterion.begin_epoch()
 
-    def begin_epoch(self, epoch: int, model) -> None:
-        self.check_followed()
-
-    def begin_valid_epoch(self, epoch: int, model) -> None:
+    def begin_valid_epoch(self, epoch: int, model: nn.Module) -> None:
         reset_meters("valid")
+
+
+def _best_checkpoint_problems(cfg: DistillationTaskConfig, logged: set[str]) -> Iterable[str]:
+    """Yield an error message if fairseq would keep the wrong best checkpoint.
+
+    logged  names of the values that every validation logs
+    """
+    metric, maximize = cfg.best_checkpoint_metric, cfg.maximize_best_checkpoint_metric
+    given, flag = f"--best-checkpoint-metric {metric}", "--maximize-best-checkpoint-metric"
+    if metric not in logged:
+        yield f"{given} is not logged here: choose from {', '.join(sorted(logged))}."
+    elif maximize and metric not in HIGHER_IS_BETTER:
+        yield f"{given} is better if lower, so {flag} would keep the worst checkpoint: remove that flag."
+    elif not maximize and metric in HIGHER_IS_BETTER:
+        yield f"{given} is better if higher, so the worst checkpoint would be kept: add {flag}."
 
 
 def _check_tensorboard(logdir: Optional[str]) -> None:
@@ -280,6 +355,6 @@ def _check_tensorboard(logdir: Optional[str]) -> None:
     packages = ("tensorboard", "tensorboardX")
     if logdir and not any(map(importlib.util.find_spec, packages)):
         raise CannotStart(
-            f"--tensorboard-logdir {logdir} needs a package that is not installed: run `pip install tensorboard`, or leave "
-            "the flag out."
+            f"--tensorboard-logdir {logdir} needs a package that is not installed: run `pip install tensorboard`, or "
+            "remove the flag."
         )

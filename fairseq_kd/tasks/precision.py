@@ -30,6 +30,11 @@ FLAGS = {
 }
 
 
+def in_16_bits(cfg: PrecisionFlags) -> bool:
+    """Return whether the student's matrix products are computed in 16 bits. cfg also has `autocast`."""
+    return cfg.autocast != "none" or any(getattr(cfg, name) for name in FLAGS)
+
+
 def problem(cfg: PrecisionFlags) -> Optional[str]:
     """Return why no run can train in this precision, or None. Warns about --fp16 on a CPU.
 
@@ -38,8 +43,6 @@ def problem(cfg: PrecisionFlags) -> Optional[str]:
     other = next((name for name in FLAGS if getattr(cfg, name)), None)
     if cfg.autocast != "none" and other is not None:
         return f"--autocast {cfg.autocast} conflicts with {FLAGS[other]}: both set the student's precision, remove one."
-    if cfg.cpu and cfg.bf16:
-        return "--bf16 with --cpu uses fairseq's code for TPUs: use --autocast bf16 instead."
     if cfg.cpu and cfg.fp16:
         if not (cfg.fp16_no_flatten_grads or cfg.memory_efficient_fp16):
             return (

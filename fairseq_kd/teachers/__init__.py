@@ -1,4 +1,4 @@
-"""Whatever turns a batch into the signals a student learns from."""
+"""Teachers: objects whose `signals(sample, wanted)` are the targets of a student."""
 
 from .averaged import AveragedTeacher
 from .live import LiveTeacher

@@ -33,7 +33,7 @@ class AveragedTeacher(nn.Module):
     decay   of ema
     host    store the sets in host memory
 
-    Raises ValueError for an unknown form, and for options that the form does not have.
+    Raises ValueError for an unknown form, for options that the form does not have, and for values out of range.
 
     Paper: Xu et al., Improving BERT Fine-Tuning via Self-Ensemble and Self-Distillation, arXiv 2002.10345.
     Differs from a public implementation, whose average shrinks towards zero once the window is full.
@@ -55,16 +55,19 @@ class AveragedTeacher(nn.Module):
         self._loaded = 0  # value of `pushed` for which `_model` has the average
 
         if form not in FORMS:
-            raise ValueError(f"form {form!r} is unknown: use {', '.join(FORMS)}.")
+            raise ValueError(f"form {form} is unknown: use {', '.join(FORMS)}.")
         if form == "ema" and window not in (ALL, 0):
-            raise ValueError(f"window {window!r} has no effect with form 'ema': remove it.")
+            raise ValueError(f"window {window} has no effect with form ema: remove it.")
+        if form == "ema" and not 0 <= decay <= 1:
+            raise ValueError(f"decay {decay} is out of range: give a number from 0 to 1.")
         if self.window != ALL and (not isinstance(window, int) or window < 0):
+            raise ValueError(f"window {window} is not a number of parameter sets: give 1 or more, or {ALL}.")
+        if self.window == ALL and form == "voted":
             raise ValueError(
-                f"window {window!r} is not a number of parameter sets: use 1 or more, or {ALL!r}."
+                "form voted runs every model of its window, but the window has no limit: give a number."
             )
-        if self.window == ALL and (form == "voted" or host):
-            what = "form 'voted' runs every set of its window" if form == "voted" else "host stores a window"
-            raise ValueError(f"{what}, but window {ALL!r} has no limit: give a number, such as 3.")
+        if self.window == ALL and host:
+            raise ValueError("host stores a window, but the window has no limit: give a number.")
 
     @property
     def sets(self) -> int:
@@ -149,8 +152,8 @@ class AveragedTeacher(nn.Module):
         self._move_to(next(student.parameters()).device)
         return self._model[0], head
 
-    def map_row(self) -> str:
-        """Describe this teacher in one line, which is printed when training starts."""
+    def describe(self) -> str:
+        """Return one line for the summary."""
         if self.form == "ema":
             return f"logits <- ema of all parameters so far, decay {self.decay:g}"
         past = {1: "the parameters of one update ago", ALL: "all parameters so far"}.get(
@@ -173,7 +176,7 @@ class AveragedTeacher(nn.Module):
     def _on_device(self, value: Tensor) -> Tensor:
         return value if self._device is None else value.to(self._device, non_blocking=self.host)
 
-    def _save_to_state_dict(self, destination, prefix: str, keep_vars: bool) -> None:
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         if self.host and torch.cuda.is_available():
             torch.cuda.synchronize()  # copies to host memory may still be running
         destination[prefix + "pushed"] = torch.tensor(self.pushed)
@@ -181,7 +184,14 @@ class AveragedTeacher(nn.Module):
             destination[f"{prefix}past.{name}"] = past[: self.kept]
 
     def _load_from_state_dict(
-        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
     ) -> None:
         if prefix + "pushed" not in state_dict:
             missing_keys.append(prefix + "pushed")

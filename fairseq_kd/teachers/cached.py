@@ -1,6 +1,8 @@
-"""A teacher whose signals are read from disk, and written there by whoever needs them first."""
+"""A teacher whose signals are stored on disk, by the first run that needs them."""
 
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from io import BytesIO
 from itertools import chain
@@ -11,7 +13,7 @@ from typing import Any, Optional
 import torch
 from torch import Tensor
 
-from ..data.cache import Identity, SplitCache, codecs_of
+from ..data.cache import Identity, SplitCache, codecs_of, hash_files
 from ..data.cache.allocation import preallocate
 from ..data.cache.local_rank_zero import run_on_local_rank_zero
 from ..data.sequences import PAD, SequenceDataset
@@ -25,16 +27,16 @@ HEAD = "lm_head"
 
 
 class CachedTeacher:
-    """Answers from a cache (see `data/cache`) and, where a batch is not there whole, live: then it is written.
+    """Returns signals from a cache (see `data/cache`); runs the live teacher for missing rows, and stores them.
 
-    The data sets read it, in their own processes; what they found comes with the batch.
+    Data sets read the stored signals in their own processes, and collate them with the batch.
 
-    folder     of the cache, which is none yet, or one of `identity` (Identity.agree)
-    wanted     all that is ever asked of the teacher
-    precision  of what is stored: fp16, bf16 or fp32
-    words      logits are asked for as those of masked words
-    load       builds the teacher itself; None where there is none
-    head_size  bytes of its masked-LM head
+    folder      of the cache: none yet, or one with `identity` (Identity.agree)
+    wanted      all signals that will ever be requested
+    precision   of the stored signals: fp16, bf16 or fp32
+    words       whether logits are those of masked words
+    load_live   loads the live teacher; None without `--teacher`
+    head_size   bytes of the teacher's masked-LM head
     """
 
     def __init__(
@@ -44,69 +46,74 @@ class CachedTeacher:
         wanted: Wanted,
         precision: str,
         words: bool,
-        load: Optional[Callable[[], LiveTeacher]],
+        load_live: Optional[Callable[[], LiveTeacher]],
         head_size: int = 0,
     ) -> None:
         self.folder, self.identity, self.wanted, self.precision = folder, identity, wanted, precision
         self.shape = identity.shape
         self.codecs = codecs_of(wanted, self.shape, None if words else identity.num_classes)
-        self.asks_words = words and wanted.logits
-        self.load, self.head_size = load, head_size
+        self.stores_words = words and wanted.logits
+        self.load_live, self.head_size = load_live, head_size
         self.splits: dict[str, SplitCache] = {}
-        self.begun: dict[str, SplitCache] = {}  # those of them for which no room has been taken yet
+        self.unallocated: dict[str, SplitCache] = {}  # splits served since the last `allocate`
 
-    def serve(self, dataset: SequenceDataset, split: str, data: Callable[[], str]) -> None:
-        """Lets a data set find the stored signals of its rows; each worker has to call this.
+    def serve(
+        self, dataset: SequenceDataset, split: str, files: Sequence[Path], settings: Mapping[str, Any]
+    ) -> None:
+        """Let a data set read the stored signals of its rows; every worker must call this.
 
-        split  its name, and its shard
-        data   hashes it
+        split     name of the split and its shard
+        files     files of the split
+        settings  everything else that decides its tokens
 
-        Raises CannotStart where signals are missing or damaged and there is no teacher: looked for once.
+        Raises CannotStart if signals are missing or damaged and there is no live teacher.
         """
 
         def checked() -> str:
-            found = data()
-            if not known(found):
-                self.splits[split] = self._checked(self._rows(dataset, split, found), dataset)
-            return found
+            decisive = json.dumps([hash_files(list(files)), dict(settings)], sort_keys=True)
+            data_hash = hashlib.sha256(decisive.encode()).hexdigest()
+            if not known(data_hash):
+                self.splits[split] = self._checked(self._rows(dataset, split, data_hash), dataset)
+            return data_hash
 
-        def known(found: str) -> bool:
-            return split in self.splits and self.splits[split].data == found
+        def known(data_hash: str) -> bool:
+            return split in self.splits and self.splits[split].data == data_hash
 
-        found = run_on_local_rank_zero(checked)
-        if not known(found):
-            self.splits[split] = self._rows(dataset, split, found)
-        dataset.cached = self.begun[split] = self.splits[split]
+        data_hash = run_on_local_rank_zero(checked)
+        if not known(data_hash):
+            self.splits[split] = self._rows(dataset, split, data_hash)
+        dataset.cached = self.unallocated[split] = self.splits[split]
 
-    def room(self) -> dict[str, int]:
-        """How many bytes are taken by what is not there yet, of each split that has been served since there was room."""
-        sizes = {split: rows.missing_bytes() for split, rows in self.begun.items()}
+    def missing_bytes(self) -> dict[str, int]:
+        """Return the bytes of the files to create, for each split served since the last `allocate`."""
+        sizes = {split: rows.missing_bytes() for split, rows in self.unallocated.items()}
         return sizes | ({HEAD: self.head_size} if self._lacks_head() else {})
 
-    def take_room(self) -> None:
-        """Makes the files of all splits that have been served; each worker has to call this, before the first batch.
+    def allocate(self) -> None:
+        """Create the files of all served splits; every worker must call this before the first batch.
 
-        Says how large they are. Raises CannotStart where there is no room, of which nothing is taken then.
+        Prints their size. Raises CannotStart, and creates none, if the disk space is too small.
         """
-        if self.begun:
-            run_on_local_rank_zero(self._take_room)
-            missing = [rows.missing() for rows in self.begun.values()]
-            self.begun = {}
-            # What cannot be loaded should not be found out in the middle of an epoch.
+        if self.unallocated:
+            run_on_local_rank_zero(self._allocate)
+            missing = [rows.missing() for rows in self.unallocated.values()]
+            self.unallocated = {}
+            # Fail here, not in the middle of an epoch, if the live teacher cannot be loaded.
             if any(missing):
                 self.live  # noqa: B018
 
     def signals(self, sample: Mapping[str, Any], wanted: Wanted) -> Signals:
-        """The teacher's signals for a batch, on the batch's device, float32; of a served data set all it is ever asked for.
+        """Return the teacher's signals for a batch, on the batch's device, in float32.
 
-        They are those that are stored, in the bits that are stored, also where that has only now been done.
+        Rows of a served data set have all signals that are ever wanted. These are always the stored values, also when
+        they have just been computed.
         """
         tokens, cached = sample["net_input"]["src_tokens"], sample.get("cached")
         split = self.splits.get(sample.get("cached_rows"))
         if cached is None:
-            if self.load is None:
+            if self.load_live is None:
                 raise CannotStart(
-                    f"--teacher-cache {self.folder} has rows that are damaged: give --teacher, which writes them anew.",
+                    f"--teacher-cache {self.folder} has damaged rows: give --teacher, which writes them again.",
                     doing="go on",
                 )
             if split is None:
@@ -115,56 +122,56 @@ class CachedTeacher:
             cached = split.read_batch(sample["id"].tolist(), tokens)
 
         signals = split.restore(cached, tokens.ne(PAD))
-        if self.asks_words:
+        if self.stores_words:
             signals.lm_head = self._word_scores
         return signals
 
     def store(self, sample: Mapping[str, Any]) -> None:
-        """Asks the teacher itself for all that is ever wanted of a batch, and writes it."""
-        self.take_room()
+        """Run the live teacher on a batch and store all signals that are ever wanted."""
+        self.allocate()
         signals = self.live.signals(sample, self.wanted)
         rows = self.splits[sample["cached_rows"]]
         rows.write(sample["id"].tolist(), sample["net_input"]["src_tokens"], signals)
 
-    def _rows(self, dataset: SequenceDataset, split: str, data: str) -> SplitCache:
-        masked = dataset.count_masked if self.asks_words else None
-        return SplitCache(self.folder / split, self.codecs, self.precision, dataset.sizes, data, masked)
+    def _rows(self, dataset: SequenceDataset, split: str, data_hash: str) -> SplitCache:
+        masked = dataset.count_masked if self.stores_words else None
+        return SplitCache(self.folder / split, self.codecs, self.precision, dataset.sizes, data_hash, masked)
 
     def _checked(self, rows: SplitCache, dataset: SequenceDataset) -> SplitCache:
-        """The rows of a split, of which all is there if it has to be."""
-        if self.load is not None:
+        """Return the rows of a split. Raises CannotStart if some are missing and there is no live teacher."""
+        if self.load_live is not None:
             return rows
         missing = [codec.name for codec in rows.missing()]
         if self._lacks_head():
             missing.append(HEAD)
         if missing:
             raise CannotStart(
-                f"--teacher-cache {self.folder} has not all of {', '.join(missing)} of {rows.folder.name} in "
-                f"{self.precision}, which this run learns from: give --teacher, which then writes it, or the "
-                "--cache-precision that is there."
+                f"--teacher-cache {self.folder} lacks {', '.join(missing)} of {rows.folder.name} in {self.precision}, "
+                "which this run needs: give --teacher, which then writes it, or the --cache-precision of the cache."
             )
         if damaged := len(rows.invalid_rows(dataset)):
             raise CannotStart(
                 f"--teacher-cache {self.folder} has damaged rows of {rows.folder.name}, {damaged} of {len(rows)}: give "
-                "--teacher, which writes them anew."
+                "--teacher, which writes them again."
             )
         return rows
 
-    def _take_room(self) -> None:
-        if self.load is None or (not any(self.room().values()) and self.identity.agree(self.folder)):
-            return  # nothing is written, not even a lock
+    def _allocate(self) -> None:
+        complete = not any(self.missing_bytes().values())
+        if self.load_live is None or (complete and self.identity.agree(self.folder)):
+            return  # writes nothing, not even a lock file
         self.identity.claim(self.folder)
         names = ", ".join(codec.name for codec in self.codecs)
-        files = chain(self._make_head(), *(rows.create_files() for rows in self.begun.values()))
-        preallocate(self.folder, f"{names} in {self.precision}", self.room, files)
+        files = chain(self._make_head(), *(rows.create_files() for rows in self.unallocated.values()))
+        preallocate(self.folder, f"{names} in {self.precision}", self.missing_bytes, files)
 
     def _lacks_head(self) -> bool:
-        return self.asks_words and not self._lm_head_path.is_file()
+        return self.stores_words and not self._lm_head_path.is_file()
 
     def _make_head(self) -> Iterator[Path]:
         if self._lacks_head():
             state = self.live.model.encoder.lm_head.state_dict()
-            content = BytesIO()  # of a full disk torch.save says something else than OSError
+            content = BytesIO()  # torch.save would hide the OSError of a full disk
             torch.save({name: value.cpu() for name, value in state.items()}, content)
             with atomic_write(self._lm_head_path) as file:
                 file.write(content.getbuffer())
@@ -172,8 +179,8 @@ class CachedTeacher:
 
     @cached_property
     def live(self) -> LiveTeacher:
-        """The teacher itself, loaded when it is first needed."""
-        return self.load()
+        """The live teacher, loaded at its first use: a complete cache never needs it."""
+        return self.load_live()
 
     @property
     def _lm_head_path(self) -> Path:
@@ -182,7 +189,7 @@ class CachedTeacher:
     @cached_property
     def _lm_head(self) -> LMHead:
         state = torch.load(self._lm_head_path, map_location="cpu", weights_only=True)
-        # What the head shares with the word embeddings, one matrix or two factors, stands with it.
+        # The file also has the matrices that the head shares with the word embeddings.
         shared = {
             "embed_tokens": state["weight"],
             "embed_projection": state.get("projection", torch.empty(0)),

@@ -1,10 +1,11 @@
-"""A frozen checkpoint that answers batch by batch."""
+"""A frozen checkpoint that computes signals batch by batch."""
 
 from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any, Optional
 
 import torch
+from fairseq.data import Dictionary
 from torch import Tensor
 
 from ..errors import CannotStart
@@ -12,6 +13,7 @@ from ..losses import compress
 from ..models.checkpoint import Checkpoint
 from ..models.encoder import SEPARATOR
 from ..models.roberta_student import RobertaStudent
+from ..models.torch_file import first_line
 from ..precisions import PRECISIONS
 from ..signals import Signals, Wanted
 
@@ -19,22 +21,21 @@ NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.
 
 
 class LiveTeacher:
-    """Runs the teacher beside the student.
+    """Runs the teacher on each batch.
 
-    Not a module: it is never in an optimizer, a checkpoint or a distributed wrapper. Always in
-    eval mode, never differentiated.
+    Not a module, so it is in no optimizer, checkpoint or distributed wrapper. Always in eval mode, without gradients.
 
-    checkpoint  the teacher's weights and shape
-    dictionary  the data's vocabulary
-    head        the classification head that gives the logits; None for the masked-LM head
-    device      where it runs; None follows the batch
-    precision   of its weights and signals: fp32, bf16 or fp16
+    checkpoint  weights and shape of the teacher
+    dictionary  vocabulary of the data
+    head        classification head of the logits; None for the masked-LM head
+    device      device of the teacher; None for that of the batch
+    precision   of weights and signals: fp32, bf16 or fp16
     """
 
     def __init__(
         self,
         checkpoint: Checkpoint,
-        dictionary,
+        dictionary: Dictionary,
         head: Optional[str],
         device: Optional[str] = None,
         precision: str = "fp32",
@@ -50,21 +51,20 @@ class LiveTeacher:
 
     @torch.no_grad()
     def signals(self, sample: Mapping[str, Any], wanted: Wanted) -> Signals:
-        """The teacher's signals for a batch, on the batch's device.
+        """Return the teacher's signals for a batch, on the batch's device.
 
-        sample  a collated batch; of it `net_input`: what the student is called with
+        sample  a collated batch, with the student's arguments in `net_input`
         """
         given = sample["net_input"]
         device = given["src_tokens"].device
         if self.device is not None:
-            given = {name: _moved(value, self.device) for name, value in given.items()}
-        # The batch decides where the teacher runs; walking over all its weights each step would cost
-        # a small student dearly.
+            given = {name: move(value, self.device) for name, value in given.items()}
+        # Moving the model only if the device changes: a walk over all weights in each step takes noticeable time.
         if self.placed_on != given["src_tokens"].device:
             self.placed_on = given["src_tokens"].device
             self.model.to(self.placed_on)
 
-        # A student's autocast must not reach in here: the teacher has a precision of its own.
+        # The student's autocast must not change the teacher's precision.
         with torch.autocast(given["src_tokens"].device.type, enabled=False):
             signals = self.model(**given, wanted=wanted.exposed(), classification_head_name=self.head)
             signals = select_signals(signals, wanted, given["src_tokens"])
@@ -72,17 +72,17 @@ class LiveTeacher:
             signals.lm_head = self._word_scores
         if self.device is None:
             return signals
-        return Signals(**{name: _moved(value, device) for name, value in vars(signals).items()})
+        return Signals(**{name: move(value, device) for name, value in vars(signals).items()})
 
     @torch.no_grad()
     def _word_scores(self, states: Tensor) -> Tensor:
-        """[n, H] -> [n, V], computed where the teacher is and brought to where the states are."""
+        """[n, H] -> [n, V], computed on the teacher's device, returned on that of the states."""
         with torch.autocast(self.placed_on.type, enabled=False):
             return self.model.encoder.lm_head(states.to(self.placed_on)).to(states.device)
 
 
 def select_signals(signals: Signals, wanted: Wanted, tokens: Tensor) -> Signals:
-    """The signals that are wanted, made of those that the model exposed."""
+    """Return the wanted signals, selected or compressed from those that the model exposed. tokens [B, T]"""
     separators = tokens.eq(SEPARATOR)
     for number, how in wanted.compressed:
         state, scores = signals.states[number], signals.attention.get(how.ranking)
@@ -97,15 +97,15 @@ def select_signals(signals: Signals, wanted: Wanted, tokens: Tensor) -> Signals:
 
 
 def frozen_model(
-    checkpoint: Checkpoint, dictionary, head: Optional[str], flag: str, lm_head: bool = False
+    checkpoint: Checkpoint, dictionary: Dictionary, head: Optional[str], flag: str, lm_head: bool = False
 ) -> RobertaStudent:
-    """The checkpoint's model, never to be trained again.
+    """Return the checkpoint's model in eval mode, without gradients.
 
-    head     which of its classification heads it gets; None for none
-    flag     what named the checkpoint, for errors
-    lm_head  whether it gets its masked-LM head
+    head     classification head to load; None for none
+    flag     flag of the checkpoint, for error messages
+    lm_head  whether to load the masked-LM head
 
-    Raises CannotStart when weights are missing.
+    Raises CannotStart if weights are missing.
     """
     model = RobertaStudent(Namespace(**NO_DROPOUT), checkpoint.shape, dictionary, lm_head)
     if head is not None:
@@ -114,25 +114,25 @@ def frozen_model(
     needed = model.state_dict()
     missing = [name for name in needed if name not in checkpoint.weights]
     if missing:
-        raise CannotStart(f"{flag} {checkpoint.path} has no {missing[0]}: take a complete checkpoint.")
+        raise CannotStart(f"{flag} {checkpoint.path} has no {missing[0]}: use a complete checkpoint.")
     model.load_state_dict({name: checkpoint.weights[name] for name in needed})
     return model.requires_grad_(False).eval()
 
 
 def _device(given: str) -> torch.device:
-    """The device that `--teacher-device` names; CannotStart where there is no such device."""
+    """Return the device of `--teacher-device`. Raises CannotStart if it does not exist."""
     try:
         device = torch.device(given)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise CannotStart(
-            f"--teacher-device {given} cannot be used ({str(error).split(chr(10))[0][:120]}): give cpu, or a GPU that "
-            "there is such as cuda:0."
+            f"--teacher-device {given} cannot be used ({first_line(error)}): give cpu, or an existing GPU such as cuda:0."
         ) from None
     return device
 
 
-def _moved(value: Any, device: torch.device) -> Any:
+def move(value: Any, device: torch.device) -> Any:
+    """Return a tensor, or a dictionary of tensors, on the device; any other value unchanged."""
     if isinstance(value, dict):
         return {key: each.to(device) for key, each in value.items()}
     return value.to(device) if isinstance(value, Tensor) else value

@@ -87,20 +87,16 @@ def assert_same(found, signals, mask: torch.Tensor, logits: bool = True) -> None
         assert_close(found.logits, signals.logits, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("pairs", [True, False], ids=["pairs", "singles"])
 @pytest.mark.parametrize(
-    ("changes", "classes"),
+    ("changes", "classes", "pairs"),
     [
-        ({}, 2),
-        ({"activation": "relu", "layernorm_eps": 1e-3}, 1),
-        ({"activation": "gelu_accurate"}, 3),
-        (SEGMENTS, 3),
-        ({**SEGMENTS, "activation": "tanh"}, 1),
-        (BERT, 2),
-        ({}, None),
-        (SEGMENTS, None),
+        ({}, 2, True),
+        ({"activation": "relu", "layernorm_eps": 1e-3}, 1, False),
+        ({"activation": "gelu_accurate"}, None, True),
+        (SEGMENTS, 3, True),
+        ({**SEGMENTS, "activation": "tanh"}, None, False),
+        (BERT, 2, True),
     ],
-    ids=lambda value: str(value) if isinstance(value, int) else None,
 )
 def test_states_and_logits(tmp_path, changes, classes, pairs):
     shape = replace(SHAPE, **changes)
@@ -181,17 +177,15 @@ def test_from_the_text_on(save_model, tmp_path, class_name, pairs):
 
 
 @pytest.mark.parametrize(
-    "class_name",
+    ("class_name", "types"),
     [
-        "BertModel",
-        "BertForMaskedLM",
-        "BertForSequenceClassification",
-        "RobertaModel",
-        "RobertaForMaskedLM",
-        "RobertaForSequenceClassification",
+        ("BertModel", 2),
+        ("BertForMaskedLM", 1),
+        ("BertForSequenceClassification", 2),
+        ("RobertaForMaskedLM", 1),
+        ("RobertaForSequenceClassification", 1),
     ],
 )
-@pytest.mark.parametrize("types", [1, 2])
 def test_import_export_import_gives_the_same(save_model, tmp_path, class_name, types):
     _, folder = save_model(class_name, type_vocab_size=types, hidden_act="gelu")
     import_model(folder, tmp_path / "first")
@@ -280,13 +274,6 @@ def test_dictionaries_that_fairseq_filled_up(tmp_path):
     assert config.id2label == {0: "b", 1: "a"}
 
 
-def test_converted_classes_keep_their_names(tmp_path):
-    model = classifier(tmp_path / "model.pt", task={"labels": ["yes", "no"]})
-    data = labelled(tmp_path / "data", "no", "yes")
-    config = load(export(model, tmp_path / "out", "--data", data, "--without-tokenizer")).config
-    assert config.id2label == {0: "yes", 1: "no"}
-
-
 def test_a_regression(tmp_path, capsys):
     data = labelled(tmp_path / "data", regression=True)
     meta = json.loads((data / "meta.json").read_text())
@@ -306,12 +293,6 @@ def test_a_first_stages_untrained_head_stays_here(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "  left out    classification head sentence_classification_head" in lines
     assert "  labels      none" in lines
-
-
-def test_a_classifiers_masked_lm_head_stays_here(tmp_path, capsys):
-    model = write_teacher(tmp_path / "model.pt", lm_head=True)
-    load(export(model, tmp_path / "out", "--without-tokenizer"))
-    assert "left out    masked-LM head" in capsys.readouterr().out
 
 
 def test_the_export_is_summarised(save_model, tmp_path, capsys):
@@ -352,11 +333,8 @@ def refusal(checkpoint: Path, out: Path, *flags) -> str:
         ({"pre_layernorm": True}, "has LayerNorms before attention and feed-forward"),
         ({"bare_embeddings": True}, "has no LayerNorm after its embeddings"),
         ({"segments": 2}, "has segment embeddings and RoBERTa's pair format"),
-        (
-            {"activation": "linear"},
-            "has the activation linear, which is not one of gelu, gelu_accurate, relu, tanh",
-        ),
-        ({"pooler_activation": "relu"}, "has relu in its classification head, but transformers has tanh"),
+        ({"activation": "linear"}, "has the activation linear"),
+        ({"pooler_activation": "relu"}, "has relu in its classification head"),
     ],
 )
 def test_what_transformers_cannot_express_is_refused(tmp_path, changes, sentence):
@@ -370,25 +348,11 @@ def test_robertas_masked_lm_head_is_always_gelu(tmp_path):
     assert "has relu in its masked-LM head" in refusal(model, tmp_path / "out", "--without-tokenizer")
 
 
-def test_the_head_of_a_bare_model_does_not_matter(tmp_path):
-    model = write_teacher(tmp_path / "model.pt", replace(SHAPE, pooler_activation="relu"), None)
-    load(export(model, tmp_path / "out", "--without-tokenizer"), "")
-
-
 def test_data_of_another_task_are_refused(tmp_path):
     model = classifier(tmp_path / "model.pt", classes=3)
     data = labelled(tmp_path / "data")
     found = refusal(model, tmp_path / "out", "--data", data, "--without-tokenizer")
     assert f"has 3 classes, but {data} has 2: give the data it was fine-tuned on (--data)" in found
-
-
-def test_data_whose_classes_mean_something_else_are_refused(tmp_path):
-    model = classifier(tmp_path / "model.pt", model={**SHAPE.config(), "fine_tuned_on": "MRPC"})
-    data = labelled(tmp_path / "data")
-    meta = json.loads((data / "meta.json").read_text())
-    (data / "meta.json").write_text(json.dumps({**meta, "task": "RTE"}))
-    found = refusal(model, tmp_path / "out", "--data", data, "--without-tokenizer")
-    assert "which has other classes: give the data of MRPC" in found
 
 
 def test_a_missing_vocabulary_is_an_error(tmp_path, capsys):

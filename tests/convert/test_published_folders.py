@@ -50,7 +50,7 @@ def refusal(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("class_name", ["BertForPreTraining", "RobertaForMaskedLM"])
-@pytest.mark.parametrize("wrapper", ["", "module.", "module._orig_mod."])
+@pytest.mark.parametrize("wrapper", ["", "module._orig_mod."])
 def test_a_config_without_model_type(save_model, tmp_path, class_name, wrapper):
     """The weights' prefix tells the type, as in TinyBERT's releases."""
     _, folder = save_model(class_name)
@@ -86,32 +86,17 @@ def test_an_unknown_type_is_an_error_with_the_line_to_add(save_model, tmp_path):
     assert 'add the line "model_type": "bert", or "roberta", to config.json' in refusal(folder)
 
 
-@pytest.mark.parametrize("kind", ["distilbert", "albert", "deberta", "electra"])
-@pytest.mark.parametrize("told_by", ["model_type", "weights", "architectures"])
-def test_other_types_are_named(save_model, tmp_path, kind, told_by):
+@pytest.mark.parametrize("shown_by", ["model_type", "weights", "architectures"])
+def test_other_types_are_named(save_model, shown_by):
     _, folder = save_model("BertModel")
-    if told_by == "model_type":
-        edit_config(folder, model_type=kind)
+    if shown_by == "model_type":
+        edit_config(folder, model_type="distilbert")
     else:
-        named = {"DistilBert": "distilbert", "Albert": "albert", "Deberta": "deberta", "Electra": "electra"}
-        [name] = [name for name, value in named.items() if value == kind]
-        edit_config(folder, remove=("model_type",), architectures=[f"{name}ForMaskedLM"])
-    if told_by == "weights":
+        edit_config(folder, remove=("model_type",), architectures=["DistilBertForMaskedLM"])
+    if shown_by == "weights":
         edit_config(folder, remove=("architectures",))
-        replace_weights(folder, {f"{kind}.{name}": value for name, value in weights_of(folder).items()})
-    assert f"has a model of type {kind}: use a model of type bert or roberta" in refusal(folder)
-
-
-def test_a_config_with_a_byte_order_mark(save_model, tmp_path):
-    _, folder = save_model("BertModel")
-    edit_config(folder, encoding="utf-8-sig")
-    assert imported(folder, tmp_path / "teacher")
-
-
-def test_a_config_under_its_first_name(save_model):
-    _, folder = save_model("BertModel")
-    (folder / "config.json").rename(folder / "bert_config.json")
-    assert "has a bert_config.json but no config.json: copy it to config.json" in refusal(folder)
+        replace_weights(folder, {f"distilbert.{name}": value for name, value in weights_of(folder).items()})
+    assert "has a model of type distilbert: use a model of type bert or roberta" in refusal(folder)
 
 
 @pytest.mark.parametrize("fit", ["fit_dense.", "fit_denses.0."])
@@ -137,25 +122,6 @@ def test_tinyberts_classifier_is_left_out_because_of_its_relu(save_model, tmp_pa
     output = capsys.readouterr().out
     assert "heads       none" in output
     assert "classification head (TinyBERT's, which has a ReLU between its two layers), fit_dense" in output
-
-
-def test_old_names_of_layer_norms_in_body_and_head(save_model, tmp_path):
-    _, folder = save_model("BertForMaskedLM")
-    expected = imported(folder, tmp_path / "new")
-    weights = {
-        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
-        for name, value in weights_of(folder).items()
-    }
-    assert "cls.predictions.transform.LayerNorm.gamma" in weights
-    replace_weights(folder, weights)
-    assert_same(imported(folder, tmp_path / "old"), expected)
-
-
-def test_two_weights_of_one_name_are_refused(save_model):
-    _, folder = save_model("BertModel")
-    weights = weights_of(folder)
-    replace_weights(folder, {**weights, "embeddings.LayerNorm.gamma": weights["embeddings.LayerNorm.weight"]})
-    assert "has embeddings.LayerNorm.weight twice, once as embeddings.LayerNorm.gamma" in refusal(folder)
 
 
 @pytest.mark.parametrize("class_name", ["BertForMaskedLM", "RobertaForMaskedLM"])
@@ -193,17 +159,6 @@ def test_a_masked_lm_head_of_fewer_words_is_left_out(save_model, tmp_path, capsy
     replace_weights(folder, {**weights, "cls.predictions.decoder.weight": words[:-1].clone()})
     imported(folder, tmp_path / "teacher")
     assert "masked-LM head (its output matrix is not tied to the embeddings)" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_weights_of_other_precisions_become_float32(save_model, tmp_path, dtype):
-    _, folder = save_model("BertModel")
-    weights = {name: value.to(dtype) for name, value in weights_of(folder).items()}
-    save_file(weights, folder / "model.safetensors")
-    found = imported(folder, tmp_path / "teacher")
-    assert {value.dtype for value in found.values()} == {torch.float32}
-    name = "encoder.layer.1.output.dense.weight"
-    assert torch.equal(found["encoder.sentence_encoder.layers.1.fc2.weight"], weights[name].float())
 
 
 def test_integer_weights_are_refused(save_model):
@@ -262,43 +217,6 @@ def test_a_missing_shard_is_named(save_model, kind):
     )
 
 
-def test_a_shard_that_lacks_a_weight_is_named(save_model):
-    _, folder = save_model("BertModel")
-    shard = write_shards(folder, "model.safetensors")[1]
-    weights = load_file(shard)
-    lost = sorted(weights)[0]
-    del weights[lost]
-    save_file(weights, shard)
-    assert f"{shard.name} does not have {lost}, which model.safetensors.index.json expects" in refusal(folder)
-
-
-@pytest.mark.parametrize("weight_map", [None, {}, {"a": "../other.bin"}, {"a": 1}])
-def test_an_index_without_files_of_the_folder(save_model, weight_map):
-    _, folder = save_model("BertModel")
-    (folder / "model.safetensors").unlink()
-    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    assert "pytorch_model.bin.index.json has no weight_map with the file of each weight" in refusal(folder)
-
-
-def test_code_in_a_shard_is_not_run(save_model):
-    _, folder = save_model("BertModel")
-    shard = write_shards(folder, "pytorch_model.bin")[2]
-    torch.save({"weights": Path("x")}, shard)
-    message = refusal(folder)
-    assert f"{shard.name} has objects other than tensors (pathlib" in message
-    assert "unsafe to load" in message
-
-
-@pytest.mark.parametrize(
-    ("name", "framework"),
-    [("tf_model.h5", "TensorFlow"), ("flax_model.msgpack", "Flax"), ("model.ckpt.index", "TensorFlow")],
-)
-def test_weights_of_other_frameworks(save_model, name, framework):
-    _, folder = save_model("BertModel")
-    (folder / "model.safetensors").rename(folder / name)
-    assert f"only weights of {framework} ({name}): use the PyTorch weights" in refusal(folder)
-
-
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
 @pytest.mark.parametrize(
     ("content", "sentence"),
@@ -315,13 +233,6 @@ def test_files_that_are_no_weights(save_model, name, content, sentence):
     message = refusal(folder)
     assert f"{name} cannot be read" in message
     assert sentence in message
-
-
-@pytest.mark.parametrize("content", [{"state_dict": {}, "epoch": 3}, [torch.zeros(2)]])
-def test_a_pickle_that_is_no_state_dict(save_model, content):
-    _, folder = save_model("BertModel")
-    replace_weights(folder, content)
-    assert "so it is not a plain state dict" in refusal(folder)
 
 
 def test_positions_of_roberta_begin_after_its_padding(save_model, tmp_path):

@@ -47,12 +47,6 @@ def test_the_loss_by_loops(data, teacher, reach, scope):
     assert len(criterion.observed) == sum(map(len, REACHED[reach].values()))
 
 
-def test_only_layers_are_asked_for(data, teacher):
-    _, _, criterion = build(data, teacher, "alp_kd", **ALONE)
-    assert criterion.student_wanted.states == {1, 2}
-    assert criterion.teacher_wanted.first == {1, 2, 3, 4}
-
-
 def test_detached_attention_has_no_gradient(data, teacher):
     gradients = []
     for detach in (False, True):

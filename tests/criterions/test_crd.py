@@ -84,5 +84,5 @@ def test_a_filler_batch_is_not_remembered(tmp_path, teacher):
 def test_without_its_own_term_it_is_kd(data, teacher):
     _, _, criterion = build(data, teacher, "crd", inter_weight=0.0)
     assert criterion.crd is None
-    assert criterion.labels_for() == ["--hard-weight"]
+    assert criterion.label_flags() == ["--hard-weight"]
     assert not criterion.student_wanted.states

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from fairseq_kd.context import DistillationContext
 from fairseq_kd.criterions.alp_kd import ALPKD
 from fairseq_kd.criterions.att_kl_hidden_mse import AttentionKLHiddenMSE
 from fairseq_kd.criterions.att_kl_learn import AttentionKL
@@ -25,10 +26,10 @@ from fairseq_kd.signals import Signals
 from tests.originals import golden_file
 
 GATE_FLAGS = ["lr", "warmup_updates", "total_updates", "weight_decay", "clip_norm", "betas", "eps"]
-TASK = SimpleNamespace(
-    student_shape=ModelShape(layers=3, width=24, ffn=48, heads=4),
-    teacher_shape=ModelShape(layers=12, width=24, ffn=48, heads=4),
-)
+
+
+def shape(layers: int, width: int = 24) -> ModelShape:
+    return ModelShape(layers=layers, width=width, ffn=48, heads=4)
 
 
 def signals(recorded, side: str) -> Signals:
@@ -48,7 +49,10 @@ def signals(recorded, side: str) -> Signals:
     )
 
 
-def criterion_of(criterion_class, mapping: str, task=None, **options):
+def criterion_of(criterion_class, mapping: str, student: ModelShape | None = None, **options):
+    context = DistillationContext(
+        SentenceLabels(3, regression=False), student or shape(3), shape(12), head="head"
+    )
     settings = {
         "_name": "golden",
         "hard_weight": 0.0,
@@ -61,18 +65,9 @@ def criterion_of(criterion_class, mapping: str, task=None, **options):
         "first_weights": [],
     }
     cfg = SimpleNamespace(**settings | options)
-    criterion = criterion_class(cfg, task or TASK_WITH_DICTIONARY)
+    criterion = criterion_class(cfg, SimpleNamespace(context=context))
     assert criterion.problems == []
     return criterion
-
-
-TASK_WITH_DICTIONARY = SimpleNamespace(
-    target_dictionary=None,
-    head="head",
-    objective=SentenceLabels(3, regression=False),
-    regression=False,
-    **vars(TASK),
-)
 
 
 @pytest.mark.parametrize(
@@ -114,10 +109,6 @@ def test_combine_equals_the_original():
     assert_close(terms["hidden"].mean().item(), float(recorded["out_loss"]), rtol=1e-9, atol=0)
 
 
-def shape(layers: int, width: int = 24) -> ModelShape:
-    return ModelShape(layers=layers, width=width, ffn=48, heads=4)
-
-
 @pytest.mark.parametrize(
     ("name", "criterion_class", "mapping", "student", "options"),
     [
@@ -133,8 +124,7 @@ def shape(layers: int, width: int = 24) -> ModelShape:
 )
 def test_relations_equal_the_original(name, criterion_class, mapping, student, options):
     recorded = dict(np.load(golden_file(name)))
-    task = SimpleNamespace(**vars(TASK_WITH_DICTIONARY) | {"student_shape": student})
-    criterion = criterion_of(criterion_class, mapping, task, **options)
+    criterion = criterion_of(criterion_class, mapping, student, **options)
 
     terms = criterion.terms(signals(recorded, "student"), signals(recorded, "teacher"))
 
@@ -154,8 +144,6 @@ def test_pearson_equals_the_original():
     assert_close(terms["attention"].mean().item(), float(recorded["out_loss"]), rtol=1e-6, atol=0)
 
 
-SIX_LAYERS = SimpleNamespace(**vars(TASK_WITH_DICTIONARY) | {"student_shape": shape(6)})
-FOUR_LAYERS = SimpleNamespace(**vars(TASK_WITH_DICTIONARY) | {"student_shape": shape(4)})
 PKD_OPTIONS = {"pkd_unnormalized": False, "pkd_kl": "sum"}
 LAD_OPTIONS = {"lad_form": "lad", "lad_partial": None, "lad_scope": "tokens", "lad_frozen": False}
 LAD_OPTIONS |= dict.fromkeys([f"gate_{name}" for name in GATE_FLAGS])
@@ -168,7 +156,7 @@ def logits(recorded, side: str) -> Signals:
 @pytest.mark.parametrize("name", ["skip", "last"])
 def test_all_terms_of_patience_equal_those_of_a_public_implementation(name):
     recorded = dict(np.load(golden_file(f"pkd_reimplementation_{name}")))
-    criterion = criterion_of(PKD, f"pkd-{name}", SIX_LAYERS, **PKD_OPTIONS | {"temperature": 5.0})
+    criterion = criterion_of(PKD, f"pkd-{name}", shape(6), **PKD_OPTIONS | {"temperature": 5.0})
     weights, sample = {"hard": 1.0, "soft": 1.0}, {"target": torch.from_numpy(recorded["in_target"])}
 
     terms = criterion.objective_terms(
@@ -186,7 +174,7 @@ def test_all_terms_of_patience_equal_those_of_a_public_implementation(name):
 def test_logits_of_patience_are_those_of_the_authors_where_the_mean_over_classes_is_taken():
     recorded = dict(np.load(golden_file("pkd_logits")))
     options = PKD_OPTIONS | {"pkd_kl": "mean", "temperature": 10.0}
-    criterion = criterion_of(PKD, "pkd-skip", SIX_LAYERS, **options)
+    criterion = criterion_of(PKD, "pkd-skip", shape(6), **options)
     weights, sample = {"hard": 0.3, "soft": 0.7}, {"target": torch.from_numpy(recorded["in_target"])}
 
     terms = criterion.objective_terms(
@@ -205,7 +193,7 @@ def test_logits_of_patience_are_those_of_the_authors_where_the_mean_over_classes
 def test_attended_layers_equal_the_original(name, scope, reach):
     recorded = dict(np.load(golden_file(f"alp_kd_{name}")))
     options = {"alp_scope": scope, "alp_reach": reach, "alp_detach": False}
-    criterion = criterion_of(ALPKD, "", SIX_LAYERS, **options).eval()
+    criterion = criterion_of(ALPKD, "", shape(6), **options).eval()
 
     terms = criterion.terms(signals(recorded, "student"), signals(recorded, "teacher"))
 
@@ -219,20 +207,20 @@ def test_attended_layers_equal_the_original(name, scope, reach):
 
 
 @pytest.mark.parametrize(
-    ("name", "mapping", "task", "options"),
+    ("name", "mapping", "student", "options"),
     [
-        ("lad", "skip", SIX_LAYERS, {}),
-        ("lad_cls", "skip", SIX_LAYERS, {"lad_scope": "cls"}),
-        ("lad_user_mapping", "6:12,5:10,2:3", SIX_LAYERS, {}),
-        ("lad_partial", "skip", SIX_LAYERS, {"lad_partial": 2}),
-        ("lad_reverse", "skip", SIX_LAYERS, {"lad_form": "reverse"}),
-        ("lad_no", "skip", SIX_LAYERS, {"lad_form": "no"}),
-        ("lad_no_4layers", "skip", FOUR_LAYERS, {"lad_form": "no"}),
+        ("lad", "skip", shape(6), {}),
+        ("lad_cls", "skip", shape(6), {"lad_scope": "cls"}),
+        ("lad_user_mapping", "6:12,5:10,2:3", shape(6), {}),
+        ("lad_partial", "skip", shape(6), {"lad_partial": 2}),
+        ("lad_reverse", "skip", shape(6), {"lad_form": "reverse"}),
+        ("lad_no", "skip", shape(6), {"lad_form": "no"}),
+        ("lad_no_4layers", "skip", shape(4), {"lad_form": "no"}),
     ],
 )
-def test_gated_layers_equal_the_original(name, mapping, task, options):
+def test_gated_layers_equal_the_original(name, mapping, student, options):
     recorded = dict(np.load(golden_file(name)))
-    criterion = criterion_of(LAD, mapping, task, **LAD_OPTIONS | options).double()
+    criterion = criterion_of(LAD, mapping, student, **LAD_OPTIONS | options).double()
     # Where there is recurrence, the original holds one gate more, which nothing passes.
     first = 0 if name.startswith("lad_no") else 1
     for number, gate in enumerate(criterion.hidden.gates.gates, start=first):
@@ -250,7 +238,7 @@ def test_gated_layers_equal_the_original(name, mapping, task, options):
 
 def test_the_pkd_of_lads_code_is_hidden_mse_without_the_embedding_pair():
     recorded = dict(np.load(golden_file("lad_code_pkd")))
-    criterion = criterion_of(HiddenMSE, "1:2,2:4,3:6,4:8,5:10,6:12", SIX_LAYERS)
+    criterion = criterion_of(HiddenMSE, "1:2,2:4,3:6,4:8,5:10,6:12", shape(6))
 
     terms = criterion.terms(signals(recorded, "student"), signals(recorded, "teacher"))
 

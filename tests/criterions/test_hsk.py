@@ -1,24 +1,25 @@
 """`hsk`: what is kept of which states, and its sum over layers."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
-from fairseq_kd.criterions.transfer.compressed import CompressedStates
-from fairseq_kd.criterions.transfer.compression_spec import CompressionSpec
+from fairseq_kd.context import DistillationContext
+from fairseq_kd.criterions.transfer.compressed import CompressedStates, CompressionSpec
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.shape import ModelShape
+from fairseq_kd.objectives import SentenceLabels
 from fairseq_kd.signals import Signals
 from fairseq_kd.teachers.live import select_signals
 from tests.tiny import batch, build
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
-SIX_OF_TWELVE = SimpleNamespace(
+SIX_OF_TWELVE = DistillationContext(
+    SentenceLabels(2, regression=False),
     student_shape=ModelShape(layers=6, width=16, ffn=32, heads=4),
     teacher_shape=ModelShape(layers=12, width=16, ffn=32, heads=4),
 )

@@ -13,7 +13,7 @@ from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.shape import ModelShape
 from fairseq_kd.optim import AdamWFused
 from fairseq_kd.signals import Signals
-from tests.tiny import batch, build, train_command, train_here, write_teacher, write_text
+from tests.tiny import batch, build, train_command, train_here, write_teacher
 
 ALONE = {"hard_weight": 0.0, "soft_weight": 0.0}
 GROUPED = {"optimizer_name": "adamw_fused"}
@@ -63,31 +63,15 @@ def test_no_gate_and_no_state_in_vain(data, teacher, options, gates, student, te
         ({"gate_weight_decay": math.nan, **GROUPED}, "--gate-weight-decay nan is out of range: give 0 or more"),
         ({"gate_weight_decay": -0.1, **GROUPED}, "--gate-weight-decay -0.1 is out of range: give 0 or more"),
         ({"gate_total_updates": 5, "gate_warmup_updates": 5, **GROUPED}, "--gate-total-updates 5 is not above"),
-        ({"gate_warmup_updates": 5, **GROUPED}, "--gate-warmup-updates .* a rate of the gates' own.*: give --gate-lr"),
-        ({"gate_total_updates": 5, **GROUPED}, "--gate-total-updates .* a rate of the gates' own.*: give --gate-lr"),
+        ({"gate_warmup_updates": 5, **GROUPED}, "--gate-warmup-updates .* give --gate-lr"),
+        ({"gate_total_updates": 5, **GROUPED}, "--gate-total-updates .* give --gate-lr"),
         ({"gate_betas": "0.9", **GROUPED}, "--gate-betas 0.9 is not a pair of decay rates"),
-        ({"gate_lr": 1e-6, "gate_eps": 1e-8, "optimizer_name": "adam"}, "no groups, which --gate-lr, --gate-eps would"),
+        ({"gate_lr": 1e-6, "gate_eps": 1e-8, "optimizer_name": "adam"}, "--gate-lr, --gate-eps need .* --optimizer adam "),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said(data, teacher, options, sentence):
     with pytest.raises(CannotStart, match=sentence):
         build(data, teacher, "lad", **options)
-
-
-def test_a_target_is_the_teachers_own_state_where_no_gate_passes(data, teacher):
-    """Partial: student layer 2 learns state 4 as it is."""
-    task, student, criterion = build(data, teacher, "lad", lad_partial=1, **ALONE)
-    sample = batch(task, [0, 1, 2])
-    each, _, _ = criterion(student, sample, reduce=False)
-
-    s = student(**sample["net_input"], wanted=criterion.student_wanted)
-    t = task.teacher.signals(sample, criterion.teacher_wanted)
-    (gate,) = criterion.hidden.gates.gates
-    target, _ = gate(t.states[1], t.states[2])
-    real = s.mask[:, :, None]
-    parts = [(a - b).square().mul(real).sum((1, 2)) / (16 * s.mask.sum(1))
-             for a, b in ((s.states[1], target), (s.states[2], t.states[4]))]  # fmt: skip
-    assert_close(each, sum(parts) / 2)
 
 
 # the optimizer
@@ -131,11 +115,6 @@ def test_each_gate_is_a_group_with_settings_of_its_own(data, teacher):
                          "clip_norm": 1.0, "betas": (0.8, 0.9), "eps": 1e-9}  # fmt: skip
 
 
-def test_without_flags_gates_are_trained_like_the_student(data, teacher):
-    _, _, criterion = build(data, teacher, "lad")
-    assert len(groups_of(criterion)) == 1
-
-
 def test_frozen_gates_are_not_trained(data, teacher):
     task, student, criterion = build(data, teacher, "lad", lad_frozen=True, **ALONE)
     assert [name for name, p in criterion.named_parameters() if p.requires_grad] == ["anchor"]
@@ -144,8 +123,7 @@ def test_frozen_gates_are_not_trained(data, teacher):
     assert any(p.grad is not None for p in student.parameters())
 
 
-@pytest.mark.parametrize("precision", [[], ["--fp16", "--fp16-no-flatten-grads"]], ids=["fp32", "fp16"])
-def test_stopped_and_resumed_equals_straight_through(data, teacher, tmp_path, precision):
+def test_stopped_and_resumed_equals_straight_through(data, teacher, tmp_path):
     flags = [
         "--teacher",
         str(teacher),
@@ -153,14 +131,15 @@ def test_stopped_and_resumed_equals_straight_through(data, teacher, tmp_path, pr
         "lad",
         "--init-layers",
         "0,3",
-        *precision,
+        "--fp16",
+        "--fp16-no-flatten-grads",
         "--gate-lr",
         "1e-4",
     ]
     flags += ["--gate-warmup-updates", "4", "--gate-total-updates", "40", "--gate-clip-norm", "0.1"]
-    straight = train_here(train_command(data, tmp_path / "straight", *flags, "--max-epoch", "3"))
-    train_here(train_command(data, tmp_path / "twice", *flags, "--max-epoch", "2"))
-    resumed = train_here(train_command(data, tmp_path / "twice", *flags, "--max-epoch", "3"))
+    straight = train_here(train_command(data, tmp_path / "straight", *flags, "--max-epoch", "2"))
+    train_here(train_command(data, tmp_path / "twice", *flags, "--max-epoch", "1"))
+    resumed = train_here(train_command(data, tmp_path / "twice", *flags, "--max-epoch", "2"))
 
     def steps(rows):
         names = ("loss", "hidden", "gate_mean", "target_norm", "target_spread")
@@ -271,17 +250,6 @@ def test_training_measures_a_few_sentences_of_each_batch(data, teacher, monkeypa
         assert_close(logged[f"term_{name}"], size * each[measured].mean())
 
 
-def test_batches_weigh_as_many_sentences_as_they_have(data, teacher):
-    task, student, criterion = build(data, teacher, "lad", **ALONE)
-    outputs = [criterion(student, batch(task, indices))[2] for indices in (range(2), range(2, 16))]
-    assert outputs[0].keys() == outputs[1].keys()
-    with metrics.aggregate(new_root=True) as meters:
-        criterion.reduce_metrics(outputs)
-    means = [output["term_target_norm"] / output["nsentences"] for output in outputs]
-    expected = (2 * means[0] + 14 * means[1]) / 16
-    assert meters.get_smoothed_values()["target_norm"] == pytest.approx(expected.item(), abs=1e-5)
-
-
 def spread_of(criterion, student, sample) -> torch.Tensor:
     criterion(student, sample)
     return criterion.observed["_target_spread"]
@@ -326,20 +294,3 @@ def test_targets_in_half_precision_are_measured_in_fp32(data, teacher, scope, dt
 
 
 # pre-training
-
-
-@pytest.mark.parametrize(
-    ("method", "options"), [("lad", {}), ("alp_kd", {"alp_scope": "tokens"}), ("pkd", {})]
-)
-def test_running_text_does_as_well(tmp_path, method, options):
-    text = write_text(tmp_path / "text")
-    teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
-    task, student, criterion = build(
-        text, teacher, method, task={"tokens_per_sample": 24}, task_name="masked_lm_kd", **options
-    )
-    assert not criterion.student_wanted.logits
-    together, size, _ = criterion(student, batch(task, [0, 1, 2]), reduce=False)
-    alone = [criterion(student, batch(task, [index]), reduce=False)[0] for index in (0, 1, 2)]
-    assert size == 3
-    assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-5)
-    together.sum().backward()

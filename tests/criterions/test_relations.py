@@ -26,8 +26,8 @@ def test_a_narrower_student_learns_relations(data, teacher):
     assert each.shape == (3,)
     for name in ("query", "key", "value"):
         assert logged[f"term_{name}"] > 0
-    assert {"query", "key", "value"} <= criterion.logged()
-    assert "relation" not in criterion.logged()
+    assert {"query", "key", "value"} <= criterion.metric_names()
+    assert "relation" not in criterion.metric_names()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from fairseq.criterions import CRITERION_DATACLASS_REGISTRY
 
 from fairseq_kd.criterions.config import IntermediateConfig
 from fairseq_kd.describe import describe
-from tests.tiny import batch, build, write_teacher, write_text
+from tests.tiny import batch, build
 
 METHODS = list(describe()["criterions"])  # here, because tests register more
 
@@ -67,35 +67,6 @@ def test_values_of_flags_without_effect_are_not_checked(data, teacher, caplog):
     assert warning(caplog) == "flags without effect: --hsk-keep (--inter-weight 0)"
 
 
-KEEPS_TOKENS = "(--hsk-keep 0.5h keeps all tokens)"
-KEEPS_DIMENSIONS = "(--hsk-keep 2t keeps all dimensions)"
-
-
-@pytest.mark.parametrize(
-    ("method", "options", "listed"),
-    [
-        ("hsk", {"hsk_keep": "0.5h", "hsk_length": "left"}, f"--hsk-length {KEEPS_TOKENS}"),
-        ("hsk", {"hsk_keep": "0.5h", "hsk_length": "left", "hsk_ranking": "skip"},
-         f"--hsk-length, --hsk-ranking {KEEPS_TOKENS}"),
-        ("hsk", {"hsk_keep": "2t", "hsk_width": "random", "hsk_teacher_alone": True},
-         f"--hsk-width, --hsk-teacher-alone {KEEPS_DIMENSIONS}"),
-        ("hsk", {"hsk_keep": "2t", "hsk_length": "left", "hsk_ranking": "skip"}, "--hsk-ranking (--hsk-length left)"),
-        ("lad", {"lad_frozen": True, "gate_lr": 1e-6, "gate_eps": 1e-8, "optimizer_name": "adam"},
-         "--gate-lr, --gate-eps (--lad-frozen)"),
-        ("sda", {"sda_form": "ema", "sda_window": "3"}, "--sda-window (--sda-form ema)"),
-        ("sda", {"sda_form": "ema", "sda_host": True}, "--sda-host (one average, no window)"),
-        ("sda", {"sda_window": "all", "sda_host": True}, "--sda-host (one average, no window)"),
-        ("sda", {"sda_decay": 0.9}, "--sda-decay (--sda-form average)"),
-        ("kd", {"task": {"cache_precision": "fp16"}}, "--cache-precision (no --teacher-cache)"),
-        ("hsk", {"hsk_keep": "2t_0.5h", "hsk_length": "left", "hsk_width": "random"}, ""),
-        ("sda", {"sda_window": "2", "sda_host": True}, ""),
-    ],
-)  # fmt: skip
-def test_flags_without_effect_beside_others_are_listed(data, teacher, method, options, listed, caplog):
-    build(data, teacher, method, **options)
-    assert warning(caplog).removeprefix("flags without effect: ") == listed
-
-
 def test_a_cache_that_nobody_uses_is_listed(data, teacher, tmp_path, caplog):
     cache = {"teacher_cache": str(tmp_path / "cache")}
     task, student, criterion = build(data, teacher, "kd", task=cache, soft_weight=0.0)
@@ -104,13 +75,6 @@ def test_a_cache_that_nobody_uses_is_listed(data, teacher, tmp_path, caplog):
         "flags without effect: --teacher-cache (--criterion kd with these weights"
     )
     assert not (tmp_path / "cache").exists()
-
-
-def test_a_chunk_of_word_scores_that_nobody_needs_is_listed(tmp_path, caplog):
-    text, teacher = write_text(tmp_path / "text"), write_teacher(tmp_path / "model.pt", classes=None)
-    task = {"tokens_per_sample": 24, "vocabulary_chunk": 256}
-    build(text, teacher, "att_kl_learn", task=task, task_name="masked_lm_kd")
-    assert "--vocabulary-chunk (--hard-weight 0 --soft-weight 0 need no word scores)" in warning(caplog)
 
 
 @pytest.mark.parametrize("method", GIVEN)

@@ -48,14 +48,6 @@ def test_logits_are_those_of_the_validation_of_16_bit_weights(train, flags):
     np.testing.assert_array_equal(found, found.astype(np.float16))
 
 
-def test_bf16_weights_answer_in_bf16(data, teacher, tmp_path):
-    state = torch.load(teacher, weights_only=True)
-    state["cfg"]["common"] = {"bf16": True}
-    torch.save(state, tmp_path / "model.pt")
-    ((_, found),) = LoadedModel.read(str(tmp_path), data).predict(["valid"], CPU)
-    np.testing.assert_array_equal(found.logits, torch.from_numpy(found.logits).bfloat16().float().numpy())
-
-
 def test_regression_has_one_number_a_sentence(regression):
     found = predictions(regression)["valid"]
 
@@ -80,12 +72,6 @@ def test_labels_are_in_the_order_of_the_logits(three_classes):
 
     assert found.labels.dtype == np.int64
     assert found.labels.tolist() == [int(dataset[index]["target"]) for index in range(30)]
-
-
-def test_an_unlabelled_split_has_no_labels(three_classes):
-    found = predictions(three_classes, "test")["test"]
-    assert found.labels is None
-    assert found.logits.shape == (23, 3)
 
 
 def test_the_data_is_found_in_the_folder_above(three_classes):
@@ -153,7 +139,7 @@ def test_data_of_another_vocabulary_is_refused(three_classes, tmp_path):
     data = write_data(tmp_path / "TINY-bin", classes=3)
     meta = json.loads((data / "meta.json").read_text())
     (data / "meta.json").write_text(json.dumps({**meta, "dictionary_hash": "0" * 64}))
-    with pytest.raises(CannotStart, match=r"--checkpoint .* numbers its words differently from the data in"):
+    with pytest.raises(CannotStart, match=r"--checkpoint .* number words differently"):
         LoadedModel.read(str(three_classes.folder), data)
 
 
@@ -172,16 +158,6 @@ def test_a_model_without_a_classifier_is_refused(data, tmp_path):
         LoadedModel.read(str(model), data)
 
 
-def test_classes_of_a_converted_model_are_put_in_the_order_of_the_data(data, teacher, tmp_path):
-    cpu = torch.device("cpu")
-    ((_, before),) = LoadedModel.read(str(teacher), data).predict(["valid"], cpu)
-    state = torch.load(teacher, weights_only=True)
-    state["cfg"]["task"] = {"labels": ["1", "0"]}
-    torch.save(state, tmp_path / "model.pt")
-    ((_, after),) = LoadedModel.read(str(tmp_path), data).predict(["valid"], cpu)
-    np.testing.assert_array_equal(after.logits, before.logits[:, ::-1])
-
-
 def test_a_first_stage_is_refused(data, teacher, tmp_path):
     alone = ["--criterion", "hidden_mse_learn", "--hard-weight", "0", "--soft-weight", "0"]
     command = train_command(data, tmp_path, "--teacher", str(teacher), "--init-layers", "0,3", *alone)
@@ -194,7 +170,5 @@ def test_a_first_stage_is_refused(data, teacher, tmp_path):
 
 def test_a_split_that_is_not_there_is_named(three_classes):
     model = LoadedModel.read(str(three_classes.folder), three_classes.data)
-    with pytest.raises(
-        CannotStart, match="has no split called dev: it has test, test1, train, valid, valid1"
-    ):
+    with pytest.raises(CannotStart, match="no split dev: it has test, test1, train, valid, valid1"):
         model.dataset("dev")

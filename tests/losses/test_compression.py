@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -99,22 +98,6 @@ def test_uniform_dimensions_equal_the_original(golden):
     assert len(tables) > 10
 
 
-def test_by_hand():
-    """Position 0 attends most to tokens 3 and 1 (2 is a separator); the largest dimension of each is kept."""
-    t = torch.tensor([[[1.0, -2.0], [3.0, 4.0], [9.0, 9.0], [-6.0, 5.0]]])
-    scores = torch.zeros(1, 2, 4, 4)
-    scores[0, :, 0] = torch.tensor([[0.0, 1.0, 9.0, 5.0], [0.0, 5.0, 9.0, 2.0]])
-    how = Compression(2, "attention_no_sep", 7, 0.5, "magnitude")
-    kept = compress(t, torch.ones(1, 4).bool(), how, scores, torch.tensor([[False, False, True, False]]))
-
-    assert kept.positions.tolist() == [[3, 1]]
-    assert kept.values.tolist() == [[-6.0, 4.0]]
-    assert kept.index.tolist() == [[0, 3]]  # of the four entries of tokens 3 and 1
-    s = kept.tokens_of(torch.ones(1, 4, 2))
-    assert compressed_mse(s, kept).tolist() == [(7**2 + 3**2) / 2]
-    assert compressed_mse(s, kept, teacher_alone=True).tolist() == [(7**2 + 1 + 1 + 3**2) / 4]
-
-
 def test_keeping_everything_equals_hidden_mse(inputs):
     s, t, scores = inputs
     assert_close(loss(s, t, MASK, scores, SEPARATORS, Compression()), hidden_mse(s, t, MASK), rtol=0, atol=0)
@@ -200,21 +183,6 @@ def test_random_dimensions_do_not_depend_on_the_seed():
     torch.manual_seed(8)
     assert torch.equal(first, fixed_dimensions.__wrapped__("random", 0.25, 16, torch.device("cpu")))
     assert len(set(first.tolist())) == 4
-
-
-def test_random_dimensions_never_change():
-    """A cache stores values only: a different draw would pair them with wrong dimensions, without an error."""
-    for share, drawn in ((0.25, [4, 7, 8, 11]), (0.5, [2, 3, 4, 5, 6, 7, 8, 11])):
-        assert fixed_dimensions("random", share, 16, torch.device("cpu")).tolist() == drawn
-
-
-def test_entry_count_of_a_sentence_equals_pythons():
-    for share in np.arange(0.01, 1, 0.01):
-        how = Compression(share=float(share), width="magnitude_sentence")
-        kept = compress(
-            torch.ones(2, 10, 30), torch.arange(10).expand(2, 10) < torch.tensor([[7], [10]]), how
-        )
-        assert kept.kept.sum(dim=1).tolist() == [int(float(share) * 210), int(float(share) * 300)]
 
 
 @pytest.mark.parametrize(

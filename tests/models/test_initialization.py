@@ -82,8 +82,6 @@ def test_another_checkpoint_can_be_the_source(data, teacher, tmp_path):
         ("0,1", {"encoder_embed_dim": 8}, r"has --encoder-embed-dim 8 .* has 16"),
         ("0,1", {"encoder_attention_heads": 2}, r"has --encoder-attention-heads 2 .* has 4"),
         ("random", {}, r"--init-layers random does not set the number of layers: give --encoder-layers"),
-        ("0,1", {"dropout": 1.5}, r"--dropout 1.5 is out of range: give a probability"),
-        ("random", {"encoder_layers": 2, "segments": 1}, r"--segments 1 is invalid: give 0 for none, or 2"),
         (
             "random",
             {"encoder_layers": 2, "encoder_embed_dim": 10},
@@ -93,7 +91,7 @@ def test_another_checkpoint_can_be_the_source(data, teacher, tmp_path):
         (
             "random",
             {"init_head": True},
-            "--init-head conflicts with --init-layers random, which copies nothing",
+            "--init-head .*: give --init-from",
         ),
     ],
 )
@@ -122,7 +120,7 @@ def test_a_head_that_does_not_fit_is_refused(data, tmp_path):
 def test_without_any_source_the_sizes_must_be_given(data):
     with pytest.raises(CannotStart, match="incomplete: --encoder-layers, --encoder-embed-dim"):
         build(data, None, "kd", layers="random", soft_weight=0.0)
-    with pytest.raises(CannotStart, match="--init-layers 0,1 needs a source of layers"):
+    with pytest.raises(CannotStart, match="--init-layers 0,1 .*: give --init-from or --teacher"):
         build(data, None, "kd", layers="0,1", soft_weight=0.0)
 
     _, student, _ = build(
@@ -133,7 +131,7 @@ def test_without_any_source_the_sizes_must_be_given(data):
 
 def test_without_any_source_there_is_no_head_to_copy(data):
     random = {"_name": "roberta_student_4x312", "init_head": True}
-    with pytest.raises(CannotStart, match="--init-head needs a source of the head: give --init-from"):
+    with pytest.raises(CannotStart, match="--init-head .*: give --init-from"):
         build(data, None, "kd", layers="random", soft_weight=0.0, model=random)
 
 

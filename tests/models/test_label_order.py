@@ -90,13 +90,6 @@ def test_names_of_an_earlier_conversion_are_read(tmp_path):
     assert read_checkpoint(str(tmp_path), "--teacher").class_names == ("no", "yes")
 
 
-def test_a_model_without_names_stays(tmp_path):
-    write_teacher(tmp_path / "model.pt")
-    given = read_checkpoint(str(tmp_path), "--teacher")
-    assert reorder_labels(("0", "1"), given, HEAD, "--teacher") is given
-    assert order_problem(("0", "1"), given, HEAD, "--teacher") is None
-
-
 def test_names_are_those_of_the_head_that_was_trained(tmp_path):
     path = tmp_path / "model.pt"
     classifier(path, ["b", "a"])

@@ -44,26 +44,11 @@ def test_gradients_reach_real_tokens_alone():
     assert x.grad.tolist() == [[2, 2, 2], [2, 0, 0]]
 
 
-def test_nothing_comes_of_filler_backwards_either():
-    """Its rows are position 0, whose gradient is that of the real row alone."""
-    x = torch.ones(2, 3, requires_grad=True)
-    Packing.of(MASK, None, padded=True).pack(x).sum().backward()
-    assert x.grad.tolist() == [[1, 1, 1], [1, 0, 0]]
-
-
 def test_gradients_are_those_of_differences():
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]], dtype=torch.bool)
     packing = Packing.of(mask, None, padded=True)
     x = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: packing.unpack(packing.pack(x).sin()), x)
-
-
-@pytest.mark.parametrize(
-    ("real", "rows"),
-    [(1, 16), (16, 16), (17, 32), (1000, 1008), (1025, 1040), (6800, 6848), (100_000, 100_352)],
-)
-def test_few_numbers_of_rows_are_ever_computed(real, rows):
-    assert real + filler(real) == rows
 
 
 def test_filler_costs_little_and_sizes_are_few():

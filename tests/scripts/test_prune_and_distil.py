@@ -158,7 +158,7 @@ def test_a_small_student(call, tmp_path, capfd, monkeypatch):
         ),
         (
             ["--layers", "2", "--", "--temperature", "0"],
-            "a student of 2 layers, .*: --temperature 0.0 divides",
+            "a student of 2 layers, .*: --temperature 0.0",
         ),
         (
             [*SIZES, "--steps", "2", "--method", "att_kl_learn"],

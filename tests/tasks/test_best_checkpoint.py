@@ -3,8 +3,7 @@
 import pytest
 
 from fairseq_kd.errors import CannotStart
-from fairseq_kd.metrics import metric_names
-from fairseq_kd.tasks.best_checkpoint import HIGHER_IS_BETTER
+from fairseq_kd.metrics import HIGHER_IS_BETTER, metric_names
 from tests.tiny import build
 
 

@@ -259,7 +259,7 @@ def test_names_that_cannot_be_matched_are_refused_where_they_count(stock, teache
 
 def test_a_run_is_not_resumed_on_data_of_another_order(ours, teacher, student):
     with pytest.raises(
-        CannotStart, match=r"was begun with the classes .* in this order, but .*: give data with"
+        CannotStart, match=r"was started with the classes .* in this order, but .*: give data with"
     ):
         trained(ours, student.parent, "--teacher", str(teacher), "--max-epoch", "2")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections import Counter
 from functools import cache
@@ -241,8 +242,5 @@ def test_what_ddp_takes_for_an_error_is_refused_before_training(shards, teacher,
     launcher = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--standalone"]
     result = run([*launcher, *command])
     assert result.returncode != 0
-    assert (
-        "--two-stage 0.5 trains not all parameters in each stage, which --ddp-backend pytorch_ddp"
-        in result.stderr
-    )
+    assert re.search("--two-stage 0.5 .* --ddp-backend pytorch_ddp: add", result.stderr)
     assert not list((tmp_path / "run").glob("*.pt"))

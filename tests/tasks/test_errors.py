@@ -32,12 +32,12 @@ STUDENT = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_attention_head
             {"mapping": "combine"},
             r"--mapping combine mixes all hidden states, but .* compares pairs of layers",
         ),
-        ("att_kl_learn", {"attention_clamp": 0.0}, r"--attention-clamp 0.0 is not a probability"),
-        ("kd", {"temperature": 0.0}, r"--temperature 0.0 divides the logits: give a number above 0"),
+        ("att_kl_learn", {"attention_clamp": 0.0}, r"--attention-clamp 0\.0"),
+        ("kd", {"temperature": 0.0}, r"--temperature 0\.0"),
         ("kd", {"temperature": -1.0}, r"--temperature -1.0"),
-        ("kd", {"hard_weight": -1.0}, r"--hard-weight -1.0 would reward"),
-        ("hidden_mse_learn", {"inter_weight": -0.5}, r"--inter-weight -0.5 would reward"),
-        ("kd", {"hard_weight": 0.0, "soft_weight": 0.0}, r"--hard-weight, --soft-weight .* all 0"),
+        ("kd", {"hard_weight": -1.0}, r"--hard-weight -1\.0"),
+        ("hidden_mse_learn", {"inter_weight": -0.5}, r"--inter-weight -0\.5"),
+        ("kd", {"hard_weight": 0.0, "soft_weight": 0.0}, r"--hard-weight and --soft-weight .* all 0"),
         ("crd", {"crd_feature_dim": 0}, r"--crd-feature-dim 0 is out of range: give 1 or more"),
         ("crd", {"crd_negatives": 0}, r"--crd-negatives 0 is out of range: give 1 or more"),
         ("crd", {"crd_temperature": 0.0}, r"--crd-temperature 0.0 is out of range: give a number above 0"),
@@ -78,18 +78,16 @@ def test_several_problems_are_told_at_once(data, tmp_path):
 
 def test_a_teacher_is_needed(data):
     random = {**STUDENT, "encoder_ffn_embed_dim": 8}
-    with pytest.raises(
-        CannotStart, match="--criterion att_kl_learn learns from a teacher and none was given"
-    ):
+    with pytest.raises(CannotStart, match="--criterion att_kl_learn .*: give --teacher"):
         build(data, None, "att_kl_learn", layers="random", model=random, soft_weight=0.0)
-    with pytest.raises(CannotStart, match="--soft-weight above 0 learns from a teacher and none was given"):
+    with pytest.raises(CannotStart, match="--soft-weight above 0 .*: give --teacher"):
         build(data, None, "kd", layers="random", model=random)
     build(data, None, "kd", layers="random", model=random, soft_weight=0.0)
 
 
 def test_a_teacher_of_another_task(data, tmp_path):
     teacher = write_teacher(tmp_path / "model.pt", classes=3)
-    with pytest.raises(CannotStart, match="tells 3 classes apart, but .* has 2"):
+    with pytest.raises(CannotStart, match="--teacher .* 3 classes, but .* has 2"):
         build(data, teacher, "kd")
 
 
@@ -97,7 +95,7 @@ def test_another_vocabulary(data, tmp_path):
     (tmp_path / "other").mkdir()
     teacher = write_teacher(tmp_path / "other" / "model.pt")
     (tmp_path / "other" / "dict.txt").write_text("".join(f"v{number} 1\n" for number in range(60)))
-    with pytest.raises(CannotStart, match="--teacher .* numbers its words differently from the data"):
+    with pytest.raises(CannotStart, match="--teacher .* number words differently"):
         build(data, teacher, "kd")
 
 
@@ -109,19 +107,19 @@ def test_a_vocabulary_of_another_size(data, tmp_path):
     name = "encoder.sentence_encoder.embed_tokens.weight"
     state["model"][name] = state["model"][name][:50]
     torch.save(state, teacher)
-    with pytest.raises(CannotStart, match="--teacher .* knows 50 words, but the data .* uses 65"):
+    with pytest.raises(CannotStart, match="--teacher .* 50 words, but the data .* 65"):
         build(data, teacher, "kd")
 
 
 def test_another_pair_format(tmp_path):
     data = write_data(tmp_path / "data", pair_format="bert")
     teacher = write_teacher(tmp_path / "model.pt")
-    with pytest.raises(CannotStart, match="joins pairs as bert does, but the model was made for roberta"):
+    with pytest.raises(CannotStart, match="format bert, but the model needs roberta"):
         build(data, teacher, "kd")
 
 
 def test_missing_data(tmp_path):
-    with pytest.raises(CannotStart, match=r"nowhere holds no input0/dict\.txt: make it with"):
+    with pytest.raises(CannotStart, match=r"nowhere has no input0/dict\.txt"):
         build(tmp_path / "nowhere", None, "kd")
 
 
@@ -135,13 +133,8 @@ def test_missing_data(tmp_path):
         ),
         ("kd", {"teacher_device": "gpu"}, "--teacher-device gpu cannot be used"),
         ("kd", {"teacher_device": "cuda:99"}, "--teacher-device cuda:99 cannot be used"),
-        ("kd", {"length_bucket": 0}, "--length-bucket 0 holds no sentence"),
-        ("kd", {"bf16": True}, "--bf16 with --cpu .* use --autocast bf16"),
-        (
-            "kd",
-            {"fp16": True},
-            "--fp16 with --cpu .* use --autocast bf16 instead, or add --fp16-no-flatten-grads",
-        ),
+        ("kd", {"length_bucket": 0}, "--length-bucket 0"),
+        ("kd", {"fp16": True}, "--fp16 with --cpu .* add --fp16-no-flatten-grads"),
     ],
 )
 def test_wrong_settings_of_the_task(data, teacher, method, task, sentence):
@@ -157,9 +150,8 @@ def test_two_formats_to_compute_in(data, teacher, name):
     build(data, teacher, "kd", task={**formats, name: False})
 
 
-@pytest.mark.parametrize("whole", ["fp16_no_flatten_grads", "memory_efficient_fp16"])
-def test_half_precision_on_a_cpu_is_warned_of(data, teacher, caplog, whole):
-    build(data, teacher, "kd", task={"fp16": True, whole: True})
+def test_half_precision_on_a_cpu_is_warned_of(data, teacher, caplog):
+    build(data, teacher, "kd", task={"fp16": True, "fp16_no_flatten_grads": True})
     assert "--fp16 with --cpu: training ends with an error" in caplog.text
 
 
@@ -174,7 +166,7 @@ def test_a_split_without_labels(tmp_path, teacher):
     for path in (data / "label").glob("valid.*"):
         path.unlink()
     task, _, _ = build(data, teacher, "kd")
-    with pytest.raises(CannotStart, match="has no labels for valid, which --hard-weight above 0 learns from"):
+    with pytest.raises(CannotStart, match="no labels for valid, but --hard-weight above 0"):
         task.load_dataset("valid")
     task, _, _ = build(data, teacher, "kd", hard_weight=0.0)
     assert task.load_dataset("valid").targets is None
@@ -190,7 +182,7 @@ def test_contrasts_need_labels_of_classes(tmp_path, teacher):
     for path in (data / "label").glob("valid.*"):
         path.unlink()
     task, _, _ = build(data, teacher, "crd", hard_weight=0.0, soft_weight=0.0)
-    with pytest.raises(CannotStart, match="no labels for valid, which --inter-weight above 0 learns from"):
+    with pytest.raises(CannotStart, match="no labels for valid, but --inter-weight above 0"):
         task.load_dataset("valid")
 
     write_indexed(data / "label" / "train", [np.array([4, 2])] * 64)
@@ -206,7 +198,7 @@ def test_a_label_that_is_no_number(tmp_path):
     data = write_data(tmp_path / "data", regression=True)
     (data / "label" / "valid.label").write_text("0.5\nhalf\n")
     task, _, _ = build(data, write_teacher(tmp_path / "model.pt", classes=1), "kd")
-    with pytest.raises(CannotStart, match=r"valid\.label holds a label that is no number .*'half'"):
+    with pytest.raises(CannotStart, match=r"valid\.label .*'half'"):
         task.load_dataset("valid")
 
 
@@ -221,7 +213,7 @@ def test_a_damaged_index(tmp_path, teacher):
 
 def test_missing_split(data, teacher):
     task, _, _ = build(data, teacher, "kd")
-    with pytest.raises(CannotStart, match="has no split called valid1: it has train, valid"):
+    with pytest.raises(CannotStart, match="no split valid1: it has train, valid"):
         task.load_dataset("valid1")
 
 
@@ -298,13 +290,6 @@ def test_contradicting_classes(data, teacher):
         build(data, teacher, "kd", task={"num_classes": 3})
 
 
-def test_numbers_that_meta_says_are_classes(data, teacher):
-    with pytest.raises(
-        CannotStart, match="--regression-target conflicts with .* which has 2 classes: remove"
-    ):
-        build(data, teacher, "kd", task={"regression_target": True})
-
-
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
@@ -323,7 +308,7 @@ def test_flags_of_stock_data_that_contradict_one_another(tmp_path, teacher, flag
 @pytest.mark.parametrize(
     ("limits", "split", "sentence"),
     [
-        ((9, 9), "train", r"--max-tokens 9 is less than the \d\d of one example of train: give more"),
+        ((9, 9), "train", r"--max-tokens 9 is less than the \d\d"),
         ((9, 9), "valid", "--max-tokens 9 is less than"),
         ((None, 9), "valid", "--max-tokens-valid 9 is less than"),
     ],
@@ -355,5 +340,5 @@ def test_regression_flags_of_stock_data(tmp_path):
     teacher = write_teacher(tmp_path / "model.pt", classes=1)
     for classes in (1, None):
         task, _, _ = build(data, teacher, "kd", task={"num_classes": classes, "regression_target": True})
-        assert task.regression
+        assert task.metadata.regression
     assert task.metadata.dictionary_hash == meta["dictionary_hash"]

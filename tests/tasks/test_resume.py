@@ -90,7 +90,7 @@ def test_other_data_is_refused_by_a_method_that_remembers_it(data, teacher, tmp_
     flags = ["--criterion", "crd", "--init-layers", "0,3", "--teacher", str(teacher)]
     train_here(train_command(data, tmp_path / "run", *flags))
     other = write_data(tmp_path / "other", sentences=(("train", 50), ("valid", 8)))
-    with pytest.raises(CannotStart, match="crd remembers 64 sentences .*, but the training data has 50 now"):
+    with pytest.raises(CannotStart, match="crd .* 64 sentences, but the training data has 50"):
         train_here(train_command(other, tmp_path / "run", *flags, "--max-epoch", "2"))
 
 

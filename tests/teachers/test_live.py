@@ -14,7 +14,7 @@ def test_signals_are_the_models_own_and_carry_no_gradient(data, teacher):
     sample = batch(task, [0, 1, 2])
 
     signals = task.teacher.signals(sample, WANTED)
-    expected = task.teacher.model.signals(sample["net_input"]["src_tokens"], WANTED, task.head)
+    expected = task.teacher.model.signals(sample["net_input"]["src_tokens"], WANTED, task.data.head)
 
     assert len(signals.tensors()) == 7
     for found, wanted in zip(signals.tensors(), expected.tensors(), strict=True):

@@ -7,7 +7,6 @@ from .gates import GatedLayers
 from .hidden import HiddenTransfer
 from .layer_attention import AttendedLayers
 from .relation import RelationTransfer
-from .self_teacher import SelfTeacher
 from .token_scope import SCOPES
 
 __all__ = [
@@ -19,5 +18,4 @@ __all__ = [
     "GatedLayers",
     "HiddenTransfer",
     "RelationTransfer",
-    "SelfTeacher",
 ]

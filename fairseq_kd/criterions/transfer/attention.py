@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from ...context import DistillationContext
 from ...signals import Signals, Wanted
 from .base import Transfer
 
@@ -11,16 +12,16 @@ from .base import Transfer
 class LayerTransfer(Transfer):
     """Transfer of signals computed inside layers. The embedding pair 0:0 is omitted, since it has none."""
 
-    def __init__(self, task, method: str, mapping: str) -> None:
-        super().__init__(task, method)
+    def __init__(self, context: DistillationContext, method: str, mapping: str) -> None:
+        super().__init__(context, method)
         self.pair_layers(mapping, "attention")
 
 
 class AttentionTransfer(LayerTransfer):
     """Transfer of attention scores, head by head."""
 
-    def __init__(self, task, method: str, mapping: str) -> None:
-        super().__init__(task, method, mapping)
+    def __init__(self, context: DistillationContext, method: str, mapping: str) -> None:
+        super().__init__(context, method, mapping)
         if self.problems:
             return
 

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from ...context import DistillationContext, teacher_missing
 from ...layers import layer_map
 from ...signals import Wanted
 
@@ -13,17 +14,17 @@ class Transfer(nn.Module):
     student_wanted  signals that are needed of the student
     teacher_wanted  signals that are needed of the teacher
     problems        error messages; empty if the two models can be compared
-    unused          flags without effect, for a warning
+
+    method  name of the criterion, for error messages
     """
 
-    def __init__(self, task, method: str) -> None:
+    def __init__(self, context: DistillationContext, method: str) -> None:
         super().__init__()
         self.method = method
-        self.student, self.teacher = task.student_shape, task.teacher_shape
+        self.student, self.teacher = context.student_shape, context.teacher_shape
         self.pairs: list[tuple[int, int]] = []
         self.student_wanted = self.teacher_wanted = Wanted()
-        self.unused: list[str] = []
-        self.problems = [] if self.teacher else [task.teacher_missing(f"--criterion {method}")]
+        self.problems = [] if self.teacher else [teacher_missing(f"--criterion {method}")]
 
     def pair_states(self, mapping: str) -> None:
         """Set the pairs of `--mapping`, if there is a teacher."""
@@ -52,6 +53,13 @@ class Transfer(nn.Module):
                 f"--mapping {mapping} pairs only the embedding outputs, which have no {what}: pair layers from 1."
             )
 
+    def describe(self) -> str:
+        """Return one line for the summary: the pairs, and a learned projection if the widths differ."""
+        linear = getattr(getattr(self, "widen", None), "linear", None)
+        if linear is None:
+            return self.map_row()
+        return f"{self.map_row()}  (student's width {linear.in_features} -> {linear.out_features} learned)"
+
     def map_row(self) -> str:
-        """Describe the pairs in one line, which is printed when training starts."""
+        """Return the pairs in one line."""
         return "  ".join(f"{i} <- {j}" for i, j in self.pairs)

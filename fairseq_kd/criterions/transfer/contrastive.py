@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...context import DistillationContext
 from ...losses import CRD, Negatives
 from ...signals import Signals, Wanted
 from .base import Transfer
@@ -17,18 +18,18 @@ from .hidden import first_tokens
 class ContrastiveTransfer(Transfer):
     """Transfer of all states at position 0, concatenated: the CRD loss and its sampler of negatives."""
 
-    def __init__(self, task, method: str, cfg) -> None:
-        super().__init__(task, method)
+    def __init__(self, context: DistillationContext, method: str, cfg: Any) -> None:
+        super().__init__(context, method)
         student, teacher = self.student, self.teacher
         self.problems += _problems_of_flags(cfg)
-        labels = task.train_labels()
-        self.problems += _problems_of_labels(task, method, labels)
+        labels = context.train_labels()
+        self.problems += _problems_of_labels(context, method, labels)
         if self.problems:
             return
 
         self.student_wanted = Wanted.of(states=range(student.layers + 1))
         self.teacher_wanted = Wanted.of(first=range(teacher.layers + 1))
-        self.negatives = Negatives(torch.from_numpy(labels), task.metadata.num_classes, cfg.crd_negatives)
+        self.negatives = Negatives(torch.from_numpy(labels), context.objective.classes, cfg.crd_negatives)
         self.loss = CRD(
             len(labels),
             (student.layers + 1) * student.width,
@@ -54,7 +55,7 @@ class ContrastiveTransfer(Transfer):
         return self.loss(s, t, index, self.negatives(sample["target"]))
 
 
-def _problems_of_flags(cfg) -> Iterable[str]:
+def _problems_of_flags(cfg: Any) -> Iterable[str]:
     for name in ("crd_feature_dim", "crd_negatives"):
         if getattr(cfg, name) < 1:
             yield f"--{name.replace('_', '-')} {getattr(cfg, name)} is out of range: give 1 or more."
@@ -64,14 +65,16 @@ def _problems_of_flags(cfg) -> Iterable[str]:
         yield f"--crd-momentum {cfg.crd_momentum} is out of range: give a number in [0, 1)."
 
 
-def _problems_of_labels(task, method: str, labels: np.ndarray | None) -> Iterable[str]:
+def _problems_of_labels(
+    context: DistillationContext, method: str, labels: np.ndarray | None
+) -> Iterable[str]:
     if labels is None:
         yield (
-            f"{task.cfg.data} has no labels for {task.cfg.train_subset}, but --criterion {method} needs them to choose "
+            f"{context.data} has no labels for {context.train_subset}, but --criterion {method} needs them to choose "
             "negatives: use data with labels (--train-subset), or another method."
         )
     elif len(np.unique(labels)) < 2:
         yield (
-            f"all sentences of {task.cfg.train_subset} in {task.cfg.data} have the same label, so --criterion {method} has "
+            f"all sentences of {context.train_subset} in {context.data} have the same label, so --criterion {method} has "
             "no negatives: use data with two labels or more (--train-subset)."
         )

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from ...context import DistillationContext
 from ...losses import Gates, Widen
 from ...signals import Signals, Wanted
 from .base import Transfer
@@ -24,8 +25,16 @@ class GatedLayers(Transfer):
     scope    cls or tokens, see `token_scope.py`
     """
 
-    def __init__(self, task, method: str, mapping: str, form: str, partial: int | None, scope: str) -> None:
-        super().__init__(task, method)
+    def __init__(
+        self,
+        context: DistillationContext,
+        method: str,
+        mapping: str,
+        form: str,
+        partial: int | None,
+        scope: str,
+    ) -> None:
+        super().__init__(context, method)
         self.mapping, self.form, self.scope = mapping, form, scope
         self.pair_layers(mapping, "gates")
         if partial is not None and self.student is not None and not 1 <= partial <= self.student.layers:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+from ...context import DistillationContext
 from ...losses import Combine, Widen
 from ...signals import Signals, Wanted
 from .base import Transfer
@@ -21,8 +22,10 @@ class HiddenTransfer(Transfer):
     scope  cls or tokens, see `token_scope.py`
     """
 
-    def __init__(self, task, method: str, mapping: str, scope: str = "tokens") -> None:
-        super().__init__(task, method)
+    def __init__(
+        self, context: DistillationContext, method: str, mapping: str, scope: str = "tokens"
+    ) -> None:
+        super().__init__(context, method)
         self.mixture = self.widen = None
         lowest = MIXTURES.get(mapping)
         if lowest is None:

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from ...context import DistillationContext
 from ...losses import LayerAttention, Widen
 from ...signals import Signals, Wanted
 from .base import Transfer
@@ -16,8 +17,10 @@ class AttendedLayers(Transfer):
     detach  no gradient through the attention weights
     """
 
-    def __init__(self, task, method: str, scope: str, reach: str, detach: bool) -> None:
-        super().__init__(task, method)
+    def __init__(
+        self, context: DistillationContext, method: str, scope: str, reach: str, detach: bool
+    ) -> None:
+        super().__init__(context, method)
         self.scope = scope
         if self.problems:
             return

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
+from ...context import DistillationContext
 from ...losses import relation_heads, relation_kl
 from ...signals import Wanted
 from .attention import LayerTransfer
@@ -15,8 +16,10 @@ class RelationTransfer(LayerTransfer):
     heads  number of relation heads, into which each side's full width is split; None for the attention heads
     """
 
-    def __init__(self, task, method: str, mapping: str, heads: int | None = None) -> None:
-        super().__init__(task, method, mapping)
+    def __init__(
+        self, context: DistillationContext, method: str, mapping: str, heads: int | None = None
+    ) -> None:
+        super().__init__(context, method, mapping)
         self.heads = heads
         if self.problems:
             return
