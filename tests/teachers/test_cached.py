@@ -437,7 +437,7 @@ def test_numbers_too_large_for_fp16_are_refused(data, teacher, tmp_path, monkeyp
     signals = task.teacher.live.signals(batch(task, [0]), WANTED)
     signals.logits = signals.logits + 1e5
     with pytest.raises(
-        SystemExit, match=r"Cannot cache logits: --cache-precision fp16 holds no number above 65504: give"
+        SystemExit, match=r"Cannot cache logits: --cache-precision fp16 holds no number above 65504"
     ):
         task.dataset("valid").cached.write([0], batch(task, [0])["net_input"]["src_tokens"], signals)
 
