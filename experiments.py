@@ -19,14 +19,16 @@ OUT/GROUP/table.md and table.csv. If several learning rates or batch sizes are t
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from launcher.cli import read_arguments
 from launcher.execution.devices import make_slots, visible_gpus
-from launcher.execution.experiment import Experiment
 from launcher.execution.processes import make_data
-from launcher.execution.scheduler import ending_as_interrupted, say_interrupted
-from launcher.planning.prerequisites import Inputs, NotReady, find_prerequisites
-from launcher.validate import check_flags_of, check_layers, unused_flags
+from launcher.execution.run_grid import check_origins, run_grid, show
+from launcher.execution.scheduler import interruptible, say_interrupted
+from launcher.planning.expand import plan_jobs
+from launcher.planning.prerequisites import NotReady, find_prerequisites
+from launcher.validate import check_flags, check_layers, unused_flags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,36 +39,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return report.main(arguments[1:])
 
-    args, grid, parser = read_arguments(__doc__, arguments)
-    gpus = [] if args.cpu else visible_gpus()
-    inputs = Inputs.from_arguments(args, cpu=not gpus)
+    grid, dry_run = read_arguments(__doc__, arguments)
+    gpus = [] if grid.config.cpu else visible_gpus()
+    config = replace(grid.config, cpu=not gpus)
+    grid = replace(grid, config=config)
+    slots = make_slots(config.jobs, gpus)
     try:
-        with ending_as_interrupted():
-            prerequisites = find_prerequisites(grid, inputs)
-            if prerequisites.make_data and args.dry_run:
-                print(shlex.join(prerequisites.make_data))
+        with interruptible():
+            prerequisites = find_prerequisites(grid)
+            check_layers(prerequisites)
+            if prerequisites.missing and dry_run:
+                print(shlex.join(prerequisites.data_command))
                 print(
-                    f"# the runs are planned once the data of {' and '.join(prerequisites.waiting_for)} is there"
+                    f"# the runs can be planned when the data of {' and '.join(prerequisites.missing)} exists"
                 )
                 return 0
-            if prerequisites.make_data:
+            if prerequisites.missing:
                 make_data(prerequisites)
-                prerequisites = find_prerequisites(grid, inputs)
-            experiment = Experiment(
-                prerequisites, make_slots(args.jobs, gpus), args.retries, args.teacher_cache
-            )
-            check_layers(experiment.runs, prerequisites)
-            if unused := unused_flags(
-                args.given, prerequisites.grid, experiment.jobs, bool(experiment.teachers)
-            ):
+                prerequisites = find_prerequisites(grid)
+            jobs = plan_jobs(prerequisites)
+            check_origins(jobs)
+            if unused := unused_flags(grid, jobs):
                 print(f"Warning: no run of this grid uses {', '.join(unused)}.", file=sys.stderr)
-            if not args.dry_run:
-                check_flags_of(experiment.jobs)
+            if not dry_run:
+                check_flags(jobs)
     except NotReady as error:
-        parser.exit(2, f"{error}\n")
+        print(error, file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         return say_interrupted()
-    return experiment.show() if args.dry_run else experiment.run()
+    if dry_run:
+        show(jobs, slots)
+        return 0
+    return run_grid(jobs, slots, config.retries, config.folder)
 
 
 if __name__ == "__main__":

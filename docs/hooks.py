@@ -62,7 +62,7 @@ def criterion_flags(name: str) -> str:
 def launcher_flags() -> str:
     """Return one table of flags for each group of `experiments.py --help`."""
     _figures()
-    from launcher.options import make_parser
+    from launcher.cli import make_parser
 
     sections = []
     for group in make_parser(None)._action_groups:

@@ -3,7 +3,7 @@
     python -m fairseq_kd.describe [CHECKPOINT ...]
 
 criterions   by name: the flags that fairseq-train has for it, and the class attributes that decide how it is trained
-checkpoints  by path: the number of layers, or the problem in one sentence
+checkpoints  by path: the numbers of layers and of positions, or the problem in one sentence
 fairseq      version file of the fairseq that the flags are made by, and its text
 """
 
@@ -69,7 +69,8 @@ def _type(action: argparse.Action) -> str:
 
 def _checkpoint(path: str) -> dict[str, Any]:
     try:
-        return {"layers": read_checkpoint(path, "the model").shape.layers}
+        shape = read_checkpoint(path, "the model").shape
+        return {"layers": shape.layers, "positions": shape.max_positions}
     except CannotStart as error:
         return {"problem": " ".join(error.problems)}
 

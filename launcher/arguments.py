@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from .datasets import find_task
 
@@ -49,22 +50,25 @@ def tasks(text: str) -> list[str]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def positive(text: str) -> int:
+def positive(value: Any) -> int:
     """Parse a whole number from 1."""
+    text = str(value)
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
 
 
-def count(text: str) -> int:
+def count(value: Any) -> int:
     """Parse a whole number from 0."""
+    text = str(value)
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
 
 
-def rate(text: str) -> float:
+def rate(value: Any) -> float:
     """Parse a learning rate."""
+    text = str(value)
     try:
         number = float(text)
     except ValueError:

@@ -1,4 +1,6 @@
-"""Reads grids in YAML (`--grid FILE`), whose keys are the names of the long flags.
+"""The settings of a grid: one dataclass, from which the flags of `experiments.py` and the keys of grid files follow.
+
+A grid file (`--grid FILE`) is YAML whose keys are the names of the long flags:
 
     task: [mrpc, rte]
     method: [none, kd, att_kl_learn]
@@ -7,131 +9,344 @@
     cpu: true
     flags: {clip-norm: 1.0, task.autocast: bf16}
 
-`flags` are the arguments after -- in a command line: a list of words, or a mapping of fairseq-train's flags
-and of hydra's names to values.
+`flags` are the arguments after -- in a command line, see `overrides.py`.
 """
 
 import argparse
-from collections.abc import Iterator
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from .arguments import count, names, positive, rate
+from .datasets import FINETUNING_BATCH_SIZES, FINETUNING_RATES, PUBLISHED_EPOCHS, TASKS, find_task
 from .files import read_yaml
-from .model_list import NAME
+from .methods import Methods
+from .models import MODELS_FILE, STAGE2_FROM, Entry
+from .overrides import Overrides
 
-# A file cannot include another file, and only the command line starts a dry run.
-NOT_IN_FILES = ("grid", "dry-run", "help")
+# Kinds of grid: students of methods, second stages of listed models, or the fine-tuning of listed models.
+METHOD, PREDICTION, FINETUNING = EXPERIMENTS = "method_specific", "pred", "finetune"
+
+STAGES = {"one": "one", "two": "two", "one_stage": "one", "two_stage": "two", FINETUNING: FINETUNING}
+INIT = re.compile(r"\d+(,\d+)*|all|random(:[1-9]\d*)?")
+MAPPING = re.compile(r"skip|last|combine|combine-layers|pkd-skip|pkd-last|top\d+|\d+:\d+(,\d+:\d+)*")
+MAPPINGS = (
+    "skip, last, combine, combine-layers, pkd-skip, pkd-last, topX such as top10, or pairs such as 0:0,1:4"
+)
 
 
-def read_grid(path: Path, parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
-    """Return the content of the file as arguments: those of the program, and those after `--`.
+def _list_of(read: Callable[[str], Any]) -> Callable[[Any], list]:
+    """Return a function that reads a list, or text with commas; each value is returned once."""
 
-    Raises ValueError if the file is invalid.
+    def read_list(given: Any) -> list:
+        texts = [part for each in _as_list(given) for part in names(str(each))]
+        return list(dict.fromkeys(map(read, texts)))
+
+    return read_list
+
+
+def _choice(among: Mapping[str, str]) -> Callable[[Any], str]:
+    """Return a function that looks up a word."""
+
+    def read_choice(given: Any) -> str:
+        if given not in among:
+            raise ValueError(f"{given!r} is unknown: choose among {', '.join(among)}")
+        return among[given]
+
+    return read_choice
+
+
+def _inits(given: Any) -> list[str]:
+    """Read layer lists: [0, 1, 2], or "0,1,2", or a list of such."""
+    several = isinstance(given, list) and not all(type(layer) is int for layer in given)
+    inits = []
+    for each in given if several else [given]:
+        text = ",".join(map(str, each)) if isinstance(each, list) else str(each)
+        inits.append(text.replace(" ", ""))
+        if not INIT.fullmatch(inits[-1]):
+            raise ValueError(
+                f"{each!r} names no layers: give numbers from 0 such as 0,1,2, or all, random, random:3"
+            )
+    return list(dict.fromkeys(inits))
+
+
+def _mappings(given: Any) -> list[str]:
+    found = []
+    for each in _as_list(given):
+        if not isinstance(each, str):  # YAML reads 1:4 as a number
+            raise ValueError(f"{each!r} is no text: put pairs such as 1:4 in quotes")
+        parts = names(each)
+        pairs = ",".join(part for part in parts if ":" in part)  # all pairs in one text are one mapping
+        # Liu et al. write t_top10 for top10.
+        found += [part.removeprefix("t_") for part in parts if ":" not in part] + ([pairs] if pairs else [])
+    for mapping in found:
+        if not MAPPING.fullmatch(mapping):
+            raise ValueError(f"{mapping!r} is not a mapping: choose among {MAPPINGS}")
+    return list(dict.fromkeys(found))
+
+
+def _models(given: Any) -> list[str]:
+    """Read models as NAME=PATH or PATH, from a list or from a mapping of names to paths."""
+    words = [f"{name}={path}" for name, path in given.items()] if isinstance(given, dict) else _as_list(given)
+    values = given.values() if isinstance(given, dict) else words
+    if not words or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{given!r} lists no paths: give a list of paths, or a mapping of names to paths")
+    return words
+
+
+def _as_list(given: Any) -> list:
+    values = given if isinstance(given, list) else [given]
+    if not values:
+        raise ValueError("is an empty list: remove it, or name one value")
+    return values
+
+
+def option(
+    default: Any,
+    help: str,
+    metavar: str = "",
+    read: Callable[[Any], Any] | None = None,
+    short: tuple[str, ...] = (),
+    group: str = "",
+) -> Any:
+    """Declare a setting.
+
+    metavar  of its value in --help
+    read     converts the value in a command line or file; raises ValueError for an invalid one
+    short    other names of the flag
+    group    heading in --help above this and the following settings
     """
+    metadata = {"help": help, "metavar": metavar or None, "read": read, "short": short, "group": group}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass
+class GridConfig:
+    """All settings of a grid; each field is a flag, and a key of a grid file.
+
+    An empty list stands for the published settings of a task or method, and None for a default that depends on others.
+    """
+
+    task: list[str] = option(
+        [],
+        f"{', '.join(TASKS)}",
+        "A,B",
+        _list_of(lambda name: find_task(name).name),
+        ("-t",),
+        "grid: all combinations are trained (lists: a,b,c; flags may repeat)",
+    )
+    method: list[str] = option(
+        [],
+        "criterions of the plugin, listed below, or none for a student without a teacher",
+        "A,B",
+        _list_of(str),
+        ("-m",),
+    )
+    init: list[str] = option(
+        ["0,1,2"],
+        "teacher layers that the student copies, from 0, or all; random:3 for 3 random layers, random for as many as "
+        "the other students have (default: 0,1,2)",
+        "LAYERS",
+        _inits,
+    )
+    mapping: list[str] = option(
+        [],
+        f"teacher state that each student state learns from: {MAPPINGS} (default: the method's own, listed below)",
+        "A,B",
+        _mappings,
+    )
+    stage: list[str] = option(
+        ["two"],
+        "two: the method's own loss, then the logits; one: all losses at once; finetune: as -e finetune (default: two)",
+        "A,B",
+        _list_of(_choice(STAGES)),
+        ("-s",),
+    )
+    batch_size: list[int] = option(
+        [],
+        f"sentences per batch of the students (default: the task's published one; with -e {FINETUNING} "
+        f"{','.join(map(str, FINETUNING_BATCH_SIZES))})",
+        "A,B",
+        _list_of(positive),
+    )
+    lr: list[float] = option(
+        [],
+        "highest learning rates of the students (default: the task's published one; with -e "
+        f"{FINETUNING} {','.join(f'{lr:g}' for lr in FINETUNING_RATES)})",
+        "A,B",
+        _list_of(rate),
+    )
+    seeds: list[int] = option([1, 2, 3, 4], "random seeds (default: 1,2,3,4)", "A,B", _list_of(positive))
+
+    experiment: str = option(
+        METHOD,
+        f"{METHOD}: students of the methods; {PREDICTION}: second stages that start from the listed models; "
+        f"{FINETUNING}: those models trained on the labels, without a teacher (default: {METHOD})",
+        f"{{{','.join(EXPERIMENTS)}}}",
+        _choice({kind: kind for kind in EXPERIMENTS}),
+        ("-e",),
+        "your own models, instead of methods",
+    )
+    models: list[str] = option(
+        [],
+        "[NAME=]PATH[@LAYERS]: a checkpoint or run directory, and its name in tables; {task} in a path stands for "
+        "the task's name; @1,3,5 copies only these layers; @random:3 copies none, for an untrained student with 3 layers of "
+        "the model's width",
+        "MODEL",
+        _models,
+    )
+    pass_dic: Optional[Path] = option(
+        None,
+        f"file with more models, in JSON or YAML: {MODELS_FILE}; with -e {PREDICTION} the model of a run is used only for "
+        "its own task, and --method selects entries by name",
+        "FILE",
+        short=("--pass_dic",),
+    )
+
+    data: Path = option(
+        Path("data"), "folder with <TASK>-bin (default: data)", "DIR", group="inputs and outputs"
+    )
+    teacher: Optional[str] = option(
+        None,
+        "fine-tuned teacher: a checkpoint, or a folder with checkpoint_best.pt or model.pt; {task} stands for "
+        "the task's name (default: teachers/{task}, or a new one fine-tuned from --pretrained)",
+        "PATH",
+    )
+    teacher_cache: Optional[Path] = option(
+        None,
+        "parent folder of the teacher caches, which all runs share: DIR/TASK is fairseq-train's --teacher-cache; the "
+        "first runs write it, later runs read it (default: no cache)",
+        "DIR",
+    )
+    pretrained: Optional[Path] = option(
+        None,
+        "pre-trained model from which missing teachers are fine-tuned, in OUT/teachers: a checkpoint, or a folder "
+        "with checkpoint_best.pt or model.pt (default: the only model in models/)",
+        "PATH",
+    )
+    glue_dir: Path = option(
+        Path("glue"),
+        "raw files from which missing data is made, with the vocabulary of --pretrained (default: glue)",
+        "DIR",
+    )
+    max_positions: Optional[int] = option(
+        None,
+        "maximum tokens of an input: new data is truncated, longer data is refused (default for new data: as many as the "
+        "models take, at most 512)",
+        "N",
+        positive,
+    )
+    out: Path = option(Path("runs"), "parent folder of groups (default: runs)", "DIR")
+    group: str = option("default", "this grid's folder in OUT (default: default)", "NAME")
+
+    epochs: int = option(
+        PUBLISHED_EPOCHS,
+        "epochs of a run (default: 10)",
+        "N",
+        positive,
+        group="training (schedules: the published ones of each task, scaled)",
+    )
+    stage1_epochs: Optional[int] = option(
+        None, "epochs of a first stage (default: as --epochs)", "N", positive
+    )
+    stage2_from: str = option(
+        "best",
+        "checkpoint of the first stage that the second starts from: best (lowest dev loss), or last, as in the code of "
+        "Wang et al. (default: best)",
+        f"{{{','.join(STAGE2_FROM)}}}",
+        _choice({name: name for name in STAGE2_FROM}),
+    )
+    teacher_epochs: int = option(PUBLISHED_EPOCHS, "epochs of a new teacher (default: 10)", "N", positive)
+    teacher_batch_size: Optional[int] = option(
+        None,
+        "sentences per batch of a new teacher (default: the task's published one, 16 or 32)",
+        "N",
+        positive,
+    )
+    teacher_lr: Optional[float] = option(
+        None,
+        "highest learning rate of a new teacher (default: the task's published one, 1e-5 or 2e-5)",
+        "LR",
+        rate,
+    )
+
+    jobs: int = option(
+        1, "runs at a time; more runs than GPUs share the GPUs (default: 1)", "N", positive, group="execution"
+    )
+    retries: int = option(
+        1, "how often a failed run is resumed from its last checkpoint (default: 1)", "N", count
+    )
+    cpu: bool = option(False, "use no GPU (default: all GPUs, one for each run)")
+    trainer: Optional[str] = option(None, "the fairseq-train to call (default: the environment's)", "PROGRAM")
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the group."""
+        return self.out / self.group
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether its runs start or learn from a teacher."""
+        return self.experiment != FINETUNING
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid to plan.
+
+    overrides  the user's flags for fairseq-train
+    models     listed models, which replace methods, inits, mappings and stages
+    methods    all methods of the plugin
+    given      names of the settings in the command line or the grid file
+    """
+
+    config: GridConfig
+    methods: Methods
+    overrides: Overrides = dataclasses.field(default_factory=dict)
+    models: tuple[Entry, ...] = ()
+    given: frozenset[str] = frozenset()
+
+
+OPTIONS = {field.name: field for field in dataclasses.fields(GridConfig)}
+
+
+def read_grid_file(path: Path) -> tuple[dict[str, Any], Any]:
+    """Return the settings in a grid file, and its `flags`; raise ValueError if it is not a mapping in YAML."""
     content = read_yaml(path, "--grid")
     if not isinstance(content, dict):
-        raise ValueError(f"--grid {path} holds no keys: write lines such as `task: mrpc`")
+        raise ValueError(f"--grid {path} contains no keys: write lines such as `task: mrpc`")
+    settings = {str(key): value for key, value in content.items()}
+    return settings, settings.pop("flags", {})
 
-    own, flags = [], []
-    for key, value in content.items():
-        name = str(key).replace("_", "-")
-        action = _action(parser, name)
+
+def merge(config: DictConfig, settings: Mapping[str, Any], source: str) -> set[str]:
+    """Merge settings into a config, and return their names; raise ValueError that names source, key and value.
+
+    source  text before the key in messages: `--` for flags, `--grid FILE: ` for a file
+    """
+    merged = set()
+    for key, value in settings.items():
+        name = key.replace("-", "_")
+        flag = key if source != "--" else key.replace("_", "-")
+        if name not in OPTIONS:
+            raise ValueError(f"{source}{flag} is not a setting of a grid (--help shows all)")
         try:
-            if name == "flags":
-                flags = list(_fairseq_flags(value))
-            elif action is None or name in NOT_IN_FILES:
-                raise ValueError("is not a flag that a grid may have (--help shows all)")
-            else:
-                own += _arguments(action, value)
-        except ValueError as error:
-            raise ValueError(f"--grid {path}: {key} {error}") from None
-    return own, flags
+            read = OPTIONS[name].metadata["read"]
+            config[name] = value if read is None else read(value)
+        except (argparse.ArgumentTypeError, OmegaConfBaseException, ValueError) as error:
+            raise ValueError(f"{source}{flag}: {str(error).splitlines()[0]}") from None
+        merged.add(name)
+    return merged
 
 
-def _action(parser: argparse.ArgumentParser, name: str) -> argparse.Action | None:
-    actions = (action for action in parser._actions if f"--{name}" in _names(action))
-    return next(actions, None)
-
-
-def _names(action: argparse.Action) -> list[str]:
-    return [option.replace("_", "-") for option in action.option_strings]
-
-
-def _arguments(action: argparse.Action, value: Any) -> list[str]:
-    flag = next(option for option in action.option_strings if option.startswith("--"))
-    if action.nargs == 0:
-        if not isinstance(value, bool):
-            raise ValueError(f"is {value!r}: write true or false")
-        return [flag] if value else []
-    if flag == "--init":
-        return [word for init in _inits(value) for word in (flag, init)]
-    if flag == "--models":
-        return [flag, *_models(value)]
-
-    listed = (action.metavar or "").startswith("A,")
-    values = value if listed and isinstance(value, list) else [value]
-    texts = [_text(entry, listed, flag == "--mapping") for entry in values]
-    if not texts:
-        raise ValueError("is empty: leave it out, or name one")
-    # Each on its own: pairs in one list of mappings would be taken for one mapping.
-    return [word for text in texts for word in (flag, text)]
-
-
-def _models(value: Any) -> list[str]:
-    """Return the models in a list of paths, or a mapping of names to paths."""
-    if isinstance(value, dict) and value:
-        for name in value:
-            if not NAME.fullmatch(str(name)):
-                raise ValueError(f"has the name {name!r}: use letters, digits and . _ + - alone")
-        return [f"{name}={_text(path, False, False)}" for name, path in value.items()]
-    paths = [_text(path, True, False) for path in (value if isinstance(value, list) else [value])]
-    if not paths:
-        raise ValueError("is empty: leave it out, or name one")
-    return paths
-
-
-def _text(value: Any, listed: bool, is_mapping: bool) -> str:
-    if is_mapping and not isinstance(value, str):
-        raise ValueError(f"has {value!r}, which is no text: put pairs such as 1:4 in quotes")
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"has {value!r}: give one value{' or a list of them' if listed else ''}")
-    return str(value)
-
-
-def _inits(value: Any) -> Iterator[str]:
-    """Yield the layer lists in a value: [0, 1, 2], or "0,1,2", or a list of such."""
-    several = isinstance(value, list) and not all(type(layer) is int for layer in value)
-    for init in value if several else [value]:
-        if isinstance(init, list) and init and all(type(layer) is int for layer in init):
-            yield ",".join(map(str, init))
-        elif type(init) in (str, int):
-            yield str(init)
-        else:
-            raise ValueError(f"has {init!r}: give layers such as [0, 1, 2], or all, random, random:3")
-
-
-def _fairseq_flags(value: Any) -> Iterator[str]:
-    if isinstance(value, list):
-        for word in value:
-            yield _text(word, True, False)
-    elif isinstance(value, dict):
-        for name, setting in value.items():
-            yield from _setting(str(name), setting)
-    else:
-        raise ValueError(f"is {value!r}: give a list of words, or a mapping of flags to values")
-
-
-def _setting(name: str, value: Any) -> list[str]:
-    """Return the words of a flag or of hydra's override; true is the bare flag, false --flag=false."""
-    if isinstance(value, list):
-        value = ",".join(_text(entry, False, False) for entry in value)
-    if isinstance(value, bool):
-        text = str(value).lower()
-    else:
-        text = _text(value, True, False)
-    if "." in name:
-        return [f"{name}={text}"]
-    flag = "--" + name.removeprefix("--").replace("_", "-")
-    if isinstance(value, bool):
-        return [flag] if value else [f"{flag}=false"]
-    return [flag, text]
+def default_config() -> DictConfig:
+    """Return the default settings, typed."""
+    return OmegaConf.structured(GridConfig)

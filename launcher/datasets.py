@@ -1,11 +1,15 @@
-"""Finds the binarized data of a task, and names the published settings of its fine-tuning."""
+"""The published settings of each task, the schedules that follow from them, and its binarized data."""
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from .overrides import Overrides
+
 PUBLISHED_EPOCHS = 10
+FREQUENCIES = re.compile(r"[1-9]\d*(,[1-9]\d*)*")
 
 # Tried for the fine-tuning of pre-trained students: all pairs, of which the best is reported.
 FINETUNING_RATES = (1e-5, 3e-5, 5e-5, 8e-5)
@@ -66,6 +70,41 @@ def find_task(name: str) -> TaskSettings:
 
 def _plain(name: str) -> str:
     return name.replace("-", "").lower()
+
+
+def update_freqs(overrides: Overrides, epochs: int) -> list[int]:
+    """Return the batches per update of each epoch, from --update-freq; its last number holds for the remaining epochs.
+
+    Raises ValueError if the value is invalid.
+    """
+    given = overrides.get("--update-freq", "1")
+    plain = str(given).replace(" ", "").strip("[]()").rstrip(",")
+    if not FREQUENCIES.fullmatch(plain):
+        raise ValueError(
+            f"the flags after -- contain --update-freq {given}, which is no number of batches from 1, nor a list of them "
+            "such as 4,2: correct it"
+        )
+    numbers = [int(number) for number in plain.split(",")]
+    return [numbers[min(epoch, len(numbers) - 1)] for epoch in range(epochs)]
+
+
+def scheduled(
+    settings: TaskSettings, epochs: int, batch_size: int, sentences: int, overrides: Overrides | None = None
+) -> dict[str, int]:
+    """Return `epochs`, `updates` and `warmup` of a run, scaled to the sentences per update (see TaskSettings.schedule).
+
+    A number that the overrides contain wins over ours, which is then computed without --update-freq.
+    """
+    overrides = overrides or {}
+    each_update = settings.schedule(epochs, batch_size, sentences)
+    freqs = update_freqs(overrides, epochs)
+    gathered = epochs / sum(1 / freq for freq in freqs)  # batches an update, over all of them
+    updates, warmup = settings.schedule(epochs, batch_size * gathered, sentences)
+    return {
+        "epochs": epochs,
+        "updates": each_update[0] if "--total-num-update" in overrides else updates,
+        "warmup": each_update[1] if "--warmup-updates" in overrides else warmup,
+    }
 
 
 @dataclass(frozen=True)

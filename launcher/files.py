@@ -1,4 +1,4 @@
-"""Writes files atomically (to a temporary file, which is then renamed), and reads YAML."""
+"""Writes files atomically (to a temporary file, which is then renamed), reads YAML, and checks output folders."""
 
 import contextlib
 import json
@@ -32,6 +32,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file atomically."""
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def check_writable(folder: Path, flag: str) -> None:
+    """Raise ValueError if `folder` can be neither created nor written. Creates nothing."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"{flag} {folder} cannot be made: {there} is no folder, name another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{flag} {folder} cannot be made: {there} may not be written, name another")
 
 
 def read_yaml(path: Path, flag: str) -> Any:

@@ -1,12 +1,12 @@
 """The methods of a grid: `none`, and every criterion of the plugin."""
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .overrides import grouped
-from .plugin import ask
+from .overrides import Overrides, Value
+from .plugin import describe_criterions
 
 # A student that is fine-tuned on the labels only: the baseline of all methods.
 NO_TEACHER = "none"
@@ -30,7 +30,7 @@ class Method:
 
     @property
     def mapping(self) -> str | None:
-        """The default of `--mapping`; None for a method that pairs no layers."""
+        """Default of `--mapping`; None for a method that pairs no layers."""
         return self.flags["--mapping"]["default"] if "--mapping" in self.flags else None
 
 
@@ -39,12 +39,11 @@ Methods = Mapping[str, Method]
 
 @functools.cache
 def find_methods(trainer: str | None = None) -> Methods:
-    """Return all methods by name, `none` first; raise ValueError as `plugin.ask`.
+    """Return all methods by name, `none` first; raise ValueError as `plugin.run_module`.
 
     trainer  value of `--trainer`; None searches for fairseq-train
     """
-    described, _ = ask(trainer)
-    criterions = {name: Method(**each) for name, each in described.items()}
+    criterions = {name: Method(**each) for name, each in describe_criterions(trainer).items()}
     return {NO_TEACHER: replace(criterions[LOGITS], needs_teacher=False), **criterions}
 
 
@@ -60,7 +59,7 @@ def criterion_of(method: str) -> str:
     return LOGITS if method == NO_TEACHER else method
 
 
-def fitting(flags: Sequence[str], criterion: str, methods: Methods) -> tuple[str, ...]:
-    """Return the flags, with their values, without those that only other criterions have."""
+def fitting(overrides: Overrides, criterion: str, methods: Methods) -> dict[str, Value]:
+    """Return the overrides without flags that only other criterions have."""
     others = set().union(*(method.flags for method in methods.values())) - methods[criterion].flags.keys()
-    return tuple(word for name, words in grouped(flags) if name not in others for word in words)
+    return {flag: value for flag, value in overrides.items() if flag not in others}

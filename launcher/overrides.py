@@ -1,7 +1,16 @@
-"""Translates hydra's overrides (`optimization.clip_norm=1.0`) to flags, and checks the flags after `--`."""
+"""Overrides of fairseq-train's flags: normalised once to a mapping of flag to value, and rendered back to words.
+
+The user writes them after `--`, as flags (`--clip-norm 1.0`) or as hydra's overrides (`optimization.clip_norm=1.0`), or
+under `flags:` in a grid file.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+# True is a switch that is on; a tuple has the values of a flag that takes several.
+Value = bool | str | tuple[str, ...]
+Overrides = Mapping[str, Value]
 
 # The groups of a fairseq config whose keys are flags of fairseq-train.
 GROUPS = frozenset(
@@ -21,76 +30,8 @@ CHOICES = {
 # Flags of fairseq-train that have a short form.
 SHORT = {"-a": "--arch"}
 
-OVERRIDE = re.compile(r"(?:\+{0,2})([a-z]\w*)(?:\.(\w+))?=(.*)", re.DOTALL)
+HYDRA = re.compile(r"(?:\+{0,2})([a-z]\w*)(?:\.(\w+))?=(.*)", re.DOTALL)
 REMOVAL = re.compile(r"~[a-z]\w*(\.\w+)?(=.*)?")
-
-
-def as_flags(words: Sequence[str]) -> list[str]:
-    """Translate the overrides among the words after `--` to flags; other words stay as they are.
-
-    Raises ValueError for an invalid override.
-    """
-    return without_false(translated(words))
-
-
-def translated(words: Sequence[str]) -> list[str]:
-    """Translate overrides, with `--flag=false` for a flag that is switched off (see `without_false`).
-
-    true becomes the bare flag, and [a,b] becomes a,b. Quotes around a value are removed.
-    """
-    flags: list[str] = []
-    for before, word in zip(["", *words], words, strict=False):
-        match = OVERRIDE.fullmatch(word)
-        if REMOVAL.fullmatch(word):
-            raise ValueError(f"{word} takes an option away, which flags cannot: give it another value")
-        # A word after a flag may be its value, even if it looks like an override.
-        value = match is None or (before.startswith("--") and match[1] not in GROUPS)
-        flags += [SHORT.get(word, word)] if value else _flag(word, *match.groups())
-    return flags
-
-
-def without_false(flags: Sequence[str]) -> list[str]:
-    """Remove each `--flag=false` and earlier uses of that flag: fairseq's switches are off by default.
-
-    Raises ValueError for a switch that every run needs.
-    """
-    kept: list[tuple[str, list[str]]] = []
-    for name, words in grouped(flags):
-        if [word.lower() for word in words] != [f"{name}=false"]:
-            kept.append((name, words))
-        elif name in ALWAYS_ON:
-            raise ValueError(f"the flags after -- switch off {name}, which this program needs: leave it out")
-        else:
-            kept = [group for group in kept if group[0] != name]
-    return [word for _, words in kept for word in words]
-
-
-def _flag(word: str, group: str, key: str | None, value: str) -> list[str]:
-    if group not in GROUPS:
-        raise ValueError(
-            f"{word} names no group of fairseq's options: choose among {', '.join(sorted(GROUPS))}"
-        )
-    if key in (None, "_name"):
-        if group not in CHOICES:
-            raise ValueError(f"{word} names no option of {group}: write {group}.KEY=VALUE")
-        return [CHOICES[group], _plain(value)]
-
-    flag, text = "--" + key.replace("_", "-"), _plain(value)
-    if text.lower() in ("true", "false") and text == value:
-        return [flag] if text.lower() == "true" else [f"{flag}=false"]
-    if text in ("", "null"):
-        raise ValueError(f"{word} gives {group}.{key} no value: leave it out, its default then holds")
-    return [flag, text]
-
-
-def _plain(value: str) -> str:
-    """Return a value of hydra in the form that a flag takes."""
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-        return value[1:-1]
-    if value.startswith("[") and value.endswith("]"):
-        return ",".join(part.strip() for part in value[1:-1].split(","))
-    return value
-
 
 # Flags that every run sets, or that would break how runs are found, resumed and compared. For example, the best
 # validation could have no checkpoint; combined subsets have no score of the first, which selects the best
@@ -117,58 +58,145 @@ ALWAYS_ON = frozenset(
 SAME = {"--validate-interval-updates": "--save-interval-updates"}
 
 
-def merged(flags: Sequence[str], winning: Sequence[str]) -> list[str]:
-    """Return both lists of flags, without those of `flags` that `winning` repeats."""
-    given = {name for name, _ in grouped(winning)}
-    kept = [word for name, words in grouped(flags) if name not in given for word in words]
-    return [*kept, *winning]
+def read_overrides(words: Sequence[str]) -> dict[str, Value]:
+    """Return the overrides in the words after `--`; the last value of a flag counts, and False switches it off.
+
+    In hydra's overrides, [a,b] becomes a,b, and quotes around a value are removed. Raises ValueError for an invalid word.
+    """
+    overrides: dict[str, Value] = {}
+    flag = None  # of which the next word may be a value
+    for word in words:
+        hydra = HYDRA.fullmatch(word)
+        if REMOVAL.fullmatch(word):
+            raise ValueError(f"{word} removes an option, which flags cannot do: give it another value")
+        if hydra and (hydra[1] in GROUPS or overrides.get(flag) is not True):
+            _set(overrides, *_from_hydra(word, *hydra.groups()))
+            flag = None
+        elif word.startswith("--") or word in SHORT:
+            name, equals, text = SHORT.get(word, word).partition("=")
+            _set(overrides, name, _switch_or(text) if equals else True)
+            flag = None if equals else name
+        elif flag is None:
+            raise ValueError(f"the arguments after -- contain {word}, which follows no flag: remove it")
+        else:
+            there = overrides[flag]
+            overrides[flag] = (
+                word if there is True else (*([there] if isinstance(there, str) else there), word)
+            )
+    return overrides
 
 
-def without_weights(flags: Sequence[str]) -> tuple[str, ...]:
-    """Return the flags of a run whose stage sets the weights itself, so that the user's have no effect; see `command`."""
-    return tuple(word for name, words in grouped(flags) if name not in WEIGHTS for word in words)
+def read_mapping(given: Any) -> dict[str, Value]:
+    """Return the overrides in the `flags:` of a grid file: a list of words, or a mapping of flags to values.
+
+    Raises ValueError for an invalid one.
+    """
+    if isinstance(given, list):
+        return read_overrides([_text(word) for word in given])
+    if not isinstance(given, dict):
+        raise ValueError(f"is {given!r}: give a list of words, or a mapping of flags to values")
+    overrides: dict[str, Value] = {}
+    for key, value in given.items():
+        name = str(key)
+        if "." in name:
+            text = str(value).lower() if isinstance(value, bool) else _text(value)
+            overrides |= read_overrides([f"{name}={text}"])
+        else:
+            flag = "--" + name.removeprefix("--").replace("_", "-")
+            _set(overrides, flag, value if isinstance(value, bool) else _text(value))
+    return overrides
 
 
-def value_of(flag: str, flags: Sequence[str]) -> str | None:
-    """Return the last value of a flag; None if the flag or its value is missing."""
-    given = [[*words[0].split("=", 1), *words[1:]][1:] for name, words in grouped(flags) if name == flag]
-    return given[-1][0] if given and given[-1] else None
+def merge_overrides(given: Overrides, winning: Overrides) -> dict[str, Value]:
+    """Return both, without flags that are switched off; the flags of `winning` come last and win.
+
+    Raises ValueError if a switch is off that every run needs.
+    """
+    merged = {flag: value for flag, value in given.items() if flag not in winning} | dict(winning)
+    for flag, value in merged.items():
+        if value is False and flag in ALWAYS_ON:
+            raise ValueError(f"the flags after -- switch off {flag}, which this program needs: remove it")
+    return {flag: value for flag, value in merged.items() if value is not False}
 
 
-def gives_zero(flag: str, flags: Sequence[str]) -> bool:
-    """Return whether the last value of a flag is the number 0; False if the flag is missing."""
-    value = value_of(flag, flags)
+def as_words(overrides: Overrides) -> list[str]:
+    """Render flags and their values as words of a command line."""
+    words: list[str] = []
+    for flag, value in overrides.items():
+        words.append(flag)
+        if value is not True:
+            words += [value] if isinstance(value, str) else value
+    return words
+
+
+def without_weights(overrides: Overrides) -> dict[str, Value]:
+    """Return the overrides of a run whose stage sets the weights itself, so that the user's have no effect."""
+    return {flag: value for flag, value in overrides.items() if flag not in WEIGHTS}
+
+
+def is_zero(value: Value | None) -> bool:
+    """Return whether the value of a flag is the number 0; False for a flag that is not given."""
     try:
-        return value is not None and float(value) == 0
+        return isinstance(value, str) and float(value) == 0
     except ValueError:  # not a number: fairseq-train refuses it
         return False
 
 
-def check_flags(flags: Sequence[str], options: Mapping[str, str]) -> None:
+def check_overrides(overrides: Overrides, options: Mapping[str, str]) -> None:
     """Raise ValueError for flags that the program sets itself.
 
     options  the program's option for a flag of fairseq-train; most flags of SET_HERE have none
     """
     options = SAME | dict(options)
-    names = dict.fromkeys(flag.partition("=")[0] for flag in flags)
-    own = [name for name in names if name in SET_HERE or name in options]
-    if own:
-        remedies = ", ".join(_remedy(name, options.get(name)) for name in own)
-        raise ValueError(f"the flags after -- name {', '.join(own)}, which this program sets: {remedies}")
+    if own := [flag for flag in overrides if flag in SET_HERE or flag in options]:
+        remedies = ", ".join(_remedy(flag, options.get(flag)) for flag in own)
+        raise ValueError(f"the flags after -- contain {', '.join(own)}, which this program sets: {remedies}")
 
 
-def _remedy(name: str, option: str | None) -> str:
+def _remedy(flag: str, option: str | None) -> str:
     if option is None:
-        return f"leave out {name}"
-    return f"give {name} before --" if option == name else f"use {option} for {name}"
+        return f"remove {flag}"
+    return f"give {flag} before --" if option == flag else f"use {option} for {flag}"
 
 
-def grouped(flags: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Return the name of each flag, and the flag with its values."""
-    groups: list[tuple[str, list[str]]] = []
-    for word in flags:
-        if word.startswith("--") or not groups:
-            groups.append((word.partition("=")[0], [word]))
-        else:
-            groups[-1][1].append(word)
-    return groups
+def _set(overrides: dict[str, Value], flag: str, value: Value) -> None:
+    overrides.pop(flag, None)  # the order of flags is part of a run's name: the last one counts
+    overrides[flag] = value
+
+
+def _from_hydra(word: str, group: str, key: str | None, value: str) -> tuple[str, Value]:
+    """Return the flag and value of an override of hydra."""
+    if group not in GROUPS:
+        raise ValueError(
+            f"{word} names no group of fairseq's options: choose among {', '.join(sorted(GROUPS))}"
+        )
+    text = _unquoted(value)
+    if key in (None, "_name"):
+        if group not in CHOICES:
+            raise ValueError(f"{word} names no option of {group}: write {group}.KEY=VALUE")
+        return CHOICES[group], text
+    if text in ("", "null"):
+        raise ValueError(f"{word} gives {group}.{key} no value: remove it to use the default")
+    return "--" + key.replace("_", "-"), _switch_or(text) if text == value else text
+
+
+def _switch_or(text: str) -> Value:
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def _unquoted(value: str) -> str:
+    """Return a value of hydra in the form that a flag takes."""
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        return value[1:-1]
+    if value.startswith("[") and value.endswith("]"):
+        return ",".join(part.strip() for part in value[1:-1].split(","))
+    return value
+
+
+def _text(value: Any) -> str:
+    """Return a value of a grid file as a flag takes it; a list is joined by commas."""
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"has {value!r}: give one value or a list of them")
+    return str(value)

@@ -1,6 +1,6 @@
-"""Asks the plugin about its criterions and about checkpoints, in the training environment's Python.
+"""Finds the training environment, and runs the plugin's programs in it.
 
-The launcher's own Python may lack torch. Answers are kept in the user's cache folder, because an import takes seconds.
+The launcher's own Python may lack torch. Descriptions are kept in the user's cache folder, because an import takes seconds.
 """
 
 import contextlib
@@ -8,50 +8,62 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from .files import write_json
-from .paths import PLUGIN, ROOT, find_python, find_trainer
+
+ROOT = Path(__file__).resolve().parents[1]
+PLUGIN = ROOT / "fairseq_kd"
 
 # In a traceback.
 RAISED_AT = re.compile(r'File "(.+)", line (\d+)')
 
 
-def ask(
-    trainer: str | None = None, checkpoints: Collection[Path] = ()
-) -> tuple[dict[str, Any], dict[Path, dict[str, Any]]]:
-    """Return what `fairseq_kd/describe.py` prints about all criterions, and about these checkpoints.
+def find_trainer(given: str | None) -> str:
+    """Return the fairseq-train to call: `given`, or that beside this Python, on PATH, or in the project's .venv.
 
-    trainer  as `--trainer` gives it; None looks for it
-
-    Raises ValueError if the program does not exist, or its Python cannot import the plugin.
+    Raises ValueError if there is none.
     """
-    python = str(Path(find_python(find_trainer(trainer))).absolute())
-    key = [str(ROOT), python, _sources()]
-    stamps = {path: _stamp(path) for path in checkpoints}
-    file = _cache_folder() / f"{hashlib.sha256(' '.join(key[:2]).encode()).hexdigest()[:16]}.json"
-    kept = _read(file, key)
-    described = kept.get("checkpoints", {})
-    # A problem may lie in files beside the checkpoint, so only layers are kept.
-    asked = [path for path, stamp in stamps.items() if "layers" not in described.get(stamp, {})]
-    if asked or not kept:
-        answer = _answer(python, [str(path.absolute()) for path in asked])
-        described |= {stamps[path]: answer["checkpoints"][str(path.absolute())] for path in asked}
-        kept = answer | {"key": key, "checkpoints": described}
-        with contextlib.suppress(OSError):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_json(file, kept)
-    return kept["criterions"], {path: described[stamp] for path, stamp in stamps.items()}
+    if given is not None:
+        found = shutil.which(given)
+        if found is None:
+            raise ValueError(f"--trainer {given} is not a program: give the path of a fairseq-train")
+        return found
+
+    for folder in (Path(sys.executable).parent, None, ROOT / ".venv" / "bin"):
+        found = shutil.which("fairseq-train", path=folder)
+        if found is not None:
+            return found
+    raise ValueError("fairseq-train was not found: run `bash scripts/setup.sh`, or give --trainer PATH")
 
 
-def _answer(python: str, checkpoints: Sequence[str]) -> dict[str, Any]:
-    # In the project's folder, because -m imports the plugin from the current one first.
-    command = [python, "-m", f"{PLUGIN.name}.describe", *checkpoints]
+def find_python(trainer: str) -> str:
+    """Return the Python beside a fairseq-train, which has torch installed; without one, this Python."""
+    return shutil.which("python", path=Path(trainer).parent) or sys.executable
+
+
+def importing_project() -> dict[str, str]:
+    """Return the environment in which a program imports the packages of this project, installed or not."""
+    search = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"PYTHONPATH": search}
+
+
+def run_module(python: str, module: str, arguments: Sequence[str] = (), text: str = "") -> Any:
+    """Run a module of the plugin, and return the JSON in the last line of its output.
+
+    text  its standard input
+
+    Raises ValueError if Python does not start, the module fails, or prints no JSON.
+    """
+    # -P, because -m would look for the plugin in the current folder first.
+    command = [python, "-P", "-m", f"{PLUGIN.name}.{module}", *arguments]
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, env=importing_project(), input=text, capture_output=True, text=True)
         if done.returncode == 0:
             return json.loads(done.stdout.splitlines()[-1])
         error = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
@@ -62,6 +74,39 @@ def _answer(python: str, checkpoints: Sequence[str]) -> dict[str, Any]:
     raise ValueError(
         f"{python} cannot import the plugin ({found}): run `bash scripts/setup.sh`, or correct the file that is named"
     )
+
+
+def describe_criterions(trainer: str | None = None) -> dict[str, dict[str, Any]]:
+    """Return the description of all criterions by `fairseq_kd/describe.py`; raises ValueError as `run_module`.
+
+    trainer  value of `--trainer`; None searches for fairseq-train
+    """
+    return _described(trainer, ())["criterions"]
+
+
+def describe(trainer: str | None, checkpoints: Collection[Path]) -> dict[Path, dict[str, Any]]:
+    """Return `layers` and `positions` of each checkpoint, or its `problem`; raises ValueError as `run_module`."""
+    described = _described(trainer, checkpoints)["checkpoints"]
+    return {path: described[_stamp(path)] for path in checkpoints}
+
+
+def _described(trainer: str | None, checkpoints: Collection[Path]) -> dict[str, Any]:
+    """Return the criterions, and the checkpoints by stamp, from the cache or from the plugin."""
+    python = str(Path(find_python(find_trainer(trainer))).absolute())
+    key = [str(ROOT), python, _sources()]
+    file = _cache_folder() / f"{hashlib.sha256(' '.join(key[:2]).encode()).hexdigest()[:16]}.json"
+    kept = _read(file, key)
+    described = kept.get("checkpoints", {})
+    # A problem may lie in files beside the checkpoint, so only layers are kept.
+    unknown = [path for path in checkpoints if "layers" not in described.get(_stamp(path), {})]
+    if unknown or not kept:
+        kept = run_module(python, "describe", [str(path.absolute()) for path in unknown]) | {"key": key}
+        answers = kept["checkpoints"]
+        kept["checkpoints"] = described | {_stamp(path): answers[str(path.absolute())] for path in unknown}
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(file, kept)
+    return kept
 
 
 def _sources() -> str:

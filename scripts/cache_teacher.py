@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.arguments import Parser, positive, split
-from launcher.execution.scheduler import ending_as_interrupted, say_interrupted
+from launcher.execution.scheduler import interruptible, say_interrupted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = [*DEFAULTS, *(["--cpu"] if args.cpu else []), *flags]
 
     try:
-        with ending_as_interrupted():
+        with interruptible():
             return store(args, flags)
     except KeyboardInterrupt:
         return say_interrupted()

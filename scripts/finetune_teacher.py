@@ -21,16 +21,17 @@ from launcher import datasets
 from launcher.arguments import Parser, split
 from launcher.datasets import Data, find_task
 from launcher.execution.devices import Slot, visible_gpus
-from launcher.execution.scheduler import run_alone, say_interrupted, say_problem
+from launcher.execution.local import run_alone
+from launcher.execution.scheduler import say_interrupted
+from launcher.files import check_writable
 from launcher.models import Unfinished, find_checkpoint
-from launcher.overrides import as_flags, check_flags
-from launcher.paths import check_writable, find_trainer
-from launcher.planning.job import Job
+from launcher.overrides import check_overrides, merge_overrides, read_overrides
+from launcher.planning.job import Job, teacher_job, teacher_spec
 from launcher.planning.prerequisites import NotReady
 from launcher.planning.run_spec import RunSpec
-from launcher.planning.teachers import teacher_job, teacher_spec
-from launcher.results.logs import following
-from launcher.validate import check_flags_of
+from launcher.plugin import find_trainer
+from launcher.results.logs import following, print_problem
+from launcher.validate import check_flags
 from scripts.options import add_training_options
 
 FAILED, NOT_STARTED = 1, 2
@@ -53,17 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own, words = split(sys.argv[1:] if arguments is None else arguments)
     args = _parser().parse_args(own)
     try:
-        flags = as_flags(words)
-        check_flags(flags, INSTEAD)
+        overrides = merge_overrides({}, read_overrides(words))
+        check_overrides(overrides, INSTEAD)
         task, data = find_data(args.data)
         model = find_model(args.model)
-        spec = teacher_spec(task, data, model, args.epochs, args.batch_size, args.lr, args.seed, flags)
+        spec = teacher_spec(task, data, model, args.epochs, args.batch_size, args.lr, args.seed, overrides)
         check_writable(args.out, "--out")
         check_unused(args.out, spec)
         trainer = find_trainer(args.trainer)
         gpu = None if args.cpu else next(iter(visible_gpus()), None)
         job = teacher_job(spec, args.out, data, model, trainer, cpu=gpu is None)
-        check_flags_of([job])
+        check_flags([job])
     except NotReady as error:
         print(error, file=sys.stderr)
         return NOT_STARTED
@@ -108,7 +109,8 @@ def check_unused(out: Path, spec: RunSpec) -> None:
     path = out / "spec.json"
     if not path.is_file() or not any([*out.glob("checkpoint*.pt"), *out.glob("result.json")]):
         return
-    there, wanted = spec.completed(json.loads(path.read_text("utf-8"))), spec.written()
+    there = RunSpec.from_json(json.loads(path.read_text("utf-8"))).to_json()
+    wanted = spec.to_json()
     differing = [name for name in wanted if there.get(name) != wanted[name]]
     if differing:
         name = differing[0]
@@ -138,7 +140,7 @@ def train(job: Job, slot: Slot) -> int:
     except KeyboardInterrupt:
         return say_interrupted()
 
-    say_problem(outcome)
+    print_problem(outcome)
     if outcome.result is not None:
         print(format_result(outcome.result, out))
     return 0 if outcome.well else FAILED

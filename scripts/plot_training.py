@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from launcher.arguments import Parser
 from launcher.report import plots
-from launcher.report.curves import BASELINE, MARGIN, MARK, STYLES
+from launcher.report.plots import BASELINE, MARGIN, MARK, STYLES
 from launcher.results.logs import logged, validations
 
 if TYPE_CHECKING:

@@ -27,20 +27,21 @@ from launcher.datasets import Data
 from launcher.execution import lock
 from launcher.execution.command import train_command
 from launcher.execution.devices import Slot, visible_gpus
-from launcher.execution.scheduler import ending_as_interrupted, run_alone, say_interrupted, say_problem
+from launcher.execution.local import run_alone
+from launcher.execution.scheduler import interruptible, say_interrupted
+from launcher.files import check_writable
 from launcher.methods import check_methods, find_methods
 from launcher.models import BEST, file_fingerprint, find_checkpoint
-from launcher.overrides import as_flags, check_flags
-from launcher.paths import check_writable, find_trainer
-from launcher.planning.job import Job
-from launcher.planning.pruning import ORDERS, PRUNED, TOGETHER, claim, schedule
+from launcher.overrides import Overrides, check_overrides, merge_overrides, read_overrides
+from launcher.planning.job import Job, teacher_spec
 from launcher.planning.run_spec import RunSpec
-from launcher.planning.teachers import teacher_spec
-from launcher.results.outcome import Outcome
+from launcher.plugin import find_trainer
+from launcher.results.logs import Outcome, print_problem
 from scripts import prune as prune_once
 from scripts import score_importance
 from scripts.finetune_teacher import FAILED, NOT_STARTED, dev_scores, find_data
 from scripts.options import add_size_options, add_training_options
+from scripts.pruning_steps import ORDERS, PRUNED, TOGETHER, claim, schedule
 
 if TYPE_CHECKING:
     from fairseq_kd.models.pruning import Sizes
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gpu = None if args.cpu else next(iter(visible_gpus()), None)
     with contextlib.ExitStack() as held:
         try:
-            training = find_training(args, as_flags(words), gpu is None)
+            training = find_training(args, merge_overrides({}, read_overrides(words)), gpu is None)
             sizes = plan(args, training)
             held.enter_context(locked(args.out))
             claim(args.out, sizes, training.spec)
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return NOT_STARTED
 
         try:
-            with ending_as_interrupted():
+            with interruptible():
                 return take_steps(sizes, training, args.out, Slot(gpu))
         except KeyboardInterrupt:
             return say_interrupted()
@@ -108,15 +109,15 @@ def locked(out: Path) -> Iterator[None]:
         yield
 
 
-def find_training(args: Namespace, flags: Sequence[str], cpu: bool) -> Training:
+def find_training(args: Namespace, overrides: Overrides, cpu: bool) -> Training:
     """Return the common training settings. Raises ValueError if flags or files are invalid or missing."""
-    check_flags(flags, INSTEAD)
+    check_overrides(overrides, INSTEAD)
     methods = find_methods(args.trainer)
     check_methods([args.method], methods)
     task, data = find_data(args.data)
     teacher = find_checkpoint(args.teacher, "--teacher")
-    spec = teacher_spec(task, data, teacher, args.epochs, args.batch_size, args.lr, args.seed, flags)
-    spec = replace(spec, method=args.method, flags=("--init-head", *flags))
+    spec = teacher_spec(task, data, teacher, args.epochs, args.batch_size, args.lr, args.seed, overrides)
+    spec = replace(spec, method=args.method, overrides={"--init-head": True, **overrides})
     check_writable(args.out, "--out")
     asked = methods[args.method].needs_teacher
     return Training(spec, data, teacher, asked, find_trainer(args.trainer), cpu)
@@ -179,7 +180,7 @@ def prune(large: Path, training: Training, size: "Sizes", folder: Path) -> None:
 def train(job: Job, slot: Slot) -> Outcome:
     """Train the student of a step and print its dev scores or the error."""
     outcome = run_alone(job, slot)
-    say_problem(outcome)
+    print_problem(outcome)
     if outcome.result is not None:
         print("  " + "; ".join(dev_scores(*each) for each in outcome.result["at_best"].items()), flush=True)
     return outcome

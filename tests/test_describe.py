@@ -59,5 +59,5 @@ def test_attributes_are_those_of_the_classes():
 def test_checkpoints_have_layers_or_a_problem(teacher, tmp_path):
     (tmp_path / "damaged.pt").write_bytes(b"no checkpoint")
     found = describe([str(teacher), str(tmp_path / "damaged.pt")])["checkpoints"]
-    assert found[str(teacher)] == {"layers": 4}
+    assert found[str(teacher)] == {"layers": 4, "positions": 40}
     assert found[str(tmp_path / "damaged.pt")]["problem"].startswith(f"the model {tmp_path / 'damaged.pt'} ")

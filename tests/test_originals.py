@@ -11,7 +11,7 @@ from fairseq import options
 import fairseq_kd  # noqa: F401
 from fairseq_kd.criterions.transfer.compression_spec import CompressionSpec
 from fairseq_kd.layers import layer_map
-from launcher.options import make_parser
+from launcher.cli import make_parser
 from tests.tiny import ROOT
 
 PAGE = (ROOT / "docs" / "originals.md").read_text()

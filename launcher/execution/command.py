@@ -4,111 +4,112 @@ import os
 
 from ..methods import LOGITS, NO_TEACHER
 from ..models import BEST
-from ..overrides import gives_zero
-from ..paths import PLUGIN, ROOT, find_python
+from ..overrides import Overrides, as_words, is_zero
 from ..planning.job import Job
 from ..planning.run_spec import FIRST, SECOND
+from ..plugin import PLUGIN, ROOT, find_python
 from .devices import Slot
 
 # fairseq's published recipe for fine-tuning RoBERTa on GLUE.
-RECIPE = (
-    *("--optimizer", "adamw_fused", "--adam-betas", "(0.9, 0.98)", "--adam-eps", "1e-6"),
-    *("--weight-decay", "0.1", "--clip-norm", "0.0", "--dropout", "0.1", "--attention-dropout", "0.1"),
-    *("--lr-scheduler", "polynomial_decay"),
-)
+RECIPE = {
+    "--optimizer": "adamw_fused",
+    "--adam-betas": "(0.9, 0.98)",
+    "--adam-eps": "1e-6",
+    "--weight-decay": "0.1",
+    "--clip-norm": "0.0",
+    "--dropout": "0.1",
+    "--attention-dropout": "0.1",
+    "--lr-scheduler": "polynomial_decay",
+}
 
-# checkpoint_last.pt is kept: it is what an interrupted run goes on from.
-REPORTING = ("--no-epoch-checkpoints", "--no-progress-bar", "--log-format", "json")
+# checkpoint_last.pt is kept: an interrupted run resumes from it.
+REPORTING = {"--no-epoch-checkpoints": True, "--no-progress-bar": True, "--log-format": "json"}
 
 # Lets large new tensors live in huge pages: a tenth of a CPU step and more. glibc < 2.35 ignores it.
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 def train_command(job: Job) -> list[str]:
-    """Return the command line of fairseq-train for a job.
+    """Return the command line of fairseq-train for a job."""
+    return [job.trainer, str(job.data.folder), *as_words(train_flags(job))]
 
-    The flags of the stage follow the user's flags and win over them: the user's `--hard-weight 0.3` has no
-    effect in a first stage.
+
+def train_flags(job: Job) -> Overrides:
+    """Return the flags of fairseq-train for a job.
+
+    The user's flags win over the recipe, and those of the stage over the user's: `--hard-weight 0.3` has no effect in a
+    first stage.
     """
     spec, data = job.spec, job.data
-    schedule = {
-        "--batch-size": spec.batch_size,
-        "--lr": spec.lr,
-        "--warmup-updates": spec.warmup,
-        "--total-num-update": spec.updates,
-        "--max-epoch": spec.epochs,
-        "--seed": spec.seed,
+    second = spec.stage == SECOND
+    return {
+        "--user-dir": str(PLUGIN),
+        "--task": "sentence_prediction_kd",
+        "--arch": "roberta_student",
+        **({} if second else _initial_weights(job)),
+        **_teacher(job),
+        "--criterion": spec.criterion,
+        **({"--mapping": spec.mapping} if spec.mapping and not second else {}),
+        **RECIPE,
+        "--batch-size": str(spec.batch_size),
+        "--lr": str(spec.lr),
+        "--warmup-updates": str(spec.warmup),
+        "--total-num-update": str(spec.updates),
+        "--max-epoch": str(spec.epochs),
+        "--seed": str(spec.seed),
         "--valid-subset": ",".join(data.subsets),
-        "--save-dir": job.folder,
+        "--save-dir": str(job.folder),
+        "--best-checkpoint-metric": job.metric,
+        **({"--maximize-best-checkpoint-metric": True} if job.metric != "loss" else {}),
+        **REPORTING,
+        **({"--cpu": True} if job.cpu else {}),
+        **spec.overrides,
+        **_weights(job),
+        **(_initial_weights(job) if second else {}),
     }
-    return [
-        *(job.trainer, str(data.folder), "--user-dir", str(PLUGIN), "--task", "sentence_prediction_kd"),
-        *(*_student(job), *_criterion(job)),
-        *RECIPE,
-        *(text for flag, value in schedule.items() for text in (flag, str(value))),
-        *("--best-checkpoint-metric", job.metric),
-        *(("--maximize-best-checkpoint-metric",) if job.metric != "loss" else ()),
-        *REPORTING,
-        *(("--cpu",) if job.cpu else ()),
-        *spec.flags,
-        *_stage(job),
-    ]
 
 
-def _student(job: Job) -> list[str]:
-    student = ["--arch", "roberta_student"]
-    return student if job.spec.stage == SECOND else [*student, *_origin(job)]
-
-
-def _origin(job: Job) -> list[str]:
+def _initial_weights(job: Job) -> Overrides:
     # A random student has the width of `start`; without --encoder-layers it would have its depth too.
     spec = job.spec
     given = spec.layers if spec.start or spec.after else spec.init
     layers, _, count = given.partition(":")
-    depth = ["--encoder-layers", count] if count else []
-    return ["--init-from", str(job.start), "--init-layers", layers, *depth]
+    depth = {"--encoder-layers": count} if count else {}
+    return {"--init-from": str(job.start), "--init-layers": layers, **depth}
 
 
-def _criterion(job: Job) -> list[str]:
-    spec = job.spec
-    named = ["--criterion", spec.criterion]
-    mapped = ["--mapping", spec.mapping] if spec.mapping and spec.stage != SECOND else []
-    if job.teacher is None or spec.method == NO_TEACHER:
-        return [*named, *mapped]
-    stored = ["--teacher-cache", str(job.cache)] if uses_cache(job) else []
-    return ["--teacher", str(job.teacher), *stored, *named, *mapped]
+def _teacher(job: Job) -> Overrides:
+    if job.teacher is None or job.spec.method == NO_TEACHER:
+        return {}
+    cache = {"--teacher-cache": str(job.cache)} if uses_cache(job) else {}
+    return {"--teacher": str(job.teacher), **cache}
 
 
 def uses_cache(job: Job) -> bool:
     """Return whether the run has a teacher cache, and a loss term that needs the teacher."""
     if job.cache is None or job.teacher is None or job.spec.method == NO_TEACHER:
         return False
-    return job.spec.criterion != LOGITS or not gives_zero("--soft-weight", job.spec.flags)
+    return job.spec.criterion != LOGITS or not is_zero(job.spec.overrides.get("--soft-weight"))
 
 
-def _stage(job: Job) -> list[str]:
-    spec = job.spec
-    if spec.method == NO_TEACHER:
-        return ["--hard-weight", "1", "--soft-weight", "0"]
-    if spec.stage == FIRST:
-        return ["--hard-weight", "0", "--soft-weight", "0"]
-    if spec.stage == SECOND:
-        return _origin(job)
-    return []
+def _weights(job: Job) -> Overrides:
+    """Return the weights of labels and logits that a stage sets itself."""
+    if job.spec.method == NO_TEACHER:
+        return {"--hard-weight": "1", "--soft-weight": "0"}
+    if job.spec.stage == FIRST:
+        return {"--hard-weight": "0", "--soft-weight": "0"}
+    return {}
 
 
 def predict_command(job: Job) -> list[str]:
     """Return the command line that saves the predictions of a job's best checkpoint on every dev set."""
-    return [
-        *(
-            find_python(job.trainer),
-            str(ROOT / "scripts" / "predict.py"),
-            "--checkpoint",
-            str(job.folder / BEST),
-        ),
-        *("--data", str(job.data.folder), "--split", ",".join(job.data.subsets)),
-        *(("--cpu",) if job.cpu else ()),
-    ]
+    flags = {
+        "--checkpoint": str(job.folder / BEST),
+        "--data": str(job.data.folder),
+        "--split": ",".join(job.data.subsets),
+        **({"--cpu": True} if job.cpu else {}),
+    }
+    return [find_python(job.trainer), str(ROOT / "scripts" / "predict.py"), *as_words(flags)]
 
 
 def environment(slot: Slot) -> dict[str, str]:

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -48,14 +47,6 @@ def share(cores: Sequence[int], jobs: int) -> list[tuple[int, ...]]:
     size, larger = divmod(len(cores), jobs)
     ends = [job * size + min(job, larger) for job in range(jobs + 1)]
     return [tuple(cores[begin:end]) for begin, end in zip(ends, ends[1:], strict=False)]
-
-
-def at_a_time(slots: Sequence[Slot]) -> str:
-    """Return `4 at a time`, and how many runs share a GPU."""
-    loads = Counter(slot.gpu for slot in slots if slot.gpu is not None).values()
-    most = max(loads, default=1)
-    shared = "" if most == 1 else f", {'up to ' if min(loads) < most else ''}{most} on a GPU"
-    return f"{len(slots)} at a time{shared}"
 
 
 def visible_gpus() -> list[str]:

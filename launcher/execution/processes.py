@@ -1,4 +1,4 @@
-"""Starts training processes in slots, and terminates all of them on exit."""
+"""Starts processes of this machine, and terminates all of them on exit."""
 
 import contextlib
 import os
@@ -8,9 +8,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from typing import IO
 
-from ..paths import importing_project
 from ..planning.prerequisites import NotReady, Prerequisites
+from ..plugin import importing_project
 from .command import environment
 from .devices import Slot
 
@@ -20,15 +21,15 @@ PATIENCE = 10  # seconds that a process gets to end by itself
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
-class Programs:
-    """The running processes; any thread can start one, until `stop` is called."""
+class Processes:
+    """The running training processes; any thread can start one, until `stop` is called."""
 
     def __init__(self) -> None:
         self.running: set[subprocess.Popen] = set()
         self.stopped = False
         self.lock = threading.Lock()
 
-    def call(self, command: Sequence[str], slot: Slot, sink, lock: int) -> int:
+    def call(self, command: Sequence[str], slot: Slot, sink: IO | None, lock: int) -> int:
         """Run `command` with its output in the file `sink`; return the exit code.
 
         lock  file descriptor that the process inherits, so that its lock holds until the training has ended, even
@@ -39,7 +40,7 @@ class Programs:
                 return -signal.SIGTERM
             if slot.cores:
                 os.sched_setaffinity(0, slot.cores)  # of this thread, and of the process that it starts
-            program = subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 env=os.environ | environment(slot),
                 stdin=subprocess.DEVNULL,
@@ -47,26 +48,26 @@ class Programs:
                 stderr=subprocess.STDOUT,
                 pass_fds=(lock,),
             )
-            self.running.add(program)
+            self.running.add(process)
         try:
-            return program.wait()
+            return process.wait()
         finally:
             with self.lock:
-                self.running.discard(program)
+                self.running.discard(process)
 
     def stop(self) -> None:
         """Terminate all processes, and start no more."""
         with self.lock:
             self.stopped = True
             running = list(self.running)
-        for program in running:
-            program.terminate()
+        for process in running:
+            process.terminate()
         deadline = time.monotonic() + PATIENCE
-        for program in running:
+        for process in running:
             try:
-                program.wait(max(0.0, deadline - time.monotonic()))
+                process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                program.kill()
+                process.kill()
 
 
 def make_data(prerequisites: Prerequisites) -> None:
@@ -74,9 +75,9 @@ def make_data(prerequisites: Prerequisites) -> None:
 
     After an interruption the command has ended when KeyboardInterrupt is raised.
     """
-    print(shlex.join(prerequisites.make_data), flush=True)
+    print(shlex.join(prerequisites.data_command), flush=True)
     # Its own session receives one interrupt only: a second one would interrupt the removal of partial files.
-    making = subprocess.Popen(prerequisites.make_data, env=importing_project(), start_new_session=True)
+    making = subprocess.Popen(prerequisites.data_command, env=importing_project(), start_new_session=True)
     try:
         making.wait()
     except KeyboardInterrupt:
@@ -87,5 +88,5 @@ def make_data(prerequisites: Prerequisites) -> None:
     finally:
         making.kill()
     if making.returncode != 0:
-        tasks = " and ".join(prerequisites.waiting_for)
-        raise NotReady([f"the data of {tasks} could not be made, as said above"])
+        tasks = " and ".join(prerequisites.missing)
+        raise NotReady([f"the data of {tasks} could not be made, see the error above"])

@@ -1,86 +1,19 @@
-"""Expands the lists of a grid into runs."""
+"""Expands the lists of a grid into runs, and the runs into jobs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
+from pathlib import Path
 
-from ..datasets import TASKS, Data
-from ..methods import LOGITS, NO_TEACHER, Methods, find_methods, fitting
-from ..model_list import Entry, Listed
-from ..models import ALL_LAYERS
+from ..config import METHOD, PREDICTION, Grid
+from ..datasets import TASKS, Data, scheduled
+from ..methods import LOGITS, NO_TEACHER, fitting
+from ..models import ALL_LAYERS, BEST, STAGE2_FROM, Listed
 from ..overrides import without_weights
+from .job import Job
+from .prerequisites import Prerequisites
 from .run_spec import FIRST, ONE, SECOND, RunSpec
-from .schedule import scheduled, update_freqs
-
-# Kinds of grid: students of methods, second stages of listed models, or the fine-tuning of listed models.
-METHOD, PREDICTION, FINETUNING = "method_specific", "pred", "finetune"
-
-# Stands for the default mapping of each method.
-OWN_MAPPING = ""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The lists that are multiplied; None stands for the published setting of the task.
-
-    models       listed models, which replace methods, inits, mappings and stages
-    stage2_from  see RunSpec
-    known        all methods of the plugin
-    """
-
-    tasks: tuple[str, ...]
-    methods: tuple[str, ...]
-    inits: tuple[str, ...]
-    mappings: tuple[str, ...]
-    stages: tuple[str, ...]
-    seeds: tuple[int, ...]
-    epochs: int
-    first_epochs: int
-    batch_sizes: tuple[int | None, ...] = (None,)
-    lrs: tuple[float | None, ...] = (None,)
-    flags: tuple[str, ...] = ()
-    kind: str = METHOD
-    models: tuple[Entry, ...] = ()
-    stage2_from: str = RunSpec.stage2_from
-    known: Methods = field(default_factory=find_methods, compare=False, repr=False)
-
-    @property
-    def needs_teacher(self) -> bool:
-        return self.kind != FINETUNING
-
-
-def settle(grid: Grid) -> Grid:
-    """Return the grid with the depth of random students filled in; raise ValueError if settings conflict."""
-    update_freqs(grid.flags, grid.epochs)
-    described = {method: grid.known[method] for method in grid.methods}
-    clashing = [
-        name for name, method in described.items() if method.mapping is not None and not method.mixes_states
-    ]
-    mixing = [mapping for mapping in grid.mappings if mapping.startswith("combine")]
-    if mixing and clashing:
-        raise ValueError(
-            f"--mapping {mixing[0]} mixes all hidden states, but --method {','.join(clashing)} compares pairs of layers: "
-            "leave one of the two out"
-        )
-    if "random" not in grid.inits:
-        return grid
-
-    depths = sorted({depth(init) for init in grid.inits} - {None})
-    if len(depths) != 1:
-        found = f"depths {' and '.join(map(str, depths))}" if depths else "no depth"
-        raise ValueError(
-            f"--init random has {found} to take over from other students: write random:3 for one of 3 layers"
-        )
-    inits = (f"random:{depths[0]}" if init == "random" else init for init in grid.inits)
-    return replace(grid, inits=tuple(dict.fromkeys(inits)))
-
-
-def depth(init: str) -> int | None:
-    """Return the number of layers that an --init defines; None if it depends on the teacher or other students."""
-    if init.startswith("random:"):
-        return int(init.removeprefix("random:"))
-    return None if init in ("all", "random") else init.count(",") + 1
 
 
 def plan(
@@ -93,15 +26,29 @@ def plan(
     models    listed models, by task
     """
     runs: dict[str, RunSpec] = {}
-    for task in grid.tasks:
-        cells = _listed(grid, models[task]) if grid.kind != METHOD else _cells(grid)
-        for cell, batch_size, lr, seed in product(cells, grid.batch_sizes, grid.lrs, grid.seeds):
-            if cell.seed not in (None, seed):
-                continue
-            rates = batch_size or TASKS[task].batch_size, lr or TASKS[task].lr
-            for spec in _stages(grid, cell, task, *rates, seed, data[task], teachers.get(task, "")):
-                runs.setdefault(spec.name, spec)
+    config = grid.config
+    for task in config.task:
+        cells = _cells(grid) if config.experiment == METHOD else _cells_of_models(grid, models[task])
+        batch_sizes = config.batch_size or [TASKS[task].batch_size]
+        for cell, batch_size, lr, seed in product(
+            cells, batch_sizes, config.lr or [TASKS[task].lr], config.seeds
+        ):
+            if cell.seed in (None, seed):
+                identity = teachers.get(task, "")
+                for spec in _stages(grid, cell, task, batch_size, lr, seed, data[task], identity):
+                    runs.setdefault(spec.name, spec)
     return list(runs.values())
+
+
+def plan_jobs(prerequisites: Prerequisites) -> list[Job]:
+    """Return the jobs of a grid: the teachers to train, then its runs."""
+    grid, teachers = prerequisites.grid, prerequisites.teachers
+    identities = {task: teacher.identity for task, teacher in teachers.items()}
+    runs = plan(grid, prerequisites.data, identities, prerequisites.models)
+    return [
+        *(teacher.job for teacher in teachers.values() if teacher.job),
+        *(_job(spec, prerequisites) for spec in runs),
+    ]
 
 
 @dataclass(frozen=True)
@@ -119,41 +66,33 @@ class _Cell:
 
 def _cells(grid: Grid) -> list[_Cell]:
     """Return each cell once; methods without a mapping or first stage are not multiplied by mappings or stages."""
-    cells = []
-    for method, init, mapping, stages in product(grid.methods, grid.inits, grid.mappings, grid.stages):
-        described = grid.known[method]
-        if described.mapping is None:
-            mapping = ""
-        elif mapping == OWN_MAPPING:
-            mapping = described.mapping
-        if not described.first_stage:
-            stages = "one"
-        cells.append(_Cell(method, init, mapping, stages))
+    config, cells = grid.config, []
+    for name, init, mapping, stages in product(
+        config.method, config.init, config.mapping or [None], config.stage
+    ):
+        method = grid.methods[name]
+        own = "" if method.mapping is None else mapping or method.mapping
+        cells.append(_Cell(name, init, own, stages if method.first_stage else "one"))
     return list(dict.fromkeys(cells))
 
 
-def _listed(grid: Grid, models: Sequence[Listed]) -> list[_Cell]:
+def _cells_of_models(grid: Grid, models: Sequence[Listed]) -> list[_Cell]:
     """Return a cell for each model: its second stage, or its fine-tuning."""
-    method, stages = (LOGITS, SECOND) if grid.kind == PREDICTION else (NO_TEACHER, "one")
-    return [
-        _Cell(
-            method,
-            model.name,
-            "",
-            stages,
-            model.fingerprint,
-            model.layers,
-            None if model.place is None else grid.seeds[model.place],
-        )
-        for model in models
-    ]
+    predicts = grid.config.experiment == PREDICTION
+    method, stages = (LOGITS, SECOND) if predicts else (NO_TEACHER, "one")
+    cells = []
+    for model in models:
+        seed = None if model.place is None else grid.config.seeds[model.place]
+        cells.append(_Cell(method, model.name, "", stages, model.fingerprint, model.layers, seed))
+    return cells
 
 
 def _stages(
     grid: Grid, cell: _Cell, task: str, batch_size: int, lr: float, seed: int, data: Data, teacher: str
 ) -> list[RunSpec]:
+    config = grid.config
     schedule = partial(
-        scheduled, TASKS[task], batch_size=batch_size, sentences=data.sentences, flags=grid.flags
+        scheduled, TASKS[task], batch_size=batch_size, sentences=data.sentences, overrides=grid.overrides
     )
     last = RunSpec(
         task=task,
@@ -169,19 +108,54 @@ def _stages(
         start=cell.start,
         layers=cell.layers,
         start_of_seed=cell.seed is not None,
-        **schedule(epochs=grid.epochs),
+        **schedule(epochs=config.epochs),
     )
     if cell.stages != "two":
-        return [_flagged(last, grid)]
-    first = _flagged(replace(last, stage=FIRST, **schedule(epochs=grid.first_epochs)), grid)
-    return [
-        first,
-        _flagged(replace(last, stage=SECOND, after=first.name, stage2_from=grid.stage2_from), grid),
-    ]
+        return [_with_overrides(last, grid)]
+    first = replace(last, stage=FIRST, **schedule(epochs=config.stage1_epochs or config.epochs))
+    first = _with_overrides(first, grid)
+    second = replace(last, stage=SECOND, after=first.name, stage2_from=config.stage2_from)
+    return [first, _with_overrides(second, grid)]
 
 
-def _flagged(spec: RunSpec, grid: Grid) -> RunSpec:
+def _with_overrides(spec: RunSpec, grid: Grid) -> RunSpec:
     """Add the user's flags that the criterion has and that take effect in the stage."""
-    flags = fitting(grid.flags, spec.criterion, grid.known)
-    weighs = spec.stage != FIRST and spec.method != NO_TEACHER
-    return replace(spec, flags=flags if weighs else without_weights(flags))
+    overrides = fitting(grid.overrides, spec.criterion, grid.methods)
+    uses_weights = spec.stage != FIRST and spec.method != NO_TEACHER
+    return replace(spec, overrides=overrides if uses_weights else without_weights(overrides))
+
+
+def _job(spec: RunSpec, prerequisites: Prerequisites) -> Job:
+    config = prerequisites.grid.config
+    teacher = prerequisites.teachers.get(spec.task)
+    needs_teacher = teacher is not None and prerequisites.grid.methods[spec.method].needs_teacher
+    trained = [teacher.job.name] if teacher is not None and teacher.job is not None else []
+    return Job(
+        spec,
+        config.folder / spec.name,
+        prerequisites.data[spec.task],
+        prerequisites.trainer,
+        config.cpu,
+        teacher=teacher.checkpoint if needs_teacher else None,
+        cache=config.teacher_cache / spec.task if config.teacher_cache is not None else None,
+        start=_start(spec, prerequisites),
+        after=(*trained, *([spec.after] if spec.after else [])),
+        keeps_last=spec.stage == FIRST and config.stage2_from == "last",
+    )
+
+
+def _start(spec: RunSpec, prerequisites: Prerequisites) -> Path:
+    """Return the checkpoint of a run's initial weights."""
+    if spec.after:
+        return origin(prerequisites.grid.config.folder / spec.after, spec, spec.after)
+    if spec.start:
+        models = prerequisites.models[spec.task]
+        return next(
+            model.checkpoint for model in models if (model.name, model.fingerprint) == (spec.init, spec.start)
+        )
+    return prerequisites.teachers[spec.task].checkpoint
+
+
+def origin(folder: Path, spec: RunSpec, name: str) -> Path:
+    """Return the checkpoint that a run starts from or learns from, in the folder of the job `name`."""
+    return folder / (STAGE2_FROM[spec.stage2_from] if name == spec.after else BEST)

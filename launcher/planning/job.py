@@ -1,16 +1,16 @@
 """A planned run: what to train, from which files, in which folder."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ..datasets import Data
-from ..models import BEST
-from ..overrides import value_of
-from .run_spec import FIRST, RunSpec
-from .schedule import update_freqs
+from ..datasets import TASKS, Data, scheduled, update_freqs
+from ..methods import NO_TEACHER
+from ..models import BEST, file_fingerprint
+from ..overrides import Overrides, Value
+from .run_spec import FIRST, ONE, RunSpec
 
 BATCH_SIZE_MULTIPLE = 8  # fairseq's default of --required-batch-size-multiple
 
@@ -19,14 +19,14 @@ BATCH_SIZE_MULTIPLE = 8  # fairseq's default of --required-batch-size-multiple
 class Job:
     """A run and the files that it needs; `execution.command` renders its command lines.
 
-    folder           run directory
-    trainer          the fairseq-train to call
-    start            checkpoint of the initial weights: the teacher, a first stage, or a model of the user
-    teacher          checkpoint of the teacher; None for a method without one
-    cache            folder in which the teacher's signals are stored; None for no cache
-    after            names of the jobs that must end first: its first stage, the training of its teacher
-    keep_dictionary  whether to copy the data's dictionary into the run directory, as a teacher needs it there
-    keeps_last       whether checkpoint_last.pt is kept after training, because a second stage starts from it
+    folder      run directory
+    trainer     the fairseq-train to call
+    start       checkpoint of the initial weights: the teacher, a first stage, or a model of the user
+    teacher     checkpoint of the teacher; None for a method without one
+    cache       folder in which the teacher's signals are stored; None for no cache
+    after       names of the jobs that must end first: its first stage, the training of its teacher
+    is_teacher  whether it trains a teacher, which needs the dictionary of the data in its folder
+    keeps_last  whether checkpoint_last.pt is kept after training, because a second stage starts from it
     """
 
     spec: RunSpec
@@ -38,11 +38,12 @@ class Job:
     teacher: Path | None = None
     cache: Path | None = None
     after: tuple[str, ...] = ()
-    keep_dictionary: bool = False
+    is_teacher: bool = False
     keeps_last: bool = False
 
     @property
     def name(self) -> str:
+        """Name of the run."""
         return self.spec.name
 
     @property
@@ -63,12 +64,12 @@ class Job:
 
     @cached_property
     def updates(self) -> int:
-        """Updates of the whole run, from its data and flags; its schedule may be longer."""
-        flags = self.spec.flags
-        multiple = _number("--required-batch-size-multiple", flags, BATCH_SIZE_MULTIPLE)
+        """Updates of the whole run, from its data and overrides; its schedule may be longer."""
+        overrides = self.spec.overrides
+        multiple = _number(overrides, "--required-batch-size-multiple", BATCH_SIZE_MULTIPLE)
         batches = batches_of_an_epoch(self.data.sentences, self.spec.batch_size, max(1, multiple))
-        updates = sum(math.ceil(batches / freq) for freq in update_freqs(flags, self.spec.epochs))
-        return min(updates, _number("--max-update", flags, 0) or updates)
+        updates = sum(math.ceil(batches / freq) for freq in update_freqs(overrides, self.spec.epochs))
+        return min(updates, _number(overrides, "--max-update", 0) or updates)
 
     @property
     def planned_models(self) -> dict[Path, str]:
@@ -96,7 +97,41 @@ def batches_of_an_epoch(sentences: int, batch_size: int, multiple: int) -> int:
     return full + (rest >= multiple) + (rest % multiple > 0)
 
 
-def _number(flag: str, flags: Sequence[str], default: int) -> int:
-    """Return the last value of a flag, or the default if that is no whole number."""
-    value = value_of(flag, flags) or ""
-    return int(value) if value.isdecimal() else default
+def teacher_spec(
+    task: str,
+    data: Data,
+    model: Path,
+    epochs: int,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    seed: int = 1,
+    overrides: Overrides | None = None,
+) -> RunSpec:
+    """Return the run that fine-tunes `model` with all its layers; None stands for the published setting of the task."""
+    settings = TASKS[task]
+    batch_size = batch_size or settings.batch_size
+    return RunSpec(
+        task=task,
+        method=NO_TEACHER,
+        init="all",
+        mapping="",
+        stage=ONE,
+        seed=seed,
+        batch_size=batch_size,
+        lr=lr or settings.lr,
+        data=data.fingerprint,
+        teacher=file_fingerprint(model),
+        overrides=overrides or {},
+        **scheduled(settings, epochs, batch_size, data.sentences, overrides),
+    )
+
+
+def teacher_job(spec: RunSpec, folder: Path, data: Data, model: Path, trainer: str, cpu: bool) -> Job:
+    """Return the job that trains a teacher into `folder`, with the dictionary that the plugin needs beside it."""
+    return Job(spec, folder, data, trainer, cpu, start=model, is_teacher=True)
+
+
+def _number(overrides: Mapping[str, Value], flag: str, default: int) -> int:
+    """Return the value of a flag, or the default if that is no whole number."""
+    value = overrides.get(flag)
+    return int(value) if isinstance(value, str) and value.isdecimal() else default

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from ..methods import LOGITS, criterion_of
 from ..models import ALL_LAYERS
+from ..overrides import Value, as_words, read_overrides
 
 # A cell of the grid is trained in one stage with all loss terms, or in two: first the method's own terms, then the logits.
 ONE, FIRST, SECOND = "one", "first", "second"
@@ -21,7 +23,7 @@ class RunSpec:
     stage          one, first or second
     updates        length of the learning-rate schedule, `warmup` of them rising
     data, teacher  fingerprints; for a teacher that is trained first, the digest of its spec
-    flags          more flags for fairseq-train
+    overrides      the user's flags for fairseq-train; files have them as the words `flags`
     after          name of the first stage that a second one starts from
     stage2_from    checkpoint of that first stage: best or last
     start          fingerprint of the user's model that the run starts from instead
@@ -42,7 +44,7 @@ class RunSpec:
     warmup: int
     data: str
     teacher: str
-    flags: tuple[str, ...] = ()
+    overrides: Mapping[str, Value] = field(default_factory=dict, hash=False)
     after: str = ""
     start: str = ""
     layers: str = ALL_LAYERS
@@ -60,23 +62,25 @@ class RunSpec:
     def digest(self) -> str:
         """A hash of the contents, the same on every machine."""
         # Fields at their default are left out, so that a field added later renames no old run.
-        defaults = self.defaults()
-        differing = {key: value for key, value in asdict(self).items() if value != defaults.get(key, MISSING)}
+        defaults = {each.name: each.default for each in fields(self)} | {"flags": []}
+        differing = {
+            key: value for key, value in self.to_json().items() if value != defaults.get(key, MISSING)
+        }
         return hashlib.sha256(json.dumps(differing, sort_keys=True).encode()).hexdigest()[:8]
 
-    @classmethod
-    def defaults(cls) -> dict[str, Any]:
-        """Return the fields that have a default."""
-        return {field.name: field.default for field in fields(cls) if field.default is not MISSING}
-
-    def written(self) -> dict[str, Any]:
-        """Return the contents as they are read back from JSON."""
-        return json.loads(json.dumps(asdict(self)))
+    def to_json(self) -> dict[str, Any]:
+        """Return the contents as spec.json has them."""
+        contents = {each.name: getattr(self, each.name) for each in fields(self)}
+        return contents | {"flags": as_words(contents.pop("overrides"))}
 
     @classmethod
-    def completed(cls, there: dict[str, Any]) -> dict[str, Any]:
-        """Return contents from a file, with the defaults of fields that are newer than the file."""
-        return json.loads(json.dumps(cls.defaults())) | there
+    def from_json(cls, contents: Mapping[str, Any]) -> "RunSpec":
+        """Read the contents of a spec.json, which may lack fields that are newer than the file.
+
+        Raises TypeError or ValueError if they are invalid.
+        """
+        contents = dict(contents)
+        return cls(overrides=read_overrides(contents.pop("flags", [])), **contents)
 
     @property
     def criterion(self) -> str:

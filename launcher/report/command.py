@@ -8,11 +8,10 @@ from pathlib import Path
 from ..arguments import Parser, positive, tasks
 from ..datasets import TASKS
 from ..files import write_text
+from ..results.cells import Cell, group_runs, init_order, sorted_cells
+from ..results.runs import Run, read_group
 from . import plots
-from .cells import Cell, cells, init_order
-from .document import document
-from .provenance import provenance_notes
-from .runs import Run, read_group
+from .document import document, provenance_notes
 from .study import Study, study
 from .tables import cells_csv, differences_csv
 
@@ -46,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"none of the {len(runs)} runs in {args.out / args.group} is finished yet{problems}")
 
     baseline = args.baseline or BASELINE
-    found = cells(runs, baseline, notes.append)
+    found = sorted_cells(group_runs(runs, notes.append), baseline)
     try:
         _check_compared(found, args.baseline, args.init)
         studies = [

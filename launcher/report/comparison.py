@@ -1,16 +1,19 @@
-"""Scores of a task's runs from their saved predictions, and differences between cells."""
+"""Differences between cells: which cell another one is compared with, and their scores from saved predictions."""
 
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .bootstrap import Difference, difference, resample
-from .cells import Cell
-from .metrics import scorer
-from .predictions import Predictions, read_predictions, same_labels
-from .runs import Run
+from ..methods import NO_TEACHER, criterion_of, find_methods, fitting
+from ..overrides import without_weights
+from ..results.cells import NAMED, Cell, Flags, settings_without
+from ..results.runs import Run
+from .statistics import Difference, difference, resample, scorer
 
 # Points by which rounding can change a score. One other prediction changes it by 0.01 points or more,
 # for up to 10,000 sentences.
@@ -20,41 +23,33 @@ REMEDY = "call experiments.py again, or scripts/predict.py --checkpoint RUN --da
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Scores of R runs that predict the same sentences.
+class Comparisons:
+    """Compares the cells of one task by one metric on one split, from R runs that predict the same sentences.
 
     columns  run name -> column in `whole` and `samples`
     whole    [R]     metric on the whole split
     samples  [S, R]  metric on bootstrap samples
+    seed     of the bootstrap
     """
 
     columns: dict[str, int]
     whole: NDArray
     samples: NDArray
     sentences: int
-
-
-class Comparisons:
-    """Compares the cells of one task by one metric on one split."""
-
-    def __init__(self, groups: Sequence[Scored], seed: int) -> None:
-        self.groups, self.seed = groups, seed
+    seed: int
 
     def __call__(self, ours: Cell, theirs: Cell) -> Difference | None:
         """Return `ours` minus `theirs` over the seeds for which both have predictions; None without such seeds."""
-        seeds = sorted(ours.runs.keys() & theirs.runs.keys())
-        names = [(ours.runs[seed].name, theirs.runs[seed].name) for seed in seeds]
-        for group in self.groups:
-            pairs = [
-                (group.columns[our], group.columns[their])
-                for our, their in names
-                if our in group.columns and their in group.columns
-            ]
-            if pairs:
-                left, right = (list(side) for side in zip(*pairs, strict=True))
-                samples = group.samples[:, left] - group.samples[:, right]
-                return difference(group.whole[left], group.whole[right], samples, group.sentences, self.seed)
-        return None
+        pairs = []
+        for seed in sorted(ours.runs.keys() & theirs.runs.keys()):
+            names = (ours.runs[seed].name, theirs.runs[seed].name)
+            if self.columns.keys() >= set(names):
+                pairs.append([self.columns[name] for name in names])
+        if not pairs:
+            return None
+        left, right = np.transpose(pairs)
+        samples = self.samples[:, left] - self.samples[:, right]
+        return difference(self.whole[left], self.whole[right], samples, self.sentences, self.seed)
 
 
 def compare(
@@ -62,8 +57,8 @@ def compare(
 ) -> Comparisons:
     """Read and score the predictions of finished runs of one task.
 
-    note  called with a message for each file that is damaged, missing, has other labels than those of the
-          other runs, or another score than the run's log
+    note  called with a message for each file that is damaged, missing, has other labels than that of the first run,
+          or another score than the run's log
     """
     found: dict[str, Predictions] = {}
     lacking: list[Run] = []
@@ -73,8 +68,14 @@ def compare(
         except ValueError as error:
             note(f"{error}, so its run is not compared: delete it, then {REMEDY}")
             continue
+        first = next(iter(found.values()), predictions)
         if predictions is None:
             lacking.append(run)
+        elif not same_labels(first, predictions):
+            note(
+                f"{first.path} and {predictions.path} have labels of different sentences, so the second is not "
+                "compared: predict both on the same data with scripts/predict.py"
+            )
         else:
             found[run.name] = predictions
     if lacking:
@@ -82,42 +83,22 @@ def compare(
             f"{len(lacking)} of {len(runs)} finished runs of {runs[0].spec.task} have no predictions of {subset}, "
             f"so they are not compared (the first is {lacking[0].folder}): {REMEDY}"
         )
+    if not found:
+        return Comparisons({}, np.empty(0), np.empty((0, 0)), 0, seed)
 
-    groups = []
-    for members in _by_labels(found, note):
-        logits = np.stack([predictions.logits for predictions in members.values()])
-        labels = next(iter(members.values())).labels
-        try:
-            score = scorer(metric, logits, labels)
-        except ValueError as error:
-            note(f"{next(iter(members.values())).path} is not compared: {error}")
-            continue
-        whole = score(np.ones((1, len(labels))))[0]
-        columns = {name: column for column, name in enumerate(members)}
-        groups.append(Scored(columns, whole, resample(score, len(labels), samples, seed), len(labels)))
-
+    logits = np.stack([predictions.logits for predictions in found.values()])
+    labels = next(iter(found.values())).labels
+    try:
+        score = scorer(metric, logits, labels)
+    except ValueError as error:
+        note(f"{next(iter(found.values())).path} is not compared: {error}")
+        return Comparisons({}, np.empty(0), np.empty((0, 0)), 0, seed)
+    whole = score(np.ones((1, len(labels))))[0]
+    columns = {name: column for column, name in enumerate(found)}
     for run in runs:
-        for group in groups:
-            if run.name in group.columns:
-                _check(run, subset, metric, float(group.whole[group.columns[run.name]]), note)
-    return Comparisons(groups, seed)
-
-
-def _by_labels(found: dict[str, Predictions], note: Callable[[str], None]) -> list[dict[str, Predictions]]:
-    groups: list[dict[str, Predictions]] = []
-    for name, predictions in found.items():
-        firsts = [next(iter(group.values())) for group in groups]
-        same = [group for group, first in zip(groups, firsts, strict=True) if same_labels(first, predictions)]
-        if same:
-            same[0][name] = predictions
-            continue
-        if groups:
-            note(
-                f"{firsts[0].path} and {predictions.path} have labels of different sentences, so they are not "
-                "compared: predict both on the same data with scripts/predict.py"
-            )
-        groups.append({name: predictions})
-    return groups
+        if run.name in columns:
+            _check(run, subset, metric, float(whole[columns[run.name]]), note)
+    return Comparisons(columns, whole, resample(score, len(labels), samples, seed), len(labels), seed)
 
 
 def _check(run: Run, subset: str, metric: str, recomputed: float, note: Callable[[str], None]) -> None:
@@ -128,3 +109,87 @@ def _check(run: Run, subset: str, metric: str, recomputed: float, note: Callable
             "another checkpoint, precision or data; or, in 16 bits, rounding changed some predictions, because attention "
             "is computed differently for criterions that use its scores"
         )
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of a split: logits [N, C], labels [N], in the data's order."""
+
+    path: Path
+    logits: NDArray
+    labels: NDArray
+
+
+def read_predictions(run: Path, split: str) -> Predictions | None:
+    """Read the predictions; None without a file or labels. Raises ValueError if the file is damaged."""
+    path = run / "predictions" / f"{split}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if "labels" not in arrays:
+                return None
+            logits, labels = arrays["logits"], arrays["labels"]
+    except FileNotFoundError:
+        return None
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error})") from None
+
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or not labels.size:
+        raise ValueError(f"{path} has logits {logits.shape} and labels {labels.shape}, not [N, C] and [N]")
+    if logits.shape[1] > 1 and not (
+        np.issubdtype(labels.dtype, np.integer) and 0 <= labels.min() <= labels.max() < logits.shape[1]
+    ):
+        raise ValueError(f"{path} has labels that are not classes 0..{logits.shape[1] - 1}")
+    if not (np.isfinite(logits).all() and np.isfinite(labels).all()):
+        raise ValueError(f"{path} has numbers that are not finite")
+    return Predictions(path, logits, labels)
+
+
+def same_labels(one: Predictions, other: Predictions) -> bool:
+    """Return whether both have equal labels and shapes, and so presumably the same sentences."""
+    return one.logits.shape == other.logits.shape and np.array_equal(one.labels, other.labels)
+
+
+def find_baseline(cell: Cell, others: Sequence[Cell], method: str, apart: Sequence[str] = ()) -> Cell | None:
+    """Return the cell of the baseline `method` with the same task, init and settings as `cell`; None without one.
+
+    Flags that the baseline's criterion does not have are ignored. If several cells differ in mapping or stages, the
+    one with those of `cell` is returned, else None.
+
+    apart  names of settings that may differ
+    """
+
+    def shared(one: Cell, flags: Flags) -> tuple:
+        settings = settings_without(one, apart) | {"flags": flags}
+        return one.task, one.init, {k: v for k, v in settings.items() if not k.startswith("stage 1 ")}
+
+    wanted = shared(cell, _flags_of(method, cell.settings["flags"]))
+    candidates = [
+        other
+        for other in others
+        if other.method == method and shared(other, _flags_of(method, other.settings["flags"])) == wanted
+    ]
+    if len(candidates) > 1:
+        candidates = [
+            other for other in candidates if (other.mapping, other.stages) == (cell.mapping, cell.stages)
+        ]
+    if len(candidates) > 1:  # in older runs, method `none` still has the loss weights among its flags
+        candidates = [other for other in candidates if other.settings["flags"] == cell.settings["flags"]]
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _flags_of(method: str, flags: Flags) -> Flags:
+    """Return the flags that a run of the method would have; all flags if the method no longer exists."""
+    if not flags:
+        return ()
+    methods = find_methods()
+    fitted = fitting(dict(flags), criterion_of(method), methods) if method in methods else dict(flags)
+    return tuple((without_weights(fitted) if method == NO_TEACHER else fitted).items())
+
+
+def find_init(cell: Cell, others: Sequence[Cell], init: str, apart: Sequence[str] = ()) -> Cell | None:
+    """Return the cell that differs from `cell` only in its init and in the settings `apart`; None without one."""
+
+    def shared(one: Cell) -> tuple:
+        return one.task, one.method, one.mapping, one.stages, settings_without(one, (*apart, *NAMED))
+
+    return next((other for other in others if other.init == init and shared(other) == shared(cell)), None)

@@ -1,11 +1,15 @@
 """Composes the report in Markdown: tables, plots, an explanation, and notes."""
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..overrides import as_words
+from ..results.cells import Cell
+from ..results.runs import Run
 from ..results.table import WARNING
-from .bootstrap import LEVEL
+from .statistics import LEVEL
 from .study import Study
 from .tables import inits_table, scores_table, tried_table
 
@@ -35,7 +39,7 @@ def _task(study: Study, baseline: str) -> list[str]:
         return ["No run is finished yet.\n"]
     parts = [scores_table(study, baseline)]
     if study.shows_flags and study.shared:
-        parts += [f"All cells have `{shlex.join(study.shared)}`.\n"]
+        parts += [f"All cells have `{shlex.join(as_words(dict(study.shared)))}`.\n"]
     if study.tuned:
         metric = study.scores[0].title(study.task)
         parts += [f"All batch sizes and learning rates tried, {metric}, mean over seeds:\n"]
@@ -68,3 +72,38 @@ def _reading(baseline: str, samples: int, tuned: bool) -> str:
             "sentences."
         )
     return "".join(f"{sentence}\n" for sentence in sentences)
+
+
+MAX_VALUES = 4  # values in a note
+
+
+def provenance_notes(cells: Sequence[Cell]) -> list[str]:
+    """Return a sentence for each kind of provenance in which the runs differ."""
+    runs = list({run.folder: run for cell in cells for run in cell.trainings}.values())
+    sentences = []
+    for kind, of in PROVENANCE.items():
+        found = Counter(filter(None, map(of, runs)))
+        if len(found) > 1:
+            values = [f"{value} ({count})" for value, count in found.most_common(MAX_VALUES)]
+            more = [f"{len(found) - MAX_VALUES} more"] if len(found) > MAX_VALUES else []
+            mixed = sum(len(set(filter(None, map(of, cell.trainings)))) > 1 for cell in cells)
+            sentences.append(
+                f"runs were trained with different {kind} (number of runs), {', '.join(values + more)}; {mixed} of "
+                f"{len(cells)} cells average over several"
+            )
+    if modified := sum(bool(run.result.get("modified")) for run in runs):
+        sentences.append(f"{modified} of {len(runs)} runs were trained with uncommitted changes in the code")
+    return sentences
+
+
+def _torch(run: Run) -> str | None:
+    return (run.result.get("versions") or {}).get("torch")
+
+
+def _device(run: Run) -> str | None:
+    """Return the GPU, or the processor if no GPU was used; None if an older version did not record it."""
+    machine = run.result.get("machine") or {}
+    return machine.get("gpu") or machine.get("cpu")
+
+
+PROVENANCE = {"commits": lambda run: run.commit, "versions of torch": _torch, "GPUs or processors": _device}

@@ -1,20 +1,30 @@
-"""Draws the plots of a report. matplotlib is optional (extra `plots`) and imported when needed."""
+"""Draws the plots of a report: the dev score over updates, and a heat map of scores by method and init.
+
+matplotlib is optional (extra `plots`) and imported when needed.
+"""
 
 import importlib.util
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING
 
 from ..files import atomic_write
-from .curves import draw_curves
-from .heatmap import draw_heatmap
-from .runs import Run
+from ..results.cells import Cell
+from ..results.logs import validations
+from ..results.runs import Run, Score
 from .study import Study
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DPI = 150
+
+# Minimum range of a plot in points, so that noise does not fill it.
+SPAN = 4.0
 
 
 def available() -> bool:
@@ -44,3 +54,241 @@ def save(figure: "Figure", path: Path) -> Path:
     with atomic_write(path) as aside:
         figure.savefig(aside, format="png", dpi=DPI, metadata={"Software": None})
     return path
+
+
+# The colour-blind safe palette of Okabe and Ito, without yellow, which is too faint on white. The
+# baseline is black. Markers distinguish lines in greyscale.
+BASELINE = ("#000000", "o")
+STYLES = (
+    *(("#0072B2", "s"), ("#D55E00", "^"), ("#009E73", "D"), ("#CC79A7", "v")),
+    *(("#E69F00", "P"), ("#56B4E9", "X"), ("#7F7F7F", "*")),
+)
+
+PANEL = (3.1, 2.9)  # inches
+LEGEND = 2.6
+SPACING = 7.0  # points between markers of one update, more than their width
+MARK = {
+    "markersize": 5,
+    "markerfacecolor": "none",
+    "linewidth": 1.4,
+}  # hollow, so overlapping markers are visible
+
+# Margin right of the last update, as a share of it: for one marker, and for several side by side.
+MARGIN, WIDE_MARGIN = 0.05, 0.3
+
+
+def curve(cell: Cell, runs: Mapping[str, Run], score: Score) -> dict[int, list[float]]:
+    """Return update -> score of each seed, at the updates at which all seeds were validated.
+
+    The updates of a second stage continue those of its first stage.
+    """
+    seeds = [_points(run, runs, score) for run in cell.runs.values()]
+    shared = set.intersection(*map(set, seeds)) if seeds else set()
+    return {update: [points[update] for points in seeds] for update in sorted(shared)}
+
+
+def _points(run: Run, runs: Mapping[str, Run], score: Score) -> dict[int, float]:
+    before = max(_validations(runs[run.spec.after]), default=0) if run.spec.after in runs else 0
+    return {
+        before + update: subsets[score.subset][score.metric]
+        for update, subsets in _validations(run).items()
+        if score.metric in subsets.get(score.subset, {})
+    }
+
+
+def _validations(run: Run) -> dict[int, dict[str, dict[str, float]]]:
+    try:
+        with open(run.folder / "log.txt", encoding="utf-8", errors="replace") as lines:
+            return validations(lines)
+    except OSError:
+        return {}
+
+
+def draw_curves(study: Study, runs: Sequence[Run]) -> "Figure":
+    """Draw the mean over seeds with a band from the lowest to the highest; at most eight lines per panel.
+
+    A cell that was validated once has a bar instead of a band. The bars of a panel are side by side. A row
+    of panels has all inits, and the baseline in each.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    names = study.names
+    pinned, rows = _rows(study)
+    size = (len(study.inits) * PANEL[0] + LEGEND, len(rows) * PANEL[1] + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(rows), len(study.inits), sharex=True, sharey=True, squeeze=False)
+    by_name = {run.name: run for run in runs}
+    curves = {cell: curve(cell, by_name, study.scores[0]) for cell in study.cells}
+    for row, panels in zip(rows, grid, strict=True):
+        styles = dict(zip(pinned, [BASELINE], strict=False))
+        styles |= dict(zip(row, STYLES, strict=False))
+        handles: dict[str, object] = {}
+        for init, axes in zip(study.inits, panels, strict=True):
+            of_init = {names[cell]: points for cell, points in curves.items() if cell.init == init}
+            shown = {name: of_init[name] for name in styles if name in of_init}
+            handles |= _draw_panel(axes, shown, styles)
+        named = {name: handles[name] for name in [*pinned, *row] if name in handles}
+        panels[-1].legend(
+            named.values(),
+            map(wrap_name, named.keys()),
+            loc="upper left",
+            bbox_to_anchor=(1.02, 1.0),
+            frameon=False,
+        )
+        panels[0].set_ylabel(f"dev {study.scores[0].title(study.task)}")
+
+    for init, axes in zip(study.inits, grid[0], strict=True):
+        axes.set_title(f"init {init}", fontsize="medium")
+    grid[0, 0].set_ylim(at_least(SPAN, *grid[0, 0].get_ylim()))
+    last = max((update for points in curves.values() for update in points), default=1)
+    has_bars = any(len(points) == 1 for points in curves.values())
+    grid[0, 0].set_xlim(0, (1 + (WIDE_MARGIN if has_bars else MARGIN)) * last)
+    for axes in grid.flat:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+        axes.grid(color="#DDDDDD", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    equal = "; equal ones side by side" if has_bars else ""
+    figure.supxlabel(f"updates, first stages included{equal}", fontsize="medium")
+    figure.suptitle(f"{study.task}: {_describe_seeds(curves.values())}", fontsize="medium")
+    return figure
+
+
+def _rows(study: Study) -> tuple[list[str], list[list[str]]]:
+    """Return the baseline's name, in a list that is empty without one, and the other names of each row."""
+    names = study.names
+    pinned = list(dict.fromkeys(names[cell] for cell in study.baselines.values()))[:1]
+    others = [name for name in dict.fromkeys(names.values()) if name not in pinned]
+    return pinned, [others[at : at + len(STYLES)] for at in range(0, len(others), len(STYLES))] or [[]]
+
+
+def _describe_seeds(curves: Iterable[Mapping[int, Sequence[float]]]) -> str:
+    several = [points for points in curves if any(len(scores) > 1 for scores in points.values())]
+    if not several:
+        return "one seed"
+    kinds = sorted({"bar" if len(points) == 1 else "band" for points in several})
+    return f"mean over seeds, {' or '.join(kinds)} from lowest to highest"
+
+
+def _draw_panel(
+    axes: "Axes", curves: Mapping[str, Mapping[int, Sequence[float]]], styles: Mapping[str, tuple[str, str]]
+) -> dict[str, object]:
+    """Draw the curves of one panel; return name -> handle for the legend."""
+    handles = {}
+    once = [name for name, points in curves.items() if len(points) == 1]
+    for name, points in curves.items():
+        draw = _draw_line
+        if name in once:
+            draw = partial(_draw_bar, offset=SPACING * (once.index(name) - (len(once) - 1) / 2))
+        handles[name] = draw(axes, points, *styles[name])
+    return handles
+
+
+def _draw_line(axes: "Axes", points: Mapping[int, Sequence[float]], colour: str, marker: str) -> object:
+    updates = list(points)
+    if any(len(scores) > 1 for scores in points.values()):
+        lowest, highest = ([pick(scores) for scores in points.values()] for pick in (min, max))
+        axes.fill_between(updates, lowest, highest, color=colour, alpha=0.12, linewidth=0)
+    means = [mean(scores) for scores in points.values()]
+    (line,) = axes.plot(updates, means, color=colour, marker=marker, **MARK)
+    return line
+
+
+def _draw_bar(
+    axes: "Axes", points: Mapping[int, Sequence[float]], colour: str, marker: str, offset: float
+) -> object:
+    """Draw a cell with one update, `offset` points to the right of it."""
+    from matplotlib.transforms import ScaledTranslation
+
+    ((update, scores),) = points.items()
+    middle = mean(scores)
+    spread = [[middle - min(scores)], [max(scores) - middle]] if len(scores) > 1 else None
+    # Artists with their own transform do not update the data limits.
+    axes.update_datalim([(update, min(scores)), (update, max(scores))])
+    shifted = axes.transData + ScaledTranslation(offset / 72, 0, axes.figure.dpi_scale_trans)
+    drawn = axes.errorbar(
+        [update], [middle], spread, color=colour, marker=marker, transform=shifted, capsize=2.5, **MARK
+    )
+    return drawn.lines[0]
+
+
+CELL = (1.15, 0.52)  # inches
+AROUND = (3.4, 1.2)  # labels, colour bar, title
+MISSING = "#EEEEEE"
+COLOURS = (
+    "YlGnBu"  # colour-blind safe, and without a middle grey on which neither white nor black text is readable
+)
+DARK = 0.18  # luminance below which white text has more contrast than black
+
+
+def draw_heatmap(study: Study) -> "Figure":
+    """Draw a row per method and a column per init, with mean ± deviation over seeds; the best cell has a frame."""
+    import numpy as np
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    score, names, inits = study.scores[0], study.names, study.inits
+    methods = list(dict.fromkeys(names.values()))
+    means = np.full((len(methods), len(inits)), np.nan)
+    places = {cell: (methods.index(names[cell]), inits.index(cell.init)) for cell in study.cells}
+    for cell, place in places.items():
+        mean, _ = cell.average(score)
+        means[place] = np.nan if mean is None else mean
+
+    size = (len(inits) * CELL[0] + AROUND[0], len(methods) * CELL[1] + AROUND[1])
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    colours = colormaps[COLOURS].with_extremes(bad=MISSING)
+    low, high = at_least(SPAN, np.nanmin(means), np.nanmax(means))
+    image = axes.imshow(means, cmap=colours, vmin=low, vmax=high, aspect="auto")
+    for cell, (row, column) in places.items():
+        ground = image.to_rgba(means[row : row + 1, column : column + 1])[0, 0]
+        ink = "white" if _luminance(ground) < DARK else "black"
+        axes.text(column, row, _written(cell, study), ha="center", va="center", color=ink, fontsize=8)
+        if cell is study.best:
+            frame = Rectangle(
+                (column - 0.48, row - 0.46), 0.96, 0.92, fill=False, edgecolor="#D55E00", linewidth=2
+            )
+            axes.add_patch(frame)
+
+    axes.set_xticks(range(len(inits)), inits)
+    axes.set_yticks(range(len(methods)), map(wrap_name, methods))
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("init: teacher layers, from 0")
+    axes.set_title(
+        f"{study.task}: dev {score.title(study.task)}, mean ± deviation over seeds", fontsize="medium"
+    )
+    figure.colorbar(image, ax=axes, shrink=0.9)
+    return figure
+
+
+def _luminance(colour: Sequence[float]) -> float:
+    """Relative luminance of an sRGB colour, 0 black to 1 white (its curve taken as a power of 2.2)."""
+    red, green, blue = (channel**2.2 for channel in colour[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _written(cell: Cell, study: Study) -> str:
+    mean, deviation = cell.average(study.scores[0])
+    if mean is None:
+        return "-"
+    lines = [f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"]
+    if len(cell.runs) < cell.planned:
+        lines.append(f"{len(cell.runs)} of {cell.planned} seeds")
+    return "\n".join(lines)
+
+
+WIDTH = 28  # characters, about two inches
+
+
+def wrap_name(name: str) -> str:
+    """Wrap a name to lines of WIDTH characters, without breaking words or flags."""
+    return textwrap.fill(name, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def at_least(span: float, low: float, high: float) -> tuple[float, float]:
+    """Return the range from `low` to `high`, widened on both sides to at least `span`."""
+    wider = max(0.0, span - (high - low)) / 2
+    return low - wider, high + wider

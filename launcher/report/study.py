@@ -1,16 +1,13 @@
 """Analysis of one task: its cells, their scores and the differences between them."""
 
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..overrides import grouped
+from ..results.cells import TUNED, Cell, Flags, differing, families, init_order, setting, shared_flags
+from ..results.runs import SECOND_METRIC, Score
 from ..results.table import best_tried
-from .bootstrap import Difference
-from .cells import TUNED, Cell, differing, families, init_order, setting, shared_flags
-from .comparison import compare
-from .pairs import find_baseline, find_init
-from .scores import SECOND_METRIC, Score
+from .comparison import compare, find_baseline, find_init
+from .statistics import Difference
 
 FLAGS = "flags"
 WITH_FLAGS = frozenset({FLAGS, f"stage 1 {FLAGS}"})
@@ -37,7 +34,7 @@ class Study:
     tried: dict[Cell, tuple[Cell, ...]]
     scores: tuple[Score, ...]
     shown: tuple[str, ...]
-    shared: tuple[str, ...]
+    shared: Flags
     best: Cell | None
     baselines: dict[Cell, Cell]
     reference: str
@@ -60,14 +57,7 @@ class Study:
 
     def setting_values(self, cell: Cell) -> list[str]:
         """Return the cell's settings in the order of `shown`; flags that all cells have are omitted."""
-        return [
-            self._own_flags(cell, name) if name in WITH_FLAGS else setting(cell, name) for name in self.shown
-        ]
-
-    def _own_flags(self, cell: Cell, name: str) -> str:
-        shared = [words for _, words in grouped(self.shared)]
-        own = [words for _, words in grouped(cell.settings.get(name, ())) if words not in shared]
-        return shlex.join(word for words in own for word in words)
+        return [setting(cell, name, omitted=self.shared) for name in self.shown]
 
     @property
     def shows_flags(self) -> bool:
@@ -78,7 +68,7 @@ class Study:
     def names(self) -> dict[Cell, str]:
         """Name of each cell in plots: the method, and the settings in which its cells differ."""
         described = {
-            cell: [cell.mapping, cell.stages, *map(_with_name, self.shown, self.setting_values(cell))]
+            cell: [*cell.place[2:], *map(_with_name, self.shown, self.setting_values(cell))]
             for cell in self.cells
         }
         names = {}
@@ -154,7 +144,7 @@ def _chosen(everything: Sequence[Cell], scores: Sequence[Score]) -> dict[Cell, t
 
 
 def _best(among: Sequence[Cell], scores: Sequence[Score]) -> Cell | None:
-    return best_tried(among, lambda cell: cell.scores(scores[0])) if scores else None
+    return best_tried(among, scores[0]) if scores else None
 
 
 def _pairs(cells: Sequence[Cell], find: Callable[[Cell], Cell | None]) -> dict[Cell, Cell]:

@@ -1,17 +1,21 @@
 """Tables of a report, in Markdown and CSV."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from ..results.table import all_best, of_tried, setting_name
-from .bootstrap import LEVEL, Difference
-from .cells import TRIED, Cell, setting
-from .provenance import commits
+from ..results.cells import TRIED, Cell, setting
+from ..results.table import (
+    NO_VALUE,
+    csv_text,
+    format_average,
+    format_number,
+    markdown_table,
+    of_tried,
+    seeds_of,
+    setting_name,
+)
+from ..results.table import tried_table as means_of_tried
+from .statistics import LEVEL, Difference
 from .study import Study
-
-NO_VALUE = "-"
 
 
 def scores_table(study: Study, baseline: str) -> str:
@@ -25,47 +29,35 @@ def scores_table(study: Study, baseline: str) -> str:
     ]
     rows = []
     for cell in study.cells:
-        averages = [_average(*cell.average(score)) for score in study.scores]
+        averages = [format_average(*cell.average(score)) for score in study.scores]
         if cell is study.best:
             averages[0] = f"**{averages[0]}**"
         against = (
             [_difference(study.deciding(cell, study.baselines.get(cell)), cell)] if study.baselines else []
         )
-        of_planned = "" if len(cell.runs) == cell.planned else f" of {cell.planned}"
-        cost = [_number(cell.seconds, ".0f"), _number(cell.peak_gb, ".2f")]
-        identity = [*_place(cell), *study.setting_values(cell)]
+        cost = [format_number(cell.seconds, ".0f"), format_number(cell.peak_gb, ".2f")]
+        identity = [*cell.place, *study.setting_values(cell)]
         chosen = _choice(study, cell) if study.tuned else ()
-        rows.append([*identity, *averages, *chosen, *against, f"{len(cell.runs)}{of_planned}", *cost])
-    return _markdown(header, rows)
+        rows.append([*identity, *averages, *chosen, *against, seeds_of(cell), *cost])
+    return markdown_table(header, rows)
 
 
 def _choice(study: Study, cell: Cell) -> list[str]:
     """Return how many cells were tried, and the cell's batch size and learning rate."""
-    among = of_tried(study.tried[cell], lambda one: one.scores(study.scores[0]))
-    rates = [str(cell.settings["batch_size"]), f"{cell.settings['lr']:g}"] if cell.runs else [NO_VALUE] * 2
-    return [f"best of {among}", *rates]
+    rates = [str(cell.rates[0]), f"{cell.rates[1]:g}"] if cell.runs else [NO_VALUE] * 2
+    return [f"best of {of_tried(study.tried[cell], study.scores[0])}", *rates]
 
 
 def tried_table(study: Study) -> str:
-    """Return a Markdown table with a row per cell and a column per batch size and learning rate.
-
-    The highest mean is bold; with ties, all of them.
-    """
-    columns = sorted({_rates(one) for tried in study.tried.values() for one in tried})
-    rows = []
-    for cell, tried in study.tried.items():
-        means = {_rates(one): _number(one.average(study.scores[0])[0], ".2f") for one in tried}
-        for one in all_best(tried, lambda one: one.scores(study.scores[0])):
-            means[_rates(one)] = f"**{means[_rates(one)]}**"
-        rows.append(
-            [*_place(cell), *study.setting_values(cell), *(means.get(column, NO_VALUE) for column in columns)]
-        )
+    """Return a Markdown table with a row per cell and a column per batch size and learning rate; the best is bold."""
+    means = {cell: means_of_tried(tried, study.scores[0]) for cell, tried in study.tried.items()}
+    columns = sorted({rates for of_cell in means.values() for rates in of_cell})
+    rows = [
+        [*cell.place, *study.setting_values(cell), *(of_cell.get(rates, "") for rates in columns)]
+        for cell, of_cell in means.items()
+    ]
     header = ["method", "init", "mapping", "stages", *study.shown]
-    return _markdown([*header, *(setting_name(*column) for column in columns)], rows)
-
-
-def _rates(cell: Cell) -> tuple[int, float]:
-    return cell.settings["batch_size"], cell.settings["lr"]
+    return markdown_table([*header, *(setting_name(*rates) for rates in columns)], rows)
 
 
 def inits_table(study: Study) -> str:
@@ -91,9 +83,9 @@ def inits_table(study: Study) -> str:
     header = ["method", "mapping", "stages", *study.shown, first, *others]
     rows = []
     for family, members in families.items():
-        base = NO_VALUE if first not in members else _average(*members[first].average(study.scores[0]))
+        base = NO_VALUE if first not in members else format_average(*members[first].average(study.scores[0]))
         rows.append([*family, base, *(against_first(members.get(init)) for init in others)])
-    return _markdown(header, rows)
+    return markdown_table(header, rows)
 
 
 def cells_csv(studies: Sequence[Study]) -> str:
@@ -117,17 +109,20 @@ def cells_csv(studies: Sequence[Study]) -> str:
             averages = cell.average(decisive) if decisive else (None, None)
             total = None if cell.seconds is None else cell.seconds * len(cell.runs)
             line = [cell.task, *_identity(cell, shown)]
-            line += [decisive.metric if decisive else "", *(_number(value, ".4f", "") for value in averages)]
+            line += [
+                decisive.metric if decisive else "",
+                *(format_number(value, ".4f", "") for value in averages),
+            ]
             line += [len(cell.runs), cell.planned]
-            line += [_number(value, ".1f", "") for value in (cell.seconds, total)]
-            line += [_number(cell.peak_gb, ".3f", ""), int(cell is study.best)]
+            line += [format_number(value, ".1f", "") for value in (cell.seconds, total)]
+            line += [format_number(cell.peak_gb, ".3f", ""), int(cell is study.best)]
             line += [len(study.tried[chosen]), int(cell is chosen and bool(cell.runs))]
-            line.append(" ".join(f"{commit}:{number}" for commit, number in commits(cell).most_common()))
+            line.append(" ".join(f"{commit}:{number}" for commit, number in cell.commits.most_common()))
             for score in scores:
-                line += [_number(value, ".4f", "") for value in cell.average(score)]
+                line += [format_number(value, ".4f", "") for value in cell.average(score)]
                 line.append(" ".join(f"{seed}:{value}" for seed, value in cell.scores(score).items()))
             lines.append(line)
-    return _csv(header, lines)
+    return csv_text(header, lines)
 
 
 def differences_csv(studies: Sequence[Study]) -> str:
@@ -151,19 +146,11 @@ def differences_csv(studies: Sequence[Study]) -> str:
                     line += [other.method, other.init, *score]
                     line += [f"{number:.4f}" for number in (found.value, found.low, found.high)]
                     lines.append([*line, found.seeds, found.sentences])
-    return _csv(header, lines)
+    return csv_text(header, lines)
 
 
 def _identity(cell: Cell, shown: Iterable[str]) -> list[str]:
-    return [*_place(cell), *(setting(cell, name) for name in shown)]
-
-
-def _place(cell: Cell) -> list[str]:
-    return [cell.method, cell.init, cell.mapping, cell.stages]
-
-
-def _average(mean: float | None, deviation: float | None) -> str:
-    return _number(mean, ".2f") + ("" if deviation is None else f" ± {deviation:.2f}")
+    return [*cell.place, *(setting(cell, name) for name in shown)]
 
 
 def _difference(found: Difference | None, cell: Cell) -> str:
@@ -176,20 +163,3 @@ def _difference(found: Difference | None, cell: Cell) -> str:
 def _signed(number: float) -> str:
     rounded = round(number, 2)
     return f"{rounded:+.2f}" if rounded else "0.00"
-
-
-def _number(value: float | None, form: str, missing: str = NO_VALUE) -> str:
-    return missing if value is None else f"{value:{form}}"
-
-
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    cells = ([str(text).replace("|", r"\|") or NO_VALUE for text in line] for line in lines)
-    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
-
-
-def _csv(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([header, *lines])
-    return text.getvalue()

@@ -1,22 +1,72 @@
-"""Parses the log of a run: validations, best checkpoint, peak memory. Can follow a log that is being written."""
+"""Reads how a run ended and what it logged: its result, validations, best checkpoint, number of updates, peak memory.
+
+Can follow a log that is being written.
+"""
 
 import contextlib
 import json
 import math
 import re
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 # As fairseq-train writes them, and as fairseq-hydra-train does.
 LOGGED = re.compile(r"(?:\| (\w+) \| |\[(\w+)\]\[INFO\] - )(\{.*\})\s*$")
 SUBSET = re.compile(r"valid\d*")
 
+UPDATES = re.compile(rb'"(?:\w+_)?num_updates": "(\d+)"')
+TAIL = 1 << 14  # bytes at the end of a log that contain several counts of updates
+
 PEAK = re.compile(r'"(?:train_)?peak_gb": "([\d.]+)"')
 
 # Counts and times, which are no metrics of the model.
 NOT_METRICS = frozenset({"wps", "wpb", "bsz", "num_updates"})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    result   content of `result.json`; None without one
+    problem  the reason, if there is no result
+    skipped  nothing was trained: the run had ended before or, without a result, another launcher is training it
+    note     a problem after the training, such as missing predictions
+    """
+
+    result: Mapping[str, Any] | None
+    problem: str = ""
+    skipped: bool = False
+    note: str = ""
+
+    @property
+    def well(self) -> bool:
+        """Whether the run is finished, predictions included."""
+        return self.result is not None and not self.note
+
+    @property
+    def held(self) -> bool:
+        """Whether another launcher is training the run."""
+        return self.result is None and self.skipped
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """Return the result of a finished run; None if the run is not finished."""
+    try:
+        return json.loads((folder / "result.json").read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def print_problem(outcome: Outcome) -> None:
+    """Print the problem of an outcome, if any; the model may exist nevertheless (`outcome.result`)."""
+    if outcome.result is None:
+        print(f"Training {'skipped' if outcome.skipped else 'failed'}: {outcome.problem}", file=sys.stderr)
+    elif outcome.note:
+        print(outcome.note, file=sys.stderr)
 
 
 def logged(log: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -47,19 +97,30 @@ def validations(log: Iterable[str]) -> dict[int, dict[str, dict[str, float]]]:
     return dict(sorted(found.items()))
 
 
+def updates_done(log: Path) -> int:
+    """Return the last number of updates in a fairseq log; 0 if it contains none."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, file.seek(0, 2) - TAIL))
+            found = UPDATES.findall(file.read())
+    except FileNotFoundError:
+        return 0
+    return int(found[-1]) if found else 0
+
+
 def best_update(found: dict[int, dict[str, dict[str, float]]], metric: str) -> int:
     """Return the update of the best checkpoint: highest `metric` of the first subset, lowest for a loss.
 
     The last of equal updates, as in fairseq's checkpoint_best.pt. Raises ValueError if the log lacks the metric.
     """
     if not found:
-        raise ValueError("its log holds no validation")
+        raise ValueError("its log contains no validation")
 
     scores = {update: subsets.get("valid", {}).get(metric, math.nan) for update, subsets in found.items()}
     scores = {update: score for update, score in scores.items() if not math.isnan(score)}
     if not scores:
         logged = ", ".join(next(iter(found.values())).get("valid", {}))
-        raise ValueError(f"its validations never tell {metric}, only {logged}")
+        raise ValueError(f"its validations lack {metric}, they have only {logged}")
     best = min(scores.values()) if metric == "loss" else max(scores.values())
     return max(update for update, score in scores.items() if score == best)
 
@@ -86,63 +147,49 @@ def summarize(log: Path, metric: str) -> dict[str, Any]:
 
 
 SECONDS_BETWEEN_LOOKS = 1.0
-KNOWN_BY = 1 << 10  # bytes before the last position: several lines, with their times
 
 # (update, subset, metrics)
-Tell = Callable[[int, str, dict[str, float]], None]
+ReportValidation = Callable[[int, str, dict[str, float]], None]
 
 
-class Log:
-    """The lines that are appended to a log from now on; a log that was overwritten is read from its start.
-
-    An overwritten log may be longer than the old one. It is recognised by different bytes before the last position.
-    """
+class AppendedLines:
+    """The lines that are appended to a log from now on; a log that became shorter is read from its start."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.read, self.end = 0, b""
-        if path.is_file():
-            with open(path, "rb") as file:
-                self._note(file, file.seek(0, 2))
+        self.offset = path.stat().st_size if path.is_file() else 0
 
-    def new_lines(self) -> list[str]:
+    def read(self) -> list[str]:
         """Return the lines that were completed since the last call."""
         try:
             with open(self.path, "rb") as file:
-                file.seek(self.read - len(self.end))
-                if file.read(len(self.end)) != self.end:
-                    self.read = file.seek(0)
-                whole = file.read().rpartition(b"\n")[0]
-                self._note(file, self.read + len(whole) + 1 if whole else self.read)
+                self.offset = file.seek(self.offset if file.seek(0, 2) >= self.offset else 0)
+                complete = file.read().rpartition(b"\n")[0]
         except FileNotFoundError:
             return []
-        return whole.decode("utf-8", "replace").splitlines()
-
-    def _note(self, file: BinaryIO, read: int) -> None:
-        self.read = read
-        begin = file.seek(max(0, read - KNOWN_BY))
-        self.end = file.read(read - begin)
+        self.offset += len(complete) + 1 if complete else 0
+        return complete.decode("utf-8", "replace").splitlines()
 
 
 @contextlib.contextmanager
-def following(path: Path, tell: Tell, seconds: float = SECONDS_BETWEEN_LOOKS) -> Iterator[None]:
-    """Call `tell` for each validation that is logged meanwhile, from a thread.
+def following(path: Path, report: ReportValidation, seconds: float = SECONDS_BETWEEN_LOOKS) -> Iterator[None]:
+    """Call `report` for each validation that is logged meanwhile, from a thread.
 
     seconds  interval between two reads of the log
     """
-    log, ended = Log(path), threading.Event()
+    lines, ended = AppendedLines(path), threading.Event()
 
-    def look() -> None:
-        for update, subsets in validations(log.new_lines()).items():
+    def read() -> None:
+        for update, subsets in validations(lines.read()).items():
             for subset, metrics in subsets.items():
-                tell(update, subset, metrics)
+                report(update, subset, metrics)
 
-    def keep_looking() -> None:
+    def keep_reading() -> None:
         while not ended.wait(seconds):
-            look()
-        look()
+            read()
+        read()
 
-    thread = threading.Thread(target=keep_looking, daemon=True)
+    thread = threading.Thread(target=keep_reading, daemon=True)
     thread.start()
     try:
         yield

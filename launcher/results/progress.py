@@ -1,148 +1,161 @@
-"""Tracks the progress of jobs, and estimates the remaining time."""
+"""Shows progress while jobs run: a live display on a terminal, one line for each start and end otherwise."""
 
-import heapq
-import re
+import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from typing import NamedTuple
 
+from rich import progress as bars
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from ..models import LAST
 from ..planning.job import Job
-from ..planning.run_spec import RunSpec
-from .outcome import Outcome
+from .logs import Outcome, read_result, updates_done
 
-UPDATES = re.compile(rb'"(?:\w+_)?num_updates": "(\d+)"')
-TAIL = 1 << 14  # bytes at the end of a log that contain several counts of updates
-
-Kind = tuple[str, str, str, int]  # task, method, stage, batch size
+WHOLE_TRAINING = 1e9  # seconds of which the speed is an average
+MOST_NAMES = 10  # in a line
 
 
-@dataclass(frozen=True)
-class Pace:
-    """A measured speed: `updates` of runs of one kind took `seconds`."""
-
-    kind: Kind
-    seconds: float
-    updates: int
-
-
-@dataclass(frozen=True)
-class Running:
-    """A running job, its finished updates and the estimated seconds left; None if unknown."""
-
-    job: Job
-    done: int
-    left: float | None
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The state of all jobs.
-
-    ended   includes `failed` and `held`, which another launcher trains
-    left    seconds until all have ended
-    """
-
-    running: list[Running]
-    ended: int
-    failed: int
-    left: float | None
-    held: int = 0
+def say(line: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(line, flush=True)
 
 
 class Progress:
-    """Records which jobs wait, run and have ended."""
+    """Records which jobs run and have ended, and shows their updates."""
 
-    def __init__(self, jobs: Sequence[Job], slots: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.slots, self.clock = slots, clock
-        self.waiting = {job.name: job for job in jobs}
-        self.begun: dict[str, tuple[Job, float, int]] = {}  # and when, and the updates there were
+    def __init__(self, jobs: Sequence[Job], clock: Callable[[], float] = time.monotonic) -> None:
+        self.bars = bars.Progress(
+            bars.TextColumn("{task.description}"),
+            bars.BarColumn(20),
+            bars.MofNCompleteColumn(),
+            bars.TimeRemainingColumn(),
+            speed_estimate_period=WHOLE_TRAINING,
+            get_time=clock,
+        )
+        self.jobs = jobs
         self.ended: dict[str, Outcome] = {}
-        self.paces: list[Pace] = []
+        self.held: set[str] = set()
+        self.begun: dict[str, _Begun] = {}
+        self.trained = 0  # updates of ended jobs
+        unfinished = (job for job in jobs if read_result(job.folder) is None)
+        self.overall = self.bars.add_task("", total=sum(job.updates for job in unfinished))
+        # Of all fields, because the live display is drawn by a thread of its own. Nothing is printed with it, because
+        # printing waits for that thread.
+        self.lock = threading.Lock()
+        console = Console()
+        self.is_live = console.is_terminal and not console.is_dumb_terminal
 
-    def start(self, job: Job) -> None:
-        resumed = (job.folder / "checkpoint_last.pt").is_file()
-        self.begun[job.name] = job, self.clock(), updates_done(job.folder / "log.txt") if resumed else 0
-        del self.waiting[job.name]
+    def showing(self) -> AbstractContextManager:
+        """Return a context in which the live display is shown, on a capable terminal."""
+        if not self.is_live:
+            return nullcontext()
+        return Live(get_renderable=self.renderable, transient=True, refresh_per_second=1)
+
+    def begin(self, job: Job) -> None:
+        """Record a job whose run is locked."""
+        if read_result(job.folder) is not None:
+            return
+        before = updates_done(job.folder / "log.txt") if (job.folder / LAST).is_file() else 0
+        with self.lock:
+            bar = self.bars.add_task(job.name, total=job.updates, completed=before)
+            self.begun[job.name] = _Begun(job, bar, before)
+            self._add_to_total(-before)
+        if not self.is_live:
+            say(f"{'start':>{self._width}} {job.name}")
+
+    def hold(self, job: Job) -> None:
+        """Print a line once for a job that another launcher trains, however often it is visited."""
+        if job.name not in self.held:
+            self.held.add(job.name)
+            say(f"{'later':>{self._width}} {job.name}: another launcher is training it")
 
     def end(self, job: Job, outcome: Outcome) -> None:
-        self.ended[job.name] = outcome
-        self.waiting.pop(job.name, None)
-        self.begun.pop(job.name, None)
-        if outcome.result is not None and not outcome.result.get("resumed"):
-            self.paces.append(Pace(_kind(job.spec), outcome.result["seconds"], job.updates))
+        """Record the outcome of a job, and print a line."""
+        with self.lock:
+            self.ended[job.name] = outcome
+            begun = self.begun.pop(job.name, None)
+            if begun is not None:
+                self.bars.remove_task(begun.bar)
+            if begun is not None and outcome.result is not None:
+                self.trained += job.updates - begun.before
+            elif begun is not None or outcome.result is None:  # its updates are not trained here
+                self._add_to_total((begun.before if begun else 0) - job.updates)
+            self._read_logs()
+        seconds = self.seconds_left
+        left = f"; {timedelta(seconds=round(seconds))} left" if seconds else ""
+        say(
+            f"{f'[{len(self.ended)}/{len(self.jobs)}]':>{self._width}} {job.name}: {format_outcome(outcome)}{left}"
+        )
 
-    def snapshot(self) -> Snapshot:
-        now, begun = self.clock(), list(self.begun.values())
-        done = [updates_done(job.folder / "log.txt") for job, _, _ in begun]
-        own = [
-            Pace(_kind(job.spec), now - since, updates - first)
-            for (job, since, first), updates in zip(begun, done, strict=True)
-        ]
-        paces = [*self.paces, *own]
+    def renderable(self) -> RenderableType:
+        """Return the live display, with the updates that the logs contain now."""
+        with self.lock:
+            return self._render()
 
-        @cache
-        def usual(kind: Kind) -> float | None:
-            return seconds_per_update(kind, paces)
+    def _render(self) -> RenderableType:
+        self._read_logs()
+        failed = sum(outcome.result is None and not outcome.held for outcome in self.ended.values())
+        waiting = len(self.jobs) - len(self.ended) - len(self.begun)
+        counts = f"{len(self.ended)} ended ({failed} failed), {len(self.begun)} running, {waiting} waiting"
+        self.bars.update(self.overall, description=counts)
+        return self.bars.get_renderable()
 
-        def seconds(job: Job, updates: int, *pace: Pace) -> float | None:
-            each = seconds_per_update(_kind(job.spec), pace) or usual(_kind(job.spec))
-            return None if each is None else max(0, job.updates - updates) * each
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until all jobs have ended, at the average speed so far; None without a finished update."""
+        overall = self.bars.tasks[0]
+        return overall.elapsed * overall.remaining / overall.completed if overall.completed else None
 
-        running = [
-            Running(job, min(updates, job.updates), seconds(job, updates, pace))
-            for (job, _, _), updates, pace in zip(begun, done, own, strict=True)
-        ]
-        to_come = [seconds(job, 0) for job in list(self.waiting.values())]
-        left = seconds_left([run.left for run in running], to_come, self.slots)
-        without = [end for end in self.ended.values() if end.result is None]
-        held = sum(end.held for end in without)
-        return Snapshot(running, len(self.ended), len(without) - held, left, held)
+    def _read_logs(self) -> None:
+        trained = self.trained
+        for job, bar, before in list(self.begun.values()):
+            done = max(before, updates_done(job.folder / "log.txt"))
+            self.bars.update(bar, completed=done)
+            trained += done - before
+        self.bars.update(self.overall, completed=trained)
 
+    def _add_to_total(self, updates: int) -> None:
+        self.bars.update(self.overall, total=self.bars.tasks[0].total + updates)
 
-def updates_done(log: Path) -> int:
-    """Return the last number of updates in a fairseq log; 0 if it contains none."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, file.seek(0, 2) - TAIL))
-            found = UPDATES.findall(file.read())
-    except FileNotFoundError:
-        return 0
-    return int(found[-1]) if found else 0
-
-
-def seconds_per_update(kind: Kind, paces: Sequence[Pace]) -> float | None:
-    """Return the pace of that kind of run, or else of all runs; None without a measurement."""
-    for chosen in ([pace for pace in paces if pace.kind == kind], paces):
-        updates = sum(pace.updates for pace in chosen if pace.updates > 0)
-        if updates:
-            return sum(pace.seconds for pace in chosen if pace.updates > 0) / updates
-    return None
+    @property
+    def _width(self) -> int:
+        return max(len("start"), 2 * len(str(len(self.jobs))) + 3)
 
 
-def seconds_left(
-    running: Sequence[float | None], to_come: Sequence[float | None], slots: int
-) -> float | None:
-    """Return the seconds until all runs have ended, each in the first free slot; None if one is unknown."""
-    if None in running or None in to_come:
-        return None
-    free = [*running, *[0.0] * (slots - len(running))]
-    heapq.heapify(free)
-    for seconds in to_come:
-        heapq.heapreplace(free, free[0] + seconds)
-    return max(free)
+class _Begun(NamedTuple):
+    """A running job, its bar, and its updates before it began."""
+
+    job: Job
+    bar: bars.TaskID
+    before: int
 
 
-def in_words(seconds: float | None) -> str:
-    """Format a duration: 40 s, 12 min, 3 h 05 min."""
-    if seconds is None:
-        return "unknown"
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+def format_outcome(outcome: Outcome) -> str:
+    """Return the outcome of a run as text."""
+    if outcome.result is None:
+        return f"{'skipped' if outcome.skipped else 'FAILED'}, {outcome.problem}"
+    score = f"{outcome.result['metric']} {outcome.result['best']:.4g}"
+    took = ", finished before" if outcome.skipped else f" in {outcome.result['seconds']:.0f} s"
+    return f"{score}{took}" + (f"; {outcome.note}" if outcome.note else "")
 
 
-def _kind(spec: RunSpec) -> Kind:
-    return spec.task, spec.method, spec.stage, spec.batch_size
+def summary(outcomes: Mapping[str, Outcome]) -> list[str]:
+    """Return a line for each kind of outcome that needs attention, with the names of its runs."""
+    kinds = {
+        "failed, see above": lambda end: end.result is None and not end.held,
+        "finished without predictions, which the same command makes": lambda end: bool(end.note),
+        "being trained by another launcher: when that has ended, call this again for a table with them": (
+            lambda end: end.held
+        ),
+    }
+    lines = []
+    for kind, is_one in kinds.items():
+        names = [name for name, end in outcomes.items() if is_one(end)]
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        if names:
+            lines.append(f"{len(names)} {kind} ({', '.join(names[:MOST_NAMES])}{more})")
+    return lines

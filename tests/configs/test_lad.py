@@ -7,8 +7,7 @@ import pytest
 
 from launcher.cli import read_arguments
 from launcher.datasets import Data, find_task
-from launcher.execution.command import train_command
-from launcher.overrides import value_of
+from launcher.execution.command import train_flags
 from launcher.planning.expand import plan
 from launcher.planning.job import Job
 from tests.tiny import ROOT
@@ -27,15 +26,16 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_grid_has_the_published_settings_of_its_task(name):
     lr, gate_lr, epochs, temperature, soft, hard, mu, share = PUBLISHED[name]
-    args, grid, _ = read_arguments("", ["--grid", str(ROOT / "configs" / "grids" / f"lad_{name}.yaml")])
+    grid, _ = read_arguments("", ["--grid", str(ROOT / "configs" / "grids" / f"lad_{name}.yaml")])
+    config = grid.config
     task = find_task(name)
     total = math.ceil(task.sentences / 32) * epochs
     warmup = round(share * total)
 
-    assert (grid.tasks, grid.methods, grid.lrs, grid.epochs) == ((task.name,), ("lad",), (lr,), epochs)
-    assert grid.batch_sizes == (32,)
-    assert (grid.inits, args.max_positions) == (("1,3,5,7,9,11",), 128)
-    assert args.teacher_lr is None  # a teacher that is made is not trained at the students' rate
+    assert (config.task, config.method, config.lr, config.epochs) == ([task.name], ["lad"], [lr], epochs)
+    assert config.batch_size == [32]
+    assert (config.init, config.max_positions) == (["1,3,5,7,9,11"], 128)
+    assert config.teacher_lr is None  # a teacher that is made is not trained at the students' rate
     numbers = {
         "--gate-lr": gate_lr,
         "--temperature": temperature,
@@ -47,22 +47,22 @@ def test_a_grid_has_the_published_settings_of_its_task(name):
         "--gate-warmup-updates": warmup,
         "--gate-total-updates": total,
     }
-    assert {flag: float(value_of(flag, grid.flags)) for flag in numbers} == numbers
+    assert {flag: float(grid.overrides[flag]) for flag in numbers} == numbers
     data = Data(Path("d"), task.sentences, "accuracy", ("valid",), "d")
     (spec,) = plan(grid, {task.name: data}, {task.name: "t"}, {})
-    command = train_command(Job(spec, Path("r"), data, "fairseq-train", True, Path("t.pt"), Path("t.pt")))
+    flags = train_flags(Job(spec, Path("r"), data, "fairseq-train", True, Path("t.pt"), Path("t.pt")))
     shared = {"--weight-decay": 0.01, "--clip-norm": 1.0, "--adam-eps": 1e-8}
     shared |= {"--gate-clip-norm": 1.0, "--gate-eps": 1e-8, "--dropout": 0.1, "--pooler-dropout": 0.1}
     expected = numbers | shared | {"--max-epoch": epochs, "--batch-size": 32, "--lr": lr}
-    assert {flag: float(value_of(flag, command)) for flag in expected} == expected
+    assert {flag: float(flags[flag]) for flag in expected} == expected
     # Gates follow --weight-decay, so that it spares their biases and LayerNorms, too.
-    assert "--no-decay-norm-and-bias" in command
-    assert "--gate-weight-decay" not in command
+    assert flags["--no-decay-norm-and-bias"] is True
+    assert "--gate-weight-decay" not in flags
     # The pre-trained model, not the teacher.
-    assert value_of("--init-from", command) == "models/bert-base"
-    assert value_of("--init-layers", command) == "1,3,5,7,9,11"
+    assert flags["--init-from"] == "models/bert-base"
+    assert flags["--init-layers"] == "1,3,5,7,9,11"
     for flag in ("--adam-betas", "--gate-betas"):
-        assert value_of(flag, command) == "(0.9, 0.999)"
+        assert flags[flag] == "(0.9, 0.999)"
 
 
 def test_a_grid_says_which_layers_students_start_from():

@@ -111,17 +111,17 @@ def commands(path) -> list[list[str]]:
 
 
 def test_the_search_of_the_paper():
-    first, second = ([read_arguments("", line)[:2] for line in commands(path)] for path in SEARCH)
+    first, second = ([read_arguments("", line)[0] for line in commands(path)] for path in SEARCH)
     assert (len(first), len(second)) == (1, 2)
-    for args, grid in first + second:
-        assert args.grid is not None
-        assert (grid.methods, grid.inits, grid.epochs) == (("pkd",), ("0,1,2,3,4,5",), 4)
-        assert (grid.lrs, grid.batch_sizes) == ((5e-5, 2e-5, 1e-5), (32,))
+    for config in (grid.config for grid in first + second):
+        assert (config.method, config.init, config.epochs) == (["pkd"], ["0,1,2,3,4,5"], 4)
+        assert (config.lr, config.batch_size) == ([5e-5, 2e-5, 1e-5], [32])
 
-    (_, logits), (args, normalized), (others, unnormalized) = *first, *second
-    flags = ("--init-from", "models/roberta.base", "--inter-weight", "0", "--pkd-kl", "mean")
-    assert logits.flags == (*flags, "--soft-weight", "0.2", "--hard-weight", "0.8", "--temperature", "5")
-    assert normalized.mappings == ("pkd-skip", "pkd-last")
-    assert normalized.flags[-2:] == ("--inter-weight", "10")
-    assert unnormalized.flags == (*normalized.flags, "--pkd-unnormalized")
-    assert args.group != others.group
+    logits, normalized, unnormalized = *first, *second
+    given = {"--init-from": "models/roberta.base", "--inter-weight": "0", "--pkd-kl": "mean"}
+    searched = {"--soft-weight": "0.2", "--hard-weight": "0.8", "--temperature": "5"}
+    assert logits.overrides == given | searched
+    assert normalized.config.mapping == ["pkd-skip", "pkd-last"]
+    assert normalized.overrides["--inter-weight"] == "10"
+    assert unnormalized.overrides == normalized.overrides | {"--pkd-unnormalized": True}
+    assert normalized.config.group != unnormalized.config.group

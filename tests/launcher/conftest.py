@@ -1,16 +1,20 @@
-"""A data folder, a teacher and a `fairseq-train` that take no time."""
+"""Fixtures: a data folder, a teacher and a `fairseq-train` that take no time."""
 
 import functools
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import experiments
+from launcher import plugin
+from launcher.methods import Methods, find_methods
 from launcher.planning.run_spec import RunSpec
 
-FAKE_TRAINER = '''#!{python}
-"""Behaves like fairseq-train as far as a launcher can tell; FAKE_* variables say what goes wrong."""
+FAKE_TRAINER = '''#!{python} -SE
+"""Stands in for fairseq-train; FAKE_* variables decide what goes wrong."""
 import json, os, sys, time
 from pathlib import Path
 
@@ -46,7 +50,7 @@ for epoch in range(begin + 1, int(flag("--max-epoch")) + 1):
 
 
 # The Python beside the trainer, which is called for predictions and for data.
-FAKE_PYTHON = """#!{python}
+FAKE_PYTHON = """#!{python} -SE
 import os, sys, time
 from pathlib import Path
 
@@ -56,9 +60,9 @@ if sys.argv[1] == "-c":
 if "fairseq_kd.describe" in sys.argv:
     import json
     answer = json.loads(Path(__file__).with_name("description.json").read_text())
-    for path in sys.argv[3:]:
+    for path in sys.argv[4:]:
         text = Path(path).read_text()
-        answer["checkpoints"][path] = {{"layers": int(text) if text.isdigit() else 24}}
+        answer["checkpoints"][path] = {{"layers": int(text) if text.isdigit() else 24, "positions": 512}}
     print(json.dumps(answer))
     sys.exit()
 if "fairseq_kd.tasks.check_flags" in sys.argv:
@@ -88,27 +92,33 @@ print("predicted")
 
 @functools.cache
 def description() -> str:
-    """What the plugin says of itself."""
-    from fairseq_kd.describe import describe
+    """Return the description of the criterions, from the user's cache if it is there."""
+    return json.dumps(plugin._described(None, ()) | {"checkpoints": {}})
 
-    return json.dumps(describe(), default=str)
+
+@pytest.fixture(scope="session")
+def methods() -> Methods:
+    """Return all methods of the plugin."""
+    return find_methods()
 
 
 @pytest.fixture
 def trainer(tmp_path: Path, monkeypatch) -> Path:
+    """Write a fairseq-train and a Python beside it, and return the former."""
+    described = description()  # before the cache folder changes
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, text in (("fake-train", FAKE_TRAINER), ("python", FAKE_PYTHON)):
         (folder / name).write_text(text.format(python=sys.executable))
         (folder / name).chmod(0o755)
-    (folder / "description.json").write_text(description())
+    (folder / "description.json").write_text(described)
     return folder / "fake-train"
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """MRPC and MNLI, as much of them as meta.json tells."""
+    """Write the meta.json of MRPC and MNLI."""
     for task, sentences, splits in (("MRPC", 3668, ["valid"]), ("MNLI", 392702, ["valid", "valid1"])):
         folder = tmp_path / "data" / f"{task}-bin"
         folder.mkdir(parents=True)
@@ -124,6 +134,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def teacher(tmp_path: Path) -> Path:
+    """Write a teacher of MRPC, and return its folder."""
     folder = tmp_path / "teachers" / "MRPC"
     folder.mkdir(parents=True)
     (folder / "checkpoint_best.pt").write_bytes(b"weights")
@@ -132,7 +143,7 @@ def teacher(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def call(tmp_path: Path, trainer: Path, data: Path, teacher: Path) -> list[str]:
-    """Arguments of experiments.py for a small grid on MRPC, on the fakes."""
+    """Return arguments of experiments.py for a small grid on MRPC, with the stand-ins."""
     given = {"--data": data, "--teacher": teacher, "--trainer": trainer, "--out": tmp_path / "runs"}
     return ["--task", "mrpc", "--cpu", "--epochs", "2", "--group", "g"] + [
         text for flag, value in given.items() for text in (flag, str(value))
@@ -140,8 +151,23 @@ def call(tmp_path: Path, trainer: Path, data: Path, teacher: Path) -> list[str]:
 
 
 @pytest.fixture
+def refused(capsys) -> Callable[..., str]:
+    """Return a function that calls experiments.py, checks that nothing starts, and returns the error."""
+
+    def refused(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            experiments.main(arguments)
+        assert stopped.value.code == 2
+        error = capsys.readouterr().err
+        assert error.startswith("Cannot start:")
+        return error
+
+    return refused
+
+
+@pytest.fixture
 def spec() -> RunSpec:
-    """One run of one grid."""
+    """Return the spec of one run."""
     return RunSpec(
         task="MRPC",
         method="att_kl_learn",

@@ -1,29 +1,6 @@
-import argparse
-
 import pytest
 
-from launcher.arguments import Parser, positive, rate, split
-
-
-def test_numbers_are_read():
-    assert (positive("3"), rate("5e-5")) == (3, 5e-5)
-
-
-@pytest.mark.parametrize(
-    ("read", "text"),
-    [
-        (positive, "0"),
-        (positive, "-1"),
-        (positive, "1.5"),
-        (rate, "0"),
-        (rate, "5"),
-        (rate, "nan"),
-        (rate, "x"),
-    ],
-)
-def test_what_is_no_such_number_is_quoted(read, text):
-    with pytest.raises(argparse.ArgumentTypeError, match=f"'{text}' is not a "):
-        read(text)
+from launcher.arguments import Parser, split
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,23 @@
-"""A grid in YAML is the same grid as in flags."""
+"""Flags, grid files and defaults are merged into one GridConfig."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
-import experiments
-from launcher.cli import read_arguments
+from launcher.cli import make_parser, read_arguments
+from launcher.config import OPTIONS, GridConfig
 
 ROOT = Path(__file__).parents[2]
 GRIDS = sorted((ROOT / "configs" / "grids").glob("*.yaml"))
 
 FLAGS = [
-    *("--task", "mrpc,rte", "--method", "none,kd,hidden_mse_learn", "--init", "0,1,2", "--init", "all"),
-    *("--mapping", "skip,0:0,1:4", "--stage", "one,two", "--seeds", "3,4", "--data", "d", "--teacher", "t/{task}"),
-    *("--out", "o", "--group", "g", "--epochs", "3", "--stage1-epochs", "4", "--batch-size", "8,16", "--lr", "5e-5,0.0001"),
-    *("--jobs", "2", "--retries", "0", "--cpu", "--", "--clip-norm", "1.0", "--autocast", "bf16", "--fp16"),
+    *("--task", "mrpc, rte", "--method", "none,kd", "--method", "hidden_mse_learn", "--init", "0, 1, 2", "--init", "all"),
+    *("--mapping", "skip,0:0,1:4", "--stage", "one", "--stage", "two_stage", "--seeds", "3", "--seeds", "4"),
+    *("--data", "d", "--teacher", "t/{task}", "--out", "o", "--group", "g", "--epochs", "3", "--stage1-epochs", "4"),
+    *("--batch-size", "8,16", "--lr", "5e-5,0.0001", "--jobs", "2", "--retries", "0", "--cpu", "--teacher-lr", "1e-4"),
+    *("--max-positions", "128", "--", "--clip-norm", "1.0", "--autocast", "bf16", "--fp16"),
 ]  # fmt: skip
 
 FILE = """
@@ -36,12 +38,16 @@ lr: [5e-5, 1.0e-4]
 jobs: 2
 retries: 0
 cpu: true
+teacher-lr: 1e-4
+max-positions: 128
 flags: {optimization.clip_norm: 1.0, autocast: bf16, common.fp16: true, bf16: false}
 """
 
 
 @pytest.fixture
 def write(tmp_path):
+    """Return a function that writes a grid file, and returns the arguments that name it."""
+
     def write(text: str) -> list[str]:
         (tmp_path / "grid.yaml").write_text(text)
         return ["--grid", str(tmp_path / "grid.yaml")]
@@ -49,150 +55,168 @@ def write(tmp_path):
     return write
 
 
-def read(arguments):
-    """The settings that are no part of the grid, and the grid."""
-    args, grid, _ = read_arguments("", arguments)
-    apart = ("grid", "task", "method", "mapping", "stage", "batch_size", "lr", "seeds", "typed", "given")
-    return {name: value for name, value in vars(args).items() if name not in apart}, grid
+def read(*arguments: str):
+    return read_arguments("", arguments)[0]
 
 
-def test_a_file_says_the_same_as_flags(write):
-    assert read(write(FILE)) == read(FLAGS)
+def refusal(capsys, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        read_arguments("", arguments)
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("Cannot start: ")
+    assert error.count("\n") == 1
+    return error
 
 
-def test_the_same_grid_gives_the_same_runs(call, write, capsys):
-    def planned(arguments: list[str]) -> list[str]:
-        assert experiments.main(["--dry-run", *arguments]) == 0
-        return capsys.readouterr().out.splitlines()
-
-    rest = [word for word in call if word != "--cpu"]
-    given = {flag.removeprefix("--"): value for flag, value in zip(rest[::2], rest[1::2], strict=True)}
-    file = {**given, "cpu": True, "method": "att_kl_learn", "init": [[3, 4, 5]], "seeds": [1],
-            "flags": ["--clip-norm", 1.0]}  # fmt: skip
-    own = ["--method", "att_kl_learn", "--init", "3,4,5", "--seeds", "1"]
-
-    from_file = planned(write(yaml.safe_dump(file)))
-    assert len([line for line in from_file if line.startswith("# MRPC")]) == 2
-    assert from_file == planned([*call, *own, "--", "--clip-norm", "1.0"])
-    assert from_file == planned([*call, *own, "--", "optimization.clip_norm=1.0"])
+def test_a_file_gives_the_same_grid_as_flags(write):
+    in_file, in_flags = read(*write(FILE)), read(*FLAGS)
+    assert replace(in_file, given=in_flags.given) == in_flags
+    assert in_file.given == in_flags.given
+    expected = GridConfig(
+        task=["MRPC", "RTE"], method=["none", "kd", "hidden_mse_learn"], init=["0,1,2", "all"],
+        mapping=["skip", "0:0,1:4"], stage=["one", "two"], seeds=[3, 4], data=Path("d"), teacher="t/{task}", out=Path("o"),
+        group="g", epochs=3, stage1_epochs=4, batch_size=[8, 16], lr=[5e-5, 1e-4], jobs=2, retries=0, cpu=True,
+        teacher_lr=1e-4, max_positions=128,
+    )  # fmt: skip
+    assert in_file.config == expected
+    assert in_file.overrides == {"--clip-norm": "1.0", "--autocast": "bf16", "--fp16": True}
 
 
 def test_the_command_line_wins_over_the_file(write):
-    arguments = [
-        *write(FILE),
-        "--seeds",
-        "9",
-        "--init",
-        "3,4,5",
-        "--lr",
-        "1e-4",
-        "--",
-        "--clip-norm",
-        "2",
-        "--bf16",
-    ]
-    settings, grid = read(arguments)
-    assert (grid.seeds, grid.inits, grid.lrs, settings["jobs"]) == ((9,), ("3,4,5",), (1e-4,), 2)
-    assert grid.flags == ("--autocast", "bf16", "--fp16", "--clip-norm", "2", "--bf16")
+    more = ["--seeds", "9", "--init", "3,4,5", "--lr", "1e-4", "--", "--clip-norm", "2", "--fp16=false"]
+    grid = read(*write(FILE), *more)
+    config = grid.config
+    assert (config.seeds, config.init, config.lr, config.jobs) == ([9], ["3,4,5"], [1e-4], 2)
+    assert list(grid.overrides.items()) == [("--autocast", "bf16"), ("--clip-norm", "2")]
 
 
-@pytest.mark.parametrize("flags", ["{fp16: true, init-head: true}", "[--fp16, model.init_head=true]"])
-def test_a_false_on_the_command_line_takes_the_files_flag_away(write, flags):
-    words = write(f"task: mrpc\nmethod: kd\nflags: {flags}")
-    assert read([*words, "--", "common.fp16=false", "model.init_head=false", "--bf16"])[1].flags == (
-        "--bf16",
-    )
-    assert read([*words, "--", "--fp16=false"])[1].flags == ("--init-head",)
+def test_the_parser_has_a_flag_for_each_setting_and_no_other():
+    actions = {action.dest: action for action in make_parser(None)._actions}
+    assert actions.keys() == OPTIONS.keys() | {"help", "grid", "dry_run"}
+    for name, field in OPTIONS.items():
+        assert actions[name].help == field.metadata["help"]
+        assert f"--{name.replace('_', '-')}" in actions[name].option_strings
+    # Defaults in the help are those of the dataclass.
+    defaults = {name: getattr(GridConfig(), name) for name in OPTIONS}
+    told = {name: re.search(r"\(default: ([\w./-]+)\)$", action.help) for name, action in actions.items()}
+    numbers = {
+        name: match[1]
+        for name, match in told.items()
+        if match and re.fullmatch(r"[\d.]+|best|runs|glue|data", match[1])
+    }
+    assert len(numbers) > 6
+    assert numbers == {name: str(defaults[name]) for name in numbers}
 
 
 @pytest.mark.parametrize(
     ("given", "inits"),
     [
-        ("[0, 1, 2]", ("0,1,2",)),
-        ("0,1,2", ("0,1,2",)),
-        ('["0,1,2", "random", [3]]', ("0,1,2", "random", "3")),
-        ("random:3", ("random:3",)),
+        ("[0, 1, 2]", ["0,1,2"]),
+        ("0,1,2", ["0,1,2"]),
+        ('["0,1,2", "all", [3]]', ["0,1,2", "all", "3"]),
+        ("3", ["3"]),
+        ("random:3", ["random:3"]),
+        ("[random, [0, 1, 2]]", ["random:3", "0,1,2"]),
+        ('["0,4,8,11", all, random]', ["0,4,8,11", "all", "random:4"]),
+        ("[random:3, random]", ["random:3"]),
     ],
 )
-def test_inits_are_lists_of_layers(write, given, inits):
-    assert read(write(f"task: mrpc\nmethod: kd\ninit: {given}"))[1].inits == inits
+def test_inits_are_lists_of_layers_and_random_is_as_deep_as_the_others(write, given, inits):
+    assert read(*write(f"task: mrpc\nmethod: kd\ninit: {given}")).config.init == inits
 
 
 @pytest.mark.parametrize("models", ["{a: x, b: y@random:3}", "[a=x, b=y@random:3]"])
-def test_models_are_paths_or_a_mapping_of_names_to_them(write, models):
-    from_file = read(write(f"task: mrpc\nexperiment: finetune\nmodels: {models}"))[1]
-    assert from_file == read(["--task", "mrpc", "-e", "finetune", "--models", "a=x", "b=y@random:3"])[1]
-    assert [(entry.name, entry.path, entry.layers) for entry in from_file.models] == [
+def test_models_are_paths_or_a_mapping_of_names_to_paths(write, models):
+    grid = read(*write(f"task: mrpc\nexperiment: finetune\nmodels: {models}"))
+    assert grid.models == read("--task", "mrpc", "-e", "finetune", "--models", "a=x", "b=y@random:3").models
+    assert [(entry.name, entry.path, entry.layers) for entry in grid.models] == [
         ("a", "x", "all"), ("b", "y", "random:3")
     ]  # fmt: skip
+
+
+def test_mapping_names_of_liu_et_al_are_understood():
+    grid = read("--task", "mrpc", "--method", "hsk", "--mapping", "t_top10,top10,t_top8")
+    assert grid.config.mapping == ["top10", "top8"]
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("methods: kd", ": methods is not a flag that a grid may have"),
-        ("dry-run: true", ": dry-run is not a flag that a grid may have"),
-        ("grid: other.yaml", ": grid is not a flag that a grid may have"),
-        ("task: foo", ": argument --task/-t: 'foo' is not a task"),
-        ("epochs: 0", ": argument --epochs: '0' is not a whole number from 1"),
-        ("epochs: [1, 2]", ": epochs has [1, 2]: give one value"),
-        ("cpu: 1", ": cpu is 1: write true or false"),
-        ("seeds: [true]", ": seeds has True: give one value or a list of them"),
-        ("task: []", ": task is empty"),
-        ("init: [[a]]", ": init has ['a']: give layers such as [0, 1, 2]"),
-        ("mapping: 1:4", ": mapping has 64, which is no text: put pairs such as 1:4 in quotes"),
-        ("lr: [1e-5, 2]", ": argument --lr: '2' is not a learning rate"),
-        ("models: []", ": models is empty"),
-        ("models: {a/b: c}", ": models has the name 'a/b': use letters"),
-        ("models: {a: [b]}", ": models has ['b']: give one value"),
-        ("group: {a: b}", ": group has {'a': 'b'}: give one value"),
-        ("flags: 3", ": flags is 3: give a list of words"),
-        ("flags: {clip-norm: {a: b}}", ": flags has {'a': 'b'}"),
-        (
-            "flags: {no-epoch-checkpoints: false}",
-            "the flags after -- switch off --no-epoch-checkpoints, which",
-        ),
-        ("flags: {common.seed: 3}", "the flags after -- name --seed, which this program sets"),
+        ("methods: kd", ": methods is not a setting"),
+        ("dry-run: true", ": dry-run is not a setting"),
+        ("grid: other.yaml", ": grid is not a setting"),
+        ("task: foo", ": task: 'foo' is not a task"),
+        ("epochs: 0", ": epochs: '0' is not a whole number from 1"),
+        ("epochs: [1, 2]", ": epochs: '[1, 2]' is not a whole number"),
+        ("cpu: perhaps", ": cpu: Value 'perhaps'"),
+        ("seeds: [true]", ": seeds: 'True' is not a whole number"),
+        ("task: []", ": task: is an empty list"),
+        ("init: [[a]]", ": init: ['a'] names no layers"),
+        ("mapping: 1:4", ": mapping: 64 is no text: put pairs such as 1:4 in quotes"),
+        ("lr: [1e-5, 2]", ": lr: '2' is not a learning rate"),
+        ("models: []", ": models: is an empty list"),
+        ("models: {a: [b]}", ": models: {'a': ['b']} lists no paths"),
+        ("group: {a: b}", ": group: Cannot convert 'dict' to string"),
+        ("flags: 3", ": flags: is 3: give a list of words"),
+        ("flags: {clip-norm: {a: b}}", ": flags: has {'a': 'b'}"),
+        ("flags: {no-epoch-checkpoints: false}", "switch off --no-epoch-checkpoints"),
+        ("flags: {common.seed: 3}", "contain --seed, which this program sets: use --seeds"),
         ("task: mrpc\nmethod: [kd", ", line 2 is not YAML"),
-        ("- task", " holds no keys: write lines such as `task: mrpc`"),
-        ("task: mrpc", "the following arguments are required: --method"),
+        ("- task", " contains no keys"),
+        ("task: mrpc", "arguments are required: --method"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_one_sentence(write, text, sentence, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        read_arguments("", write(text))
-    assert stopped.value.code == 2
-    told = capsys.readouterr().err
-    assert sentence in told
-    assert told.startswith("Cannot start: ")
-    assert told.count("\n") == 1
+def test_an_error_in_a_file_names_file_and_key(write, text, sentence, capsys):
+    arguments = write(text)
+    error = refusal(capsys, *arguments)
+    assert (f"--grid {arguments[1]}{sentence}" if sentence[0] in ":, " else sentence) in error
 
 
-def test_a_file_that_is_not_there_is_named(capsys):
-    with pytest.raises(SystemExit):
-        read_arguments("", ["--grid", "nowhere.yaml"])
-    assert "--grid nowhere.yaml cannot be read (No such file or directory)" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--grid", "nowhere.yaml"], "--grid nowhere.yaml cannot be read (No such file or directory)"),
+        (["--task", "foo"], "--task: 'foo' is not a task: choose among CoLA"),
+        (["--method", "cdr"], "--method cdr is not a method: choose among none, a"),
+        (["--init", "a"], "--init: 'a' names no layers"),
+        (["--init", "random"], "--init random has no depth to take"),
+        (["--init", "random", "--init", "0,1", "--init", "random:6"], "--init random has depths 2 and 6 to take"),
+        (["--init", "random:0"], "--init: 'random:0' names no layers"),
+        (["--mapping", "0:x"], "--mapping: '0:x' is not a mapping: choose among skip, last, combine, combine-layers"),
+        (["--mapping", "top"], "--mapping: 'top' is not a mapping"),
+        (["--method", "att_kl_learn,lad", "--mapping", "skip,combine"], "--mapping combine .* --method att_kl_learn,lad "),
+        (["--stage", "three"], "--stage: 'three' is unknown: choose among one, two"),
+        (["--seeds", "0"], "--seeds: '0' is not a whole number from 1"),
+        (["--lr", "5"], "--lr: '5' is not a learning rate"),
+        (["--stage2-from", "x"], "--stage2-from: 'x' is unknown: choose among best, last"),
+        (["--epo", "1"], "unrecognized arguments: --epo 1"),
+        (["--group", "${x}"], "Interpolation key 'x' not found"),
+        (["--", "--teacher-cache", "c"], "give --teacher-cache before --"),
+        (["--", "--update-freq", "4,0"], "--update-freq 4,0, which is no number of batches"),
+        (["--", "--save-dir", "x", "--encoder-layers", "4"],
+         "--save-dir, --encoder-layers, .*: use --out and --group for --save-dir, use --init random:N for --encoder-layers"),
+    ],
+)  # fmt: skip
+def test_an_error_in_a_command_line_names_the_flag_and_its_value(words, sentence, capsys):
+    error = refusal(capsys, "--task", "mrpc", "--method", "kd", *words)
+    assert re.search(sentence if ".*" in sentence else re.escape(sentence), error)
 
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
-def test_every_grid_of_ours_is_one(path):
-    _, grid = read(["--grid", str(path)])
+def test_every_grid_of_ours_is_valid(path):
+    config = read("--grid", str(path)).config
     assert f"python experiments.py --grid configs/grids/{path.name}" in path.read_text()
     if path.stem == "small_init":
-        assert (len(grid.methods), len(grid.inits), grid.seeds, grid.epochs) == (4, 3, (1, 2), 2)
-        assert (grid.tasks, grid.batch_sizes, grid.lrs) == (("SST-2",), (16,), (5e-5,))
+        assert (len(config.method), len(config.init), config.seeds, config.epochs) == (4, 3, [1, 2], 2)
+        assert (config.task, config.batch_size, config.lr) == (["SST-2"], [16], [5e-5])
     if path.stem == "finetune_pretrained":
-        defaults = read(["--task", "sst2", "-e", "finetune", "--models", "x"])[1]
-        assert (grid.kind, grid.lrs, grid.batch_sizes) == ("finetune", defaults.lrs, defaults.batch_sizes)
-        assert [entry.layers for entry in grid.models] == ["all", "all", "1,3,5", "random:3"]
+        defaults = read("--task", "sst2", "-e", "finetune", "--models", "x").config
+        assert (config.lr, config.batch_size) == (defaults.lr, defaults.batch_size)
+        assert [model.rpartition("@")[2] for model in config.models[2:]] == ["1,3,5", "random:3"]
     if path.stem == "acl2023":
-        assert (len(grid.tasks), grid.seeds, grid.epochs, grid.batch_sizes, grid.lrs) == (
-            7,
-            (1, 2, 3, 4),
-            10,
-            (None,),
-            (None,),
-        )
+        assert (len(config.task), config.seeds, config.epochs) == (7, [1, 2, 3, 4], 10)
+        assert config.batch_size == config.lr == []
 
 
 @pytest.mark.parametrize(
@@ -204,12 +228,26 @@ def test_every_grid_of_ours_is_one(path):
         (("acl2023", "lad_rte", "lad_sst-2"), None, None),
     ],
 )
-def test_teachers_that_grids_make_are_as_their_groups_have_them(names, batch_size, lr):
+def test_grids_of_a_group_make_the_same_teacher(names, batch_size, lr):
+    assert set(names) <= {path.stem for path in GRIDS}
     for name in names:
-        settings, _ = read(["--grid", str(ROOT / "configs" / "grids" / f"{name}.yaml")])
-        assert (settings["teacher_batch_size"], settings["teacher_lr"]) == (batch_size, lr), name
-        assert (settings["teacher_epochs"], settings["teacher"]) == (10, None), name
+        config = read("--grid", str(ROOT / "configs" / "grids" / f"{name}.yaml")).config
+        assert (config.teacher_batch_size, config.teacher_lr) == (batch_size, lr), name
+        assert (config.teacher_epochs, config.teacher) == (10, None), name
 
 
-def test_there_are_grids():
-    assert {"acl2023", "small_init", "small_methods"} <= {path.stem for path in GRIDS}
+def test_help_lists_methods_and_needs_no_environment(capsys, monkeypatch):
+    with pytest.raises(SystemExit):
+        read("--help")
+    text = capsys.readouterr().out
+    assert "  pkd-skip  pkd\n" in text
+    assert "  last      minilm, minilm_v2, pearson\n" in text
+
+    def unknown() -> None:
+        raise ValueError("no plugin")
+
+    monkeypatch.setattr("launcher.cli.find_methods", unknown)
+    with pytest.raises(SystemExit) as stopped:
+        read("--help")
+    assert stopped.value.code == 0
+    assert "The methods are not known: no plugin." in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Flags after `--`: hydra's names, and flags that the launcher sets itself."""
+"""Flags after `--`: words and hydra's names become one mapping; flags that the launcher sets itself are refused."""
 
 import argparse
 
@@ -6,53 +6,88 @@ import pytest
 
 from launcher.cli import INSTEAD
 from launcher.datasets import Data
-from launcher.execution.command import train_command
-from launcher.overrides import ALWAYS_ON, CHOICES, GROUPS, SET_HERE, SHORT, as_flags, check_flags, value_of
+from launcher.execution.command import train_flags
+from launcher.overrides import (
+    ALWAYS_ON,
+    CHOICES,
+    GROUPS,
+    SET_HERE,
+    SHORT,
+    as_words,
+    check_overrides,
+    is_zero,
+    merge_overrides,
+    read_mapping,
+    read_overrides,
+)
 from launcher.planning.job import Job
 
 
 @pytest.mark.parametrize(
-    ("words", "flags"),
+    ("words", "overrides"),
     [
-        (["optimization.clip_norm=1.0"], ["--clip-norm", "1.0"]),
-        (["+dataset.num_workers=2", "++task.autocast=bf16"], ["--num-workers", "2", "--autocast", "bf16"]),
-        (["common.fp16=true", "common.bf16=False"], ["--fp16"]),
-        (["optimizer.adam_betas='(0.9,0.98)'"], ["--adam-betas", "(0.9,0.98)"]),
-        (["optimizer.adam_betas=(0.9, 0.98)"], ["--adam-betas", "(0.9, 0.98)"]),
-        (["optimization.update_freq=[1, 2]"], ["--update-freq", "1,2"]),
-        (["optimization.lr=[1e-5]"], ["--lr", "1e-5"]),
-        (["model.init_layers='0,1,2'"], ["--init-layers", "0,1,2"]),
-        (["optimizer=adam", "lr_scheduler._name=fixed"], ["--optimizer", "adam", "--lr-scheduler", "fixed"]),
-        (["model._name=roberta_student"], ["--arch", "roberta_student"]),
-        (["common.tensorboard_logdir='true'"], ["--tensorboard-logdir", "true"]),
-        (["--fp16", "optimization.clip_norm=1", "--patience", "2"], ["--fp16", "--clip-norm", "1", "--patience", "2"]),
-        (["--model-overrides", "a=b"], ["--model-overrides", "a=b"]),
-        (["--clip-norm=1.0"], ["--clip-norm=1.0"]),
-        (["--fp16", "--patience", "2", "common.fp16=false"], ["--patience", "2"]),
-        (["--fp16=False", "common.fp16=true"], ["--fp16"]),
-        (["--clip-norm", "1", "-a", "roberta_student_6x768"], ["--clip-norm", "1", "--arch", "roberta_student_6x768"]),
+        (["optimization.clip_norm=1.0"], {"--clip-norm": "1.0"}),
+        (["+dataset.num_workers=2", "++task.autocast=bf16"], {"--num-workers": "2", "--autocast": "bf16"}),
+        (["common.fp16=true", "common.bf16=False"], {"--fp16": True, "--bf16": False}),
+        (["optimizer.adam_betas='(0.9,0.98)'"], {"--adam-betas": "(0.9,0.98)"}),
+        (["optimizer.adam_betas=(0.9, 0.98)"], {"--adam-betas": "(0.9, 0.98)"}),
+        (["optimization.update_freq=[1, 2]"], {"--update-freq": "1,2"}),
+        (["model.init_layers='0,1,2'"], {"--init-layers": "0,1,2"}),
+        (["optimizer=adam", "lr_scheduler._name=fixed"], {"--optimizer": "adam", "--lr-scheduler": "fixed"}),
+        (["model._name=roberta_student"], {"--arch": "roberta_student"}),
+        (["common.tensorboard_logdir='true'"], {"--tensorboard-logdir": "true"}),
+        (["--fp16", "optimization.clip_norm=1", "--patience", "2"], {"--fp16": True, "--clip-norm": "1", "--patience": "2"}),
+        (["--model-overrides", "a=b"], {"--model-overrides": "a=b"}),
+        (["--clip-norm=1.0"], {"--clip-norm": "1.0"}),
+        (["--fp16", "--patience", "2", "common.fp16=false"], {"--patience": "2", "--fp16": False}),
+        (["--fp16=False", "common.fp16=true"], {"--fp16": True}),
+        (["-a", "roberta_student_6x768"], {"--arch": "roberta_student_6x768"}),
+        (["--lr", "1", "--bf16", "--lr", "-2"], {"--bf16": True, "--lr": "-2"}),
+        (["--list", "a", "b", "c", "--bf16"], {"--list": ("a", "b", "c"), "--bf16": True}),
     ],
 )  # fmt: skip
-def test_an_override_is_the_flag_of_the_same_meaning(words, flags):
-    assert as_flags(words) == flags
+def test_words_become_flags_and_values(words, overrides):
+    found = read_overrides(words)
+    assert list(found.items()) == list(overrides.items())
+    on = {flag: value for flag, value in found.items() if value is not False}
+    assert read_overrides(as_words(on)) == on
+
+
+def test_a_mapping_gives_the_same_as_words():
+    given = {
+        "optimization.clip_norm": 1.0,
+        "autocast": "bf16",
+        "common.fp16": True,
+        "bf16": False,
+        "update_freq": [2, 1],
+    }
+    words = ["--clip-norm", "1.0", "--autocast", "bf16", "--fp16", "--bf16=false", "--update-freq", "2,1"]
+    assert list(read_mapping(given).items()) == list(read_overrides(words).items())
+    assert read_mapping(["--clip-norm", 1.0]) == {"--clip-norm": "1.0"}
 
 
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
-        ("optimisation.clip_norm=1", "optimisation.clip_norm=1 names no group of .*: choose among bmuf, checkpoint, "),
-        ("generation.beam=5", "generation.beam=5 names no group"),
-        ("common=x", "common=x names no option of common: write common.KEY=VALUE"),
-        ("optimization.clip_norm=", "gives optimization.clip_norm no value: leave it out"),
-        ("optimization.clip_norm=null", "gives optimization.clip_norm no value"),
-        ("~optimization.clip_norm", "takes an option away"),
-        ("checkpoint.no_epoch_checkpoints=false", "switch off --no-epoch-checkpoints, which this program needs: leave"),
-        ("--no-progress-bar=false", "switch off --no-progress-bar, which"),
+        ("optimisation.clip_norm=1", "optimisation.clip_norm=1 .*: choose among bmuf, checkpoint, "),
+        ("common=x", "common=x .* common.KEY=VALUE"),
+        ("optimization.clip_norm=", "optimization.clip_norm no value"),
+        ("optimization.clip_norm=null", "optimization.clip_norm no value"),
+        ("~optimization.clip_norm", "~optimization.clip_norm removes"),
+        ("word", "word, which follows no flag"),
     ],
-)  # fmt: skip
-def test_what_is_no_flag_is_quoted(word, sentence):
+)
+def test_an_invalid_word_is_quoted(word, sentence):
     with pytest.raises(ValueError, match=sentence):
-        as_flags([word])
+        read_overrides([word])
+
+
+def test_the_winning_overrides_replace_values_and_switch_off():
+    given = {"--fp16": True, "--lr": "1", "--a": "b"}
+    winning = read_overrides(["--lr", "2", "--fp16=false"])
+    assert list(merge_overrides(given, winning).items()) == [("--a", "b"), ("--lr", "2")]
+    with pytest.raises(ValueError, match="switch off --no-progress-bar"):
+        merge_overrides({}, {"--no-progress-bar": False})
 
 
 def test_every_option_of_fairseq_is_reached():
@@ -72,39 +107,34 @@ def test_every_option_of_fairseq_is_reached():
             assert not isinstance(actions[flag], argparse._StoreFalseAction), key
             assert field.default is not True, key
 
-
-OPTIONS = {"--save-dir": "--out", "--seed": "--seeds", "--mapping": "--mapping"}
-
-
-@pytest.mark.parametrize("flags", [[], ["--patience", "2"], ["--bf16", "--lr-scheduler", "fixed"]])
-def test_other_flags_pass(flags):
-    check_flags(flags, OPTIONS)
+    # No second name of a flag that the launcher sets is free.
+    own = SET_HERE | set(INSTEAD)
+    several = [set(action.option_strings) for action in parser._actions if len(action.option_strings) > 1]
+    assert len(several) > 3
+    for names in several:
+        assert names <= own or not names & own
+    assert all({short, flag} in several for short, flag in SHORT.items())
 
 
 @pytest.mark.parametrize(
-    ("flags", "sentence"),
+    ("words", "sentence"),
     [
-        (
-            ["--save-dir", "x"],
-            "the flags after -- name --save-dir, which this program sets: use --out for --save-dir",
-        ),
-        (["--bf16", "--seed=3"], "name --seed, which this program sets: use --seeds for --seed"),
-        (["--mapping", "last"], "name --mapping, which this program sets: give --mapping before --"),
-        (
-            ["--validate-interval-updates", "50", "--reset-meters"],
-            "use --save-interval-updates for --validate-interval-updates, leave out --reset-meters",
-        ),
-        (["--save-async"], "leave out --save-async"),
-        (["--combine-val"], "leave out --combine-val"),
-        (["--no-save", "--seed", "1"], "--no-save, --seed, .*: leave out --no-save, use --seeds for --seed"),
+        (["--save-dir", "x"], "--save-dir, .*: use --out for --save-dir"),
+        (["--bf16", "--seed=3"], "--seed, .*: use --seeds for --seed"),
+        (["--mapping", "last"], "--mapping, .*: give --mapping before --"),
+        (["--validate-interval-updates", "50", "--reset-meters"],
+         "use --save-interval-updates for --validate-interval-updates, remove --reset-meters"),
+        (["--no-save", "--seed", "1"], "--no-save, --seed, .*: remove --no-save, use --seeds for --seed"),
     ],
-)
-def test_flags_that_are_set_already_are_refused_by_name(flags, sentence):
+)  # fmt: skip
+def test_flags_that_the_program_sets_are_refused_by_name(words, sentence):
+    options = {"--save-dir": "--out", "--seed": "--seeds", "--mapping": "--mapping"}
+    check_overrides({"--patience": "2", "--bf16": True}, options)
     with pytest.raises(ValueError, match=f"{sentence}$"):
-        check_flags(flags, OPTIONS)
+        check_overrides(read_overrides(words), options)
 
 
-# What a run's command sets, and a user may still set otherwise.
+# Set by a run's command, and the user may still set them otherwise.
 FREE = set(
     "--arch --optimizer --adam-betas --adam-eps --weight-decay --clip-norm --dropout --attention-dropout "
     "--lr-scheduler --warmup-updates --total-num-update --hard-weight --soft-weight "
@@ -112,31 +142,12 @@ FREE = set(
 )
 
 
-def test_whatever_a_command_sets_is_refused_or_free_to_change(spec, tmp_path):
+def test_each_flag_of_a_command_is_refused_or_free_to_change(spec, tmp_path):
     data = Data(tmp_path, 3668, "accuracy", ("valid",), "d")
-    command = train_command(Job(spec, tmp_path, data, "fairseq-train", True, tmp_path, tmp_path))
-    given = {word for word in command if word.startswith("--")}
+    given = set(train_flags(Job(spec, tmp_path, data, "fairseq-train", True, tmp_path, tmp_path)))
     assert given <= SET_HERE | FREE | set(INSTEAD)
     assert given >= ALWAYS_ON
 
 
-def test_no_other_name_of_a_flag_passes():
-    from fairseq import options
-
-    actions = options.get_training_parser()._actions
-    own = SET_HERE | set(INSTEAD)
-    several = [set(action.option_strings) for action in actions if len(action.option_strings) > 1]
-    assert len(several) > 3
-    for names in several:
-        assert names <= own or not names & own
-    assert all({short, flag} in several for short, flag in SHORT.items())
-
-
-def test_what_is_given_last_holds():
-    flags = ("--lr", "1", "--bf16", "--lr=2", "--soft-weight=0.5")
-    assert [value_of(name, flags) for name in ("--lr", "--bf16", "--soft-weight", "--no")] == [
-        "2",
-        None,
-        "0.5",
-        None,
-    ]
+def test_only_the_number_0_is_zero():
+    assert [is_zero(value) for value in ("0", "0.0", "0.5", "x", True, None)] == [True, True] + [False] * 4

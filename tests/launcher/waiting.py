@@ -1,4 +1,4 @@
-"""Waits for what another program does."""
+"""Waits for another program."""
 
 import time
 from pathlib import Path
@@ -7,7 +7,7 @@ SECONDS = 20
 
 
 def wait_for(folder: Path, pattern: str = "") -> None:
-    """Returns once `folder` is there, or anything in it that matches `pattern`."""
+    """Return once `folder` exists, or anything in it that matches `pattern`."""
     deadline = time.monotonic() + SECONDS
     while not (list(folder.glob(pattern)) if pattern else folder.exists()):
         assert time.monotonic() < deadline

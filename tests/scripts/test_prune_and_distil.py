@@ -9,9 +9,9 @@ import pytest
 
 from fairseq_kd.models.checkpoint import read_checkpoint
 from launcher.execution.command import train_command
-from launcher.planning.pruning import PRUNED
-from launcher.results.outcome import Outcome
+from launcher.results.logs import Outcome
 from scripts import prune_and_distil
+from scripts.pruning_steps import PRUNED
 from tests.tiny import write_data, write_teacher
 
 
@@ -60,7 +60,7 @@ def test_each_step_starts_from_the_one_before(call, tmp_path, capsys, monkeypatc
 def test_a_schedule_is_as_long_as_the_batches_of_an_update_leave_it(call):
     args = prune_and_distil._parser().parse_args([*call, "--epochs", "4000"])
     each, gathered = (
-        prune_and_distil.find_training(args, flags, True).spec for flags in ([], ["--update-freq", "4"])
+        prune_and_distil.find_training(args, flags, True).spec for flags in ({}, {"--update-freq": "4"})
     )
     assert each.updates > 100
     assert gathered.updates == pytest.approx(each.updates / 4, abs=1)

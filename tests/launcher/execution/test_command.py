@@ -4,116 +4,82 @@ from pathlib import Path
 import pytest
 
 from launcher.datasets import Data
-from launcher.execution.command import environment, predict_command, train_command
+from launcher.execution.command import environment, predict_command, train_command, train_flags, uses_cache
 from launcher.execution.devices import Slot
 from launcher.planning.job import Job
 from launcher.planning.run_spec import RunSpec
 
 DATA = Data(Path("data/MRPC-bin"), 3668, "accuracy", ("valid", "valid1"), "d")
+SECOND = {"stage": "second", "after": "F"}
+LABELS = {"method": "none", "mapping": ""}
 
 
 @pytest.fixture
-def command(spec):
-    """The flags of `spec` with some of its fields changed, as one text."""
+def job(spec):
+    """Return a function that makes the job of `spec` with some of its fields changed."""
 
-    def flags(cpu: bool = True, **changes) -> str:
+    def job(cpu: bool = True, cache: Path | None = None, **changes) -> Job:
         changed = replace(spec, **changes)
         teacher, folder = Path("t/model.pt"), Path("runs/g") / changed.name
         start = Path("runs/g/F/checkpoint_best.pt") if changed.after else teacher
-        job = Job(changed, folder, DATA, "fairseq-train", cpu, start, teacher)
-        words = train_command(job)
-        return " ".join(words) + " "
+        return Job(changed, folder, DATA, "fairseq-train", cpu, start, teacher, cache)
 
-    return flags
+    return job
 
 
 @pytest.mark.parametrize(
-    ("changes", "part"),
+    ("changes", "flags"),
     [
-        ({"stage": "one"}, "--criterion att_kl_learn --mapping 0:0,1:4 --optimizer"),
-        (
-            {"stage": "first"},
-            "--criterion att_kl_learn --mapping 0:0,1:4 --optimizer",
-        ),
-        ({"stage": "first"}, "--best-checkpoint-metric loss --no-epoch"),
-        (
-            {"stage": "first", "flags": ("--hard-weight", "2")},
-            " --hard-weight 2 --hard-weight 0 --soft-weight 0 ",
-        ),
-        (
-            {"stage": "second", "after": "F"},
-            " --cpu --init-from runs/g/F/checkpoint_best.pt --init-layers all ",
-        ),
-        ({"stage": "second", "after": "F"}, "--teacher t/model.pt --criterion kd --optimizer"),
-        ({"init": "random:3"}, "--init-from t/model.pt --init-layers random --encoder-layers 3 --teacher"),
-        (
-            {"stage": "second", "after": "F", "init": "random:3"},
-            "--arch roberta_student --teacher t/model.pt --criterion kd",
-        ),
-        ({"method": "kd", "mapping": ""}, "--criterion kd --optimizer"),
-        (
-            {"method": "none", "mapping": ""},
-            "--init-from t/model.pt --init-layers 0,1,2 --criterion kd --optimizer",
-        ),
-        (
-            {"method": "none", "mapping": "", "flags": ("--bf16",)},
-            "--cpu --bf16 --hard-weight 1 --soft-weight 0 ",
-        ),
-        ({}, "--best-checkpoint-metric accuracy --maximize-best-checkpoint-metric "),
-        ({}, "--adam-betas (0.9, 0.98) --adam-eps 1e-6 --weight-decay 0.1 --clip-norm 0.0 "),
-        (
-            {},
-            "--batch-size 16 --lr 1e-05 --warmup-updates 137 --total-num-update 2296 --max-epoch 10 --seed 1 ",
-        ),
-        ({}, "--valid-subset valid,valid1 --save-dir runs/g/MRPC-att_kl_learn-"),
-        ({"flags": ("--clip-norm", "1")}, " --cpu --clip-norm 1 "),
+        ({}, {"--criterion": "att_kl_learn", "--mapping": "0:0,1:4", "--teacher": "t/model.pt"}),
+        ({}, {"--init-from": "t/model.pt", "--init-layers": "0,1,2", "--encoder-layers": None, "--hard-weight": None}),
+        ({}, {"--best-checkpoint-metric": "accuracy", "--maximize-best-checkpoint-metric": True, "--cpu": True}),
+        ({}, {"--adam-betas": "(0.9, 0.98)", "--adam-eps": "1e-6", "--weight-decay": "0.1", "--clip-norm": "0.0"}),
+        ({}, {"--batch-size": "16", "--lr": "1e-05", "--warmup-updates": "137", "--total-num-update": "2296"}),
+        ({}, {"--max-epoch": "10", "--seed": "1", "--valid-subset": "valid,valid1", "--no-epoch-checkpoints": True}),
+        ({"overrides": {"--clip-norm": "1"}}, {"--clip-norm": "1"}),
+        ({"stage": "first"}, {"--criterion": "att_kl_learn", "--best-checkpoint-metric": "loss"}),
+        ({"stage": "first"}, {"--maximize-best-checkpoint-metric": None}),
+        ({"stage": "first", "overrides": {"--hard-weight": "2"}}, {"--hard-weight": "0", "--soft-weight": "0"}),
+        (SECOND, {"--criterion": "kd", "--mapping": None, "--init-layers": "all"}),
+        (SECOND | {"overrides": {"--init-from": "x"}}, {"--init-from": "runs/g/F/checkpoint_best.pt"}),
+        (SECOND | {"init": "random:3"}, {"--init-layers": "all", "--encoder-layers": None}),
+        ({"init": "random:3"}, {"--init-layers": "random", "--encoder-layers": "3"}),
+        (LABELS, {"--criterion": "kd", "--hard-weight": "1", "--soft-weight": "0", "--teacher": None}),
+        ({"cpu": False}, {"--cpu": None}),
     ],
-)
-def test_a_spec_becomes_these_flags(command, changes, part):
-    assert part in command(**changes)
+)  # fmt: skip
+def test_a_spec_becomes_these_flags(job, changes, flags):
+    found = train_flags(job(**changes))
+    assert {flag: found.get(flag) for flag in flags} == flags
 
 
-def test_no_teacher_is_loaded_for_a_student_without_one(command):
-    assert "--teacher" not in command(method="none", mapping="")
+def test_a_command_is_the_program_the_data_and_the_flags(job):
+    command = train_command(job(overrides={"--bf16": True, "--lr-list": ("1", "2")}))
+    assert command[:2] == ["fairseq-train", "data/MRPC-bin"]
+    assert command[-5:] == ["--cpu", "--bf16", "--lr-list", "1", "2"]
 
 
-def test_a_stage_that_asks_its_teacher_nothing_has_no_cache(spec):
-    job = Job(spec, Path("r"), DATA, "t", True, Path("t.pt"), Path("t.pt"), cache=Path("c"))
-
-    def cached(**changes) -> bool:
-        return "--teacher-cache" in train_command(replace(job, spec=replace(spec, **changes)))
-
-    labels = ("--soft-weight", "0")
-    assert cached(stage="first", flags=labels)
-    assert cached(stage="second", after="a")
-    assert not cached(stage="second", after="a", flags=labels)
-    assert cached(stage="second", after="a", flags=("--soft-weight=0", "--soft-weight", "0.5"))
-
-
-def test_a_cache_stands_beside_the_teacher(spec):
-    job = Job(spec, Path("r"), DATA, "t", True, Path("t.pt"), Path("t.pt"), cache=Path("caches/MRPC"))
-    words = train_command(job)
-    assert "--teacher t.pt --teacher-cache caches/MRPC --criterion" in " ".join(words)
-    alone = replace(spec, method="none", mapping="")
-    assert "--teacher-cache" not in train_command(replace(job, spec=alone))
+def test_only_a_run_that_needs_its_teacher_has_a_cache(job):
+    cache, labels = Path("caches/MRPC"), {"--soft-weight": "0"}
+    flags = train_flags(job(cache=cache))
+    assert list(flags).index("--teacher-cache") == list(flags).index("--teacher") + 1
+    assert flags["--teacher-cache"] == "caches/MRPC"
+    assert uses_cache(job(cache=cache, stage="first", overrides=labels))
+    assert uses_cache(job(cache=cache, **SECOND))
+    assert not uses_cache(job(cache=cache, **SECOND, overrides=labels))
+    assert not uses_cache(job(cache=cache, **LABELS))
+    assert "--teacher-cache" not in train_flags(job(cache=cache, **LABELS))
 
 
-def test_nothing_says_cpu_on_a_gpu(command):
-    assert "--cpu" not in command(cpu=False)
-
-
-def test_a_model_of_the_users_is_taken_whole():
+def test_a_listed_model_is_the_origin_of_both_kinds_of_run():
     model = Path("mine/model.pt")
     spec = RunSpec("MRPC", "none", "mine", "", "one", 1, 1, 16, 1e-5, 10, 1, "d", "", start="f")
-    job = Job(spec, Path("r"), DATA, "fairseq-train", True, model)
-    words = " ".join(train_command(job))
-    assert "--init-from mine/model.pt --init-layers all --criterion kd --optimizer" in words
-    assert "--teacher" not in words
-
-    spec = replace(spec, method="kd", stage="second", teacher="t")
-    words = " ".join(train_command(replace(job, spec=spec, teacher=Path("t.pt"))))
-    assert "--arch roberta_student --teacher t.pt --criterion kd --optimizer" in words
-    assert words.endswith(" --cpu --init-from mine/model.pt --init-layers all")
+    finetuned = Job(spec, Path("r"), DATA, "fairseq-train", True, model)
+    second = replace(finetuned, spec=replace(spec, method="kd", stage="second"), teacher=Path("t.pt"))
+    for job, teacher in ((finetuned, None), (second, "t.pt")):
+        flags = train_flags(job)
+        assert (flags["--init-from"], flags["--init-layers"]) == ("mine/model.pt", "all")
+        assert (flags["--criterion"], flags.get("--teacher")) == ("kd", teacher)
 
 
 def test_predictions_are_made_of_every_dev_set_at_the_best_checkpoint(spec, trainer):

@@ -1,11 +1,8 @@
 import os
-import subprocess
-import sys
 
 import pytest
 
-from launcher.execution.devices import Slot, at_a_time, make_slots, share, visible_gpus
-from launcher.execution.processes import Programs
+from launcher.execution.devices import Slot, make_slots, share, visible_gpus
 
 
 @pytest.mark.parametrize(
@@ -49,38 +46,3 @@ def test_the_gpus_that_the_user_leaves_are_used(monkeypatch):
     }.items():
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
         assert visible_gpus() == gpus
-
-
-@pytest.mark.parametrize(
-    ("jobs", "gpus", "told"),
-    [
-        (1, [], "1 at a time"),
-        (2, ["0", "1"], "2 at a time"),
-        (4, ["0"], "4 at a time, 4 on a GPU"),
-        (4, ["0", "1"], "4 at a time, 2 on a GPU"),
-        (3, ["0", "1"], "3 at a time, up to 2 on a GPU"),
-    ],
-)
-def test_it_is_said_how_many_share_a_gpu(jobs, gpus, told):
-    assert at_a_time(make_slots(jobs, gpus)) == told
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no program to cores")
-def test_a_program_runs_on_the_cores_of_its_slot(tmp_path):
-    all_cores = os.sched_getaffinity(0)
-    core = max(all_cores)
-    code = "import os; print(sorted(os.sched_getaffinity(0)), os.environ['OMP_NUM_THREADS'])"
-    try:
-        with open(tmp_path / "out", "w") as sink, open(tmp_path / "lock", "w") as lock:
-            slot = Slot(cores=(core,), threads=1)
-            assert Programs().call([sys.executable, "-c", code], slot, sink, lock.fileno()) == 0
-    finally:
-        os.sched_setaffinity(0, all_cores)
-    assert (tmp_path / "out").read_text() == f"[{core}] 1\n"
-
-
-def test_nothing_starts_once_all_was_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(subprocess, "Popen", None)
-    programs = Programs()
-    programs.stop()
-    assert programs.call(["true"], Slot(), None, 0) == -15

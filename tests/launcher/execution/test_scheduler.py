@@ -2,23 +2,92 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from launcher.execution import scheduler
-from launcher.results.outcome import Outcome
+from launcher.results.logs import Outcome
+
+HELD = Outcome(None, "another launcher is training it", skipped=True)
+DONE, FAILED = Outcome({"best": 1}), Outcome(None, "exit status 1")
+
+
+@dataclass(frozen=True)
+class FakeJob:
+    name: str
+    after: tuple[str, ...] = ()
+
+    def role(self, name: str) -> str:
+        return "its teacher"
+
+
+@dataclass
+class FakeExecutor:
+    """An executor whose jobs have ended when they are submitted, each with the next of its outcomes."""
+
+    outcomes: dict[str, list[Outcome]]
+    submitted: list[str] = field(default_factory=list)
+    stopped: bool = False
+
+    def has_capacity(self) -> bool:
+        return True
+
+    def submit(self, job: FakeJob) -> Future[Outcome]:
+        self.submitted.append(job.name)
+        future: Future[Outcome] = Future()
+        outcomes = self.outcomes[job.name]
+        future.set_result(outcomes.pop(0) if len(outcomes) > 1 else outcomes[0])
+        return future
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    for name in ("SECONDS_BETWEEN_LOOKS", "SECONDS_BETWEEN_VISITS"):
+        monkeypatch.setattr(scheduler, name, 0.01)
+
+
+def run(jobs, executor) -> dict[str, Outcome]:
+    ended: dict[str, Outcome] = {}
+    scheduler.run_jobs(jobs, executor, lambda job, outcome: ended.update({job.name: outcome}))
+    return ended
+
+
+def test_a_job_starts_after_those_it_depends_on_and_not_after_a_failure():
+    jobs = [FakeJob("b", after=("a",)), FakeJob("a"), FakeJob("d", after=("c",)), FakeJob("c")]
+    executor = FakeExecutor({"a": [DONE], "b": [DONE], "c": [FAILED], "d": [DONE]})
+    ended = run(jobs, executor)
+    assert executor.submitted == ["a", "c", "b"]
+    assert {name: ended[name] for name in "abc"} == {"a": DONE, "b": DONE, "c": FAILED}
+    assert ended["d"].problem == "not started because its teacher failed: c"
+
+
+def test_a_job_of_another_launcher_is_visited_again_while_a_job_depends_on_it_and_then_left():
+    executor = FakeExecutor({"a": [HELD, HELD, DONE], "b": [DONE], "c": [HELD]})
+    ended = run([FakeJob("a"), FakeJob("b", after=("a",)), FakeJob("c")], executor)
+    assert ended == {"a": DONE, "b": DONE, "c": HELD}
+    assert executor.submitted.count("a") == 3
+
+    executor = FakeExecutor({"c": [HELD]})
+    assert run([FakeJob("c")], executor) == {"c": HELD}
+    assert executor.submitted == ["c"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_whose_exception_is_lost_still_ends_the_runs(number, monkeypatch):
-    monkeypatch.setattr(scheduler, "SECONDS_BETWEEN_LOOKS", 0.01)
-    stopped = threading.Event()
-    job = type("OnlyJob", (), {"name": "only", "after": ()})()
+def test_a_signal_whose_exception_is_lost_still_stops_the_jobs(number, monkeypatch):
+    future: Future[Outcome] = Future()
 
-    def train(*_):
-        assert stopped.wait(20)
+    class Endless(FakeExecutor):
+        def submit(self, job: FakeJob) -> Future[Outcome]:
+            return future
+
+        def stop(self) -> None:
+            future.set_result(FAILED)
 
     def interrupt_and_lose_it(*arguments, **options):
         monkeypatch.setattr(scheduler, "wait", real)
@@ -28,40 +97,12 @@ def test_a_signal_whose_exception_is_lost_still_ends_the_runs(number, monkeypatc
 
     real = scheduler.wait
     monkeypatch.setattr(scheduler, "wait", interrupt_and_lose_it)
-    with scheduler.ending_as_interrupted(), pytest.raises(KeyboardInterrupt):
-        scheduler.run_all([job], train, lambda *_: None, [None], stopped.set)
-    assert stopped.is_set()
+    with scheduler.interruptible(), pytest.raises(KeyboardInterrupt):
+        run([FakeJob("a")], Endless({}))
+    assert future.done()
 
 
-def test_a_run_whose_launcher_died_is_taken_over_while_there_is_other_work(monkeypatch):
-    for name in ("SECONDS_BETWEEN_LOOKS", "SECONDS_BETWEEN_VISITS"):
-        monkeypatch.setattr(scheduler, name, 0.01)
-    looked_at, outcomes = threading.Semaphore(0), {}
-
-    def train(job, _) -> Outcome:
-        if job.name == "own":
-            for _ in range(3):
-                assert looked_at.acquire(timeout=20)
-            return Outcome({})
-        looked_at.release()
-        held.append(job.name)
-        return (
-            Outcome(None, "another launcher is training it", skipped=True) if len(held) < 3 else Outcome({})
-        )
-
-    held: list[str] = []
-    jobs = [type("AJob", (), {"name": name, "after": ()})() for name in ("theirs", "own")]
-    with scheduler.ending_as_interrupted():
-        scheduler.run_all(
-            jobs, train, lambda job, end: outcomes.update({job.name: end}), [None, None], lambda: None
-        )
-    assert held == ["theirs"] * 3
-    assert outcomes == {"theirs": Outcome({}), "own": Outcome({})}
-
-
-def test_a_platform_without_sighup_is_one():
+def test_a_platform_without_sighup_is_supported():
     code = "import signal; del signal.SIGHUP\n"
-    code += (
-        "from launcher.execution import scheduler, train_run\nwith scheduler.ending_as_interrupted(): pass"
-    )
+    code += "from launcher.execution import scheduler, worker\nwith scheduler.interruptible(): pass"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=True)

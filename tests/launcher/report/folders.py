@@ -1,14 +1,14 @@
 """Made-up run directories in the launcher's format."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from launcher.planning.run_spec import RunSpec
-from launcher.report.metrics import scorer
-from launcher.report.runs import Run, read_group
+from launcher.report.statistics import scorer
+from launcher.results.runs import Run, read_group
 
 SENTENCES = 200
 LABELS = np.arange(SENTENCES) % 2
@@ -53,13 +53,13 @@ def write_run(
     """Write a finished run that predicts `logits`; its score is theirs, or `score`."""
     folder = group / run.name
     folder.mkdir(parents=True)
-    (folder / "spec.json").write_text(json.dumps(asdict(run)))
+    (folder / "spec.json").write_text(json.dumps(run.to_json()))
     if score is None:
         score = float(scorer(metric, logits[None], labels)(np.ones((1, len(labels))))[0, 0])
     scores = {"loss": 0.5, metric: score} if run.stage != "first" else {"loss": 0.5}
     at_best = {"valid": scores, **result.pop("more", {})}
     told = {"metric": metric, "best": score, "best_update": 500, "at_best": at_best, "at_end": at_best}
-    told |= {"seconds": 100.0, "resumed": False, "spec": asdict(run)} | result
+    told |= {"seconds": 100.0, "resumed": False, "spec": run.to_json()} | result
     (folder / "result.json").write_text(json.dumps(told))
     write_log(folder, {250: {**scores, metric: score - 2} if metric in scores else scores, 500: scores})
     if logits is not None and predictions:

@@ -15,6 +15,18 @@ from tests.launcher.report.folders import classes_with, spec, write_predictions,
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.fixture
+def drawn() -> None:
+    """Draw the plots of a test."""
+
+
+@pytest.fixture(autouse=True)
+def without_plots(request, monkeypatch) -> None:
+    """Draw no plots, because that takes most of the time, except for tests with `drawn`."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(plots, "draw", lambda *_: [])
+
+
 def table(text, title):
     """Return the rows of the first table below a heading or sentence, as lists of cells."""
     lines = text.split(title, 1)[1].strip().splitlines()
@@ -26,7 +38,7 @@ def lines(path):
         return list(csv.DictReader(file))
 
 
-def test_a_report_of_a_small_grid(group, report, capsys):
+def test_a_report_of_a_small_grid(group, report, capsys, drawn):
     assert report() == 0
     printed = capsys.readouterr().out
     assert "12 of 12 runs that were started are finished" in printed
@@ -85,15 +97,6 @@ def test_csv_files(group, report):
     assert float(row["low"]) < 2.5 < float(row["high"])
 
 
-def test_cell_with_fewer_seeds_is_never_the_best(group, report, capsys):
-    write_run(group, spec("crd", mapping=""), classes_with(0))
-    report()
-    by_method = {row[0]: row[4] for row in table(capsys.readouterr().out, "## SST-2") if row[1] == "0,1,2"}
-    assert by_method == {"kd": "89.00 ± 1.41", "att_kl_learn": "**91.50 ± 0.71**", "crd": "100.00"}
-    best = [row["method"] for row in lines(group / "report" / "report.csv") if row["best"] == "1"]
-    assert best == ["att_kl_learn"]
-
-
 def trained_by(group, pattern, commit, torch="2.4", gpu=None, modified=False):
     """Record the provenance of runs."""
     for path in group.glob(f"{pattern}/result.json"):
@@ -109,51 +112,27 @@ def notes_of(report, capsys) -> list[str]:
 
 
 def test_equal_or_unknown_provenance_gives_no_note(group, report, capsys):
-    assert notes_of(report, capsys) == []
     trained_by(group, "*kd-0_1_2*", "a" * 40)  # the others record nothing, as in earlier versions
-    assert notes_of(report, capsys) == []
-    for path in group.glob("*kd-0_1_2*/result.json"):
+    for path in group.glob("*kd-3_4_5*/result.json"):
         before = json.loads(path.read_text()) | {"machine": {"system": "Linux", "cores": 4}, "versions": {}}
         path.write_text(json.dumps(before))
     assert notes_of(report, capsys) == []
 
 
-def test_mean_over_several_commits_is_noted_and_commits_are_in_the_csv(group, report, capsys):
+def test_different_provenance_is_noted_and_commits_are_in_the_csv(group, report, capsys):
     trained_by(group, "*", "a" * 40)
-    trained_by(group, "*kd-3_4_5*seed2*", "b" * 40)
+    trained_by(group, "*kd-3_4_5*seed2*", "b" * 40, torch="2.5", gpu="A GPU", modified=True)
+    mixed = "; 1 of 4 cells average over several."
     assert notes_of(report, capsys) == [
-        "* the runs of SST-2 kd 3,4,5 were trained with different commits, aaaaaaa (1 run) and bbbbbbb (1)."
+        f"* runs were trained with different commits (number of runs), aaaaaaa (11), bbbbbbb-modified (1){mixed}",
+        f"* runs were trained with different versions of torch (number of runs), 2.4 (11), 2.5 (1){mixed}",
+        f"* runs were trained with different GPUs or processors (number of runs), A CPU (11), A GPU (1){mixed}",
+        "* 1 of 12 runs were trained with uncommitted changes in the code.",
     ]
     rows = lines(group / "report" / "report.csv")
-    assert [row["commits"] for row in rows] == ["aaaaaaa:2", "aaaaaaa:1 bbbbbbb:1", "aaaaaaa:4", "aaaaaaa:4"]
-
-
-def test_several_mixed_cells_give_one_note_of_each_kind(group, report, capsys):
-    trained_by(group, "*", "a" * 40)
-    trained_by(group, "*seed2*", "b" * 40, torch="2.5", gpu="A GPU", modified=True)
-    notes = notes_of(report, capsys)
-    whose = "* the runs of 4 cells (the first is SST-2 kd 0,1,2) were trained with different"
-    assert notes == [
-        f"{whose} commits, aaaaaaa (6 runs) and bbbbbbb-modified (6).",
-        f"{whose} versions of torch, 2.4 (6 runs) and 2.5 (6).",
-        f"{whose} GPUs or processors, A CPU (6 runs) and A GPU (6).",
-        "* 6 of 12 runs were trained with uncommitted changes in the code.",
-    ]
-
-
-def test_cells_of_different_commits_are_compared_with_a_note(group, report, capsys):
-    trained_by(group, "*", "a" * 40)
-    trained_by(group, "*-kd-*", "b" * 40)
-    assert notes_of(report, capsys) == [
-        "* cells were trained with different commits, aaaaaaa (8 runs) and bbbbbbb (4)."
-    ]
-
-
-def test_note_names_the_most_frequent_commits(group, report, capsys):
-    for number, path in enumerate(sorted(path.name for path in group.iterdir())[:8]):
-        trained_by(group, path, f"{number}" * 40)
-    [note] = notes_of(report, capsys)
-    assert note.endswith(" commits, 0000000 (1 run), 1111111 (1), 2222222 (1), 3333333 (1) and 4 more.")
+    assert [row["commits"] for row in rows] == [
+        "aaaaaaa:2", "aaaaaaa:1 bbbbbbb-modified:1", "aaaaaaa:4", "aaaaaaa:4"
+    ]  # fmt: skip
 
 
 def test_report_is_reproducible_and_depends_on_its_seed(group, report, tmp_path):
@@ -161,9 +140,6 @@ def test_report_is_reproducible_and_depends_on_its_seed(group, report, tmp_path)
         report("--to", str(tmp_path / name), "--seed", seed)
     a, b, c = ((tmp_path / name / "differences.csv").read_text() for name in "abc")
     assert a == b != c
-    assert (tmp_path / "a" / "curves-SST-2.png").read_bytes() == (
-        tmp_path / "b" / "curves-SST-2.png"
-    ).read_bytes()
 
 
 def test_interval_does_not_depend_on_other_cells(group, report, tmp_path):
@@ -244,41 +220,24 @@ def test_damaged_and_missing_files_are_noted(group, report, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--group", "h"], r"there is no folder .*/runs/h: give the --out and --group"),
+        (["--group", "h"], r".*/runs/h does not exist: give the --out and --group"),
         (["--task", "rte"], "--task RTE has no runs in this group: choose among SST-2"),
         (["--task", "xyz"], "argument --task/-t: 'xyz' is not a task"),
-        (["--baseline", "xyz"], "--baseline xyz has no runs in this group: choose among "),
+        (["--baseline", "lad"], "--baseline lad has no runs in this group: choose among att_kl_learn and kd"),
+        (["--init", "1,2"], "--init 1,2 has no runs in this group: choose among 0,1,2 and 3,4,5"),
         (["--samples", "20"], "argument --samples: 20 are too few for an interval: give 100 or more"),
     ],
 )
-def test_invalid_request_is_one_error_message(group, report, capsys, more, message):
+def test_an_invalid_request_is_one_message_and_keeps_the_old_report(group, report, capsys, more, message):
+    (group / "report").mkdir()
+    (group / "report" / "report.md").write_text("old")
     with pytest.raises(SystemExit) as exit:
         report(*more)
     assert exit.value.code == 2
     error = capsys.readouterr().err
     assert re.match("Cannot start: " + message, error)
     assert error.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("more", "sentence"),
-    [
-        (
-            ["--baseline", "lad"],
-            "--baseline lad has no runs in this group: choose among att_kl_learn and kd",
-        ),
-        (["--init", "1,2"], "--init 1,2 has no runs in this group: choose among 0,1,2 and 3,4,5"),
-    ],
-)
-def test_unknown_baseline_or_init_is_refused_and_keeps_the_old_report(group, report, capsys, more, sentence):
-    assert report() == 0
-    before = {path: path.read_bytes() for path in (group / "report").iterdir()}
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as exit:
-        report(*more)
-    assert exit.value.code == 2
-    assert capsys.readouterr().err == f"Cannot start: {sentence} (--help shows all flags).\n"
-    assert {path: path.read_bytes() for path in (group / "report").iterdir()} == before
+    assert [path.read_text() for path in (group / "report").iterdir()] == ["old"]
 
 
 def test_group_without_the_default_baseline_is_reported_with_a_note(tmp_path, capsys):
@@ -382,36 +341,11 @@ def test_method_is_compared_with_the_best_tuned_baseline(tmp_path, capsys):
     assert crd[8].startswith("+5.00 [")
 
 
-def test_settings_with_equal_means_are_all_bold_and_named(tmp_path, capsys):
-    for lr, wrong in ((1e-5, 40), (3e-5, 20), (5e-5, 20)):
-        write_run(tmp_path / "g", spec(lr=lr), classes_with(wrong))
-    assert main(["--out", str(tmp_path), "--group", "g", "--samples", "100"]) == 0
-    printed = capsys.readouterr().out
-    assert table(printed, "## SST-2")[2][5:8] == ["best of 3, 2 alike", "32", "3e-05"]
-    assert table(printed, "mean over seeds:")[2][4:] == ["80.00", "**90.00**", "**90.00**"]
-
-
-def test_flags_of_all_runs_are_printed_once(tmp_path, capsys):
-    common = ("--autocast", "bf16")
-    write_run(tmp_path / "g", spec(flags=common), classes_with(20))
-    write_run(tmp_path / "g", spec("hsk", flags=(*common, "--hsk-keep", "1l")), classes_with(10))
-    assert main(["--out", str(tmp_path), "--group", "g", "--samples", "100"]) == 0
-    printed = capsys.readouterr().out
-    header, _, kd, hsk = table(printed, "## SST-2")
-    assert [row[header.index("flags")] for row in (kd, hsk)] == ["-", "--hsk-keep 1l"]
-    assert hsk[header.index("vs kd [95 %]")].startswith("+5.00 [")
-    assert "All cells have `--autocast bf16`." in printed
-    assert [line["flags"] for line in lines(tmp_path / "g" / "report" / "report.csv")] == [
-        "--autocast bf16",
-        "--autocast bf16 --hsk-keep 1l",
-    ]
-
-
 def test_flags_of_all_runs_are_not_repeated_for_first_stages(tmp_path, capsys):
-    common = ("--autocast", "bf16")
-    first = {"flags": (*common, "--hsk-keep", "1l"), "method": "hsk"}
-    write_run(tmp_path / "g", spec(flags=common), classes_with(20))
-    write_two_stages(tmp_path / "g", spec("hsk", flags=common), classes_with(10), first=first)
+    common = {"--autocast": "bf16"}
+    first = {"overrides": common | {"--hsk-keep": "1l"}, "method": "hsk"}
+    write_run(tmp_path / "g", spec(overrides=common), classes_with(20))
+    write_two_stages(tmp_path / "g", spec("hsk", overrides=common), classes_with(10), first=first)
     assert main(["--out", str(tmp_path), "--group", "g", "--samples", "100"]) == 0
     printed = capsys.readouterr().out
     header, _, kd, hsk = table(printed, "## SST-2")

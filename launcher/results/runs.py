@@ -1,12 +1,33 @@
-"""Reads the run directories of a group."""
+"""Reads the runs of a group: their specs, results and scores."""
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..planning.run_spec import RunSpec
+
+# GLUE has a second metric for these tasks.
+SECOND_METRIC = {"MRPC": "f1", "QQP": "f1", "STS-B": "spearman"}
+SPLITS = {"MNLI": {"valid": "matched", "valid1": "mismatched"}}
+SHOWN_HASH = 7  # characters shown of a commit
+
+
+class Score(NamedTuple):
+    """A metric of a dev split. The first of a task selects the best checkpoint and the best cell."""
+
+    subset: str
+    metric: str
+
+    def title(self, task: str) -> str:
+        """Return the name for tables."""
+        name = {"f1": "F1", "mcc": "MCC", "pearson": "Pearson", "spearman": "Spearman"}.get(
+            self.metric, self.metric
+        )
+        default = None if self.subset == "valid" else self.subset
+        split = SPLITS.get(task, {}).get(self.subset, default)
+        return f"{name}, {split}" if split else name
 
 
 @dataclass(frozen=True)
@@ -22,6 +43,14 @@ class Run:
         """Name of the folder, to which `spec.after` of a second stage refers."""
         return self.folder.name
 
+    @property
+    def commit(self) -> str | None:
+        """Short git commit of the code that trained the run, if recorded."""
+        commit = (self.result or {}).get("commit")
+        return (
+            f"{commit[:SHOWN_HASH]}{'-modified' if self.result.get('modified') else ''}" if commit else None
+        )
+
     def score(self, subset: str, metric: str) -> float | None:
         """Return a metric at the best checkpoint; None if it was not logged."""
         return self.result["at_best"].get(subset, {}).get(metric) if self.result else None
@@ -35,7 +64,7 @@ def read_group(group: Path, note: Callable[[str], None]) -> list[Run]:
     Raises ValueError if the folder does not exist or has no runs.
     """
     if not group.is_dir():
-        raise ValueError(f"there is no folder {group}: give the --out and --group of the experiments")
+        raise ValueError(f"{group} does not exist: give the --out and --group of the experiments")
 
     folders = sorted(path for path in group.iterdir() if path.is_dir())
     runs = [run for run in (_read_run(folder, note) for folder in folders) if run is not None]
@@ -48,7 +77,7 @@ def _read_run(folder: Path, note: Callable[[str], None]) -> Run | None:
     result = _read(folder / "result.json", _result, note)
     if result is not None:
         return Run(folder, result.pop("spec"), result)
-    spec = _read(folder / "spec.json", _spec, note)
+    spec = _read(folder / "spec.json", RunSpec.from_json, note)
     return None if spec is None else Run(folder, spec, None)
 
 
@@ -66,17 +95,14 @@ def _read(path: Path, parse: Callable[[Any], Any], note: Callable[[str], None]) 
 
 
 def _result(content: Any) -> dict[str, Any]:
-    spec, best, seconds = _spec(content["spec"]), float(content["best"]), float(content["seconds"])
+    spec, best, seconds = (
+        RunSpec.from_json(content["spec"]),
+        float(content["best"]),
+        float(content["seconds"]),
+    )
     scores = {
         subset: {metric: float(score) for metric, score in scores.items()}
         for subset, scores in dict(content["at_best"]).items()
     }
     checked = {"metric": str(content["metric"]), "best": best, "at_best": scores, "seconds": seconds}
     return {**content, **checked, "spec": spec}
-
-
-def _spec(content: Any) -> RunSpec:
-    # JSON turns tuples into lists, but a spec must be hashable.
-    return RunSpec(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
-    )

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ..paths import ROOT
+from ..plugin import ROOT
 from .command import environment
 from .devices import Slot
 
@@ -31,7 +31,7 @@ print(json.dumps({"versions": versions, "gpu": gpu}))
 CPUS = Path("/proc/cpuinfo")
 
 
-def environment_info(python: str, slot: Slot, slots: int) -> dict[str, Any]:
+def provenance(python: str, slot: Slot, slots: int) -> dict[str, Any]:
     """Return the environment of a run that starts now; unknown values are None, unknown versions are missing.
 
     python  the interpreter of the training environment

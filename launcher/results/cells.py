@@ -1,16 +1,19 @@
 """Cells of the grid: groups of runs that differ only by their seed."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from statistics import mean, stdev
 from typing import Any
 
 from ..methods import NO_TEACHER
-from ..overrides import grouped, without_weights
+from ..overrides import Value, as_words, without_weights
 from ..planning.run_spec import FIRST, RunSpec
-from .first_stages import first_stages
-from .runs import Run
-from .scores import Score, average
+from .runs import Run, Score
+
+# The user's flags for fairseq-train, in a form that can be a key.
+Flags = tuple[tuple[str, Value], ...]
 
 # Fields of a spec that identify a cell or a run in it; all others are settings.
 IDENTITY = frozenset(
@@ -56,14 +59,25 @@ class Cell:
         """Metric that selected the best checkpoints; None without finished runs."""
         return next((run.result["metric"] for run in self.runs.values()), None)
 
+    @property
+    def rates(self) -> tuple[int, float]:
+        """Batch size and learning rate."""
+        return self.settings["batch_size"], self.settings["lr"]
+
+    @property
+    def place(self) -> list[str]:
+        """Method, init, mapping and stages: the first columns of tables."""
+        return [self.method, self.init, self.mapping, self.stages]
+
     def scores(self, score: Score) -> dict[int, float]:
         """Return seed -> score at the best checkpoint."""
         found = {seed: run.score(*score) for seed, run in self.runs.items()}
         return {seed: value for seed, value in found.items() if value is not None}
 
     def average(self, score: Score) -> tuple[float | None, float | None]:
-        """Return mean and sample standard deviation over seeds."""
-        return average(self.scores(score).values())
+        """Return mean and sample standard deviation (n - 1) over seeds; None with too few of them."""
+        scores = list(self.scores(score).values())
+        return (mean(scores) if scores else None), (stdev(scores) if len(scores) > 1 else None)
 
     @property
     def seconds(self) -> float | None:
@@ -74,25 +88,41 @@ class Cell:
     @property
     def peak_gb(self) -> float | None:
         """Highest peak memory of all trainings in GiB; None if no run recorded it."""
-        return max(
-            (run.result["peak_gb"] for run in self.trainings if run.result.get("peak_gb")), default=None
-        )
+        recorded = (run.result["peak_gb"] for run in self.trainings if run.result.get("peak_gb"))
+        return max(recorded, default=None)
+
+    @property
+    def commits(self) -> Counter[str]:
+        """Number of trainings by git commit, if recorded."""
+        return Counter(run.commit for run in self.trainings if run.commit)
 
 
-def cells(runs: Sequence[Run], baseline: str, note: Callable[[str], None]) -> list[Cell]:
-    """Return the cells of a group, ordered by task, then: no teacher, the baseline, the others; inits numerically.
-
-    A first stage without a second stage belongs to no cell yet.
+def group_runs(runs: Sequence[Run], note: Callable[[str], None]) -> list[Cell]:
+    """Return the cells of runs, in the order of the runs; a first stage without a second stage belongs to no cell yet.
 
     note  called with a message for runs whose cell is uncertain, and for runs that are omitted
     """
     by_name = {run.name: run for run in runs}
     planned: dict[str, set[int]] = {}
+    members: dict[tuple, list[Run]] = {}
+    lost: list[str] = []
     for run in runs:
         planned.setdefault(run.spec.task, set()).add(run.spec.seed)
+        if run.spec.stage != FIRST:
+            first = by_name.get(run.spec.after)
+            settings = _settings(run.spec, first and first.spec)
+            if run.spec.after and first is None:
+                lost.append(run.spec.after)
+                settings[LOST] = "unknown"
+            members.setdefault((*run.spec.cell, tuple(settings.items())), []).append(run)
+    if lost:
+        note(
+            f"{len(lost)} runs started from first stages that no longer exist, such as {lost[0]}: runs of one cell may "
+            "have different first stages"
+        )
 
     found = []
-    for (*identity, settings), started in _members(runs, note).items():
+    for (*identity, settings), started in members.items():
         finished = _by_seed(started, note)
         names = {name for run in finished.values() for name in (run.name, run.spec.after)}
         trainings = (by_name[name] for name in sorted(names & by_name.keys()))
@@ -105,38 +135,20 @@ def cells(runs: Sequence[Run], baseline: str, note: Callable[[str], None]) -> li
                 trainings=tuple(run for run in trainings if run.result is not None),
             )
         )
-    return sorted(found, key=lambda cell: _order(cell, baseline))
+    return found
 
 
-def _members(runs: Sequence[Run], note: Callable[[str], None]) -> dict[tuple, list[Run]]:
-    """Return the runs of each cell, by identity and settings."""
-    first_stage = first_stages(runs)
-    members: dict[tuple, list[Run]] = {}
-    lost: dict[tuple, list[Run]] = {}  # runs whose first stage is unknown
-    for run in runs:
-        if run.spec.stage != FIRST:
-            first = first_stage(run.spec)
-            key = (*run.spec.cell, tuple(_settings(run.spec, first).items()))
-            known = first is not None or not run.spec.after
-            (members if known else lost).setdefault(key, []).append(run)
+def sorted_cells(cells: Sequence[Cell], baseline: str) -> list[Cell]:
+    """Return the cells ordered by task, then: no teacher, the baseline, the others; inits numerically."""
 
-    for (*identity, settings), started in lost.items():
-        together = len({run.spec.seed for run in started}) == len(started)
-        for run in started:
-            which = "unknown" if together else run.spec.after.rpartition("-")[2]
-            members.setdefault((*identity, (*settings, (LOST, which))), []).append(run)
-        note(
-            f"{len(started)} runs started from first stages that no longer exist, such as {started[0].spec.after}: "
-            + (
-                "they form one cell, though their first stages may differ"
-                if together
-                else "each first stage has its own cell"
-            )
-        )
-    return members
+    def order(cell: Cell) -> tuple:
+        method = (cell.method != NO_TEACHER, cell.method != baseline, cell.method)
+        return cell.task, *method, cell.mapping, cell.stages, str(cell.settings), init_order(cell.init)
+
+    return sorted(cells, key=order)
 
 
-def _by_seed(started: Sequence[Run], note: Callable[[str], None]) -> dict[int, Run]:
+def _by_seed(started: Iterable[Run], note: Callable[[str], None]) -> dict[int, Run]:
     """Return seed -> finished run of a cell. If two have the same seed, prefer the one whose folder name fits."""
     found: dict[int, Run] = {}
     for run in sorted(started, key=lambda run: (run.name != run.spec.name, run.name)):
@@ -152,23 +164,24 @@ def _by_seed(started: Sequence[Run], note: Callable[[str], None]) -> dict[int, R
 
 def _settings(spec: RunSpec, first: RunSpec | None) -> dict[str, Any]:
     names = [field.name for field in fields(spec) if field.name not in IDENTITY]
-    settings = {name: getattr(spec, name) for name in names}
+
+    def values(of: RunSpec) -> dict[str, Any]:
+        found = {name: getattr(of, name) for name in names}
+        return found | {"flags": tuple(found.pop("overrides").items())}
+
+    settings = values(spec)
     if spec.start_of_seed:
         settings["start"] = ""
     if spec.stage2_from != RunSpec.stage2_from:
         settings["stage 1 checkpoint"] = spec.stage2_from
     if first is None:
         return settings
-    other = {name: getattr(first, name) for name in names if name not in DERIVED}
-    same = settings | {"flags": without_weights(settings["flags"])}
+    same = settings | {"flags": tuple(without_weights(spec.overrides).items())}
     return settings | {
-        f"stage 1 {name}": value for name, value in other.items() if value not in (settings[name], same[name])
+        f"stage 1 {name}": value
+        for name, value in values(first).items()
+        if name not in DERIVED and value not in (settings[name], same[name])
     }
-
-
-def _order(cell: Cell, baseline: str) -> tuple:
-    method = (cell.method != NO_TEACHER, cell.method != baseline, cell.method)
-    return cell.task, *method, cell.mapping, cell.stages, str(cell.settings), init_order(cell.init)
 
 
 def init_order(init: str) -> tuple:
@@ -193,23 +206,24 @@ def differing(of_task: Sequence[Cell]) -> list[str]:
     for name in DERIVED:
         values_of: dict[tuple, set] = {}
         for cell in of_task:
-            values_of.setdefault(_key(cell, shown), set()).add(cell.settings.get(name))
+            others = (cell.settings.get(other) for other in shown)
+            values_of.setdefault((cell.task, *cell.place, *others), set()).add(cell.settings.get(name))
         if any(len(values) > 1 for values in values_of.values()):
             shown.append(name)
     return shown
 
 
-def shared_flags(of_task: Sequence[Cell]) -> tuple[str, ...]:
+def shared_flags(of_task: Sequence[Cell]) -> Flags:
     """Return the flags, with their values, that all cells have."""
-    first, *others = [grouped(cell.settings["flags"]) for cell in of_task] or [[]]
-    return tuple(word for group in first if all(group in other for other in others) for word in group[1])
+    first, *others = [cell.settings["flags"] for cell in of_task] or [()]
+    return tuple(flag for flag in first if all(flag in other for other in others))
 
 
-def setting(cell: Cell, name: str) -> str:
-    """Return a setting as text for a table; hashes are shortened."""
+def setting(cell: Cell, name: str, omitted: Flags = ()) -> str:
+    """Return a setting as text for a table; hashes are shortened, and flags in `omitted` are left out."""
     value = cell.settings.get(name, "")
     if isinstance(value, tuple):
-        return shlex.join(map(str, value))
+        return shlex.join(as_words(dict(flag for flag in value if flag not in omitted)))
     return str(value)[:SHOWN_HASH] if name.endswith(("data", "teacher", "start")) else str(value)
 
 
@@ -218,15 +232,10 @@ def settings_without(cell: Cell, names: Sequence[str]) -> dict[str, Any]:
     return {name: value for name, value in cell.settings.items() if name not in names}
 
 
-def _key(cell: Cell, shown: Sequence[str]) -> tuple:
-    values = (cell.settings.get(name) for name in shown)
-    return cell.task, cell.method, cell.init, cell.mapping, cell.stages, *values
-
-
 def families(of_task: Sequence[Cell]) -> list[list[Cell]]:
     """Group cells that differ only in tuned settings; groups are ordered by their first cell."""
     found: dict[tuple, list[Cell]] = {}
     for cell in of_task:
-        identity = (cell.task, cell.method, cell.init, cell.mapping, cell.stages)
-        found.setdefault((*identity, str(settings_without(cell, TUNED))), []).append(cell)
+        key = (cell.task, *cell.place, str(settings_without(cell, TUNED)))
+        found.setdefault(key, []).append(cell)
     return list(found.values())

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..files import write_json
-from .run_spec import RunSpec
+from launcher.files import write_json
+from launcher.planning.run_spec import RunSpec
 
 # A frozen dataclass of whole numbers, one of them `layers`, as that of fairseq_kd/models/pruning.py.
 Sizes = TypeVar("Sizes")
@@ -62,7 +62,7 @@ def claim(out: Path, sizes: Sequence[Sizes], spec: RunSpec) -> None:
 
     spec  the settings that all steps share
     """
-    wanted = {"schedule": [vars(size) for size in sizes], **spec.written()}
+    wanted = {"schedule": [vars(size) for size in sizes], **spec.to_json()}
     trained = any(next(out.glob(f"*/{name}"), None) for name in ("checkpoint*.pt", "result.json"))
     pruned = next(out.glob(f"*/{PRUNED}"), None) is not None
     if trained or pruned:
@@ -81,8 +81,8 @@ def _read(out: Path) -> dict[str, Any]:
     """Return the recorded settings, with defaults for fields that are newer than the record."""
     try:
         there = json.loads((out / RECORD).read_text("utf-8"))
-        return {"schedule": there["schedule"], **RunSpec.completed(there)}
+        return {"schedule": there.pop("schedule"), **RunSpec.from_json(there).to_json()}
     except (KeyError, OSError, TypeError, ValueError):
         raise ValueError(
-            f"--out {out} holds steps, and no {RECORD} that says what they are of: name another folder, or remove that one"
+            f"--out {out} contains steps, but no {RECORD} with their settings: name another folder, or remove that one"
         ) from None

@@ -1,0 +1,70 @@
+"""Schedules end when their runs do, also with several batches per update."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from launcher.datasets import TASKS, Data, find_task, scheduled, update_freqs
+from launcher.planning.job import Job, teacher_spec
+
+MRPC = TASKS["MRPC"]
+
+
+@pytest.mark.parametrize(
+    ("given", "epochs", "freqs"),
+    [(None, 3, [1, 1, 1]), ("4", 2, [4, 4]), ("4,2", 4, [4, 2, 2, 2]), ("[8, 4]", 2, [8, 4])],
+)
+def test_the_last_frequency_holds_for_the_remaining_epochs(given, epochs, freqs):
+    assert update_freqs({} if given is None else {"--update-freq": given}, epochs) == freqs
+
+
+@pytest.mark.parametrize("given", ["0", "x", "4,0", "2.5", "", True])
+def test_an_invalid_frequency_is_refused(given):
+    with pytest.raises(ValueError, match=f"--update-freq {given}, which is no number of batches"):
+        update_freqs({"--update-freq": given}, 3)
+
+
+@pytest.mark.parametrize("freq", ["1", "4", "3", "4,2,1", "1,1,1,1,1,2"])
+def test_a_run_ends_with_its_schedule(spec, tmp_path, freq):
+    overrides = {"--update-freq": freq}
+    data = Data(tmp_path, MRPC.sentences, "accuracy", ("valid",), "d")
+    (tmp_path / "model.pt").write_bytes(b"model")
+    run = teacher_spec("MRPC", data, tmp_path / "model.pt", 10, 8, overrides=overrides)
+    assert run.updates == pytest.approx(Job(run, tmp_path, data, "t", True, tmp_path).updates, rel=0.01)
+    assert run.warmup == pytest.approx(137 / 2296 * run.updates, abs=1)
+
+
+def test_a_schedule_without_the_flag_is_the_published_one():
+    assert scheduled(MRPC, 10, 16, 3668) == {"epochs": 10, "updates": 2296, "warmup": 137}
+    assert scheduled(MRPC, 10, 8, 3668, {"--update-freq": "2"}) == scheduled(MRPC, 10, 16, 3668)
+
+
+def test_numbers_that_the_user_gives_win_and_rename_no_run(spec):
+    own = {"--update-freq": "4", "--total-num-update": "1148", "--warmup-updates": "69"}
+    assert scheduled(MRPC, 10, 8, 3668, own) == scheduled(MRPC, 10, 8, 3668)
+    del own["--warmup-updates"]
+    assert scheduled(MRPC, 10, 8, 3668, own) == {"epochs": 10, "updates": 4592, "warmup": 68}
+    data = Data(Path("d"), 3668, "accuracy", ("valid",), "d")
+    run = replace(spec, batch_size=8, overrides=own)
+    assert Job(run, Path("r"), data, "t", True, Path("t.pt")).updates == 1150
+
+
+@pytest.mark.parametrize(
+    ("task", "epochs", "batch_size", "sentences", "schedule"),
+    [
+        ("MRPC", 10, 16, 3668, (2296, 137)),  # as published
+        ("RTE", 10, 16, 2490, (2036, 122)),
+        ("QQP", 10, 32, 363849, (113272, 28318)),
+        ("MRPC", 3, 16, 3668, (689, 41)),
+        ("MRPC", 3, 32, 3668, (344, 21)),
+        ("SST-2", 1, 32, 6735, (209, 13)),  # a tenth of the sentences, a tenth of the updates
+    ],
+)
+def test_schedules_are_the_published_ones_scaled(task, epochs, batch_size, sentences, schedule):
+    assert TASKS[task].schedule(epochs, batch_size, sentences) == schedule
+
+
+@pytest.mark.parametrize("name", ["sst2", "SST-2", "sst-2", "Sst2"])
+def test_tasks_are_known_by_any_spelling(name):
+    assert find_task(name).name == "SST-2"
