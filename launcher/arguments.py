@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from .datasets import find_task
 
@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
             **settings,
         )
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         """Exit with the error, without the long usage that argparse prints."""
         self.exit(2, f"Cannot start: {self.source}{message} (--help shows all flags).\n")
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, cast, get_origin
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -50,7 +50,8 @@ IMPLIED = {
 
 def make_parser(description: str | None) -> Parser:
     """Make the parser from the fields of GridConfig; settings that are not given are missing from the namespace."""
-    parser = group = Parser(description, argument_default=argparse.SUPPRESS)
+    parser = Parser(description, argument_default=argparse.SUPPRESS)
+    group: Any = parser
     parser.add_argument(
         "--grid",
         type=Path,
@@ -121,7 +122,7 @@ def _read_grid(path: Path | None, typed: Mapping[str, Any], typed_overrides: Ove
     overrides = merge_overrides(overrides, typed_overrides)
     check_overrides(overrides, INSTEAD)
 
-    config = OmegaConf.to_object(merged)
+    config = cast(GridConfig, OmegaConf.to_object(merged))
     entries = _apply_experiment(config, given)
     if lacking := [f"--{name}" for name in ("task", "method") if not getattr(config, name)]:
         raise ValueError(f"the following arguments are required: {', '.join(lacking)}")

@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .overrides import Overrides
 
@@ -90,7 +91,7 @@ def update_freqs(overrides: Overrides, epochs: int) -> list[int]:
 
 def scheduled(
     settings: TaskSettings, epochs: int, batch_size: int, sentences: int, overrides: Overrides | None = None
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Return `epochs`, `updates` and `warmup` of a run, scaled to the sentences per update (see TaskSettings.schedule).
 
     A number that the overrides contain wins over ours, which is then computed without --update-freq.

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .files import read_yaml
 
@@ -124,7 +125,7 @@ def read_models_file(path: Path, flag: str, methods: Sequence[str] = (), mapping
     """
     content = read_yaml(path, flag)
     if isinstance(content, list):
-        listed = [(None, text, None) for text in content]
+        listed: list[tuple[str | None, Any, int | None]] = [(None, text, None) for text in content]
     elif isinstance(content, dict):
         listed = [
             (str(name), text, place)

@@ -79,10 +79,11 @@ def read_overrides(words: Sequence[str]) -> dict[str, Value]:
         elif flag is None:
             raise ValueError(f"the arguments after -- contain {word}, which follows no flag: remove it")
         else:
-            there = overrides[flag]
-            overrides[flag] = (
-                word if there is True else (*([there] if isinstance(there, str) else there), word)
-            )
+            before = overrides[flag]
+            if isinstance(before, bool):
+                overrides[flag] = word
+            else:
+                overrides[flag] = (*((before,) if isinstance(before, str) else before), word)
     return overrides
 
 
@@ -124,8 +125,10 @@ def as_words(overrides: Overrides) -> list[str]:
     words: list[str] = []
     for flag, value in overrides.items():
         words.append(flag)
-        if value is not True:
-            words += [value] if isinstance(value, str) else value
+        if isinstance(value, str):
+            words.append(value)
+        elif isinstance(value, tuple):
+            words += value
     return words
 
 

@@ -13,7 +13,7 @@ batch size and the data.
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,7 @@ def train(job: Job, slot: Slot) -> int:
     return 0 if outcome.well else FAILED
 
 
-def format_result(result: dict[str, Any], out: Path) -> str:
+def format_result(result: Mapping[str, Any], out: Path) -> str:
     """Return all dev scores of the best checkpoint, its update and the training time, as text."""
     scores = [dev_scores(*split) for split in result["at_best"].items()]
     return (

@@ -10,7 +10,7 @@ from launcher.files import write_json
 from launcher.planning.run_spec import RunSpec
 
 # A frozen dataclass of whole numbers, one of them `layers`, as that of fairseq_kd/models/pruning.py.
-Sizes = TypeVar("Sizes")
+Sizes = TypeVar("Sizes", bound=Any)
 
 # Width: heads, feed-forward neurons and embeddings.
 TOGETHER, WIDTH_FIRST, DEPTH_FIRST = ORDERS = ("together", "width-first", "depth-first")

@@ -11,7 +11,7 @@ from ..plugin import PLUGIN, ROOT, find_python
 from .devices import Slot
 
 # fairseq's published recipe for fine-tuning RoBERTa on GLUE.
-RECIPE = {
+RECIPE: Overrides = {
     "--optimizer": "adamw_fused",
     "--adam-betas": "(0.9, 0.98)",
     "--adam-eps": "1e-6",
@@ -23,7 +23,7 @@ RECIPE = {
 }
 
 # checkpoint_last.pt is kept: an interrupted run resumes from it.
-REPORTING = {"--no-epoch-checkpoints": True, "--no-progress-bar": True, "--log-format": "json"}
+REPORTING: Overrides = {"--no-epoch-checkpoints": True, "--no-progress-bar": True, "--log-format": "json"}
 
 # Lets large new tensors live in huge pages: a tenth of a CPU step and more. glibc < 2.35 ignores it.
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
@@ -74,7 +74,7 @@ def _initial_weights(job: Job) -> Overrides:
     spec = job.spec
     given = spec.layers if spec.start or spec.after else spec.init
     layers, _, count = given.partition(":")
-    depth = {"--encoder-layers": count} if count else {}
+    depth: Overrides = {"--encoder-layers": count} if count else {}
     return {"--init-from": str(job.start), "--init-layers": layers, **depth}
 
 
@@ -103,7 +103,7 @@ def _weights(job: Job) -> Overrides:
 
 def predict_command(job: Job) -> list[str]:
     """Return the command line that saves the predictions of a job's best checkpoint on every dev set."""
-    flags = {
+    flags: Overrides = {
         "--checkpoint": str(job.folder / BEST),
         "--data": str(job.data.folder),
         "--split": ",".join(job.data.subsets),

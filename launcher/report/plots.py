@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..files import atomic_write
 from ..results.cells import Cell
@@ -67,7 +67,7 @@ STYLES = (
 PANEL = (3.1, 2.9)  # inches
 LEGEND = 2.6
 SPACING = 7.0  # points between markers of one update, more than their width
-MARK = {
+MARK: dict[str, Any] = {
     "markersize": 5,
     "markerfacecolor": "none",
     "linewidth": 1.4,

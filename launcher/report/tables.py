@@ -1,6 +1,7 @@
 """Tables of a report, in Markdown and CSV."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ..results.cells import TRIED, Cell, setting
 from ..results.table import (
@@ -108,7 +109,7 @@ def cells_csv(studies: Sequence[Study]) -> str:
             decisive = study.scores[0] if study.scores else None
             averages = cell.average(decisive) if decisive else (None, None)
             total = None if cell.seconds is None else cell.seconds * len(cell.runs)
-            line = [cell.task, *_identity(cell, shown)]
+            line: list[Any] = [cell.task, *_identity(cell, shown)]
             line += [
                 decisive.metric if decisive else "",
                 *(format_number(value, ".4f", "") for value in averages),

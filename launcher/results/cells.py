@@ -110,7 +110,7 @@ def group_runs(runs: Sequence[Run], note: Callable[[str], None]) -> list[Cell]:
         planned.setdefault(run.spec.task, set()).add(run.spec.seed)
         if run.spec.stage != FIRST:
             first = by_name.get(run.spec.after)
-            settings = _settings(run.spec, first and first.spec)
+            settings = _settings(run.spec, None if first is None else first.spec)
             if run.spec.after and first is None:
                 lost.append(run.spec.after)
                 settings[LOST] = "unknown"
@@ -122,16 +122,20 @@ def group_runs(runs: Sequence[Run], note: Callable[[str], None]) -> list[Cell]:
         )
 
     found = []
-    for (*identity, settings), started in members.items():
+    for (task, method, init, mapping, stages, settings), started in members.items():
         finished = _by_seed(started, note)
         names = {name for run in finished.values() for name in (run.name, run.spec.after)}
         trainings = (by_name[name] for name in sorted(names & by_name.keys()))
         found.append(
             Cell(
-                *identity,
+                task=task,
+                method=method,
+                init=init,
+                mapping=mapping,
+                stages=stages,
                 settings=dict(settings),
                 runs=dict(sorted(finished.items())),
-                planned=len(planned[identity[0]]),
+                planned=len(planned[task]),
                 trainings=tuple(run for run in trainings if run.result is not None),
             )
         )

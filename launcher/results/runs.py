@@ -1,7 +1,7 @@
 """Reads the runs of a group: their specs, results and scores."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ class Run:
 
     folder: Path
     spec: RunSpec
-    result: dict[str, Any] | None
+    result: Mapping[str, Any] | None
 
     @property
     def name(self) -> str:
