@@ -180,7 +180,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = args.device
     logging.disable(logging.INFO)
 
-    teacher, student = (tuple(map(int, side.split("x"))) for side in args.pair.split(":"))
+    sides = [side.split("x") for side in args.pair.split(":")]
+    teacher, student = [(int(layers), int(width)) for layers, width in sides]
     setting = Setting(teacher, student, args.sentences, args.tokens, args.batch_size)
     print(f"{setting}; {describe(device)}")
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:

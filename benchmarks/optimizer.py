@@ -13,6 +13,7 @@ Output  one row per optimizer in benchmarks/results.csv, with ratio = time / tim
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from fairseq.optim.adam import Adam as FairseqAdam
@@ -25,7 +26,7 @@ from launcher.arguments import Parser
 
 # eps is tiny, because fairseq adds it before the bias correction and torch after. With a larger eps,
 # results would differ for small gradients.
-SETTINGS = {"lr": 5e-5, "betas": (0.9, 0.999), "eps": 1e-15, "weight_decay": 0.01}
+SETTINGS: dict[str, Any] = {"lr": 5e-5, "betas": (0.9, 0.999), "eps": 1e-15, "weight_decay": 0.01}
 OURS = "adamw_fused"
 VARIANTS: dict[str, Callable[[list[Parameter]], torch.optim.Optimizer]] = {
     OURS: lambda parameters: GroupedAdamW(parameters, **SETTINGS),

@@ -6,15 +6,18 @@
 # Every Python start in this environment runs this file, so it avoids importlib.abc, which takes longer to import
 # than all the rest.
 import sys
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 
 class _PatchingLoader:
     """Runs the module's own loader, then its patches."""
 
-    def __init__(self, loader: SourceFileLoader) -> None:
+    def __init__(self, loader: "Loader") -> None:
         self.loader = loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
@@ -42,7 +45,7 @@ class _FairseqFinder:
 
         spec = PathFinder.find_spec(fullname, path, target) if fullname in PATCHES else None
         if spec is not None and spec.loader is not None:
-            spec.loader = _PatchingLoader(spec.loader)
+            spec.loader = _PatchingLoader(spec.loader)  # type: ignore[assignment]
         return spec
 
 

@@ -24,7 +24,7 @@ _readers: set[Thread] = set()
 _reused: weakref.WeakSet = weakref.WeakSet()
 
 
-def end_workers_with_epoch(module: ModuleType) -> None:
+def end_workers_with_epoch(module: Any) -> None:
     """Shut a loader down at the end of its epoch, unless fairseq reuses it for the next epoch."""
     module.BackgroundConsumer = _reader(module.BackgroundConsumer)
     for cls in (module.EpochBatchIterator, module.GroupedEpochBatchIterator):
@@ -65,7 +65,7 @@ def reuse_only_cached(module: ModuleType) -> None:
         return iterator
 
 
-def _reader(consumer: type[Thread]) -> type[Thread]:
+def _reader(consumer: Any) -> type[Thread]:
     class BackgroundConsumer(consumer):
         """Shuts its loader down at the end of the epoch, or after the current batch if `stop` is called."""
 

@@ -52,7 +52,7 @@ def during_import(name: str) -> Iterator[None]:
         dataclasses.dataclass = original
 
 
-def _hash_by_identity(cls: type, **_) -> None:
+def _hash_by_identity(cls: Any, **_) -> None:
     if "__hash__" not in cls.__dict__:
         cls.__hash__ = object.__hash__
 
@@ -124,7 +124,7 @@ def _removing_failed(path: str) -> Iterator[None]:
         ) from None
 
 
-def old_numpy_names(module: ModuleType) -> None:
+def old_numpy_names(module: Any) -> None:
     """Give one module, and no other, a numpy with the removed names."""
     numpy = module.np
     older = ModuleType(numpy.__name__)
@@ -151,7 +151,7 @@ def _wrap_with_loop(module: ModuleType, name: str) -> None:
         return getattr(loop, name)(original, cfg, trainer, *args)
 
 
-def broadcast_checkpoints(module: ModuleType) -> None:
+def broadcast_checkpoints(module: Any) -> None:
     """Let a run of several workers resume: the first worker sends the checkpoint to the others.
 
     It also sends the configuration, which `weights_only` refuses. The file was read with `weights_only`, so torch's

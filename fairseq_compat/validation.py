@@ -4,11 +4,12 @@ fairseq builds a new criterion on the CPU, with untrained parameters. Without `-
 """
 
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 from .wrap import wrap
 
 
-def trained_criterion(module: ModuleType) -> None:
+def trained_criterion(module: Any) -> None:
     """Load the criterion's state with the model's, and move the criterion to the model's device."""
     import torch
 

@@ -67,7 +67,8 @@ def layer_map(
             )
         return _spread(student_layers, top)
     if re.fullmatch(r"\s*\d+\s*:\s*\d+\s*(,\s*\d+\s*:\s*\d+\s*)*", name):
-        pairs = [tuple(int(state) for state in pair.split(":")) for pair in name.split(",")]
+        sides = [pair.split(":") for pair in name.split(",")]
+        pairs = [(int(student), int(teacher)) for student, teacher in sides]
         return _checked(pairs, student_layers, teacher_layers, given)
     raise ValueError(f"{given} is not a mapping: use {MAPPINGS}.")
 

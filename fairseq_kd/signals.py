@@ -41,7 +41,14 @@ class Wanted:
         compressed: Iterable[tuple[int, Compression]] = (),
     ) -> "Wanted":
         """Create a Wanted from any iterables."""
-        return cls(logits, *map(frozenset, (states, attention, projections, first, compressed)))
+        return cls(
+            logits,
+            frozenset(states),
+            frozenset(attention),
+            frozenset(projections),
+            frozenset(first),
+            frozenset(compressed),
+        )
 
     def __or__(self, other: "Wanted") -> "Wanted":
         return Wanted(

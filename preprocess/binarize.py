@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -159,7 +159,7 @@ def shorten(sentences: tuple[list[int], ...], limit: int) -> bool:
     return True
 
 
-def _write_labels(folder: Path, task: Task, split: str, labels: list[int] | list[float] | None) -> None:
+def _write_labels(folder: Path, task: Task, split: str, labels: Sequence[float] | None) -> None:
     if labels is None:
         return
     if task.regression:
@@ -169,4 +169,4 @@ def _write_labels(folder: Path, task: Task, split: str, labels: list[int] | list
 
     # A row has one symbol and the end of sentence, as in fairseq-preprocess.
     with IndexedWriter(folder / split, len(SPECIALS) + task.num_classes) as writer:
-        writer.add([[len(SPECIALS) + label, EOS] for label in labels])
+        writer.add([[len(SPECIALS) + int(label), EOS] for label in labels])

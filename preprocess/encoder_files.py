@@ -1,7 +1,7 @@
 """Reads, validates and writes the files of an encoder; raises DataError with the file name."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def read_object(path: Path) -> dict[str, Any]:
     return found
 
 
-def part(path: Path, whole: dict[str, Any], name: str) -> dict[str, Any]:
+def part(path: Path, whole: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return the object `name` within the object of a file; empty if it is missing or null."""
     found = whole.get(name)
     if found is None:

@@ -16,7 +16,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders
 
 from .encoder_files import read_object, read_text, write_json, write_lines
-from .encoders import Encoder, HuggingFaceEncoder, WordPieceEncoder
+from .encoders import Encoder, GPT2Encoder, HuggingFaceEncoder, WordPieceEncoder
 from .errors import DataError
 from .tokenizer_files import (
     BERT_SETTINGS,
@@ -43,11 +43,11 @@ def export_tokenizer(
 
     Raises DataError if transformers would return other ids.
     """
-    if encoder.name == "gpt2":
+    if isinstance(encoder, GPT2Encoder):
         tokenizer, settings = _byte_level(encoder, source, target)
-    elif encoder.name == "wordpiece":
+    elif isinstance(encoder, WordPieceEncoder):
         tokenizer, settings = _wordpiece(encoder, target)
-    elif encoder.name == "huggingface":
+    elif isinstance(encoder, HuggingFaceEncoder):
         tokenizer, settings = _renumbered(encoder, source)
     else:
         raise DataError(
@@ -61,7 +61,7 @@ def export_tokenizer(
     write_json(target / CONFIG, settings)
 
 
-def _byte_level(encoder: Encoder, source: Path, target: Path) -> tuple[Tokenizer, dict[str, Any]]:
+def _byte_level(encoder: GPT2Encoder, source: Path, target: Path) -> tuple[Tokenizer, dict[str, Any]]:
     ids = read_object(source / "encoder.json")
     spelled = {number: token for token, number in ids.items()}
     tokens = [
@@ -80,7 +80,13 @@ def _byte_level(encoder: Encoder, source: Path, target: Path) -> tuple[Tokenizer
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = post_processor("roberta", (SPECIALS[BOS], BOS), (SPECIALS[EOS], EOS))
     # A mask also replaces the space before its word.
-    mask = {"content": MASK, "lstrip": True, "rstrip": False, "single_word": False, "normalized": False}
+    mask: dict[str, Any] = {
+        "content": MASK,
+        "lstrip": True,
+        "rstrip": False,
+        "single_word": False,
+        "normalized": False,
+    }
     tokenizer.add_special_tokens([*SPECIALS, AddedToken(**mask)])
 
     write_json(target / "vocab.json", rows)

@@ -5,15 +5,15 @@ import gzip
 import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from .errors import DataError
 
 HEAD = 512  # bytes that show the type of a file
-COMPRESSED = {
+COMPRESSED: dict[str, tuple[re.Pattern[bytes], Callable[..., Any]]] = {
     "gzip": (re.compile(rb"\x1f\x8b"), gzip.open),
     "bzip2": (re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), bz2.open),
     "xz": (re.compile(rb"\xfd7zXZ\x00"), lzma.open),
@@ -68,7 +68,7 @@ def open_text(path: Path, name: str) -> Iterator[BinaryIO]:
     name  name of the file in errors
     """
     program = compression(read_head(path))
-    opened = COMPRESSED[program][1] if program else open
+    opened: Callable[..., Any] = COMPRESSED[program][1] if program else open
     try:
         with opened(path, "rb") as file:
             if what := not_text(file.peek(HEAD)[:HEAD]):

@@ -3,7 +3,9 @@
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from .errors import DataError
 from .tables import Table, column
@@ -29,7 +31,7 @@ class Rows:
     """
 
     texts: list[list[str]]
-    labels: list[int] | list[float] | None
+    labels: list[float] | None
     dropped: Counter[str] = field(default_factory=Counter)
     repaired: int = 0
     reports: list[str] = field(default_factory=list)
@@ -111,7 +113,7 @@ def _label_column(table: Table, task: Task, split: str) -> int | None:
     return found
 
 
-def _labels(table: Table, task: Task, numbers: list[int], column: int) -> list[int | float | None]:
+def _labels(table: Table, task: Task, numbers: list[int], column: int) -> list[float | None]:
     """Return the labels of the rows with these indices; None if the annotators did not agree on one."""
     values = [table.rows[i][column] for i in numbers]
     values = [value.strip() if isinstance(value, str) else value for value in values]
@@ -131,10 +133,11 @@ def _labels(table: Table, task: Task, numbers: list[int], column: int) -> list[i
     return labels
 
 
-_UNKNOWN = object()
+_UNKNOWN: Any = object()
 
 
-def _label(value: str | float | None, task: Task, typed: bool) -> int | float | None | object:
+def _label(value: str | float | None, task: Task, typed: bool) -> float | None:
+    """Return the label of one row; None if the annotators did not agree, _UNKNOWN if it is not one of the task's."""
     if task.regression:
         try:
             score = float(value)
@@ -165,11 +168,11 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and (value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value))
 
 
-def _strip(rows: list, column: int) -> list[str]:
+def _strip(rows: Sequence[Sequence[Any]], column: int) -> list[str]:
     """Return the column's text without surrounding whitespace, as in fairseq's BPE script."""
     return [row[column].strip() for row in rows]
 
 
-def _text_at(row: list, column: int) -> str:
+def _text_at(row: Sequence[Any], column: int) -> str:
     text = row[column] if column < len(row) else ""
     return text.strip() if _is_text(text) else ""

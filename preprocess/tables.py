@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .errors import DataError
 from .file_types import undecodable
@@ -28,7 +29,7 @@ class Table:
 
     path: Path
     names: list[str]
-    rows: list[Sequence]
+    rows: Sequence[Sequence[Any]]
     bad: dict[int, str] = field(default_factory=dict)
     typed: bool = False
     first: int = 1

@@ -331,7 +331,7 @@ def byte_level_bpe(
     rows: dict[str, int], merges: Iterable[Sequence[str]], prefix_space: bool = False
 ) -> Tokenizer:
     """Return RoBERTa's byte-level BPE without special tokens. Raises an Exception if a merge does not match."""
-    rust = Tokenizer(models.BPE(rows, [tuple(pair) for pair in merges]))
+    rust = Tokenizer(models.BPE(rows, [(left, right) for left, right in merges]))
     rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     return rust
 
@@ -401,20 +401,20 @@ def _check_agreement(folder: Path, class_name: str, stated: Tokenizer, built: To
     The class's own settings override tokenizer.json in every version of transformers, even their defaults.
     """
     usual, specials = SPECIALS_IN_PAIR[KINDS[class_name]], stated.num_special_tokens_to_add(is_pair=True)
-    stated, built = json.loads(stated.to_str()), json.loads(built.to_str())
-    if stated["post_processor"] is not None and specials != usual:
-        theirs, ours = (f"{number} special tokens in a pair" for number in (specials, usual))
-        raise DataError(_disagreement(folder, class_name, "post_processor", theirs, ours))
+    there, here = json.loads(stated.to_str()), json.loads(built.to_str())
+    if there["post_processor"] is not None and specials != usual:
+        counts = [f"{number} special tokens in a pair" for number in (specials, usual)]
+        raise DataError(_disagreement(folder, class_name, "post_processor", *counts))
     own = {*BERT_SETTINGS, "add_prefix_space"}
     for name in ("normalizer", "pre_tokenizer"):
-        theirs, ours = _essence(stated[name]), _essence(built[name])
+        theirs, ours = _essence(there[name]), _essence(here[name])
         if theirs is not None and ours is not None and theirs["type"] == ours["type"]:
             theirs |= {key: ours[key] for key in own & ours.keys()}
         if theirs != ours:
             raise DataError(_disagreement(folder, class_name, name, theirs, ours))
-    theirs, ours = (_options(state["model"]) for state in (stated, built))
-    if theirs != ours:
-        raise DataError(_disagreement(folder, class_name, "model", theirs, ours))
+    options = [_options(state["model"]) for state in (there, here)]
+    if options[0] != options[1]:
+        raise DataError(_disagreement(folder, class_name, "model", *options))
 
 
 def _disagreement(folder: Path, class_name: str, what: str, theirs: Any, ours: Any) -> str:

@@ -195,7 +195,7 @@ class ResumableEpochs(EpochBatchIterator):
 
     @cached_property
     def _lengths(self) -> int:
-        return zlib.crc32(np.ascontiguousarray(self.dataset.sizes, dtype=np.int64))
+        return zlib.crc32(np.ascontiguousarray(self.dataset.sizes, dtype=np.int64).data)
 
     def _same_rows(self, state: Mapping[str, Any]) -> bool:
         return (state["rows"], state["lengths"]) == (len(self.dataset), self._lengths)

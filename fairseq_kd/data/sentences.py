@@ -1,11 +1,10 @@
 """Data set of sentences or sentence pairs with labels, batched with little padding."""
 
-from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch.utils.data import Dataset
 
 from .sequences import SequenceDataset, encoder_input
 
@@ -17,7 +16,7 @@ class SentenceDataset(SequenceDataset):
 
         roberta  <s> a </s></s> b </s>        bert  <s> a </s> b </s>
 
-    first, second  indexed data sets of token tensors that end in a separator
+    first, second  indexed data sets of fairseq; the tokens of each row end in a separator
     targets        class number or float for each example; None without labels
     pair_format    roberta or bert
     seed           seed of the training order
@@ -28,8 +27,8 @@ class SentenceDataset(SequenceDataset):
 
     def __init__(
         self,
-        first: Sequence[Tensor],
-        second: Optional[Sequence[Tensor]],
+        first: Dataset,
+        second: Optional[Dataset],
         targets: Optional[np.ndarray],
         pair_format: str,
         seed: int = 1,

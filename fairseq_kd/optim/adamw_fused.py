@@ -13,7 +13,7 @@ to groups with their own clip norm, in addition to that.
 """
 
 import ast
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -89,7 +89,7 @@ class AdamWFused(FairseqOptimizer):
     def optimizer_config(self) -> dict[str, Any]:
         lr = self.cfg.lr
         return {
-            "lr": lr[0] if isinstance(lr, Collection) else lr,
+            "lr": lr[0] if isinstance(lr, Sequence) else lr,
             "betas": betas(self.cfg.adam_betas, "--adam-betas"),
             "eps": self.cfg.adam_eps,
             "weight_decay": self.cfg.weight_decay,

@@ -190,6 +190,6 @@ def _clip(gradients: list[Tensor], norm: Tensor, limit: float) -> None:
 def _multiply(gradients: list[Tensor], c: float | Tensor) -> None:
     if not gradients:
         return
-    if torch.is_tensor(c):
+    if isinstance(c, Tensor):
         c = c.to(gradients[0].device).reshape(())
     torch._foreach_mul_(gradients, c)

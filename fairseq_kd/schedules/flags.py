@@ -147,7 +147,8 @@ def unused_flags(cfg: TimeBudgetConfig) -> list[str]:
     given = given_flags(cfg, TimeBudgetConfig, without=["finetune_checkpoint_shares"])
     given += ["--finetune-checkpoint-shares"] if cfg.finetune_checkpoint_shares else []
     too_late = budget(cfg).end <= (cfg.early_stop_minutes or 0) * MINUTE
-    cases = [  # whether it applies, beginnings of flags, reason
+    # Whether it applies, beginnings of flags, reason.
+    cases: list[tuple[bool, str | tuple[str, ...], str]] = [
         (cfg.lr_by == "time", "--total-num-update", "--lr-by time"),
         (cfg.lr_curve != "exponential", "--lr-decay", f"--lr-curve {cfg.lr_curve}"),
         (

@@ -52,13 +52,13 @@ def documents(kind: str, lines: list[str], place: Callable[[int], str]) -> Itera
 
 def _articles(lines: list[str], place: Callable[[int], str]) -> Iterator[Document]:
     article: list[str] | None = None
-    title = None
+    title: str | None = None
     for i, line in enumerate(lines):
         if line.startswith("<doc "):
             if article is not None:
                 yield _article(title, article)
             found = TITLE.search(line)
-            title, article = found and found[1], []
+            title, article = found[1] if found else None, []
         elif line.rstrip() == "</doc>" and article is not None:
             yield _article(title, article)
             article = None

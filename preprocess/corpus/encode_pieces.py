@@ -39,7 +39,7 @@ class Section:
         self.documents = self.lines = self.cut = self.rows = self.tokens = 0
         self._buffers = array("i"), array(type_)  # row sizes, tokens
         # In memory up to IN_MEMORY bytes, which only a large compressed file exceeds.
-        self._files = tuple(SpooledTemporaryFile(IN_MEMORY, dir=folder) for _ in self._buffers)  # noqa: SIM115
+        self._files = tuple(SpooledTemporaryFile(IN_MEMORY, dir=str(folder)) for _ in self._buffers)  # noqa: SIM115
 
     def add(self, row: list[int]) -> None:
         """Append a row."""
@@ -72,7 +72,7 @@ class PieceEncoder:
         self._options = options
         self._folder = folder
         self._type = token_type(encoder)
-        self._word_starts = bytes([1] * FIRST + encoder.word_starts())
+        self._word_starts = bytes([True] * FIRST + encoder.word_starts())
 
     def __call__(self, piece: Piece) -> int:
         """Write the piece's file and return the size of its text in bytes."""

@@ -49,7 +49,7 @@ class DenseCodec:
     def shape(self, n: Count, m: Count) -> tuple[Count, ...]:
         """Return the shape of a row."""
         sizes = {"n": n, "m": m}
-        return tuple(sizes.get(size, size) for size in self.dims)
+        return tuple(sizes[size] if isinstance(size, str) else size for size in self.dims)
 
     def count(self, n: Count, m: Count) -> Count:
         """Return how many values a row has."""
@@ -217,12 +217,15 @@ def codecs_of(wanted: Wanted, shape: ModelShape, classes: Optional[int]) -> list
         codecs.append(DenseCodec("logits", (classes,), "logits"))
     elif wanted.logits:
         codecs.append(DenseCodec("masked", ("m", width), "masked"))
-    dense = [(f"state-{k}", ("n", width), "states", k) for k in sorted(wanted.states)]
-    dense += [(f"first-{k}", (1, width), "states", k) for k in sorted(wanted.first - wanted.states)]
-    dense += [(f"attention-{k}", (heads, "n", "n"), "attention", k) for k in sorted(wanted.attention)]
-    projections = (3, heads, "n", shape.attention_width // heads)
-    dense += [(f"projections-{k}", projections, "projections", k) for k in sorted(wanted.projections)]
-    codecs += [DenseCodec(*each) for each in dense]
+    first, projections = wanted.first - wanted.states, (3, heads, "n", shape.attention_width // heads)
+    codecs += [DenseCodec(f"state-{k}", ("n", width), "states", k) for k in sorted(wanted.states)]
+    codecs += [DenseCodec(f"first-{k}", (1, width), "states", k) for k in sorted(first)]
+    codecs += [
+        DenseCodec(f"attention-{k}", (heads, "n", "n"), "attention", k) for k in sorted(wanted.attention)
+    ]
+    codecs += [
+        DenseCodec(f"projections-{k}", projections, "projections", k) for k in sorted(wanted.projections)
+    ]
     compressed = sorted(wanted.compressed, key=lambda each: (each[0], str(each[1])))
     return codecs + [CompressedCodec(k, how, width) for k, how in compressed]
 

@@ -20,7 +20,7 @@ class RecordFile:
 
     def __init__(self, path: Path, ends: np.ndarray) -> None:
         self.path, self.ends = path, ends
-        self.records = memoryview(np.memmap(path, np.uint8, mode="r"))
+        self.records = np.memmap(path, np.uint8, mode="r").data
         self.sums = np.memmap(path.with_suffix(".sums"), np.uint32, mode="r")
 
     def read(self, row: int, token_sum: int) -> Optional[bytes]:
@@ -47,7 +47,8 @@ class RecordFile:
 
     @cached_property
     def _open(self) -> tuple[IO[bytes], IO[bytes]]:
-        return tuple(open(path, "r+b", buffering=0) for path in (self.path, self.path.with_suffix(".sums")))
+        sums = self.path.with_suffix(".sums")
+        return open(self.path, "r+b", buffering=0), open(sums, "r+b", buffering=0)
 
 
 def _checksum(record: bytes, token_sum: int) -> int:
