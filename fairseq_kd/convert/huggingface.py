@@ -177,7 +177,7 @@ def convert(
     ours, segments = _embeddings(source, config, rows)
     ours.update(_layers(source, config["num_hidden_layers"]))
     _check_sizes(config, ours, given)
-    left_out = []
+    left_out: list[str] = []
     ours.update(_lm_head(source, config, rows, ours[SENTENCE_ENCODER + "embed_tokens.weight"], left_out))
     head = _classification_head(source, config, left_out)
     ours.update(head)

@@ -196,15 +196,21 @@ def segment_ids(tokens: Tensor) -> Tensor:
 
 
 class LMHead(nn.Module):
-    """Masked-LM head; its output matrix is tied to the embeddings, or to both of their factors."""
+    """Masked-LM head; its output matrix is tied to the embeddings, or to both of their factors.
 
-    def __init__(self, shape: ModelShape, sentence_encoder: SentenceEncoder) -> None:
+    weight      [V, H], or the first factor [V, rank]
+    projection  the second factor [H, rank]; None without factors
+    """
+
+    def __init__(
+        self, shape: ModelShape, weight: nn.Parameter, projection: Optional[nn.Parameter] = None
+    ) -> None:
         super().__init__()
         self.dense = nn.Linear(shape.width, shape.width)
         self.activation = activation(shape.activation)
         self.layer_norm = nn.LayerNorm(shape.width, eps=shape.layernorm_eps)
-        self.weight = sentence_encoder.embed_tokens.weight  # [V, H], or [V, rank]
-        self.projection = sentence_encoder.embed_projection.weight if shape.rank else None  # [H, rank]
+        self.weight = weight
+        self.projection = projection
         self.bias = nn.Parameter(torch.zeros(self.weight.size(0)))
 
     def forward(self, features: Tensor) -> Tensor:

@@ -99,7 +99,10 @@ class RobertaStudent(FairseqEncoderModel):
 
     def __init__(self, cfg: Any, shape: ModelShape, dictionary: Dictionary, lm_head: bool = False) -> None:
         sentence_encoder = SentenceEncoder(shape, len(dictionary), cfg)
-        head = LMHead(shape, sentence_encoder) if lm_head else None
+        head = None
+        if lm_head:
+            projection = sentence_encoder.embed_projection.weight if shape.rank else None
+            head = LMHead(shape, sentence_encoder.embed_tokens.weight, projection)
         super().__init__(StudentEncoder(dictionary, sentence_encoder, head))
         self.cfg = cfg
         # fairseq's sentence_prediction criterion reads this attribute.

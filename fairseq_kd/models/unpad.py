@@ -34,9 +34,10 @@ class Packing:
         """
         if padded and real is None:
             real = mask.flatten().nonzero().squeeze(1)
+        batch, length = mask.shape
         if not padded:
-            return cls(*mask.shape, None, None)
-        return cls(*mask.shape, real, torch.cat((real, real.new_zeros(filler(len(real))))))
+            return cls(batch, length, None, None)
+        return cls(batch, length, real, torch.cat((real, real.new_zeros(filler(len(real))))))
 
     def pack(self, x: Tensor) -> Tensor:
         """[B, T, ...] -> [N, ...]"""

@@ -19,7 +19,7 @@ from fairseq.tasks import FairseqTask
 from omegaconf import II, DictConfig, open_dict
 from torch import nn
 
-from ..context import DistillationContext
+from ..context import DistillationContext, Teacher
 from ..criterions.distillation import DistillationCriterion
 from ..data.epoch_position import ResumableEpochs
 from ..data.sequences import SequenceDataset
@@ -35,7 +35,6 @@ from ..objectives import MaskedWords, SentenceLabels
 from ..optim import drop_frozen_gradients
 from ..precisions import student_autocast
 from ..teachers.cached import CachedTeacher
-from ..teachers.live import LiveTeacher
 from ..teachers.source import TeacherFlags, TeacherSource
 from ..unused_flags import warn_unused
 from . import precision
@@ -79,9 +78,6 @@ class DistillationTask(FairseqTask):
     A task of one kind of data adds the data sets and overrides the methods below `max_positions`.
     """
 
-    # Number of parts of the training data; each epoch reads one.
-    shards = 1
-
     # Flags that decide the rows of the training set, or their order.
     row_flags: tuple[str, ...] = ("data", "train_subset", "seed")
 
@@ -109,9 +105,14 @@ class DistillationTask(FairseqTask):
         self.peak_gb = 0.0
 
     @property
-    def teacher(self) -> LiveTeacher | CachedTeacher | None:
+    def shards(self) -> int:
+        """Number of parts of the training data; each epoch reads one."""
+        return 1
+
+    @property
+    def teacher(self) -> Optional[Teacher]:
         """The loaded teacher; None if there is none, or before `build_criterion`."""
-        return self.context and self.context.teacher
+        return None if self.context is None else self.context.teacher
 
     @property
     def dictionary(self) -> Dictionary:
@@ -293,7 +294,9 @@ class DistillationTask(FairseqTask):
         )
         if dataset is not self.datasets.get(self.cfg.train_subset):
             return iterator
-        settings = {f"--{name.replace('_', '-')}": str(self.cfg[name]) for name in self.row_flags}
+        settings: dict[str, Any] = {
+            f"--{name.replace('_', '-')}": str(self.cfg[name]) for name in self.row_flags
+        }
         settings |= {
             "--batch-size": max_sentences,
             "--max-tokens": max_tokens,

@@ -209,9 +209,9 @@ class MaskedLMKDTask(DistillationTask):
 
     def _block_settings(self, training: bool) -> dict[str, Any]:
         """Return the settings that decide the tokens of a block."""
-        names = ("tokens_per_sample", "sample_break_mode", "seed", "mask_whole_words")
-        names += ("mask_prob", "leave_unmasked_prob", "random_token_prob")
-        settings = {name: str(self.cfg[name]) for name in names}
+        names = ["tokens_per_sample", "sample_break_mode", "seed", "mask_whole_words"]
+        names += ["mask_prob", "leave_unmasked_prob", "random_token_prob"]
+        settings: dict[str, Any] = {name: str(self.cfg[name]) for name in names}
         settings["short_blocks"] = self.cfg.short_blocks if training else 0.0
         if training and self.cfg.replaced_words:
             settings["replaced_words"] = self.cfg.replaced_words

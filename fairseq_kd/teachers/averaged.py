@@ -72,7 +72,7 @@ class AveragedTeacher(nn.Module):
     @property
     def sets(self) -> int:
         """Maximum number of stored sets; the mean of all counts as one."""
-        return 1 if self.window == ALL else self.window
+        return 1 if isinstance(self.window, str) else self.window
 
     @property
     def kept(self) -> int:

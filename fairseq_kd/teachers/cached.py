@@ -7,11 +7,11 @@ from functools import cached_property
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Optional
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from ..data.cache import Identity, SplitCache, codecs_of, hash_files
 from ..data.cache.allocation import preallocate
@@ -190,12 +190,8 @@ class CachedTeacher:
     def _lm_head(self) -> LMHead:
         state = torch.load(self._lm_head_path, map_location="cpu", weights_only=True)
         # The file also has the matrices that the head shares with the word embeddings.
-        shared = {
-            "embed_tokens": state["weight"],
-            "embed_projection": state.get("projection", torch.empty(0)),
-        }
-        words = {name: SimpleNamespace(weight=torch.nn.Parameter(weight)) for name, weight in shared.items()}
-        head = LMHead(self.shape, SimpleNamespace(**words))
+        projection = Parameter(state["projection"]) if self.shape.rank else None
+        head = LMHead(self.shape, Parameter(state["weight"]), projection)
         head.load_state_dict(state)
         return head.to(state["weight"].dtype).requires_grad_(False).eval()
 

@@ -99,7 +99,8 @@ class CompressedStates(Transfer):
                 "any of the three, or all."
             )
         else:
-            self.problems += spec.problems(len(self.pairs), self.teacher and self.teacher.width)
+            teacher_width = None if self.teacher is None else self.teacher.width
+            self.problems += spec.problems(len(self.pairs), teacher_width)
         if self.problems:
             return
 

@@ -38,7 +38,7 @@ class HiddenTransfer(Transfer):
             self.widen = Widen(self.student.width, self.teacher.width)
         else:
             student_states, teacher_states = (
-                range(lowest, side.layers + 1) for side in (self.student, self.teacher)
+                tuple(range(lowest, side.layers + 1)) for side in (self.student, self.teacher)
             )
             self.mixture = Combine(
                 len(student_states), self.student.width, len(teacher_states), self.teacher.width
