@@ -23,7 +23,7 @@ def log_everything() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real data sets (see the marker `real_data`); skips the test where there is none."""
+    """Return the folder of real data sets (see the marker `real_data`); skip the test if it does not exist."""
     given = os.environ.get("FAIRSEQ_KD_DATA")
     folder = Path(given) if given else REPOSITORY.parent / "shared" / "data"
 
@@ -34,7 +34,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory) -> Path:
-    """A folder of tiny binarized data."""
+    """Write tiny binarized data and return its folder."""
     from tests.tiny import write_data
 
     return write_data(tmp_path_factory.mktemp("data") / "TINY-bin")
@@ -42,7 +42,7 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def teacher(tmp_path_factory) -> Path:
-    """The checkpoint of a tiny teacher for it."""
+    """Write the checkpoint of a tiny teacher for `data` and return its path."""
     from tests.tiny import write_teacher
 
     return write_teacher(tmp_path_factory.mktemp("teacher") / "model.pt")

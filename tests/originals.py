@@ -9,7 +9,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def golden_file(name: str) -> Path:
-    """The file of one recorded case; skips the test, by name, where it is not there.
+    """Return the file of one recorded case; skip the test, naming the case, if it does not exist.
 
     Those that every clone needs are in tests/golden, those that repeat what others show only beside the real
     data sets (see the fixture `real_data`).

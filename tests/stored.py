@@ -21,7 +21,7 @@ def check_stored(task, live, split: str, tolerance: float = 1e-3) -> None:
 
 
 def check_signals(found: Signals, expected: Signals, tolerance: float) -> None:
-    """The same of everything."""
+    """Assert that both have the same signals, with equal values."""
     assert torch.equal(found.mask, expected.mask)
     for name in ("logits", "masked"):
         ours, theirs = getattr(found, name), getattr(expected, name)

@@ -54,7 +54,7 @@ def _parser_of(module: str):
 
 
 def rows() -> list[tuple[str, str, str, str]]:
-    """(flags of the section, original, flags here, program) of every row."""
+    """Return (flags of the section, original, flags here, program) of every row."""
     found = []
     for section in PAGE.split("\n## ")[1:]:
         beside = re.search(r"^With `([^`]+)`", section, flags=re.M)[1]
@@ -70,14 +70,14 @@ ROWS = rows()
 
 @cache
 def actions(beside: str) -> dict:
-    """The flags of fairseq-train with these; raises SystemExit if it does not take them."""
+    """Return the flags of fairseq-train with these arguments. Raises SystemExit if it rejects them."""
     parser = options.get_training_parser()
     options.parse_args_and_arch(parser, shlex.split(f"{TRAIN} {TASK} {beside}"))
     return parser._option_string_actions
 
 
 def check_train(beside: str, words: list[str]) -> None:
-    """Raises what the parser of fairseq-train raises for the values, and KeyError for a flag that it does not have."""
+    """Parse the values as fairseq-train does. Raises the parser's errors, and KeyError for an unknown flag."""
     named = [word for word in words if word.startswith("--")]
     chosen = [f"{flag} {words[words.index(flag) + 1]}" for flag in ("--criterion", "--task") if flag in named]
     known = actions(" ".join([beside, *chosen]))

@@ -32,7 +32,7 @@ def commands() -> list[str]:
 
 
 def shortened(command: str) -> str:
-    """The same command, made to end after an update or two on a CPU."""
+    """Return the command with flags that end it after one or two updates on a CPU."""
     if command.startswith("fairseq-train"):
         return f"{command} --cpu --max-update 2"
     if command.startswith("fairseq-hydra-train"):
@@ -121,7 +121,7 @@ def test_nothing_is_left_to_be_filled_in():
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings of a page as links name them: lower case, words joined by hyphens."""
+    """Return the headings of a page as links name them: lower case, words joined by hyphens."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.M)
     return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 

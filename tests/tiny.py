@@ -31,7 +31,7 @@ def write_data(
     pair_format: str = "roberta",
     seed: int = 0,
 ) -> Path:
-    """A folder of binarized data whose label can be told from the words."""
+    """Write binarized data whose labels depend on the words; return the folder."""
     rng = np.random.default_rng(seed)
     for name in ["input0", "input1"] if pairs else ["input0"]:
         (folder / name).mkdir(parents=True)
@@ -72,7 +72,7 @@ def write_data(
 def write_text(
     folder: Path, lines: Sequence[tuple[str, int]] = (("train", 120), ("valid", 60)), seed: int = 0
 ) -> Path:
-    """A folder of binarized running text in which some words follow others; every second one begins a word."""
+    """Write binarized running text with predictable words, every second of which begins a word; return the folder."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     (folder / "dict.txt").write_text("".join(f"{symbol} 1\n" for symbol in SYMBOLS))
@@ -87,7 +87,7 @@ def write_text(
 
 
 def write_indexed(path: Path, rows: Sequence[np.ndarray]) -> None:
-    """Writes token rows in fairseq's memory-mapped format."""
+    """Write token rows in fairseq's memory-mapped format."""
     builder = MMapIndexedDatasetBuilder(f"{path}.bin", dtype=np.uint16)
     for row in rows:
         builder.add_item(torch.from_numpy(row))
@@ -127,7 +127,7 @@ def weights(
 def write_teacher(
     path: Path, shape: ModelShape = SHAPE, classes: int | None = 2, seed: int = 0, lm_head: bool = False
 ) -> Path:
-    """A checkpoint with random weights."""
+    """Write a checkpoint with random weights; return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     config = {"_name": "roberta_student", **shape.config()}
     state = weights(shape, classes, seed, lm_head=lm_head)
@@ -136,7 +136,7 @@ def write_teacher(
 
 
 def train_command(data: Path, save_dir: Path, *flags: str, task: str = "sentence_prediction_kd") -> list[str]:
-    """A short `fairseq-train` run: fp32, no dropout, a batch of 8."""
+    """Return the command of a short `fairseq-train` run: fp32, no dropout, a batch of 8."""
     given = list(flags)
     defaults = {
         "--arch": "roberta_student",
@@ -178,13 +178,13 @@ def distil_command(data: Path, save_dir: Path, teacher: Path, method: str, *flag
 
 
 def run(command: Sequence[str], **kwargs) -> subprocess.CompletedProcess:
-    """Runs a command in one thread and captures what it prints."""
+    """Run a command in one thread and capture its output."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **kwargs.pop("env", {})}
     return subprocess.run(command, capture_output=True, text=True, env=environment, **kwargs)
 
 
 def logged(output: str, tag: str) -> list[dict[str, float]]:
-    """The statistics that a run logged under a tag: train_inner, train, valid."""
+    """Return the statistics that a run logged under a tag: train_inner, train, valid."""
     rows = []
     for line in output.splitlines():
         head, _, record = line.rpartition(f" | {tag} | ")
@@ -201,7 +201,7 @@ def _number(value: object) -> float:
 
 
 def train_here(command: Sequence[str]) -> list[tuple[str, dict[str, float]]]:
-    """Runs a `train_command` in this process; returns the statistics it logged, (tag, values) each.
+    """Run a `train_command` in this process; return the statistics it logged, (tag, values) each.
 
     Importing torch and fairseq takes longer than a tiny run, so most tests train this way.
     """
@@ -298,7 +298,7 @@ def build(
 
 
 def batch(task, indices: Sequence[int], split: str = "valid"):
-    """These examples of a split as one batch."""
+    """Return examples of a split as one batch."""
     if split not in task.datasets:
         task.load_dataset(split)
     dataset = task.dataset(split)

@@ -35,7 +35,7 @@ def export(checkpoint: Path, out: Path, *flags) -> Path:
 
 
 def load(folder: Path, kind: str = "SequenceClassification"):
-    """The model as transformers reads it; every weight of it comes from the file."""
+    """Return the model as transformers loads it; assert that its weights are exactly those of the file."""
     import transformers
 
     auto = getattr(transformers, f"AutoModelFor{kind}" if kind else "AutoModel")
@@ -46,7 +46,7 @@ def load(folder: Path, kind: str = "SequenceClassification"):
 
 
 def sentences(pair_format: str, pairs: bool = True, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """A padded batch and its token types, [8, T] each."""
+    """Return a padded batch and its token types, [8, T] each."""
     generator = torch.Generator().manual_seed(seed)
     between = [2, 2] if pair_format == "roberta" else [2]
 
@@ -243,7 +243,7 @@ def test_half_precision_becomes_float32(tmp_path):
 
 
 def classifier(path: Path, classes: int = 2, **sections) -> Path:
-    """A checkpoint as a training leaves it."""
+    """Write a checkpoint as a training saves it, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cfg = {"model": {"_name": "roberta_student", **SHAPE.config()}, **sections}
     torch.save({"args": None, "cfg": cfg, "model": weights(SHAPE, classes)}, path)

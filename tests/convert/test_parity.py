@@ -23,7 +23,7 @@ PAIRS = [("the cat sat", "on a mat , the dog ran under"), ("a dog", "the"), ("bi
 
 
 def tokenize_theirs(folder: Path, examples, kind: str) -> dict[str, torch.Tensor]:
-    """A padded batch as transformers makes it."""
+    """Return a padded batch, tokenized by transformers."""
     import transformers
 
     tokenizer_class = transformers.BertTokenizerFast if kind == "bert" else transformers.RobertaTokenizerFast
@@ -34,7 +34,7 @@ def tokenize_theirs(folder: Path, examples, kind: str) -> dict[str, torch.Tensor
 
 
 def tokenize_ours(folder: Path, examples, kind: str) -> torch.Tensor:
-    """The same from our encoder: `<s> a </s> b </s>`, for RoBERTa `<s> a </s> </s> b </s>`."""
+    """Return the same batch from our encoder: `<s> a </s> b </s>`, for RoBERTa `<s> a </s> </s> b </s>`."""
     encoder = load_encoder(folder)
     rows = []
     for a, b in examples:

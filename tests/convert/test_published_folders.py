@@ -19,7 +19,7 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def replace_weights(folder: Path, weights: dict, **options) -> None:
-    """Saves them as pytorch_model.bin alone."""
+    """Save the weights as pytorch_model.bin, and remove model.safetensors."""
     (folder / "model.safetensors").unlink(missing_ok=True)
     torch.save(weights, folder / "pytorch_model.bin", **options)
 
@@ -184,7 +184,7 @@ def test_a_pickle_from_before_torch_1_6(save_model, tmp_path):
 
 
 def write_shards(folder: Path, kind: str) -> list[Path]:
-    """The folder's weights in three files with an index; returns the files."""
+    """Split the folder's weights into three files with an index; return the three files."""
     weights = weights_of(folder)
     (folder / "model.safetensors").unlink()
     stem, ending = kind.split(".")

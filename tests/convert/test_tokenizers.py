@@ -24,7 +24,7 @@ PADDED = 8
 
 @pytest.fixture
 def save_source(save_model, tmp_path):
-    """A RoBERTa that lower-cases and begins with a space, with six added tokens."""
+    """Return a function that saves a RoBERTa with six added tokens, which lower-cases and puts a space before the text."""
 
     def save(words: int) -> Path:
         model, folder = save_model("RobertaForSequenceClassification", vocab_size=words)

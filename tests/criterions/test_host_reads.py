@@ -52,7 +52,7 @@ def one_update(task, student, criterion) -> dict:
 
 
 def logged_names(criterion, outputs: list[dict]) -> set[str]:
-    """Logs as fairseq's trainer does, which asks for every number at every update; returns their names."""
+    """Log like fairseq's trainer, which computes every metric at every update; return the metrics' names."""
     with metrics.aggregate(new_root=True) as meters:
         criterion.reduce_metrics(outputs)
         return set(meters.get_smoothed_values())

@@ -101,7 +101,7 @@ def test_a_student_starts_from_the_first_layers_of_the_pre_trained_model(data, t
 
 
 def commands(path) -> list[list[str]]:
-    """The commands in a grid's header, with the shell's loops in their first round."""
+    """Return the commands in a grid's header, with the first values of the shell's loops."""
     text = re.sub(r"^#\s*", "", path.read_text().split("\ntask:")[0], flags=re.M).replace("\\\n", " ")
     best = re.search(r'best="(.*)"', text)
     found = re.findall(r"python experiments.py (.*)", text)

@@ -32,7 +32,7 @@ class Optimizer:
 
 
 def update(student, criterion, seed):
-    """What the task does at an update, with a step at random."""
+    """Update the student as the task does, by a random step."""
     criterion.before_update(Optimizer())
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

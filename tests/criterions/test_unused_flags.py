@@ -48,7 +48,7 @@ def test_all_flags_are_tried_here():
 
 
 def warning(caplog) -> str:
-    """The only warning about flags without effect, or nothing."""
+    """Return the only warning about flags without effect, or an empty string."""
     found = [record.message for record in caplog.records if record.message.startswith("flags without effect")]
     assert len(found) <= 1
     return found[0] if found else ""

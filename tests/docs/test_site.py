@@ -18,7 +18,7 @@ METHODS = sorted(set(find_methods()) - {"none"})
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """The built site; fails on a broken link, a missing page or a page that the table of contents lacks."""
+    """Build the site and return its folder. Fails on a broken link, a missing page or a page outside the contents."""
     folder = tmp_path_factory.mktemp("site")
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],

@@ -51,7 +51,7 @@ def train(tmp_path_factory) -> Callable[..., Run]:
 
 @pytest.fixture(scope="session")
 def three_classes(train) -> Run:
-    """A run with two dev sets and an unlabelled test split, as MNLI has them."""
+    """Train a run with two dev sets and unlabelled test splits, like MNLI."""
     sentences = [("train", 64), ("valid", 40), ("valid1", 30), ("test", 23), ("test1", 17)]
     run = train("MNLI", splits="valid,valid1", classes=3, sentences=sentences)
     for path in (run.data / "label").glob("test*.*"):
@@ -72,7 +72,7 @@ def rename(data: Path, task: str, **changes) -> None:
 
 
 def _watched(training: Callable, splits: list[str]) -> tuple[dict[str, np.ndarray], list]:
-    """Runs a training; returns the logits of its validations, and what it returned."""
+    """Run a training; return the logits of its validations, and its return value."""
     from unittest import mock
 
     from fairseq_kd.objectives import sentence_labels

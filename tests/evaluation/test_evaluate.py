@@ -45,7 +45,7 @@ def test_metrics_are_those_the_training_logged(name, request, tmp_path, capsys):
 
 @pytest.fixture
 def asked(monkeypatch) -> list[str]:
-    """The names of the checkpoints whose predictions are computed."""
+    """Return a list that collects the names of the checkpoints whose predictions are computed."""
     names, predict = [], LoadedModel.predict
 
     def counted(model, *arguments):

@@ -127,7 +127,7 @@ def test_another_task_with_the_same_classes_is_a_warning(tmp_path, caplog, learn
 
 
 def fine_tuned(folder, task, names=()):
-    """A checkpoint that says which task it learned."""
+    """Write a checkpoint that names the task it was fine-tuned on; return its path."""
     model = write_teacher(folder / "model.pt")
     state = torch.load(model, weights_only=True)
     state["cfg"]["model"] |= {"fine_tuned_on": task, "class_names": list(names)}

@@ -49,7 +49,7 @@ def metadata(task: str, scale: float = 1.0) -> Metadata:
 
 
 def write_model(folder: Path, task: str, classes: int) -> Path:
-    """A random model that says it was fine-tuned on a task, as a run saves it."""
+    """Write a random model that names the task it was fine-tuned on, as a run saves it; return its folder."""
     folder.mkdir(parents=True)
     config = {"_name": "roberta_student", **SHAPE.config(), "fine_tuned_on": task}
     state = {"args": None, "cfg": {"model": config}, "model": weights(SHAPE, classes)}

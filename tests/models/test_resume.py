@@ -15,7 +15,7 @@ AS_BEGUN = {"optimizer": "adamw_fused", "lr_scheduler": "fixed"}
 
 @pytest.fixture(scope="module")
 def begun(data, teacher, tmp_path_factory):
-    """The folder of a run of one update."""
+    """Train for one update and return the run directory."""
     folder = tmp_path_factory.mktemp("begun")
     train_here(train_command(data, folder, *_flags(teacher), "--max-update", "1"))
     return folder

@@ -36,7 +36,7 @@ SIZES = {
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory) -> Path:
-    """Data as preprocess.glue makes it: the classes have a fixed order."""
+    """Write data like preprocess.glue, with the classes in a fixed order."""
     folder = tmp_path_factory.mktemp("ours") / "MNLI-bin"
     data = write_data(folder, (("train", 96), ("valid", 60)), classes=3, pairs=False)
     return named(data, NLI)
@@ -44,7 +44,7 @@ def ours(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def stock(tmp_path_factory, ours) -> Path:
-    """The same sentences by fairseq-preprocess: the classes are ordered by frequency."""
+    """Binarize the same sentences with fairseq-preprocess, which orders the classes by frequency."""
     text, out = tmp_path_factory.mktemp("text"), tmp_path_factory.mktemp("stock") / "nli-stock-bin"
     words, labels = Dictionary.load(str(ours / "input0" / "dict.txt")), numbers(ours)
     for split in ("train", "valid"):
@@ -57,7 +57,7 @@ def stock(tmp_path_factory, ours) -> Path:
 
 
 def numbers(data: Path) -> dict[str, np.ndarray]:
-    """The stored class number of each sentence, by split."""
+    """Return the stored class number of each sentence, by split."""
     splits = {
         split: data_utils.load_indexed_dataset(str(data / "label" / split)) for split in ("train", "valid")
     }
@@ -82,7 +82,7 @@ def named(data: Path, names: tuple[str, ...]) -> Path:
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory, ours) -> Path:
-    """A converted teacher that answers the dev set well, with its classes in the order of `ours`."""
+    """Write a converted teacher with high accuracy on the dev set, and its classes in the order of `ours`."""
     state = weights(SHAPE, classes=3)
     for label in range(3):  # words of a class look alike, so that a linear classifier finds them
         state["encoder.sentence_encoder.embed_tokens.weight"][4 + 20 * label : 24 + 20 * label, label] += 3
@@ -105,7 +105,7 @@ def teacher(tmp_path_factory, ours) -> Path:
 
 
 def renamed(path: Path, out: Path, names: tuple[str, ...]) -> Path:
-    """A copy of the checkpoint that gives its classes these names."""
+    """Write a copy of the checkpoint with these class names; return its path."""
     state = torch.load(path, weights_only=True)
     state["cfg"]["model"]["class_names"] = list(names)
     torch.save(state, out)
@@ -136,7 +136,7 @@ def taught(data: Path, teacher: Path) -> float:
 
 
 def trained(data: Path, out: Path, *flags: str) -> Path:
-    """A student with the teacher's own weights and head: its learning rate changes nothing that counts."""
+    """Train a student from the teacher's weights and head, with a negligible learning rate; return its checkpoint."""
     given = ("--criterion", "kd", "--init-head", "--lr", "1e-9", *flags)
     train_here(train_command(data, out, *given, "--batch-size", "48", "--no-epoch-checkpoints"))
     return out / "checkpoint_best.pt"
@@ -171,7 +171,7 @@ def test_a_teacher_answers_in_the_order_of_the_data(stock, ours, teacher, tmp_pa
 
 @pytest.fixture(scope="module")
 def student(tmp_path_factory, stock, teacher) -> Path:
-    """A student trained on `stock`."""
+    """Train a student on `stock`; return its checkpoint."""
     return trained(stock, tmp_path_factory.mktemp("student"), "--teacher", str(teacher))
 
 
@@ -196,7 +196,7 @@ def test_an_exported_student_has_the_order_of_the_data(stock, ours, teacher, stu
 
 
 def nameless(path: Path, **args) -> Path:
-    """Removes class names, and sets `args`, in a checkpoint with the settings of stock fairseq."""
+    """Remove the class names from a checkpoint with stock fairseq's settings, and set `args` in it."""
     state = torch.load(path, weights_only=True)
     vars(state["args"]).update({"class_names": None, **args})
     torch.save(state, path)
@@ -204,7 +204,7 @@ def nameless(path: Path, **args) -> Path:
 
 
 def stock_checkpoint(path: Path, teacher: Path, data: Path) -> Path:
-    """The teacher as stock fairseq's sentence_prediction saves it."""
+    """Write the teacher as stock fairseq's sentence_prediction saves it; return its path."""
     torch.save(stock_state(read_checkpoint(str(teacher), "--teacher")), path)
     return nameless(path, task="sentence_prediction", data=str(data))
 

@@ -40,7 +40,7 @@ class Runs(NamedTuple):
         return [json.loads(line) for line in lines]
 
     def log(self, name: str, tag: str) -> list[dict]:
-        """The statistics of one of the runs."""
+        """Return the statistics that one of the runs logged under a tag."""
         runs = dict(part.split("\n", 1) for part in self.output.split("\nTRAINING ")[1:])
         return logged(runs[name], tag)
 
@@ -91,7 +91,7 @@ def torchrun(folder: Path, commands: dict[str, list[str]], *flags: str, kill: st
 
 @pytest.fixture(scope="module")
 def workers(shards, teacher, tmp_path_factory) -> Runs:
-    """The same training in several ways, each by two workers."""
+    """Run the same training in several ways, each with two workers."""
     folder = tmp_path_factory.mktemp("workers")
     ways = {
         "legacy": LEGACY,
@@ -110,7 +110,7 @@ def workers(shards, teacher, tmp_path_factory) -> Runs:
 
 @pytest.fixture(scope="module")
 def one(shards, teacher, tmp_path_factory):
-    """The same training by one process, with another --update-freq: what it logged, and its checkpoint."""
+    """Return a function that trains in one process and returns the logged statistics and the checkpoint."""
     folder = tmp_path_factory.mktemp("one")
 
     @cache

@@ -16,7 +16,7 @@ SIZES = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_ffn_embed_dim": 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A WordPiece vocabulary, running text, and pairs of sentences, made of the same words."""
+    """Write a WordPiece vocabulary, and running text and sentence pairs of its words; return the folder."""
     draw = random.Random(1)
 
     def sentence():

@@ -23,7 +23,7 @@ RANK = os.environ["RANK"]
 
 
 def note_batches(notes: Path) -> None:
-    """Writes a line for each batch; the file is named by what is in `running`."""
+    """Write a line for each batch, to a file named after the training in `running`."""
     train_step, begin_epoch = FairseqTask.train_step, Trainer.begin_epoch
 
     def noted_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):

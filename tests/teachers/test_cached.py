@@ -41,7 +41,7 @@ def invalid_rows(task) -> list[int]:
 
 
 def cached(data, teacher, folder, wanted=WANTED, splits=("valid",), task=(), criterion="kd", **options):
-    """A task whose teacher is cached, and asked for `wanted` by whoever learns from it."""
+    """Build a task with a cached teacher that provides `wanted`."""
     given = {"teacher_cache": str(folder), "cache_precision": "fp16", **dict(task)}
     if teacher is None:
         options = {"model": {"init_from": str(options.pop("init_from"))}, **options}
