@@ -163,7 +163,7 @@ def test_flags_that_are_set_already_are_refused(call, capsys):
 
 @pytest.fixture
 def faked(tmp_path: Path) -> list[str]:
-    """A trainer that trains nothing, and beside it a Python that fails to predict."""
+    """Return arguments with a trainer that trains nothing, beside a Python that fails to predict."""
     folder = tmp_path / "bin"
     folder.mkdir()
     log = """| valid | {"epoch": 1, "valid_accuracy": "71", "valid_num_updates": "4"}"""
