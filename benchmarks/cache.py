@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -131,12 +132,14 @@ def train(given: Sequence[str], epochs: int) -> list[float]:
 
     begin, began, seconds = command.train, [], []
 
-    def timed(*args, **kwargs):
+    def timed(*args: Any, **kwargs: Any) -> Any:
         synchronize()
         began.append(time.perf_counter())
         return begin(*args, **kwargs)
 
-    def end(cfg, trainer, task, epoch_itr, valid_subsets, end_of_epoch):
+    def end(
+        cfg: Any, trainer: Any, task: Any, epoch_itr: Any, valid_subsets: Any, end_of_epoch: bool
+    ) -> tuple[list[None], bool]:
         if end_of_epoch:
             synchronize()
             seconds.append(time.perf_counter() - began[-1])

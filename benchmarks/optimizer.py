@@ -37,7 +37,14 @@ VARIANTS: dict[str, Callable[[list[Parameter]], torch.optim.Optimizer]] = {
 WARM_UP, ROUNDS, STEPS = 3, 5, 4
 
 
-def student_shapes(vocabulary=30522, positions=514, layers=3, width=384, ffn=1536, classes=2) -> list[tuple]:
+def student_shapes(
+    vocabulary: int = 30522,
+    positions: int = 514,
+    layers: int = 3,
+    width: int = 384,
+    ffn: int = 1536,
+    classes: int = 2,
+) -> list[tuple[int, ...]]:
     """Return the shapes of stock fairseq's parameters, second copies included."""
     matrices = [*[(width, width), (width,)] * 4, (ffn, width), (ffn,), (width, ffn), (width,)]
     copies = [(3 * width, width), (3 * width,), (width, width), (width,), *matrices[8:]]

@@ -15,7 +15,7 @@ import sys
 import time
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.record import add_numbers, record
 from fairseq_kd.losses import cross_entropy, in_chunks, kd
@@ -33,7 +33,7 @@ def measure(tokens: int, words: int, width: int, chunk: int) -> dict[str, float]
     states = torch.randn(tokens, width, requires_grad=True)
     target = torch.randint(words, (tokens,))
 
-    def terms(s, t, y):
+    def terms(s: Tensor, t: Tensor, y: Tensor) -> Tensor:
         scores = student(s)
         return torch.stack([cross_entropy(scores, y), kd(scores, teacher(t), 2.0)])
 

@@ -20,7 +20,7 @@ from .wrap import wrap
 SECONDS_TO_STOP = 10.0
 
 # The threads that read from loaders, and the loaders whose workers serve several epochs.
-_readers: set[Thread] = set()
+_readers: set[Any] = set()
 _reused: weakref.WeakSet = weakref.WeakSet()
 
 

@@ -15,7 +15,7 @@ class Parser(argparse.ArgumentParser):
 
     source = ""
 
-    def __init__(self, description: str | None, **settings) -> None:
+    def __init__(self, description: str | None, **settings: Any) -> None:
         super().__init__(
             description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,

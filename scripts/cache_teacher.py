@@ -139,7 +139,7 @@ def _work(
     _write(_splits(flags), missing, rank, workers)
 
 
-def _stop(*_) -> None:
+def _stop(*_: Any) -> None:
     """Raise KeyboardInterrupt once: another signal may arrive while the process cleans up."""
     for number in (signal.SIGINT, signal.SIGTERM):
         # Not SIG_IGN: Python would print an error for a signal that has already arrived.

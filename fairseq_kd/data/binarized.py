@@ -4,14 +4,16 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Optional
 
 from fairseq.data import Dictionary, data_utils
 from fairseq.data.indexed_dataset import MMapIndexedDataset, infer_dataset_impl
+from torch.utils.data import Dataset
 
 from ..errors import CannotStart
 
 
-def read_split(path: Path, dictionary: Dictionary, combine: bool, made_by: str):
+def read_split(path: Path, dictionary: Dictionary, combine: bool, made_by: str) -> Optional[Dataset]:
     """Return the rows of a split; None if it does not exist. Raises CannotStart if they cannot be read.
 
     path     path without .idx

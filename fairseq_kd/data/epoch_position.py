@@ -55,6 +55,7 @@ class ResumableEpochs(EpochBatchIterator):
     settings: Mapping[str, Any]
     update_freq: Sequence[int]
     sharded: bool
+    skip_remainder_batch: bool
 
     # The epoch in which the run was resumed, and from where.
     _resumed: tuple[int, Optional["_Start"]] = (0, None)
@@ -130,7 +131,7 @@ class ResumableEpochs(EpochBatchIterator):
                 f"an epoch is now {updates} updates (was {state['updates']}); the learning rate schedule counts updates"
             )
 
-    def _get_iterator_for_epoch(self, *args, **kwargs):
+    def _get_iterator_for_epoch(self, *args: Any, **kwargs: Any) -> Any:
         """Return fairseq's iterator; with --skip-remainder-batch, without the last batch of the epoch.
 
         fairseq subtracts the batches before the position of a resumed run twice.

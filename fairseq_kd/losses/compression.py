@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,7 +80,7 @@ class Compressed:
             return s
         return s.gather(1, self.positions[:, :, None].expand(-1, -1, s.size(-1)))
 
-    def to(self, *args, **kwargs) -> "Compressed":
+    def to(self, *args: Any, **kwargs: Any) -> "Compressed":
         """Return a copy with `Tensor.to(*args, **kwargs)` applied to each tensor."""
         return Compressed(
             *(None if each is None else each.to(*args, **kwargs) for each in vars(self).values())

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..planning.job import Job
 from ..results.logs import Outcome
@@ -117,7 +117,7 @@ def interruptible() -> Iterator[None]:
     Ignored signals stay ignored, also by child processes: SIGHUP under `nohup`, Ctrl-C in a script's background.
     """
 
-    def interrupt(*_) -> None:
+    def interrupt(*_: Any) -> None:
         _asked_to_end.set()
         raise KeyboardInterrupt
 

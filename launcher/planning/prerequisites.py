@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from preprocess.tasks import TASKS
 
@@ -68,7 +69,7 @@ def find_prerequisites(grid: Grid) -> Prerequisites:
     """Find all prerequisites; raise NotReady with everything that is missing and cannot be made."""
     config, problems = grid.config, _without_classes(grid)
 
-    def find(look: Callable, *where):
+    def find(look: Callable[..., Any], *where: Any) -> Any:
         try:
             return look(*where)
         except ValueError as error:
