@@ -9,7 +9,7 @@ import pytest
 from fairseq import options
 
 import fairseq_kd  # noqa: F401
-from fairseq_kd.criterions.transfer.compression_spec import CompressionSpec
+from fairseq_kd.criterions.transfer.compressed import CompressionSpec
 from fairseq_kd.layers import layer_map
 from launcher.cli import make_parser
 from tests.tiny import ROOT
