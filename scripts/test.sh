@@ -2,7 +2,8 @@
 # Sets up .venv and runs all tests with pytest, including the style checks.
 #
 #   bash scripts/test.sh                    everything
-#   bash scripts/test.sh -m "not slow"      any pytest option or path
+#   bash scripts/test.sh --quick            about a minute: no slow tests, one set of parameters for each other test
+#   bash scripts/test.sh tests/losses       any pytest option or path
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 

@@ -1,8 +1,10 @@
+import pytest
 import torch
 
 from fairseq_kd.memory import GIB, peak_memory
 
 
+@pytest.mark.slow
 def test_peak_memory_of_the_host_includes_freed_memory():
     before = peak_memory(torch.device("cpu"))
     size = int((before + 0.25) * GIB)

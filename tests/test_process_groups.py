@@ -4,6 +4,7 @@ import gc
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import torch.distributed as dist
 from torch.multiprocessing import spawn
 
@@ -11,6 +12,7 @@ from fairseq_kd import process_groups
 from fairseq_kd.process_groups import gather_objects, host_group
 
 
+@pytest.mark.slow
 def test_group_is_created_once_and_freed_with_torchs(tmp_path):
     for attempt in range(2):
         dist.init_process_group("gloo", init_method=f"file://{tmp_path}/{attempt}", rank=0, world_size=1)
@@ -25,6 +27,7 @@ def test_group_is_created_once_and_freed_with_torchs(tmp_path):
         assert [one() for one in made] == [None, None]
 
 
+@pytest.mark.slow
 def test_objects_are_gathered_in_the_order_of_ranks(tmp_path):
     spawn(_gather, args=(str(tmp_path),), nprocs=2)
     assert [(tmp_path / f"{rank}").read_text() for rank in range(2)] == ["[0, 10]"] * 2

@@ -27,6 +27,7 @@ def test_both_variants_of_the_teacher_are_measured_and_recorded(tmp_path, monkey
     assert "hsk full" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["logits", cache.SELECTING_LOSS])
 def test_swapped_rows_of_the_cache_stop_the_benchmark(tmp_path, monkeypatch, loss):
     """Each sentence gets the records of the next sentence with its length."""
@@ -71,6 +72,7 @@ def test_an_optimizer_with_other_results_stops_the_benchmark():
         optimizer.check_equal({optimizer.OURS: same, "peer": [Parameter(torch.zeros(2))]})
 
 
+@pytest.mark.slow
 def test_a_vocabulary_loss_with_other_results_stops_the_benchmark():
     variants = zip(vocabulary.VARIANTS, (5, 12), strict=True)
     found = {name: vocabulary.measure(tokens=12, words=50, width=8, chunk=chunk) for name, chunk in variants}
@@ -80,6 +82,7 @@ def test_a_vocabulary_loss_with_other_results_stops_the_benchmark():
         vocabulary.check_equal(found)
 
 
+@pytest.mark.slow
 def test_the_median_time_of_a_method_excludes_the_first_round(data, teacher):
     args = SimpleNamespace(data=data, teacher=teacher, init_layers="0,3", batch_size=4, batches=2)
     assert methods.measure({"sda": methods.build("sda", args)}, 1)["sda"] > 0

@@ -266,6 +266,7 @@ def test_classes_have_the_names_of_the_training_data(tmp_path):
     assert config.problem_type == "single_label_classification"
 
 
+@pytest.mark.slow
 def test_dictionaries_that_fairseq_filled_up(tmp_path):
     data = labelled(tmp_path / "data", "b", "a", "madeupword0000", "madeupword0001")
     (data / "meta.json").unlink()

@@ -50,6 +50,7 @@ def predictions(folder: Path) -> tuple[list[list[int]], torch.Tensor]:
     return tokenizer(TEXTS)["input_ids"], logits
 
 
+@pytest.mark.slow
 def test_from_the_import_to_the_export(save_source, tmp_path, capsys):
     source, out = save_source(WORDS + len(ADDED) + PADDED), tmp_path / "teacher"
     import_model(source, out)

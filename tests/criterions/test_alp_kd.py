@@ -19,6 +19,7 @@ REACHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reach", REACHES)
 @pytest.mark.parametrize("scope", ["cls", "tokens"])
 def test_the_loss_by_loops(data, teacher, reach, scope):
@@ -47,6 +48,7 @@ def test_the_loss_by_loops(data, teacher, reach, scope):
     assert len(criterion.observed) == sum(map(len, REACHED[reach].values()))
 
 
+@pytest.mark.slow
 def test_detached_attention_has_no_gradient(data, teacher):
     gradients = []
     for detach in (False, True):
@@ -59,6 +61,7 @@ def test_detached_attention_has_no_gradient(data, teacher):
     assert (one - other).abs().max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reach", ["prefix", "buckets"])
 def test_a_student_too_deep_for_its_buckets(data, teacher, reach):
     deep = {"encoder_layers": 10}
@@ -84,6 +87,7 @@ def test_training_averages_no_attention(data, teacher, monkeypatch):
     assert len(averaged) == 2
 
 
+@pytest.mark.slow
 def test_validation_logs_the_attention(data, teacher, tmp_path):
     flags = [
         "--teacher",

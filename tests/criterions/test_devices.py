@@ -43,12 +43,14 @@ def step(task, student, criterion, sample) -> None:
     assert {value.device.type for value in (*tensors, *(p.grad for p in trained))} == {"meta"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", CRITERIONS)
 def test_sentences(data, teacher, method):
     task, student, criterion = build(data, teacher, method)
     step(task, student, criterion, batch(task, [0, 1, 2], "train"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["kd", "hidden_mse_token", "minilm", "att_kl_learn"])
 def test_running_text(tmp_path, method):
     text = write_text(tmp_path / "text")

@@ -50,6 +50,7 @@ ALL_METHODS = [*METHODS, ("crd", {"crd_negatives": 8}), ("pearson", {"mapping": 
 ONE_EACH = list(dict(reversed(ALL_METHODS)).items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "options"), METHODS)
 def test_neither_other_sentences_nor_padding_change_a_sentences_loss_and_gradient(
     data, teacher, method, options
@@ -103,6 +104,7 @@ def test_terms_add_up_with_their_weights(data, teacher):
 PAIRED = [entry for entry in METHODS if not entry[1].get("mapping", "combine").startswith("combine")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "options"), PAIRED)
 def test_a_copy_of_the_teacher_has_nothing_to_learn(data, teacher, method, options):
     pairs = {"1:4": "4:4", "top3": "top4"}.get(options["mapping"], options["mapping"])
@@ -113,6 +115,7 @@ def test_a_copy_of_the_teacher_has_nothing_to_learn(data, teacher, method, optio
     assert_close(loss, torch.zeros(()), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "options"), ONE_EACH)
 def test_a_student_learns_and_the_teacher_does_not(data, teacher, method, options):
     task, student, criterion = build(data, teacher, method, **options)
@@ -137,6 +140,7 @@ def test_a_student_learns_and_the_teacher_does_not(data, teacher, method, option
         assert torch.equal(value, before[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "options"), ALL_METHODS)
 def test_only_wanted_signals_are_computed_and_only_their_parameters_trained(data, teacher, method, options):
     options = {**options, **({} if method == "kd" else {"hard_weight": 0.0, "soft_weight": 0.0})}

@@ -58,6 +58,7 @@ def logged_names(criterion, outputs: list[dict]) -> set[str]:
         return set(meters.get_smoothed_values())
 
 
+@pytest.mark.slow
 def test_an_update_is_read_once(data, teacher, reads):
     """Also if the numbers are sums over workers, which are all float64."""
     logged = one_update(*build(data, teacher, "lad"))

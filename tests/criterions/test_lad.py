@@ -26,6 +26,7 @@ NARROW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "gates", "student", "teacher_states"),
     [
@@ -45,6 +46,7 @@ def test_no_gate_and_no_state_in_vain(data, teacher, options, gates, student, te
     assert criterion.teacher_wanted.states == teacher_states
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -89,6 +91,7 @@ def groups_of(criterion) -> list[dict]:
     return optimizer.optimizer.param_groups
 
 
+@pytest.mark.slow
 def test_each_gate_is_a_group_with_settings_of_its_own(data, teacher):
     own = {"gate_lr": 5e-7, "gate_warmup_updates": 10, "gate_total_updates": 100, "gate_weight_decay": 0.01,
            "gate_clip_norm": 1.0, "gate_betas": "(0.8, 0.9)", "gate_eps": 1e-9}  # fmt: skip
@@ -123,6 +126,7 @@ def test_frozen_gates_are_not_trained(data, teacher):
     assert any(p.grad is not None for p in student.parameters())
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_equals_straight_through(data, teacher, tmp_path):
     flags = [
         "--teacher",
@@ -156,6 +160,7 @@ def test_stopped_and_resumed_equals_straight_through(data, teacher, tmp_path):
         assert torch.equal(found[name], value), name
 
 
+@pytest.mark.slow
 def test_a_resumed_run_takes_the_gates_options_given_now(data, teacher, tmp_path):
     flags = ["--teacher", str(teacher), "--criterion", "lad", "--init-layers", "0,3", "--max-epoch"]
 
@@ -200,6 +205,7 @@ def trained(data, wide, gate_lr: float, caplog, steps: int = 150) -> tuple[list[
     return spreads, loss.item() / size, [r.message for r in caplog.records if "gates" in r.message]
 
 
+@pytest.mark.slow
 def test_a_collapse_is_visible(data, tmp_path, caplog):
     wide = write_teacher(tmp_path / "model.pt", WIDE)
     spreads, loss, warnings = trained(data, wide, 0.1, caplog)
@@ -255,6 +261,7 @@ def spread_of(criterion, student, sample) -> torch.Tensor:
     return criterion.observed["_target_spread"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", ["tokens", "cls"])
 def test_the_spread_of_a_batch_is_told_by_that_batch_alone(data, teacher, scope):
     """Whatever was seen first, a single short sentence even."""

@@ -62,6 +62,7 @@ def test_alpha_and_beta_are_the_weights_of_all_methods(data, teacher, kl, classe
     assert_close(each, (1 - alpha) * hard + alpha * soft + beta * own)
 
 
+@pytest.mark.slow
 def test_the_mean_over_words(tmp_path):
     teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
     text = write_text(tmp_path / "text")

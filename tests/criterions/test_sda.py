@@ -85,6 +85,7 @@ def test_a_sentence_does_not_depend_on_its_batch(sda, options):
     assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_past_gets_no_gradient_and_is_in_eval_mode(data, teacher):
     task, student, criterion = build(data, None, "sda", model={"init_from": str(teacher), "dropout": 0.5})
     sample = batch(task, [0, 3])
@@ -187,6 +188,7 @@ def train(data, teacher, folder, *flags):
     return train_command(data, folder, "--criterion", "sda", *start, *flags)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("window", "precision"),
     [
@@ -221,6 +223,7 @@ def test_at_every_update_it_is_the_mean_made_by_hand(data, teacher, tmp_path, wi
     assert names == set(saved[0]["model"])
 
 
+@pytest.mark.slow
 def test_an_overflow_is_not_remembered(data, teacher, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "cuda", lambda self: self)  # fairseq calls it there with --cpu, too
     flags = ("--fp16", "--fp16-no-flatten-grads", "--fp16-init-scale", str(2**19), "--max-epoch", "2")
@@ -231,6 +234,7 @@ def test_an_overflow_is_not_remembered(data, teacher, tmp_path, monkeypatch):
     assert saved["criterion"]["sda.pushed"] == updates
 
 
+@pytest.mark.slow
 def test_the_average_is_what_a_checkpoint_of_se_answers_with(data, teacher, tmp_path):
     from fairseq_kd.evaluation.loaded_model import LoadedModel
 
@@ -250,6 +254,7 @@ def test_the_average_is_what_a_checkpoint_of_se_answers_with(data, teacher, tmp_
     assert score == pytest.approx(accuracy[-1], abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [("--sda-window", "3"), ("--sda-form", "ema", "--fp16", "--fp16-no-flatten-grads")],

@@ -29,6 +29,7 @@ def pretraining(text, lm, criterion, **options):
     return build(text, lm, criterion, task=task, task_name="masked_lm_kd", **options)
 
 
+@pytest.mark.slow
 def test_each_stage_is_the_loss_of_its_weights(text, lm):
     task, student, criterion = pretraining(text, lm, "minilm", two_stage=0.25, **ALONE)
     sample = batch(task, [0, 1, 2])
@@ -50,6 +51,7 @@ def test_each_stage_is_the_loss_of_its_weights(text, lm):
     assert began == [False, False, True, False]
 
 
+@pytest.mark.slow
 def test_weights_of_the_first_stage_are_free(text, lm):
     task, student, criterion = pretraining(
         text, lm, "att_kl_learn", two_stage=0.5, first_weights=[0.0, 2.0, 3.0], hard_weight=1.0, **ALONE
@@ -62,6 +64,7 @@ def test_weights_of_the_first_stage_are_free(text, lm):
     )
 
 
+@pytest.mark.slow
 def test_the_teacher_does_not_run_while_nothing_is_learned_from_it(text, lm, monkeypatch):
     task, student, criterion = pretraining(text, lm, "att_kl_learn", two_stage=0.5, **ALONE)
     calls = []
@@ -103,6 +106,7 @@ def test_gates_that_are_frozen_stay_so_in_each_stage(text, lm):
         assert trained == ["anchor"]
 
 
+@pytest.mark.slow
 def test_what_a_stage_leaves_alone_neither_decays_nor_warms_up_in_half_precision(text, lm):
     """fairseq's fp32 copies have gradients of 0 where their weights have none."""
     gates = {"gate_lr": 1e-3, "gate_warmup_updates": 2, "optimizer_name": "adamw_fused"}
@@ -175,6 +179,7 @@ def test_what_a_stage_leaves_alone_is_an_error_to_ddp(text, lm, two_workers):
     pretraining(text, lm, "att_kl_learn")
 
 
+@pytest.mark.slow
 def test_stages_and_one_vector_of_all_weights_are_refused_together(text, lm):
     """fairseq would shift the gradients of what is trained onto the first weights of the vector."""
     flat = {**ALONE, "fp16": True, "fp16_no_flatten_grads": False, "memory_efficient_fp16": False}

@@ -77,6 +77,7 @@ def test_a_cache_that_nobody_uses_is_listed(data, teacher, tmp_path, caplog):
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", GIVEN)
 def test_without_them_a_method_is_plain_distillation(data, teacher, method):
     given = {} if method in ("alp_kd", "crd", "sda") else {"mapping": "last"}

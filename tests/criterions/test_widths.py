@@ -79,6 +79,7 @@ def test_padding_reaches_neither_the_loss_nor_the_map(data, wide):
     assert_close(torch.autograd.grad(padded, weight)[0], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ATTENTION)
 def test_as_many_heads_are_compared_whatever_their_width(data, wide, method):
     task, student, criterion = narrow(data, wide, method)

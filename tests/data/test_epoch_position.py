@@ -96,6 +96,7 @@ def counted(*reads: Read) -> Counter:
     return Counter(row for read in reads for update in read for batch in update for row in batch)
 
 
+@pytest.mark.slow
 def test_a_row_is_trained_once_whatever_changes(tasks):
     rng = np.random.default_rng(0)
     settings = [

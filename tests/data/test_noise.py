@@ -1,6 +1,7 @@
 """Words replaced by random ones."""
 
 import numpy as np
+import pytest
 import torch
 from fairseq.data import Dictionary, ListDataset
 
@@ -30,6 +31,7 @@ def test_a_block_is_the_same_each_time_and_may_have_few_free_positions():
     assert TOKENS.eq(3).all()
 
 
+@pytest.mark.slow
 def test_noisy_blocks_have_as_many_masks_as_others():
     """15 % of 24 tokens are 3 or 4 masks: the noise must be independent of that number."""
     dictionary = Dictionary()

@@ -12,6 +12,8 @@ import pytest
 from launcher.methods import find_methods
 from tests.tiny import ROOT
 
+pytestmark = pytest.mark.slow  # mkdocs starts in a process of its own
+
 DOCS = ROOT / "docs"
 METHODS = sorted(set(find_methods()) - {"none"})
 

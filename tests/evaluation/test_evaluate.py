@@ -20,6 +20,7 @@ def rows(path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["three_classes", "regression"])
 def test_metrics_are_those_the_training_logged(name, request, tmp_path, capsys):
     run = request.getfixturevalue(name)
@@ -115,6 +116,7 @@ def test_runs_of_several_tasks_make_one_table(three_classes, regression, tmp_pat
     assert rows(tmp_path / "a.csv")[-1]["accuracy"] == ""
 
 
+@pytest.mark.slow
 def test_first_stages_are_skipped_in_folders(three_classes, tmp_path, capsys):
     flags = ["--criterion", "hidden_mse_learn", "--hard-weight", "0", "--soft-weight", "0"]
     teacher = three_classes.folder.parent / "teacher"

@@ -31,6 +31,7 @@ def test_logits_are_those_of_the_validation(three_classes):
         assert np.ptp(expected) > 0
 
 
+@pytest.mark.slow
 def test_logits_are_those_of_the_validation_in_bf16(train):
     run = train("TINY", "--autocast", "bf16")
     found = predictions(run)["valid"].logits
@@ -39,6 +40,7 @@ def test_logits_are_those_of_the_validation_in_bf16(train):
     np.testing.assert_array_equal(found, torch.from_numpy(found).bfloat16().float().numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [["--fp16", "--fp16-no-flatten-grads"], ["--memory-efficient-fp16"]])
 def test_logits_are_those_of_the_validation_of_16_bit_weights(train, flags):
     run = train("TINY", *flags)
@@ -158,6 +160,7 @@ def test_a_model_without_a_classifier_is_refused(data, tmp_path):
         LoadedModel.read(str(model), data)
 
 
+@pytest.mark.slow
 def test_a_first_stage_is_refused(data, teacher, tmp_path):
     alone = ["--criterion", "hidden_mse_learn", "--hard-weight", "0", "--soft-weight", "0"]
     command = train_command(data, tmp_path, "--teacher", str(teacher), "--init-layers", "0,3", *alone)

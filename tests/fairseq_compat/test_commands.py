@@ -19,6 +19,7 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
 
 
+@pytest.mark.slow
 def test_the_hydra_command_starts_without_warnings(tmp_path):
     done = run([str(BIN / "fairseq-hydra-train"), "--help"], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -83,6 +83,7 @@ def wait_for_readers() -> None:
         reader.join(timeout=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("buffer", [0, 10])
 def test_workers_end_with_the_epoch_and_change_nothing(buffer):
     iterator, without = epochs(Numbers(), 2, buffer), epochs(Numbers(), workers=0, buffer=buffer)

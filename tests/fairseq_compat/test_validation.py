@@ -34,6 +34,7 @@ def validated(monkeypatch):
     logging.getLogger().removeHandler(capture)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "criterion", ["crd", "hidden_mse_learn --mapping combine"], ids=lambda words: words.split()[-1]
 )

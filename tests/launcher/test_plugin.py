@@ -81,6 +81,7 @@ def own_methods(tmp_path_factory) -> dict[str, Method]:
     return {name: Method(**each) for name, each in described.items()}
 
 
+@pytest.mark.slow
 def test_a_criterion_of_the_user_is_planned_by_its_class(own_methods):
     overrides = {"--inter-weight": "0.25", "--lens-power": "2"}
     names = ["lens", "direction", "alone", "alone_by_layers"]

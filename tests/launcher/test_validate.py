@@ -57,6 +57,7 @@ def job(spec: RunSpec, method: str = "kd", folder: Path = Path(sys.executable).p
     return Job(run, Path("run"), data, str(folder / "fairseq-train"), True, Path("t.pt"), Path("t.pt"))
 
 
+@pytest.mark.slow
 def test_a_flag_that_fairseq_does_not_have_is_refused(spec, monkeypatch):
     def run_module(python, module, text):
         assert module == "tasks.check_flags"

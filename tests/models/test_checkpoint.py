@@ -124,6 +124,7 @@ def test_hugging_faces_files_are_sent_to_the_converter(tmp_path, given):
         read_checkpoint(str(tmp_path / given), "--teacher")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old_format", [False, True])
 def test_a_file_truncated_anywhere_is_an_error(tmp_path, old_format):
     path = tmp_path / "model.pt"

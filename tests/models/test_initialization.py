@@ -33,6 +33,7 @@ def test_the_head_is_copied_on_request(data, teacher, init_head):
     assert task.initialized[-1].endswith("model.pt" if init_head else "new")
 
 
+@pytest.mark.slow
 def test_classes_of_a_converted_model_are_put_in_the_order_of_the_data(data, teacher, tmp_path):
     state = torch.load(teacher, weights_only=True)
     state["cfg"]["task"] = {"labels": ["1", "0"]}

@@ -71,6 +71,7 @@ def test_factorised_embeddings_are_the_product_of_their_factors():
 HEAD_BY_HEAD = ("att_", "minilm", "pearson")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "options"), [*ALL_METHODS, ("sda", {})])
 def test_it_learns_by_every_method(data, teacher, method, options):
     # Attention is compared head by head: there, the heads are as many as the teacher's, and narrower.
@@ -93,6 +94,7 @@ def test_a_width_that_heads_do_not_divide_is_refused(data, teacher):
         build(data, teacher, "kd", layers="random", model=sizes)
 
 
+@pytest.mark.slow
 def test_it_trains_saves_resumes_reloads_and_predicts(data, teacher, tmp_path):
     pruned = write_teacher(tmp_path / "pruned.pt", PRUNED, seed=2)
     flags = ("--teacher", str(teacher), "--criterion", "kd", "--init-from", str(pruned), "--init-head")
@@ -109,6 +111,7 @@ def test_it_trains_saves_resumes_reloads_and_predicts(data, teacher, tmp_path):
     assert 100 * (found.logits.argmax(axis=1) == found.labels).mean() == pytest.approx(accuracy, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_it_predicts_words_with_both_factors(tmp_path):
     text = write_text(tmp_path / "text")
     source = write_teacher(tmp_path / "pruned.pt", PRUNED, classes=None, lm_head=True)
@@ -134,6 +137,7 @@ def test_stock_fairseq_cannot_have_it(tmp_path):
     assert "is pruned (2 layers, width 16, 2 heads of 4, ffn 8, embeddings of rank 6)" in problem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["hidden_mse_learn", "hidden_mse_token", "pkd", "alp_kd", "lad"])
 def test_a_narrow_student_from_a_checkpoint_learns_from_hidden_states(data, teacher, tmp_path, method):
     # As TinyBERT does: 4 layers of 312, pre-trained by somebody else.

@@ -29,12 +29,14 @@ def resume(data, teacher, begun, criterion="kd", **model):
     return build(data, teacher, criterion, model={"save_dir": str(begun), **AS_BEGUN, **model})
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_its_last_checkpoint(data, teacher, begun):
     task, student, _ = resume(data, teacher, begun)
     assert task.initialized == [f"everything: resumed from {begun / LAST}"]
     assert student.shape.layers == 2
 
 
+@pytest.mark.slow
 def test_any_file_is_restored_as_fairseq_finds_it(data, teacher, begun, tmp_path, monkeypatch):
     monkeypatch.chdir(begun)
     for restored in (LAST.replace("last", "best"), str(begun / LAST)):
@@ -102,6 +104,7 @@ def test_what_a_run_cannot_change_is_refused(data, teacher, begun, changed, sent
         resume(data, teacher, begun, **changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [
@@ -116,6 +119,7 @@ def test_what_it_can_is_not(data, teacher, begun, changed):
     assert task.resumed is not None
 
 
+@pytest.mark.slow
 def test_sizes_that_were_given_may_be_left_out(data, teacher, begun, tmp_path):
     """Heads as wide as they would be anyway are the same model as heads of no given width."""
     state = torch.load(begun / LAST, weights_only=True)
@@ -126,6 +130,7 @@ def test_sizes_that_were_given_may_be_left_out(data, teacher, begun, tmp_path):
         assert student.shape.head_width == 4
 
 
+@pytest.mark.slow
 def test_a_file_of_another_criterion_is_refused(data, teacher, begun, tmp_path):
     path = begun / LAST
     with pytest.raises(
@@ -136,6 +141,7 @@ def test_a_file_of_another_criterion_is_refused(data, teacher, begun, tmp_path):
         resume(data, teacher, tmp_path, "att_kl_learn", restore_file=str(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [["--optimizer", "sgd"], ["--optimizer", "adamw_fused"]])
 def test_the_command_line_prints_labels_and_loader(begun, given):
     """Names of optimizers that are no dataclasses among them."""

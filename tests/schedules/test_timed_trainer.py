@@ -77,6 +77,7 @@ def state(path) -> dict:
     return torch.load(path)["optimizer_history"][-1]["lr_scheduler_state"]
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_and_ends_when_its_time_is_over(text, tmp_path, stepped_time):
     shares = ["--finetune-checkpoint-shares", "0.25,0.75", "--finetune-checkpoint-at-end"]
     flags = budget(4, *shares, "--lr-warmup", "0", "--validation-interval", "0.2")
@@ -111,6 +112,7 @@ def test_a_killed_run_resumes_and_ends_when_its_time_is_over(text, tmp_path, ste
     assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_run_with_a_bad_loss_is_stopped(text, tmp_path):
     flags = budget(600, "--early-stop-minutes", str(1 / 60), "--early-stop-loss", "0.1")
     rows = train_here(command(text, tmp_path, *flags, "--finetune-checkpoint-at-end"))
@@ -124,6 +126,7 @@ def test_a_run_with_a_bad_loss_is_stopped(text, tmp_path):
     assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_objective_switches_at_a_share(text, tmp_path):
     teacher = write_teacher(tmp_path / "teacher.pt", classes=None, lm_head=True)
     flags = ["--teacher", str(teacher), "--criterion", "att_kl_learn", "--init-layers", "0,3", "--tokens-per-sample", "24",

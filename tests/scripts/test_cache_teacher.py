@@ -34,6 +34,7 @@ def forbid_live(monkeypatch):
     monkeypatch.setattr(LiveTeacher, "__init__", refuse)
 
 
+@pytest.mark.slow
 def test_a_training_finds_all_it_needs(data, teacher, tmp_path, monkeypatch, capsys):
     given = [str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), *HSK]
     assert main(["--cpu", "--", *given]) == 0
@@ -49,6 +50,7 @@ def test_a_training_finds_all_it_needs(data, teacher, tmp_path, monkeypatch, cap
     assert [name for name, _ in rows].count("valid") == 1
 
 
+@pytest.mark.slow
 def test_combined_validation_sets_are_one_as_in_a_training(teacher, tmp_path, monkeypatch):
     data = write_data(tmp_path / "data", sentences=[("train", 16), ("valid", 10), ("valid1", 6)])
     given = ["--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), *HSK]
@@ -61,6 +63,7 @@ def test_combined_validation_sets_are_one_as_in_a_training(teacher, tmp_path, mo
     assert [name for name, _ in rows].count("valid") == 1
 
 
+@pytest.mark.slow
 def test_a_dry_run_prints_sizes_and_writes_nothing(data, teacher, tmp_path, monkeypatch, capsys):
     cache = tmp_path / "not" / "yet"
     given = ["--cpu", "--", str(data), "--teacher", str(teacher), "--teacher-cache", str(cache), *HSK]
@@ -84,6 +87,7 @@ def test_a_dry_run_prints_sizes_and_writes_nothing(data, teacher, tmp_path, monk
     assert "  train: 0 bytes\n  valid: 0 bytes\n0 bytes required (0 bytes), " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_the_head_of_a_teacher_of_words_and_all_shards(tmp_path, capsys):
     shards = [write_text(tmp_path / f"shard{number}", seed=number) for number in range(2)]
     teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
@@ -98,6 +102,7 @@ def test_a_dry_run_counts_the_head_of_a_teacher_of_words_and_all_shards(tmp_path
     assert printed["  lm_head"] == f"{sum(value.nbytes for value in head.values()):,} bytes"
 
 
+@pytest.mark.slow
 def test_a_second_call_writes_only_missing_and_damaged_rows(data, teacher, tmp_path, capsys):
     given = [str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path), *HSK]
     main(["--cpu", "--", *given])
@@ -137,6 +142,7 @@ def test_two_workers_and_every_shard(tmp_path):
             check_stored(task, live, split)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "problem"),
     [
@@ -155,6 +161,7 @@ def test_flags_that_store_nothing_are_refused(data, teacher, tmp_path, flags, pr
         main(["--cpu", "--", str(data), *(places.get(flag, flag) for flag in flags)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "sentences", "tokens"),
     [([], 32, None), (["--max-sentences", "5"], 5, None), (["--max-tokens", "90"], None, 90)],
@@ -191,6 +198,7 @@ def test_an_error_of_a_worker_ends_the_command(data, teacher, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "valid"])
 def test_space_is_reserved_for_all_splits_or_none(data, teacher, tmp_path, monkeypatch, split):
     """If the disk fills up after the free space was checked."""
@@ -212,6 +220,7 @@ def test_space_is_reserved_for_all_splits_or_none(data, teacher, tmp_path, monke
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.json", "lock"]
 
 
+@pytest.mark.slow
 def test_an_interruption_is_reported(data, teacher, tmp_path, monkeypatch, capsys):
     given = ["--cpu", "--", str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path), *HSK]
     with monkeypatch.context() as patched:

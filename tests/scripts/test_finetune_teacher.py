@@ -86,6 +86,7 @@ def test_a_failed_training_shows_the_end_of_its_log(call, capsys):
     assert "Training failed: exit status 1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_try_that_failed_before_training_does_not_block_the_next(call, tmp_path, capsys):
     assert main([*call, "--lr", "1e-3", "--trainer", shutil.which("false")]) == 1
     assert main([*call, "--lr", "1e-4", "--trainer", shutil.which("true")]) == 1
@@ -117,6 +118,7 @@ def test_numbers_are_checked_as_by_the_launcher(call, capsys, flag, value, sente
     assert capsys.readouterr().err == f"Cannot start: {sentence} (--help shows all flags).\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_stopping_it_stops_the_training(call, tmp_path, number):
     hanging = tmp_path / "hanging-train"
@@ -184,6 +186,7 @@ def test_missing_predictions_are_a_reported_failure(call, faked, tmp_path, capsy
     assert f"Teacher: {tmp_path / 'teacher' / 'checkpoint_best.pt'}" in said.out
 
 
+@pytest.mark.slow
 def test_unknown_fairseq_flags_are_an_error_before_anything_is_written(call, tmp_path, capsys):
     assert main([*call, "--", "--no-such-flag", "3"]) == 2
     [line] = capsys.readouterr().err.splitlines()

@@ -37,6 +37,7 @@ def test_last_validation_is_drawn(run, capsys, monkeypatch):
     assert capsys.readouterr().out.splitlines()[0] == str(place)
 
 
+@pytest.mark.slow
 def test_output_is_a_png(run):
     pytest.importorskip("matplotlib")
     assert main([str(run)]) == 0

@@ -41,6 +41,7 @@ def test_log_of_hydra_gives_the_same_curve(log):
     assert read("a", log, "loss") == Curve("a", {10: 3.0, 20: 2.0}, {20: 2.25})
 
 
+@pytest.mark.slow
 def test_png_has_all_logs(log, tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     import scripts.plot_training as plot

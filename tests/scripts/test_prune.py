@@ -22,6 +22,7 @@ def score(model, data, *flags) -> int:
     return score_importance.main(given)
 
 
+@pytest.mark.slow
 def test_importance_is_the_sum_over_mini_batches(model, data):
     assert score(model.parent, data, "--batch-size", 24) == 0
     found = load_file(model.parent / "importance.safetensors")
@@ -43,6 +44,7 @@ def test_importance_is_the_sum_over_mini_batches(model, data):
         assert_close(found[name], (total * weights[name]).abs().detach(), rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_pruned_model_predicts_and_trains(model, data, teacher, tmp_path, capsys):
     name_classes.main(["--checkpoint", str(model), "--class-names", "1,0"])
     score(model, data)  # the classes have the order of the data

@@ -28,6 +28,7 @@ def call(tmp_path):
 SIZES = ["--layers", "2", "--heads", "2", "--ffn", "8", "--rank", "6"]
 
 
+@pytest.mark.slow
 def test_each_step_starts_from_the_one_before(call, tmp_path, capsys, monkeypatch):
     commands = []
 
@@ -66,6 +67,7 @@ def test_a_schedule_is_as_long_as_the_batches_of_an_update_leave_it(call):
     assert gathered.updates == pytest.approx(each.updates / 4, abs=1)
 
 
+@pytest.mark.slow
 def test_finished_steps_of_another_method_are_no_student_of_this_one(call, tmp_path, capsys, monkeypatch):
     def train(job, slot):
         shutil.copy(job.folder / "pruned" / "model.pt", job.folder / "checkpoint_best.pt")
@@ -84,6 +86,7 @@ def interrupted(*_):
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [prune_and_distil.score_importance, prune_and_distil.prune_once])
 def test_an_interruption_before_training_is_reported(call, capsys, monkeypatch, where):
     monkeypatch.setattr(prune_and_distil.score_importance, "main", lambda _: 0)
@@ -92,6 +95,7 @@ def test_an_interruption_before_training_is_reported(call, capsys, monkeypatch, 
     assert capsys.readouterr().err == "Interrupted: the same command goes on from here.\n"
 
 
+@pytest.mark.slow
 def test_the_seed_is_that_of_importance_too(call, monkeypatch):
     asked = []
     monkeypatch.setattr(prune_and_distil.score_importance, "main", lambda given: asked.extend(given))
@@ -100,6 +104,7 @@ def test_the_seed_is_that_of_importance_too(call, monkeypatch):
     assert asked[asked.index("--seed") + 1] == "7"
 
 
+@pytest.mark.slow
 def test_two_calls_do_not_prune_in_one_folder(call, tmp_path, capsys, monkeypatch):
     statuses = []
 
@@ -113,6 +118,7 @@ def test_two_calls_do_not_prune_in_one_folder(call, tmp_path, capsys, monkeypatc
     assert "out is in use by another call of this command: wait for it" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_missing_predictions_do_not_stop_steps_but_are_a_failure(call, tmp_path, capsys, monkeypatch):
     outcomes = [Outcome({"at_best": {"valid": {"loss": 0.5}}}, note="no predictions"), Outcome(None, "lost")]
     outcomes.insert(1, replace(outcomes[0], note=""))
@@ -144,6 +150,7 @@ def test_a_small_student(call, tmp_path, capfd, monkeypatch):
     assert (tmp_path / "out" / "1" / "predictions" / "valid.npz").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -178,6 +185,7 @@ def test_wrong_arguments_are_an_error(call, tmp_path, capsys, flags, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "flags"),
     [

@@ -11,6 +11,7 @@ def test_every_metric_of_labels_has_a_direction():
     assert metric_names(2, False) | metric_names(3, False) | metric_names(1, True) == HIGHER_IS_BETTER
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "maximize", "sentence"),
     [

@@ -7,6 +7,7 @@ from fairseq_kd.tasks.check_flags import refusal
 COMMAND = ("data", "--task", "sentence_prediction_kd", "--arch", "roberta_student", "--criterion", "hsk")
 
 
+@pytest.mark.slow
 def test_flags_that_fairseq_and_the_criterion_have_are_taken():
     assert refusal([*COMMAND, "--clip-norm", "1.0", "--hsk-keep", "1l"]) == ""
 

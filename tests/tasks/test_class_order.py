@@ -175,6 +175,7 @@ def student(tmp_path_factory, stock, teacher) -> Path:
     return trained(stock, tmp_path_factory.mktemp("student"), "--teacher", str(teacher))
 
 
+@pytest.mark.slow
 def test_a_student_remembers_the_order_of_its_data(stock, ours, teacher, student, tmp_path):
     right = taught(ours, teacher)
     state = torch.load(student, weights_only=True)
@@ -222,6 +223,7 @@ def test_a_stock_checkpoint_has_the_order_of_its_own_data(stock, ours, teacher, 
     assert "has no class names" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_checkpoint_whose_order_nothing_tells_is_a_warning_until_it_is_named(
     stock, ours, teacher, tmp_path, caplog
 ):
@@ -240,6 +242,7 @@ def test_a_checkpoint_whose_order_nothing_tells_is_a_warning_until_it_is_named(
     assert sentence not in caplog.text
 
 
+@pytest.mark.slow
 def test_names_that_cannot_be_matched_are_refused_where_they_count(stock, teacher, tmp_path):
     given = renamed(teacher, tmp_path / "model.pt", ("LABEL_0", "LABEL_1", "LABEL_2"))
     sentence = (
@@ -257,6 +260,7 @@ def test_names_that_cannot_be_matched_are_refused_where_they_count(stock, teache
     build(stock, given, "hidden_mse_learn", soft_weight=0.0)
 
 
+@pytest.mark.slow
 def test_a_run_is_not_resumed_on_data_of_another_order(ours, teacher, student):
     with pytest.raises(
         CannotStart, match=r"was started with the classes .* in this order, but .*: give data with"
@@ -264,6 +268,7 @@ def test_a_run_is_not_resumed_on_data_of_another_order(ours, teacher, student):
         trained(ours, student.parent, "--teacher", str(teacher), "--max-epoch", "2")
 
 
+@pytest.mark.slow
 def test_a_cache_belongs_to_the_order_of_its_data(stock, ours, teacher, tmp_path):
     def cached(data: Path, given: Path | None):
         task, _, _ = build(data, given, "kd", model=SIZES, task={"teacher_cache": str(tmp_path / "cache")})
@@ -284,6 +289,7 @@ def test_a_cache_belongs_to_the_order_of_its_data(stock, ours, teacher, tmp_path
             cached(ours, given)
 
 
+@pytest.mark.slow
 def test_fairseq_loads_no_model_for_data_of_another_order(stock, ours, tmp_path):
     """As fairseq-validate does, which keeps the order of the logits."""
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in SIZES.items()]

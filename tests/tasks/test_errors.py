@@ -14,6 +14,7 @@ MANY_HEADS = ModelShape(layers=4, width=16, ffn=32, heads=8, max_positions=40)
 STUDENT = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_attention_heads": 4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "options", "sentence"),
     [
@@ -172,6 +173,7 @@ def test_a_split_without_labels(tmp_path, teacher):
     assert task.load_dataset("valid").targets is None
 
 
+@pytest.mark.slow
 def test_contrasts_need_labels_of_classes(tmp_path, teacher):
     data = write_data(tmp_path / "regression", regression=True)
     scores = write_teacher(tmp_path / "model.pt", classes=1)
@@ -333,6 +335,7 @@ def test_the_command_ends_with_the_sentence_and_a_non_zero_status(data, tmp_path
     assert "begin training" not in result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_regression_flags_of_stock_data(tmp_path):
     data = write_data(tmp_path / "data", regression=True)
     meta = json.loads((data / "meta.json").read_text())

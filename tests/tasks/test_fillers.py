@@ -10,6 +10,7 @@ class Optimizer:
         loss.backward()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regression", [False, True])
 @pytest.mark.parametrize("unlabelled", ["train", "valid", None])
 def test_a_filler_of_another_split_logs_the_same(tmp_path, regression, unlabelled):

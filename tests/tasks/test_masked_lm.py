@@ -71,6 +71,7 @@ def stock_task(text):
     return task
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_batches_are_those_of_fairseq(text, teacher, epoch):
     ours, _, _ = pretraining(text, teacher, "kd")
@@ -89,6 +90,7 @@ def test_batches_are_those_of_fairseq(text, teacher, epoch):
     assert_close(mine["masked_sentences"], masked.nonzero()[:, 0])
 
 
+@pytest.mark.slow
 def test_each_epoch_masks_anew_unless_it_must_not(text, teacher):
     for frozen in (False, True):
         task, _, _ = pretraining(text, teacher, "kd", task={"frozen_masking": frozen})
@@ -101,6 +103,7 @@ def test_each_epoch_masks_anew_unless_it_must_not(text, teacher):
         assert torch.equal(seen[0], seen[1]) == frozen
 
 
+@pytest.mark.slow
 def test_training_blocks_can_be_short_and_noisy_and_those_of_validation_are_not(text, teacher):
     def load(**options):
         task, _, _ = pretraining(text, teacher, "kd", task=options)
@@ -122,6 +125,7 @@ def test_training_blocks_can_be_short_and_noisy_and_those_of_validation_are_not(
         assert torch.equal(noisy[index]["words"], plain[index]["words"])
 
 
+@pytest.mark.slow
 def test_noise_is_drawn_anew_in_each_epoch_unless_masks_are_frozen(text, teacher):
     for frozen in (False, True):
         task, _, _ = pretraining(text, teacher, "kd", task={"frozen_masking": frozen, "replaced_words": 9})
@@ -133,6 +137,7 @@ def test_noise_is_drawn_anew_in_each_epoch_unless_masks_are_frozen(text, teacher
         assert (seen[0] == seen[1]) == frozen
 
 
+@pytest.mark.slow
 def test_plain_masked_lm_is_that_of_fairseq(text, teacher):
     task, student, criterion = pretraining(text, None, "kd", hard_weight=1.0, soft_weight=0.0,
                                            layers="all", model={"init_from": str(teacher)})  # fmt: skip
@@ -159,6 +164,7 @@ def test_plain_masked_lm_is_that_of_fairseq(text, teacher):
     assert_close(logged_here["token_hard"], expected.detach(), rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "options"), METHODS)
 def test_a_batch_is_its_blocks_one_by_one(text, teacher, method, options):
     task, student, criterion = pretraining(text, teacher, method, **options)
@@ -171,6 +177,7 @@ def test_a_batch_is_its_blocks_one_by_one(text, teacher, method, options):
     assert size == sum(part for _, part in alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1, 5])
 def test_the_size_of_a_chunk_changes_nothing(text, teacher, chunk):
     found = []
@@ -188,6 +195,7 @@ def test_the_size_of_a_chunk_changes_nothing(text, teacher, chunk):
         assert_close(gradient, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_perplexity_can_choose_the_checkpoint_where_words_are_learned(text, teacher):
     logged_by = {
         weight: pretraining(text, teacher, "att_kl_learn", hard_weight=weight)[2].metric_names()
@@ -253,6 +261,7 @@ def test_whole_words_are_masked_together(text, teacher):
 OURS = sorted(name for name, made in CRITERION_REGISTRY.items() if made.__module__.startswith("fairseq_kd."))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", OURS)
 def test_every_criterion_but_those_the_docs_name_works(text, teacher, method):
     docs = (ROOT / "docs" / "pretraining.md").read_text()
@@ -275,6 +284,7 @@ def test_every_criterion_but_those_the_docs_name_works(text, teacher, method):
     assert sum(grad.abs().sum() for grad in learned) > 0
 
 
+@pytest.mark.slow
 def test_words_are_learned_and_perplexity_is_told(text, teacher, tmp_path):
     rows = pretrain(text, tmp_path, "--criterion", "kd", "--hard-weight", "1", "--soft-weight", "0",
                     "--init-layers", "random", "--arch", "roberta_student", "--encoder-layers", "2",
@@ -284,6 +294,7 @@ def test_words_are_learned_and_perplexity_is_told(text, teacher, tmp_path):
     assert valid[-1]["valid_ppl"] < 0.85 * valid[0]["valid_ppl"] < 60
 
 
+@pytest.mark.slow
 def test_a_pretrained_student_is_fine_tuned(text, teacher, data, tmp_path):
     pretrain(
         text, tmp_path / "pre", "--teacher", str(teacher), "--criterion", "minilm", "--init-layers", "0,3"
@@ -342,6 +353,7 @@ def test_a_teacher_without_lm_head_teaches_its_signals(text, tmp_path):
     assert criterion(student, batch(task, [0, 1], "train"))[0] > 0
 
 
+@pytest.mark.slow
 def test_data_that_does_not_fit_is_named(text, teacher, tmp_path):
     other = write_text(tmp_path / "other")
     (other / "dict.txt").write_text((other / "dict.txt").read_text().replace("w0 1", "v0 1"))
@@ -355,6 +367,7 @@ def test_data_that_does_not_fit_is_named(text, teacher, tmp_path):
         task.load_dataset("test")
 
 
+@pytest.mark.slow
 def test_an_empty_split_is_named(text, teacher, tmp_path):
     empty = write_text(tmp_path / "empty", lines=(("train", 0), ("valid", 0)))
     task, _, _ = pretraining(f"{text}:{empty}", teacher, "kd")
@@ -365,6 +378,7 @@ def test_an_empty_split_is_named(text, teacher, tmp_path):
         task.load_dataset("valid")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["complete", "complete_doc", "eos"])
 def test_a_sentence_longer_than_a_block_is_named_before_training(text, teacher, tmp_path, mode):
     second = write_text(tmp_path / "second", seed=1)
@@ -419,6 +433,7 @@ def test_each_epoch_reads_the_next_shard(text, teacher, tmp_path):
     assert list(task.dataset_to_epoch_iter) == [task.dataset("train")]  # of the others nothing is kept
 
 
+@pytest.mark.slow
 def test_stopped_in_the_middle_of_a_shard_and_resumed_equals_straight_through(text, teacher, tmp_path):
     second = write_text(tmp_path / "second", seed=1)
     flags = ["--teacher", str(teacher), "--criterion", "minilm", "--hard-weight", "0.5", "--init-layers", "0,3",
@@ -442,6 +457,7 @@ def test_stopped_in_the_middle_of_a_shard_and_resumed_equals_straight_through(te
         assert torch.equal(resumed["model"][name], value), name
 
 
+@pytest.mark.slow
 def test_masks_of_an_epoch_do_not_depend_on_data_loading_processes(text, teacher, tmp_path):
     flags = ["--teacher", str(teacher), "--criterion", "kd", "--init-layers", "0,3", "--max-epoch", "2"]
     here, elsewhere = (

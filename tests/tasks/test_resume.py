@@ -61,6 +61,7 @@ def saved(folder, name: str = LAST) -> dict:
     return torch.load(folder / name, weights_only=True)["extra_state"]
 
 
+@pytest.mark.slow
 def test_other_batches_train_the_rest_of_the_epoch(teacher, tmp_path, trained):
     """With a cached teacher and CRD, which know each sentence by its row; 64 sentences."""
     data = write_data(tmp_path / "bin")
@@ -86,6 +87,7 @@ def test_other_batches_train_the_rest_of_the_epoch(teacher, tmp_path, trained):
         assert Counter(epoch) == Counter(range(64))
 
 
+@pytest.mark.slow
 def test_other_data_is_refused_by_a_method_that_remembers_it(data, teacher, tmp_path):
     flags = ["--criterion", "crd", "--init-layers", "0,3", "--teacher", str(teacher)]
     train_here(train_command(data, tmp_path / "run", *flags))
@@ -98,6 +100,7 @@ def test_other_data_is_refused_by_a_method_that_remembers_it(data, teacher, tmp_
 STUCK = ["--lr", "0", "--max-epoch", "9"]
 
 
+@pytest.mark.slow
 def test_a_run_that_lost_patience_stays_stopped(start, tmp_path):
     assert updates(start(*STUCK, "--patience", "2"))[-1] == 24
     before = files(tmp_path)
@@ -108,6 +111,7 @@ def test_a_run_that_lost_patience_stays_stopped(start, tmp_path):
     assert start(*STUCK, "--patience", "4") == []
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_in_mid_patience_counts_on(start, tmp_path):
     in_mid_epoch = ["--validate-interval-updates", "4", "--save-interval-updates", "4"]
     flags = [*STUCK, "--patience", "5", *in_mid_epoch]
@@ -116,6 +120,7 @@ def test_a_run_that_is_stopped_in_mid_patience_counts_on(start, tmp_path):
     assert updates(start(*flags)) == list(range(13, 25))
 
 
+@pytest.mark.slow
 def test_another_metric_has_its_own_best(start, tmp_path, caplog):
     start(*STUCK, "--patience", "2")
     maximum = ["--best-checkpoint-metric", "accuracy", "--maximize-best-checkpoint-metric"]
@@ -126,6 +131,7 @@ def test_another_metric_has_its_own_best(start, tmp_path, caplog):
     assert "chosen by lowest loss, now by highest accuracy" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "end",
     [
@@ -149,6 +155,7 @@ def test_a_finished_run_trains_nothing_and_gives_the_reason(start, tmp_path, cap
     assert reason in caplog.text
 
 
+@pytest.mark.slow
 def test_the_learning_rate_of_a_plateau_is_that_of_a_straight_run(start, tmp_path):
     flags = ["--lr-scheduler", "reduce_lr_on_plateau", "--lr-shrink", "0.5", "--lr-threshold", "9",
              "--lr-patience", "1"]  # fmt: skip
@@ -160,6 +167,7 @@ def test_the_learning_rate_of_a_plateau_is_that_of_a_straight_run(start, tmp_pat
     assert found == expected == [1e-3] * 16 + [5e-4] * 8
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_a_better_checkpoint(start, tmp_path):
     start()
     best = checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / BEST))
@@ -172,6 +180,7 @@ def test_a_resumed_run_keeps_a_better_checkpoint(start, tmp_path):
     assert found["optimizer_history"][-1]["num_updates"] == best["optimizer_history"][-1]["num_updates"] == 8
 
 
+@pytest.mark.slow
 def test_a_reset_data_loader_begins_with_the_first_epoch(start, tmp_path, trained):
     start("--max-update", "3", "--max-epoch", "2")
     trained.clear()

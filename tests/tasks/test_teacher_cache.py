@@ -31,6 +31,7 @@ def losses(rows, tag="train_inner"):
     return [values[name_of] for name, values in rows if name == tag]
 
 
+@pytest.mark.slow
 def test_a_run_from_the_cache_is_the_run_with_the_teacher(data, teacher, tmp_path, monkeypatch):
     def command(name, *flags):
         given = ("--teacher", str(teacher), *HSK, "--max-epoch", "2", *flags)
@@ -54,6 +55,7 @@ def test_a_run_from_the_cache_is_the_run_with_the_teacher(data, teacher, tmp_pat
         assert_close(value, weights(tmp_path / "live")[name], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_without_room_for_all_its_splits_takes_none_before_it_trains(
     data, teacher, tmp_path, monkeypatch
 ):
@@ -66,6 +68,7 @@ def test_a_run_without_room_for_all_its_splits_takes_none_before_it_trains(
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["cache.json", "lock"]
 
 
+@pytest.mark.slow
 def test_a_run_learns_the_same_whatever_is_stored_already(data, teacher, tmp_path):
     """Nothing, all, or what a run left that was killed at update 5 and goes on from its checkpoint of update 3."""
 

@@ -49,6 +49,7 @@ def losses(rows) -> list[float]:
     return [values["loss"] for tag, values in rows if tag == "train_inner"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_validates_and_saves(data, teacher, tmp_path, method):
     rows = train_here(distil_command(data, tmp_path, teacher, method))
@@ -64,6 +65,7 @@ def test_every_method_trains_validates_and_saves(data, teacher, tmp_path, method
     assert saved["cfg"]["model"]["encoder_layers"] == 2
 
 
+@pytest.mark.slow
 def test_two_stages(data, teacher, tmp_path):
     first, second = tmp_path / "one", tmp_path / "two"
     alone = ("--hard-weight", "0", "--soft-weight", "0", "--best-checkpoint-metric", "loss")
@@ -79,6 +81,7 @@ def test_two_stages(data, teacher, tmp_path):
         assert torch.equal(value, expected[name]), name
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_follows_the_task_metric(data, teacher, tmp_path):
     metric = ("--best-checkpoint-metric", "mcc", "--maximize-best-checkpoint-metric")
     rows = train_here(
@@ -92,6 +95,7 @@ def test_the_best_checkpoint_follows_the_task_metric(data, teacher, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_accumulation_equals_one_large_batch(data, teacher, tmp_path):
     # With a large epsilon the update is as smooth in the gradient as SGD's.
     smooth = ("--adam-eps", "0.1")
@@ -113,6 +117,7 @@ def test_accumulation_equals_one_large_batch(data, teacher, tmp_path):
         assert_close(checkpoint(tmp_path / "four")["model"][name], value, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_resuming_does_not_initialise_again(data, tmp_path):
     teacher = write_teacher(tmp_path / "teacher" / "model.pt")
     source = write_teacher(tmp_path / "source.pt", seed=3)
@@ -258,6 +263,7 @@ def test_a_trained_student_validates_as_it_did(data, teacher, tmp_path):
         assert float(found[key]) == pytest.approx(expected[f"valid_{key}"], abs=1e-3), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
@@ -279,6 +285,7 @@ def test_half_precision_trains_and_resumes_exactly(data, teacher, tmp_path, flag
             assert "bank" not in name or value.dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "now", "sentence"),
     [
@@ -297,6 +304,7 @@ def test_settings_that_a_run_cannot_change_are_refused_on_resume(
         train_here(distil_command(data, tmp_path, teacher, method, *now))
 
 
+@pytest.mark.slow
 def test_a_teacher_of_another_task_is_said(data, teacher, tmp_path, caplog):
     train_here(distil_command(data, tmp_path / "teacher", teacher, "kd", "--max-update", "1"))
     assert "was fine-tuned on" not in caplog.text

@@ -74,6 +74,7 @@ def forbid_live(monkeypatch):
     monkeypatch.setattr(LiveTeacher, "__init__", refuse)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", TOLERANCES)
 def test_it_says_what_the_live_one_says(data, teacher, tmp_path, monkeypatch, precision):
     live, _, _ = build(data, teacher, "kd")
@@ -90,6 +91,7 @@ def test_it_says_what_the_live_one_says(data, teacher, tmp_path, monkeypatch, pr
     check_signals(found, expected, TOLERANCES[precision])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", TOLERANCES)
 def test_what_is_stored_only_now_has_the_bits_of_what_is_stored(data, teacher, tmp_path, precision):
     task, _, _ = cached(data, teacher, tmp_path, task={"cache_precision": precision})
@@ -153,6 +155,7 @@ METHODS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "options"), METHODS)
 def test_every_criterion_learns_the_same_from_it(data, teacher, tmp_path, monkeypatch, method, options):
     live, student, criterion = build(data, teacher, method, **options)
@@ -299,6 +302,7 @@ def test_what_is_served_is_what_was_checked(data, teacher, tmp_path):
     assert_close(dataset.collater([checked])["cached"], expected, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_damaged_row_without_a_teacher_is_said_before_training(data, teacher, tmp_path):
     task, _, _ = cached(data, teacher, tmp_path, None)
     fill(task)
@@ -341,6 +345,7 @@ def test_a_row_with_other_tokens_counts_as_missing(data, teacher, tmp_path):
     assert_close(task.teacher.signals(batch(task, [2, 3]), WANTED).logits, live.logits, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [
@@ -396,6 +401,7 @@ def test_a_split_that_does_not_say_of_what_it_is_is_refused(data, teacher, tmp_p
         cached(data, teacher, tmp_path)
 
 
+@pytest.mark.slow
 def test_signals_that_are_missing_need_the_teacher(data, teacher, tmp_path, monkeypatch):
     task, _, _ = cached(data, teacher, tmp_path, None, ("valid", "train"))
     with pytest.raises(CannotStart, match=r"--teacher-cache \S+none is empty: give --teacher"):
@@ -445,6 +451,7 @@ def test_numbers_too_large_for_fp16_are_refused(data, teacher, tmp_path, monkeyp
 TEXT = {"frozen_masking": True, "tokens_per_sample": 24, "sample_break_mode": "complete"}
 
 
+@pytest.mark.slow
 def test_masked_words_do_as_well(tmp_path, monkeypatch):
     text = write_text(tmp_path / "text")
     teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
@@ -499,6 +506,7 @@ def test_words_masked_anew_cannot_be_stored(tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.slow
 def test_what_a_later_shard_lacks_is_said_before_the_first_epoch(tmp_path, monkeypatch):
     shards = [write_text(tmp_path / f"shard{number}", seed=number) for number in range(2)]
     teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)

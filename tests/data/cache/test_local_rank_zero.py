@@ -47,6 +47,7 @@ def test_single_worker_runs_the_work():
         run_on_local_rank_zero(lambda: (_ for _ in ()).throw(CannotStart("no.")))
 
 
+@pytest.mark.slow
 def test_first_worker_of_each_machine_runs_the_work_and_others_wait(tmp_path):
     def work(rank):
         time.sleep(0.2)
@@ -57,6 +58,7 @@ def test_first_worker_of_each_machine_runs_the_work_and_others_wait(tmp_path):
     assert sorted(path.name for path in tmp_path.glob("worker*")) == ["worker0", "worker1"]
 
 
+@pytest.mark.slow
 def test_error_on_one_machine_ends_all_workers(tmp_path):
     def work(rank):
         if rank == 2:

@@ -78,12 +78,14 @@ def raced(first, second, meanwhile=lambda: None):
     together(run_first, run_second)
 
 
+@pytest.mark.slow
 def test_writer_that_pauses_between_record_and_checksum_wins(rows):
     """Without a lock, the record of the second writer would have the checksum of the first."""
     raced(lambda: write(rows, 3, 1.0), lambda: write(rows, 3, 2.0))
     assert read(rows, 3) == {1.0}
 
 
+@pytest.mark.slow
 def test_reading_the_files_keeps_the_lock_of_a_row(rows):
     """Closing any descriptor of a file releases all locks of the process on that file."""
 
@@ -95,6 +97,7 @@ def test_reading_the_files_keeps_the_lock_of_a_row(rows):
     assert read(rows, 3) == {1.0}
 
 
+@pytest.mark.slow
 def test_recreated_folder_has_its_own_locks(rows):
     """The process must not use the lock file of the same name that it opened before."""
     write(rows, 3, 1.0)

@@ -62,6 +62,7 @@ def only_run(folder: Path) -> Path:
     return spec.parent
 
 
+@pytest.mark.slow
 def test_a_grid_is_trained_and_its_table_is_printed_and_written(train, group):
     text = train("--method", "kd,att_kl_learn", "--seeds", "1,2", "--jobs", "3")
     results = results_in(group)
@@ -137,6 +138,7 @@ def test_a_run_that_another_launcher_trains_is_left_to_it(train, group, monkeypa
     assert len(results_in(group)) == 1
 
 
+@pytest.mark.slow
 def test_two_launchers_divide_a_grid(launch, group):
     """As jobs of a Slurm array do that call the same command."""
     grid = ["--method", "kd,att_kl_learn", "--seeds", "1,2"]
@@ -166,6 +168,7 @@ def test_a_model_that_changed_since_the_runs_were_planned_is_used_by_none(
     assert results_in(group) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("retries", [0, 1])
 def test_a_killed_run_resumes_from_its_checkpoint(train, group, monkeypatch, retries):
     """In the next attempt, or in the next call if none is left."""
@@ -181,6 +184,7 @@ def test_a_killed_run_resumes_from_its_checkpoint(train, group, monkeypatch, ret
     assert (only_run(group) / "log.txt").read_text().count("| valid |") == 2
 
 
+@pytest.mark.slow
 def test_a_run_without_a_checkpoint_starts_a_new_log(train, group, monkeypatch):
     monkeypatch.setenv("FAKE_FAIL", "MRPC")
     train(*KD, status=1)
@@ -191,6 +195,7 @@ def test_a_run_without_a_checkpoint_starts_a_new_log(train, group, monkeypatch):
     assert "it was told to fail" not in log.read_text()
 
 
+@pytest.mark.slow
 def test_a_failure_shows_the_end_of_its_log_and_stops_no_other_run(train, group, monkeypatch):
     monkeypatch.setenv("FAKE_FAIL", "att_kl_learn")
     text = train("--method", "att_kl_learn,kd", "--seeds", "1", "--retries", "2", status=1)
@@ -245,6 +250,7 @@ def test_all_runs_with_a_teacher_share_a_cache_that_names_no_run(train):
     assert names[0] == names[1]
 
 
+@pytest.mark.slow
 def test_an_interruption_stops_the_training_and_the_same_command_resumes(launch, group):
     launcher = launch(*KD, FAKE_HANG="2")
     wait_for(group, "*/hanging")
@@ -263,6 +269,7 @@ def test_an_interruption_stops_the_training_and_the_same_command_resumes(launch,
     assert again.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nohup", [True, False])
 def test_a_closed_terminal_is_an_interruption_except_with_nohup(launch, group, nohup):
     launcher = launch(*KD, before=("nohup",) if nohup else (), FAKE_HANG="2", FAKE_SECONDS="1")
@@ -313,6 +320,7 @@ def test_a_table_that_cannot_be_written_is_still_shown(call, group, capsys):
     assert output.err.startswith("The table could not be written")
 
 
+@pytest.mark.slow
 def test_help_and_plans_need_neither_torch_nor_fairseq():
     code = "import experiments, sys; print({'torch', 'fairseq', 'numpy', 'fairseq_kd'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -328,6 +336,7 @@ def test_the_launcher_takes_the_mappings_of_the_plugin(train):
     assert all(f"--mapping {word} " in text for word in words)
 
 
+@pytest.mark.slow
 def test_missing_predictions_are_reported_and_made_by_the_next_call(train, group, monkeypatch):
     monkeypatch.setenv("FAKE_PREDICT", "fail")
     text = train(*KD, status=1)
@@ -358,12 +367,14 @@ def test_a_prediction_program_that_cannot_start_fails_no_run(train, trainer):
     assert " s; no predictions, [Errno 2]" in train(*KD, status=1)
 
 
+@pytest.mark.slow
 def test_a_training_that_saved_no_best_checkpoint_is_a_failure(train, group, trainer):
     trainer.write_text(trainer.read_text().replace('(folder / "checkpoint_best.pt").write_text("best")', ""))
     assert "saved no checkpoint_best.pt" in train(*KD, status=1)
     assert results_in(group) == {}
 
 
+@pytest.mark.slow
 def test_a_removed_checkpoint_of_a_first_stage_starts_no_second(call, train, group, refused):
     train(*TWO_STAGES)
     [first], [second] = group.glob("*-first-*"), group.glob("*-second-*")
@@ -377,6 +388,7 @@ def test_a_removed_checkpoint_of_a_first_stage_starts_no_second(call, train, gro
     )
 
 
+@pytest.mark.slow
 def test_second_stages_start_from_the_last_checkpoint_with_stage2_from_last(call, train, group, refused):
     train(*TWO_STAGES)
     [first], [best] = group.glob("*-first-*"), group.glob("*-second-*")

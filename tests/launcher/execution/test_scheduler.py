@@ -102,6 +102,7 @@ def test_a_signal_whose_exception_is_lost_still_stops_the_jobs(number, monkeypat
     assert future.done()
 
 
+@pytest.mark.slow
 def test_a_platform_without_sighup_is_supported():
     code = "import signal; del signal.SIGHUP\n"
     code += "from launcher.execution import scheduler, worker\nwith scheduler.interruptible(): pass"

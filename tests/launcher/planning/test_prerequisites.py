@@ -41,6 +41,7 @@ def commands(output: str) -> list[str]:
     return [line for line in output.splitlines() if not line.startswith("#")]
 
 
+@pytest.mark.slow
 def test_a_teacher_is_made_once_and_its_students_come_after_it(home, bare, capsys):
     assert experiments.main([*bare, "--method", "kd,hidden_mse_learn", "--seeds", "1,2", "--jobs", "3"]) == 0
 
@@ -70,6 +71,7 @@ def test_a_teacher_is_made_once_and_its_students_come_after_it(home, bare, capsy
     assert f"{teacher.name}: accuracy 73, finished before" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_plan_names_students_of_a_teacher_that_is_not_trained_yet(home, bare, capsys):
     assert experiments.main([*bare, *KD, "--dry-run"]) == 0
     planned = capsys.readouterr().out
@@ -94,6 +96,7 @@ def test_a_teacher_has_settings_of_its_own(home, bare, capsys):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_students_of_a_teacher_that_failed_are_not_started(home, bare, monkeypatch, capsys):
     monkeypatch.setenv("FAKE_FAIL", "MRPC-none-all")
     assert experiments.main([*bare, "--method", "att_kl_learn", "--seeds", "1"]) == 1
@@ -186,6 +189,7 @@ def test_missing_data_that_cannot_be_made_is_refused(raw, bare, refused):
     assert "or have it made from glue: --pretrained models/minilm holds no vocabulary" in refused(*bare, *KD)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_while_data_is_made_stops_everything_and_leaves_nothing(raw, bare, number):
     launcher = subprocess.Popen(

@@ -43,6 +43,7 @@ def test_curve_has_the_updates_of_all_seeds(tmp_path):
     assert curve(cell, {}, ACCURACY) == {}
 
 
+@pytest.mark.slow
 def test_each_init_has_a_panel_and_each_method_a_line(group):
     figure = draw_curves(studied(group), read(group))
     left, right = figure.axes
@@ -95,6 +96,7 @@ def test_panel_has_at_most_eight_lines_and_the_baseline_in_each_row(tmp_path):
     assert second == ["kd", "hidden_mse_learn last", "hidden_mse_learn skip"]
 
 
+@pytest.mark.slow
 def test_heat_map_has_every_cell(group):
     write_two_stages(group, spec("att_mse_learn", "0,1,2", 1), classes_with(10))
     axes, _ = draw_heatmap(studied(group)).axes
@@ -114,6 +116,7 @@ def test_cell_without_a_score_is_a_dash(group):
     assert {text.get_position(): text.get_text() for text in axes.texts}[0, 2] == "-"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_names_have_the_flags_that_differ_and_fit_into_plots(tmp_path):
     common = {"--clip-norm": "1.0", "--autocast": "bf16"}
@@ -137,6 +140,7 @@ def test_names_have_the_flags_that_differ_and_fit_into_plots(tmp_path):
     assert heatmap.axes[0].get_window_extent().width > 1.5 * heatmap.dpi
 
 
+@pytest.mark.slow
 def test_equal_runs_give_equal_files(group, tmp_path):
     import matplotlib
 

@@ -38,6 +38,7 @@ def lines(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_report_of_a_small_grid(group, report, capsys, drawn):
     assert report() == 0
     printed = capsys.readouterr().out
@@ -268,6 +269,7 @@ def test_group_without_finished_runs_or_without_runs_is_an_error(group, report, 
     assert "has no runs: give the --out and --group" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_error_imports_neither_torch_nor_matplotlib(tmp_path):
     code = (
         "import sys; from launcher.report import main\n"

@@ -44,6 +44,7 @@ def test_lines_are_sentences_that_keep_their_space(make, tmp_path, gpt2_folder):
     assert whole == [i for row in expected[:2] for i in row[:-1]]
 
 
+@pytest.mark.slow
 def test_every_shard_is_a_data_folder_of_stock_fairseq(make, wiki, tmp_path, gpt2_folder, capsys):
     from fairseq.data import Dictionary, data_utils
 
@@ -70,6 +71,7 @@ def test_every_shard_is_a_data_folder_of_stock_fairseq(make, wiki, tmp_path, gpt
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_both_outputs_of_wikiextractor_give_the_same_data(make, wiki, tmp_path):
     assert make("--input", wiki) == 0
     articles = "".join(path.read_text() for path in sorted((wiki / "AA").iterdir()))
@@ -118,6 +120,7 @@ def test_word_starts(request, folder, expected, make, wiki, tmp_path):
     assert {0, 1} == set(found.values())
 
 
+@pytest.mark.slow
 def test_the_text_determines_the_split_and_shard(make, wiki, tmp_path):
     """They depend neither on the order of files nor on other documents."""
     flags = ["--shards", "2", "--valid-share", "0.2", "--test-share", "0.2"]
@@ -161,6 +164,7 @@ def test_long_sentences_are_cut_at_words(make, tmp_path, wordpiece_folder):
     assert json.loads((tmp_path / "data/meta.json").read_text())["splits"]["train"]["cut"] == 1
 
 
+@pytest.mark.slow
 def test_four_parts_merge_to_what_one_run_makes(make, wiki, tmp_path, capsys):
     flags = ["--input", wiki, "--shards", "2"]
     assert make(*flags) == 0
@@ -180,6 +184,7 @@ def test_four_parts_merge_to_what_one_run_makes(make, wiki, tmp_path, capsys):
     assert not (tmp_path / "parts.parts").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="kills a process of Linux")
 def test_a_killed_run_goes_on_from_what_it_has(make, tmp_path, wordpiece_folder):
     wiki = write_wiki(tmp_path / "wiki", files=8, articles=50)
@@ -220,6 +225,7 @@ def until(condition, seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_encoded_again(make, wiki, tmp_path):
     assert make("--input", wiki, "--part", "1/1") == 0
     changed = wiki / "AA/wiki_01"
@@ -229,6 +235,7 @@ def test_a_changed_file_is_encoded_again(make, wiki, tmp_path):
     assert contents(tmp_path / "data") == contents(tmp_path / "new")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [
@@ -263,6 +270,7 @@ def test_files_are_synced_before_they_are_renamed(make, wiki, tmp_path, monkeypa
     assert {path.stat().st_ino for path in (tmp_path / "data").iterdir()} <= synced
 
 
+@pytest.mark.slow
 def test_existing_data_is_kept(make, wiki, tmp_path, capsys):
     assert make("--input", wiki) == 0
     before = contents(tmp_path / "data")
@@ -273,6 +281,7 @@ def test_existing_data_is_kept(make, wiki, tmp_path, capsys):
     assert contents(tmp_path / "data") == before
 
 
+@pytest.mark.slow
 def test_other_text_of_the_same_size_is_not_up_to_date(make, wiki, tmp_path, capsys):
     assert make("--input", wiki) == 0
     before = contents(tmp_path / "data")

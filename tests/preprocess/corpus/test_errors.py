@@ -64,6 +64,7 @@ def test_a_file_that_is_gone_is_named(make, wiki, capsys, monkeypatch):
     assert "wiki/AA/wiki_02: No such file or directory; restore it" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
 @pytest.mark.parametrize(("workers", "limit"), [(1, 200), (2, 20_000), (1, 60_000)])
 def test_a_full_disk_leaves_no_incomplete_file(make, wiki, tmp_path, wordpiece_folder, workers, limit):

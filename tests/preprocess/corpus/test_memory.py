@@ -18,6 +18,7 @@ pieces.BATCH, pieces.IN_MEMORY, plan.SMALLEST = 16384, 65536, 65536
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's peak of memory")
 @pytest.mark.parametrize("layout", ["many files", "one compressed file"])
 def test_memory_does_not_grow_with_the_corpus(tmp_path, wordpiece_folder, layout):

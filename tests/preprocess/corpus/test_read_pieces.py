@@ -35,6 +35,7 @@ def blocks_of(path: Path, kind: str) -> list[bytes]:
     return list(decompressed_blocks(File(path, path.name, path.stat().st_size, 0, True), kind))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", COMPRESS)
 def test_compressed_files_give_the_data_of_their_text(make, wiki, tmp_path, ending, capsys):
     assert make("--input", wiki, out="plain") == 0
@@ -111,6 +112,7 @@ def test_text_without_blank_lines_is_cut_at_line_ends(tmp_path, monkeypatch):
     assert all(len(block) <= 4096 + 8192 + 24 for block in found)
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_parts_and_held_tokens_gives_the_same_bytes(
     make, wiki, tmp_path, monkeypatch
 ):
