@@ -10,6 +10,7 @@ from typing import Any
 from ..methods import NO_TEACHER
 from ..overrides import Value, as_words, without_weights
 from ..planning.run_spec import FIRST, RunSpec
+from .first_stages import find_first_stages
 from .runs import Run, Score
 
 # The user's flags for fairseq-train, in a form that can be a key.
@@ -98,31 +99,24 @@ class Cell:
 
 
 def group_runs(runs: Sequence[Run], note: Callable[[str], None]) -> list[Cell]:
-    """Return the cells of runs, in the order of the runs; a first stage without a second stage belongs to no cell yet.
+    """Return the cells of runs, in the order of the runs; those with unknown first stages come last.
+
+    A first stage without a second stage belongs to no cell yet.
 
     note  called with a message for runs whose cell is uncertain, and for runs that are omitted
     """
     by_name = {run.name: run for run in runs}
     planned: dict[str, set[int]] = {}
-    members: dict[tuple, list[Run]] = {}
-    lost: list[str] = []
     for run in runs:
         planned.setdefault(run.spec.task, set()).add(run.spec.seed)
-        if run.spec.stage != FIRST:
-            first = by_name.get(run.spec.after)
-            settings = _settings(run.spec, None if first is None else first.spec)
-            if run.spec.after and first is None:
-                lost.append(run.spec.after)
-                settings[LOST] = "unknown"
-            members.setdefault((*run.spec.cell, tuple(settings.items())), []).append(run)
-    if lost:
+    if deleted := [run.spec.after for run in runs if run.spec.after and run.spec.after not in by_name]:
         note(
-            f"{len(lost)} runs started from first stages that no longer exist, such as {lost[0]}: runs of one cell may "
-            "have different first stages"
+            f"{len(deleted)} runs started from first stages that no longer exist, such as {deleted[0]}: the training time "
+            "and memory of these first stages are missing from the costs"
         )
 
     found = []
-    for (task, method, init, mapping, stages, settings), started in members.items():
+    for (task, method, init, mapping, stages, settings), started in _members(runs, note).items():
         finished = _by_seed(started, note)
         names = {name for run in finished.values() for name in (run.name, run.spec.after)}
         trainings = (by_name[name] for name in sorted(names & by_name.keys()))
@@ -150,6 +144,35 @@ def sorted_cells(cells: Sequence[Cell], baseline: str) -> list[Cell]:
         return cell.task, *method, cell.mapping, cell.stages, str(cell.settings), init_order(cell.init)
 
     return sorted(cells, key=order)
+
+
+def _members(runs: Sequence[Run], note: Callable[[str], None]) -> dict[tuple, list[Run]]:
+    """Return the runs of each cell, by identity and settings."""
+    first_stages = find_first_stages(runs)
+    members: dict[tuple, list[Run]] = {}
+    lost: dict[tuple, list[Run]] = {}  # runs whose first stage is unknown
+    for run in runs:
+        if run.spec.stage != FIRST:
+            first = first_stages.get(run.spec.after)
+            key = (*run.spec.cell, tuple(_settings(run.spec, first).items()))
+            (lost if run.spec.after and first is None else members).setdefault(key, []).append(run)
+
+    for (*identity, settings), started in lost.items():
+        # If a seed has several first stages, these have different settings, and their runs must not be averaged.
+        origins = {(run.spec.seed, run.spec.after) for run in started}
+        together = len(origins) == len({seed for seed, _ in origins})
+        for run in started:
+            which = "unknown" if together else run.spec.after.rpartition("-")[2]
+            members.setdefault((*identity, (*settings, (LOST, which))), []).append(run)
+        note(
+            f"{len(started)} runs started from unknown first stages, such as {started[0].spec.after}: "
+            + (
+                "they form one cell, though their first stages may differ"
+                if together
+                else "each first stage has its own cell"
+            )
+        )
+    return members
 
 
 def _by_seed(started: Iterable[Run], note: Callable[[str], None]) -> dict[int, Run]:
