@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,10 +57,10 @@ def compare(
 ) -> Comparisons:
     """Read and score the predictions of finished runs of one task.
 
-    note  called with a message for each file that is damaged, missing, has other labels than that of the first run,
-          or another score than the run's log
+    note  called with a message for each file that is damaged, missing, has other labels than most, or another score
+          than the run's log
     """
-    found: dict[str, Predictions] = {}
+    read: dict[str, Predictions] = {}
     lacking: list[Run] = []
     for run in runs:
         try:
@@ -68,16 +68,11 @@ def compare(
         except ValueError as error:
             note(f"{error}, so its run is not compared: delete it, then {REMEDY}")
             continue
-        first = next(iter(found.values()), predictions)
         if predictions is None:
             lacking.append(run)
-        elif not same_labels(first, predictions):
-            note(
-                f"{first.path} and {predictions.path} have labels of different sentences, so the second is not "
-                "compared: predict both on the same data with scripts/predict.py"
-            )
         else:
-            found[run.name] = predictions
+            read[run.name] = predictions
+    found = _with_most_frequent_labels(read, note)
     if lacking:
         note(
             f"{len(lacking)} of {len(runs)} finished runs of {runs[0].spec.task} have no predictions of {subset}, "
@@ -147,6 +142,27 @@ def read_predictions(run: Path, split: str) -> Predictions | None:
 def same_labels(one: Predictions, other: Predictions) -> bool:
     """Return whether both have equal labels and shapes, and so presumably the same sentences."""
     return one.logits.shape == other.logits.shape and np.array_equal(one.labels, other.labels)
+
+
+def _with_most_frequent_labels(
+    read: Mapping[str, Predictions], note: Callable[[str], None]
+) -> dict[str, Predictions]:
+    """Return the predictions with the most frequent labels, or with those of the first run if several are as frequent."""
+    groups: list[list[Predictions]] = []
+    for predictions in read.values():
+        group = next((group for group in groups if same_labels(group[0], predictions)), None)
+        if group is None:
+            groups.append([predictions])
+        else:
+            group.append(predictions)
+    largest = max(groups, key=len, default=[])
+    for predictions in read.values():
+        if not same_labels(largest[0], predictions):
+            note(
+                f"{largest[0].path} and {predictions.path} have labels of different sentences, so the second is not "
+                "compared: predict both on the same data with scripts/predict.py"
+            )
+    return {name: predictions for name, predictions in read.items() if same_labels(largest[0], predictions)}
 
 
 def find_baseline(cell: Cell, others: Sequence[Cell], method: str, apart: Sequence[str] = ()) -> Cell | None:

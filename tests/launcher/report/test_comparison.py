@@ -85,6 +85,22 @@ def test_other_labels_are_refused_naming_both_files(tmp_path, compared):
         assert str(run / "predictions" / "valid.npz") in note
 
 
+def test_labels_of_most_runs_are_compared_if_those_of_the_first_differ(tmp_path, compared):
+    for seed, wrong in ((1, 20), (2, 30)):
+        write_run(tmp_path, spec(seed=seed), classes_with(wrong))
+    for seed, wrong in ((1, 10), (2, 14)):
+        write_run(tmp_path, spec("crd", mapping="", seed=seed), classes_with(wrong))
+    first = read(tmp_path)[0]
+    assert (first.spec.method, first.spec.seed) == ("crd", 1)
+    stale = write_predictions(first.folder, classes_with(10, 1 - LABELS), 1 - LABELS)
+
+    found, (note,) = compared()
+    assert (found.value, found.seeds) == (8, 1)  # 30 - 14 of 200 sentences
+    assert re.search(
+        f"and {re.escape(str(stale))} have labels of different sentences, so the second is", note
+    )
+
+
 def test_predictions_of_another_checkpoint_are_noted(tmp_path, compared):
     write_run(tmp_path, spec(), classes_with(20))
     wrong = write_run(tmp_path, spec("crd", mapping=""), classes_with(20), score=90.5)
