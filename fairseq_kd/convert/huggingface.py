@@ -40,8 +40,15 @@ ACTIVATIONS = {
     "tanh": "tanh",
 }
 
-# Required sizes in config.json.
+# Required sizes in config.json, and the types of optional values.
 SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+KINDS: dict[str, Any] = {
+    "hidden_act": str,
+    "layer_norm_eps": int | float,
+    "pad_token_id": int | None,
+    "id2label": dict | None,
+    "architectures": list | None,
+}
 
 # Names within one layer.
 LAYER_NAMES = {
@@ -137,6 +144,12 @@ def check_config(config: Mapping[str, Any], given: str) -> None:
         problems.append(
             f"{given} has a config.json without {', '.join(missing)}: use the config.json of the model."
         )
+    wrong = [name for name in SIZES if name in config and not _is_size(config[name])]
+    wrong += [name for name, kind in KINDS.items() if name in config and not isinstance(config[name], kind)]
+    problems += [
+        f"{given} has an invalid {name} {config[name]!r} in config.json: use the config.json of the model."
+        for name in wrong
+    ]
     positions = config.get("position_embedding_type") or "absolute"
     if positions != "absolute":
         problems.append(
@@ -148,13 +161,17 @@ def check_config(config: Mapping[str, Any], given: str) -> None:
             f"{given} is a decoder (is_decoder or add_cross_attention in config.json): use an encoder."
         )
     activation = config.get("hidden_act", "gelu")
-    if activation not in ACTIVATIONS:
+    if isinstance(activation, str) and activation not in ACTIVATIONS:
         problems.append(
             f"{given} uses the activation {activation} (hidden_act in config.json), which fairseq does not have: "
             f"use a model with {', '.join(ACTIVATIONS)}."
         )
     if problems:
         raise CannotStart(*problems, doing="convert")
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value > 0
 
 
 def convert(
@@ -171,7 +188,7 @@ def convert(
     """
     check_config(config, given)
     kind = config["model_type"]
-    source = _Source({_plain_name(kind, name): value for name, value in weights.items()}, given)
+    source = _Source(_plain_names(kind, weights, given), given)
     rows = torch.tensor(rows)
 
     ours, segments = _embeddings(source, config, rows)
@@ -251,10 +268,18 @@ class _Source:
         return {f"{ours}.{part}": self.take(f"{theirs}.{part}") for part in ("weight", "bias")}
 
 
-def _plain_name(kind: str, name: str) -> str:
-    """Return the name without wrapper and model prefixes; gamma and beta become weight and bias."""
-    name = WRAPPERS.sub("", name).removeprefix(f"{kind}.")
-    return re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", name))
+def _plain_names(kind: str, weights: Mapping[str, Tensor], given: str) -> dict[str, Tensor]:
+    """Return weights by name without wrapper and model prefixes; gamma and beta become weight and bias."""
+    plain: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        new = WRAPPERS.sub("", name).removeprefix(f"{kind}.")
+        new = re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", new))
+        if new in plain:
+            raise CannotStart(
+                f"{given} has {new} twice, once as {name}: get a new copy of the weights.", doing="convert"
+            )
+        plain[new] = value
+    return plain
 
 
 def _embeddings(source: _Source, config: Mapping[str, Any], rows: Tensor) -> tuple[dict[str, Tensor], int]:

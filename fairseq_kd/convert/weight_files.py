@@ -34,7 +34,11 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
     """Return the tensors of all files that the index names."""
-    files = read_object(index).get("weight_map") or {}
+    files = read_object(index).get("weight_map")
+    if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
+        raise CannotStart(
+            f"{index} has no weight_map with the file of each weight: get a new copy of it.", doing="convert"
+        )
     # Only file names: the index must not name files outside the folder.
     shards = {Path(name).name: index.with_name(Path(name).name) for name in sorted(set(files.values()))}
     missing = [name for name, path in shards.items() if not path.is_file()]
@@ -48,6 +52,12 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
     weights = {}
     for path in shards.values():
         weights.update(_read_file(path))
+    if absent := [name for name in files if name not in weights]:
+        raise CannotStart(
+            f"{index.with_name(files[absent[0]])} lacks {absent[0]}, which {index.name} expects there: get new copies of "
+            "both.",
+            doing="convert",
+        )
     return weights
 
 

@@ -127,6 +127,19 @@ class RobertaStudent(FairseqEncoderModel):
                 f"--encoder-embed-dim {shape.width} is not a multiple of --encoder-attention-heads {shape.heads}: "
                 "give a multiple, or the width of a head (--encoder-head-dim)."
             )
+        for name, size in (("encoder-head-dim", shape.head_width), ("embedding-rank", shape.rank)):
+            if not 0 <= size < shape.width:
+                raise CannotStart(
+                    f"--{name} {size} is out of range for the width {shape.width}: give 1 to {shape.width - 1}, or 0 for "
+                    "a model that is not pruned."
+                )
+        if shape.segments == 1 or shape.segments < 0:
+            raise CannotStart(f"--segments {shape.segments} is invalid: give 0 for none, or 2 for pairs.")
+        for name in ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout"):
+            if not 0 <= cfg[name] < 1:
+                raise CannotStart(
+                    f"--{name.replace('_', '-')} {cfg[name]} is out of range: give a probability below 1."
+                )
         return cls(cfg, shape, task.source_dictionary, lm_head=getattr(task, "predicts_words", False))
 
     def register_classification_head(self, name: str, num_classes: int, **_: Any) -> None:

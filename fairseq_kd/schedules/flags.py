@@ -107,6 +107,10 @@ def problems(cfg: TimeBudgetConfig) -> Iterator[str]:
         yield "--lr-by time needs --total-training-time HOURS: add it, or use --lr-by updates."
     if cfg.lr_by == "updates" and updates(cfg) <= 0:
         yield "--lr-by updates needs the number of updates: add --total-num-update or --max-update."
+    if cfg.total_training_time is None and cfg.early_exit_time is not None:
+        yield f"--early-exit-time {cfg.early_exit_time:g} needs --total-training-time: add it."
+    if cfg.total_training_time is None and cfg.finetune_checkpoint_shares:
+        yield "--finetune-checkpoint-shares needs --total-training-time: add it."
     if cfg.early_stop_loss is not None and cfg.early_stop_minutes is None:
         yield f"--early-stop-loss {cfg.early_stop_loss:g} needs --early-stop-minutes: add it."
     if len(cfg.lr) > 1:
@@ -145,17 +149,12 @@ def problems(cfg: TimeBudgetConfig) -> Iterator[str]:
 def unused_flags(cfg: TimeBudgetConfig) -> list[str]:
     """Return the flags without effect, with the reason; see `fairseq_kd/unused_flags.py`."""
     given = given_flags(cfg, TimeBudgetConfig, without=["finetune_checkpoint_shares"])
-    given += ["--finetune-checkpoint-shares"] if cfg.finetune_checkpoint_shares else []
     too_late = budget(cfg).end <= (cfg.early_stop_minutes or 0) * MINUTE
     # Whether it applies, beginnings of flags, reason.
     cases: list[tuple[bool, str | tuple[str, ...], str]] = [
         (cfg.lr_by == "time", "--total-num-update", "--lr-by time"),
         (cfg.lr_curve != "exponential", "--lr-decay", f"--lr-curve {cfg.lr_curve}"),
-        (
-            cfg.total_training_time is None,
-            ("--early-exit", "--finetune-checkpoint-s", "--validation"),
-            "no --total-training-time",
-        ),
+        (cfg.total_training_time is None, "--validation", "no --total-training-time"),
         (cfg.early_stop_loss is None, "--early-stop-minutes", "no --early-stop-loss"),
         (too_late, "--early-stop-minutes", "training ends before"),
         (cfg.disable_validation, ("--early-stop-minutes", "--validation"), "--disable-validation"),

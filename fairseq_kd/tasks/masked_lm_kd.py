@@ -252,6 +252,16 @@ def _check_filled(path: Path) -> None:
 def _check_flags(cfg: MaskedLMKDConfig) -> None:
     if not 0 <= cfg.short_blocks <= 1:
         raise CannotStart(f"--short-blocks {cfg.short_blocks} is out of range: give a number from 0 to 1.")
+    if not 0 < cfg.mask_prob < 1:
+        raise CannotStart(
+            f"--mask-prob {cfg.mask_prob} is out of range: give a number between 0 and 1, without both."
+        )
+    shares = (cfg.leave_unmasked_prob, cfg.random_token_prob)
+    if min(shares) < 0 or sum(shares) > 1:
+        raise CannotStart(
+            f"--leave-unmasked-prob {shares[0]} and --random-token-prob {shares[1]} are out of range: give shares of the "
+            "masked tokens, together at most 1."
+        )
     for name, least in (("tokens_per_sample", 2), ("vocabulary_chunk", 1), ("replaced_words", 0)):
         if cfg[name] < least:
             raise CannotStart(f"--{name.replace('_', '-')} {cfg[name]} is too few: give {least} or more.")

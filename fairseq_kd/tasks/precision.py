@@ -43,6 +43,8 @@ def problem(cfg: PrecisionFlags) -> Optional[str]:
     other = next((name for name in FLAGS if getattr(cfg, name)), None)
     if cfg.autocast != "none" and other is not None:
         return f"--autocast {cfg.autocast} conflicts with {FLAGS[other]}: both set the student's precision, remove one."
+    if cfg.cpu and cfg.bf16:
+        return "--bf16 with --cpu uses fairseq's code for TPUs: use --autocast bf16 instead."
     if cfg.cpu and cfg.fp16:
         if not (cfg.fp16_no_flatten_grads or cfg.memory_efficient_fp16):
             return (

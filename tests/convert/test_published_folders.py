@@ -183,6 +183,13 @@ def test_a_pickle_from_before_torch_1_6(save_model, tmp_path):
     assert_same(imported(folder, tmp_path / "old"), expected)
 
 
+def test_two_weights_of_one_name_are_refused(save_model):
+    _, folder = save_model("BertModel")
+    weights = weights_of(folder)
+    replace_weights(folder, {**weights, "embeddings.LayerNorm.gamma": weights["embeddings.LayerNorm.weight"]})
+    assert "embeddings.LayerNorm.weight twice, once as embeddings.LayerNorm.gamma" in refusal(folder)
+
+
 def write_shards(folder: Path, kind: str) -> list[Path]:
     """Split the folder's weights into three files with an index; return the three files."""
     weights = weights_of(folder)
@@ -205,6 +212,24 @@ def test_weights_in_shards(save_model, tmp_path, kind, remove):
     edit_config(folder, remove=remove)
     write_shards(folder, kind)
     assert_same(imported(folder, tmp_path / "shards"), expected)
+
+
+def test_a_shard_that_lacks_a_weight_is_named(save_model):
+    _, folder = save_model("BertModel")
+    shard = write_shards(folder, "model.safetensors")[1]
+    weights = load_file(shard)
+    lost = sorted(weights)[0]
+    del weights[lost]
+    save_file(weights, shard)
+    assert f"{shard.name} lacks {lost}" in refusal(folder)
+
+
+@pytest.mark.parametrize("weight_map", [None, ["a"], {"a": 1}])
+def test_an_index_without_a_file_for_each_weight_is_refused(save_model, weight_map):
+    _, folder = save_model("BertModel")
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    assert "pytorch_model.bin.index.json has no weight_map" in refusal(folder)
 
 
 @pytest.mark.parametrize("kind", ["model.safetensors", "pytorch_model.bin"])

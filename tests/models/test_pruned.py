@@ -88,10 +88,22 @@ def test_it_learns_by_every_method(data, teacher, method, options):
     assert all(factor.weight.grad.abs().max() > 0 for factor in factors)
 
 
-def test_a_width_that_heads_do_not_divide_is_refused(data, teacher):
-    sizes = SIZES | {"encoder_head_dim": 0, "encoder_attention_heads": 3}
-    with pytest.raises(CannotStart, match="--encoder-embed-dim 16 .*--encoder-attention-heads 3"):
-        build(data, teacher, "kd", layers="random", model=sizes)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"encoder_head_dim": 0, "encoder_attention_heads": 3},
+            "--encoder-embed-dim 16 .*--encoder-attention-heads 3",
+        ),
+        ({"encoder_head_dim": 16}, "--encoder-head-dim 16 is out of range"),
+        ({"embedding_rank": -1}, "--embedding-rank -1 is out of range"),
+        ({"segments": 1}, "--segments 1 is invalid"),
+        ({"attention_dropout": 1.5}, "--attention-dropout 1.5 is out of range"),
+    ],
+)
+def test_sizes_and_dropout_out_of_range_are_refused(data, teacher, settings, message):
+    with pytest.raises(CannotStart, match=message):
+        build(data, teacher, "kd", layers="random", model=SIZES | settings)
 
 
 @pytest.mark.slow

@@ -135,6 +135,7 @@ def test_missing_data(tmp_path):
         ("kd", {"teacher_device": "gpu"}, "--teacher-device gpu cannot be used"),
         ("kd", {"teacher_device": "cuda:99"}, "--teacher-device cuda:99 cannot be used"),
         ("kd", {"length_bucket": 0}, "--length-bucket 0"),
+        ("kd", {"bf16": True}, "--bf16 with --cpu .* --autocast bf16"),
         ("kd", {"fp16": True}, "--fp16 with --cpu .* add --fp16-no-flatten-grads"),
     ],
 )

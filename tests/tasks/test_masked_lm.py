@@ -330,6 +330,12 @@ def test_a_pretrained_student_is_fine_tuned(text, teacher, data, tmp_path):
             {"task": {"tokens_per_sample": 64}},
             "--tokens-per-sample 64 is more than the student",
         ),
+        ("att_kl_learn", {"task": {"mask_prob": 1.0}}, "--mask-prob 1.0 is out of range"),
+        (
+            "att_kl_learn",
+            {"task": {"random_token_prob": 0.95}},
+            "--leave-unmasked-prob 0.1 and --random-token-prob 0.95",
+        ),
         ("att_kl_learn", {"task": {"vocabulary_chunk": 0}}, "--vocabulary-chunk 0 is too few"),
         (
             "kd",
