@@ -26,7 +26,7 @@ from .split_sentences import sentences
 
 # Characters encoded at once. The Rust library needs hundreds of times their size.
 BATCH = 1 << 18
-IN_MEMORY = 1 << 21  # maximum bytes of a section's sizes or tokens in memory
+IN_MEMORY = 1 << 25  # maximum bytes of all sections in memory
 HEAD = {"source", "stamp", "sha256", "empty", "dropped", "sections"}  # required keys of the header
 COUNTED = ("documents", "lines", "cut", "rows", "tokens")  # counts of a section
 DIGEST = 8  # bytes of each of the two random numbers of a document
@@ -35,11 +35,12 @@ DIGEST = 8  # bytes of each of the two random numbers of a document
 class Section:
     """Rows for one split or shard, in temporary files; `cut` counts split sentences."""
 
-    def __init__(self, type_: str, folder: Path) -> None:
+    def __init__(self, type_: str, folder: Path, in_memory: int) -> None:
         self.documents = self.lines = self.cut = self.rows = self.tokens = 0
         self._buffers = array("i"), array(type_)  # row sizes, tokens
-        # In memory up to IN_MEMORY bytes, which only a large compressed file exceeds.
-        self._files = tuple(SpooledTemporaryFile(IN_MEMORY, dir=str(folder)) for _ in self._buffers)  # noqa: SIM115
+        # In memory up to this number of bytes, which only a large compressed file exceeds.
+        limit = in_memory // len(self._buffers)
+        self._files = tuple(SpooledTemporaryFile(limit, dir=str(folder)) for _ in self._buffers)  # noqa: SIM115
 
     def add(self, row: list[int]) -> None:
         """Append a row."""
@@ -72,6 +73,7 @@ class PieceEncoder:
         self._options = options
         self._folder = folder
         self._type = token_type(encoder)
+        self._in_memory = IN_MEMORY // (options.shards + 2)  # train's shards, valid and test
         self._word_starts = bytes([True] * FIRST + encoder.word_starts())
 
     def __call__(self, piece: Piece) -> int:
@@ -90,7 +92,7 @@ class PieceEncoder:
                 empty += 1
                 continue
             split = place(document, self._options)
-            section = sections.get(split) or Section(self._type, self._folder)
+            section = sections.get(split) or Section(self._type, self._folder, self._in_memory)
             sections[split] = section
             section.documents += 1
             for paragraph in document:
