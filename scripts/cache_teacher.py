@@ -20,9 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.arguments import Parser, positive, split
+from launcher.execution.processes import PATIENCE
 from launcher.execution.scheduler import interruptible, say_interrupted
 
 if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
     import numpy as np
 
     from fairseq_kd.data.sequences import SequenceDataset
@@ -37,6 +40,9 @@ DEFAULTS = [
     *("--best-checkpoint-metric", "loss"),
 ]
 EVERY_SECONDS = 10
+
+# Exit status of a worker that cleaned up after a signal -> name of the signal.
+STOPPED = {128 + number: number.name for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,26 +109,38 @@ def _spawn(workers: int, flags: Sequence[str], missing: Sequence["np.ndarray"]) 
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         stoppable = handler != signal.SIG_IGN
-        writing = spawn(_work, (workers, flags, missing, stoppable), workers, join=False)
+        writing = spawn(_work, (workers, flags, missing, stoppable), workers, join=False, daemon=True)
     finally:
         signal.signal(signal.SIGINT, handler)
     try:
         while not writing.join():
             pass
     except ProcessExitedException as ended:
-        if ended.signal_name is None:
+        name = ended.signal_name or STOPPED.get(ended.exit_code)
+        if name is None:
             return ended.exit_code
         print(
-            f"Cannot go on: one of --workers {workers} was killed by {ended.signal_name}, perhaps because memory ran out: "
+            f"Cannot go on: one of --workers {workers} was killed by {name}, perhaps because memory ran out: "
             "run the same command with fewer --workers to continue.",
             file=sys.stderr,
         )
         return 1
     finally:
-        for process in writing.processes:
-            process.terminate()
-            process.join()
+        _end(writing.processes)
     return 0
+
+
+def _end(processes: Sequence["BaseProcess"]) -> None:
+    """Terminate the processes, so that they clean up; kill those that do not end in time."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + PATIENCE
+    try:
+        for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+    finally:  # also after another Ctrl-C
+        for process in processes:
+            process.kill()
 
 
 def _work(
@@ -139,12 +157,15 @@ def _work(
     _write(_splits(flags), missing, rank, workers)
 
 
-def _stop(*_: Any) -> None:
-    """Raise KeyboardInterrupt once: another signal may arrive while the process cleans up."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+def _stop(number: int, _: Any) -> None:
+    """Exit with a status of STOPPED, once: another signal may arrive while the process cleans up.
+
+    After KeyboardInterrupt, torch would exit with status 0, as if all rows were written.
+    """
+    for each in (signal.SIGINT, signal.SIGTERM):
         # Not SIG_IGN: Python would print an error for a signal that has already arrived.
-        signal.signal(number, lambda *_: None)
-    raise KeyboardInterrupt
+        signal.signal(each, lambda *_: None)
+    sys.exit(128 + number)
 
 
 def _write(splits: Iterable["Split"], missing: Iterable["np.ndarray"], rank: int, workers: int) -> None:

@@ -1,10 +1,12 @@
 """A cache that is filled before training has all signals that the training reads."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import torch
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.teachers import LiveTeacher
 from fairseq_kd.teachers.cached import CachedTeacher
+from scripts import cache_teacher
 from scripts.cache_teacher import main
 from tests.stored import check_stored
 from tests.tiny import ROOT, build, run, train_command, train_here, write_data, write_teacher, write_text
@@ -199,6 +202,25 @@ def test_an_error_of_a_worker_ends_the_command(data, teacher, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_killed_worker_is_an_error(teacher, tmp_path, capsys, number):
+    data = write_data(tmp_path / "data", sentences=[("train", 1500), ("valid", 10)])
+    given = [str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), *HSK]
+
+    def kill():
+        _soon(lambda: any(each.any() for each in sums(tmp_path).values()))
+        os.kill(multiprocessing.active_children()[0].pid, number)
+
+    with ThreadPoolExecutor(1) as killer:
+        killed = killer.submit(kill)
+        assert main(["--workers", "2", "--cpu", "--", *given, "--batch-size", "1"]) == 1
+        killed.result()
+    printed = capsys.readouterr()
+    assert f"one of --workers 2 was killed by {number.name}" in printed.err
+    assert "rows written" not in printed.out
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "valid"])
 def test_space_is_reserved_for_all_splits_or_none(data, teacher, tmp_path, monkeypatch, split):
     """If the disk fills up after the free space was checked."""
@@ -251,6 +273,17 @@ def test_ctrl_c_ends_all_workers_and_the_same_command_continues(teacher, tmp_pat
     assert 50 < written() < 3 * 1510
     assert main(["--cpu", "--", *given]) == 0
     assert written() == 3 * 1510
+
+
+def test_a_worker_that_ignores_the_end_is_killed(monkeypatch):
+    monkeypatch.setattr(cache_teacher, "PATIENCE", 0.1)
+    worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+    handler = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # of the new process
+    worker.start()
+    signal.signal(signal.SIGTERM, handler)
+    cache_teacher._end([worker])
+    worker.join(10)
+    assert worker.exitcode == -signal.SIGKILL
 
 
 def test_without_a_training_there_is_nothing_to_store(capsys):
