@@ -267,6 +267,15 @@ def test_room_that_another_run_has_taken_meanwhile_is_not_taken_again(data, teac
     assert invalid_rows(other) == []
 
 
+def test_search_for_invalid_rows_reads_each_record_once(data, teacher, tmp_path, monkeypatch):
+    task, _, _ = cached(data, teacher, tmp_path, None)
+    fill(task)
+    read, rows = split_cache.RecordFile.read, []
+    monkeypatch.setattr(split_cache.RecordFile, "read", lambda *given: rows.append(given[1]) or read(*given))
+    assert invalid_rows(task) == []
+    assert rows == list(range(40))
+
+
 def test_rows_half_written_are_not_read_and_written_again(data, teacher, tmp_path):
     task, _, _ = cached(data, teacher, tmp_path)
     fill(task)

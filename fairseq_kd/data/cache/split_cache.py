@@ -98,13 +98,17 @@ class SplitCache:
     def invalid_rows(self, dataset: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Return the numbers of rows with a missing or damaged record. Reads all written records.
 
-        dataset  the split's examples, with their `tokens`
+        dataset  the split's examples, with their `tokens`; and `cached`, the result of `read`, if it serves this cache
         """
         if self._absent():
             return np.arange(len(self))
+
+        def records(row: int) -> Optional[list[bytes]]:
+            example = dataset[row]
+            return example["cached"] if "cached" in example else self.read(row, example["tokens"])
+
         written = np.all([self._written(codec) for codec in self.codecs], axis=0)
-        valid = (written[row] and self.read(row, dataset[row]["tokens"]) for row in range(len(self)))
-        return np.flatnonzero([not each for each in valid])
+        return np.flatnonzero([not (written[row] and records(row)) for row in range(len(self))])
 
     def read(self, row: int, tokens: Tensor) -> Optional[list[bytes]]:
         """Return the records of a row; None if one is missing or damaged, or belongs to other tokens.
