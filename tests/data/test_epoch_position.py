@@ -259,6 +259,16 @@ def test_other_blocks_of_text_are_refused(words):
         Run(shorter, run.state(), batch=2)
 
 
+def test_run_may_resume_with_another_seed(tasks, monkeypatch):
+    run = Run(tasks["random"])
+    read = run.read(3)
+    monkeypatch.setattr(tasks["random"].dataset("train"), "seed", 5)
+    monkeypatch.setitem(tasks["random"].cfg, "seed", 5)
+    resumed = Run(tasks["random"], run.state(), seed=5).read()
+    assert counted(read, resumed) == Counter(range(ROWS))
+    assert resumed != run.read()
+
+
 def test_a_checkpoint_of_an_earlier_version_goes_on_by_batches(tasks, caplog):
     run = Run(tasks["random"])
     run.read(3)

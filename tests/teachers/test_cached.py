@@ -447,6 +447,14 @@ def test_signals_that_are_missing_need_the_teacher(data, teacher, tmp_path, monk
     ]
 
 
+def test_precision_must_be_that_of_a_cache_without_a_teacher(data, teacher, tmp_path):
+    task, _, _ = cached(data, teacher, tmp_path, None)
+    fill(task)
+    cached(data, None, tmp_path, None, task={"teacher_precision": "fp32"}, init_from=teacher)
+    with pytest.raises(CannotStart, match="was written with --teacher-precision fp32, now bf16"):
+        cached(data, None, tmp_path, None, task={"teacher_precision": "bf16"}, init_from=teacher)
+
+
 def test_numbers_too_large_for_fp16_are_refused(data, teacher, tmp_path, monkeypatch):
     task, _, _ = cached(data, teacher, tmp_path, None)
     signals = task.teacher.live.signals(batch(task, [0]), WANTED)
@@ -513,6 +521,23 @@ def test_words_masked_anew_cannot_be_stored(tmp_path):
     with pytest.raises(CannotStart, match=r"--teacher-cache \S+ without --frozen-masking"):
         build(text, teacher, "kd", task=given, task_name="masked_lm_kd")
     assert not (tmp_path / "cache").exists()
+
+
+def test_cache_is_of_one_number_of_replaced_words(tmp_path):
+    text = write_text(tmp_path / "text")
+    teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
+
+    def made(replaced):
+        given = {**TEXT, "teacher_cache": str(tmp_path / "cache"), "replaced_words": replaced}
+        task, _, _ = build(text, teacher, "kd", task=given, task_name="masked_lm_kd")
+        return task, task.load_dataset("train")
+
+    task, dataset = made(9)
+    task.teacher.signals(batch(task, range(len(dataset)), "train"), Wanted())
+    dataset.set_epoch(2)
+    assert not len(dataset.cached.invalid_rows(dataset))
+    with pytest.raises(CannotStart, match=r"train\.0 has other data"):
+        made(8)
 
 
 @pytest.mark.slow
