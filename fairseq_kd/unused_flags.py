@@ -7,6 +7,8 @@ from typing import Any
 
 import torch.distributed as dist
 
+from .flags import flag_name
+
 logger = logging.getLogger(__name__)
 
 
@@ -16,7 +18,7 @@ def given_flags(cfg: Any, dataclass: type, without: Collection[str] = ()) -> lis
     without  names of fields to leave out; fields that fairseq fills in from other sections are left out, too
     """
     return [
-        "--" + each.name.replace("_", "-")
+        flag_name(each.name)
         for each in fields(dataclass)
         if each.name not in {"_name", *without}
         and not str(each.default).startswith("${")

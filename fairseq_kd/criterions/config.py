@@ -1,6 +1,6 @@
 """Flags shared by criterions: by all, by those with terms of their own, by those that pair layers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import List, Optional  # noqa: UP035 - fairseq makes no flag of list[...]
 
 from fairseq.dataclass import FairseqDataclass
@@ -30,12 +30,10 @@ class DistillationConfig(FairseqDataclass):
         "share of the time budget (--lr-scheduler time_budget) that trains with --first-weights; the rest "
         "trains with the other three weights (default: a single stage)",
     )
-    first_weights: List[float] = field(
-        default_factory=list,
-        metadata={
-            "help": "with --two-stage, weights of the first stage as HARD,SOFT,INTER (default: 1,0,0: labels or masked "
-            "words only)"
-        },
+    first_weights: List[float] = flag(
+        [],
+        "with --two-stage, weights of the first stage as HARD,SOFT,INTER (default: 1,0,0: labels or masked "
+        "words only)",
     )
     ddp_backend: str = II("distributed_training.ddp_backend")
     find_unused_parameters: bool = II("distributed_training.find_unused_parameters")

@@ -11,6 +11,7 @@ from fairseq.optim import FairseqOptimizer
 from torch import Tensor, nn
 
 from ..context import DistillationContext
+from ..flags import flag_name
 from ..metrics import log_metrics
 from ..signals import Signals, Wanted
 from ..unused_flags import given_flags, unused
@@ -156,7 +157,7 @@ class DistillationCriterion(FairseqCriterion):
         if cfg.get("two_stage") is None:
             flags["--inter-weight"] = "0" if cfg.get("inter_weight") == 0 else "above 0"
         own = {name: str(cfg.get(name)) for name in cls.resume_critical_fields if name in cfg}
-        return flags | {f"--{name.replace('_', '-')}": value for name, value in own.items()}
+        return flags | {flag_name(name): value for name, value in own.items()}
 
     def start(self, student: nn.Module) -> None:
         """Prepare for training: find the parameters that each stage does not train.

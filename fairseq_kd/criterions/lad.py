@@ -13,7 +13,7 @@ from fairseq.logging import metrics
 from omegaconf import II
 from torch import Tensor, nn
 
-from ..flags import flag
+from ..flags import flag, flag_name
 from ..layers import MAPPINGS
 from ..losses import FORMS
 from ..metrics import log_metrics
@@ -58,11 +58,7 @@ class GateFlags(FairseqDataclass):
     optimizer_name: str = II("optimizer._name")
 
 
-FLAGS = {
-    each.name: "--" + each.name.replace("_", "-")
-    for each in fields(GateFlags)
-    if each.name.startswith("gate_")
-}
+FLAGS = {each.name: flag_name(each.name) for each in fields(GateFlags) if each.name.startswith("gate_")}
 
 
 @dataclass

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, open_dict
 from torch import Tensor, nn
 
 from ..errors import CannotStart
+from ..flags import flag_name
 from ..layers import layer_numbers, student_state_dict
 from .checkpoint import Checkpoint, read_checkpoint
 from .data_requirements import DataRequirements
@@ -183,7 +184,7 @@ def _check_sizes(cfg: DictConfig, source: Checkpoint) -> None:
     theirs = source.shape.config()
     for name in CONFIG_NAMES.values():
         if name != "encoder_layers" and cfg[name] != theirs[name]:
-            flag = "--" + name.replace("_", "-")
+            flag = flag_name(name)
             raise CannotStart(
                 f"the student has {flag} {cfg[name]} (--arch or the flag), but --init-layers {cfg.init_layers} copies "
                 f"layers of {source.path}, which has {theirs[name]}: remove {flag}, or give --init-layers random."

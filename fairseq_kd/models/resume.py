@@ -10,6 +10,7 @@ from fairseq.dataclass import FairseqDataclass
 from omegaconf import II, DictConfig
 
 from ..errors import CannotStart
+from ..flags import flag_name
 from .checkpoint import Checkpoint, read_checkpoint
 from .shape import CONFIG_NAMES
 
@@ -83,7 +84,7 @@ class ResumedRun:
     def _compared(
         self, before: Mapping[str, Any], cfg: DictConfig, reset: Optional[str] = None
     ) -> Iterable[str]:
-        flags = {name: "--" + name.replace("_", "-") for name in before}
+        flags = {name: flag_name(name) for name in before}
         named, now = ({flags[name]: values[name] for name in before} for values in (before, cfg))
         return self.changed(named, now, reset)
 

@@ -15,7 +15,7 @@ from fairseq.modules.transformer_sentence_encoder import init_bert_params
 from torch import Tensor, nn
 
 from ..errors import CannotStart
-from ..flags import flag
+from ..flags import flag, flag_name
 from ..signals import Signals, Wanted
 from .encoder import PAD, ClassificationHead, LMHead, SentenceEncoder
 from .resume import ResumeFlags
@@ -115,7 +115,7 @@ class RobertaStudent(FairseqEncoderModel):
     def build_model(cls, cfg: Any, task: Any) -> "RobertaStudent":
         missing = [name for name in CONFIG_NAMES.values() if cfg.get(name) is None]
         if missing:
-            flags = ", ".join("--" + name.replace("_", "-") for name in missing)
+            flags = ", ".join(flag_name(name) for name in missing)
             raise CannotStart(
                 f"the student's sizes are incomplete: {flags} missing; "
                 "give --init-from or --teacher to copy them from, an --arch that sets them, or the flags."
@@ -127,18 +127,18 @@ class RobertaStudent(FairseqEncoderModel):
                 f"--encoder-embed-dim {shape.width} is not a multiple of --encoder-attention-heads {shape.heads}: "
                 "give a multiple, or the width of a head (--encoder-head-dim)."
             )
-        for name, size in (("encoder-head-dim", shape.head_width), ("embedding-rank", shape.rank)):
+        for name, size in (("encoder_head_dim", shape.head_width), ("embedding_rank", shape.rank)):
             if not 0 <= size < shape.width:
                 raise CannotStart(
-                    f"--{name} {size} is out of range for the width {shape.width}: give 1 to {shape.width - 1}, or 0 for "
-                    "a model that is not pruned."
+                    f"{flag_name(name)} {size} is out of range for the width {shape.width}: give 1 to {shape.width - 1}, or "
+                    "0 for a model that is not pruned."
                 )
         if shape.segments == 1 or shape.segments < 0:
             raise CannotStart(f"--segments {shape.segments} is invalid: give 0 for none, or 2 for pairs.")
         for name in ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout"):
             if not 0 <= cfg[name] < 1:
                 raise CannotStart(
-                    f"--{name.replace('_', '-')} {cfg[name]} is out of range: give a probability below 1."
+                    f"{flag_name(name)} {cfg[name]} is out of range: give a probability below 1."
                 )
         return cls(cfg, shape, task.source_dictionary, lm_head=getattr(task, "predicts_words", False))
 

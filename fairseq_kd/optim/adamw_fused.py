@@ -14,7 +14,7 @@ to groups with their own clip norm, in addition to that.
 
 import ast
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from fairseq.dataclass import FairseqDataclass
@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ..errors import CannotStart
+from ..flags import flag
 from .grouped_adamw import GroupedAdamW
 
 
@@ -32,24 +33,15 @@ class AdamWFusedConfig(FairseqDataclass):
     """Flags of `--optimizer adamw_fused`."""
 
     # A string, as on the command line: a tuple cannot be written in a YAML config.
-    adam_betas: Any = field(
-        default="(0.9, 0.999)",
-        metadata={
-            "help": "decay rates of the running averages of the gradient and its square (default: '(0.9, 0.999)')"
-        },
+    adam_betas: Any = flag(
+        "(0.9, 0.999)",
+        "decay rates of the running averages of the gradient and its square (default: '(0.9, 0.999)')",
     )
-    adam_eps: float = field(
-        default=1e-8, metadata={"help": "added to the root of the averaged squared gradient (default: 1e-8)"}
-    )
-    weight_decay: float = field(
-        default=0.0, metadata={"help": "decoupled weight decay, a factor of the learning rate (default: 0)"}
-    )
-    no_decay_norm_and_bias: bool = field(
-        default=False,
-        metadata={
-            "help": "exclude biases and LayerNorms, also of gates, from --weight-decay (default: included, as in "
-            "fairseq)"
-        },
+    adam_eps: float = flag(1e-8, "added to the root of the averaged squared gradient (default: 1e-8)")
+    weight_decay: float = flag(0.0, "decoupled weight decay, a factor of the learning rate (default: 0)")
+    no_decay_norm_and_bias: bool = flag(
+        False,
+        "exclude biases and LayerNorms, also of gates, from --weight-decay (default: included, as in fairseq)",
     )
     lr: list[float] = II("optimization.lr")
     fp16: bool = II("common.fp16")

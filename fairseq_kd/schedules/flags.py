@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, List, Optional  # noqa: UP035 - fairseq creates no flag for list[...]
+from dataclasses import dataclass
+from typing import List, Optional  # noqa: UP035 - fairseq creates no flag for list[...]
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
+from ..flags import flag, flag_name
 from ..unused_flags import given_flags, unused
 from .timer import Budget, validation_shares
 
@@ -15,60 +16,53 @@ HOUR = 3600.0
 MINUTE = 60.0
 
 
-def _flag(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass
 class TimeBudgetConfig(FairseqDataclass):
     """Flags of `--lr-scheduler time_budget`."""
 
-    total_training_time: Optional[float] = _flag(
+    total_training_time: Optional[float] = flag(
         None, "hours of training; shares below are shares of this time (default: no limit)"
     )
-    early_exit_time: Optional[float] = _flag(
+    early_exit_time: Optional[float] = flag(
         None, "hours after which training ends before --total-training-time (default: that time)"
     )
-    finetune_checkpoint_shares: List[float] = field(
-        default_factory=list,
-        metadata={"help": "shares at which to keep checkpoint_shareSHARE.pt, as 0.25,0.5 (default: none)"},
+    finetune_checkpoint_shares: List[float] = flag(
+        [], "shares at which to keep checkpoint_shareSHARE.pt, as 0.25,0.5 (default: none)"
     )
-    finetune_checkpoint_at_end: bool = _flag(False, "keep checkpoint_end.pt after training (default: off)")
-    lr_by: ChoiceEnum(["time", "updates"]) = _flag(
+    finetune_checkpoint_at_end: bool = flag(False, "keep checkpoint_end.pt after training (default: off)")
+    lr_by: ChoiceEnum(["time", "updates"]) = flag(
         "time", "schedule follows --total-training-time or --total-num-update (default: time)"
     )
-    lr_curve: ChoiceEnum(["linear", "exponential", "constant"]) = _flag(
+    lr_curve: ChoiceEnum(["linear", "exponential", "constant"]) = flag(
         "linear", "rate after warm-up; linear ends at 0 (default: linear)"
     )
-    lr_warmup: float = _flag(0.06, "share of the schedule for warm-up from 0 to --lr (default: 0.06)")
-    lr_decay_rate: float = _flag(
+    lr_warmup: float = flag(0.06, "share of the schedule for warm-up from 0 to --lr (default: 0.06)")
+    lr_decay_rate: float = flag(
         0.5, "exponential curve: factor of the rate per --lr-decay-step (default: 0.5)"
     )
-    lr_decay_step: float = _flag(0.1, "exponential curve: share of the schedule per step (default: 0.1)")
-    total_num_update: Optional[float] = _flag(None, "updates of --lr-by updates (default: --max-update)")
-    early_stop_minutes: Optional[float] = _flag(
+    lr_decay_step: float = flag(0.1, "exponential curve: share of the schedule per step (default: 0.1)")
+    total_num_update: Optional[float] = flag(None, "updates of --lr-by updates (default: --max-update)")
+    early_stop_minutes: Optional[float] = flag(
         None, "minutes from which validations must be better than --early-stop-loss (default: none)"
     )
-    early_stop_loss: Optional[float] = _flag(
+    early_stop_loss: Optional[float] = flag(
         None,
         "training ends if the first --valid-subset's loss, or its --best-checkpoint-metric, is not better than this "
         "(default: none)",
     )
-    early_stop_loss_scale: float = _flag(
+    early_stop_loss_scale: float = flag(
         1.0,
         "training ends after 100 updates with --fp16's loss scale at or below this or --threshold-loss-scale "
         "(default: 1, no unit)",
     )
-    validation_interval: Optional[float] = _flag(
+    validation_interval: Optional[float] = flag(
         None, "share between two validations, each of which saves a checkpoint (default: none)"
     )
-    validation_begin: float = _flag(0.0, "share up to which --validation-begin-interval applies (default: 0)")
-    validation_begin_interval: Optional[float] = _flag(
-        None, "share between first validations (default: none)"
-    )
-    validation_end: float = _flag(1.0, "share from which --validation-end-interval applies (default: 1)")
-    validation_end_interval: Optional[float] = _flag(None, "share between last validations (default: none)")
-    count_validation_time: bool = _flag(False, "count validations as training time (default: off)")
+    validation_begin: float = flag(0.0, "share up to which --validation-begin-interval applies (default: 0)")
+    validation_begin_interval: Optional[float] = flag(None, "share between first validations (default: none)")
+    validation_end: float = flag(1.0, "share from which --validation-end-interval applies (default: 1)")
+    validation_end_interval: Optional[float] = flag(None, "share between last validations (default: none)")
+    count_validation_time: bool = flag(False, "count validations as training time (default: off)")
     lr: List[float] = II("optimization.lr")
     max_update: int = II("optimization.max_update")
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
@@ -132,7 +126,7 @@ def problems(cfg: TimeBudgetConfig) -> Iterator[str]:
         ranges |= {"lr_decay_rate": share, "lr_decay_step": above_0}
     for name, allowed in ranges.items():
         if cfg[name] is not None and not accepts[allowed](cfg[name]):
-            yield f"--{name.replace('_', '-')} must be {allowed}, got {cfg[name]:g}."
+            yield f"{flag_name(name)} must be {allowed}, got {cfg[name]:g}."
     if not 0 <= cfg.validation_begin <= cfg.validation_end <= 1:
         yield (
             f"--validation-begin must be at least 0 and at most --validation-end, which must be at most 1, got "

@@ -24,7 +24,7 @@ from ..criterions.distillation import DistillationCriterion
 from ..data.epoch_position import ResumableEpochs
 from ..data.sequences import SequenceDataset
 from ..errors import CannotStart
-from ..flags import flag
+from ..flags import flag, flag_name
 from ..memory import peak_memory
 from ..metrics import HIGHER_IS_BETTER, reset_meters
 from ..models.data_requirements import DataRequirements
@@ -294,9 +294,7 @@ class DistillationTask(FairseqTask):
         )
         if dataset is not self.datasets.get(self.cfg.train_subset):
             return iterator
-        settings: dict[str, Any] = {
-            f"--{name.replace('_', '-')}": str(self.cfg[name]) for name in self.row_flags
-        }
+        settings: dict[str, Any] = {flag_name(name): str(self.cfg[name]) for name in self.row_flags}
         settings |= {
             "--batch-size": max_sentences,
             "--max-tokens": max_tokens,

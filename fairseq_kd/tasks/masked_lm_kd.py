@@ -19,7 +19,7 @@ from ..data.metadata import corpus_pair_format, dictionary_hash
 from ..data.short import ShortBlocksDataset
 from ..data.words import word_starts
 from ..errors import CannotStart
-from ..flags import flag
+from ..flags import flag, flag_name
 from ..models.data_requirements import DataRequirements
 from ..objectives import MaskedWords
 from ..precisions import student_autocast
@@ -264,11 +264,11 @@ def _check_flags(cfg: MaskedLMKDConfig) -> None:
         )
     for name, least in (("tokens_per_sample", 2), ("vocabulary_chunk", 1), ("replaced_words", 0)):
         if cfg[name] < least:
-            raise CannotStart(f"--{name.replace('_', '-')} {cfg[name]} is too few: give {least} or more.")
+            raise CannotStart(f"{flag_name(name)} {cfg[name]} is too few: give {least} or more.")
     for name in ("max_tokens", "max_tokens_valid"):
         # fairseq would only warn, and omit longer blocks.
         if cfg[name] is not None and cfg[name] < cfg.tokens_per_sample:
             raise CannotStart(
-                f"--{name.replace('_', '-')} {cfg[name]} is less than --tokens-per-sample {cfg.tokens_per_sample}: "
+                f"{flag_name(name)} {cfg[name]} is less than --tokens-per-sample {cfg.tokens_per_sample}: "
                 "give as many or more, or a lower --tokens-per-sample."
             )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...context import DistillationContext
+from ...flags import flag_name
 from ...losses import CRD, Negatives
 from ...signals import Signals, Wanted
 from .base import Transfer
@@ -58,7 +59,7 @@ class ContrastiveTransfer(Transfer):
 def _problems_of_flags(cfg: Any) -> Iterable[str]:
     for name in ("crd_feature_dim", "crd_negatives"):
         if getattr(cfg, name) < 1:
-            yield f"--{name.replace('_', '-')} {getattr(cfg, name)} is out of range: give 1 or more."
+            yield f"{flag_name(name)} {getattr(cfg, name)} is out of range: give 1 or more."
     if not 0 < cfg.crd_temperature < math.inf:
         yield f"--crd-temperature {cfg.crd_temperature} is out of range: give a number above 0."
     if not 0 <= cfg.crd_momentum < 1:
