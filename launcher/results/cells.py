@@ -11,7 +11,7 @@ from ..methods import NO_TEACHER
 from ..overrides import Value, as_words, without_weights
 from ..planning.run_spec import FIRST, RunSpec
 from .first_stages import find_first_stages
-from .runs import Run, Score
+from .runs import SHOWN_HASH, Run, Score
 
 # The user's flags for fairseq-train, in a form that can be a key.
 Flags = tuple[tuple[str, Value], ...]
@@ -31,8 +31,6 @@ TRIED = ("batch_size", "lr")
 TUNED = (*TRIED, "updates", "warmup")
 
 LOST = "stage 1 run"  # setting of a cell whose first stage is unknown
-
-SHOWN_HASH = 7  # characters of a hash that tables show
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from ..planning.run_spec import RunSpec
 # GLUE has a second metric for these tasks.
 SECOND_METRIC = {"MRPC": "f1", "QQP": "f1", "STS-B": "spearman"}
 SPLITS = {"MNLI": {"valid": "matched", "valid1": "mismatched"}}
-SHOWN_HASH = 7  # characters shown of a commit
+SHOWN_HASH = 7  # characters shown of a commit or another hash
 
 
 class Score(NamedTuple):
