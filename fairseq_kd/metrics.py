@@ -23,7 +23,7 @@ def label_statistics(
     """Return a batch's statistics: tensors to be summed over batches and workers.
 
     logits      [B, C], or [B, 1] for regression
-    sample      the batch: target [B], id [B], split_sentences
+    sample      the batch: target [B], -100 or NaN without label; id [B], split_sentences
     regression  whether targets are numbers
     training    True omits the table for Spearman correlation, which is as long as the split
     """
@@ -81,11 +81,14 @@ def log_metrics(logging_outputs: list[dict[str, Any]]) -> None:
 
 
 def confusion(logits: Tensor, target: Tensor) -> Tensor:
-    """Return counts [C, C]: row = true class, column = predicted class. logits [B, C], target [B]."""
+    """Return counts [C, C]: row = true class, column = predicted class.
+
+    logits [B, C], target [B]; negative targets are not counted
+    """
     classes = logits.size(-1)
-    cell = target * classes + logits.argmax(dim=-1)
+    cell = target.clamp(min=0) * classes + logits.argmax(dim=-1)
     counts = torch.zeros(classes * classes, dtype=torch.float64, device=logits.device)
-    return counts.scatter_add_(0, cell, torch.ones_like(cell, dtype=torch.float64)).view(classes, classes)
+    return counts.scatter_add_(0, cell, (target >= 0).double()).view(classes, classes)
 
 
 def accuracy(counts: Tensor) -> float:
@@ -109,9 +112,13 @@ def mcc(counts: Tensor) -> float:
 
 
 def moments(predicted: Tensor, target: Tensor) -> Tensor:
-    """Return [6]: n and the sums of x, y, x^2, y^2, xy. predicted, target [B] in float64."""
-    x, y = predicted, target
-    return torch.stack([torch.ones_like(x), x, y, x * x, y * y, x * y]).sum(dim=1)
+    """Return [6]: n and the sums of x, y, x^2, y^2, xy.
+
+    predicted, target [B] in float64; NaN targets are not counted
+    """
+    counted = ~target.isnan()
+    x, y = predicted * counted, target.nan_to_num()
+    return torch.stack([counted.double(), x, y, x * x, y * y, x * y]).sum(dim=1)
 
 
 def pearson(sums: Tensor) -> float:

@@ -47,6 +47,8 @@ def write_data(
                 for label in labels
             ]
             write_indexed(folder / name / split, rows)
+        if split == "unlabelled":
+            continue
         if regression:
             (folder / "label" / f"{split}.label").write_text("".join(f"{label / 2}\n" for label in labels))
         else:

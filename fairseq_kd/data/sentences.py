@@ -10,6 +10,9 @@ from .sequences import SequenceDataset, encoder_input
 
 BOS, EOS = 0, 2
 
+# Label of a sentence without label: of classes (the number that F.cross_entropy ignores), and of numbers.
+UNLABELLED = (-100, float("nan"))
+
 
 class SentenceDataset(SequenceDataset):
     """Joins one or two stored sentences into the encoder's input.
@@ -17,7 +20,7 @@ class SentenceDataset(SequenceDataset):
         roberta  <s> a </s></s> b </s>        bert  <s> a </s> b </s>
 
     first, second  indexed data sets of fairseq; the tokens of each row end in a separator
-    targets        class number or float for each example; None without labels
+    targets        class number or float for each example, or UNLABELLED; None if the split has no labels
     pair_format    roberta or bert
     seed           seed of the training order
     bucket         training order: examples are shuffled, then sorted by length within buckets of this

@@ -57,7 +57,7 @@ def logits_mse(s: Tensor, t: Tensor) -> Tensor:
 def cross_entropy(s: Tensor, label: Tensor) -> Tensor:
     """Return the cross entropy with the label.
 
-        L_b = - log_softmax(s_b)[label_b]
+        L_b = - log_softmax(s_b)[label_b], 0 for the label -100
 
     s      [B, C]  logits
     label  [B]     class numbers

@@ -40,10 +40,12 @@ class SentenceLabels:
         teacher: Optional[Signals],
         sample: Mapping[str, Any],
     ) -> dict[str, Tensor]:
-        """Return the terms `hard` and `soft` that are in `weights`, each [B]."""
+        """Return the terms `hard` and `soft` that are in `weights`, each [B]; `hard` is 0 for unlabelled sentences."""
         terms = {}
         if "hard" in weights and self.regression:
-            terms["hard"] = squared_error(student.logits, sample["target"].float())
+            target = sample["target"].float()
+            # Zeroed before and after: the gradient of a NaN would be NaN.
+            terms["hard"] = squared_error(student.logits, target.nan_to_num()) * ~target.isnan()
         elif "hard" in weights:
             terms["hard"] = cross_entropy(student.logits, sample["target"])
 

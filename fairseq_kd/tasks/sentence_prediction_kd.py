@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
-from fairseq.data import Dictionary
+from fairseq.criterions import FairseqCriterion
+from fairseq.data import ConcatDataset, Dictionary
 from fairseq.tasks import register_task
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig
 from torch.utils.data import Dataset
 
 from ..data.binarized import files_of_split, read_split
 from ..data.metadata import Metadata
-from ..data.sentences import SentenceDataset
+from ..data.sentences import UNLABELLED, SentenceDataset
 from ..errors import CannotStart
 from ..flags import flag
 from ..models.data_requirements import DataRequirements
@@ -32,6 +33,11 @@ class SentencePredictionKDConfig(DistillationTaskConfig):
         None, "number of classes, 1 for regression (default: from the data's meta.json or label/dict.txt)"
     )
     regression_target: bool = flag(False, "labels are numbers (default: from the data's meta.json)")
+    unlabelled_subset: Optional[str] = flag(
+        None,
+        "split whose sentences are added to the training set without labels: all terms but that of the labels learn from "
+        "them (default: none; `preprocess.glue --unlabelled` makes the split `unlabelled`)",
+    )
     length_bucket: int = flag(
         1,
         "training sentences are shuffled, then sorted by length within buckets of this size; this reduces "
@@ -47,7 +53,7 @@ class SentencePredictionKDConfig(DistillationTaskConfig):
 class SentencePredictionKDTask(DistillationTask):
     """Reads labelled sentences and pairs."""
 
-    row_flags = (*DistillationTask.row_flags, "length_bucket")
+    row_flags = (*DistillationTask.row_flags, "unlabelled_subset", "length_bucket")
 
     def __init__(self, cfg: SentencePredictionKDConfig, dictionary: Dictionary, metadata: Metadata) -> None:
         data = DataRequirements(
@@ -97,16 +103,11 @@ class SentencePredictionKDTask(DistillationTask):
         Raises CannotStart if it is missing or damaged, or if an example is too long.
         """
         data = Path(self.cfg.data)
-        first = self._stored(data / "input0" / split, combine)
-        if first is None:
-            present = ", ".join(sorted(path.stem for path in (data / "input0").glob("*.idx")))
-            raise CannotStart(f"{data} has no split {split}: it has {present}.")
-
-        second = self._stored(data / "input1" / split, combine)
+        first, second, labels = self._examples(split, combine)
         dataset = SentenceDataset(
             first,
             second,
-            self._labels(data / "label" / split, len(first), combine),
+            labels,
             self.metadata.pair_format,
             seed=self.cfg.seed,
             bucket=self.cfg.length_bucket if split == self.cfg.train_subset else None,
@@ -129,12 +130,55 @@ class SentencePredictionKDTask(DistillationTask):
                     f"{shape.max_positions}`."
                 )
         self._check_batches(split, longest)
-        logger.info(f"{split}: {len(dataset)} sentences, longest {longest} tokens")
-        inputs = [data / name / split for name in ("input0", "input1")[: 1 if second is None else 2]]
-        stored = [file for path in inputs for file in files_of_split(path, combine)]
-        self.serve_teacher(dataset, split, stored, {"pair_format": self.metadata.pair_format})
+        parts = self._parts(split)
+        logger.info(f"{' + '.join(parts)}: {len(dataset)} sentences, longest {longest} tokens")
+        inputs = ("input0", "input1")[: 1 if second is None else 2]
+        stored = [
+            file for name in inputs for part in parts for file in files_of_split(data / name / part, combine)
+        ]
+        self.serve_teacher(dataset, "+".join(parts), stored, {"pair_format": self.metadata.pair_format})
         self.datasets[split] = dataset
         return dataset
+
+    def _parts(self, split: str) -> list[str]:
+        """Return the stored splits that make up a split: the training set may have an unlabelled one."""
+        unlabelled = self.cfg.unlabelled_subset if split == self.cfg.train_subset else None
+        return [split] if unlabelled is None else [split, unlabelled]
+
+    def _examples(self, split: str, combine: bool) -> tuple[Dataset, Optional[Dataset], Optional[np.ndarray]]:
+        """Return first sentences, second sentences (pairs) and labels of a split.
+
+        Labels of an unlabelled part are UNLABELLED. Raises CannotStart if the split or its unlabelled part is missing.
+        """
+        data = Path(self.cfg.data)
+        firsts, seconds = [], []
+        for part in self._parts(split):
+            first = self._stored(data / "input0" / part, combine)
+            if first is None:
+                present = ", ".join(sorted(path.stem for path in (data / "input0").glob("*.idx")))
+                flag = "" if part == split else "--unlabelled-subset: "
+                raise CannotStart(f"{flag}{data} has no split {part}: it has {present}.")
+            firsts.append(first)
+            seconds.append(self._stored(data / "input1" / part, combine))
+
+        labels = self._labels(data / "label" / split, len(firsts[0]), combine)
+        if len(firsts) == 1:
+            return firsts[0], seconds[0], labels
+        if labels is not None:
+            unlabelled = UNLABELLED[self.metadata.regression]
+            labels = np.append(labels, np.full(len(firsts[1]), unlabelled, labels.dtype))
+        return ConcatDataset(firsts), None if seconds[0] is None else ConcatDataset(seconds), labels
+
+    def _check(self, criterion: FairseqCriterion, cfg: DictConfig) -> None:
+        """Raise CannotStart also if unlabelled sentences would take part in a loss that has only labels."""
+        super()._check(criterion, cfg)
+        given = self.cfg.unlabelled_subset
+        if given is not None and any(stage.active().keys() == {"hard"} for stage in criterion.stages.all):
+            raise CannotStart(
+                f"--unlabelled-subset {given}: the loss has only the term of the labels ({criterion.stages}), so these "
+                "sentences teach nothing: remove the flag, or give another term a weight above 0.",
+                doing="start distillation",
+            )
 
     def _check_batches(self, split: str, longest: int) -> None:
         """Raise CannotStart if an example is too long for any batch: fairseq would omit it, or fail."""
@@ -201,8 +245,9 @@ class SentencePredictionKDTask(DistillationTask):
         return unlabelled | {"target": targets.new_zeros(sample["nsentences"]).to(sample["id"].device)}
 
     def train_labels(self) -> Optional[np.ndarray]:
-        """Return the class numbers of the training set, [N], before fairseq loads that set; None without labels."""
-        data, split = Path(self.cfg.data), self.cfg.train_subset
+        """Return the class numbers of the training set, [N], before fairseq loads that set; None without labels.
+
+        Raises CannotStart if the set is missing.
+        """
         # Parts of a split (train, train1, ..) are joined, as fairseq does in training.
-        first = self._stored(data / "input0" / split, combine=True)
-        return None if first is None else self._labels(data / "label" / split, len(first), combine=True)
+        return self._examples(self.cfg.train_subset, combine=True)[2]

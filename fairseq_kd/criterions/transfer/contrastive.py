@@ -74,6 +74,11 @@ def _problems_of_labels(
             f"{context.data} has no labels for {context.train_subset}, but --criterion {method} needs them to choose "
             "negatives: use data with labels (--train-subset), or another method."
         )
+    elif labels.min() < 0:
+        yield (
+            f"--unlabelled-subset adds sentences without labels to {context.train_subset}, but --criterion {method} needs "
+            "labels to choose negatives: remove the flag, or use another method."
+        )
     elif len(np.unique(labels)) < 2:
         yield (
             f"all sentences of {context.train_subset} in {context.data} have the same label, so --criterion {method} has "
