@@ -1,4 +1,4 @@
-"""GLUE metrics, computed from statistics that are summed over batches and workers.
+"""Metrics of GLUE and of other classification, computed from statistics that are summed over batches and workers.
 
 Accuracy, F1 and Matthews correlation use the confusion matrix. Pearson correlation uses six sums.
 Spearman correlation uses a table of the split's predictions. All are logged in percent, as in GLUE.
@@ -14,7 +14,7 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 # The logged values for which higher is better. For all others, losses and perplexities, lower is better.
-HIGHER_IS_BETTER = frozenset({"accuracy", "f1", "mcc", "pearson", "spearman"})
+HIGHER_IS_BETTER = frozenset({"accuracy", "f1", "macro_f1", "mcc", "pearson", "spearman"})
 
 
 def label_statistics(
@@ -42,7 +42,7 @@ def metric_names(classes: int, regression: bool) -> set[str]:
     """Return the names of the label metrics that validation logs."""
     if regression:
         return {"pearson", "spearman"}
-    return {"accuracy", "mcc"} | ({"f1"} if classes == 2 else set())
+    return {"accuracy", "mcc", "f1" if classes == 2 else "macro_f1"}
 
 
 def log_metrics(logging_outputs: list[dict[str, Any]]) -> None:
@@ -68,6 +68,8 @@ def log_metrics(logging_outputs: list[dict[str, Any]]) -> None:
         metrics.log_derived("mcc", lambda meters: mcc(meters["_confusion"].sum))
         if len(totals["confusion"]) == 2:
             metrics.log_derived("f1", lambda meters: f1(meters["_confusion"].sum))
+        else:
+            metrics.log_derived("macro_f1", lambda meters: macro_f1(meters["_confusion"].sum))
 
     if "moments" in totals:
         metrics.log_scalar_sum("_moments", totals["moments"])
@@ -101,6 +103,14 @@ def f1(counts: Tensor) -> float:
     """Return the F1 of class 1 in percent; 0 if class 1 is neither present nor predicted."""
     (_, false_positive), (false_negative, true_positive) = counts.tolist()
     return _percent(2 * true_positive, 2 * true_positive + false_positive + false_negative)
+
+
+def macro_f1(counts: Tensor) -> float:
+    """Return the mean F1 of the classes in percent, without classes that are neither present nor predicted."""
+    counts = counts.cpu().numpy()
+    sizes = counts.sum(axis=0) + counts.sum(axis=1)
+    found = sizes > 0
+    return _percent((2 * np.diag(counts)[found] / sizes[found]).sum(), found.sum())
 
 
 def mcc(counts: Tensor) -> float:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from . import meta
 from .atomic_folder import atomic_folder, recover
@@ -30,13 +31,18 @@ def binarize(
     out: Path,
     overwrite: bool = False,
     report: Callable[[str], None] = print,
+    settings: dict[str, Any] | None = None,
 ) -> dict | None:
-    """Create `<out>/<TASK>-bin` and return its meta.json, or None if the folder is up to date."""
+    """Create `<out>/<TASK>-bin` and return its meta.json, or None if the folder is up to date.
+
+    settings  training settings to store in meta.json
+    """
     folder = out / f"{task.name}-bin"
     if recover(folder):
         report(f"{folder} was restored: an earlier run was killed while it replaced the folder.")
     inputs_hash = meta.inputs_hash(task, encoder, options, sources)
     if _up_to_date(folder, inputs_hash, encoder, options, overwrite):
+        _update_settings(folder, task, settings)
         return None
 
     splits = read_splits(task, sources, options, report)
@@ -46,6 +52,8 @@ def binarize(
             source = sources.get(split, sources.get("train"))  # --split-dev takes it out of the training file
             kept |= {"source": source.names, "sha256": source.sha256}
         described = meta.describe(task, encoder, options, sources, counts)
+        if settings:
+            described["settings"] = settings
         meta.write(temporary, described)
     return described
 
@@ -70,6 +78,14 @@ def _up_to_date(
     if not _complete(folder, found):
         raise DataError(f"--out: files are missing from {folder}: add --overwrite to make it again.")
     return True
+
+
+def _update_settings(folder: Path, task: Task, settings: dict[str, Any] | None) -> None:
+    """Write the metric and the training settings into meta.json; the data does not depend on them."""
+    found = meta.read(folder)
+    changed = found | {"metric": task.metric} | ({"settings": settings} if settings else {})
+    if changed != found:
+        meta.write(folder, changed)
 
 
 def _complete(folder: Path, found: dict) -> bool:

@@ -13,15 +13,11 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from .binarize import SPECIALS_IN_PAIR, binarize
-from .commands import add_encoder_options, exit_status
-from .encoders import load_encoder, use_cores
+from .binarize_options import add_binarize_options, binarize_all, check_options
+from .commands import exit_status
 from .errors import DataError
-from .meta import Options
 from .sources import find_sources, tasks_in
 from .tasks import MNLI_SPLITS, TASKS, Task, find_task
-
-SHORTEST = SPECIALS_IN_PAIR["roberta"] + 2  # one text token in each sentence of a pair
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,33 +27,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> None:
-    _check_numbers(args)
+    check_options(args)
     tasks, splits = _tasks(args), _splits(args)
-    if args.out.exists() and not args.out.is_dir():
-        raise DataError(f"--out {args.out} is a file: name a folder; <TASK>-bin is created in it.")
     given = {"train": args.train_file, "valid": args.dev_file, "test": args.test_file}
     given = {split: path for split, path in given.items() if path}
-    if given and len(tasks) > 1:
+    if (given or args.unlabelled) and len(tasks) > 1:
         raise DataError(
-            f"--tasks {args.tasks or 'all'} names {len(tasks)} tasks, but --train-file, --dev-file and --test-file name "
-            "files of one task: run the command once per task."
+            f"--tasks {args.tasks or 'all'} names {len(tasks)} tasks, but --train-file, --dev-file, --test-file and "
+            "--unlabelled name files of one task: run the command once per task."
         )
 
     # Find all files before encoding the first.
     sources = {
         task: find_sources(task, args.glue_dir, given, splits, args.split_dev is not None) for task in tasks
     }
-    use_cores(args.workers)
-    encoder = load_encoder(args.encoder_dir, args.encoder)
-    options = Options(args.max_positions, args.limit_train, args.split_dev, args.seed, args.strict)
-
-    args.out.mkdir(parents=True, exist_ok=True)
-    for task in tasks:
-        meta = binarize(task, sources.pop(task), encoder, options, args.out, args.overwrite, _note)
-        if meta is None:
-            print(f"{args.out / task.name}-bin is up to date.")
-        else:
-            _print_summary(meta, args.out / f"{task.name}-bin")
+    binarize_all(sources, args)
 
 
 def _tasks(args: argparse.Namespace) -> list[Task]:
@@ -81,34 +65,6 @@ def _names(flag: str, given: str, what: str, known: Iterable[str]) -> list[str]:
     if not names:
         raise DataError(f"{flag} {given!r} names no {what}: choose from {', '.join(known)}.")
     return names
-
-
-def _print_summary(meta: dict, folder: Path) -> None:
-    print(f"{folder}  ({meta['encoder']['name']}, up to {meta['max_positions']} tokens)")
-    for split, counts in meta["splits"].items():
-        line = f"  {split:<7}{counts['sentences']:>9,} {'pairs' if meta['pairs'] else 'sentences'}"
-        line += f" of {counts['available']:,}" if counts["available"] != counts["sentences"] else ""
-        line += f"  {counts['dropped']:,} dropped  {counts['truncated']:,} cut"
-        why = ", ".join(f"{number:,} {reason}" for reason, number in counts["dropped_why"].items())
-        line += f"  ({why})" if why else ""
-        line += "" if counts["labelled"] else "  no labels"
-        print(f"{line}  from {counts['source']}")
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def _check_numbers(args: argparse.Namespace) -> None:
-    checks = [
-        ("--max-positions", args.max_positions, lambda n: n >= SHORTEST, f"at least {SHORTEST}"),
-        ("--workers", args.workers, lambda n: n >= 1, "at least 1"),
-        ("--limit-train", args.limit_train, lambda n: n >= 1, "at least 1"),
-        ("--split-dev", args.split_dev, lambda share: 0 < share < 1, "between 0 and 1"),
-    ]
-    for flag, value, allowed, rule in checks:
-        if value is not None and not allowed(value):
-            raise DataError(f"{flag} {value} is out of range: give a number {rule}.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -139,51 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         "(default: all; test is optional)",
     )
 
-    encoding = parser.add_argument_group("encoding")
-    add_encoder_options(encoding, required=True)
-    encoding.add_argument(
-        "--max-positions",
-        type=int,
-        default=512,
-        metavar="N",
-        help="maximum tokens of a sentence or pair, special tokens included; longer inputs are truncated, the "
-        "longer sentence of a pair first (default: 512)",
-    )
-    encoding.add_argument("--workers", type=int, metavar="N", help="encoding threads (default: all cores)")
-
-    choice = parser.add_argument_group("selection")
-    choice.add_argument(
-        "--limit-train",
-        type=int,
-        metavar="N",
-        help="keep N training sentences (or pairs), chosen by --seed, in file order; a smaller selection is a "
-        "subset of a larger one (default: all)",
-    )
-    choice.add_argument(
-        "--split-dev",
-        type=float,
-        metavar="SHARE",
-        help="use this share of the training sentences, chosen by --seed, as dev set of a task without a dev "
-        "file (default: none)",
-    )
-    choice.add_argument("--seed", type=int, default=1, help="seed of both selections (default: 1)")
-    choice.add_argument(
-        "--strict", action="store_true", help="stop at a malformed row (default: drop and report it)"
-    )
-
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "--out",
-        type=Path,
-        default=Path("data"),
-        metavar="DIR",
-        help="folder in which <TASK>-bin is created (default: data)",
-    )
-    output.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace a <TASK>-bin that was made from other inputs (default: stop with an error)",
-    )
+    add_binarize_options(parser)
     return parser
 
 

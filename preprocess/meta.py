@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import rows
 from .encoders import Encoder
 from .sources import Source
-from .tasks import Task
+from .tasks import TASKS, Task
 from .vocabulary import symbols_hash
 
 FORMAT = 1
@@ -19,13 +18,19 @@ NAME = "meta.json"
 
 @dataclass(frozen=True)
 class Options:
-    """Settings that determine the result; `seed` matters only for --limit-train and --split-dev."""
+    """Settings that determine the result; `seed` matters only for --limit-train and --split-dev.
+
+    duplicates  keep or drop rows that occur twice in the training set, and report them; None = do not look for them
+    """
 
     max_positions: int = 512
     limit_train: int | None = None
     split_dev: float | None = None
     seed: int = 1
     strict: bool = False
+    keep_unlabelled: bool = False
+    split_test: float | None = None
+    duplicates: str | None = None
 
 
 def describe(
@@ -45,7 +50,7 @@ def describe(
         "encoder": {"name": encoder.name, "lowercase": encoder.lowercase, "hash": encoder.hash},
         "dictionary_hash": symbols_hash(encoder.symbols),
         "splits": splits,
-        "score_scale": rows.TOP_SCORE if task.regression else None,
+        "score_scale": task.score_scale if task.regression else None,
         "options": asdict(options),
         "made_from": inputs_hash(task, encoder, options, sources),
     }
@@ -62,6 +67,8 @@ def inputs_hash(task: Task, encoder: Encoder, options: Options, sources: dict[st
     }
     if task.pairs:
         inputs["truncation"] = "longest_first"
+    if task.name not in TASKS:
+        inputs["columns"] = asdict(task) | {"metric": None}
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
@@ -69,8 +76,15 @@ def relevant_options(options: Options) -> dict[str, Any]:
     """Return the options that affect the result."""
     relevant = asdict(options)
     del relevant["strict"]  # raises an error or changes nothing
-    if options.limit_train is None and options.split_dev is None:
+    if options.limit_train is None and options.split_dev is None and options.split_test is None:
         del relevant["seed"]
+    # Absent from folders of older versions.
+    if not options.keep_unlabelled:
+        del relevant["keep_unlabelled"]
+    if options.split_test is None:
+        del relevant["split_test"]
+    if options.duplicates != "drop":
+        del relevant["duplicates"]
     return relevant
 
 
@@ -97,7 +111,9 @@ def _given(value: Any) -> str:
 
 def write(folder: Path, meta: dict) -> None:
     text = json.dumps(meta, indent=2, ensure_ascii=False)
-    (folder / NAME).write_text(text + "\n", encoding="utf-8")
+    aside = folder / f"{NAME}.part"
+    aside.write_text(text + "\n", encoding="utf-8")
+    aside.replace(folder / NAME)
 
 
 def read(folder: Path) -> dict | None:

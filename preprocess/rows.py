@@ -1,6 +1,5 @@
 """Converts a table to sentences and labels; drops or rejects invalid rows."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -11,9 +10,10 @@ from .errors import DataError
 from .tables import Table, column
 from .tasks import Task
 
-NO_GOLD = "no gold label"
+NO_LABEL = "no gold label"
 MALFORMED = "malformed"
-TOP_SCORE = 5.0  # STS-B scores are 0 to 5; targets are divided by this number
+UNLABELLED = "unlabelled"  # name of the split of texts without labels
+INTEGER = re.compile(r"[+-]?\d+")
 ANNOTATOR = re.compile(r"label\d+")  # name of a column with one annotator's label
 ANNOTATORS = (1, 5)  # annotator labels in a row of SNLI or MNLI: the author's, and often four more
 
@@ -28,6 +28,7 @@ class Rows:
     repaired  number of malformed rows kept in an unlabelled split, which needs one prediction per row
     reports   one line per malformed row: file, line, reason
     available number of usable rows in the file before a selection (0: no selection)
+    without_label  texts of the rows that were dropped because they have no label, one list per text column
     """
 
     texts: list[list[str]]
@@ -36,6 +37,7 @@ class Rows:
     repaired: int = 0
     reports: list[str] = field(default_factory=list)
     available: int = 0
+    without_label: list[list[str]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.texts[0])
@@ -45,7 +47,9 @@ class Rows:
         texts = [[column[i] for i in numbers] for column in self.texts]
         labels = None if self.labels is None else [self.labels[i] for i in numbers]
         record = (self.dropped, self.repaired, self.reports) if with_record else (Counter(), 0, [])
-        return Rows(texts, labels, *record, available=self.available or len(self))
+        return Rows(
+            texts, labels, *record, self.available or len(self), self.without_label if with_record else []
+        )
 
 
 def read_rows(table: Table, task: Task, split: str, strict: bool = False) -> Rows:
@@ -64,6 +68,9 @@ def read_rows(table: Table, task: Task, split: str, strict: bool = False) -> Row
     if strict and reports:
         raise DataError(f"{reports[0]}; {len(reports)} malformed rows: correct them, or leave out --strict.")
 
+    if split == UNLABELLED:
+        usable = [row for number, row in enumerate(table.rows) if number not in bad]
+        return Rows([_strip(usable, c) for c in columns], None, +Counter({MALFORMED: len(bad)}), 0, reports)
     if label_column is None:
         # No row is dropped: a submission needs a prediction for every row of the file.
         rows = table.rows
@@ -77,8 +84,16 @@ def read_rows(table: Table, task: Task, split: str, strict: bool = False) -> Row
     if not rows:
         raise DataError(f"{table.path}: none of its {len(table.rows)} rows is usable: name another file.")
 
-    dropped = Counter({MALFORMED: len(bad), NO_GOLD: len(numbers) - len(kept)})
-    return Rows([_strip(rows, c) for c in columns], [label for _, label in kept], +dropped, 0, reports)
+    unlabelled = [table.rows[i] for i, label in zip(numbers, labels, strict=True) if label is None]
+    dropped = Counter({MALFORMED: len(bad), NO_LABEL: len(unlabelled)})
+    return Rows(
+        [_strip(rows, c) for c in columns],
+        [label for _, label in kept],
+        +dropped,
+        0,
+        reports,
+        without_label=[_strip(unlabelled, c) for c in columns],
+    )
 
 
 def _align_annotators(table: Table, task: Task) -> Table:
@@ -106,6 +121,8 @@ def _align_annotators(table: Table, task: Task) -> Table:
 def _label_column(table: Table, task: Task, split: str) -> int | None:
     """Return the index of the label column; None for a test split without labels (-1 in Hugging Face data)."""
     found = column(table, task.label)
+    if split == UNLABELLED:
+        return None
     if not split.startswith("test"):
         return found
     if found is not None and table.typed and all(row[found] in (-1, None) for row in table.rows):
@@ -125,7 +142,11 @@ def _labels(table: Table, task: Task, numbers: list[int], column: int) -> list[f
     labels = [known[value] for value in values]
     if _UNKNOWN in known.values():
         first = labels.index(_UNKNOWN)
-        expected = "a score from 0 to 5" if task.regression else ", ".join(task.labels)
+        expected = (
+            f"a score from {task.scores[0]:g} to {task.scores[1]:g}"
+            if task.regression
+            else ", ".join(task.labels)
+        )
         raise DataError(
             f"{table.place(numbers[first])} has the label {values[first]!r}, expected for {task.name}: {expected}; "
             "correct the file or name another task."
@@ -138,18 +159,33 @@ _UNKNOWN: Any = object()
 
 def _label(value: str | float | None, task: Task, typed: bool) -> float | None:
     """Return the label of one row; None if the annotators did not agree, _UNKNOWN if it is not one of the task's."""
+    name = label_name(value)
+    if name in task.labels:
+        return task.labels.index(name)
+    if task.unlabelled is not None and (value == task.unlabelled or (typed and _is_missing(value, task))):
+        return None
     if task.regression:
         try:
             score = float(value)
         except (TypeError, ValueError):
             return _UNKNOWN
-        return score / TOP_SCORE if math.isfinite(score) and 0 <= score <= TOP_SCORE else _UNKNOWN
+        return score / task.score_scale if task.scores[0] <= score <= task.scores[1] else _UNKNOWN
+    # Integers of Hugging Face data are class numbers, if they are not themselves names of classes.
+    if typed and isinstance(value, int) and not any(map(INTEGER.fullmatch, task.labels)):
+        return value if 0 <= value < len(task.labels) else _UNKNOWN
+    return _UNKNOWN
 
-    if task.unlabelled is not None and (value == task.unlabelled or (typed and value == -1)):
-        return None
-    if typed and isinstance(value, int) and 0 <= value < len(task.labels):
-        return int(value)
-    return task.labels.index(value) if value in task.labels else _UNKNOWN
+
+def label_name(value: object) -> str:
+    """Return the class name of a label: of a number, its digits, also if it is stored as 3.0."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _is_missing(value: str | float | None, task: Task) -> bool:
+    """Return whether a value of a JSON, parquet or arrow file means that the row has no label."""
+    return value is None or value != value or (value == -1 and not task.regression)
 
 
 def _not_text(table: Table, columns: list[int]) -> dict[int, str]:

@@ -1,14 +1,17 @@
-"""Reads the rows of each split: joins shards, splits off a dev set and selects training sentences."""
+"""Reads the rows of each split: joins shards, splits off dev and test sets and selects training sentences."""
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 from .errors import DataError
 from .meta import Options
-from .rows import Rows, read_rows
+from .rows import UNLABELLED, Rows, read_rows
 from .sources import Source
-from .tables import read_table
+from .tables import Table, read_lines, read_table
 from .tasks import Task
+
+DUPLICATE = "repeated"
 
 
 def read_splits(
@@ -17,16 +20,61 @@ def read_splits(
     """Return the rows of each split, in the task's order; calls `report` for malformed rows."""
     splits = {}
     for split, source in sources.items():
-        needed = [*task.text] if split.startswith("test") else [*task.text, task.label]
-        headerless = () if split.startswith("test") else task.headerless
-
-        parts = []
-        for path, content in zip(source.paths, source.contents, strict=True):
-            table = read_table(path, content, needed, headerless)
-            parts.append(read_rows(table, task, split, options.strict))
+        parts = [
+            read_rows(_read(path, content, task, split), task, split, options.strict)
+            for path, content in zip(source.paths, source.contents, strict=True)
+        ]
         splits[split] = _join(parts)
         _report_malformed(splits[split], report)
-    return _split_and_limit(task, splits, options)
+    if options.duplicates is not None and "train" in splits:
+        splits["train"] = _without_duplicates(splits["train"], options, report)
+    splits = _split_and_limit(task, splits, options)
+    if options.duplicates is not None:
+        _report_leaks(splits, report)
+    return splits
+
+
+def _read(path: Path, content: bytes, task: Task, split: str) -> Table:
+    if split == UNLABELLED and path.suffix.lower() == ".txt":
+        return read_lines(path, content, [names[0] for names in task.text])
+    without_label = split.startswith("test") or split == UNLABELLED
+    needed = [*task.text] if without_label else [*task.text, task.label]
+    return read_table(path, content, needed, task.headerless, task.delimiter)
+
+
+def _without_duplicates(training: Rows, options: Options, report: Callable[[str], None]) -> Rows:
+    """Report rows with the texts of an earlier row; with `--drop-duplicates`, return the rows without them."""
+    first: dict[tuple[str, ...], int] = {}
+    repeated, contradicting = [], 0
+    for number, texts in enumerate(zip(*training.texts, strict=True)):
+        earlier = first.setdefault(texts, number)
+        if earlier != number:
+            repeated.append(number)
+            contradicting += training.labels[earlier] != training.labels[number]
+    if not repeated:
+        return training
+    done = "dropped" if options.duplicates == "drop" else "kept (--drop-duplicates drops them)"
+    report(
+        f"train: {len(repeated):,} rows repeat the text of an earlier row, {contradicting:,} of them with another label; "
+        f"{done}"
+    )
+    if options.duplicates != "drop":
+        return training
+    kept = training.take(sorted(set(range(len(training))) - set(repeated)))
+    kept.available = 0
+    kept.dropped[DUPLICATE] = len(repeated)
+    return kept
+
+
+def _report_leaks(splits: dict[str, Rows], report: Callable[[str], None]) -> None:
+    """Report how many rows of the other splits have texts of the training set: their scores would be too high."""
+    training = set(zip(*splits["train"].texts, strict=True)) if "train" in splits else set()
+    for split, rows in splits.items():
+        if split in ("train", UNLABELLED):
+            continue
+        seen = sum(texts in training for texts in zip(*rows.texts, strict=True))
+        if seen:
+            report(f"{split}: the texts of {seen:,} of {len(rows):,} rows are also in the training set")
 
 
 def choose(available: int, number: int, seed: int) -> list[int]:
@@ -39,24 +87,45 @@ def choose(available: int, number: int, seed: int) -> list[int]:
 
 
 def _split_and_limit(task: Task, splits: dict[str, Rows], options: Options) -> dict[str, Rows]:
-    """Apply --split-dev, then --limit-train, so that a limit does not change the dev set."""
-    if options.split_dev is not None:
+    """Apply --split-test, --split-dev, then --limit-train, so that a limit does not change the other sets."""
+    for split, flag, share in (
+        ("test", "--split-test", options.split_test),
+        ("valid", "--split-dev", options.split_dev),
+    ):
+        if share is None:
+            continue
         training = splits["train"]
-        number = round(options.split_dev * len(training))
+        number = round(share * len(training))
         if not 0 < number < len(training):
             raise DataError(
-                f"--split-dev {options.split_dev} of {len(training)} training sentences makes an empty split: "
+                f"{flag} {share} of {len(training)} training sentences makes an empty split: "
                 "give a share between 0 and 1 for which both splits have sentences."
             )
-        dev = choose(len(training), number, options.seed)
-        rest = sorted(set(range(len(training))) - set(dev))
+        taken = choose(len(training), number, options.seed)
+        rest = sorted(set(range(len(training))) - set(taken))
         # Dropped rows of the file are counted once, with the training sentences.
-        splits["train"], splits["valid"] = training.take(rest), training.take(dev, with_record=False)
-        splits = {name: splits[name] for name in task.files if name in splits}
+        splits["train"], splits[split] = training.take(rest), training.take(taken, with_record=False)
+    splits = {name: splits[name] for name in (*task.files, UNLABELLED) if name in splits}
 
-    if options.limit_train is not None and "train" in splits:
-        train = splits["train"]
-        splits["train"] = train.take(choose(len(train), options.limit_train, options.seed))
+    if "train" not in splits:
+        return splits
+    train = splits["train"]
+    kept = list(range(len(train)))
+    if options.limit_train is not None:
+        kept = choose(len(train), options.limit_train, options.seed)
+        splits["train"] = train.take(kept)
+    if options.keep_unlabelled:
+        left_out = train.take(sorted(set(range(len(train))) - set(kept)), with_record=False)
+        unlabelled = splits.setdefault(UNLABELLED, Rows([[] for _ in task.text], None))
+        parts = (unlabelled.texts, train.without_label, left_out.texts)
+        unlabelled.texts = [
+            [text for column in columns for text in column] for columns in zip(*parts, strict=True)
+        ]
+        if not len(unlabelled):
+            raise DataError(
+                "--keep-unlabelled: all training sentences have a label and --limit-train leaves none out: "
+                "remove the flag."
+            )
     return splits
 
 
@@ -71,12 +140,14 @@ def _join(parts: list[Rows]) -> Rows:
             first.labels.extend(part.labels)
         first.dropped += part.dropped
         first.repaired += part.repaired
+        for mine, more in zip(first.without_label, part.without_label, strict=True):
+            mine.extend(more)
         first.reports += part.reports
     return first
 
 
 def _report_malformed(rows: Rows, report: Callable[[str], None], most: int = 10) -> None:
-    done = "kept with the text that it has" if rows.labels is None else "dropped"
+    done = "kept with the text that it has" if rows.repaired else "dropped"
     for line in rows.reports[:most]:
         report(f"{line}; {done}")
     if len(rows.reports) > most:

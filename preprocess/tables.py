@@ -1,9 +1,11 @@
-"""Reads a file as a table: TSV in GLUE's format, JSON, JSON lines, and Hugging Face's parquet and arrow.
+"""Reads a file as a table: CSV, TSV in GLUE's format, JSON, JSON lines, Hugging Face's parquet and arrow, plain text.
 
 GLUE's TSV has no quoting: a double quote is text. So only "\\n" ends a line, and only a tab ends a field.
 (`str.splitlines` would also split lines at characters such as U+2028.)
 """
 
+import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from .errors import DataError
 from .file_types import undecodable
 
 BOM = b"\xef\xbb\xbf"
+LONGEST_FIELD = 2**31 - 1  # of a CSV; the default of 131,072 characters is too short for documents
 
 
 @dataclass
@@ -25,6 +28,7 @@ class Table:
     bad         index of a malformed row -> reason
     typed       True if values have types and labels are class numbers (Hugging Face); False if all is text
     first       number of row 0 in the file, in `unit`s, counted from 1
+    lines       number of each row's first line, if rows may have several lines (CSV)
     """
 
     path: Path
@@ -34,16 +38,24 @@ class Table:
     typed: bool = False
     first: int = 1
     unit: str = "line"
+    lines: Sequence[int] = ()
 
     def place(self, row: int) -> str:
-        return f"{self.path} {self.unit} {row + self.first}"
+        return f"{self.path} {self.unit} {self.lines[row] if self.lines else row + self.first}"
 
 
-def read_table(path: Path, raw: bytes, wanted: Sequence[tuple[str, ...]], headerless: Sequence[str]) -> Table:
+def read_table(
+    path: Path,
+    raw: bytes,
+    wanted: Sequence[tuple[str, ...]],
+    headerless: Sequence[str],
+    delimiter: str | None = None,
+) -> Table:
     """Return the table in `raw`, the content of `path`; the file name suffix decides the format.
 
     wanted      possible names of each required column
-    headerless  columns of a TSV without a header line; empty if the TSV must have one
+    headerless  columns of a CSV or TSV without a header line; empty if there must be one
+    delimiter   of a file with quoted fields (CSV); None = a comma in .csv, and no quotes in other text
 
     Raises DataError if the file is empty or damaged, or if a column is missing.
     """
@@ -55,6 +67,8 @@ def read_table(path: Path, raw: bytes, wanted: Sequence[tuple[str, ...]], header
         table = _read_arrow(path, raw, ending)
     elif ending in (".json", ".jsonl", ".ndjson"):
         table = _read_json(path, raw)
+    elif delimiter or ending == ".csv":
+        table = _read_csv(path, raw, wanted, headerless, delimiter or ",")
     else:
         table = _read_tsv(path, raw, wanted, headerless)
 
@@ -78,23 +92,67 @@ def _read_tsv(path: Path, raw: bytes, wanted: Sequence[tuple[str, ...]], headerl
     lines = _decode(path, raw).rstrip("\r\n").split("\n")
     rows = [line.removesuffix("\r").split("\t") for line in lines]
 
-    # The first line of a headerless file is data; it is a header if it has every required name.
-    header = rows[0]
-    if (
-        headerless
-        and len(header) == len(headerless)
-        and not all(set(names) & set(header) for names in wanted)
-    ):
+    if _has_no_header(rows[0], wanted, headerless):
         table = Table(path, list(headerless), rows, first=1)
     else:
-        table = Table(path, header, rows[1:], first=2)
+        table = Table(path, rows[0], rows[1:], first=2)
+    table.bad = _other_widths(table)
+    return table
 
+
+def _read_csv(
+    path: Path, raw: bytes, wanted: Sequence[tuple[str, ...]], headerless: Sequence[str], delimiter: str
+) -> Table:
+    """Read quoted fields, which may contain the delimiter, line breaks and doubled quotes (RFC 4180)."""
+    csv.field_size_limit(LONGEST_FIELD)
+    reader = csv.reader(io.StringIO(_decode(path, raw), newline=""), delimiter=delimiter, strict=True)
+    rows, lines, after = [], [], 0
+    try:
+        for row in reader:
+            if row:  # not an empty line
+                rows.append(row)
+                lines.append(after + 1)
+            after = reader.line_num
+    except csv.Error as error:
+        raise DataError(
+            f"{path} line {after + 1} is not valid CSV ({error}): correct the quotes from there on."
+        ) from None
+
+    if _has_no_header(rows[0], wanted, headerless):
+        table = Table(path, list(headerless), rows, lines=lines)
+    else:
+        table = Table(path, [name.strip() for name in rows[0]], rows[1:], lines=lines[1:])
+    table.bad = _other_widths(table)
+    return table
+
+
+def _has_no_header(
+    first: Sequence[str], wanted: Sequence[tuple[str, ...]], headerless: Sequence[str]
+) -> bool:
+    """Return whether the first line of a file with these columns is data: it lacks a required name."""
+    return len(first) == len(headerless) > 0 and not all(set(names) & set(first) for names in wanted)
+
+
+def _other_widths(table: Table) -> dict[int, str]:
     width = len(table.names)
-    table.bad = {
+    return {
         number: f"{len(row)} fields instead of {width}"
         for number, row in enumerate(table.rows)
         if len(row) != width
     }
+
+
+def read_lines(path: Path, raw: bytes, names: Sequence[str]) -> Table:
+    """Return plain text as a table: a sentence each line, or the tab-separated sentences of a pair. Skips empty lines.
+
+    names  of the text columns
+    """
+    numbered = enumerate(_decode(path, raw).split("\n"), start=1)
+    rows = {number: line.rstrip("\r").split("\t") for number, line in numbered if line.strip()}
+    table = Table(path, list(names), list(rows.values()), lines=list(rows))
+    table.bad = _other_widths(table)
+    if not table.rows:
+        raise DataError(f"{path} is empty: give a file with one sentence each line.")
     return table
 
 

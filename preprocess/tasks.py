@@ -29,7 +29,10 @@ class Task:
     folders     further names of the task's folder, case-insensitive
     splits      fairseq's name of a split -> possible file names
     headerless  columns of the original file if it has no header line
-    unlabelled  class of rows without annotator agreement, which are dropped from training
+    unlabelled  class of rows without a label, which are dropped from training
+    delimiter   of files with quoted fields (CSV); None = a comma in .csv, and no quotes in other text
+    scores      lowest and highest score (regression)
+    score_scale scores are divided by this number, and predictions multiplied (regression)
     """
 
     name: str
@@ -41,6 +44,9 @@ class Task:
     splits: dict[str, tuple[str, ...]] | None = None
     headerless: tuple[str, ...] = ()
     unlabelled: str | None = None
+    delimiter: str | None = None
+    scores: tuple[float, float] = (0.0, 5.0)  # STS-B
+    score_scale: float = 5.0
 
     @property
     def pairs(self) -> bool:

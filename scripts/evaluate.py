@@ -21,7 +21,7 @@ from scripts.options import add_inference_options
 if TYPE_CHECKING:
     from fairseq_kd.evaluation.loaded_model import LoadedModel
 
-METRICS = ("accuracy", "f1", "mcc", "pearson", "spearman")
+METRICS = ("accuracy", "f1", "macro_f1", "mcc", "pearson", "spearman")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,8 +27,17 @@ def test_classification_metrics_equal_scikit_learn(classes):
 
     assert metrics.accuracy(counts) == pytest.approx(100 * accuracy_score(true, predicted), abs=1e-4)
     assert metrics.mcc(counts) == pytest.approx(100 * matthews_corrcoef(true, predicted), abs=1e-4)
+    macro = metrics.macro_f1(counts)
+    assert macro == pytest.approx(100 * f1_score(true, predicted, average="macro"), abs=1e-4)
     if classes == 2:
         assert metrics.f1(counts) == pytest.approx(100 * f1_score(true, predicted), abs=1e-4)
+
+
+def test_macro_f1_leaves_out_classes_that_do_not_occur():
+    true, predicted = np.array([0, 0, 2, 2, 3]), np.array([0, 2, 2, 2, 0])
+    counts = metrics.confusion(logits_for(predicted, 6), torch.from_numpy(true))
+    expected = 100 * f1_score(true, predicted, average="macro", zero_division=0)
+    assert metrics.macro_f1(counts) == pytest.approx(expected, abs=1e-4)
 
 
 def test_undefined_metrics_are_zero():

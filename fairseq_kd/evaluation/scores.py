@@ -2,15 +2,15 @@
 
 import torch
 
-from ..metrics import accuracy, f1, label_statistics, mcc, pearson, spearman
+from ..metrics import accuracy, f1, label_statistics, macro_f1, mcc, pearson, spearman
 from .predictions import Predictions
 
 
 def scores(predictions: Predictions) -> dict[str, float]:
     """Return all metrics of the predictions by name, in percent.
 
-    These are accuracy, mcc and, for two classes, f1; pearson and spearman for regression. Raises ValueError without
-    labels.
+    These are accuracy, mcc and f1 (macro_f1 for more than two classes); pearson and spearman for regression. Raises
+    ValueError without labels.
     """
     if predictions.labels is None:
         raise ValueError("predictions without labels have no score")
@@ -26,7 +26,7 @@ def scores(predictions: Predictions) -> dict[str, float]:
 
     counts = statistics["confusion"]
     found = {"accuracy": accuracy(counts), "mcc": mcc(counts)}
-    return found | ({"f1": f1(counts)} if len(counts) == 2 else {})
+    return found | ({"f1": f1(counts)} if len(counts) == 2 else {"macro_f1": macro_f1(counts)})
 
 
 def format_scores(found: dict[str, float]) -> str:

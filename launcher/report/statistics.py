@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 Scorer = Callable[[NDArray], NDArray]
 
-LINEAR = ("accuracy", "f1", "mcc", "pearson")
+LINEAR = ("accuracy", "f1", "macro_f1", "mcc", "pearson")
 METRICS = (*LINEAR, "spearman")
 
 
@@ -59,7 +59,9 @@ def scorer(metric: str, logits: NDArray, labels: NDArray) -> Scorer:
         return _spearman(logits[:, :, 0], labels)
 
     terms = _moments(logits[:, :, 0], labels) if regression else _confusion(logits, labels)  # [N, R * K]
-    value = {"accuracy": _accuracy, "f1": _f1, "mcc": _mcc, "pearson": _pearson}[metric]
+    value = {"accuracy": _accuracy, "f1": _f1, "macro_f1": _macro_f1, "mcc": _mcc, "pearson": _pearson}[
+        metric
+    ]
     return lambda counts: value((counts @ terms).reshape(len(counts), runs, -1))
 
 
@@ -85,6 +87,15 @@ def _f1(sums: NDArray) -> NDArray:
     """Return the F1 of class 1."""
     false_positive, false_negative, true_positive = np.moveaxis(sums[..., 1:], -1, 0)
     return _percent(2 * true_positive, 2 * true_positive + false_positive + false_negative)
+
+
+def _macro_f1(sums: NDArray) -> NDArray:
+    """Return the mean F1 of the classes that are present or predicted."""
+    counts = _square(sums)
+    correct = np.diagonal(counts, axis1=-2, axis2=-1)
+    sizes = counts.sum(axis=-1) + counts.sum(axis=-2)
+    each = np.divide(2 * correct, sizes, out=np.zeros_like(correct), where=sizes > 0)
+    return _percent(each.sum(axis=-1), (sizes > 0).sum(axis=-1))
 
 
 def _mcc(sums: NDArray) -> NDArray:

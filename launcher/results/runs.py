@@ -22,9 +22,13 @@ class Score(NamedTuple):
 
     def title(self, task: str) -> str:
         """Return the name for tables."""
-        name = {"f1": "F1", "mcc": "MCC", "pearson": "Pearson", "spearman": "Spearman"}.get(
-            self.metric, self.metric
-        )
+        name = {
+            "f1": "F1",
+            "macro_f1": "macro F1",
+            "mcc": "MCC",
+            "pearson": "Pearson",
+            "spearman": "Spearman",
+        }.get(self.metric, self.metric)
         default = None if self.subset == "valid" else self.subset
         split = SPLITS.get(task, {}).get(self.subset, default)
         return f"{name}, {split}" if split else name

@@ -18,9 +18,13 @@ def test_classes_by_hand():
     assert format_scores(found) == "accuracy 80, mcc 66.67, f1 80"
 
 
-def test_three_classes_have_no_f1():
+def test_three_classes_have_macro_f1():
     logits = np.eye(3, dtype=np.float32)
-    assert scores(Predictions(logits, np.array([0, 1, 2]))) == {"accuracy": 100.0, "mcc": 100.0}
+    assert scores(Predictions(logits, np.array([0, 1, 2]))) == {
+        "accuracy": 100.0,
+        "mcc": 100.0,
+        "macro_f1": 100.0,
+    }
 
 
 def test_regression_by_hand():

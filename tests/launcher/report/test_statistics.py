@@ -27,6 +27,7 @@ def values():
         ("accuracy", classes(2), lambda x, y: accuracy_score(y, x.argmax(-1))),
         ("accuracy", classes(3), lambda x, y: accuracy_score(y, x.argmax(-1))),
         ("f1", classes(2), lambda x, y: f1_score(y, x.argmax(-1))),
+        ("macro_f1", classes(4), lambda x, y: f1_score(y, x.argmax(-1), average="macro")),
         ("mcc", classes(2), lambda x, y: matthews_corrcoef(y, x.argmax(-1))),
         ("mcc", classes(3), lambda x, y: matthews_corrcoef(y, x.argmax(-1))),
         ("pearson", values(), lambda x, y: pearsonr(x[:, 0], y).statistic),

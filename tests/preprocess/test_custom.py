@@ -1,0 +1,340 @@
+"""Own data: any table with named columns, any classes, numbers, shares split off, and what is wrong with a file."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fairseq.data import Dictionary
+from fairseq.data.indexed_dataset import MMapIndexedDataset
+
+from preprocess import custom
+
+TOPICS = ["World", "Sports", "Business", "Sci/Tech"]
+GERMAN = [
+    "Über den Dächern von Köln läuten die Glocken.",
+    'Er sagte: "Nein, danke",\nund ging.',
+    "Straße; Weg, Platz\tTabulator",
+    "Zwölf Boxkämpfer jagen Viktor quer über den Sylter Deich.",
+]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Write 40 rows of four classes in order, and five for the dev set, as CSV with quotes and line breaks."""
+    write_csv(tmp_path / "train.csv", [(TOPICS[n % 4], GERMAN[n % 4], f"Nr. {n}") for n in range(40)])
+    write_csv(tmp_path / "dev.csv", [(TOPICS[n % 4], GERMAN[n % 4], f"dev {n}") for n in range(5)])
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder, gpt2_folder):
+    def run(*flags: str) -> int:
+        out = ["--encoder-dir", str(gpt2_folder), "--out", str(folder / "data")]
+        given = [
+            str(folder / flag) if flag.endswith((".csv", ".tsv", ".jsonl", ".txt", ".yaml")) else flag
+            for flag in flags
+        ]
+        return custom.main([*given, *out])
+
+    return run
+
+
+TOPIC_FLAGS = ("--name", "topics", "--train-file", "train.csv", "--dev-file", "dev.csv", "--label", "topic")
+PAIR = ("--text", "title", "body")
+
+
+def write_csv(path: Path, rows, names=("topic", "title", "body"), **how) -> Path:
+    with path.open("w", newline="", encoding=how.pop("encoding", "utf-8")) as file:
+        csv.writer(file, **how).writerows([names, *rows])
+    return path
+
+
+def meta(folder: Path, name: str = "topics") -> dict:
+    return json.loads((folder / "data" / f"{name}-bin" / "meta.json").read_text())
+
+
+def labels(folder: Path, split: str, name: str = "topics") -> list[str]:
+    binarized = folder / "data" / f"{name}-bin" / "label"
+    names = Dictionary.load(str(binarized / "dict.txt"))
+    stored = MMapIndexedDataset(str(binarized / split))
+    return [names[int(stored[row][0])] for row in range(len(stored))]
+
+
+def texts(folder: Path, gpt2_folder: Path, split: str, column: int = 0, name: str = "topics") -> list[str]:
+    from tokenizers import Tokenizer, decoders, models
+
+    model = models.BPE.from_file(str(gpt2_folder / "encoder.json"), str(gpt2_folder / "vocab.bpe"))
+    tokenizer = Tokenizer(model)
+    tokenizer.decoder = decoders.ByteLevel()
+    stored = folder / "data" / f"{name}-bin" / f"input{column}"
+    dictionary = Dictionary.load(str(stored / "dict.txt"))
+    rows = MMapIndexedDataset(str(stored / split))
+    return [tokenizer.decode([int(dictionary[int(token)]) for token in row[:-1]]) for row in rows]
+
+
+def test_csv_with_quotes_line_breaks_and_commas_keeps_every_character(run, folder, gpt2_folder):
+    assert run(*TOPIC_FLAGS, *PAIR) == 0
+    assert texts(folder, gpt2_folder, "train") == [GERMAN[n % 4] for n in range(40)]
+    assert texts(folder, gpt2_folder, "train", 1) == [f"Nr. {n}" for n in range(40)]
+    assert labels(folder, "train") == [TOPICS[n % 4] for n in range(40)]
+    found = meta(folder)
+    assert found["labels"] == ["Business", "Sci/Tech", "Sports", "World"]
+    assert (found["num_classes"], found["pairs"], found["metric"]) == (4, True, "accuracy")
+
+
+@pytest.mark.parametrize(
+    ("how", "flags"),
+    [
+        ({"encoding": "utf-8-sig", "lineterminator": "\r\n"}, ()),
+        ({"delimiter": ";"}, ("--delimiter", ";")),
+        ({"delimiter": "\t"}, ("--delimiter", "tab")),
+        ({"quoting": csv.QUOTE_ALL, "lineterminator": "\n"}, ()),
+    ],
+)
+def test_other_forms_of_csv_give_the_same_data(run, folder, how, flags):
+    assert run(*TOPIC_FLAGS, *PAIR) == 0
+    expected = {path: path.read_bytes() for path in sorted((folder / "data").rglob("*.bin"))}
+    for name in ("train.csv", "dev.csv"):
+        rows = list(csv.reader((folder / name).open(newline="")))[1:]
+        write_csv(folder / name, rows, **how)
+    assert run(*TOPIC_FLAGS, *PAIR, *flags, "--overwrite") == 0
+    assert {path: path.read_bytes() for path in sorted((folder / "data").rglob("*.bin"))} == expected
+
+
+def test_json_lines_and_parquet_give_the_same_data(run, folder):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    assert run(*TOPIC_FLAGS, *PAIR) == 0
+    expected = {path: path.read_bytes() for path in sorted((folder / "data").rglob("*.bin"))}
+    for name in ("train", "dev"):
+        rows = list(csv.DictReader((folder / f"{name}.csv").open(newline="")))
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
+    for ending in (".jsonl", ".parquet"):
+        flags = [
+            str(folder / flag.replace(".csv", ending)) if flag.endswith(".csv") else flag
+            for flag in TOPIC_FLAGS
+        ]
+        assert run(*flags, *PAIR, "--overwrite") == 0
+        assert {path: path.read_bytes() for path in sorted((folder / "data").rglob("*.bin"))} == expected
+
+
+def test_given_class_names_decide_the_numbers_and_integers_are_numbers_only_of_other_names(run, folder):
+    rows = [{"topic": n % 4, "title": "a"} for n in range(8)]
+    (folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    numbered = (
+        "--name",
+        "t",
+        "--train-file",
+        "a.jsonl",
+        "--dev-file",
+        "a.jsonl",
+        "--label",
+        "topic",
+        "--text",
+        "title",
+    )
+    assert run(*numbered, "--labels", *TOPICS) == 0
+    assert labels(folder, "train", "t") == [TOPICS[n % 4] for n in range(8)]
+
+    stars = [{"topic": 1 + n % 10, "title": "a"} for n in range(20)]
+    (folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in stars))
+    assert run(*numbered, "--overwrite") == 0
+    assert meta(folder, "t")["labels"] == [str(n) for n in range(1, 11)]  # by value, not "1", "10", "2"
+    assert labels(folder, "train", "t") == [str(1 + n % 10) for n in range(20)]
+
+
+def test_regression_is_scaled_by_its_range_or_by_the_largest_training_value(run, folder):
+    write_csv(folder / "s.csv", [("a", "-2.5"), ("b", "4"), ("c", "1e0")], names=("text", "stars"))
+    flags = (
+        "--name",
+        "stars",
+        "--train-file",
+        "s.csv",
+        "--dev-file",
+        "s.csv",
+        "--text",
+        "text",
+        "--label",
+        "stars",
+    )
+    assert run(*flags, "--regression", "--metric", "spearman") == 0
+    stored = folder / "data/stars-bin/label/train.label"
+    assert np.loadtxt(stored).tolist() == [-0.625, 1.0, 0.25]
+    found = meta(folder, "stars")
+    assert (found["score_scale"], found["metric"], found["num_classes"]) == (4.0, "spearman", 1)
+
+    assert run(*flags, "--regression", "--score-range", "-5", "5", "--overwrite") == 0
+    assert np.loadtxt(stored).tolist() == [-0.5, 0.8, 0.2]
+
+
+def test_rows_without_label_become_unlabelled_text(run, folder, gpt2_folder):
+    rows = [("" if n < 3 else TOPICS[n % 4], f"title {n}") for n in range(12)]
+    write_csv(folder / "t.csv", rows, names=("topic", "title"))
+    (folder / "more.txt").write_text("one more\n\nand another\r\n")
+    flags = (
+        "--name",
+        "topics",
+        "--train-file",
+        "t.csv",
+        "--dev-file",
+        "dev.csv",
+        "--text",
+        "title",
+        "--label",
+        "topic",
+    )
+    assert run(*flags) == 0
+    assert meta(folder)["splits"]["train"]["dropped_why"] == {"no gold label": 3}
+    assert "unlabelled" not in meta(folder)["splits"]
+
+    more = ("--keep-unlabelled", "--limit-train", "5", "--unlabelled", "more.txt", "--overwrite")
+    assert run(*flags, *more) == 0
+    kept = texts(folder, gpt2_folder, "train")
+    unlabelled = texts(folder, gpt2_folder, "unlabelled")
+    assert len(kept) == 5
+    assert unlabelled[:5] == ["one more", "and another", "title 0", "title 1", "title 2"]
+    assert sorted(kept + unlabelled[2:]) == sorted(f"title {n}" for n in range(12))
+    assert not (folder / "data/topics-bin/label/unlabelled.idx").exists()
+
+
+def test_repeated_rows_and_leaks_are_reported_and_dropped_if_asked(run, folder, capsys):
+    rows = [("World", "same"), ("Sports", "same"), ("World", "same"), ("World", "other"), ("Sports", "third")]
+    write_csv(folder / "t.csv", rows, names=("topic", "title"))
+    flags = (
+        "--name",
+        "topics",
+        "--train-file",
+        "t.csv",
+        "--dev-file",
+        "t.csv",
+        "--text",
+        "title",
+        "--label",
+        "topic",
+    )
+    assert run(*flags) == 0
+    said = capsys.readouterr().err
+    assert "train: 2 rows repeat the text of an earlier row, 1 of them with another label; kept" in said
+    assert "valid: the texts of 5 of 5 rows are also in the training set" in said
+    assert meta(folder)["splits"]["train"]["sentences"] == 5
+
+    assert run(*flags, "--drop-duplicates", "--overwrite") == 0
+    assert meta(folder)["splits"]["train"]["dropped_why"] == {"repeated": 2}
+    assert labels(folder, "train") == ["World", "World", "Sports"]
+
+
+def test_shares_are_split_off_without_overlap_and_several_dev_files_are_several_splits(
+    run, folder, gpt2_folder
+):
+    flags = ("--name", "topics", "--train-file", "train.csv", "--text", "body", "--label", "topic")
+    assert run(*flags, "--split-dev", "0.25", "--split-test", "0.2") == 0
+    parts = [texts(folder, gpt2_folder, split) for split in ("train", "valid", "test")]
+    assert list(map(len, parts)) == [24, 8, 8]
+    assert sorted(sum(parts, [])) == sorted(f"Nr. {n}" for n in range(40))
+
+    assert run(*flags, "--dev-file", "dev.csv", "train.csv", "--overwrite") == 0
+    sizes = {split: counts["sentences"] for split, counts in meta(folder)["splits"].items()}
+    assert sizes == {"train": 40, "valid": 5, "valid1": 40}
+
+
+def test_a_task_file_has_the_same_effect_as_flags_which_win(run, folder):
+    settings = "name: topics\ntrain_file: train.csv\ndev-file: [dev.csv]\ntext: [title, body]\nlabel: topic\n"
+    (folder / "topics.yaml").write_text(settings + "metric: mcc\nbatch-size: 16\nlr: 3e-5\n")
+    assert run("--task-file", "topics.yaml") == 0
+    found = meta(folder)
+    assert found["settings"] == {"batch_size": 16, "lr": 3e-5}
+    assert (found["metric"], found["labels"][0]) == ("mcc", "Business")
+    assert (
+        run("--task-file", "topics.yaml", "--metric", "macro_f1") == 0
+    )  # the data does not depend on the metric
+    assert meta(folder)["metric"] == "macro_f1"
+    assert meta(folder)["made_from"] == found["made_from"]
+    assert run("--task-file", "topics.yaml", "--labels", *TOPICS) == 1
+    assert run("--task-file", "topics.yaml", "--labels", *TOPICS, "--overwrite") == 0
+    assert meta(folder)["labels"] == TOPICS
+
+
+def test_files_without_header_take_their_columns_from_the_flag(run, folder):
+    for name in ("train.csv", "dev.csv"):
+        lines = (folder / name).read_text().split("\n", 1)[1]
+        (folder / name).write_text(lines)
+    assert run(*TOPIC_FLAGS, *PAIR, "--columns", "topic", "title", "body") == 0
+    assert meta(folder)["splits"]["train"]["sentences"] == 40
+
+
+BAD_FILES = [
+    (
+        "topic,title\nWorld,a\nMars,b\n",
+        ("--labels", "World", "Sports"),
+        "bad.csv line 3 has the label 'Mars'",
+    ),
+    (
+        'topic,title\nWorld,"a\nb"\nMars,c\n',
+        ("--labels", "World", "Sports"),
+        "bad.csv line 4 has the label 'Mars'",
+    ),
+    (
+        "topic,title\nWorld,a\nSports,b\n",
+        ("--text", "headline"),
+        "no column 'headline' (found: topic, title)",
+    ),
+    ('topic,title\nWorld,a\nSports,"b\n', (), "bad.csv line 3 is not valid CSV"),
+    ("topic,title\nWorld,a\nSports,b\nWorld,b,c\n", ("--strict",), "bad.csv line 4: 3 fields instead of 2"),
+    ("topic,title\nWorld,a\nWorld,b\n", (), "--label topic: the training data has the class World only"),
+    ("topic,title\n0.5,a\n1.5,b\n", (), "--label topic has numbers such as"),
+    ("topic,title\nWorld,a\n", ("--regression",), "bad.csv line 2 has the label 'World', expected for bad"),
+    ("topic,title\n7,a\n", ("--regression", "--score-range", "0", "5"), "a score from 0 to 5"),
+    (
+        "topic,title\nWorld,a\nSports,b\n",
+        ("--metric", "macro_f1"),
+        "--metric macro_f1 is not logged for 2 classes",
+    ),
+    ("topic,title\nWorld,a\nSports,b\n", ("--name", "sst2"), "--name sst2 is a task of `preprocess.glue`"),
+    ("topic,title\nWorld,a\nSports,b\n", ("--label", "title"), "name a column twice"),
+]
+
+
+@pytest.mark.parametrize(("content", "flags", "found"), BAD_FILES, ids=[case[2] for case in BAD_FILES])
+def test_an_error_is_one_line_with_file_and_line_and_leaves_nothing(
+    run, folder, capsys, content, flags, found
+):
+    (folder / "bad.csv").write_text(content)
+    base = (
+        "--name",
+        "bad",
+        "--train-file",
+        "bad.csv",
+        "--dev-file",
+        "bad.csv",
+        "--text",
+        "title",
+        "--label",
+        "topic",
+    )
+    assert run(*base, *flags) == 1
+    said = capsys.readouterr().err.strip()
+    assert found in said
+    assert said.count("\n") == 0
+    assert not (folder / "data/bad-bin").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("name: [x", "cannot be read"),
+        ("colour: red", "unknown setting colour"),
+        ("labels: [no, yes]", "put names in quotes"),
+        ("lr: fast", "lr is 'fast'"),
+        ("name: [a, b]", "name takes one value, not 2"),
+    ],
+)
+def test_an_invalid_task_file_is_one_line(run, folder, capsys, content, found):
+    (folder / "t.yaml").write_text(content)
+    assert run("--task-file", "t.yaml") == 1
+    said = capsys.readouterr().err.strip()
+    assert found in said
+    assert "\n" not in said
