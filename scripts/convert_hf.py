@@ -26,11 +26,10 @@ from fairseq_kd.convert import transformers
 from fairseq_kd.convert.hf_folder import read_config, write_checkpoint, write_model
 from fairseq_kd.convert.huggingface import Converted, check_config, convert, model_type
 from fairseq_kd.convert.weight_files import read_weights
-from fairseq_kd.data.metadata import dictionary_hash, read_metadata
+from fairseq_kd.data.metadata import read_metadata
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.evaluation.provenance import (
     class_labels,
-    find_dictionary,
     find_training_data,
     out_problems,
     trained_head,
@@ -40,13 +39,13 @@ from fairseq_kd.models.label_order import check_names, is_placeholder
 from launcher.arguments import Parser, names
 from preprocess import meta
 from preprocess.atomic_folder import atomic_folder, recover
-from preprocess.encoders import ENCODERS, Encoder, load_encoder
+from preprocess.encoders import ENCODERS, Encoder
 from preprocess.errors import DataError
 from preprocess.export_tokenizer import export_tokenizer
 from preprocess.huggingface import import_encoder
 from preprocess.tokenizer_files import HuggingFaceTokenizer
-from preprocess.vocabulary import symbols_hash
 from scripts.options import add_checkpoint_option
+from scripts.vocabulary import encoder_folder, matching_encoder
 
 # Files that an import may write.
 TEACHER_FILES = {
@@ -58,8 +57,6 @@ TEACHER_FILES = {
     "encoder.json",
     "vocab.bpe",
 }
-# Any of these files shows that a folder has a vocabulary.
-VOCABULARIES = ("encoder.json", "vocab.txt", "tokenizer.json", "sentencepiece.model")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -187,8 +184,11 @@ def _export_model(args: argparse.Namespace) -> str:
         raise CannotStart(*found, doing="export")
 
     config = transformers.config_of(checkpoint, head, labels)
-    vocabulary = None if args.without_tokenizer else _vocabulary(args.encoder_dir, checkpoint)
-    encoder = None if vocabulary is None else _encoder(vocabulary, args.encoder, checkpoint, data)
+    vocabulary = encoder = None
+    if not args.without_tokenizer:
+        without = "or --without-tokenizer to export the model only"
+        vocabulary = encoder_folder(args.encoder_dir, checkpoint, "export", without)
+        encoder = matching_encoder(vocabulary, args.encoder, checkpoint, data, "export")
     with atomic_folder(args.out.resolve()) as folder:
         write_model(folder, config, transformers.weights_of(checkpoint, head))
         if encoder is not None:
@@ -197,41 +197,6 @@ def _export_model(args: argparse.Namespace) -> str:
     metadata = None if data is None else read_metadata(data)
     scale = 1.0 if metadata is None else metadata.score_scale
     return _exported(args.out, checkpoint, head, config, encoder, scale)
-
-
-def _vocabulary(given: Path | None, checkpoint: Checkpoint) -> Path:
-    """Return the folder of the model's vocabulary: --encoder-dir, by default the checkpoint's folder."""
-    if given is not None:
-        return given
-    folder = checkpoint.path.parent
-    if not any((folder / name).is_file() for name in VOCABULARIES):
-        raise CannotStart(
-            f"--checkpoint {checkpoint.path} has no vocabulary next to it: give --encoder-dir, as for preprocess.glue, or "
-            "--without-tokenizer to export the model only.",
-            doing="export",
-        )
-    return folder
-
-
-def _encoder(folder: Path, name: str | None, checkpoint: Checkpoint, data: Path | None) -> Encoder:
-    """Return the encoder in `folder`. Raises CannotStart unless model and training data have the same vocabulary."""
-    encoder = load_encoder(folder, name)
-    known = checkpoint.dictionary_hash or dictionary_hash(find_dictionary(data, checkpoint))
-    if symbols_hash(encoder.symbols) != known or encoder.pair_format != checkpoint.shape.pair_format:
-        raise CannotStart(
-            f"--encoder-dir {folder} and --checkpoint {checkpoint.path} have different vocabularies: give the encoder of "
-            "the model's training data.",
-            doing="export",
-        )
-
-    made_with = ((meta.read(data) if data else None) or {}).get("encoder", {}).get("hash", encoder.hash)
-    if made_with != encoder.hash:
-        raise CannotStart(
-            f"--encoder-dir {folder} has the vocabulary of {data} but splits text differently (merges, casing): give the "
-            "encoder of the data.",
-            doing="export",
-        )
-    return encoder
 
 
 def _exported(

@@ -153,13 +153,22 @@ class LoadedModel:
 
     @property
     def _autocast(self) -> bool:
-        return (self.checkpoint.run.get("task") or {}).get("autocast") == "bf16"
+        return uses_autocast(self.checkpoint)
 
     @property
     def _dtype(self) -> torch.dtype:
-        """Type of the weights; the --memory-efficient-... flags also set fp16 or bf16."""
-        common = self.checkpoint.run.get("common") or {}
-        return next((PRECISIONS[name] for name in ("fp16", "bf16") if common.get(name)), torch.float32)
+        return weights_dtype(self.checkpoint)
+
+
+def uses_autocast(checkpoint: Checkpoint) -> bool:
+    """Return whether the run computed matrix products in bf16 (--autocast bf16)."""
+    return (checkpoint.run.get("task") or {}).get("autocast") == "bf16"
+
+
+def weights_dtype(checkpoint: Checkpoint) -> torch.dtype:
+    """Return the type of the weights in the run; the --memory-efficient-... flags also set fp16 or bf16."""
+    common = checkpoint.run.get("common") or {}
+    return next((PRECISIONS[name] for name in ("fp16", "bf16") if common.get(name)), torch.float32)
 
 
 def classifier(checkpoint: Checkpoint) -> str:
