@@ -1,7 +1,8 @@
-"""Writes the logits of trained models on dev sets or other splits, and submissions for GLUE's server.
+"""Writes the logits of trained models on dev sets or other splits, submissions for GLUE's server, and labels of text.
 
     python scripts/predict.py --checkpoint runs/a runs/b --data data
     python scripts/predict.py --checkpoint runs/mnli runs/rte --data data --submission glue-submission
+    python scripts/predict.py --checkpoint runs/a --encoder-dir gpt2_bpe --text reviews.txt > labels.tsv
 
 Writes `predictions/<split>.npz` next to each checkpoint: `logits` float32 [N, C] and, if the split has labels,
 `labels` [N], in the order of the data. Prints the scores.
@@ -9,6 +10,9 @@ Writes `predictions/<split>.npz` next to each checkpoint: `logits` float32 [N, C
 With --submission, writes the test splits of each checkpoint's task to DIR/SST-2.tsv, DIR/MNLI-m.tsv, ... and zips
 all files in DIR, including those of earlier calls, to DIR/submission.zip. An MNLI model also predicts AX-bin next to
 its data (predictions/AX.npz).
+
+With --text, labels the lines of a file, or of standard input (-): a sentence each line, or a pair with a tab between its
+sentences. Prints one line per input line: the class with its probability of each class, or the score (regression).
 """
 
 import argparse
@@ -19,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.arguments import Parser, names
+from preprocess.commands import add_encoder_options
 from scripts.options import add_inference_options
 
 if TYPE_CHECKING:
@@ -33,6 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _check(parser, args)
 
     # Imported here because it takes seconds, and --help and invalid flags should be fast.
+    if args.text is not None:
+        from scripts.predict_text import predict_text
+
+        predict_text(args)
+        return 0
     from fairseq_kd.evaluation.loaded_model import LoadedModel
 
     models = [LoadedModel.read(given, args.data) for given in args.checkpoint]
@@ -119,6 +129,16 @@ def _check(parser: Parser, args: argparse.Namespace) -> None:
         )
     if args.submission is not None and args.split is not None:
         parser.error(f"--split {','.join(args.split)} conflicts with --submission: remove one of them")
+    if args.text is not None:
+        if len(args.checkpoint) > 1:
+            parser.error(
+                f"--text takes one model, but {len(args.checkpoint)} --checkpoint are given: run the command once each"
+            )
+        for flag, value in (("--split", args.split), ("--submission", args.submission)):
+            if value is not None:
+                parser.error(f"{flag} is for binarized data and conflicts with --text: remove one of them")
+    elif args.data is None:
+        parser.error("--data is missing: give the binarized data, or --text FILE to label text")
     if args.cut and args.submission is None:
         parser.error("--cut needs --submission: give --submission DIR, or remove --cut")
 
@@ -135,9 +155,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "--data",
         type=Path,
-        required=True,
         metavar="DIR",
-        help="binarized data, <TASK>-bin, or its parent folder, which is searched for each checkpoint's task",
+        help="binarized data, <TASK>-bin, or its parent folder, which is searched for each checkpoint's task. With --text: "
+        "names of the classes, if the checkpoint has none (default: the data that it was trained on)",
     )
     parser.add_argument(
         "--split",
@@ -146,7 +166,10 @@ def _parser() -> Parser:
         help="splits, comma-separated, such as valid,valid1,test (default: all dev sets)",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of .npz files (default: near the checkpoint)"
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help="folder of .npz files (default: near the checkpoint); with --text a file (default: standard output)",
     )
     parser.add_argument(
         "--submission", type=Path, metavar="DIR", help="folder for GLUE's server (default: none)"
@@ -156,6 +179,17 @@ def _parser() -> Parser:
         action="store_true",
         help="write the files even if rows are missing, which the server rejects (default: stop with an error)",
     )
+    text = parser.add_argument_group("text")
+    text.add_argument(
+        "--text", metavar="FILE", help="UTF-8 text to label; - reads standard input (default: none)"
+    )
+    text.add_argument(
+        "--format",
+        choices=["tsv", "jsonl"],
+        default="tsv",
+        help="output for --text: tab-separated with a header, or JSON lines (default: tsv)",
+    )
+    add_encoder_options(text, required=False)
     add_inference_options(parser)
     return parser
 

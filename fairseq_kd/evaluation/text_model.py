@@ -1,0 +1,94 @@
+"""A trained model that labels tokenised text, without binarized data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from fairseq.data import Dictionary
+
+from ..data.sentences import BOS, EOS
+from ..data.sequences import encoder_input
+from ..models.checkpoint import Checkpoint
+from ..signals import Wanted
+from ..teachers.live import frozen_model, move
+from .loaded_model import classifier, uses_autocast, weights_dtype
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a model predicts for a text.
+
+    name           class name; a number for regression
+    probabilities  of each class, in the order of the logits; empty for regression
+    """
+
+    name: str | float
+    probabilities: tuple[float, ...] = ()
+
+
+class TextModel:
+    """Computes class probabilities, or scores, of sentences and pairs.
+
+    checkpoint   with a trained classification head
+    symbols      vocabulary, without the special tokens
+    labels       class names in the order of the logits; () for regression
+    score_scale  factor from the output to the task's score (regression)
+
+    Computes in the precision of the run's validations. Raises CannotStart without a trained head.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        symbols: Sequence[str],
+        labels: Sequence[str],
+        score_scale: float,
+        device: torch.device,
+    ) -> None:
+        dictionary = Dictionary()
+        for symbol in [*symbols, "<mask>"]:
+            dictionary.add_symbol(symbol)
+        self.head, self.labels, self.score_scale = classifier(checkpoint), tuple(labels), score_scale
+        self.shape, self.device, self.autocast = checkpoint.shape, device, uses_autocast(checkpoint)
+        model = frozen_model(checkpoint, dictionary, self.head, "--checkpoint")
+        self.model = model.to(device, weights_dtype(checkpoint))
+
+    def max_text_tokens(self, pairs: bool) -> int:
+        """Return the maximum number of tokens of a sentence, or of both sentences of a pair, without special tokens."""
+        specials = 2 + pairs * (1 + (self.shape.pair_format == "roberta"))
+        return self.shape.max_positions - specials
+
+    @torch.inference_mode()
+    def predict(self, texts: Sequence[Sequence[Sequence[int]]], batch_size: int) -> list[Labelled]:
+        """Return the prediction for each text; batches have similar lengths, for little padding.
+
+        texts       for each text, the token indices of its one or two sentences, without special tokens
+        batch_size  texts per batch
+        """
+        rows = [self._joined(sentences) for sentences in texts]
+        logits = torch.zeros(len(rows), len(self.labels) or 1)
+        order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+        for start in range(0, len(rows), batch_size):
+            batch = order[start : start + batch_size]
+            given = encoder_input([rows[row] for row in batch])
+            given = {name: move(value, self.device) for name, value in given.items()}
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
+                signals = self.model(**given, wanted=Wanted(logits=True), classification_head_name=self.head)
+            logits[batch] = signals.logits.float().cpu()
+
+        if not self.labels:
+            return [Labelled(score * self.score_scale) for score in logits[:, 0].tolist()]
+        best = logits.argmax(dim=1).tolist()
+        return [
+            Labelled(self.labels[number], tuple(row))
+            for number, row in zip(best, logits.softmax(dim=1).tolist(), strict=True)
+        ]
+
+    def _joined(self, sentences: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return the encoder's input of a text: <s> a </s>, or the pair format of the model."""
+        between = [EOS] * (self.shape.pair_format == "roberta")
+        tokens = [BOS]
+        for number, sentence in enumerate(sentences):
+            tokens += [*(between if number else []), *sentence, EOS]
+        return torch.from_numpy(np.array(tokens, dtype=np.int64))
