@@ -2,7 +2,7 @@
 
 import torch
 
-from ..metrics import accuracy, f1, label_statistics, macro_f1, mcc, pearson, spearman
+from ..metrics import accuracy, f1, label_statistics, macro_f1, mcc, moments, pearson, spearman
 from .predictions import Predictions
 
 
@@ -27,6 +27,13 @@ def scores(predictions: Predictions) -> dict[str, float]:
     counts = statistics["confusion"]
     found = {"accuracy": accuracy(counts), "mcc": mcc(counts)}
     return found | ({"f1": f1(counts)} if len(counts) == 2 else {"macro_f1": macro_f1(counts)})
+
+
+def agreement(first: Predictions, second: Predictions) -> float:
+    """Return the percentage of sentences with equal classes; for regression, the Pearson correlation in percent."""
+    if first.logits.shape[1] == 1:
+        return pearson(moments(*(torch.from_numpy(each.logits[:, 0]).double() for each in (first, second))))
+    return 100.0 * float((first.logits.argmax(axis=1) == second.logits.argmax(axis=1)).mean())
 
 
 def format_scores(found: dict[str, float]) -> str:

@@ -1,0 +1,69 @@
+"""`scripts/compare.py`: what a student costs and scores beside its teacher."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.evaluation.predictions import Predictions
+from fairseq_kd.evaluation.scores import agreement
+from scripts.compare import main
+from tests.tiny import SHAPE, write_data, write_teacher
+
+SMALL = SHAPE.__class__(layers=1, width=16, ffn=32, heads=4, max_positions=40)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    big = SHAPE.__class__(layers=12, width=64, ffn=256, heads=4, max_positions=40)
+    return write_teacher(folder / "big" / "model.pt", big), write_teacher(
+        folder / "small" / "model.pt", SMALL
+    )
+
+
+def compare(*arguments) -> int:
+    return main([*map(str, arguments), "--cpu", "--rounds", "3"])
+
+
+def test_table_csv_and_plot_have_the_same_numbers(models, tmp_path, capsys):
+    data = write_data(tmp_path / "TINY-bin", [("train", 9), ("valid", 60), ("valid1", 12), ("test", 7)])
+    assert compare(*models, "--data", data, "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    with (tmp_path / "out/comparison.csv").open() as file:
+        teacher, student = csv.DictReader(file)
+    # Embeddings 65 x 16 words and 42 x 16 positions; a layer of width 16 and ffn 32 has 2,224, the head 306 weights,
+    # and the LayerNorm of the embeddings 32.
+    assert int(student["embeddings"]) == 16 * (65 + 42)
+    assert int(student["parameters"]) == 16 * (65 + 42) + 2224 + 306 + 32
+    assert int(student["bytes"]) == 4 * int(student["parameters"])
+    assert float(teacher["ms_batch_32"]) > float(student["ms_batch_32"]) > 0
+    assert float(teacher["ms_batch_1_quartile_1"]) <= float(teacher["ms_batch_1"])
+    assert int(teacher["peak_bytes"]) > int(teacher["bytes"])
+    assert float(teacher["valid_agreement"]) == 100
+    assert {"valid_accuracy", "valid1_f1", "test_mcc"} <= student.keys()
+    assert not any(name.startswith("train") for name in student)
+    assert f"| {float(student['valid_accuracy']):.2f} |" in printed
+    assert (tmp_path / "out/comparison.md").read_text() == printed
+
+    times = int(teacher["parameters"]) / int(student["parameters"])
+    assert f"small: {times:.1f}x fewer parameters" in printed
+    assert (tmp_path / "out/comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_agreement_of_classes_and_of_numbers():
+    first = Predictions(np.array([[0, 1], [1, 0], [2, 1], [0, 3]], np.float32))
+    second = Predictions(np.array([[0, 9], [0, 1], [5, 1], [0, 1]], np.float32))
+    assert agreement(first, second) == 75
+    line = Predictions(np.array([[1.0], [2.0], [4.0]], np.float32))
+    assert agreement(line, Predictions(3 - 2 * line.logits)) == pytest.approx(-100)
+
+
+def test_other_tasks_and_splits_are_refused(models, tmp_path):
+    data = write_data(tmp_path / "TINY-bin", [("train", 9), ("valid", 6)])
+    with pytest.raises(CannotStart, match="--split nosuch is not in .*TINY-bin: it has train, valid"):
+        compare(*models, "--data", data, "--split", "nosuch")
+    only = write_data(tmp_path / "only" / "TINY-bin", [("train", 9)])
+    with pytest.raises(CannotStart, match="no dev or test set with labels"):
+        compare(*models, "--data", only)
