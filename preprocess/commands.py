@@ -9,7 +9,7 @@ from .encoders import ENCODERS
 from .errors import DataError
 
 
-def add_encoder_options(group: argparse._ArgumentGroup, required: bool) -> None:
+def add_encoder_options(group: argparse._ActionsContainer, required: bool) -> None:
     """Add --encoder-dir and --encoder."""
     group.add_argument(
         "--encoder-dir",

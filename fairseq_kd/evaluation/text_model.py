@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from fairseq.data import Dictionary
 
@@ -66,7 +65,7 @@ class TextModel:
         texts       for each text, the token indices of its one or two sentences, without special tokens
         batch_size  texts per batch
         """
-        rows = [self._joined(sentences) for sentences in texts]
+        rows = [joined(sentences, self.shape.pair_format) for sentences in texts]
         logits = torch.zeros(len(rows), len(self.labels) or 1)
         order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
         for start in range(0, len(rows), batch_size):
@@ -85,10 +84,14 @@ class TextModel:
             for number, row in zip(best, logits.softmax(dim=1).tolist(), strict=True)
         ]
 
-    def _joined(self, sentences: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Return the encoder's input of a text: <s> a </s>, or the pair format of the model."""
-        between = [EOS] * (self.shape.pair_format == "roberta")
-        tokens = [BOS]
-        for number, sentence in enumerate(sentences):
-            tokens += [*(between if number else []), *sentence, EOS]
-        return torch.from_numpy(np.array(tokens, dtype=np.int64))
+
+def joined(sentences: Sequence[Sequence[int]], pair_format: str) -> torch.Tensor:
+    """Return the encoder's input [T] of a text: `<s> a </s>`, or a pair in the format (see `SentenceDataset`).
+
+    sentences  token indices of one or two sentences, without special tokens
+    """
+    between = [EOS] if pair_format == "roberta" else []
+    tokens = [BOS]
+    for number, sentence in enumerate(sentences):
+        tokens += [*(between if number else []), *sentence, EOS]
+    return torch.tensor(tokens)

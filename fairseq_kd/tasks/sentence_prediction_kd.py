@@ -35,8 +35,8 @@ class SentencePredictionKDConfig(DistillationTaskConfig):
     regression_target: bool = flag(False, "labels are numbers (default: from the data's meta.json)")
     unlabelled_subset: Optional[str] = flag(
         None,
-        "split whose sentences are added to the training set without labels: all terms but that of the labels learn from "
-        "them (default: none; `preprocess.glue --unlabelled` makes the split `unlabelled`)",
+        "splits, comma-separated, whose sentences are added to the training set without labels: all terms but that of "
+        "the labels learn from them (default: none; `preprocess.glue --unlabelled` makes the split unlabelled)",
     )
     length_bucket: int = flag(
         1,
@@ -141,9 +141,9 @@ class SentencePredictionKDTask(DistillationTask):
         return dataset
 
     def _parts(self, split: str) -> list[str]:
-        """Return the stored splits that make up a split: the training set may have an unlabelled one."""
+        """Return the stored splits that make up a split: the training set may have unlabelled ones."""
         unlabelled = self.cfg.unlabelled_subset if split == self.cfg.train_subset else None
-        return [split] if unlabelled is None else [split, unlabelled]
+        return [split, *(unlabelled.split(",") if unlabelled else [])]
 
     def _examples(self, split: str, combine: bool) -> tuple[Dataset, Optional[Dataset], Optional[np.ndarray]]:
         """Return first sentences, second sentences (pairs) and labels of a split.
@@ -166,7 +166,8 @@ class SentencePredictionKDTask(DistillationTask):
             return firsts[0], seconds[0], labels
         if labels is not None:
             unlabelled = UNLABELLED[self.metadata.regression]
-            labels = np.append(labels, np.full(len(firsts[1]), unlabelled, labels.dtype))
+            added = sum(map(len, firsts[1:]))
+            labels = np.append(labels, np.full(added, unlabelled, labels.dtype))
         return ConcatDataset(firsts), None if seconds[0] is None else ConcatDataset(seconds), labels
 
     def _check(self, criterion: FairseqCriterion, cfg: DictConfig) -> None:

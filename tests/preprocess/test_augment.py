@@ -1,0 +1,150 @@
+"""`preprocess.augment`: words are replaced by the masked model's own predictions, at the stated rate."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fairseq.data import Dictionary
+from fairseq.data.indexed_dataset import MMapIndexedDataset
+
+from preprocess import augment, custom
+from preprocess.encoders import load_encoder
+from tests.tiny import SHAPE
+
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "sat",
+    "ran",
+    "big",
+    "mat",
+    "cats",
+    "bigly",
+]  # the last two have two pieces
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Write data of pairs, and a masked model whose most likely words are always `cat`, `dog` and `mat`."""
+    from argparse import Namespace
+
+    from fairseq_kd.models.roberta_student import RobertaStudent
+    from fairseq_kd.models.shape import ModelShape
+    from fairseq_kd.teachers.live import NO_DROPOUT
+    from preprocess.vocabulary import symbols_hash
+    from tests.convert.conftest import write_bert_tokenizer
+
+    folder = tmp_path_factory.mktemp("augment")
+    (folder / "model").mkdir()
+    write_bert_tokenizer(folder / "model")
+    random = np.random.default_rng(1)
+    lines = ["first,second,label"]
+    for number in range(60):
+        texts = [" ".join(random.choice(WORDS, random.integers(1, 9))) for _ in range(2)]
+        lines.append(f"{texts[0]},{texts[1]},{'xyz'[number % 3]}")
+    (folder / "t.csv").write_text("\n".join(lines) + "\n")
+    given = ["--name", "own", "--train-file", "t.csv", "--dev-file", "t.csv", "--text", "first", "second"]
+    given = [str(folder / each) if each == "t.csv" else each for each in given]
+    assert (
+        custom.main(
+            [*given, "--label", "label", "--encoder-dir", str(folder / "model"), "--out", str(folder)]
+        )
+        == 0
+    )
+
+    symbols = load_encoder(folder / "model").symbols
+    dictionary = Dictionary()
+    for symbol in [*symbols, "<mask>"]:
+        dictionary.add_symbol(symbol)
+    shape = ModelShape(**{**vars(SHAPE), "segments": 2, "pair_format": "bert"})
+    model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary, True)
+    state = model.state_dict()
+    bias = next(name for name in state if name.endswith("lm_head.bias"))
+    for place, word in enumerate(["cat", "dog", "mat"]):
+        state[bias][dictionary.index(word)] = 100 - place
+    state[bias][dictionary.index("##s")] = 1000  # not the beginning of a word: never taken
+    config = {"_name": "roberta_student", **shape.config(), "dictionary_hash": symbols_hash(symbols)}
+    torch.save({"args": None, "cfg": {"model": config}, "model": state}, folder / "model" / "model.pt")
+    return folder
+
+
+def run(folder: Path, *flags: str) -> int:
+    given = [
+        "--data",
+        folder / "own-bin",
+        "--model",
+        folder / "model",
+        "--cpu",
+        "--top",
+        "3",
+        "--overwrite",
+        *flags,
+    ]
+    return augment.main([str(each) for each in given])
+
+
+def texts(folder: Path, split: str, column: int) -> list[list[str]]:
+    dictionary = Dictionary.load(str(folder / "own-bin" / f"input{column}" / "dict.txt"))
+    rows = MMapIndexedDataset(str(folder / "own-bin" / f"input{column}" / split))
+    return [" ".join(dictionary[int(token)] for token in row[:-1]).replace(" ##", "").split() for row in rows]
+
+
+def test_whole_words_become_likely_words_at_the_stated_rate(folder):
+    assert run(folder, "--copies", "20", "--rate", "0.3") == 0
+    meta = json.loads((folder / "own-bin/meta.json").read_text())["splits"]["augmented"]
+    assert meta["labelled"] is False
+    assert meta["augmented"] == {"copies": 20, "rate": 0.3, "top": 3, "seed": 1}
+
+    train = [texts(folder, "train", column) for column in (0, 1)]
+    new = [texts(folder, "augmented", column) for column in (0, 1)]
+    assert len(new[0]) == len(new[1]) == meta["sentences"] <= 1200
+    originals = {}
+    for row, pair in enumerate(zip(*train, strict=True)):
+        originals.setdefault(tuple(map(len, pair)), []).append(row)
+
+    changed = total = 0
+    for pair in zip(*new, strict=True):
+        candidates = originals[tuple(map(len, pair))]
+        differences = []
+        for row in candidates:
+            words = [
+                (old, word)
+                for column in (0, 1)
+                for old, word in zip(train[column][row], pair[column], strict=True)
+            ]
+            differences.append([word for old, word in words if old != word])
+        possible = [len(words) for words in differences if set(words) <= {"cat", "dog", "mat"}]
+        assert possible, pair  # it comes from one of the rows, with likely words only
+        changed += min(possible)
+        total += sum(map(len, pair))
+    # A replaced word may stay by chance: of ten words, three are among the three likely ones.
+    assert 0.2 < changed / total < 0.32
+
+
+def test_the_seed_decides_the_text_and_batches_do_not(folder):
+    assert run(folder, "--copies", "2") == 0
+    first = [texts(folder, "augmented", column) for column in (0, 1)]
+    assert run(folder, "--copies", "2", "--batch-size", "7") == 0
+    assert [texts(folder, "augmented", column) for column in (0, 1)] == first
+    assert run(folder, "--copies", "2", "--seed", "2", "--split", "other") == 0
+    assert [texts(folder, "other", column) for column in (0, 1)] != first
+    assert not list((folder / "own-bin").rglob("*.part.*"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [
+        (["--rate", "0"], "--rate 0.0 is out of range"),
+        (["--split", "valid1"], "--split valid1 is not a name of its own"),
+        (["--model", "nowhere"], "--model"),
+    ],
+)
+def test_an_error_is_one_line(folder, capsys, flags, found):
+    assert run(folder, *flags) == 1
+    said = capsys.readouterr().err.strip()
+    assert found in said
+    assert "\n" not in said
