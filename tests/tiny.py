@@ -271,6 +271,7 @@ def build(
         "best_checkpoint_metric": "loss",
         "maximize_best_checkpoint_metric": False,
         "tensorboard_logdir": None,
+        "wandb_project": None,
         "cpu": True,
         **dict.fromkeys((*formats[:4], "fp16_no_flatten_grads"), False),
         "max_tokens": None,

@@ -35,6 +35,7 @@ class DistillationCriterion(FairseqCriterion):
 
     problems         error messages, one sentence each, that prevent training
     unused           flags without effect, for a warning
+    stages           the stages of training, with the weights of their terms
     student_wanted   signals of the student that any stage of training needs
     teacher_wanted   signals of the teacher that any stage needs; empty if it needs no teacher
     metric_names     names of the values that every validation logs

@@ -58,6 +58,7 @@ class DistillationTaskConfig(PrecisionFlags, TeacherFlags):
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
     maximize_best_checkpoint_metric: bool = II("checkpoint.maximize_best_checkpoint_metric")
     tensorboard_logdir: Optional[str] = II("common.tensorboard_logdir")
+    wandb_project: Optional[str] = II("common.wandb_project")
 
 
 class DistillationTask(FairseqTask):
@@ -165,7 +166,7 @@ class DistillationTask(FairseqTask):
 
         Raises CannotStart if any term cannot be computed.
         """
-        _check_tensorboard(self.cfg.tensorboard_logdir)
+        _check_trackers(self.cfg)
         if self.source is None:  # the student was loaded from a checkpoint
             self.source = TeacherSource.read(self.cfg, self.data)
         source = self.source
@@ -351,11 +352,13 @@ def _best_checkpoint_problems(cfg: DistillationTaskConfig, logged: set[str]) -> 
         yield f"{given} is better if higher, so the worst checkpoint would be kept: add {flag}."
 
 
-def _check_tensorboard(logdir: Optional[str]) -> None:
-    """Raise CannotStart without the package that writes the log; fairseq would train on without a log."""
-    packages = ("tensorboard", "tensorboardX")
-    if logdir and not any(map(importlib.util.find_spec, packages)):
-        raise CannotStart(
-            f"--tensorboard-logdir {logdir} needs a package that is not installed: run `pip install tensorboard`, or "
-            "remove the flag."
-        )
+def _check_trackers(cfg: DistillationTaskConfig) -> None:
+    """Raise CannotStart without the package of a given tracker; fairseq would train on without logging to it."""
+    for tracker, given, packages in (
+        ("--tensorboard-logdir", cfg.tensorboard_logdir, ("tensorboard", "tensorboardX")),
+        ("--wandb-project", cfg.wandb_project, ("wandb",)),
+    ):
+        if given and not any(map(importlib.util.find_spec, packages)):
+            raise CannotStart(
+                f"{tracker} {given} needs a package that is not installed: `pip install {packages[0]}`, or remove the flag."
+            )
