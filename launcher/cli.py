@@ -17,7 +17,6 @@ from .config import (
     PREDICTION,
     Grid,
     GridConfig,
-    default_config,
     merge,
     read_grid_file,
 )
@@ -110,7 +109,7 @@ def read_arguments(description: str | None, arguments: Sequence[str]) -> tuple[G
 
 
 def _read_grid(path: Path | None, typed: Mapping[str, Any], typed_overrides: Overrides) -> Grid:
-    merged, given, overrides = default_config(), set(), {}
+    merged, given, overrides = OmegaConf.structured(GridConfig), set(), {}
     if path is not None:
         settings, flags = read_grid_file(path)
         given |= merge(merged, settings, f"--grid {path}: ")

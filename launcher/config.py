@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from .arguments import count, names, positive, rate
@@ -345,8 +345,3 @@ def merge(config: DictConfig, settings: Mapping[str, Any], source: str) -> set[s
             raise ValueError(f"{source}{flag}: {str(error).splitlines()[0]}") from None
         merged.add(name)
     return merged
-
-
-def default_config() -> DictConfig:
-    """Return the default settings, typed."""
-    return OmegaConf.structured(GridConfig)

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.arguments import Parser, positive, split
-from launcher.execution.processes import PATIENCE
 from launcher.execution.scheduler import interruptible, say_interrupted
+from launcher.execution.slots import PATIENCE
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess

@@ -1,6 +1,9 @@
-"""Prints the plan of a grid, or trains its jobs and writes the table of results."""
+"""Makes the missing data of a grid, prints its plan, or trains its jobs and writes the table of results."""
 
+import contextlib
 import shlex
+import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,18 +11,40 @@ from pathlib import Path
 from ..files import write_text
 from ..planning.expand import origin
 from ..planning.job import Job
-from ..planning.prerequisites import NotReady
+from ..planning.prerequisites import NotReady, Prerequisites
+from ..plugin import importing_project
 from ..results import table
 from ..results.cells import group_runs
-from ..results.logs import Outcome, read_result
 from ..results.progress import Progress, say, summary
-from ..results.runs import Run
-from .command import environment, predict_command, train_command
-from .devices import Slot
+from ..results.runs import Outcome, Run, read_result
+from .command import predict_command, shell_line, train_command
 from .local import LocalExecutor
 from .scheduler import interruptible, run_jobs, say_interrupted
+from .slots import PATIENCE, Slot
 
 FAILED = 1
+
+
+def make_data(prerequisites: Prerequisites) -> None:
+    """Run the command that makes the missing data; raise NotReady if the command fails.
+
+    After an interruption the command has ended when KeyboardInterrupt is raised.
+    """
+    print(shlex.join(prerequisites.data_command), flush=True)
+    # Its own session receives one interrupt only: a second one would interrupt the removal of partial files.
+    making = subprocess.Popen(prerequisites.data_command, env=importing_project(), start_new_session=True)
+    try:
+        making.wait()
+    except KeyboardInterrupt:
+        making.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            making.wait(PATIENCE)
+        raise
+    finally:
+        making.kill()
+    if making.returncode != 0:
+        tasks = " and ".join(prerequisites.missing)
+        raise NotReady([f"the data of {tasks} could not be made, see the error above"])
 
 
 def check_origins(jobs: Sequence[Job]) -> None:
@@ -44,12 +69,11 @@ def check_origins(jobs: Sequence[Job]) -> None:
 
 def show(jobs: Sequence[Job], slots: Sequence[Slot]) -> None:
     """Print the plan and every command."""
-    variables = [f"{name}={shlex.quote(value)}" for name, value in environment(slots[0]).items()]
     for job in jobs:
         finished = read_result(job.folder) is not None
         print(f"# {job.name}{'  (finished)' if finished else ''}")
         for command in (train_command(job), *([predict_command(job)] if job.predicts else [])):
-            print(" ".join([*variables, shlex.join(command)]))
+            print(shell_line(command, slots[0]))
     print(f"# {_count(jobs)} in {_places(jobs)}, {len(slots)} at a time")
 
 

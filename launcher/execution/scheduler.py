@@ -10,8 +10,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Protocol
 
 from ..planning.job import Job
-from ..results.logs import Outcome
-from .processes import STOPPING
+from ..results.runs import Outcome
+from .slots import STOPPING
 
 # An exception from a signal handler can be lost, for example in a destructor, so this event is checked as well.
 _asked_to_end = threading.Event()

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import shutil
 import time
 from collections.abc import Callable
@@ -11,16 +10,15 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..files import write_json, write_text
+from ..files import take_lock, write_json, write_text
 from ..models import BEST, LAST, file_fingerprint
 from ..planning.job import Job
 from ..plugin import find_python
-from ..results.logs import Outcome, read_result, summarize
-from . import lock
-from .command import environment, predict_command, train_command
-from .devices import Slot
-from .processes import STOPPING, Processes
+from ..results.logs import summarize
+from ..results.runs import Outcome, read_result
+from .command import predict_command, shell_line, train_command
 from .provenance import provenance
+from .slots import STOPPING, Processes, Slot
 
 LAST_LINES, LINE_WIDTH = 6, 300  # fairseq prints its whole configuration in one line
 
@@ -59,7 +57,7 @@ class Worker:
 
         job.folder.mkdir(parents=True, exist_ok=True)
         with open(job.folder / "lock", "w") as file:
-            if not lock.take(file):
+            if not take_lock(file):
                 busy = "another launcher is training it; call this again when that has ended"
                 return Outcome(result, "" if result else busy, skipped=True)
             begin()
@@ -70,8 +68,7 @@ class Worker:
 
     def _train(self, job: Job, held: TextIO) -> Outcome:
         command = train_command(job)
-        variables = [f"{name}={shlex.quote(value)}" for name, value in environment(self.slot).items()]
-        write_text(job.folder / "command.txt", " ".join([*variables, shlex.join(command)]) + "\n")
+        write_text(job.folder / "command.txt", shell_line(command, self.slot) + "\n")
         write_json(job.folder / "spec.json", job.spec.to_json())
 
         log = job.folder / "log.txt"

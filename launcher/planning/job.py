@@ -126,11 +126,6 @@ def teacher_spec(
     )
 
 
-def teacher_job(spec: RunSpec, folder: Path, data: Data, model: Path, trainer: str, cpu: bool) -> Job:
-    """Return the job that trains a teacher into `folder`, with the dictionary that the plugin needs beside it."""
-    return Job(spec, folder, data, trainer, cpu, start=model, is_teacher=True)
-
-
 def _number(overrides: Mapping[str, Value], flag: str, default: int) -> int:
     """Return the value of a flag, or the default if that is no whole number."""
     value = overrides.get(flag)

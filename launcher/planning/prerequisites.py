@@ -14,7 +14,7 @@ from ..files import check_writable
 from ..models import BEST, Listed, Unfinished, file_fingerprint, find_checkpoint, find_models, find_teacher
 from ..overrides import is_zero
 from ..plugin import describe, find_python, find_trainer
-from .job import Job, teacher_job, teacher_spec
+from .job import Job, teacher_spec
 
 MODELS, TEACHER = Path("models"), "teachers/{task}"
 VOCABULARIES = ("encoder.json", "vocab.txt", "tokenizer.json", "sentencepiece.model")
@@ -215,5 +215,5 @@ def _new_teacher(config: GridConfig, task: str, data: Data, model: Path, trainer
         task, data, model, config.teacher_epochs, config.teacher_batch_size, config.teacher_lr
     )
     folder = config.out / "teachers" / spec.name
-    job = teacher_job(spec, folder, data, model, trainer, config.cpu)
+    job = Job(spec, folder, data, trainer, config.cpu, start=model, is_teacher=True)
     return Teacher(folder / BEST, spec.digest, job)

@@ -13,7 +13,8 @@ from rich.live import Live
 
 from ..models import LAST
 from ..planning.job import Job
-from .logs import Outcome, read_result, updates_done
+from .logs import updates_done
+from .runs import Outcome, read_result
 
 WHOLE_TRAINING = 1e9  # seconds of which the speed is an average
 MOST_NAMES = 10  # in a line

@@ -9,7 +9,7 @@ import pytest
 
 from fairseq_kd.models.checkpoint import read_checkpoint
 from launcher.execution.command import train_command
-from launcher.results.logs import Outcome
+from launcher.results.runs import Outcome
 from scripts import prune_and_distil
 from scripts.pruning_steps import PRUNED
 from tests.tiny import write_data, write_teacher

@@ -15,8 +15,9 @@ import pytest
 
 import experiments
 from fairseq_kd.layers import layer_map
-from launcher.execution import lock, run_grid
-from launcher.execution.processes import Processes
+from launcher import files
+from launcher.execution import run_grid, worker
+from launcher.execution.slots import Processes
 from tests.launcher.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -115,20 +116,20 @@ def test_a_run_that_another_launcher_finishes_meanwhile_is_left_alone(train, gro
     result = only_run(group) / "result.json"
     finished = result.read_text()
     result.unlink()
-    take = lock.take
+    take = worker.take_lock
 
     def after_the_other(file) -> bool:
         result.write_text(finished)
         return take(file)
 
-    monkeypatch.setattr(lock, "take", after_the_other)
+    monkeypatch.setattr(worker, "take_lock", after_the_other)
     monkeypatch.setenv("FAKE_FAIL", "kd")
     train(*KD)
 
 
 def test_a_run_that_another_launcher_trains_is_left_to_it(train, group, monkeypatch):
     monkeypatch.setattr("launcher.execution.scheduler.SECONDS_BETWEEN_LOOKS", 0.01)
-    monkeypatch.setattr(lock, "take", lambda file: "-seed1-" not in file.name)
+    monkeypatch.setattr(worker, "take_lock", lambda file: "-seed1-" not in file.name)
     text = train(*BOTH)
     assert text.count(": skipped, another launcher is training it") == 1
     assert "| MRPC | kd | 0,1,2 | - | one | accuracy | 74.00 | 1 of 2 |" in text
@@ -410,7 +411,7 @@ def test_without_file_locks_all_is_trained_with_one_warning(call, group, monkeyp
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", unable)
-    monkeypatch.setattr(lock, "_warned", threading.Lock())
+    monkeypatch.setattr(files, "_warned", threading.Lock())
     assert experiments.main([*call, *BOTH, "--jobs", "2"]) == 0
     assert len(results_in(group)) == 2
     [warning] = capsys.readouterr().err.splitlines()

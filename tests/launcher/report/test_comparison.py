@@ -4,7 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from launcher.report.comparison import compare, find_baseline, find_init
+from launcher.report.comparison import compare
+from launcher.report.study import find_baseline, find_init
 from launcher.results.cells import differing, group_runs, setting, sorted_cells
 from tests.launcher.report.folders import (
     LABELS,
