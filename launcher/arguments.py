@@ -38,7 +38,7 @@ def names(text: str) -> list[str]:
     """Parse comma-separated names; each is returned once."""
     found = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} names nothing")
+        raise argparse.ArgumentTypeError(f"{text!r} contains no names")
     return found
 
 

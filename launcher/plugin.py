@@ -97,7 +97,7 @@ def _described(trainer: str | None, checkpoints: Collection[Path]) -> dict[str, 
     file = _cache_folder() / f"{hashlib.sha256(' '.join(key[:2]).encode()).hexdigest()[:16]}.json"
     kept = _read(file, key)
     described = kept.get("checkpoints", {})
-    # A problem may lie in files beside the checkpoint, so only layers are kept.
+    # Files beside the checkpoint may cause a problem, so problems are not cached.
     unknown = [path for path in checkpoints if "layers" not in described.get(_stamp(path), {})]
     if unknown or not kept:
         kept = run_module(python, "describe", [str(path.absolute()) for path in unknown]) | {"key": key}

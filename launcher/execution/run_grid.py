@@ -48,7 +48,7 @@ def make_data(prerequisites: Prerequisites) -> None:
 
 
 def check_origins(jobs: Sequence[Job]) -> None:
-    """Raise NotReady for each checkpoint that an unfinished job starts from, and that was removed from a finished one."""
+    """Raise NotReady if an unfinished job starts from a checkpoint that was removed from a finished job."""
     finished = {job.name: job.folder for job in jobs if read_result(job.folder) is not None}
     needed = {
         origin(finished[name], job.spec, name): (name, job)
@@ -58,7 +58,7 @@ def check_origins(jobs: Sequence[Job]) -> None:
         if name in finished
     }
     problems = [
-        f"{checkpoint} is gone, and {job.name} starts from it, {job.role(name)}: put it back, or remove "
+        f"{checkpoint} is missing, and {job.name} starts from it, {job.role(name)}: put it back, or delete "
         f"{checkpoint.parent} to have it trained again"
         for checkpoint, (name, job) in needed.items()
         if not checkpoint.is_file()
@@ -117,7 +117,10 @@ def _write_table(jobs: Sequence[Job], ended: Mapping[str, Outcome], folder: Path
         write_text(folder / "table.md", markdown)
         write_text(folder / "table.csv", table.as_csv(cells, metrics))
     except OSError as error:
-        print(f"The table could not be written ({error}): make room, and call this again.", file=sys.stderr)
+        print(
+            f"The table could not be written ({error}): free some space, and run the same command again.",
+            file=sys.stderr,
+        )
         return False
     say(f"Also in {folder / 'table.md'} and {folder / 'table.csv'}")
     return True

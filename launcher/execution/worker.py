@@ -47,9 +47,9 @@ class Worker:
     def train(self, job: Job, begin: Callable[[], None] = lambda: None) -> Outcome:
         """Train a run and save its predictions, unless these exist; return the outcome, also of a failed run.
 
-        begin  is called when the run is locked
-
         An interrupted run resumes from checkpoint_last.pt.
+
+        begin  called when the run is locked
         """
         result = read_result(job.folder)
         if result is not None and not job.lacks_predictions:
@@ -58,7 +58,7 @@ class Worker:
         job.folder.mkdir(parents=True, exist_ok=True)
         with open(job.folder / "lock", "w") as file:
             if not take_lock(file):
-                busy = "another launcher is training it; call this again when that has ended"
+                busy = "another launcher is training it; run the same command again when that has ended"
                 return Outcome(result, "" if result else busy, skipped=True)
             begin()
             # Another launcher may have finished the run before we locked it.
@@ -76,7 +76,7 @@ class Worker:
             if changed := _changed_model(job):
                 return Outcome(
                     None,
-                    f"{changed} changed since this run was planned: call this again to plan with the new file",
+                    f"{changed} changed since this run was planned: run the same command again to plan with the new file",
                 )
             resumed = (job.folder / LAST).is_file()
             began_with = self._provenance(job, resumed)
@@ -117,7 +117,7 @@ class Worker:
             shutil.copyfile(job.data.folder / "input0" / "dict.txt", job.folder / "dict.txt")
         write_json(job.folder / "result.json", result)
         if not job.keeps_last:
-            # It contains the optimizer, several times as large as the model, and is no longer needed.
+            # It contains the state of the optimizer, is several times as large as the model, and is no longer needed.
             (job.folder / LAST).unlink(missing_ok=True)
         return Outcome(read_result(job.folder))
 

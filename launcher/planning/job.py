@@ -82,7 +82,7 @@ class Job:
         return {path: fingerprint for path, fingerprint in named if path is not None and fingerprint}
 
     def role(self, name: str) -> str:
-        """Return what the job of that name is to this one."""
+        """Return in words why this job depends on the job `name`."""
         return "its first stage" if name == self.spec.after else "its teacher"
 
 

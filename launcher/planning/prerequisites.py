@@ -49,7 +49,7 @@ class Prerequisites:
 
     trainer       the fairseq-train to call
     teachers      of the tasks with data
-    origins       checkpoints with the layers of the teachers: these, or the model that they are fine-tuned from
+    origins       checkpoints with the layers of the teachers: the teachers, or the models that they are fine-tuned from
     models        listed models
     missing       tasks without data, for which nothing can be planned
     data_command  makes the missing data
@@ -113,7 +113,7 @@ def _without_classes(grid: Grid) -> list[str]:
     if not numbers or is_zero(grid.overrides.get("--inter-weight")):
         return []
     return [
-        f"--method {name} {needs}, but those of --task {','.join(numbers)} are numbers (regression): remove one of the two"
+        f"--method {name} {needs}, but the labels of --task {','.join(numbers)} are numbers (regression): remove one of them"
         for name in grid.config.method
         if (needs := grid.methods[name].needs_classes)
     ]
@@ -173,7 +173,7 @@ def _vocabulary(config: GridConfig) -> Path:
     folder = _pretrained(config).parent
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise ValueError(
-            f"--pretrained {folder} holds no vocabulary ({', '.join(VOCABULARIES[:-1])} or {VOCABULARIES[-1]}): "
+            f"--pretrained {folder} contains no vocabulary ({', '.join(VOCABULARIES[:-1])} or {VOCABULARIES[-1]}): "
             "put it beside the model"
         )
     return folder
@@ -189,7 +189,7 @@ def _pretrained(config: GridConfig) -> Path:
             found.append(find_checkpoint(folder, "--pretrained"))
     if len(found) != 1:
         there = " and ".join(str(path.parent) for path in found) or "no model"
-        raise ValueError(f"name a pre-trained model with --pretrained ({MODELS} holds {there})")
+        raise ValueError(f"name a pre-trained model with --pretrained ({MODELS} contains {there})")
     return found[0]
 
 
@@ -207,7 +207,7 @@ def _find_teacher(config: GridConfig, task: str) -> tuple[Path | None, Path]:
         try:
             return None, _pretrained(config)
         except ValueError as reason:
-            raise ValueError(f"{error}; to have one made, {reason}") from None
+            raise ValueError(f"{error}; to fine-tune one, {reason}") from None
 
 
 def _new_teacher(config: GridConfig, task: str, data: Data, model: Path, trainer: str) -> Teacher:

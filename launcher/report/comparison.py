@@ -17,7 +17,7 @@ from .statistics import Difference, difference, resample, scorer
 # for up to 10,000 sentences.
 ROUNDING = 0.005
 
-REMEDY = "call experiments.py again, or scripts/predict.py --checkpoint RUN --data DIR"
+REMEDY = "run experiments.py again, or scripts/predict.py --checkpoint RUN --data DIR"
 
 
 @dataclass(frozen=True)
