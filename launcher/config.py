@@ -239,8 +239,8 @@ class GridConfig:
     )
     max_positions: Optional[int] = option(
         None,
-        "maximum tokens of an input: new data is truncated, longer data is refused (default for new data: as many as the "
-        "models take, at most 512)",
+        "maximum tokens of an input: new data is truncated, longer data is an error (default for new data: the positions of "
+        "the models, at most 512)",
         "N",
         positive,
     )

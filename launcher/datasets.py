@@ -152,7 +152,7 @@ def find_data(data: Path, task: str) -> Data:
         ) from None
     if found != task:
         raise ValueError(
-            f"--data {data} holds {found}, not {task}: give the folder above it, or --task {found.lower()}"
+            f"--data {data} contains {found}, not {task}: give the folder above it, or --task {found.lower()}"
         )
 
     subsets = tuple(sorted(name for name in splits if name.startswith("valid")))

@@ -120,7 +120,7 @@ def read_models(words: Sequence[str], flag: str) -> list[Entry]:
 def read_models_file(path: Path, flag: str, methods: Sequence[str] = (), mapping: str = "") -> list[Entry]:
     """Return the models that a JSON or YAML file lists; raise ValueError if the file is invalid.
 
-    methods  names to take, all of which must be listed; empty for all
+    methods  names to select, all of which must be listed; empty for all
     mapping  added to all names, so that tables distinguish models of several mappings
     """
     content = read_yaml(path, flag)

@@ -25,7 +25,7 @@ RAISED_AT = re.compile(r'File "(.+)", line (\d+)')
 
 
 def find_trainer(given: str | None) -> str:
-    """Return the fairseq-train to call: `given`, or that beside this Python, on PATH, or in the project's .venv.
+    """Return the fairseq-train to call: `given`, or the one next to this Python, on PATH, or in the project's .venv.
 
     Raises ValueError if there is none.
     """
@@ -43,7 +43,7 @@ def find_trainer(given: str | None) -> str:
 
 
 def find_python(trainer: str) -> str:
-    """Return the Python beside a fairseq-train, which has torch installed; without one, this Python."""
+    """Return the Python in the folder of a fairseq-train, which has torch; if there is none, this Python."""
     return shutil.which("python", path=Path(trainer).parent) or sys.executable
 
 

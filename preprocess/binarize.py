@@ -49,9 +49,8 @@ def binarize(
     with atomic_folder(folder) as temporary:
         counts = _write(task, splits, encoder, options, temporary)
         for split, kept in counts.items():
-            source = sources.get(
-                split, sources.get("train")
-            )  # --split-dev takes the dev set from the training file
+            # --split-dev takes the dev set from the training file.
+            source = sources.get(split, sources.get("train"))
             kept |= {"source": source.names, "sha256": source.sha256}
         described = meta.describe(task, encoder, options, sources, counts)
         if settings:

@@ -1,4 +1,4 @@
-"""Fills a teacher cache before training: takes the flags of the training, but trains nothing.
+"""Fills a teacher cache before training, from the flags of the training; trains nothing.
 
     python scripts/cache_teacher.py --workers 2 -- data/MRPC-bin --teacher teachers/MRPC --teacher-cache caches/MRPC \\
         --criterion hsk --hsk-keep 1l_10t_0.1h --init-layers 0,1,2

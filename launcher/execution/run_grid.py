@@ -59,7 +59,7 @@ def check_origins(jobs: Sequence[Job]) -> None:
     }
     problems = [
         f"{checkpoint} is missing, and {job.name} starts from it, {job.role(name)}: put it back, or delete "
-        f"{checkpoint.parent} to have it trained again"
+        f"{checkpoint.parent} to train it again"
         for checkpoint, (name, job) in needed.items()
         if not checkpoint.is_file()
     ]

@@ -53,7 +53,7 @@ def make_slots(jobs: int, gpus: Sequence[str]) -> list[Slot]:
         return [Slot(gpu=gpus[job % len(gpus)]) for job in range(jobs)]
     if jobs == 1:
         return [Slot()]
-    if not hasattr(os, "sched_getaffinity"):  # macOS: threads alone
+    if not hasattr(os, "sched_getaffinity"):  # macOS cannot reserve cores
         return [Slot(threads=max(1, (os.cpu_count() or 1) // jobs))] * jobs
     return [Slot(cores=cores, threads=len(cores)) for cores in share(sorted(os.sched_getaffinity(0)), jobs)]
 

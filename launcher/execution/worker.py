@@ -168,7 +168,7 @@ def _ending(exit_code: int) -> str:
 
 
 def _refusal(log: Path, offset: int, exit_code: int) -> str:
-    """Return the error with which the trainer refused to start, so that no retry helps; empty if it started.
+    """Return the error of a trainer that did not start, for which a retry is useless; empty if it started.
 
     The error is that of fairseq_kd/errors.py ("Cannot start", with one sentence or an indented list), or of argparse.
     """

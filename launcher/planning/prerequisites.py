@@ -93,8 +93,8 @@ def find_prerequisites(grid: Grid) -> Prerequisites:
     asked = any(grid.methods[method].needs_teacher for method in config.method)
     if not problems and asked and len(teachers) > 1 and len(paths) == 1:
         problems.append(
-            f"--teacher {config.teacher} is one model for {' and '.join(config.task)}: write {{task}} where the paths of "
-            "their own teachers differ"
+            f"--teacher {config.teacher} is one model for {' and '.join(config.task)}: each task "
+            "needs its own: write {task} in the path for the task's name"
         )
     models = find(find_models, grid.models, config.task, config.experiment == PREDICTION) or {}
     if problems:
@@ -174,7 +174,7 @@ def _vocabulary(config: GridConfig) -> Path:
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise ValueError(
             f"--pretrained {folder} contains no vocabulary ({', '.join(VOCABULARIES[:-1])} or {VOCABULARIES[-1]}): "
-            "put it beside the model"
+            "put it next to the model"
         )
     return folder
 

@@ -36,7 +36,7 @@ LOST = "stage 1 run"  # setting of a cell whose first stage is unknown
 class Cell:
     """A cell: its identity, settings and finished runs.
 
-    settings   the other fields of the spec; where a first stage differs, also as "stage 1 epochs" etc.
+    settings   the other fields of the spec, and those in which the first stage differs, as "stage 1 epochs" etc.
     runs       finished runs by seed
     planned    number of seeds of the task, over all its runs
     trainings  finished runs and their first stages, without duplicates

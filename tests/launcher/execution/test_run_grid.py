@@ -294,7 +294,7 @@ def test_an_interruption_leaves_a_table_of_all_finished_runs(train, monkeypatch)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--task", "mnli"], "MRPC is one model for MRPC and MNLI: write {task} where"),
+        (["--task", "mnli"], "MRPC is one model for MRPC and MNLI: each task needs its own: write {task} in the path"),
         (["--data", "nowhere"], "--data nowhere has no data of MRPC (nowhere/MRPC-bin/meta.json is missing): give"),
         (["--teacher", "no/{task}"], "--teacher no/MRPC does not exist: give a model fine-tuned on MRPC"),
         (["--out", "experiments.py"], "--out experiments.py/g cannot be made: experiments.py is no folder"),
@@ -384,8 +384,8 @@ def test_a_removed_checkpoint_of_a_first_stage_starts_no_second(call, train, gro
 
     (second / "result.json").unlink()
     assert refused(*call, *TWO_STAGES) == (
-        f"Cannot start: {first}/checkpoint_best.pt is gone, and {second.name} starts from it, its first stage: "
-        f"put it back, or remove {first} to have it trained again.\n"
+        f"Cannot start: {first}/checkpoint_best.pt is missing, and {second.name} starts from it, its first stage: "
+        f"put it back, or delete {first} to train it again.\n"
     )
 
 
@@ -397,7 +397,7 @@ def test_second_stages_start_from_the_last_checkpoint_with_stage2_from_last(call
 
     # The first stage is shared, and it kept no last checkpoint.
     error = refused(*call, *TWO_STAGES, "--stage2-from", "last")
-    assert f"Cannot start: {first}/checkpoint_last.pt is gone" in error
+    assert f"Cannot start: {first}/checkpoint_last.pt is missing" in error
     shutil.rmtree(first)
     train(*TWO_STAGES, "--stage2-from", "last")
     [last] = set(group.glob("*-second-*")) - {best}
