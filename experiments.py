@@ -22,10 +22,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from launcher.cli import read_arguments
-from launcher.execution.devices import make_slots, visible_gpus
-from launcher.execution.processes import make_data
-from launcher.execution.run_grid import check_origins, run_grid, show
+from launcher.execution.run_grid import check_origins, make_data, run_grid, show
 from launcher.execution.scheduler import interruptible, say_interrupted
+from launcher.execution.slots import make_slots, visible_gpus
 from launcher.planning.expand import plan_jobs
 from launcher.planning.prerequisites import NotReady, find_prerequisites
 from launcher.validate import check_flags, check_layers, unused_flags

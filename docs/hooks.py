@@ -4,7 +4,7 @@
 `<!-- launcher -->`       the flags of `experiments.py`
 `<!-- figure: KIND -->`   a drawing, see `figures.py`
 
-So the tables always say what the code does, and no generated text is committed.
+So the tables always match the code, and no generated text is committed.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def _figures():
 
 
 def criterion_flags(name: str) -> str:
-    """Return a table of the flags that a criterion has beside the shared ones; `shared` lists those."""
+    """Return a table of the flags that only this criterion has; NAME `shared` lists the flags of all criterions."""
     _figures()
     from fairseq.criterions import CRITERION_DATACLASS_REGISTRY
 
@@ -54,9 +54,7 @@ def criterion_flags(name: str) -> str:
     for field, help_text in _documented(config):
         if (field in SHARED_FLAGS) == (name == "shared"):
             rows.append((_flag(field), help_text))
-    return (
-        _table(rows) if rows else "It has no flags beside the [shared ones](index.md#flags-of-all-methods)."
-    )
+    return _table(rows) if rows else "It has only the [flags of all methods](index.md#flags-of-all-methods)."
 
 
 def launcher_flags() -> str:

@@ -8,12 +8,7 @@ from .datasets import find_task
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser with the module's docstring as help, no abbreviated flags, and errors of one sentence.
-
-    source  prefix of an error, for arguments that are not from the command line
-    """
-
-    source = ""
+    """A parser with the module's docstring as help, no abbreviated flags, and errors of one sentence."""
 
     def __init__(self, description: str | None, **settings: Any) -> None:
         super().__init__(
@@ -25,7 +20,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with the error, without the long usage that argparse prints."""
-        self.exit(2, f"Cannot start: {self.source}{message} (--help shows all flags).\n")
+        self.exit(2, f"Cannot start: {message} (--help shows all flags).\n")
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -38,7 +33,7 @@ def names(text: str) -> list[str]:
     """Parse comma-separated names; each is returned once."""
     found = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} names nothing")
+        raise argparse.ArgumentTypeError(f"{text!r} contains no names")
     return found
 
 

@@ -17,7 +17,6 @@ from .config import (
     PREDICTION,
     Grid,
     GridConfig,
-    default_config,
     merge,
     read_grid_file,
 )
@@ -26,7 +25,7 @@ from .methods import LOGITS, NO_TEACHER, check_methods, find_methods
 from .models import Entry, check_names, read_models, read_models_file, seeds_for
 from .overrides import Overrides, check_overrides, merge_overrides, read_mapping, read_overrides
 
-# What to use instead of a flag of fairseq-train that every run sets.
+# The program's options that replace flags of fairseq-train.
 INSTEAD = {
     "--save-dir": "--out and --group",
     "--seed": "--seeds",
@@ -84,7 +83,7 @@ def methods_help() -> str:
     try:
         methods = find_methods()
     except ValueError as error:
-        return f"The methods are not known: {error}."
+        return f"The methods cannot be listed: {error}."
     mappings: dict[str, list[str]] = {}
     for name, method in methods.items():
         mappings.setdefault(method.mapping or "(none)", []).append(name)
@@ -110,7 +109,7 @@ def read_arguments(description: str | None, arguments: Sequence[str]) -> tuple[G
 
 
 def _read_grid(path: Path | None, typed: Mapping[str, Any], typed_overrides: Overrides) -> Grid:
-    merged, given, overrides = default_config(), set(), {}
+    merged, given, overrides = OmegaConf.structured(GridConfig), set(), {}
     if path is not None:
         settings, flags = read_grid_file(path)
         given |= merge(merged, settings, f"--grid {path}: ")
@@ -142,8 +141,8 @@ def _apply_experiment(config: GridConfig, given: set[str]) -> list[Entry]:
     if FINETUNING in config.stage:
         if len(config.stage) > 1 or ("experiment" in given and config.experiment != FINETUNING):
             raise ValueError(
-                f"--stage {','.join(config.stage)}: {FINETUNING} means -e {FINETUNING}, without other stages: remove "
-                "those, or -e"
+                f"--stage {','.join(config.stage)}: {FINETUNING} selects -e {FINETUNING}, which has no other stages and no "
+                "other -e: remove the others"
             )
         config.experiment = FINETUNING
     kind = config.experiment
@@ -204,9 +203,9 @@ def _with_depths(inits: Sequence[str]) -> list[str]:
         return list(inits)
     depths = sorted({_depth(init) for init in inits} - {None})
     if len(depths) != 1:
-        found = f"depths {' and '.join(map(str, depths))}" if depths else "no depth"
+        found = f"these have depths {' and '.join(map(str, depths))}" if depths else "none of these has one"
         raise ValueError(
-            f"--init random has {found} to take from other students: write random:3 for one of 3 layers"
+            f"--init random takes its depth from the other students, and {found}: write random:3 for 3 layers"
         )
     return list(dict.fromkeys(f"random:{depths[0]}" if init == "random" else init for init in inits))
 

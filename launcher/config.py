@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from .arguments import count, names, positive, rate
@@ -71,7 +71,7 @@ def _inits(given: Any) -> list[str]:
         inits.append(text.replace(" ", ""))
         if not INIT.fullmatch(inits[-1]):
             raise ValueError(
-                f"{each!r} names no layers: give numbers from 0 such as 0,1,2, or all, random, random:3"
+                f"{each!r} is not a list of layers: give numbers from 0 such as 0,1,2, or all, random, random:3"
             )
     return list(dict.fromkeys(inits))
 
@@ -80,7 +80,7 @@ def _mappings(given: Any) -> list[str]:
     found = []
     for each in _as_list(given):
         if not isinstance(each, str):  # YAML reads 1:4 as a number
-            raise ValueError(f"{each!r} is no text: put pairs such as 1:4 in quotes")
+            raise ValueError(f"{each!r} is not text: put pairs such as 1:4 in quotes")
         parts = names(each)
         pairs = ",".join(part for part in parts if ":" in part)  # all pairs in one text are one mapping
         # Liu et al. write t_top10 for top10.
@@ -103,7 +103,7 @@ def _models(given: Any) -> list[str]:
 def _as_list(given: Any) -> list:
     values = given if isinstance(given, list) else [given]
     if not values:
-        raise ValueError("is an empty list: remove it, or name one value")
+        raise ValueError("is an empty list: remove it, or give at least one value")
     return values
 
 
@@ -239,8 +239,8 @@ class GridConfig:
     )
     max_positions: Optional[int] = option(
         None,
-        "maximum tokens of an input: new data is truncated, longer data is refused (default for new data: as many as the "
-        "models take, at most 512)",
+        "maximum tokens of an input: new data is truncated, longer data is an error (default for new data: the positions of "
+        "the models, at most 512)",
         "N",
         positive,
     )
@@ -294,13 +294,13 @@ class GridConfig:
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether its runs start or learn from a teacher."""
+        """Whether its runs are initialised from a teacher, or learn from it."""
         return self.experiment != FINETUNING
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid to plan.
+    """A grid: its settings, and what they refer to.
 
     overrides  the user's flags for fairseq-train
     models     listed models, which replace methods, inits, mappings and stages
@@ -345,8 +345,3 @@ def merge(config: DictConfig, settings: Mapping[str, Any], source: str) -> set[s
             raise ValueError(f"{source}{flag}: {str(error).splitlines()[0]}") from None
         merged.add(name)
     return merged
-
-
-def default_config() -> DictConfig:
-    """Return the default settings, typed."""
-    return OmegaConf.structured(GridConfig)

@@ -42,8 +42,8 @@ class TaskSettings:
         return max(1, round(self.updates * share)), round(self.warmup * share)
 
 
-# Wang et al., How to Distill your BERT, ACL 2023, but STS-B: fairseq's RoBERTa recipe for GLUE.
-# Nothing is published for WNLI and SNLI: RTE's and MNLI's rates, 6 % warm-up.
+# From Wang et al., How to Distill your BERT, ACL 2023. STS-B: from fairseq's RoBERTa recipe for GLUE.
+# For WNLI and SNLI nothing is published: they have the rates of RTE and MNLI, and 6 % warm-up.
 TASKS = {
     settings.name: settings
     for settings in (
@@ -94,12 +94,12 @@ def scheduled(
 ) -> dict[str, Any]:
     """Return `epochs`, `updates` and `warmup` of a run, scaled to the sentences per update (see TaskSettings.schedule).
 
-    A number that the overrides contain wins over ours, which is then computed without --update-freq.
+    The user's --total-num-update and --warmup-updates win over the returned numbers, which then ignore --update-freq.
     """
     overrides = overrides or {}
     each_update = settings.schedule(epochs, batch_size, sentences)
     freqs = update_freqs(overrides, epochs)
-    gathered = epochs / sum(1 / freq for freq in freqs)  # batches an update, over all of them
+    gathered = epochs / sum(1 / freq for freq in freqs)  # mean number of batches per update
     updates, warmup = settings.schedule(epochs, batch_size * gathered, sentences)
     return {
         "epochs": epochs,
@@ -148,11 +148,11 @@ def find_data(data: Path, task: str) -> Data:
         sentences = splits["train"]["sentences"]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} cannot be understood ({type(error).__name__}: {error}): make the data again"
+            f"{path} is invalid ({type(error).__name__}: {error}): make the data again"
         ) from None
     if found != task:
         raise ValueError(
-            f"--data {data} holds {found}, not {task}: give the folder above it, or --task {found.lower()}"
+            f"--data {data} contains {found}, not {task}: give the folder above it, or --task {found.lower()}"
         )
 
     subsets = tuple(sorted(name for name in splits if name.startswith("valid")))

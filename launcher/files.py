@@ -1,12 +1,21 @@
-"""Writes files atomically (to a temporary file, which is then renamed), reads YAML, and checks output folders."""
+"""File operations: atomic writes (to a temporary file, which is then renamed), locks, YAML, checks of output folders."""
 
 import contextlib
+import errno
+import fcntl
 import json
 import os
 import platform
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+# Errors of flock on a file system without locks.
+UNABLE = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+
+_warned = threading.Lock()  # taken by the first warning
 
 
 @contextlib.contextmanager
@@ -32,6 +41,29 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file atomically."""
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def take_lock(file: TextIO) -> bool:
+    """Lock a file; return False if another process holds the lock.
+
+    The lock holds until the file is closed here and in all processes that inherit it: a training process keeps it after
+    its launcher was killed. (The package filelock does not expose the file descriptor, which this needs.) On a file
+    system without locks the result is True, with one warning per program.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+        if _warned.acquire(blocking=False):
+            print(
+                f"Warning: {file.name} cannot be locked ({error.strerror}): make sure that no other launcher trains the "
+                "same runs.",
+                file=sys.stderr,
+            )
+    return True
 
 
 def check_writable(folder: Path, flag: str) -> None:

@@ -67,7 +67,7 @@ def find_checkpoint(given: Path, flag: str) -> Path:
                 )
             return candidate
 
-    found = f"holds neither {' nor '.join(CHECKPOINT_NAMES)}" if given.is_dir() else "does not exist"
+    found = f"contains neither {' nor '.join(CHECKPOINT_NAMES)}" if given.is_dir() else "does not exist"
     raise ValueError(f"{flag} {given} {found}")
 
 
@@ -120,7 +120,7 @@ def read_models(words: Sequence[str], flag: str) -> list[Entry]:
 def read_models_file(path: Path, flag: str, methods: Sequence[str] = (), mapping: str = "") -> list[Entry]:
     """Return the models that a JSON or YAML file lists; raise ValueError if the file is invalid.
 
-    methods  names to take, all of which must be listed; empty for all
+    methods  names to select, all of which must be listed; empty for all
     mapping  added to all names, so that tables distinguish models of several mappings
     """
     content = read_yaml(path, flag)
@@ -141,8 +141,8 @@ def read_models_file(path: Path, flag: str, methods: Sequence[str] = (), mapping
     for method in methods:
         if method not in there:
             raise ValueError(
-                f"{flag} {path} has {', '.join(there) or 'no names'}, and nothing for --method {method}: add it, or "
-                "correct one"
+                f"{flag} {path} has no entry for --method {method}, only {', '.join(there) or 'paths without names'}: add "
+                "it, or correct one"
             )
     label = f"-{_in_a_name(mapping)}" if mapping else ""
     chosen = [each for each in listed if not methods or each[0] in methods]

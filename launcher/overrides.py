@@ -18,7 +18,7 @@ GROUPS = frozenset(
     "task model criterion optimizer lr_scheduler".split()
 )
 
-# Flags that a group's own name stands for: `optimizer=adam`, `optimizer._name=adam`.
+# Flags that an override of the group itself sets: `optimizer=adam`, `optimizer._name=adam`.
 CHOICES = {
     "task": "--task",
     "model": "--arch",
@@ -33,9 +33,9 @@ SHORT = {"-a": "--arch"}
 HYDRA = re.compile(r"(?:\+{0,2})([a-z]\w*)(?:\.(\w+))?=(.*)", re.DOTALL)
 REMOVAL = re.compile(r"~[a-z]\w*(\.\w+)?(=.*)?")
 
-# Flags that every run sets, or that would break how runs are found, resumed and compared. For example, the best
-# validation could have no checkpoint; combined subsets have no score of the first, which selects the best
-# checkpoint; and a checkpoint that is written asynchronously never becomes checkpoint_last.pt.
+# Flags that the launcher sets, or that would break how it finds, resumes and compares runs. For example: with a longer
+# save interval, the best validation may have no checkpoint. Combined subsets give no score of the first subset, which
+# selects the best checkpoint. A checkpoint that is written asynchronously never becomes checkpoint_last.pt.
 SET_HERE = frozenset(
     "--user-dir --task --criterion --valid-subset --combine-valid-subsets --combine-val --disable-validation "
     "--save-dir --restore-file --continue-once --finetune-from-model --checkpoint-suffix "
@@ -54,7 +54,7 @@ ALWAYS_ON = frozenset(
     "--no-epoch-checkpoints --no-progress-bar --maximize-best-checkpoint-metric --cpu".split()
 )
 
-# Replacements among the flags of fairseq-train, which validates whenever it saves.
+# Flags of fairseq-train to use instead of others: it validates whenever it saves.
 SAME = {"--validate-interval-updates": "--save-interval-updates"}
 
 
@@ -64,7 +64,7 @@ def read_overrides(words: Sequence[str]) -> dict[str, Value]:
     In hydra's overrides, [a,b] becomes a,b, and quotes around a value are removed. Raises ValueError for an invalid word.
     """
     overrides: dict[str, Value] = {}
-    flag = None  # of which the next word may be a value
+    flag = None  # the flag that may take the next word as its value
     for word in words:
         hydra = HYDRA.fullmatch(word)
         if REMOVAL.fullmatch(word):
@@ -95,7 +95,7 @@ def read_mapping(given: Any) -> dict[str, Value]:
     if isinstance(given, list):
         return read_overrides([_text(word) for word in given])
     if not isinstance(given, dict):
-        raise ValueError(f"is {given!r}: give a list of words, or a mapping of flags to values")
+        raise ValueError(f"expected a list of words, or a mapping of flags to values, got {given!r}")
     overrides: dict[str, Value] = {}
     for key, value in given.items():
         name = str(key)

@@ -25,7 +25,7 @@ RAISED_AT = re.compile(r'File "(.+)", line (\d+)')
 
 
 def find_trainer(given: str | None) -> str:
-    """Return the fairseq-train to call: `given`, or that beside this Python, on PATH, or in the project's .venv.
+    """Return the fairseq-train to call: `given`, or the one next to this Python, on PATH, or in the project's .venv.
 
     Raises ValueError if there is none.
     """
@@ -43,7 +43,7 @@ def find_trainer(given: str | None) -> str:
 
 
 def find_python(trainer: str) -> str:
-    """Return the Python beside a fairseq-train, which has torch installed; without one, this Python."""
+    """Return the Python in the folder of a fairseq-train, which has torch; if there is none, this Python."""
     return shutil.which("python", path=Path(trainer).parent) or sys.executable
 
 
@@ -97,7 +97,7 @@ def _described(trainer: str | None, checkpoints: Collection[Path]) -> dict[str, 
     file = _cache_folder() / f"{hashlib.sha256(' '.join(key[:2]).encode()).hexdigest()[:16]}.json"
     kept = _read(file, key)
     described = kept.get("checkpoints", {})
-    # A problem may lie in files beside the checkpoint, so only layers are kept.
+    # Files beside the checkpoint may cause a problem, so problems are not cached.
     unknown = [path for path in checkpoints if "layers" not in described.get(_stamp(path), {})]
     if unknown or not kept:
         kept = run_module(python, "describe", [str(path.absolute()) for path in unknown]) | {"key": key}

@@ -10,7 +10,7 @@ from .planning.job import Job
 from .planning.prerequisites import NotReady, Prerequisites
 from .planning.run_spec import FIRST, SECOND, RunSpec
 from .plugin import describe, find_python, run_module
-from .results.logs import read_result
+from .results.runs import read_result
 
 
 def check_layers(prerequisites: Prerequisites) -> None:

@@ -1,4 +1,4 @@
-"""Atomic writes of folders and files: write aside, then rename."""
+"""Atomic writes of folders and files: write to a temporary name, then rename."""
 
 import os
 import re

@@ -49,7 +49,8 @@ def binarize(
     with atomic_folder(folder) as temporary:
         counts = _write(task, splits, encoder, options, temporary)
         for split, kept in counts.items():
-            source = sources.get(split, sources.get("train"))  # --split-dev takes it out of the training file
+            # --split-dev takes the dev set from the training file.
+            source = sources.get(split, sources.get("train"))
             kept |= {"source": source.names, "sha256": source.sha256}
         described = meta.describe(task, encoder, options, sources, counts)
         if settings:
@@ -65,7 +66,7 @@ def _up_to_date(
         return False
     found = meta.read(folder)
     if found is None and any(folder.iterdir()):
-        raise DataError(f"--out: {folder} has no meta.json, so it was made otherwise: move it away.")
+        raise DataError(f"--out: {folder} has no meta.json, so this command did not create it: move it away.")
     if overwrite or found is None:
         return False
     if found.get("made_from") != inputs_hash:

@@ -1,4 +1,4 @@
-"""Shared by the commands of this package: options of the encoder, and errors of one line."""
+"""Encoder options and error handling that the commands of this package share."""
 
 import argparse
 import sys

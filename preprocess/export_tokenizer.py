@@ -110,7 +110,7 @@ def _wordpiece(encoder: WordPieceEncoder, target: Path) -> tuple[Tokenizer, dict
 def _renumbered(encoder: HuggingFaceEncoder, source: Path) -> tuple[Tokenizer, dict[str, Any]]:
     """Return the encoder's tokenizer and its settings, with fairseq indices as ids.
 
-    Added tokens stay outside the model's vocabulary, because words could be made from them there. The library numbers
+    Added tokens stay outside the model's vocabulary; inside, the model could build words from them. The library numbers
     them after the vocabulary, in the given order, so the mask becomes the last one.
     """
     theirs = encoder.tokenizer

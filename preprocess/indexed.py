@@ -33,6 +33,7 @@ class IndexedWriter:
         return self
 
     def add(self, rows: Sequence[list[int]]) -> None:
+        """Append rows of indices."""
         self._sizes.extend(map(len, rows))
         array(self._type, chain.from_iterable(rows)).tofile(self._bin)
 

@@ -110,6 +110,7 @@ def _given(value: Any) -> str:
 
 
 def write(folder: Path, meta: dict) -> None:
+    """Write the folder's meta.json."""
     text = json.dumps(meta, indent=2, ensure_ascii=False)
     aside = folder / f"{NAME}.part"
     aside.write_text(text + "\n", encoding="utf-8")

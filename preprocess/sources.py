@@ -21,10 +21,12 @@ class Source:
 
     @cached_property
     def contents(self) -> list[bytes]:
+        """Bytes of each file."""
         return [path.read_bytes() for path in self.paths]
 
     @cached_property
     def sha256(self) -> str:
+        """Hash of the bytes of all files, in order."""
         whole = hashlib.sha256()
         for content in self.contents:
             whole.update(content)
@@ -32,6 +34,7 @@ class Source:
 
     @property
     def names(self) -> str:
+        """File names, for messages and meta.json."""
         return ", ".join(path.name for path in self.paths)
 
 

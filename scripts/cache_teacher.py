@@ -1,4 +1,4 @@
-"""Fills a teacher cache before training: takes the flags of the training, but trains nothing.
+"""Fills a teacher cache before training, from the flags of the training; trains nothing.
 
     python scripts/cache_teacher.py --workers 2 -- data/MRPC-bin --teacher teachers/MRPC --teacher-cache caches/MRPC \\
         --criterion hsk --hsk-keep 1l_10t_0.1h --init-layers 0,1,2
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.arguments import Parser, positive, split
-from launcher.execution.processes import PATIENCE
 from launcher.execution.scheduler import interruptible, say_interrupted
+from launcher.execution.slots import PATIENCE
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -120,7 +120,7 @@ def _spawn(workers: int, flags: Sequence[str], missing: Sequence["np.ndarray"]) 
         if name is None:
             return ended.exit_code
         print(
-            f"Cannot go on: one of --workers {workers} was killed by {name}, perhaps because memory ran out: "
+            f"Cannot continue: one of --workers {workers} was killed by {name}, perhaps because memory ran out: "
             "run the same command with fewer --workers to continue.",
             file=sys.stderr,
         )
@@ -173,7 +173,7 @@ def _write(splits: Iterable["Split"], missing: Iterable["np.ndarray"], rank: int
     printed = time.monotonic()
     for part, rows in zip(splits, missing, strict=True):
         dataset = part.dataset
-        # Batches of similar length have little padding; the longest come first, so that a lack of memory shows at once.
+        # Batches of similar length have little padding; the longest come first, so that a lack of memory is found at once.
         own = rows[dataset.sizes[rows].argsort(kind="stable")[::-1]][rank::workers]
         done = 0
         for batch in dataset.batch_by_size(own, part.max_tokens, part.batch_size):
@@ -237,7 +237,7 @@ def _splits(flags: Sequence[str]) -> Iterator[Split]:
         longest, most = int(dataset.sizes.max()), cfg.dataset.max_tokens
         if most is not None and longest > most:
             raise CannotStart(
-                f"--max-tokens {most} is below the {longest} of an example of {name}: give more."
+                f"--max-tokens {most} is less than the {longest} tokens of an example of {name}: give a larger number."
             )
         place = dataset.cached.folder.name
         yield Split(place, dataset, task.teacher, cfg.dataset.batch_size, most, cfg.common.cpu)

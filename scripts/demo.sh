@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up the project, distils students on real data and writes a table: 11 minutes on 2 CPU cores, and torch to download.
+# Sets up the project, distils students on real data and writes a table: 11 minutes on 2 CPU cores, plus the download of torch.
 #
 #   bash scripts/demo.sh                      downloads SST-2; without a network, creates a small synthetic set
 #   bash scripts/demo.sh --glue-dir DIR       uses SST-2 in DIR (also: GLUE_DIR=DIR)

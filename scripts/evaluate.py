@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.arguments import Parser, names
-from scripts.options import add_inference_options
+from scripts.options import add_data_option, add_inference_options
 
 if TYPE_CHECKING:
     from fairseq_kd.evaluation.loaded_model import LoadedModel
@@ -156,13 +156,7 @@ def _parser() -> Parser:
         metavar="PATH",
         help="checkpoint, run directory, or folder of runs",
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="binarized data, <TASK>-bin, or its parent folder, which is searched for each checkpoint's task",
-    )
+    add_data_option(parser)
     parser.add_argument(
         "--split",
         type=names,

@@ -20,17 +20,18 @@ from typing import Any
 from launcher import datasets
 from launcher.arguments import Parser, split
 from launcher.datasets import Data, find_task
-from launcher.execution.devices import Slot, visible_gpus
 from launcher.execution.local import run_alone
 from launcher.execution.scheduler import say_interrupted
+from launcher.execution.slots import Slot, visible_gpus
 from launcher.files import check_writable
 from launcher.models import Unfinished, find_checkpoint
 from launcher.overrides import check_overrides, merge_overrides, read_overrides
-from launcher.planning.job import Job, teacher_job, teacher_spec
+from launcher.planning.job import Job, teacher_spec
 from launcher.planning.prerequisites import NotReady
 from launcher.planning.run_spec import RunSpec
 from launcher.plugin import find_trainer
-from launcher.results.logs import following, print_problem
+from launcher.results.logs import following
+from launcher.results.runs import print_problem
 from launcher.validate import check_flags
 from scripts.options import add_training_options
 
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_unused(args.out, spec)
         trainer = find_trainer(args.trainer)
         gpu = None if args.cpu else next(iter(visible_gpus()), None)
-        job = teacher_job(spec, args.out, data, model, trainer, cpu=gpu is None)
+        job = Job(spec, args.out, data, trainer, cpu=gpu is None, start=model, is_teacher=True)
         check_flags([job])
     except NotReady as error:
         print(error, file=sys.stderr)

@@ -1,6 +1,7 @@
 """Command-line options that several scripts share."""
 
 import argparse
+from pathlib import Path
 
 from launcher.arguments import positive, rate
 from launcher.datasets import PUBLISHED_EPOCHS
@@ -13,6 +14,17 @@ def add_checkpoint_option(parser: argparse.ArgumentParser, kind: str = "") -> No
         required=True,
         metavar="PATH",
         help=f"{kind}a checkpoint, or a folder with checkpoint_best.pt or model.pt",
+    )
+
+
+def add_data_option(parser: argparse.ArgumentParser) -> None:
+    """Add the data of a script that reads a trained model."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="binarized data, <TASK>-bin, or its parent folder, which is searched for the checkpoint's task",
     )
 
 

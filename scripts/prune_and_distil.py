@@ -24,19 +24,18 @@ from typing import TYPE_CHECKING
 
 from launcher.arguments import Parser, positive, split
 from launcher.datasets import Data
-from launcher.execution import lock
 from launcher.execution.command import train_command
-from launcher.execution.devices import Slot, visible_gpus
 from launcher.execution.local import run_alone
 from launcher.execution.scheduler import interruptible, say_interrupted
-from launcher.files import check_writable
+from launcher.execution.slots import Slot, visible_gpus
+from launcher.files import check_writable, take_lock
 from launcher.methods import check_methods, find_methods
 from launcher.models import BEST, file_fingerprint, find_checkpoint
 from launcher.overrides import Overrides, check_overrides, merge_overrides, read_overrides
 from launcher.planning.job import Job, teacher_spec
 from launcher.planning.run_spec import RunSpec
 from launcher.plugin import find_trainer
-from launcher.results.logs import Outcome, print_problem
+from launcher.results.runs import Outcome, print_problem
 from scripts import prune as prune_once
 from scripts import score_importance
 from scripts.finetune_teacher import FAILED, NOT_STARTED, dev_scores, find_data
@@ -102,7 +101,7 @@ def locked(out: Path) -> Iterator[None]:
     """Lock the folder of all steps, because calls overwrite its models. Raises ValueError if another call has the lock."""
     out.mkdir(parents=True, exist_ok=True)
     with open(out / "lock", "w") as file:
-        if not lock.take(file):
+        if not take_lock(file):
             raise ValueError(
                 f"--out {out} is in use by another call of this command: wait for it, or name another folder"
             )

@@ -15,10 +15,10 @@ Sizes = TypeVar("Sizes", bound=Any)
 # Width: heads, feed-forward neurons and embeddings.
 TOGETHER, WIDTH_FIRST, DEPTH_FIRST = ORDERS = ("together", "width-first", "depth-first")
 
-# In a step's folder: the model that it trains.
+# File in a step's folder: the pruned model, which the step trains.
 PRUNED = Path("pruned") / "model.pt"
 
-# Records, in the folder of all steps, what the steps were made from.
+# File in the folder of all steps: their settings.
 RECORD = "schedule.json"
 
 # Settings that decide the first pruned model; trained models depend on all settings.
@@ -72,7 +72,7 @@ def claim(out: Path, sizes: Sequence[Sizes], spec: RunSpec) -> None:
         if differing is not None:
             values = f"({there.get(differing)}, now {wanted[differing]})"
             held = NAMES.get(differing) or f"another {differing.replace('_', ' ')} {values}"
-            raise ValueError(f"--out {out} holds steps of {held}: name another folder, or remove that one")
+            raise ValueError(f"--out {out} contains steps of {held}: name another folder, or remove that one")
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / RECORD, wanted)
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.arguments import Parser, positive
-from scripts.options import add_checkpoint_option
+from scripts.options import add_checkpoint_option, add_data_option
 
 BATCH_SIZE = 32
 EVERY = 200  # batches between two progress lines
@@ -44,13 +44,7 @@ def print_progress(done: int, of: int) -> None:
 def _parser() -> Parser:
     parser = Parser(__doc__)
     add_checkpoint_option(parser, "fine-tuned model: ")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="binarized data: the task's folder <TASK>-bin, or the folder above it",
-    )
+    add_data_option(parser)
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="output file (default: next to the checkpoint)"
     )

@@ -1,6 +1,7 @@
 """Renders jobs as command lines: of fairseq-train, and of `scripts/predict.py`."""
 
-import os
+import shlex
+from collections.abc import Sequence
 
 from ..methods import LOGITS, NO_TEACHER
 from ..models import BEST
@@ -8,7 +9,7 @@ from ..overrides import Overrides, as_words, is_zero
 from ..planning.job import Job
 from ..planning.run_spec import FIRST, SECOND
 from ..plugin import PLUGIN, ROOT, find_python
-from .devices import Slot
+from .slots import Slot
 
 # fairseq's published recipe for fine-tuning RoBERTa on GLUE.
 RECIPE: Overrides = {
@@ -24,9 +25,6 @@ RECIPE: Overrides = {
 
 # checkpoint_last.pt is kept: an interrupted run resumes from it.
 REPORTING: Overrides = {"--no-epoch-checkpoints": True, "--no-progress-bar": True, "--log-format": "json"}
-
-# Lets large new tensors live in huge pages: a tenth of a CPU step and more. glibc < 2.35 ignores it.
-HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 def train_command(job: Job) -> list[str]:
@@ -112,11 +110,7 @@ def predict_command(job: Job) -> list[str]:
     return [find_python(job.trainer), str(ROOT / "scripts" / "predict.py"), *as_words(flags)]
 
 
-def environment(slot: Slot) -> dict[str, str]:
-    """Return the environment variables of a run. The user's own values are kept, except CUDA_VISIBLE_DEVICES."""
-    if slot.gpu is not None:
-        return {"CUDA_VISIBLE_DEVICES": slot.gpu}
-    added = dict(HUGE_PAGES)
-    if slot.threads is not None:
-        added["OMP_NUM_THREADS"] = str(slot.threads)
-    return {name: value for name, value in added.items() if name not in os.environ}
+def shell_line(command: Sequence[str], slot: Slot) -> str:
+    """Return a command as a line for a shell, with the environment variables of the slot."""
+    variables = [f"{name}={shlex.quote(value)}" for name, value in slot.environment().items()]
+    return " ".join([*variables, shlex.join(command)])

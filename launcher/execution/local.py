@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from ..planning.job import Job
-from ..results.logs import Outcome
-from .devices import Slot
-from .processes import Processes
+from ..results.runs import Outcome
 from .scheduler import interruptible, run_jobs
+from .slots import Processes, Slot
 from .worker import Worker
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..plugin import ROOT
-from .command import environment
-from .devices import Slot
+from .slots import Slot
 
 # Runs in the training environment, because the launcher's own Python may lack torch.
 SCRIPT = """
@@ -55,7 +54,7 @@ def provenance(python: str, slot: Slot, slots: int) -> dict[str, Any]:
 def _query(python: str, slot: Slot) -> dict[str, Any]:
     """Return the versions of the packages and the GPU of the slot; empty if that Python fails."""
     command = [python, "-c", SCRIPT, *(["gpu"] if slot.gpu is not None else [])]
-    variables = os.environ | environment(slot)
+    variables = os.environ | slot.environment()
     try:
         done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
         return json.loads(done.stdout)

@@ -1,6 +1,9 @@
-"""Prints the plan of a grid, or trains its jobs and writes the table of results."""
+"""Makes the missing data of a grid, prints its plan, or trains its jobs and writes the table of results."""
 
+import contextlib
 import shlex
+import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,22 +11,44 @@ from pathlib import Path
 from ..files import write_text
 from ..planning.expand import origin
 from ..planning.job import Job
-from ..planning.prerequisites import NotReady
+from ..planning.prerequisites import NotReady, Prerequisites
+from ..plugin import importing_project
 from ..results import table
 from ..results.cells import group_runs
-from ..results.logs import Outcome, read_result
 from ..results.progress import Progress, say, summary
-from ..results.runs import Run
-from .command import environment, predict_command, train_command
-from .devices import Slot
+from ..results.runs import Outcome, Run, read_result
+from .command import predict_command, shell_line, train_command
 from .local import LocalExecutor
 from .scheduler import interruptible, run_jobs, say_interrupted
+from .slots import PATIENCE, Slot
 
 FAILED = 1
 
 
+def make_data(prerequisites: Prerequisites) -> None:
+    """Run the command that makes the missing data; raise NotReady if the command fails.
+
+    After an interruption the command has ended when KeyboardInterrupt is raised.
+    """
+    print(shlex.join(prerequisites.data_command), flush=True)
+    # Its own session receives one interrupt only: a second one would interrupt the removal of partial files.
+    making = subprocess.Popen(prerequisites.data_command, env=importing_project(), start_new_session=True)
+    try:
+        making.wait()
+    except KeyboardInterrupt:
+        making.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            making.wait(PATIENCE)
+        raise
+    finally:
+        making.kill()
+    if making.returncode != 0:
+        tasks = " and ".join(prerequisites.missing)
+        raise NotReady([f"the data of {tasks} could not be made, see the error above"])
+
+
 def check_origins(jobs: Sequence[Job]) -> None:
-    """Raise NotReady for each checkpoint that an unfinished job starts from, and that was removed from a finished one."""
+    """Raise NotReady if an unfinished job starts from a checkpoint that was removed from a finished job."""
     finished = {job.name: job.folder for job in jobs if read_result(job.folder) is not None}
     needed = {
         origin(finished[name], job.spec, name): (name, job)
@@ -33,8 +58,8 @@ def check_origins(jobs: Sequence[Job]) -> None:
         if name in finished
     }
     problems = [
-        f"{checkpoint} is gone, and {job.name} starts from it, {job.role(name)}: put it back, or remove "
-        f"{checkpoint.parent} to have it trained again"
+        f"{checkpoint} is missing, and {job.name} starts from it, {job.role(name)}: put it back, or delete "
+        f"{checkpoint.parent} to train it again"
         for checkpoint, (name, job) in needed.items()
         if not checkpoint.is_file()
     ]
@@ -44,12 +69,11 @@ def check_origins(jobs: Sequence[Job]) -> None:
 
 def show(jobs: Sequence[Job], slots: Sequence[Slot]) -> None:
     """Print the plan and every command."""
-    variables = [f"{name}={shlex.quote(value)}" for name, value in environment(slots[0]).items()]
     for job in jobs:
         finished = read_result(job.folder) is not None
         print(f"# {job.name}{'  (finished)' if finished else ''}")
         for command in (train_command(job), *([predict_command(job)] if job.predicts else [])):
-            print(" ".join([*variables, shlex.join(command)]))
+            print(shell_line(command, slots[0]))
     print(f"# {_count(jobs)} in {_places(jobs)}, {len(slots)} at a time")
 
 
@@ -93,7 +117,10 @@ def _write_table(jobs: Sequence[Job], ended: Mapping[str, Outcome], folder: Path
         write_text(folder / "table.md", markdown)
         write_text(folder / "table.csv", table.as_csv(cells, metrics))
     except OSError as error:
-        print(f"The table could not be written ({error}): make room, and call this again.", file=sys.stderr)
+        print(
+            f"The table could not be written ({error}): free some space, and run the same command again.",
+            file=sys.stderr,
+        )
         return False
     say(f"Also in {folder / 'table.md'} and {folder / 'table.csv'}")
     return True

@@ -10,21 +10,22 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Protocol
 
 from ..planning.job import Job
-from ..results.logs import Outcome
-from .processes import STOPPING
+from ..results.runs import Outcome
+from .slots import STOPPING
 
 # An exception from a signal handler can be lost, for example in a destructor, so this event is checked as well.
 _asked_to_end = threading.Event()
 SECONDS_BETWEEN_LOOKS = 1.0
-SECONDS_BETWEEN_VISITS = 5.0  # to a run that another launcher trains
+SECONDS_BETWEEN_VISITS = 5.0  # before a job that another launcher trains is submitted again
 
 INTERRUPTED = 130  # exit status
 
 
 class Executor(Protocol):
-    """Where jobs train: `local.py` has this machine's slots; a cluster's queue needs the same three methods.
+    """Runs jobs, for example `local.LocalExecutor` in the slots of this machine.
 
-    All of them are called from one thread. On a machine of the executor, `worker.Worker.train` trains a job.
+    An executor for other machines, such as a cluster's queue, is one more file beside `local.py`. It calls
+    `worker.Worker.train` on the machine that trains the job. All methods are called from one thread.
     """
 
     def has_capacity(self) -> bool:
@@ -45,16 +46,16 @@ def run_jobs(
 ) -> None:
     """Train all jobs; a failed job stops only the jobs that depend on it.
 
-    A job that another launcher trains is visited again while other jobs remain, or a job depends on it; then it is left
-    to that launcher. After KeyboardInterrupt, all running jobs are terminated.
+    A job that another launcher trains is submitted again every few seconds, while other jobs remain or depend on it.
+    After that, it is left to the other launcher. After KeyboardInterrupt, all running jobs are terminated.
 
     report       called when a job ends
-    report_held  called after each visit of a job that another launcher trains
+    report_held  called each time that another launcher still trains a submitted job
     """
     waiting = list(jobs)
     running: dict[Future[Outcome], Job] = {}
     ended: dict[str, Outcome] = {}
-    held: dict[str, tuple[Outcome, float]] = {}  # trained by another launcher, and the time of the next visit
+    held: dict[str, tuple[Outcome, float]] = {}  # trained by another launcher, and when to submit them again
 
     def end(job: Job, outcome: Outcome) -> None:
         ended[job.name] = outcome
@@ -106,7 +107,7 @@ def _wait(running: Collection[Future[Outcome]]) -> set[Future[Outcome]]:
 
 def say_interrupted() -> int:
     """Print that the program was interrupted; return the exit status."""
-    print("Interrupted: the same command goes on from here.", file=sys.stderr)
+    print("Interrupted: the same command continues from here.", file=sys.stderr)
     return INTERRUPTED
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import shutil
 import time
 from collections.abc import Callable
@@ -11,16 +10,15 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..files import write_json, write_text
+from ..files import take_lock, write_json, write_text
 from ..models import BEST, LAST, file_fingerprint
 from ..planning.job import Job
 from ..plugin import find_python
-from ..results.logs import Outcome, read_result, summarize
-from . import lock
-from .command import environment, predict_command, train_command
-from .devices import Slot
-from .processes import STOPPING, Processes
+from ..results.logs import summarize
+from ..results.runs import Outcome, read_result
+from .command import predict_command, shell_line, train_command
 from .provenance import provenance
+from .slots import STOPPING, Processes, Slot
 
 LAST_LINES, LINE_WIDTH = 6, 300  # fairseq prints its whole configuration in one line
 
@@ -49,9 +47,9 @@ class Worker:
     def train(self, job: Job, begin: Callable[[], None] = lambda: None) -> Outcome:
         """Train a run and save its predictions, unless these exist; return the outcome, also of a failed run.
 
-        begin  is called when the run is locked
-
         An interrupted run resumes from checkpoint_last.pt.
+
+        begin  called when the run is locked
         """
         result = read_result(job.folder)
         if result is not None and not job.lacks_predictions:
@@ -59,8 +57,8 @@ class Worker:
 
         job.folder.mkdir(parents=True, exist_ok=True)
         with open(job.folder / "lock", "w") as file:
-            if not lock.take(file):
-                busy = "another launcher is training it; call this again when that has ended"
+            if not take_lock(file):
+                busy = "another launcher is training it; run the same command again when that has ended"
                 return Outcome(result, "" if result else busy, skipped=True)
             begin()
             # Another launcher may have finished the run before we locked it.
@@ -70,8 +68,7 @@ class Worker:
 
     def _train(self, job: Job, held: TextIO) -> Outcome:
         command = train_command(job)
-        variables = [f"{name}={shlex.quote(value)}" for name, value in environment(self.slot).items()]
-        write_text(job.folder / "command.txt", " ".join([*variables, shlex.join(command)]) + "\n")
+        write_text(job.folder / "command.txt", shell_line(command, self.slot) + "\n")
         write_json(job.folder / "spec.json", job.spec.to_json())
 
         log = job.folder / "log.txt"
@@ -79,7 +76,7 @@ class Worker:
             if changed := _changed_model(job):
                 return Outcome(
                     None,
-                    f"{changed} changed since this run was planned: call this again to plan with the new file",
+                    f"{changed} changed since this run was planned: run the same command again to plan with the new file",
                 )
             resumed = (job.folder / LAST).is_file()
             began_with = self._provenance(job, resumed)
@@ -120,7 +117,7 @@ class Worker:
             shutil.copyfile(job.data.folder / "input0" / "dict.txt", job.folder / "dict.txt")
         write_json(job.folder / "result.json", result)
         if not job.keeps_last:
-            # It contains the optimizer, several times as large as the model, and is no longer needed.
+            # It contains the state of the optimizer, is several times as large as the model, and is no longer needed.
             (job.folder / LAST).unlink(missing_ok=True)
         return Outcome(read_result(job.folder))
 
@@ -171,7 +168,7 @@ def _ending(exit_code: int) -> str:
 
 
 def _refusal(log: Path, offset: int, exit_code: int) -> str:
-    """Return the error with which the trainer refused to start, so that no retry helps; empty if it started.
+    """Return the error of a trainer that did not start, for which a retry is useless; empty if it started.
 
     The error is that of fairseq_kd/errors.py ("Cannot start", with one sentence or an indented list), or of argparse.
     """

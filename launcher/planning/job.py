@@ -82,7 +82,7 @@ class Job:
         return {path: fingerprint for path, fingerprint in named if path is not None and fingerprint}
 
     def role(self, name: str) -> str:
-        """Return what the job of that name is to this one."""
+        """Return in words why this job depends on the job `name`."""
         return "its first stage" if name == self.spec.after else "its teacher"
 
 
@@ -124,11 +124,6 @@ def teacher_spec(
         overrides=overrides or {},
         **scheduled(settings, epochs, batch_size, data.sentences, overrides),
     )
-
-
-def teacher_job(spec: RunSpec, folder: Path, data: Data, model: Path, trainer: str, cpu: bool) -> Job:
-    """Return the job that trains a teacher into `folder`, with the dictionary that the plugin needs beside it."""
-    return Job(spec, folder, data, trainer, cpu, start=model, is_teacher=True)
 
 
 def _number(overrides: Mapping[str, Value], flag: str, default: int) -> int:

@@ -14,7 +14,7 @@ from ..files import check_writable
 from ..models import BEST, Listed, Unfinished, file_fingerprint, find_checkpoint, find_models, find_teacher
 from ..overrides import is_zero
 from ..plugin import describe, find_python, find_trainer
-from .job import Job, teacher_job, teacher_spec
+from .job import Job, teacher_spec
 
 MODELS, TEACHER = Path("models"), "teachers/{task}"
 VOCABULARIES = ("encoder.json", "vocab.txt", "tokenizer.json", "sentencepiece.model")
@@ -49,7 +49,7 @@ class Prerequisites:
 
     trainer       the fairseq-train to call
     teachers      of the tasks with data
-    origins       checkpoints with the layers of the teachers: these, or the model that they are fine-tuned from
+    origins       checkpoints with the layers of the teachers: the teachers, or the models that they are fine-tuned from
     models        listed models
     missing       tasks without data, for which nothing can be planned
     data_command  makes the missing data
@@ -93,8 +93,8 @@ def find_prerequisites(grid: Grid) -> Prerequisites:
     asked = any(grid.methods[method].needs_teacher for method in config.method)
     if not problems and asked and len(teachers) > 1 and len(paths) == 1:
         problems.append(
-            f"--teacher {config.teacher} is one model for {' and '.join(config.task)}: write {{task}} where the paths of "
-            "their own teachers differ"
+            f"--teacher {config.teacher} is one model for {' and '.join(config.task)}: each task "
+            "needs its own: write {task} in the path for the task's name"
         )
     models = find(find_models, grid.models, config.task, config.experiment == PREDICTION) or {}
     if problems:
@@ -113,7 +113,7 @@ def _without_classes(grid: Grid) -> list[str]:
     if not numbers or is_zero(grid.overrides.get("--inter-weight")):
         return []
     return [
-        f"--method {name} {needs}, but those of --task {','.join(numbers)} are numbers (regression): remove one of the two"
+        f"--method {name} {needs}, but the labels of --task {','.join(numbers)} are numbers (regression): remove one of them"
         for name in grid.config.method
         if (needs := grid.methods[name].needs_classes)
     ]
@@ -173,8 +173,8 @@ def _vocabulary(config: GridConfig) -> Path:
     folder = _pretrained(config).parent
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise ValueError(
-            f"--pretrained {folder} holds no vocabulary ({', '.join(VOCABULARIES[:-1])} or {VOCABULARIES[-1]}): "
-            "put it beside the model"
+            f"--pretrained {folder} contains no vocabulary ({', '.join(VOCABULARIES[:-1])} or {VOCABULARIES[-1]}): "
+            "put it next to the model"
         )
     return folder
 
@@ -189,7 +189,7 @@ def _pretrained(config: GridConfig) -> Path:
             found.append(find_checkpoint(folder, "--pretrained"))
     if len(found) != 1:
         there = " and ".join(str(path.parent) for path in found) or "no model"
-        raise ValueError(f"name a pre-trained model with --pretrained ({MODELS} holds {there})")
+        raise ValueError(f"name a pre-trained model with --pretrained ({MODELS} contains {there})")
     return found[0]
 
 
@@ -207,7 +207,7 @@ def _find_teacher(config: GridConfig, task: str) -> tuple[Path | None, Path]:
         try:
             return None, _pretrained(config)
         except ValueError as reason:
-            raise ValueError(f"{error}; to have one made, {reason}") from None
+            raise ValueError(f"{error}; to fine-tune one, {reason}") from None
 
 
 def _new_teacher(config: GridConfig, task: str, data: Data, model: Path, trainer: str) -> Teacher:
@@ -215,5 +215,5 @@ def _new_teacher(config: GridConfig, task: str, data: Data, model: Path, trainer
         task, data, model, config.teacher_epochs, config.teacher_batch_size, config.teacher_lr
     )
     folder = config.out / "teachers" / spec.name
-    job = teacher_job(spec, folder, data, model, trainer, config.cpu)
+    job = Job(spec, folder, data, trainer, config.cpu, start=model, is_teacher=True)
     return Teacher(folder / BEST, spec.digest, job)

@@ -18,10 +18,10 @@ ONE, FIRST, SECOND = "one", "first", "second"
 class RunSpec:
     """All settings that decide a run's result; paths and speed are not among them.
 
-    init           --init-layers; random:3 for a student of 3 layers that copies none; with `start`, a name for it
-    mapping        --mapping; "" where the method pairs no layers
+    init           --init-layers; random:3 for a student of 3 layers that copies none; with `start`, the model's name
+    mapping        --mapping; "" if the method pairs no layers
     stage          one, first or second
-    updates        length of the learning-rate schedule, `warmup` of them rising
+    updates        length of the learning-rate schedule, including `warmup` updates
     data, teacher  fingerprints; for a teacher that is trained first, the digest of its spec
     overrides      the user's flags for fairseq-train; files have them as the words `flags`
     after          name of the first stage that a second one starts from

@@ -11,9 +11,8 @@ from ..files import write_text
 from ..results.cells import Cell, group_runs, init_order, sorted_cells
 from ..results.runs import Run, read_group
 from . import plots
-from .document import document, provenance_notes
+from .document import cells_csv, differences_csv, document, provenance_notes
 from .study import Study, study
-from .tables import cells_csv, differences_csv
 
 DESCRIPTION = """Reports the runs of a group: scores, differences with confidence intervals, cost and plots.
 

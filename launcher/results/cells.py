@@ -3,14 +3,13 @@
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from statistics import mean, stdev
 from typing import Any
 
 from ..methods import NO_TEACHER
 from ..overrides import Value, as_words, without_weights
 from ..planning.run_spec import FIRST, RunSpec
-from .first_stages import find_first_stages
 from .runs import SHOWN_HASH, Run, Score
 
 # The user's flags for fairseq-train, in a form that can be a key.
@@ -37,7 +36,7 @@ LOST = "stage 1 run"  # setting of a cell whose first stage is unknown
 class Cell:
     """A cell: its identity, settings and finished runs.
 
-    settings   the other fields of the spec; where a first stage differs, also as "stage 1 epochs" etc.
+    settings   the other fields of the spec, and those in which the first stage differs, as "stage 1 epochs" etc.
     runs       finished runs by seed
     planned    number of seeds of the task, over all its runs
     trainings  finished runs and their first stages, without duplicates
@@ -146,7 +145,7 @@ def sorted_cells(cells: Sequence[Cell], baseline: str) -> list[Cell]:
 
 def _members(runs: Sequence[Run], note: Callable[[str], None]) -> dict[tuple, list[Run]]:
     """Return the runs of each cell, by identity and settings."""
-    first_stages = find_first_stages(runs)
+    first_stages = _find_first_stages(runs)
     members: dict[tuple, list[Run]] = {}
     lost: dict[tuple, list[Run]] = {}  # runs whose first stage is unknown
     for run in runs:
@@ -171,6 +170,28 @@ def _members(runs: Sequence[Run], note: Callable[[str], None]) -> dict[tuple, li
             )
         )
     return members
+
+
+def _find_first_stages(runs: Sequence[Run]) -> dict[str, RunSpec]:
+    """Return the specs of the first stages that second stages name in `after`; unknown ones are missing.
+
+    The name of a deleted first stage ends in a hash of its settings. So candidates are tried: the settings of the second
+    stage, and first stages of other seeds. A candidate with that name is the right one.
+    """
+    known = {run.name: run.spec for run in runs}
+    of_any_seed = {
+        spec.name: spec for spec in (replace(run.spec, seed=0) for run in runs if run.spec.stage == FIRST)
+    }
+    found = {}
+    for second in (run.spec for run in runs if run.spec.after):
+        if second.after in known:
+            found[second.after] = known[second.after]
+            continue
+        same = replace(second, stage=FIRST, after="", stage2_from=RunSpec.stage2_from)
+        candidates = [same, replace(same, overrides=without_weights(same.overrides))]
+        candidates += [replace(first, seed=second.seed) for first in of_any_seed.values()]
+        found |= {first.name: first for first in candidates if first.name == second.after}
+    return found
 
 
 def _by_seed(started: Iterable[Run], note: Callable[[str], None]) -> dict[int, Run]:

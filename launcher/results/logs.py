@@ -1,4 +1,4 @@
-"""Reads how a run ended and what it logged: its result, validations, best checkpoint, number of updates, peak memory.
+"""Parses the logs of fairseq-train: validations, best checkpoint, number of updates, peak memory.
 
 Can follow a log that is being written.
 """
@@ -7,10 +7,8 @@ import contextlib
 import json
 import math
 import re
-import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,48 +23,6 @@ PEAK = re.compile(r'"(?:train_)?peak_gb": "([\d.]+)"')
 
 # Counts and times, which are no metrics of the model.
 NOT_METRICS = frozenset({"wps", "wpb", "bsz", "num_updates"})
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended.
-
-    result   content of `result.json`; None without one
-    problem  the reason, if there is no result
-    skipped  nothing was trained: the run had ended before or, without a result, another launcher is training it
-    note     a problem after the training, such as missing predictions
-    """
-
-    result: Mapping[str, Any] | None
-    problem: str = ""
-    skipped: bool = False
-    note: str = ""
-
-    @property
-    def well(self) -> bool:
-        """Whether the run is finished, predictions included."""
-        return self.result is not None and not self.note
-
-    @property
-    def held(self) -> bool:
-        """Whether another launcher is training the run."""
-        return self.result is None and self.skipped
-
-
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """Return the result of a finished run; None if the run is not finished."""
-    try:
-        return json.loads((folder / "result.json").read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-def print_problem(outcome: Outcome) -> None:
-    """Print the problem of an outcome, if any; the model may exist nevertheless (`outcome.result`)."""
-    if outcome.result is None:
-        print(f"Training {'skipped' if outcome.skipped else 'failed'}: {outcome.problem}", file=sys.stderr)
-    elif outcome.note:
-        print(outcome.note, file=sys.stderr)
 
 
 def logged(log: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:

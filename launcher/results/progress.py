@@ -13,10 +13,11 @@ from rich.live import Live
 
 from ..models import LAST
 from ..planning.job import Job
-from .logs import Outcome, read_result, updates_done
+from .logs import updates_done
+from .runs import Outcome, read_result
 
-WHOLE_TRAINING = 1e9  # seconds of which the speed is an average
-MOST_NAMES = 10  # in a line
+WHOLE_TRAINING = 1e9  # seconds over which the speed is averaged
+MOST_NAMES = 10  # names of runs in one line of the summary
 
 
 def say(line: str) -> None:
@@ -43,8 +44,8 @@ class Progress:
         self.trained = 0  # updates of ended jobs
         unfinished = (job for job in jobs if read_result(job.folder) is None)
         self.overall = self.bars.add_task("", total=sum(job.updates for job in unfinished))
-        # Of all fields, because the live display is drawn by a thread of its own. Nothing is printed with it, because
-        # printing waits for that thread.
+        # Protects all fields, because a separate thread draws the live display. Nothing is printed while the lock is
+        # held, because printing waits for that thread.
         self.lock = threading.Lock()
         console = Console()
         self.is_live = console.is_terminal and not console.is_dumb_terminal
@@ -148,7 +149,7 @@ def summary(outcomes: Mapping[str, Outcome]) -> list[str]:
     kinds = {
         "failed, see above": lambda end: end.result is None and not end.held,
         "finished without predictions, which the same command makes": lambda end: bool(end.note),
-        "being trained by another launcher: when that has ended, call this again for a table with them": (
+        "being trained by another launcher: when that has ended, run the same command again for the whole table": (
             lambda end: end.held
         ),
     }

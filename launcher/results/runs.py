@@ -1,6 +1,7 @@
-"""Reads the runs of a group: their specs, results and scores."""
+"""Reads run directories: how a run ended, its spec, result and scores."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,48 @@ from ..planning.run_spec import RunSpec
 SECOND_METRIC = {"MRPC": "f1", "QQP": "f1", "STS-B": "spearman"}
 SPLITS = {"MNLI": {"valid": "matched", "valid1": "mismatched"}}
 SHOWN_HASH = 7  # characters shown of a commit or another hash
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    result   content of `result.json`; None without one
+    problem  the reason, if there is no result
+    skipped  nothing was trained: the run had ended before or, without a result, another launcher is training it
+    note     a problem after the training, such as missing predictions
+    """
+
+    result: Mapping[str, Any] | None
+    problem: str = ""
+    skipped: bool = False
+    note: str = ""
+
+    @property
+    def well(self) -> bool:
+        """Whether the run is finished, predictions included."""
+        return self.result is not None and not self.note
+
+    @property
+    def held(self) -> bool:
+        """Whether another launcher is training the run."""
+        return self.result is None and self.skipped
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """Return the result of a finished run; None if the run is not finished."""
+    try:
+        return json.loads((folder / "result.json").read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def print_problem(outcome: Outcome) -> None:
+    """Print the problem of an outcome, if any; the model may exist nevertheless (`outcome.result`)."""
+    if outcome.result is None:
+        print(f"Training {'skipped' if outcome.skipped else 'failed'}: {outcome.problem}", file=sys.stderr)
+    elif outcome.note:
+        print(outcome.note, file=sys.stderr)
 
 
 class Score(NamedTuple):

@@ -13,8 +13,8 @@ NO_VALUE = "-"
 IDENTITY = ("task", "method", "init", "mapping", "stages")
 
 WARNING = (
-    "The dev scores of a row are the highest mean among its batch sizes and learning rates, so they come out higher "
-    "the more of them were tried"
+    "The dev scores of a row are the highest mean among its batch sizes and learning rates, so they increase with the "
+    "number of combinations tried"
 )
 
 

@@ -25,7 +25,7 @@ def test_the_launcher_and_the_plugin_look_for_the_same_checkpoints():
 
 def test_a_checkpoint_is_a_file_or_in_a_folder(tmp_path):
     with pytest.raises(
-        ValueError, match=f"--model {tmp_path} holds neither checkpoint_best.pt nor model.pt$"
+        ValueError, match=f"--model {tmp_path} contains neither checkpoint_best.pt nor model.pt$"
     ):
         find_checkpoint(tmp_path, "--model")
     with pytest.raises(ValueError, match="--model nowhere does not exist$"):
@@ -230,10 +230,13 @@ def test_a_listed_model_gives_all_layers_some_or_none(planned):
         ("-e pred", "-e pred needs models to start from"),
         ("--method kd --pass_dic DIR/mnli.json", "--pass_dic is for -e pred and -e finetune"),
         ("--method kd --models x", "--models is for -e pred and -e finetune"),
-        ("-e pred --pass_dic DIR/mnli.json -m crd", "has no names, and nothing for --method crd"),
+        (
+            "-e pred --pass_dic DIR/mnli.json -m crd",
+            "has no entry for --method crd, only paths without names",
+        ),
         (
             "-e pred --pass_dic DIR/first.json -m crd",
-            "has att_kl_learn, minilm, and nothing for --method crd",
+            "has no entry for --method crd, only att_kl_learn, minilm",
         ),
         ("-e pred --pass_dic DIR/first.json --mapping skip,last", "--mapping skip,last contains 2 mappings"),
         ("-e pred --pass_dic DIR/first.json -s one", "--stage one does not go with -e pred"),

@@ -134,7 +134,7 @@ def test_stopping_it_stops_the_training(call, tmp_path, number):
         time.sleep(0.01)
 
     script.send_signal(number)
-    assert "Interrupted: the same command goes on from here." in script.communicate(timeout=30)[1]
+    assert "Interrupted: the same command continues from here." in script.communicate(timeout=30)[1]
     assert script.returncode == 130
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
@@ -202,12 +202,12 @@ def test_an_interruption_before_training_is_reported(call, capsys, monkeypatch):
 
     monkeypatch.setattr("scripts.finetune_teacher.check_flags", interrupted)
     assert main(call) == 130
-    assert capsys.readouterr().err == "Interrupted: the same command goes on from here.\n"
+    assert capsys.readouterr().err == "Interrupted: the same command continues from here.\n"
 
 
 def test_a_folder_without_a_checkpoint(call, tmp_path, capsys):
     assert main([*call, "--model", str(tmp_path)]) == 2
-    assert "holds neither checkpoint_best.pt nor model.pt" in capsys.readouterr().err
+    assert "contains neither checkpoint_best.pt nor model.pt" in capsys.readouterr().err
 
 
 def test_data_of_an_unknown_task(call, data, capsys):

@@ -9,7 +9,7 @@ import pytest
 
 from fairseq_kd.models.checkpoint import read_checkpoint
 from launcher.execution.command import train_command
-from launcher.results.logs import Outcome
+from launcher.results.runs import Outcome
 from scripts import prune_and_distil
 from scripts.pruning_steps import PRUNED
 from tests.tiny import write_data, write_teacher
@@ -55,7 +55,7 @@ def test_each_step_starts_from_the_one_before(call, tmp_path, capsys, monkeypatc
 
     capsys.readouterr()
     assert prune_and_distil.main([*call, "--layers", "3"]) == 2
-    assert "holds steps of another schedule" in capsys.readouterr().err
+    assert "contains steps of another schedule" in capsys.readouterr().err
 
 
 def test_a_schedule_is_as_long_as_the_batches_of_an_update_leave_it(call):
@@ -79,7 +79,9 @@ def test_finished_steps_of_another_method_are_no_student_of_this_one(call, tmp_p
     assert (
         prune_and_distil.main([*call, "--layers", "2", "--method", "hidden_mse_learn", "--lr", "1e-3"]) == 2
     )
-    assert "holds steps of another method (kd, now hidden_mse_learn): name another" in capsys.readouterr().err
+    assert (
+        "contains steps of another method (kd, now hidden_mse_learn): name another" in capsys.readouterr().err
+    )
 
 
 def interrupted(*_):
@@ -92,7 +94,7 @@ def test_an_interruption_before_training_is_reported(call, capsys, monkeypatch, 
     monkeypatch.setattr(prune_and_distil.score_importance, "main", lambda _: 0)
     monkeypatch.setattr(where, "main", interrupted)
     assert prune_and_distil.main([*call, "--layers", "2"]) == 130
-    assert capsys.readouterr().err == "Interrupted: the same command goes on from here.\n"
+    assert capsys.readouterr().err == "Interrupted: the same command continues from here.\n"
 
 
 @pytest.mark.slow

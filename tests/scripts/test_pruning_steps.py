@@ -68,12 +68,16 @@ def test_steps_with_other_settings_are_refused_if_the_files_depend_on_them(tmp_p
     claim(tmp_path, [END], SPEC)
     fill(tmp_path, *there)
     claim(tmp_path, [END], SPEC)
-    with pytest.raises(ValueError, match=f"--out {tmp_path} holds steps of another schedule: name another"):
+    with pytest.raises(
+        ValueError, match=f"--out {tmp_path} contains steps of another schedule: name another"
+    ):
         claim(tmp_path, [replace(END, layers=9), END], SPEC)
     if there == (PRUNED,) and (other, sentence) in TRAINED_BY:
         claim(tmp_path, [END], replace(SPEC, **other))
         return
-    with pytest.raises(ValueError, match=f"--out {tmp_path} holds steps of {sentence}.* name another folder"):
+    with pytest.raises(
+        ValueError, match=f"--out {tmp_path} contains steps of {sentence}.* name another folder"
+    ):
         claim(tmp_path, [END], replace(SPEC, **other))
 
 

@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from launcher.datasets import Data
-from launcher.execution.command import environment, predict_command, train_command, train_flags, uses_cache
-from launcher.execution.devices import Slot
+from launcher.execution.command import predict_command, train_command, train_flags, uses_cache
 from launcher.planning.job import Job
 from launcher.planning.run_spec import RunSpec
 
@@ -89,15 +88,3 @@ def test_predictions_are_made_of_every_dev_set_at_the_best_checkpoint(spec, trai
     assert " ".join(words[2:]) == (
         "--checkpoint runs/g/R/checkpoint_best.pt --data data/MRPC-bin --split valid,valid1 --cpu"
     )
-
-
-def test_cpu_runs_get_huge_pages_and_the_threads_of_their_slot(monkeypatch):
-    for name in ("GLIBC_TUNABLES", "OMP_NUM_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-
-    assert environment(Slot()) == {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-    assert environment(Slot(cores=(0, 1), threads=2))["OMP_NUM_THREADS"] == "2"
-    assert environment(Slot(gpu="1")) == {"CUDA_VISIBLE_DEVICES": "1"}
-
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert "OMP_NUM_THREADS" not in environment(Slot(cores=(0, 1), threads=2))

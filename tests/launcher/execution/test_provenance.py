@@ -6,7 +6,7 @@ from importlib import metadata
 import pytest
 
 from launcher.execution import provenance
-from launcher.execution.devices import Slot
+from launcher.execution.slots import Slot
 
 TORCH = (
     "import os\n\nclass cuda:\n    get_device_name = lambda: f'GPU {os.environ[\"CUDA_VISIBLE_DEVICES\"]}'\n"

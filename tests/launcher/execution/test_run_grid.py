@@ -15,8 +15,9 @@ import pytest
 
 import experiments
 from fairseq_kd.layers import layer_map
-from launcher.execution import lock, run_grid
-from launcher.execution.processes import Processes
+from launcher import files
+from launcher.execution import run_grid, worker
+from launcher.execution.slots import Processes
 from tests.launcher.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -115,20 +116,20 @@ def test_a_run_that_another_launcher_finishes_meanwhile_is_left_alone(train, gro
     result = only_run(group) / "result.json"
     finished = result.read_text()
     result.unlink()
-    take = lock.take
+    take = worker.take_lock
 
     def after_the_other(file) -> bool:
         result.write_text(finished)
         return take(file)
 
-    monkeypatch.setattr(lock, "take", after_the_other)
+    monkeypatch.setattr(worker, "take_lock", after_the_other)
     monkeypatch.setenv("FAKE_FAIL", "kd")
     train(*KD)
 
 
 def test_a_run_that_another_launcher_trains_is_left_to_it(train, group, monkeypatch):
     monkeypatch.setattr("launcher.execution.scheduler.SECONDS_BETWEEN_LOOKS", 0.01)
-    monkeypatch.setattr(lock, "take", lambda file: "-seed1-" not in file.name)
+    monkeypatch.setattr(worker, "take_lock", lambda file: "-seed1-" not in file.name)
     text = train(*BOTH)
     assert text.count(": skipped, another launcher is training it") == 1
     assert "| MRPC | kd | 0,1,2 | - | one | accuracy | 74.00 | 1 of 2 |" in text
@@ -293,7 +294,7 @@ def test_an_interruption_leaves_a_table_of_all_finished_runs(train, monkeypatch)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--task", "mnli"], "MRPC is one model for MRPC and MNLI: write {task} where"),
+        (["--task", "mnli"], "MRPC is one model for MRPC and MNLI: each task needs its own: write {task} in the path"),
         (["--data", "nowhere"], "--data nowhere has no data of MRPC (nowhere/MRPC-bin/meta.json is missing): give"),
         (["--teacher", "no/{task}"], "--teacher no/MRPC does not exist: give a model fine-tuned on MRPC"),
         (["--out", "experiments.py"], "--out experiments.py/g cannot be made: experiments.py is no folder"),
@@ -383,8 +384,8 @@ def test_a_removed_checkpoint_of_a_first_stage_starts_no_second(call, train, gro
 
     (second / "result.json").unlink()
     assert refused(*call, *TWO_STAGES) == (
-        f"Cannot start: {first}/checkpoint_best.pt is gone, and {second.name} starts from it, its first stage: "
-        f"put it back, or remove {first} to have it trained again.\n"
+        f"Cannot start: {first}/checkpoint_best.pt is missing, and {second.name} starts from it, its first stage: "
+        f"put it back, or delete {first} to train it again.\n"
     )
 
 
@@ -396,7 +397,7 @@ def test_second_stages_start_from_the_last_checkpoint_with_stage2_from_last(call
 
     # The first stage is shared, and it kept no last checkpoint.
     error = refused(*call, *TWO_STAGES, "--stage2-from", "last")
-    assert f"Cannot start: {first}/checkpoint_last.pt is gone" in error
+    assert f"Cannot start: {first}/checkpoint_last.pt is missing" in error
     shutil.rmtree(first)
     train(*TWO_STAGES, "--stage2-from", "last")
     [last] = set(group.glob("*-second-*")) - {best}
@@ -410,7 +411,7 @@ def test_without_file_locks_all_is_trained_with_one_warning(call, group, monkeyp
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", unable)
-    monkeypatch.setattr(lock, "_warned", threading.Lock())
+    monkeypatch.setattr(files, "_warned", threading.Lock())
     assert experiments.main([*call, *BOTH, "--jobs", "2"]) == 0
     assert len(results_in(group)) == 2
     [warning] = capsys.readouterr().err.splitlines()

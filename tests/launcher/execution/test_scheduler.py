@@ -1,15 +1,12 @@
 import os
 import signal
-import subprocess
-import sys
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
 from launcher.execution import scheduler
-from launcher.results.logs import Outcome
+from launcher.results.runs import Outcome
 
 HELD = Outcome(None, "another launcher is training it", skipped=True)
 DONE, FAILED = Outcome({"best": 1}), Outcome(None, "exit status 1")
@@ -100,10 +97,3 @@ def test_a_signal_whose_exception_is_lost_still_stops_the_jobs(number, monkeypat
     with scheduler.interruptible(), pytest.raises(KeyboardInterrupt):
         run([FakeJob("a")], Endless({}))
     assert future.done()
-
-
-@pytest.mark.slow
-def test_a_platform_without_sighup_is_supported():
-    code = "import signal; del signal.SIGHUP\n"
-    code += "from launcher.execution import scheduler, worker\nwith scheduler.interruptible(): pass"
-    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=True)

@@ -117,7 +117,7 @@ def test_a_missing_model_starts_no_training(home, bare, refused, capsys):
     )
     assert "--pretrained typo does not exist" in refused(*bare, *KD, "--pretrained", "typo")
     shutil.copytree("models/minilm", "models/roberta")
-    assert "--pretrained (models holds models/minilm and models/roberta)" in refused(*bare, *KD)
+    assert "--pretrained (models contains models/minilm and models/roberta)" in refused(*bare, *KD)
     assert experiments.main([*bare, *KD, "--pretrained", "models/roberta", "--dry-run"]) == 0
 
 
@@ -186,7 +186,9 @@ def test_missing_data_that_cannot_be_made_is_refused(raw, bare, refused):
     assert "--data data has no data of MRPC (data/MRPC-bin/meta.json is missing): give" in error
     assert "or the folder of its raw files with --glue-dir (x has none)." in error
     (raw / "models" / "minilm" / "vocab.txt").unlink()
-    assert "or have it made from glue: --pretrained models/minilm holds no vocabulary" in refused(*bare, *KD)
+    assert "or have it made from glue: --pretrained models/minilm contains no vocabulary" in refused(
+        *bare, *KD
+    )
 
 
 @pytest.mark.slow

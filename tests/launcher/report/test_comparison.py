@@ -4,7 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from launcher.report.comparison import compare, find_baseline, find_init
+from launcher.report.comparison import compare
+from launcher.report.study import find_baseline, find_init
 from launcher.results.cells import differing, group_runs, setting, sorted_cells
 from tests.launcher.report.folders import (
     LABELS,
@@ -72,7 +73,7 @@ def test_cells_without_predictions_are_not_compared_and_noted_with_a_fix(tmp_pat
     assert found is None
     assert note.startswith("1 of 2 finished runs of SST-2 have no predictions of valid")
     assert str(without) in note
-    assert "call experiments.py again, or scripts/predict.py" in note
+    assert "run experiments.py again, or scripts/predict.py" in note
 
 
 def test_other_labels_are_refused_naming_both_files(tmp_path, compared):

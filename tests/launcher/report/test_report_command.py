@@ -318,7 +318,7 @@ def test_tuned_cell_is_reported_with_its_best_and_all_tried_ones(finetuned, caps
     header, _, row = table(printed, "Difference to init untrained, accuracy:")
     assert (header[3:], row[3]) == (["untrained", "trained"], "69.00 ± 1.41")
     assert row[4].startswith("+25.50 [")
-    assert "they come out higher the more of them were tried: compare rows with equal numbers" in printed
+    assert "they increase with the number of combinations tried: compare rows with equal numbers" in printed
     assert "## Notes" not in printed
 
     cells = lines(finetuned / "g" / "report" / "report.csv")

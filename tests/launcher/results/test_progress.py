@@ -10,8 +10,8 @@ from rich.console import Console
 
 from launcher.datasets import Data
 from launcher.planning.job import Job, batches_of_an_epoch
-from launcher.results.logs import Outcome
 from launcher.results.progress import Progress, format_outcome, summary
+from launcher.results.runs import Outcome
 
 # One hundred updates of 16 sentences in ten epochs.
 DATA = Data(Path("d"), 160, "accuracy", ("valid",), "d")

@@ -60,7 +60,9 @@ def test_a_row_is_the_best_of_its_settings_and_names_their_number(spec):
         "84.50 ± 0.71 | best of 2 of 4 | 16 | 3e-05 | 2 | 10 |",
         "90.50 ± 0.71 | best of 1 | 16 | 1e-05 | 2 | 10 |",
     ]
-    assert "they come out higher the more of them were tried. All, by batch size and learning rate:" in text
+    assert (
+        "they increase with the number of combinations tried. All, by batch size and learning rate:" in text
+    )
     head, _, *every = text.split("\n\n")[2].splitlines()
     assert head.endswith("| stages | 16, 1e-05 | 16, 3e-05 | 32, 1e-05 | 32, 3e-05 |")
     assert [line.split("one | ")[1] for line in every] == [
