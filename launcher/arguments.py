@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from .datasets import find_task
+from .datasets import task_name
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,9 +38,9 @@ def names(text: str) -> list[str]:
 
 
 def tasks(text: str) -> list[str]:
-    """Parse comma-separated tasks; return their names as GLUE spells them."""
+    """Parse comma-separated tasks; return their names as their data has them."""
     try:
-        return [find_task(name).name for name in names(text)]
+        return [task_name(name) for name in names(text)]
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from .arguments import count, names, positive, rate
-from .datasets import FINETUNING_BATCH_SIZES, FINETUNING_RATES, PUBLISHED_EPOCHS, TASKS, find_task
+from .datasets import FINETUNING_BATCH_SIZES, FINETUNING_RATES, PUBLISHED_EPOCHS, TASKS, task_name
 from .files import read_yaml
 from .methods import Methods
 from .models import MODELS_FILE, STAGE2_FROM, Entry
@@ -137,9 +137,9 @@ class GridConfig:
 
     task: list[str] = option(
         [],
-        f"{', '.join(TASKS)}",
+        f"{', '.join(TASKS)}, or the name of your own data (python -m preprocess.custom)",
         "A,B",
-        _list_of(lambda name: find_task(name).name),
+        _list_of(task_name),
         ("-t",),
         "grid: all combinations are trained (lists: a,b,c; flags may repeat)",
     )
@@ -236,6 +236,12 @@ class GridConfig:
         Path("glue"),
         "raw files from which missing data is made, with the vocabulary of --pretrained (default: glue)",
         "DIR",
+    )
+    unlabelled_subset: Optional[str] = option(
+        None,
+        "splits without labels, comma-separated, that methods with a teacher learn from, in addition to the training set "
+        "(default: none; `preprocess.glue --unlabelled` makes the split unlabelled)",
+        "NAMES",
     )
     max_positions: Optional[int] = option(
         None,

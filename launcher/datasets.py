@@ -3,13 +3,15 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .overrides import Overrides
 
 PUBLISHED_EPOCHS = 10
+UNLABELLED_SUBSET = "--unlabelled-subset"
 FREQUENCIES = re.compile(r"[1-9]\d*(,[1-9]\d*)*")
 
 # Tried for the fine-tuning of pre-trained students: all pairs, of which the best is reported.
@@ -59,6 +61,24 @@ TASKS = {
         TaskSettings("SNLI", 549367, 32, 1e-5, 171677, 10301),
     )
 }
+
+
+# Of a task of the user, unless its meta.json has `settings`: fairseq's RoBERTa recipe for GLUE, with 6 % warm-up.
+OWN_BATCH_SIZE, OWN_RATE, OWN_WARMUP = 32, 2e-5, 0.06
+OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def task_name(name: str) -> str:
+    """Return the name of a task as its data has it: GLUE's spelling, ignoring case and hyphens, or a task of the user.
+
+    Raises ValueError if it cannot be the name of a task.
+    """
+    try:
+        return find_task(name).name
+    except ValueError:
+        if not OWN_NAME.fullmatch(name):
+            raise
+        return name
 
 
 def find_task(name: str) -> TaskSettings:
@@ -117,6 +137,9 @@ class Data:
     subsets      the splits to validate on; the first selects the best checkpoint
     fingerprint  the same for the same data in any folder
     longest      maximum length of inputs, in tokens; None if unknown
+    regression   whether labels are numbers
+    splits       sentences by split
+    own          settings of a task of the user; None for a task in TASKS
     """
 
     folder: Path
@@ -125,6 +148,19 @@ class Data:
     subsets: tuple[str, ...]
     fingerprint: str
     longest: int | None = None
+    regression: bool = False
+    splits: Mapping[str, int] = field(default_factory=dict)
+    own: TaskSettings | None = None
+
+    def training_sentences(self, overrides: Overrides) -> int:
+        """Return the sentences of an epoch: the labelled ones, and those of --unlabelled-subset."""
+        unlabelled = str(overrides.get(UNLABELLED_SUBSET) or "")
+        return self.sentences + sum(self.splits.get(name, 0) for name in unlabelled.split(",") if name)
+
+
+def settings_of(task: str, data: Data) -> TaskSettings:
+    """Return the settings of a task: the published ones, or those of the user's own data."""
+    return data.own or TASKS[task]
 
 
 def has_data(data: Path, task: str) -> bool:
@@ -134,18 +170,20 @@ def has_data(data: Path, task: str) -> bool:
 
 def find_data(data: Path, task: str) -> Data:
     """Return the data of a task, in `data` or below; raise ValueError if it is missing or invalid."""
-    path = _meta(data, task)
+    path, known = _meta(data, task), ", ".join(TASKS)
     if not path.is_file():
         raise ValueError(
             f"--data {data} has no data of {task} ({path} is missing): give the folder that "
-            f"`python -m preprocess.glue --tasks {task} --out {data}` makes"
+            f"`{command_for(task)} --out {data}` makes{'' if task in TASKS else f', or correct the name: {known}'}"
         )
 
     try:
         text = path.read_text("utf-8")
         meta = json.loads(text)
         found, splits, metric = meta["task"], meta["splits"], meta["metric"]
-        sentences = splits["train"]["sentences"]
+        sizes = {name: split["sentences"] for name, split in splits.items()}
+        sentences = sizes["train"]
+        own = None if task in TASKS else _own_settings(task, sentences, meta.get("settings") or {})
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} is invalid ({type(error).__name__}: {error}): make the data again"
@@ -157,7 +195,33 @@ def find_data(data: Path, task: str) -> Data:
 
     subsets = tuple(sorted(name for name in splits if name.startswith("valid")))
     fingerprint = meta.get("made_from") or hashlib.sha256(text.encode()).hexdigest()
-    return Data(path.parent, sentences, metric, subsets, fingerprint, meta.get("max_positions"))
+    return Data(
+        path.parent,
+        sentences,
+        metric,
+        subsets,
+        fingerprint,
+        meta.get("max_positions"),
+        bool(meta.get("regression")),
+        sizes,
+        own,
+    )
+
+
+def command_for(task: str) -> str:
+    """Return the command that makes the data of a task, without the flags of its files."""
+    return (
+        f"python -m preprocess.glue --tasks {task}"
+        if task in TASKS
+        else f"python -m preprocess.custom --name {task}"
+    )
+
+
+def _own_settings(task: str, sentences: int, given: Mapping[str, Any]) -> TaskSettings:
+    """Return the settings of a task of the user: its task file's, or our defaults."""
+    batch_size, lr = int(given.get("batch_size", OWN_BATCH_SIZE)), float(given.get("lr", OWN_RATE))
+    updates = max(1, round(PUBLISHED_EPOCHS * sentences / batch_size))
+    return TaskSettings(task, sentences, batch_size, lr, updates, round(OWN_WARMUP * updates))
 
 
 def _meta(data: Path, task: str) -> Path:

@@ -19,7 +19,7 @@ from typing import Any
 
 from launcher import datasets
 from launcher.arguments import Parser, split
-from launcher.datasets import Data, find_task
+from launcher.datasets import Data, task_name
 from launcher.execution.local import run_alone
 from launcher.execution.scheduler import say_interrupted
 from launcher.execution.slots import Slot, visible_gpus
@@ -83,11 +83,13 @@ def find_data(folder: Path) -> tuple[str, Data]:
         task = json.loads((folder / "meta.json").read_text("utf-8"))["task"]
     except FileNotFoundError:
         raise ValueError(
-            f"--data {folder} has no meta.json: give a folder <TASK>-bin of `python -m preprocess.glue`"
+            f"--data {folder} has no meta.json: give a folder <TASK>-bin of `python -m preprocess.glue` or "
+            "`python -m preprocess.custom`"
         ) from None
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"--data {folder} has an invalid meta.json: make the data again") from None
-    return find_task(task).name, datasets.find_data(folder, task)
+    name = task_name(task)
+    return name, datasets.find_data(folder, name)
 
 
 def find_model(given: Path) -> Path:

@@ -7,12 +7,12 @@ from itertools import product
 from pathlib import Path
 
 from ..config import METHOD, PREDICTION, Grid
-from ..datasets import TASKS, Data, scheduled
+from ..datasets import UNLABELLED_SUBSET, Data, command_for, scheduled, settings_of
 from ..methods import LOGITS, NO_TEACHER, fitting
 from ..models import ALL_LAYERS, BEST, STAGE2_FROM, Listed
-from ..overrides import without_weights
+from ..overrides import Value, without_weights
 from .job import Job
-from .prerequisites import Prerequisites
+from .prerequisites import NotReady, Prerequisites
 from .run_spec import FIRST, ONE, SECOND, RunSpec
 
 
@@ -29,9 +29,10 @@ def plan(
     config = grid.config
     for task in config.task:
         cells = _cells(grid) if config.experiment == METHOD else _cells_of_models(grid, models[task])
-        batch_sizes = config.batch_size or [TASKS[task].batch_size]
+        settings = settings_of(task, data[task])
+        batch_sizes = config.batch_size or [settings.batch_size]
         for cell, batch_size, lr, seed in product(
-            cells, batch_sizes, config.lr or [TASKS[task].lr], config.seeds
+            cells, batch_sizes, config.lr or [settings.lr], config.seeds
         ):
             if cell.seed in (None, seed):
                 identity = teachers.get(task, "")
@@ -91,8 +92,13 @@ def _stages(
     grid: Grid, cell: _Cell, task: str, batch_size: int, lr: float, seed: int, data: Data, teacher: str
 ) -> list[RunSpec]:
     config = grid.config
+    overrides = _unlabelled(grid, cell.method, task, data)
     schedule = partial(
-        scheduled, TASKS[task], batch_size=batch_size, sentences=data.sentences, overrides=grid.overrides
+        scheduled,
+        settings_of(task, data),
+        batch_size=batch_size,
+        sentences=data.training_sentences({**grid.overrides, **overrides}),
+        overrides=grid.overrides,
     )
     last = RunSpec(
         task=task,
@@ -111,18 +117,37 @@ def _stages(
         **schedule(epochs=config.epochs),
     )
     if cell.stages != "two":
-        return [_with_overrides(last, grid)]
+        return [_with_overrides(last, grid, overrides)]
     first = replace(last, stage=FIRST, **schedule(epochs=config.stage1_epochs or config.epochs))
-    first = _with_overrides(first, grid)
+    first = _with_overrides(first, grid, overrides)
     second = replace(last, stage=SECOND, after=first.name, stage2_from=config.stage2_from)
-    return [first, _with_overrides(second, grid)]
+    return [first, _with_overrides(second, grid, overrides)]
 
 
-def _with_overrides(spec: RunSpec, grid: Grid) -> RunSpec:
-    """Add the user's flags that the criterion has and that take effect in the stage."""
+def _unlabelled(grid: Grid, method: str, task: str, data: Data) -> dict[str, Value]:
+    """Return the flag of --unlabelled-subset if the method learns from text without labels; else an empty dict.
+
+    Raises NotReady if the data lacks a split.
+    """
+    given, properties = grid.config.unlabelled_subset, grid.methods[method]
+    if not given or not properties.needs_teacher or properties.needs_classes:
+        return {}
+    for name in given.split(","):
+        if name not in data.splits:
+            raise NotReady(
+                [
+                    f"--unlabelled-subset {name} is no split of {data.folder} (it has {', '.join(data.splits)}): make "
+                    f"it with `{command_for(task)} --unlabelled FILE`"
+                ]
+            )
+    return {UNLABELLED_SUBSET: given}
+
+
+def _with_overrides(spec: RunSpec, grid: Grid, added: Mapping[str, Value]) -> RunSpec:
+    """Add the user's flags that the criterion has and that take effect in the stage, and the `added` ones."""
     overrides = fitting(grid.overrides, spec.criterion, grid.methods)
     uses_weights = spec.stage != FIRST and spec.method != NO_TEACHER
-    return replace(spec, overrides=overrides if uses_weights else without_weights(overrides))
+    return replace(spec, overrides={**(overrides if uses_weights else without_weights(overrides)), **added})
 
 
 def _job(spec: RunSpec, prerequisites: Prerequisites) -> Job:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ..datasets import TASKS, Data, scheduled, update_freqs
+from ..datasets import Data, scheduled, settings_of, update_freqs
 from ..methods import NO_TEACHER
 from ..models import BEST, file_fingerprint
 from ..overrides import Overrides, Value
@@ -67,7 +67,8 @@ class Job:
         """Updates of the whole run, from its data and overrides; its schedule may be longer."""
         overrides = self.spec.overrides
         multiple = _number(overrides, "--required-batch-size-multiple", BATCH_SIZE_MULTIPLE)
-        batches = batches_of_an_epoch(self.data.sentences, self.spec.batch_size, max(1, multiple))
+        sentences = self.data.training_sentences(overrides)
+        batches = batches_of_an_epoch(sentences, self.spec.batch_size, max(1, multiple))
         updates = sum(math.ceil(batches / freq) for freq in update_freqs(overrides, self.spec.epochs))
         return min(updates, _number(overrides, "--max-update", 0) or updates)
 
@@ -108,7 +109,7 @@ def teacher_spec(
     overrides: Overrides | None = None,
 ) -> RunSpec:
     """Return the run that fine-tunes `model` with all its layers; None stands for the published setting of the task."""
-    settings = TASKS[task]
+    settings = settings_of(task, data)
     batch_size = batch_size or settings.batch_size
     return RunSpec(
         task=task,

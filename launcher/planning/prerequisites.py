@@ -1,7 +1,7 @@
 """Finds the data, teachers and models of a grid, or plans how to make the missing ones."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from preprocess.tasks import TASKS
 
 from ..config import PREDICTION, Grid, GridConfig
-from ..datasets import Data, find_data, has_data
+from ..datasets import Data, command_for, find_data, has_data
 from ..files import check_writable
 from ..models import BEST, Listed, Unfinished, file_fingerprint, find_checkpoint, find_models, find_teacher
 from ..overrides import is_zero
@@ -67,7 +67,7 @@ class Prerequisites:
 
 def find_prerequisites(grid: Grid) -> Prerequisites:
     """Find all prerequisites; raise NotReady with everything that is missing and cannot be made."""
-    config, problems = grid.config, _without_classes(grid)
+    config, problems = grid.config, []
 
     def find(look: Callable[..., Any], *where: Any) -> Any:
         try:
@@ -81,6 +81,7 @@ def find_prerequisites(grid: Grid) -> Prerequisites:
     for task in missing:
         find(_check_raw, config, task)
     data = {task: find(_find_data, config, task) for task in config.task if task not in missing}
+    problems += _without_classes(grid, data)
 
     teachers, origins = {}, {}
     for task in config.task if config.needs_teacher else ():
@@ -107,9 +108,13 @@ def find_prerequisites(grid: Grid) -> Prerequisites:
     return Prerequisites(grid, trainer, data, teachers, origins, models, missing, command)
 
 
-def _without_classes(grid: Grid) -> list[str]:
+def _without_classes(grid: Grid, data: Mapping[str, Data | None]) -> list[str]:
     """Return a sentence for each method that needs classes, if a task is a regression and the terms have a weight."""
-    numbers = [task for task in grid.config.task if TASKS[task].regression]
+    numbers = [
+        task
+        for task in grid.config.task
+        if (TASKS[task].regression if task in TASKS else data.get(task) is not None and data[task].regression)
+    ]
     if not numbers or is_zero(grid.overrides.get("--inter-weight")):
         return []
     return [
@@ -126,7 +131,7 @@ def _find_data(config: GridConfig, task: str) -> Data:
     if most is not None and data.longest is not None and data.longest > most:
         raise ValueError(
             f"--max-positions is {most}, and {data.folder} is truncated to {data.longest} tokens: make it again with "
-            f"`python -m preprocess.glue --tasks {task} --max-positions {most}`, or name other data with --data"
+            f"`{command_for(task)} --max-positions {most}`, or name other data with --data"
         )
     return data
 
@@ -140,6 +145,8 @@ def _check_raw(config: GridConfig, task: str) -> None:
     try:
         find_data(config.data, task)
     except ValueError as missing:
+        if task not in TASKS:
+            raise
         try:
             find_sources(find_task(task), config.glue_dir, {}, [])
         except (DataError, OSError):

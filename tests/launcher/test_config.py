@@ -146,7 +146,7 @@ def test_mapping_names_of_liu_et_al_are_understood():
         ("methods: kd", ": methods is not a setting"),
         ("dry-run: true", ": dry-run is not a setting"),
         ("grid: other.yaml", ": grid is not a setting"),
-        ("task: foo", ": task: 'foo' is not a task"),
+        ("task: foo bar", ": task: 'foo bar' is not a task"),
         ("epochs: 0", ": epochs: '0' is not a whole number from 1"),
         ("epochs: [1, 2]", ": epochs: '[1, 2]' is not a whole number"),
         ("cpu: perhaps", ": cpu: Value 'perhaps'"),
@@ -177,7 +177,7 @@ def test_an_error_in_a_file_names_file_and_key(write, text, sentence, capsys):
     ("words", "sentence"),
     [
         (["--grid", "nowhere.yaml"], "--grid nowhere.yaml cannot be read (No such file or directory)"),
-        (["--task", "foo"], "--task: 'foo' is not a task: choose among CoLA"),
+        (["--task", "foo/bar"], "--task: 'foo/bar' is not a task: choose among CoLA"),
         (["--method", "cdr"], "--method cdr is not a method: choose among none, a"),
         (["--init", "a"], "--init: 'a' is not a list of layers"),
         (["--init", "random"], "--init random takes .* none"),

@@ -1,11 +1,21 @@
-"""Schedules end when their runs do, also with several batches per update."""
+"""Schedules end when their runs do, also with several batches per update and for tasks of the user."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from launcher.datasets import TASKS, Data, find_task, scheduled, update_freqs
+from launcher.datasets import (
+    TASKS,
+    Data,
+    find_data,
+    find_task,
+    scheduled,
+    settings_of,
+    task_name,
+    update_freqs,
+)
 from launcher.planning.job import Job, teacher_spec
 
 MRPC = TASKS["MRPC"]
@@ -68,3 +78,46 @@ def test_schedules_are_the_published_ones_scaled(task, epochs, batch_size, sente
 @pytest.mark.parametrize("name", ["sst2", "SST-2", "sst-2", "Sst2"])
 def test_tasks_are_known_by_any_spelling(name):
     assert find_task(name).name == "SST-2"
+
+
+def write_meta(folder: Path, **changes) -> Path:
+    meta = {"task": "topics", "metric": "macro_f1", "regression": False, "made_from": "f"}
+    meta["splits"] = {
+        "train": {"sentences": 640},
+        "valid": {"sentences": 9},
+        "unlabelled": {"sentences": 1000},
+    }
+    (folder / "topics-bin").mkdir(exist_ok=True)
+    (folder / "topics-bin" / "meta.json").write_text(json.dumps(meta | changes))
+    return folder
+
+
+def test_a_task_of_the_user_has_its_own_settings_or_the_defaults(tmp_path):
+    data = find_data(write_meta(tmp_path), "topics")
+    settings = settings_of("topics", data)
+    assert (settings.batch_size, settings.lr) == (32, 2e-5)
+    assert scheduled(settings, 3, 16, 640) == {"epochs": 3, "updates": 120, "warmup": 7}
+    assert (data.metric, data.subsets, data.regression) == ("macro_f1", ("valid",), False)
+
+    own = find_data(write_meta(tmp_path, settings={"batch_size": 8, "lr": 1e-4}, regression=True), "topics")
+    assert (settings_of("topics", own).batch_size, settings_of("topics", own).lr) == (8, 1e-4)
+    assert own.regression
+
+
+def test_an_unknown_name_may_be_data_of_the_user(tmp_path):
+    assert [task_name(name) for name in ("sst2", "topics")] == ["SST-2", "topics"]
+    with pytest.raises(
+        ValueError, match=r"preprocess.custom --name mrcp --out .*or correct the name: .*MRPC"
+    ):
+        find_data(tmp_path, "mrcp")
+    with pytest.raises(ValueError, match="preprocess.glue --tasks MRPC"):
+        find_data(tmp_path, "MRPC")
+
+
+def test_unlabelled_sentences_count_as_sentences_of_an_epoch(tmp_path, spec):
+    data = find_data(write_meta(tmp_path), "topics")
+    overrides = {"--unlabelled-subset": "unlabelled"}
+    assert data.training_sentences({}) == 640
+    assert data.training_sentences(overrides) == 1640
+    run = replace(spec, batch_size=8, epochs=2, overrides=overrides)
+    assert Job(run, Path("r"), data, "t", True, Path("t.pt")).updates == 2 * 1640 // 8

@@ -210,8 +210,8 @@ def test_a_folder_without_a_checkpoint(call, tmp_path, capsys):
     assert "contains neither checkpoint_best.pt nor model.pt" in capsys.readouterr().err
 
 
-def test_data_of_an_unknown_task(call, data, capsys):
+def test_data_of_an_invalid_task(call, data, capsys):
     meta = json.loads((data / "meta.json").read_text())
-    (data / "meta.json").write_text(json.dumps({**meta, "task": "TINY"}))
+    (data / "meta.json").write_text(json.dumps({**meta, "task": "no name"}))
     assert main(call) == 2
-    assert "'TINY' is not a task: choose among CoLA" in capsys.readouterr().err
+    assert "'no name' is not a task: choose among CoLA" in capsys.readouterr().err

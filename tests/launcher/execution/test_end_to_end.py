@@ -1,5 +1,6 @@
 """One command from raw text and a pre-trained model to a student and its predictions."""
 
+import csv
 import json
 import os
 import subprocess
@@ -67,3 +68,66 @@ def test_one_command_makes_data_teacher_and_student(tmp_path):
         assert right == pytest.approx(json.loads(result.read_text())["best"], abs=0.01)
 
     assert output.splitlines()[-6:-3] == run().splitlines()[-6:-3]  # all exists: the same table
+
+
+@pytest.mark.slow
+def test_a_task_of_the_user_is_trained_like_one_of_glue(tmp_path):
+    write(tmp_path / "glue")
+    hugging_face_folder(tmp_path / "hf")
+    import_model(tmp_path / "hf", tmp_path / "models" / "tiny")
+    header, *lines = (tmp_path / "glue/SST-2/train.tsv").read_text().splitlines()
+    rows = [line.split("\t") for line in lines[:200]]
+    names = {"0": "bad", "1": "good"}
+    with (tmp_path / "reviews.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["text", "mood"], *([text, names[label]] for text, label in rows)])
+    own = [
+        "--name",
+        "reviews",
+        "--train-file",
+        "reviews.csv",
+        "--text",
+        "text",
+        "--label",
+        "mood",
+        "--out",
+        "data",
+    ]
+    own += ["--split-dev", "0.2", "--limit-train", "80", "--keep-unlabelled", "--encoder-dir", "models/tiny"]
+    call = [
+        "--task",
+        "reviews",
+        "--method",
+        "none,kd",
+        "--cpu",
+        "--seeds",
+        "1",
+        "--epochs",
+        "1",
+        "--teacher-epochs",
+        "1",
+    ]
+    call += ["--unlabelled-subset", "unlabelled", "--", "--num-workers", "0"]
+    variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    for command in (["-m", "preprocess.custom", *own], [ROOT / "experiments.py", *call]):
+        done = subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, env=variables, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+    splits = json.loads((tmp_path / "data/reviews-bin/meta.json").read_text())["splits"]
+    assert {name: split["sentences"] for name, split in splits.items()} == {
+        "train": 80,
+        "valid": 40,
+        "unlabelled": 80,
+    }
+    results = {
+        path.parent.name.split("-")[1]: path.parent
+        for path in (tmp_path / "runs/default").glob("*/result.json")
+    }
+    assert results.keys() == {"none", "kd"}
+    sizes = {
+        name: json.loads((folder / "spec.json").read_text())["updates"] for name, folder in results.items()
+    }
+    assert sizes == {"none": 2, "kd": 5}  # 80 and 160 sentences in batches of 32
+    assert "train + unlabelled: 160 sentences" in (results["kd"] / "log.txt").read_text()
+    assert "train: 80 sentences" in (results["none"] / "log.txt").read_text()

@@ -5,6 +5,7 @@ import pytest
 from launcher.config import Grid, GridConfig
 from launcher.datasets import TASKS, Data
 from launcher.planning.expand import plan
+from launcher.planning.prerequisites import NotReady
 
 DATA = {name: Data(Path(name), task.sentences, "accuracy", ("valid",), name) for name, task in TASKS.items()}
 TEACHERS = dict.fromkeys(TASKS, "t")
@@ -96,3 +97,24 @@ def test_weights_that_a_stage_sets_itself_name_no_run_of_it(planned):
         assert (tried[key].name == run.name) == same, key
     assert tried["kd", "one"].overrides == {"--bf16": True} | weights
     assert tried["att_kl_learn", "second"].after == plain["att_kl_learn", "first"].name
+
+
+def test_methods_with_a_teacher_learn_from_unlabelled_splits_and_the_schedule_follows(methods):
+    data = Data(Path("d"), 3668, "accuracy", ("valid",), "d", splits={"train": 3668, "unlabelled": 3668})
+    settings = {"task": ["MRPC"], "method": ["none", "kd", "crd", "att_kl_learn"], "seeds": [1]}
+    config = GridConfig(**settings, unlabelled_subset="unlabelled")
+    runs = plan(Grid(config, methods), {"MRPC": data}, TEACHERS, {})
+    found = {(run.method, run.stage): (run.overrides.get("--unlabelled-subset"), run.updates) for run in runs}
+    assert found == {
+        ("none", "one"): (None, 2296),
+        ("kd", "one"): ("unlabelled", 4592),
+        ("crd", "first"): (None, 2296),  # it needs the class of each sentence
+        ("crd", "second"): (None, 2296),
+        ("att_kl_learn", "first"): ("unlabelled", 4592),
+        ("att_kl_learn", "second"): ("unlabelled", 4592),
+    }
+    config = GridConfig(**settings, unlabelled_subset="other")
+    with pytest.raises(
+        NotReady, match="--unlabelled-subset other is no split of d .it has train, unlabelled"
+    ):
+        plan(Grid(config, methods), {"MRPC": data}, TEACHERS, {})

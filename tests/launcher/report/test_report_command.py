@@ -223,7 +223,7 @@ def test_damaged_and_missing_files_are_noted(group, report, capsys):
     [
         (["--group", "h"], r".*/runs/h does not exist: give the --out and --group"),
         (["--task", "rte"], "--task RTE has no runs in this group: choose among SST-2"),
-        (["--task", "xyz"], "argument --task/-t: 'xyz' is not a task"),
+        (["--task", "xyz"], "--task xyz has no runs in this group: choose among SST-2"),
         (["--baseline", "lad"], "--baseline lad has no runs in this group: choose among att_kl_learn and kd"),
         (["--init", "1,2"], "--init 1,2 has no runs in this group: choose among 0,1,2 and 3,4,5"),
         (["--samples", "20"], "argument --samples: 20 are too few for an interval: give 100 or more"),
