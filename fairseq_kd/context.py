@@ -28,7 +28,7 @@ class DistillationContext:
     objective       loss against the labels, or masked words, and against the teacher's logits
     student_shape   shape of the student
     teacher_shape   shape of the teacher; None without a teacher
-    logits_problem  why the teacher's logits cannot be used as targets; None if they can
+    logits_error  why the teacher's logits cannot be used as targets; None if they can
     head            the student's classification head; None for masked words
     data            the path of the data, for error messages
     train_subset    the name of the training split
@@ -41,7 +41,7 @@ class DistillationContext:
     objective: SentenceLabels | MaskedWords
     student_shape: ModelShape
     teacher_shape: Optional[ModelShape] = None
-    logits_problem: Optional[str] = None
+    logits_error: Optional[str] = None
     head: Optional[str] = None
     data: str = ""
     train_subset: str = "train"

@@ -72,7 +72,7 @@ def _checkpoint(path: str) -> dict[str, Any]:
         shape = read_checkpoint(path, "the model").shape
         return {"layers": shape.layers, "positions": shape.max_positions}
     except CannotStart as error:
-        return {"problem": " ".join(error.problems)}
+        return {"problem": " ".join(error.errors)}
 
 
 if __name__ == "__main__":

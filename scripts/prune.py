@@ -37,11 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")
     sizes = Sizes.of(checkpoint.shape).but(vars(args))
-    problems = list(sizes.problems(checkpoint.shape))
+    errors = list(sizes.errors(checkpoint.shape))
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        problems.append(f"--out {args.out} exists and is not empty: name a new folder.")
-    if problems:
-        raise CannotStart(*problems, doing="prune")
+        errors.append(f"--out {args.out} exists and is not empty: name a new folder.")
+    if errors:
+        raise CannotStart(*errors, doing="prune")
 
     scores = importance.read(args.importance or checkpoint.path.parent / importance.NAME, checkpoint)
     weights, shape = pruned(checkpoint.weights, checkpoint.shape, scores, sizes)

@@ -138,36 +138,36 @@ def check_config(config: Mapping[str, Any], given: str) -> None:
             doing="convert",
         )
 
-    problems = []
+    errors = []
     missing = [name for name in SIZES if name not in config]
     if missing:
-        problems.append(
+        errors.append(
             f"{given} has a config.json without {', '.join(missing)}: use the config.json of the model."
         )
     wrong = [name for name in SIZES if name in config and not _is_size(config[name])]
     wrong += [name for name, kind in KINDS.items() if name in config and not isinstance(config[name], kind)]
-    problems += [
+    errors += [
         f"{given} has an invalid {name} {config[name]!r} in config.json: use the config.json of the model."
         for name in wrong
     ]
     positions = config.get("position_embedding_type") or "absolute"
     if positions != "absolute":
-        problems.append(
+        errors.append(
             f"{given} has {positions} positions (position_embedding_type in config.json), which this package does not "
             "support: use a model with absolute positions."
         )
     if config.get("is_decoder") or config.get("add_cross_attention"):
-        problems.append(
+        errors.append(
             f"{given} is a decoder (is_decoder or add_cross_attention in config.json): use an encoder."
         )
     activation = config.get("hidden_act", "gelu")
     if isinstance(activation, str) and activation not in ACTIVATIONS:
-        problems.append(
+        errors.append(
             f"{given} uses the activation {activation} (hidden_act in config.json), which fairseq does not have: "
             f"use a model with {', '.join(ACTIVATIONS)}."
         )
-    if problems:
-        raise CannotStart(*problems, doing="convert")
+    if errors:
+        raise CannotStart(*errors, doing="convert")
 
 
 def _is_size(value: Any) -> bool:
@@ -225,16 +225,16 @@ def _check_sizes(config: Mapping[str, Any], ours: Mapping[str, Tensor], given: s
         "hidden_size": width,
         "intermediate_size": ours[SENTENCE_ENCODER + "layers.0.fc1.weight"].size(0),
     }
-    problems = [
+    errors = [
         f"{name} {config[name]}, but weights of {size}"
         for name, size in sizes.items()
         if config[name] != size
     ]
     if width % config["num_attention_heads"]:
-        problems.append(f"{config['num_attention_heads']} attention heads, but a width of {width}")
-    if problems:
+        errors.append(f"{config['num_attention_heads']} attention heads, but a width of {width}")
+    if errors:
         raise CannotStart(
-            f"{given} has {', and '.join(problems)}: use the config.json of the model.",
+            f"{given} has {', and '.join(errors)}: use the config.json of the model.",
             doing="convert",
         )
 

@@ -24,7 +24,7 @@ LM_HEAD = "encoder.lm_head."
 USUAL_DROPOUT = {"dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.0, "pooler_dropout": 0.0}
 
 
-def problems(checkpoint: Checkpoint, pairs: Optional[bool], approximate: bool) -> list[str]:
+def unsupported_by_fairseq(checkpoint: Checkpoint, pairs: Optional[bool], approximate: bool) -> list[str]:
     """Return why stock RoBERTa cannot reproduce this model's outputs; empty if it can.
 
     pairs        whether its data has sentence pairs; None if unknown

@@ -32,7 +32,7 @@ HIDDEN_ACTS = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
 USUAL_DROPOUT = {"dropout": 0.1, "attention_dropout": 0.1, "pooler_dropout": 0.0}
 
 
-def problems(checkpoint: Checkpoint, head: Optional[str]) -> list[str]:
+def unsupported_by_transformers(checkpoint: Checkpoint, head: Optional[str]) -> list[str]:
     """Return why BERT or RoBERTa of transformers cannot reproduce this model's outputs; empty if they can.
 
     head  the classification head to export; None without one

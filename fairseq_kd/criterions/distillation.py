@@ -33,7 +33,7 @@ class DistillationCriterion(FairseqCriterion):
 
     A criterion reads the run's `DistillationContext` and nothing else of the task. The task uses these members of it:
 
-    problems         error messages, one sentence each, that prevent training
+    errors         error messages, one sentence each, that prevent training
     unused           flags without effect, for a warning
     stages           the stages of training, with the weights of their terms
     student_wanted   signals of the student that any stage of training needs
@@ -74,7 +74,7 @@ class DistillationCriterion(FairseqCriterion):
         self.cfg = cfg
         self.context: DistillationContext = task.context
         self.stages = Stages(self._weights(cfg), cfg, self.own_terms)
-        self.problems = list(self.stages.problems)
+        self.errors = list(self.stages.errors)
         self.unused: list[str] = []
         if self.own_terms and not self.inter_weight:
             self.unused += unused(self.flags_of_terms(cfg), "--inter-weight 0")
@@ -83,9 +83,9 @@ class DistillationCriterion(FairseqCriterion):
         self.observed: dict[str, Tensor] = {}
 
         if not 0 < cfg.temperature < math.inf:
-            self.problems.append(f"--temperature {cfg.temperature} is out of range: give a number above 0.")
-        if self.teacher_wanted.logits and self.context.logits_problem is not None:
-            self.problems.append(self.context.logits_problem)
+            self.errors.append(f"--temperature {cfg.temperature} is out of range: give a number above 0.")
+        if self.teacher_wanted.logits and self.context.logits_error is not None:
+            self.errors.append(self.context.logits_error)
 
     def _weights(self, cfg: DistillationConfig) -> dict[str, float]:
         objective = self.context.objective
@@ -117,11 +117,11 @@ class DistillationCriterion(FairseqCriterion):
         if not self.inter_weight:
             return None
         if misfits := self._misfits():
-            self.problems += [misfit for misfit in misfits if misfit not in self.problems]
+            self.errors += [misfit for misfit in misfits if misfit not in self.errors]
             return None
 
         part = build(self.context, self.cfg._name, *args, **options)
-        self.problems += part.problems
+        self.errors += part.errors
         self.stages.want_for_own_terms(part.student_wanted, part.teacher_wanted)
         return part
 

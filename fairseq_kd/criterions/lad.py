@@ -97,11 +97,11 @@ class LAD(DistillationCriterion):
     def __init__(self, cfg: LADConfig, task: Any) -> None:
         super().__init__(cfg, task)
         self.hidden = self.use(GatedLayers, cfg.mapping, cfg.lad_form, cfg.lad_partial, cfg.lad_scope)
-        if self.hidden is not None and not self.hidden.problems:
+        if self.hidden is not None and not self.hidden.errors:
             if cfg.lad_frozen:
                 self.hidden.gates.requires_grad_(False)
             else:
-                self.problems += _group_gates(self.hidden.gates.gates, cfg)
+                self.errors += _group_gates(self.hidden.gates.gates, cfg)
         warn_of_collapse.cache_clear()
 
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
@@ -138,9 +138,9 @@ def warn_of_collapse() -> None:
 def _group_gates(gates: Iterable[nn.Module], cfg: GateFlags) -> list[str]:
     """Make each gate a parameter group of the optimizer; return error messages if that is impossible."""
     given = {name: getattr(cfg, name) for name in FLAGS if getattr(cfg, name) is not None}
-    problems = list(_gate_problems(given, cfg))
-    if problems:
-        return problems
+    errors = list(_gate_flag_errors(given, cfg))
+    if errors:
+        return errors
     for gate in gates if given else ():
         # One group per gate, because the gradient norm of each is clipped separately.
         options = {name.removeprefix("gate_"): value for name, value in given.items()}
@@ -150,7 +150,7 @@ def _group_gates(gates: Iterable[nn.Module], cfg: GateFlags) -> list[str]:
     return []
 
 
-def _gate_problems(given: dict[str, Any], cfg: GateFlags) -> Iterable[str]:
+def _gate_flag_errors(given: dict[str, Any], cfg: GateFlags) -> Iterable[str]:
     if not given:
         return
     flags = ", ".join(FLAGS[name] for name in given)

@@ -78,12 +78,12 @@ class SDA(DistillationCriterion):
         if not (self.inter_weight or self.evaluates_average):
             return
         window = _window(cfg)
-        self.problems += _problems(cfg, has_classes=self.context.head is not None)
+        self.errors += _flag_errors(cfg, has_classes=self.context.head is not None)
         try:
             host = cfg.sda_host and window != ALL
             self.sda = AveragedTeacher(window, str(cfg.sda_form), _decay(cfg), host)
         except ValueError as error:
-            self.problems.append(f"--sda-{error}")
+            self.errors.append(f"--sda-{error}")
             return
         self.sda.follow(self.context.student, self.context.head)
         self.stages.want_for_own_terms(Wanted(logits=True), Wanted())
@@ -136,7 +136,7 @@ def _decay(cfg: Mapping[str, Any]) -> float:
     return DECAY if given is None else given
 
 
-def _problems(cfg: SDAConfig, has_classes: bool) -> Iterable[str]:
+def _flag_errors(cfg: SDAConfig, has_classes: bool) -> Iterable[str]:
     """Yield error messages for settings that AveragedTeacher does not check."""
     if not has_classes:
         yield (

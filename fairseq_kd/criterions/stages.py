@@ -50,7 +50,7 @@ class Stage:
     def __str__(self) -> str:
         return " + ".join(f"{weight:g} {name}" for name, weight in self.active().items())
 
-    def problems(self) -> Iterable[str]:
+    def weight_errors(self) -> Iterable[str]:
         """Yield an error message for each invalid weight, or if all weights are 0."""
         for name, weight in self.weights.items():
             if not 0 <= weight < math.inf:
@@ -71,18 +71,18 @@ class Stages:
     def __init__(self, weights: Mapping[str, float], cfg: DistillationConfig, own_terms: bool) -> None:
         self.all = [Stage(dict(weights), {name: f"--{name}-weight" for name in NAMES})]
         self.switch = cfg.two_stage
-        self.problems: list[str] = []
+        self.errors: list[str] = []
         if self.switch is not None:
             first = list(cfg.first_weights or FIRST_WEIGHTS)
-            self.problems += _two_stage_problems(cfg, first, own_terms)
+            self.errors += _two_stage_errors(cfg, first, own_terms)
             of_first = dict(zip(NAMES, [*first, 0.0, 0.0, 0.0], strict=False))
             self.all.insert(0, Stage(of_first, dict.fromkeys(NAMES, "--first-weights")))
         elif cfg.first_weights:
-            self.problems.append(
+            self.errors.append(
                 f"--first-weights {_format(cfg.first_weights)} has no effect without a first stage: give --two-stage SHARE, "
                 "or remove the flag."
             )
-        self.problems += [problem for stage in self.all for problem in stage.problems()]
+        self.errors += [error for stage in self.all for error in stage.weight_errors()]
         self.now = self.all[0]
         self._followed = False
 
@@ -163,7 +163,7 @@ def _format(weights: Iterable[float]) -> str:
     return ",".join(f"{weight:g}" for weight in weights)
 
 
-def _two_stage_problems(cfg: DistillationConfig, first: list[float], own_terms: bool) -> Iterable[str]:
+def _two_stage_errors(cfg: DistillationConfig, first: list[float], own_terms: bool) -> Iterable[str]:
     given, weights = f"--two-stage {cfg.two_stage:g}", f"--first-weights {_format(first)}"
     if not 0 < cfg.two_stage < 1:
         yield f"{given} is out of range: give a share of the time budget between 0 and 1."

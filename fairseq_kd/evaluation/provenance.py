@@ -9,7 +9,7 @@ from fairseq.data import Dictionary
 from ..data.metadata import class_names, dictionary_hash, read_metadata
 from ..errors import CannotStart
 from ..models.checkpoint import Checkpoint
-from ..models.label_order import order_problem, reorder_labels
+from ..models.label_order import order_error, reorder_labels
 from .loaded_model import check_task, find_data, first_stage
 
 
@@ -81,13 +81,13 @@ def in_order_of_data(checkpoint: Checkpoint, data: Optional[Path]) -> Checkpoint
     if head is None or data is None:
         return checkpoint
     order = (class_names(data), checkpoint, head, "--checkpoint")
-    problem = order_problem(*order)
-    if problem is not None:
-        raise CannotStart(problem, doing="export")
+    error = order_error(*order)
+    if error is not None:
+        raise CannotStart(error, doing="export")
     return reorder_labels(*order)
 
 
-def out_problems(out: Path) -> list[str]:
+def output_path_errors(out: Path) -> list[str]:
     """Return an error message if the folder `--out` exists and is not empty; otherwise an empty list."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         return [f"--out {out} exists and is not empty: name a new folder."]

@@ -23,7 +23,7 @@ def reorder_labels(labels: Sequence[str], checkpoint: Checkpoint, head: str, fla
     flag    flag of the checkpoint, for the log
 
     Case, hyphens, underscores and spaces are ignored. LABEL_0, Hugging Face's placeholder, equals 0. The checkpoint is
-    unchanged if checkpoint or data has no names, or if names cannot be matched (see `order_problem`).
+    unchanged if checkpoint or data has no names, or if names cannot be matched (see `order_error`).
     """
     names = _names(labels, checkpoint, head)
     rows = _rows(labels, names)
@@ -43,10 +43,10 @@ def reorder_labels(labels: Sequence[str], checkpoint: Checkpoint, head: str, fla
     return replace(renamed, weights={**checkpoint.weights, **reordered})
 
 
-def order_problem(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Optional[str]:
+def order_error(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Optional[str]:
     """Return an error message if the checkpoint's class names cannot be matched with `labels`; otherwise None.
 
-    Also returns None if the numbers of classes differ, or if checkpoint or data has no names (see `order_remark`).
+    Also returns None if the numbers of classes differ, or if checkpoint or data has no names (see `order_warning`).
     """
     names = _names(labels, checkpoint, head)
     if not names or _rows(labels, names) is not None:
@@ -57,7 +57,7 @@ def order_problem(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag
     )
 
 
-def order_remark(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Optional[str]:
+def order_warning(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Optional[str]:
     """Return a warning if the checkpoint does not name the classes of `head`, so that their order is unknown."""
     if not labels or checkpoint.classes(head) != len(labels) or _names(labels, checkpoint, head):
         return None

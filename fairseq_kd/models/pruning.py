@@ -55,7 +55,7 @@ class Sizes:
             rank=0 if self.rank == shape.width else self.rank,
         )
 
-    def problems(self, shape: ModelShape) -> Iterable[str]:
+    def errors(self, shape: ModelShape) -> Iterable[str]:
         """Yield the reasons why a model of this shape cannot be pruned to these sizes."""
         if self == Sizes.of(shape):
             yield "the sizes equal those of the model: give --layers, --heads, --ffn or --rank."

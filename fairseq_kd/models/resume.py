@@ -63,9 +63,9 @@ class ResumedRun:
         """Raise CannotStart if the run cannot resume with this model config, whose sizes are filled in."""
         # --init-from is not compared: one file has many paths, and may no longer exist.
         started_with = {name: self.checkpoint.config.get(name) for name in ("init_layers", "init_head")}
-        problems = [*self._compared(started_with | self.sizes, cfg), *self._other_states(cfg)]
-        if problems:
-            raise CannotStart(*problems)
+        errors = [*self._compared(started_with | self.sizes, cfg), *self._other_states(cfg)]
+        if errors:
+            raise CannotStart(*errors)
 
     def _other_states(self, cfg: DictConfig) -> Iterable[str]:
         """Yield an error message for each restored state, other than weights, that no longer matches."""

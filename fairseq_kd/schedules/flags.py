@@ -95,7 +95,7 @@ def budget(cfg: TimeBudgetConfig) -> Budget:
     return Budget(total, end, validations, {share * total: share for share in cfg.finetune_checkpoint_shares})
 
 
-def problems(cfg: TimeBudgetConfig) -> Iterator[str]:
+def flag_errors(cfg: TimeBudgetConfig) -> Iterator[str]:
     """Yield why training cannot start with these flags, one sentence each."""
     if cfg.lr_by == "time" and cfg.total_training_time is None:
         yield "--lr-by time needs --total-training-time HOURS: add it, or use --lr-by updates."

@@ -8,7 +8,7 @@ from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
 
 from ..errors import CannotStart
 from ..unused_flags import warn_unused
-from .flags import TimeBudgetConfig, budget, problems, unused_flags, updates
+from .flags import TimeBudgetConfig, budget, flag_errors, unused_flags, updates
 from .timed_trainer import TimedTrainer
 from .timer import Timer
 
@@ -23,7 +23,7 @@ class TimeBudget(FairseqLRScheduler):
 
     def __init__(self, cfg: TimeBudgetConfig, optimizer: FairseqOptimizer) -> None:
         super().__init__(cfg, optimizer)
-        if found := list(problems(cfg)):
+        if found := list(flag_errors(cfg)):
             raise CannotStart(*found)
         warn_unused(unused_flags(cfg))
         self.timer = Timer(budget(cfg))

@@ -36,7 +36,7 @@ def build_parts(cfg: DictConfig) -> tuple:
     return task, student, task.build_criterion(cfg.criterion)
 
 
-def problems_of(cfg: DictConfig, student: ModelShape) -> list[str]:
+def config_errors(cfg: DictConfig, student: ModelShape) -> list[str]:
     """Return why no student of that shape can be trained with this config, one sentence each.
 
     The student is not built. Raises CannotStart for reasons other than the shape.
@@ -44,4 +44,4 @@ def problems_of(cfg: DictConfig, student: ModelShape) -> list[str]:
     task = tasks.setup_task(cfg.task)
     task.source = TeacherSource.read(task.cfg, task.data)
     task.context = task.new_context(student)
-    return criterions.build_criterion(cfg.criterion, task).problems
+    return criterions.build_criterion(cfg.criterion, task).errors

@@ -19,7 +19,7 @@ def refusal(flags: Sequence[str]) -> str:
     try:
         read_config(flags)
     except CannotStart as error:
-        return " ".join(error.problems)
+        return " ".join(error.errors)
     return ""
 
 

@@ -37,8 +37,7 @@ from ..precisions import student_autocast
 from ..teachers.cached import CachedTeacher
 from ..teachers.source import TeacherFlags, TeacherSource
 from ..unused_flags import warn_unused
-from . import precision
-from .precision import PrecisionFlags
+from .precision import PrecisionFlags, in_16_bits, precision_error
 
 logger = logging.getLogger(__name__)
 
@@ -92,9 +91,9 @@ class DistillationTask(FairseqTask):
         objective: SentenceLabels | MaskedWords,
     ) -> None:
         super().__init__(cfg)
-        problem = precision.problem(cfg)
-        if problem:
-            raise CannotStart(problem)
+        error = precision_error(cfg)
+        if error:
+            raise CannotStart(error)
         self.data = data
         self.objective = objective
         self.source: Optional[TeacherSource] = None
@@ -162,7 +161,7 @@ class DistillationTask(FairseqTask):
     def build_criterion(self, cfg: DictConfig) -> FairseqCriterion:
         """Return the criterion; check it, load the teacher and freeze unused parameters: steps 5 to 9.
 
-        Criterions of other packages, which have no `problems`, get neither checks nor a teacher.
+        Criterions of other packages get neither checks nor a teacher.
 
         Raises CannotStart if any term cannot be computed.
         """
@@ -172,7 +171,7 @@ class DistillationTask(FairseqTask):
         source = self.source
         self.context = self.new_context(self.student_shape, self.student)
         criterion = super().build_criterion(cfg)  # step 5
-        if not hasattr(criterion, "problems"):
+        if not isinstance(criterion, DistillationCriterion):
             warn_unused(source.unused_cache(cfg._name))
             return criterion
 
@@ -185,7 +184,7 @@ class DistillationTask(FairseqTask):
             )
             self.check_cacheable()
             self.context.teacher = source.load(wanted)  # step 7
-            source.warn(wanted, not self.cfg.cpu and precision.in_16_bits(self.cfg))
+            source.warn(wanted, not self.cfg.cpu and in_16_bits(self.cfg))
         else:
             not_used = source.unused_cache(cfg._name)
         warn_unused(criterion.unused + not_used)
@@ -204,7 +203,7 @@ class DistillationTask(FairseqTask):
             objective=self.objective,
             student_shape=student_shape,
             teacher_shape=self.source.shape,
-            logits_problem=self.source.logits_problem(),
+            logits_error=self.source.logits_error(),
             head=self.data.head,
             data=self.cfg.data,
             train_subset=self.cfg.train_subset,
@@ -214,17 +213,17 @@ class DistillationTask(FairseqTask):
         )
 
     def _check(self, criterion: DistillationCriterion, cfg: DictConfig) -> None:
-        """Raise CannotStart for all problems of the criterion and its flags."""
-        problems = criterion.problems or list(_best_checkpoint_problems(self.cfg, criterion.metric_names()))
+        """Raise CannotStart for all errors of the criterion and its flags."""
+        errors = criterion.errors or list(_best_checkpoint_errors(self.cfg, criterion.metric_names()))
         saved = (self.resumed and self.resumed.checkpoint.criterion) or {}
         if saved:
             if saved.get("_name") == cfg._name:
                 before, now = criterion.resume_critical(saved), criterion.resume_critical(cfg)
             else:
                 before, now = {"--criterion": saved.get("_name")}, {"--criterion": cfg._name}
-            problems = [*problems, *self.resumed.changed(before, now)]
-        if problems:
-            raise CannotStart(*problems, doing="start distillation")
+            errors = [*errors, *self.resumed.changed(before, now)]
+        if errors:
+            raise CannotStart(*errors, doing="start distillation")
 
     def _summary(self, criterion: DistillationCriterion, frozen: Sequence[str]) -> Iterable[str]:
         trained = sum(p.numel() for p in self.student.parameters() if p.requires_grad)
@@ -337,7 +336,7 @@ class DistillationTask(FairseqTask):
         reset_meters("valid")
 
 
-def _best_checkpoint_problems(cfg: DistillationTaskConfig, logged: set[str]) -> Iterable[str]:
+def _best_checkpoint_errors(cfg: DistillationTaskConfig, logged: set[str]) -> Iterable[str]:
     """Yield an error message if fairseq would keep the wrong best checkpoint.
 
     logged  names of the values that every validation logs

@@ -43,9 +43,9 @@ def _from_flags(cfg: FairseqDataclass, data: Path, dictionary: Path) -> Metadata
     classes = cfg.num_classes
     if classes is None:
         classes = 1 if cfg.regression_target else len(listed) or None
-    problem = _problem(classes, cfg, data)
-    if problem is not None:
-        raise CannotStart(f"data folder {data} has no meta.json, {problem}")
+    error = _label_error(classes, cfg, data)
+    if error is not None:
+        raise CannotStart(f"data folder {data} has no meta.json, {error}")
 
     if listed and len(listed) != classes:
         logger.warning(
@@ -63,7 +63,7 @@ def _from_flags(cfg: FairseqDataclass, data: Path, dictionary: Path) -> Metadata
     )
 
 
-def _problem(classes: Optional[int], cfg: FairseqDataclass, data: Path) -> Optional[str]:
+def _label_error(classes: Optional[int], cfg: FairseqDataclass, data: Path) -> Optional[str]:
     if classes is None:
         return (
             "and no label/dict.txt with the class names: give --num-classes, give --regression-target for numeric "

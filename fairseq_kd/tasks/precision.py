@@ -35,7 +35,7 @@ def in_16_bits(cfg: PrecisionFlags) -> bool:
     return cfg.autocast != "none" or any(getattr(cfg, name) for name in FLAGS)
 
 
-def problem(cfg: PrecisionFlags) -> Optional[str]:
+def precision_error(cfg: PrecisionFlags) -> Optional[str]:
     """Return why no run can train in this precision, or None. Warns about --fp16 on a CPU.
 
     cfg  also has `autocast`

@@ -101,7 +101,7 @@ class TeacherSource:
         """Precision of the live teacher."""
         return str(self.flags.teacher_precision or "fp32")
 
-    def logits_problem(self) -> Optional[str]:
+    def logits_error(self) -> Optional[str]:
         """Return why the teacher's logits cannot be used as targets on this data, else None."""
         if self.known is None:
             return teacher_missing("--soft-weight above 0")
@@ -124,7 +124,7 @@ class TeacherSource:
                 f"{self.name} has {classes} classes, but {self.data.path} has {self.data.classes}: use a teacher "
                 "that was fine-tuned on this task."
             )
-        return None if self.checkpoint is None else self.data.order_problem(self.checkpoint, "--teacher")
+        return None if self.checkpoint is None else self.data.order_error(self.checkpoint, "--teacher")
 
     def load(self, wanted: Wanted) -> LiveTeacher | CachedTeacher:
         """Return the teacher; `wanted` are all signals that will ever be requested of it."""

@@ -42,7 +42,7 @@ def test_it_equals_the_original_on_each_sentence_alone(case):
     name, mapping, keep, *schemes = case
     d = dict(np.load(GOLDEN / f"hsk_{name}.npz"))
     part = CompressedStates(SIX_OF_TWELVE, "hsk", mapping, keep, *schemes, teacher_alone="h" in keep)
-    assert part.problems == []
+    assert part.errors == []
     assert part.pairs == list(zip(d["out_student_states"], d["out_teacher_states"], strict=True))
 
     mask = torch.from_numpy(d["in_mask"])

@@ -151,12 +151,12 @@ def test_what_is_pruned_again_and_not_at_all():
 
 
 def test_as_much_as_there_is_is_refused():
-    [problem] = Sizes.of(SHAPE).problems(SHAPE)
-    assert problem.startswith("the sizes equal those of the model: give --layers")
+    [message] = Sizes.of(SHAPE).errors(SHAPE)
+    assert message.startswith("the sizes equal those of the model: give --layers")
 
 
 @pytest.mark.parametrize("name", ["layers", "heads", "ffn", "rank"])
 def test_more_than_there_is_is_refused(name):
     sizes = vars(Sizes.of(SHAPE)) | {name: 99}
-    [problem] = Sizes(**sizes).problems(SHAPE)
-    assert problem.startswith(f"--{name} 99, but the model has")
+    [message] = Sizes(**sizes).errors(SHAPE)
+    assert message.startswith(f"--{name} 99, but the model has")

@@ -13,7 +13,7 @@ class Transfer(nn.Module):
     pairs           [(student state, teacher state)]; empty if states are not paired
     student_wanted  signals that are needed of the student
     teacher_wanted  signals that are needed of the teacher
-    problems        error messages; empty if the two models can be compared
+    errors        error messages; empty if the two models can be compared
 
     method  name of the criterion, for error messages
     """
@@ -24,7 +24,7 @@ class Transfer(nn.Module):
         self.student, self.teacher = context.student_shape, context.teacher_shape
         self.pairs: list[tuple[int, int]] = []
         self.student_wanted = self.teacher_wanted = Wanted()
-        self.problems = [] if self.teacher else [teacher_missing(f"--criterion {method}")]
+        self.errors = [] if self.teacher else [teacher_missing(f"--criterion {method}")]
 
     def pair_states(self, mapping: str) -> None:
         """Set the pairs of `--mapping`, if there is a teacher."""
@@ -33,23 +33,23 @@ class Transfer(nn.Module):
         try:
             self.pairs = layer_map(mapping, self.student.layers, self.teacher.layers)
         except ValueError as error:
-            self.problems.append(str(error))
+            self.errors.append(str(error))
 
     def pair_layers(self, mapping: str, what: str) -> None:
         """Set the pairs of layers, without the embedding pair 0:0. what: the signal, for error messages."""
         self.pair_states(mapping)
         self.pairs = [(i, j) for i, j in self.pairs if (i, j) != (0, 0)]
-        if self.problems:
+        if self.errors:
             return
 
         embedding = [f"{i}:{j}" for i, j in self.pairs if 0 in (i, j)]
         if embedding:
-            self.problems.append(
+            self.errors.append(
                 f"--mapping {mapping} pairs {embedding[0]}, but state 0 is the embedding output and has no "
                 f"{what}: pair layers from 1."
             )
         elif not self.pairs:
-            self.problems.append(
+            self.errors.append(
                 f"--mapping {mapping} pairs only the embedding outputs, which have no {what}: pair layers from 1."
             )
 

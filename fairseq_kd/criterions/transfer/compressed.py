@@ -46,7 +46,7 @@ class CompressionSpec:
         layers, tokens = (int(found[kind]) if kind in found else None for kind in "lt")
         return cls(given, layers, tokens, float(found.get("h", 1.0)))
 
-    def problems(self, pairs: int, width: int | None) -> Iterable[str]:
+    def errors(self, pairs: int, width: int | None) -> Iterable[str]:
         """Yield an error message if the amounts are out of range.
 
         pairs  number of pairs of states; 0 if unknown
@@ -94,14 +94,14 @@ class CompressedStates(Transfer):
         self.pair_states(mapping)
         spec = CompressionSpec.read(keep)
         if spec is None:
-            self.problems.append(
+            self.errors.append(
                 f"--hsk-keep {keep} is not valid: give for example 1l_10t_0.1h (layers, tokens, share of the dimensions), "
                 "any of the three, or all."
             )
         else:
             teacher_width = None if self.teacher is None else self.teacher.width
-            self.problems += spec.problems(len(self.pairs), teacher_width)
-        if self.problems:
+            self.errors += spec.errors(len(self.pairs), teacher_width)
+        if self.errors:
             return
 
         layers, tokens, share = spec.layers, spec.tokens, spec.share

@@ -22,10 +22,10 @@ class ContrastiveTransfer(Transfer):
     def __init__(self, context: DistillationContext, method: str, cfg: Any) -> None:
         super().__init__(context, method)
         student, teacher = self.student, self.teacher
-        self.problems += _problems_of_flags(cfg)
+        self.errors += _flag_errors(cfg)
         labels = context.train_labels()
-        self.problems += _problems_of_labels(context, method, labels)
-        if self.problems:
+        self.errors += _label_errors(context, method, labels)
+        if self.errors:
             return
 
         self.student_wanted = Wanted.of(states=range(student.layers + 1))
@@ -56,7 +56,7 @@ class ContrastiveTransfer(Transfer):
         return self.loss(s, t, index, self.negatives(sample["target"]))
 
 
-def _problems_of_flags(cfg: Any) -> Iterable[str]:
+def _flag_errors(cfg: Any) -> Iterable[str]:
     for name in ("crd_feature_dim", "crd_negatives"):
         if getattr(cfg, name) < 1:
             yield f"{flag_name(name)} {getattr(cfg, name)} is out of range: give 1 or more."
@@ -66,9 +66,7 @@ def _problems_of_flags(cfg: Any) -> Iterable[str]:
         yield f"--crd-momentum {cfg.crd_momentum} is out of range: give a number in [0, 1)."
 
 
-def _problems_of_labels(
-    context: DistillationContext, method: str, labels: np.ndarray | None
-) -> Iterable[str]:
+def _label_errors(context: DistillationContext, method: str, labels: np.ndarray | None) -> Iterable[str]:
     if labels is None:
         yield (
             f"{context.data} has no labels for {context.train_subset}, but --criterion {method} needs them to choose "

@@ -38,11 +38,11 @@ class GatedLayers(Transfer):
         self.mapping, self.form, self.scope = mapping, form, scope
         self.pair_layers(mapping, "gates")
         if partial is not None and self.student is not None and not 1 <= partial <= self.student.layers:
-            self.problems.append(
+            self.errors.append(
                 f"--lad-partial {partial} is out of range: the student has {self.student.layers} layers: give 1 to "
                 f"{self.student.layers}."
             )
-        if self.problems:
+        if self.errors:
             return
 
         self.gated = [(i, j) for i, j in self.pairs if partial is None or i <= partial]
@@ -58,9 +58,9 @@ class GatedLayers(Transfer):
         self.teacher_wanted = teacher_signals(scope, {*self.passed, *(j for _, j in self.pairs)})
 
     def _passed(self, ends: set[int]) -> list[int] | None:
-        """Return the teacher layers that gates aggregate up to `ends`; None, after adding a problem, if impossible."""
+        """Return the teacher layers that gates aggregate up to `ends`; None, after adding an error, if impossible."""
         if not ends:
-            self.problems.append(
+            self.errors.append(
                 f"--lad-partial is below the student layers of all pairs of --mapping {self.mapping}, so no pair has "
                 "gates: give a higher number."
             )
@@ -71,12 +71,12 @@ class GatedLayers(Transfer):
             "no": {layer for end in ends for layer in (end - 1, end)},
         }[self.form]
         if len(layers) < 2:
-            self.problems.append(
+            self.errors.append(
                 f"--mapping {self.mapping} gives the gates of --lad-form {self.form} a single teacher layer, but they mix "
                 "at least two: pair other layers."
             )
         elif 0 in layers:
-            self.problems.append(
+            self.errors.append(
                 f"--lad-form no mixes each teacher layer with the one below it, but --mapping {self.mapping} pairs layer "
                 "1, which has none: pair layers from 2, or use --lad-form lad."
             )

@@ -30,7 +30,7 @@ class HiddenTransfer(Transfer):
         lowest = MIXTURES.get(mapping)
         if lowest is None:
             self.pair_states(mapping)
-        if self.problems:
+        if self.errors:
             return
 
         if lowest is None:

@@ -22,13 +22,13 @@ class AttendedLayers(Transfer):
     ) -> None:
         super().__init__(context, method)
         self.scope = scope
-        if self.problems:
+        if self.errors:
             return
 
         try:
             self.attention = LayerAttention(self.student.layers, self.teacher.layers, reach, detach)
         except ValueError as error:
-            self.problems.append(f"--alp-{error}: use another --alp-reach, or a student with fewer layers.")
+            self.errors.append(f"--alp-{error}: use another --alp-reach, or a student with fewer layers.")
             return
         self.widen = Widen(self.student.width, self.teacher.width)
         self.student_wanted = Wanted.of(states=self.attention.reached)

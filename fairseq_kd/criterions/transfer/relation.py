@@ -21,14 +21,14 @@ class RelationTransfer(LayerTransfer):
     ) -> None:
         super().__init__(context, method, mapping)
         self.heads = heads
-        if self.problems:
+        if self.errors:
             return
 
-        self.problems += self._heads_problems()
+        self.errors += self._head_errors()
         self.student_wanted = Wanted.of(projections=[i for i, _ in self.pairs])
         self.teacher_wanted = Wanted.of(projections=[j for _, j in self.pairs])
 
-    def _heads_problems(self) -> Iterable[str]:
+    def _head_errors(self) -> Iterable[str]:
         if self.heads is None:
             if self.student.heads != self.teacher.heads:
                 yield (

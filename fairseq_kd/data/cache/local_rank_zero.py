@@ -29,9 +29,9 @@ def run_on_local_rank_zero(work: Callable[[], T]) -> T:
     first = machines.index(socket.gethostname())
     is_first = first == dist.get_rank()
     outcomes = gather_objects(_outcome(work) if is_first else (None, None), PATIENCE)
-    problem = next((problem for problem, _ in outcomes if problem is not None), None)
-    if problem is not None:
-        raise SystemExit(problem if is_first else 1)
+    message = next((message for message, _ in outcomes if message is not None), None)
+    if message is not None:
+        raise SystemExit(message if is_first else 1)
     return outcomes[first][1]
 
 
