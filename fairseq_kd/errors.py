@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 
 class CannotStart(SystemExit):
-    """Ends a command with exit status 1 and prints its errors on standard error.
+    """Ends a command with exit status 1 and prints error messages on standard error.
 
-    errors  error messages; each names the flag and its value, what was found, and the fix
-    doing     what failed, as in "Cannot start"
+    errors  messages; each names the flag and its value, what was found, and the fix
+    doing   the action that failed, as in "Cannot start"
     """
 
     def __init__(self, *errors: str, doing: str = "start") -> None:

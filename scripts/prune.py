@@ -33,10 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from fairseq_kd.errors import CannotStart
     from fairseq_kd.evaluation import importance
     from fairseq_kd.models.checkpoint import read_checkpoint
-    from fairseq_kd.models.pruning import Sizes, pruned
+    from fairseq_kd.models.pruning import Sizes, prune
 
     checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")
-    sizes = Sizes.of(checkpoint.shape).but(vars(args))
+    sizes = Sizes.of(checkpoint.shape).override(vars(args))
     errors = list(sizes.errors(checkpoint.shape))
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         errors.append(f"--out {args.out} exists and is not empty: name a new folder.")
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise CannotStart(*errors, doing="prune")
 
     scores = importance.read(args.importance or checkpoint.path.parent / importance.NAME, checkpoint)
-    weights, shape = pruned(checkpoint.weights, checkpoint.shape, scores, sizes)
+    weights, shape = prune(checkpoint.weights, checkpoint.shape, scores, sizes)
     write(weights, shape, checkpoint, args.out)
     print(f"{args.out / 'model.pt'}: {shape}\n  of {checkpoint.path}: {checkpoint.shape}")
     return 0

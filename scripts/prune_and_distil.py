@@ -132,14 +132,14 @@ def plan(args: Namespace, training: Training) -> list["Sizes"]:
     try:
         shape = read_checkpoint(str(training.teacher), "--teacher").shape
         current = Sizes.of(shape)
-        wanted = current.but(vars(args))
+        wanted = current.override(vars(args))
         for message in wanted.errors(shape):
             raise CannotStart(message)
         sizes = schedule(current, wanted, args.steps, args.order)
 
         config = read_config(train_command(training.job(args.out))[1:])
         for size in sizes:
-            for message in config_errors(config, size.shrunk(shape)):
+            for message in config_errors(config, size.pruned_shape(shape)):
                 raise CannotStart(f"a student of {size} cannot be trained: {message}")
     except CannotStart as error:
         raise ValueError(" ".join(error.errors).rstrip(".")) from None

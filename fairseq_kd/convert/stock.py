@@ -16,19 +16,17 @@ from torch import Tensor
 
 from ..models.checkpoint import Checkpoint
 from ..models.encoder import PAD
-from ..models.shape import SENTENCE_ENCODER, ModelShape
+from ..models.shape import LM_HEAD, SENTENCE_ENCODER, ModelShape
+from .huggingface import DROPOUT
 
 STOCK_EPS = 1e-5
-LM_HEAD = "encoder.lm_head."
-# RoBERTa's values, for checkpoints without them.
-USUAL_DROPOUT = {"dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.0, "pooler_dropout": 0.0}
 
 
 def unsupported_by_fairseq(checkpoint: Checkpoint, pairs: Optional[bool], approximate: bool) -> list[str]:
-    """Return why stock RoBERTa cannot reproduce this model's outputs; empty if it can.
+    """Return an error message for each property that stock RoBERTa cannot express; empty if it has them all.
 
-    pairs        whether its data has sentence pairs; None if unknown
-    approximate  whether to accept another LayerNorm eps
+    pairs        whether the data of the model has sentence pairs; None if unknown
+    approximate  accept another LayerNorm eps
     """
     shape = checkpoint.shape
     differences = {
@@ -98,7 +96,7 @@ def _settings(checkpoint: Checkpoint) -> Namespace:
         dictionary_hash=checkpoint.dictionary_hash,
         fine_tuned_on=config.get("fine_tuned_on"),
         class_names=list(checkpoint.class_names),
-        **{name: config.get(name, usual) for name, usual in USUAL_DROPOUT.items()},
+        **{name: config.get(name, default) for name, default in DROPOUT.items()},
     )
 
 

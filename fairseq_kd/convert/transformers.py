@@ -15,25 +15,23 @@ from torch import Tensor
 
 from ..models.checkpoint import Checkpoint
 from ..models.encoder import PAD
-from ..models.shape import SENTENCE_ENCODER
+from ..models.shape import LM_HEAD, SENTENCE_ENCODER
 from .huggingface import (
     ACTIVATIONS,
     CLASSIFIER_NAMES,
+    DROPOUT,
     LAYER_NAMES,
-    LM_HEAD,
     LM_HEAD_BIAS,
     LM_HEAD_NAMES,
 )
 
 CLASSES = {"bert": "Bert", "roberta": "Roberta"}
-# fairseq's name -> transformers' name; the first of several.
+# fairseq's name -> the first of transformers' names.
 HIDDEN_ACTS = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
-# Values of BERT and RoBERTa, for checkpoints without them.
-USUAL_DROPOUT = {"dropout": 0.1, "attention_dropout": 0.1, "pooler_dropout": 0.0}
 
 
 def unsupported_by_transformers(checkpoint: Checkpoint, head: Optional[str]) -> list[str]:
-    """Return why BERT or RoBERTa of transformers cannot reproduce this model's outputs; empty if they can.
+    """Return an error message for each property that BERT or RoBERTa of transformers cannot express.
 
     head  the classification head to export; None without one
     """
@@ -71,7 +69,7 @@ def config_of(checkpoint: Checkpoint, head: Optional[str], labels: Sequence[str]
     labels  class names of the head in the order of its logits; () if unknown
     """
     shape = checkpoint.shape
-    dropout = {name: checkpoint.config.get(name, usual) for name, usual in USUAL_DROPOUT.items()}
+    dropout = {name: checkpoint.config.get(name, default) for name, default in DROPOUT.items()}
     config = {
         "architectures": [class_name(checkpoint, head)],
         "model_type": shape.pair_format,
@@ -122,7 +120,7 @@ def weights_of(checkpoint: Checkpoint, head: Optional[str]) -> dict[str, Tensor]
     if suffix == "ForMaskedLM":
         for name, ours in zip(LM_HEAD_NAMES[kind], ("dense", "layer_norm"), strict=True):
             _copy(checkpoint, LM_HEAD + ours, theirs, name)
-        # Under both names: transformers 4 ties them and drops the first.
+        # Both names, which transformers 4 ties; it drops the first.
         theirs |= {name: checkpoint.weights[LM_HEAD + "bias"].clone() for name in LM_HEAD_BIAS[kind]}
 
     prefix = "" if suffix == "Model" else f"{kind}."

@@ -25,13 +25,13 @@ from .transfer import SCOPES, GatedLayers
 
 logger = logging.getLogger(__name__)
 
-# A `target_spread` below this counts as collapse: the targets of all tokens are nearly equal.
+# A `target_spread` below this is a collapse: the targets of all tokens are nearly equal.
 COLLAPSED = 0.1
 
 
 @dataclass
 class GateFlags(FairseqDataclass):
-    """Settings of the gates' own parameter group in the optimizer: their rate is far below the student's."""
+    """Optimizer settings of the gates, which the paper trains at a far lower rate than the student."""
 
     gate_lr: Optional[float] = flag(
         None,
@@ -127,7 +127,7 @@ def _target_spread(meters: Mapping[str, Any]) -> float:
 
 @functools.cache
 def warn_of_collapse() -> None:
-    """Log, once per run, that the learned targets have become nearly equal, so that the student learns nothing."""
+    """Log, once per run, that the learned targets have become nearly equal, from which the student learns nothing."""
     logger.warning(
         "the gates' outputs have become nearly equal for all tokens (target_spread below %g), so a low loss means "
         "nothing: give a lower --gate-lr, or --lad-frozen.",

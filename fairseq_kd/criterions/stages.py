@@ -1,4 +1,4 @@
-"""Weights of the loss terms, which may change once, at a share of the time budget (`--two-stage`)."""
+"""Weights of the loss terms; with `--two-stage`, they change once, at a share of the time budget."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -26,11 +26,11 @@ FIRST_WEIGHTS = (1.0, 0.0, 0.0)
 class Stage:
     """One part of training with constant weights.
 
-    weights         by name
-    flags           the flag of each weight
+    weights         weight of each term
+    flags           flag of each weight
     student_wanted  signals of the student that these weights need
     teacher_wanted  signals of the teacher that these weights need
-    unreached       trained parameters without a gradient in this stage; weight decay must not change them
+    unreached       parameters with a gradient in the other stage only; weight decay must not change them now
     """
 
     weights: dict[str, float]
@@ -63,7 +63,7 @@ class Stage:
 class Stages:
     """One stage, or two; the second starts at a share of the time budget.
 
-    weights    of the only or the second stage, by name
+    weights    of the second stage, or of the only one
     cfg        config of the criterion
     own_terms  whether the method has terms of its own
     """
@@ -75,16 +75,16 @@ class Stages:
         if self.switch is not None:
             first = list(cfg.first_weights or FIRST_WEIGHTS)
             self.errors += _two_stage_errors(cfg, first, own_terms)
-            of_first = dict(zip(NAMES, [*first, 0.0, 0.0, 0.0], strict=False))
-            self.all.insert(0, Stage(of_first, dict.fromkeys(NAMES, "--first-weights")))
+            first_weights = dict(zip(NAMES, [*first, 0.0, 0.0, 0.0], strict=False))
+            self.all.insert(0, Stage(first_weights, dict.fromkeys(NAMES, "--first-weights")))
         elif cfg.first_weights:
             self.errors.append(
                 f"--first-weights {_format(cfg.first_weights)} has no effect without a first stage: give --two-stage SHARE, "
                 "or remove the flag."
             )
         self.errors += [error for stage in self.all for error in stage.weight_errors()]
-        self.now = self.all[0]
-        self._followed = False
+        self.current = self.all[0]
+        self._has_time_budget = False
 
     @property
     def student_wanted(self) -> Wanted:
@@ -124,24 +124,22 @@ class Stages:
             stage.unreached += [] if stage.weights["inter"] else own
 
     def at_share(self, share: Optional[float]) -> bool:
-        """Change to the stage of this share of the time budget; return whether it is another stage.
+        """Set the current stage; return whether it has changed. Called before training and after each update.
 
-        share  None without a time budget
-
-        Called before training and after each update.
+        share  used share of the time budget; None without a time budget
         """
         if self.switch is None or share is None:
             return False
-        before, self.now = self.now, self.all[share >= self.switch]
-        if self.now is not before or not self._followed:
+        before, self.current = self.current, self.all[share >= self.switch]
+        if self.current is not before or not self._has_time_budget:
             _set_trained(before.unreached, True)
-            _set_trained(self.now.unreached, False)
-        self._followed = True
-        return self.now is not before
+            _set_trained(self.current.unreached, False)
+        self._has_time_budget = True
+        return self.current is not before
 
-    def check_followed(self) -> None:
+    def check_time_budget(self) -> None:
         """Raise CannotStart if there are two stages, but no scheduler calls `at_share`."""
-        if self.switch is not None and not self._followed:
+        if self.switch is not None and not self._has_time_budget:
             raise CannotStart(
                 f"--two-stage {self.switch:g} is a share of the time budget, but there is none: give --lr-scheduler "
                 "time_budget --total-training-time HOURS."

@@ -85,7 +85,7 @@ class DataRequirements:
     def warn_of_unknown_order(self, checkpoint: Checkpoint, flag: str) -> None:
         """Log a warning if the checkpoint does not name its classes, so that their order is unknown."""
         warning = order_warning(self.class_names, checkpoint, self.head, flag) if self.head else None
-        # Data of one task made by preprocess.glue has one order.
+        # preprocess.glue writes the same order each time it makes the data of a task.
         if warning is not None and checkpoint.config.get("fine_tuned_on") != self.name:
             logger.warning(warning)
 
@@ -94,7 +94,7 @@ class DataRequirements:
         return reorder_labels(self.class_names, checkpoint, self.head, flag) if self.head else checkpoint
 
     def reordered_head(self, checkpoint: Checkpoint, flag: str) -> Checkpoint:
-        """Return the same, for a head that is used: warn without names, raise CannotStart with other names."""
+        """Return `reordered`, for a head that is used: warns without names, raises CannotStart with other names."""
         error = self.order_error(checkpoint, flag)
         if error is not None:
             raise CannotStart(error)

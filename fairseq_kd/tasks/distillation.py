@@ -61,7 +61,7 @@ class DistillationTaskConfig(PrecisionFlags, TeacherFlags):
 
 
 class DistillationTask(FairseqTask):
-    """Start-up, batches and training steps that do not depend on the kind of data.
+    """Start-up, batches and training steps, for any kind of data.
 
     fairseq calls `setup_task`, `build_model` and `build_criterion`, in this order. Their steps are, from top to bottom:
 
@@ -75,7 +75,7 @@ class DistillationTask(FairseqTask):
                          8  freeze the parameters that no loss depends on
                          9  log the summary
 
-    A task of one kind of data adds the data sets and overrides the methods below `max_positions`.
+    A subclass loads one kind of data, and overrides the methods below `max_positions`.
     """
 
     # Flags that decide the rows of the training set, or their order.
@@ -163,7 +163,7 @@ class DistillationTask(FairseqTask):
 
         Criterions of other packages get neither checks nor a teacher.
 
-        Raises CannotStart if any term cannot be computed.
+        Raises CannotStart if a term cannot be computed, or if flags conflict.
         """
         _check_trackers(self.cfg)
         if self.source is None:  # the student was loaded from a checkpoint
@@ -177,7 +177,7 @@ class DistillationTask(FairseqTask):
 
         self._check(criterion, cfg)  # step 6
 
-        wanted, not_used = criterion.teacher_wanted, []
+        wanted, unused_cache = criterion.teacher_wanted, []
         if wanted:
             self.check_positions(
                 f"{source.name} takes ({source.shape.max_positions} tokens)", source.shape.max_positions
@@ -186,8 +186,8 @@ class DistillationTask(FairseqTask):
             self.context.teacher = source.load(wanted)  # step 7
             source.warn(wanted, not self.cfg.cpu and in_16_bits(self.cfg))
         else:
-            not_used = source.unused_cache(cfg._name)
-        warn_unused(criterion.unused + not_used)
+            unused_cache = source.unused_cache(cfg._name)
+        warn_unused(criterion.unused + unused_cache)
 
         frozen = self.student.freeze_unreached(criterion.student_wanted, self.data.head)  # step 8
         criterion.start(self.student)
@@ -221,7 +221,7 @@ class DistillationTask(FairseqTask):
                 before, now = criterion.resume_critical(saved), criterion.resume_critical(cfg)
             else:
                 before, now = {"--criterion": saved.get("_name")}, {"--criterion": cfg._name}
-            errors = [*errors, *self.resumed.changed(before, now)]
+            errors = [*errors, *self.resumed.changed_flags(before, now)]
         if errors:
             raise CannotStart(*errors, doing="start distillation")
 
@@ -257,12 +257,12 @@ class DistillationTask(FairseqTask):
         """Return the class numbers of the training set, [N]; None without labels."""
         return None
 
-    def serve_teacher(
+    def attach_cache(
         self, dataset: SequenceDataset, split: str, files: Sequence[Path], settings: Mapping[str, Any]
     ) -> None:
-        """Let a data set read the stored signals of its rows if there is a teacher cache (see `CachedTeacher.serve`)."""
+        """If there is a teacher cache, let a data set read the stored signals of its rows (`CachedTeacher.attach`)."""
         if isinstance(self.teacher, CachedTeacher):
-            self.teacher.serve(dataset, split, files, settings)
+            self.teacher.attach(dataset, split, files, settings)
 
     def get_batch_iterator(
         self,

@@ -1,4 +1,4 @@
-"""Classes or regression targets of sentences: from meta.json, or from flags without it."""
+"""Finds the classes of sentences, or that labels are numbers: in meta.json, else in flags and label/dict.txt."""
 
 import logging
 from pathlib import Path
@@ -64,6 +64,7 @@ def _from_flags(cfg: FairseqDataclass, data: Path, dictionary: Path) -> Metadata
 
 
 def _label_error(classes: Optional[int], cfg: FairseqDataclass, data: Path) -> Optional[str]:
+    """Return the end of an error message about invalid or unknown classes; None if they are valid."""
     if classes is None:
         return (
             "and no label/dict.txt with the class names: give --num-classes, give --regression-target for numeric "

@@ -88,9 +88,9 @@ class SentencePredictionKDTask(DistillationTask):
         return cls(cfg, dictionary, metadata_of(cfg, path))
 
     def saved_settings(self) -> dict[str, Any]:
-        """Return also the task's name and class names.
+        """Return the settings of the base class, the task's name and the class names.
 
-        Data without class names has no labels, and the student learns the teacher's order of classes.
+        Data without class names has no labels. The student then learns the teacher's order of classes.
         """
         teacher = self.source.checkpoint
         of_teacher = () if teacher is None else teacher.class_names
@@ -136,7 +136,7 @@ class SentencePredictionKDTask(DistillationTask):
         stored = [
             file for name in inputs for part in parts for file in files_of_split(data / name / part, combine)
         ]
-        self.serve_teacher(dataset, "+".join(parts), stored, {"pair_format": self.metadata.pair_format})
+        self.attach_cache(dataset, "+".join(parts), stored, {"pair_format": self.metadata.pair_format})
         self.datasets[split] = dataset
         return dataset
 
@@ -232,7 +232,7 @@ class SentencePredictionKDTask(DistillationTask):
     ) -> tuple[Any, int, dict[str, Any]]:
         """Make DistillationTask's training step. A dummy batch gets labels if the training set has them.
 
-        fairseq uses a batch of the split that it read last, and sums over workers all that one of them logs.
+        fairseq takes it from the split that was read last. All workers must log the same keys, which fairseq sums.
         """
         if ignore_grad:
             sample = self._labelled_as_training(sample)

@@ -1,4 +1,4 @@
-"""Reads the teacher that `--teacher` and `--teacher-cache` name, and loads it for the wanted signals."""
+"""Finds the teacher of `--teacher` and `--teacher-cache`, and loads it for the wanted signals."""
 
 import logging
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from ..errors import CannotStart
 from ..flags import flag
 from ..models.checkpoint import Checkpoint, read_checkpoint
 from ..models.data_requirements import DataRequirements
-from ..models.shape import ModelShape
+from ..models.shape import LM_HEAD, ModelShape
 from ..precisions import PRECISIONS
 from ..signals import Wanted
 from ..unused_flags import unused
@@ -52,11 +52,11 @@ class TeacherFlags(FairseqDataclass):
 
 @dataclass(frozen=True)
 class TeacherSource:
-    """The teacher of a run before it is loaded: read from its checkpoint, or from its cache without `--teacher`.
+    """The teacher of a run before it is loaded: its checkpoint, or without `--teacher` the identity of its cache.
 
     flags       the config of the task
     data        requirements of the data
-    checkpoint  of `--teacher`; None without
+    checkpoint  checkpoint of `--teacher`; None without that flag
     cached      identity of the cache if there is no `--teacher`; None otherwise
     """
 
@@ -102,7 +102,7 @@ class TeacherSource:
         return str(self.flags.teacher_precision or "fp32")
 
     def logits_error(self) -> Optional[str]:
-        """Return why the teacher's logits cannot be used as targets on this data, else None."""
+        """Return an error message if the teacher's logits cannot be used as targets on this data, else None."""
         if self.known is None:
             return teacher_missing("--soft-weight above 0")
         if self.data.head is None:
@@ -186,14 +186,14 @@ class TeacherSource:
     def _lm_head_size(self) -> int:
         """Return the bytes of the masked-LM head, which shares one or two matrices with the word embeddings."""
         weights = self.checkpoint.weights.items()
-        numbers = sum(value.numel() for name, value in weights if name.startswith("encoder.lm_head."))
+        numbers = sum(value.numel() for name, value in weights if name.startswith(LM_HEAD))
         return numbers * PRECISIONS[self.precision].itemsize
 
 
 def _read_cache(folder: Path, flags: TeacherFlags, data: DataRequirements) -> Identity:
     cached = Identity.read(folder)
     if cached is None:
-        raise CannotStart(f"--teacher-cache {folder} is empty: give --teacher, whose signals to store.")
+        raise CannotStart(f"--teacher-cache {folder} is empty: give --teacher, so that this run fills it.")
     wanted = {"encoder": data.dictionary_hash, "length": data.length}
     if cached.class_names and data.class_names:
         wanted["class_names"] = data.class_names

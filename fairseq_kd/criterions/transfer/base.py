@@ -11,9 +11,9 @@ class Transfer(nn.Module):
     """Compares one kind of signal of student and teacher.
 
     pairs           [(student state, teacher state)]; empty if states are not paired
-    student_wanted  signals that are needed of the student
-    teacher_wanted  signals that are needed of the teacher
-    errors        error messages; empty if the two models can be compared
+    student_wanted  required signals of the student
+    teacher_wanted  required signals of the teacher
+    errors          error messages; empty if the two models can be compared
 
     method  name of the criterion, for error messages
     """
@@ -35,8 +35,8 @@ class Transfer(nn.Module):
         except ValueError as error:
             self.errors.append(str(error))
 
-    def pair_layers(self, mapping: str, what: str) -> None:
-        """Set the pairs of layers, without the embedding pair 0:0. what: the signal, for error messages."""
+    def pair_layers(self, mapping: str, signal: str) -> None:
+        """Set the pairs of layers, without the embedding pair 0:0. signal: its name, for error messages."""
         self.pair_states(mapping)
         self.pairs = [(i, j) for i, j in self.pairs if (i, j) != (0, 0)]
         if self.errors:
@@ -46,20 +46,20 @@ class Transfer(nn.Module):
         if embedding:
             self.errors.append(
                 f"--mapping {mapping} pairs {embedding[0]}, but state 0 is the embedding output and has no "
-                f"{what}: pair layers from 1."
+                f"{signal}: pair layers from 1."
             )
         elif not self.pairs:
             self.errors.append(
-                f"--mapping {mapping} pairs only the embedding outputs, which have no {what}: pair layers from 1."
+                f"--mapping {mapping} pairs only the embedding outputs, which have no {signal}: pair layers from 1."
             )
 
     def describe(self) -> str:
         """Return one line for the summary: the pairs, and a learned projection if the widths differ."""
         linear = getattr(getattr(self, "widen", None), "linear", None)
         if linear is None:
-            return self.map_row()
-        return f"{self.map_row()}  (student's width {linear.in_features} -> {linear.out_features} learned)"
+            return self.describe_pairs()
+        return f"{self.describe_pairs()}  (student's width {linear.in_features} -> {linear.out_features} learned)"
 
-    def map_row(self) -> str:
+    def describe_pairs(self) -> str:
         """Return the pairs in one line."""
         return "  ".join(f"{i} <- {j}" for i, j in self.pairs)

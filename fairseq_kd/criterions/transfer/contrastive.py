@@ -17,7 +17,7 @@ from .hidden import first_tokens
 
 
 class ContrastiveTransfer(Transfer):
-    """Transfer of all states at position 0, concatenated: the CRD loss and its sampler of negatives."""
+    """Transfer of all states at position 0, concatenated, by the CRD loss with sampled negatives."""
 
     def __init__(self, context: DistillationContext, method: str, cfg: Any) -> None:
         super().__init__(context, method)
@@ -41,7 +41,7 @@ class ContrastiveTransfer(Transfer):
             cfg.crd_momentum,
         )
 
-    def map_row(self) -> str:
+    def describe_pairs(self) -> str:
         """Describe the compared states in one line."""
         return "all <- all, at position 0"
 

@@ -59,10 +59,10 @@ class HiddenTransfer(Transfer):
             return loss(*self.mixture(first_tokens(student.states), first_tokens(teacher.states)))
         return sum(loss(self.widen(student.states[i][:, 0]), teacher.states[j][:, 0]) for i, j in self.pairs)
 
-    def map_row(self) -> str:
+    def describe_pairs(self) -> str:
         """Describe the pairs or the mixture in one line."""
         if self.mixture is None:
-            return super().map_row()
+            return super().describe_pairs()
         lowest = min(self.student_wanted.states)
         return f"{lowest}..{self.student.layers} <- a learned mixture of {lowest}..{self.teacher.layers}"
 

@@ -49,7 +49,7 @@ class AttendedLayers(Transfer):
                 attends[layer] = mean_over_tokens(self.scope, weights.detach(), mask)
         return loss / self.student.layers, attends
 
-    def map_row(self) -> str:
+    def describe_pairs(self) -> str:
         """Describe in one line which teacher layers each student layer attends to."""
         reached = self.attention.reached.items()
         return "  ".join(f"{layer} <- {layers.start}..{layers.stop - 1}" for layer, layers in reached)

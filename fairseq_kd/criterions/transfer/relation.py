@@ -13,7 +13,7 @@ from .attention import LayerTransfer
 class RelationTransfer(LayerTransfer):
     """Transfer of relations among queries, keys or values, with equal numbers of heads on both sides.
 
-    heads  number of relation heads, into which each side's full width is split; None for the attention heads
+    heads  number of relation heads that split the full width of each side; None for the attention heads
     """
 
     def __init__(
