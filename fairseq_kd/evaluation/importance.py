@@ -16,6 +16,7 @@ from ..teachers.live import frozen_model, move
 from .loaded_model import LoadedModel
 from .output_file import atomic_write
 
+# Name of the file in the model's folder.
 NAME = "importance.safetensors"
 
 

@@ -22,5 +22,6 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         if not isinstance(reason, OSError):
             raise
         raise CannotStart(
-            f"{path} cannot be written ({reason.strerror}): fix that, or name another folder.", doing="go on"
+            f"{path} cannot be written ({reason.strerror}): fix the cause, or name another folder.",
+            doing="go on",
         ) from None

@@ -1,4 +1,4 @@
-"""Finds the training data of a checkpoint, and its vocabulary and class names, for export."""
+"""Finds the training data, the vocabulary and the class names of a checkpoint, for export."""
 
 import os
 from pathlib import Path
@@ -51,7 +51,7 @@ def trained_head(checkpoint: Checkpoint) -> Optional[str]:
 def class_labels(checkpoint: Checkpoint, head: str, data: Optional[Path]) -> tuple[str, ...]:
     """Return the class names of the head in the order of its logits; () for regression, or if they are unknown.
 
-    A checkpoint without names gets names and order of `data`. Raises CannotStart if that is data of another task.
+    A checkpoint without names gets the names of `data`, in that order. Raises CannotStart if this is another task's data.
     """
     classes = checkpoint.classes(head)
     if len(checkpoint.class_names) == classes:

@@ -1,4 +1,4 @@
-"""`--lr-scheduler time_budget`: the learning rate by time, and the state that survives a restart."""
+"""`--lr-scheduler time_budget`: sets the learning rate by the clock, and saves the clock in checkpoints."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ from .timer import Timer
 
 @register_lr_scheduler("time_budget", dataclass=TimeBudgetConfig)
 class TimeBudget(FairseqLRScheduler):
-    """The learning rate by the clock or by updates, and the clock itself.
+    """Sets the learning rate by the clock or by updates, and owns the clock.
 
-    fairseq saves and restores the state of a scheduler, therefore the scheduler owns the clock. `loop` wraps
-    fairseq's training loop (see `fairseq_compat`).
+    The scheduler owns the clock, because fairseq saves and restores a scheduler's state. `loop` wraps fairseq's
+    training loop (see `fairseq_compat`).
     """
 
     def __init__(self, cfg: TimeBudgetConfig, optimizer: FairseqOptimizer) -> None:
@@ -35,13 +35,13 @@ class TimeBudget(FairseqLRScheduler):
             **self.timer.state_dict(),
             "low_loss_scale": self.loop.low_updates,
             "low_loss_scale_minimum": self.loop.lowest_loss_scale,
-            "judged": self.loop.judged,
+            "judged": self.loop.last_validation,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if "elapsed" not in state_dict:
             raise CannotStart(
-                "the run in --save-dir was started with another --lr-scheduler, so its time is unknown: give "
+                "the run in --save-dir was started with another --lr-scheduler, so its used time is unknown: give "
                 "another --save-dir, or --reset-lr-scheduler to count from now on."
             )
         super().load_state_dict(state_dict)
@@ -49,7 +49,7 @@ class TimeBudget(FairseqLRScheduler):
         lowest = self.loop.lowest_loss_scale
         if state_dict.get("low_loss_scale_minimum", lowest) == lowest:
             self.loop.low_updates = state_dict["low_loss_scale"]
-        self.loop.judged = state_dict.get("judged")  # missing in checkpoints of earlier versions
+        self.loop.last_validation = state_dict.get("judged")  # missing in checkpoints of earlier versions
 
     def step_begin_epoch(self, epoch: int) -> None:
         """Raise CannotStart, before the first update, if nothing would stop training in time."""

@@ -81,8 +81,8 @@ class DistillationTask(FairseqTask):
     # Flags that decide the rows of the training set, or their order.
     row_flags: tuple[str, ...] = ("data", "train_subset", "seed")
 
-    # fairseq's dummy batches have no weight (see `train_step`, and `fairseq_compat`).
-    fillers_count = False
+    # Whether fairseq's dummy batches have a weight (see `train_step`, and `fairseq_compat`).
+    dummy_batches_count = False
 
     def __init__(
         self,
@@ -301,17 +301,17 @@ class DistillationTask(FairseqTask):
             "--update-freq": ",".join(map(str, self.cfg.update_freq)),
             "number of workers": iterator.num_shards,
         }
-        cut = partial(dataset.batch_by_size, **sizes)
-        return ResumableEpochs.of(iterator, cut, settings, self.cfg.update_freq, self.shards > 1)
+        make_batches = partial(dataset.batch_by_size, **sizes)
+        return ResumableEpochs.of(iterator, make_batches, settings, self.cfg.update_freq, self.shards > 1)
 
     def train_step(
         self, sample: Mapping[str, Any], *args: Any, ignore_grad: bool = False, **kwargs: Any
     ) -> tuple[Any, int, dict[str, Any]]:
         """Make fairseq's training step. Dummy batches (`ignore_grad`), of any split, have no weight.
 
-        The criterion finds `filler` in the batch. Logs `peak_gb`, the peak memory in GiB.
+        The criterion finds `dummy` in the batch. Logs `peak_gb`, the peak memory in GiB.
         """
-        done = super().train_step({**sample, "filler": ignore_grad}, *args, ignore_grad=ignore_grad, **kwargs)
+        done = super().train_step({**sample, "dummy": ignore_grad}, *args, ignore_grad=ignore_grad, **kwargs)
         peak = peak_memory(done[0].device)
         if peak is not None:
             self.peak_gb = max(self.peak_gb, peak)

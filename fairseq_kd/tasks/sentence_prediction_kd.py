@@ -171,13 +171,13 @@ class SentencePredictionKDTask(DistillationTask):
         return ConcatDataset(firsts), None if seconds[0] is None else ConcatDataset(seconds), labels
 
     def _check(self, criterion: FairseqCriterion, cfg: DictConfig) -> None:
-        """Raise CannotStart also if unlabelled sentences would take part in a loss that has only labels."""
+        """Raise CannotStart also if no term of the loss would learn from the unlabelled sentences."""
         super()._check(criterion, cfg)
         given = self.cfg.unlabelled_subset
         if given is not None and any(stage.active().keys() == {"hard"} for stage in criterion.stages.all):
             raise CannotStart(
-                f"--unlabelled-subset {given}: the loss has only the term of the labels ({criterion.stages}), so these "
-                "sentences teach nothing: remove the flag, or give another term a weight above 0.",
+                f"--unlabelled-subset {given}: the loss has only the term of the labels ({criterion.stages}), so "
+                "nothing is learned from these sentences: remove the flag, or give another term a weight above 0.",
                 doing="start distillation",
             )
 

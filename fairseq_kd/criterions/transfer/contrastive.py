@@ -52,7 +52,7 @@ class ContrastiveTransfer(Transfer):
             return self.loss.unseen(s, t, sample["target"])
 
         # A dummy batch may come from another split, where the same numbers mean other sentences.
-        index = torch.full_like(sample["id"], -1) if sample.get("filler") else sample["id"]
+        index = torch.full_like(sample["id"], -1) if sample.get("dummy") else sample["id"]
         return self.loss(s, t, index, self.negatives(sample["target"]))
 
 

@@ -9,9 +9,9 @@
     DIR/SPLIT/RECORD.PRECISION.sums   [N] uint32, their checksums
     DIR/SPLIT/RECORD.PRECISION.lock   empty; the writer of row r locks byte r
 
-A row is one example of the split. Its number is the position in the data, not in the training order. A record holds one
-signal of a row's n tokens, without padding. Values are fp16, bf16 or fp32, little-endian. A record is padded to a multiple
-of 4 bytes:
+A row is one example of the split. It is numbered by its position in the data, not in the training order. A record holds
+one signal of a row's n tokens, without padding. Values are fp16, bf16 or fp32, little-endian. A record is padded to a
+multiple of 4 bytes:
 
     logits            [C]
     masked            [m, H]           top states at the row's m masked words
