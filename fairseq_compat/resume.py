@@ -1,7 +1,7 @@
 """Makes a resumed run train the rest of its epoch, and a finished run train nothing.
 
-A checkpoint of fairseq does not hold the number of validations without improvement (`--patience`), and fairseq checks
-`--max-update`, `--stop-time-hours` and `--patience` only after an update. Runs with tasks of other packages do not
+fairseq checks `--max-update`, `--stop-time-hours` and `--patience` only after an update. Its checkpoints do not store the
+number of validations without improvement, which `--patience` counts. Runs with tasks of other packages do not
 change, except that `reduce_lr_on_plateau` saves its counter.
 """
 

@@ -94,7 +94,7 @@ class Signals:
     queries, keys, values  {k: [B, A, T, d]}
     compressed {(k, how): Compressed}   state k, compressed by `how`
     masked     [M, H]              top states at the M masked positions, instead of logits
-    lm_head    [n, H] -> [n, V]    computes the word logits of n of these states, so that memory need not hold all M
+    lm_head    [n, H] -> [n, V]    computes the word logits of n of these states at a time, which saves memory
     lm_head_weights                parameters of lm_head; torch's DDP searches the output for tensors with gradients
     """
 

@@ -28,10 +28,10 @@ from fairseq_kd.convert.huggingface import Converted, check_config, convert, mod
 from fairseq_kd.convert.weight_files import read_weights
 from fairseq_kd.data.metadata import read_metadata
 from fairseq_kd.errors import CannotStart
+from fairseq_kd.evaluation.output_file import output_path_errors
 from fairseq_kd.evaluation.provenance import (
     class_labels,
     find_training_data,
-    output_path_errors,
     trained_head,
 )
 from fairseq_kd.models.checkpoint import Checkpoint, read_checkpoint

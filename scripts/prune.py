@@ -32,14 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported here because it takes seconds, and --help and invalid flags should be fast.
     from fairseq_kd.errors import CannotStart
     from fairseq_kd.evaluation import importance
+    from fairseq_kd.evaluation.output_file import output_path_errors
     from fairseq_kd.models.checkpoint import read_checkpoint
     from fairseq_kd.models.pruning import Sizes, prune
 
     checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")
     sizes = Sizes.of(checkpoint.shape).override(vars(args))
-    errors = list(sizes.errors(checkpoint.shape))
-    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        errors.append(f"--out {args.out} exists and is not empty: name a new folder.")
+    errors = [*sizes.errors(checkpoint.shape), *output_path_errors(args.out)]
     if errors:
         raise CannotStart(*errors, doing="prune")
 

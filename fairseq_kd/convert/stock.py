@@ -29,19 +29,27 @@ def unsupported_by_fairseq(checkpoint: Checkpoint, pairs: Optional[bool], approx
     approximate  accept another LayerNorm eps
     """
     shape = checkpoint.shape
-    differences = {
-        f"is pruned ({shape}), which stock RoBERTa does not support: use it with this package only": bool(
-            shape.head_width or shape.rank
-        ),
-        f"has a LayerNorm eps of {shape.layernorm_eps:g}, but stock RoBERTa always has {STOCK_EPS:g}: add --approximate to "
-        "export it anyway, with slightly different outputs": shape.layernorm_eps != STOCK_EPS
-        and not approximate,
-        "has segment embeddings, which stock RoBERTa can only replace for single sentences, and its training data is "
-        "unknown: give --data": bool(shape.segments) and pairs is None,
-        "has segment embeddings and its data has pairs, which stock RoBERTa does not support: use a RoBERTa model, or a "
-        "task with single sentences": bool(shape.segments) and bool(pairs),
-    }
-    return [f"--checkpoint {checkpoint.path} {text}." for text, found in differences.items() if found]
+    found = []
+    if shape.head_width or shape.rank:
+        found.append(
+            f"is pruned ({shape}), which stock RoBERTa does not support: use it with this package only"
+        )
+    if shape.layernorm_eps != STOCK_EPS and not approximate:
+        found.append(
+            f"has a LayerNorm eps of {shape.layernorm_eps:g}, but stock RoBERTa always has {STOCK_EPS:g}: add --approximate "
+            "to export it with slightly different outputs"
+        )
+    if shape.segments and pairs is None:
+        found.append(
+            "has segment embeddings, which stock RoBERTa can only replace for single sentences, and its training data is "
+            "unknown: give --data"
+        )
+    if shape.segments and pairs:
+        found.append(
+            "has segment embeddings and its data has pairs, which stock RoBERTa does not support: use a RoBERTa model, or a "
+            "task with single sentences"
+        )
+    return [f"--checkpoint {checkpoint.path} {text}." for text in found]
 
 
 def notes(checkpoint: Checkpoint, pairs: Optional[bool]) -> list[str]:
@@ -53,7 +61,7 @@ def notes(checkpoint: Checkpoint, pairs: Optional[bool]) -> list[str]:
             "every LayerNorm is restored after loading"
         )
     if shape.segments:
-        found.append("segments       segment 0 in every position, exact for single sentences")
+        found.append("segments       segment 0 is added to every position; exact for single sentences")
     if LM_HEAD + "bias" not in checkpoint.weights:
         found.append("masked-LM head a placeholder: the model has none, but stock RoBERTa requires one")
     if shape.pair_format == "bert" and pairs is not False:

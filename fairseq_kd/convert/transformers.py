@@ -37,24 +37,25 @@ def unsupported_by_transformers(checkpoint: Checkpoint, head: Optional[str]) -> 
     """
     shape, kind = checkpoint.shape, checkpoint.shape.pair_format
     lm_head = _class_suffix(checkpoint, head) == "ForMaskedLM"
-    differences = {
-        f"is pruned ({shape})": bool(shape.head_width or shape.rank),
-        "has LayerNorms before attention and feed-forward": shape.pre_layernorm,
-        "has no LayerNorm after its embeddings": shape.bare_embeddings,
-        "has segment embeddings and RoBERTa's pair format": bool(shape.segments) and kind == "roberta",
-        f"has the activation {shape.activation}": shape.activation not in HIDDEN_ACTS,
-        f"has {shape.pooler_activation} in its classification head": bool(head)
-        and shape.pooler_activation != "tanh",
-        # RoBERTa's masked-LM head always has gelu, BERT's has the activation of the layers.
-        f"has {shape.activation} in its masked-LM head": lm_head
-        and kind == "roberta"
-        and shape.activation != "gelu",
-    }
+    # RoBERTa's masked-LM head always has gelu, BERT's has the activation of the layers.
+    other_lm_head = lm_head and kind == "roberta" and shape.activation != "gelu"
+    cases = [
+        (shape.head_width or shape.rank, f"is pruned ({shape})"),
+        (shape.pre_layernorm, "has LayerNorms before attention and feed-forward"),
+        (shape.bare_embeddings, "has no LayerNorm after its embeddings"),
+        (shape.segments and kind == "roberta", "has segment embeddings and RoBERTa's pair format"),
+        (shape.activation not in HIDDEN_ACTS, f"has the activation {shape.activation}"),
+        (
+            head and shape.pooler_activation != "tanh",
+            f"has {shape.pooler_activation} in its classification head",
+        ),
+        (other_lm_head, f"has {shape.activation} in its masked-LM head"),
+    ]
     return [
         f"--checkpoint {checkpoint.path} {difference}, which BERT and RoBERTa of transformers do not support: use it with "
         "this package, or try stock fairseq (scripts/export_fairseq.py)."
-        for difference, found in differences.items()
-        if found
+        for applies, difference in cases
+        if applies
     ]
 
 

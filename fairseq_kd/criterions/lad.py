@@ -129,8 +129,8 @@ def _target_spread(meters: Mapping[str, Any]) -> float:
 def warn_of_collapse() -> None:
     """Log, once per run, that the learned targets have become nearly equal, from which the student learns nothing."""
     logger.warning(
-        "the gates' outputs have become nearly equal for all tokens (target_spread below %g), so a low loss means "
-        "nothing: give a lower --gate-lr, or --lad-frozen.",
+        "the gates' outputs have become nearly equal for all tokens (target_spread below %g), so a low loss does "
+        "not show that the student learns: give a lower --gate-lr, or --lad-frozen.",
         COLLAPSED,
     )
 
@@ -139,13 +139,13 @@ def _group_gates(gates: Iterable[nn.Module], cfg: GateFlags) -> list[str]:
     """Make each gate a parameter group of the optimizer; return error messages if that is impossible."""
     given = {name: getattr(cfg, name) for name in FLAGS if getattr(cfg, name) is not None}
     errors = list(_gate_flag_errors(given, cfg))
-    if errors:
+    if errors or not given:
         return errors
-    for gate in gates if given else ():
+    options = {name.removeprefix("gate_"): value for name, value in given.items()}
+    if "betas" in options:
+        options["betas"] = betas(options["betas"], FLAGS["gate_betas"])
+    for gate in gates:
         # One group per gate, because the gradient norm of each is clipped separately.
-        options = {name.removeprefix("gate_"): value for name, value in given.items()}
-        if "betas" in options:
-            options["betas"] = betas(options["betas"], FLAGS["gate_betas"])
         set_group(gate.parameters(), GroupOptions(**options))
     return []
 

@@ -75,6 +75,7 @@ class Stages:
         if self.switch is not None:
             first = list(cfg.first_weights or FIRST_WEIGHTS)
             self.errors += _two_stage_errors(cfg, first, own_terms)
+            # Missing weights are 0; `_two_stage_errors` reports them.
             first_weights = dict(zip(NAMES, [*first, 0.0, 0.0, 0.0], strict=False))
             self.all.insert(0, Stage(first_weights, dict.fromkeys(NAMES, "--first-weights")))
         elif cfg.first_weights:
@@ -130,7 +131,7 @@ class Stages:
         """
         if self.switch is None or share is None:
             return False
-        before, self.current = self.current, self.all[share >= self.switch]
+        before, self.current = self.current, self.all[1 if share >= self.switch else 0]
         if self.current is not before or not self._has_time_budget:
             _set_trained(before.unreached, True)
             _set_trained(self.current.unreached, False)
@@ -146,10 +147,10 @@ class Stages:
             )
 
     def __str__(self) -> str:
-        *first, last = map(str, self.all)
-        return (
-            "".join(f"{one} in the first {self.switch:g} of the time budget, then " for one in first) + last
-        )
+        if self.switch is None:
+            return str(self.all[0])
+        first, second = self.all
+        return f"{first} in the first {self.switch:g} of the time budget, then {second}"
 
 
 def _set_trained(parameters: Iterable[Parameter], trained: bool) -> None:
@@ -172,8 +173,8 @@ def _two_stage_errors(cfg: DistillationConfig, first: list[float], own_terms: bo
     if cfg.fp16 and not (cfg.fp16_no_flatten_grads or cfg.memory_efficient_fp16):
         # fairseq omits weights without a gradient from the flat gradient, but not from the flat weights.
         yield (
-            f"{given} does not train all parameters in each stage, but --fp16 joins all into one vector, so gradients would "
-            "be applied to other weights: add --fp16-no-flatten-grads, or --memory-efficient-fp16."
+            f"{given} does not train all parameters in each stage. --fp16 joins all parameters in one vector, so gradients "
+            "would be applied to the wrong ones: add --fp16-no-flatten-grads, or --memory-efficient-fp16."
         )
     # --distributed-world-size does not yet have torchrun's value here.
     workers = dist.get_world_size() if dist.is_initialized() else 1

@@ -10,7 +10,7 @@ from .sequences import SequenceDataset, encoder_input
 
 BOS, EOS = 0, 2
 
-# Label of a sentence without label: of classes (the number that F.cross_entropy ignores), and of numbers.
+# Label of an unlabelled sentence: for classes (the number that F.cross_entropy ignores), and for regression.
 UNLABELLED = (-100, float("nan"))
 
 

@@ -87,7 +87,7 @@ class LoadedModel:
 
     @cached_property
     def batch_size(self) -> int:
-        """Sentences per batch in the run's validations; in bf16, scores can depend on it."""
+        """Sentences per batch in the run's validations; scores in bf16 can depend on it."""
         validated = self.checkpoint.run.get("dataset") or {}
         return validated.get("batch_size_valid") or validated.get("batch_size") or DEFAULT_BATCH_SIZE
 

@@ -1,4 +1,4 @@
-"""Atomic writes of output files; turns OSError into CannotStart."""
+"""Atomic writes of output files, whose OSErrors become CannotStart, and the check of `--out`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,3 +25,10 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             f"{path} cannot be written ({reason.strerror}): fix the cause, or name another folder.",
             doing="go on",
         ) from None
+
+
+def output_path_errors(out: Path) -> list[str]:
+    """Return an error message if the folder `--out` exists and is not empty; otherwise an empty list."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        return [f"--out {out} exists and is not empty: name a new folder."]
+    return []

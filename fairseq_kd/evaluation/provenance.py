@@ -85,10 +85,3 @@ def in_order_of_data(checkpoint: Checkpoint, data: Optional[Path]) -> Checkpoint
     if error is not None:
         raise CannotStart(error, doing="export")
     return reorder_labels(*order)
-
-
-def output_path_errors(out: Path) -> list[str]:
-    """Return an error message if the folder `--out` exists and is not empty; otherwise an empty list."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        return [f"--out {out} exists and is not empty: name a new folder."]
-    return []

@@ -49,7 +49,7 @@ def models_to_submit(model: LoadedModel) -> list[LoadedModel]:
 def submitted_splits(model: LoadedModel, cut: bool = False) -> list[str]:
     """Return the names of the model's test splits that GLUE requires.
 
-    cut  whether the data may have another number of rows than GLUE's files
+    cut  accept data with another number of rows than GLUE's files
 
     Raises CannotStart if they cannot be submitted.
     """

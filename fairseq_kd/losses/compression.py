@@ -103,7 +103,7 @@ def compress(
 
     Paper: Liu et al., Marginal Utility Diminishes, ACL 2021.
     Differs from their code: sentences with fewer than K tokens keep no padding. Magnitudes are compared within a
-    token or a sentence, not across the batch, so a sentence's entries do not depend on the others.
+    token or a sentence, not across the batch. So the entries of a sentence do not depend on other sentences.
     """
     positions, real = None, mask
     if how.tokens is not None:

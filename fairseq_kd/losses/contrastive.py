@@ -119,7 +119,7 @@ class CRD(nn.Module):
         return features[0], features[1]
 
     def _similarities(self, s: Tensor, s_keys: Tensor, t: Tensor, t_keys: Tensor) -> Tensor:
-        """Return <key, f> / temperature of both sides, [2, B, 1 + K], for f [B, F] and keys [B, 1 + K, F]."""
+        """Return <key, f> / temperature of both sides, [2, B, 1 + K]. s, t [B, F]; keys [B, 1 + K, F]."""
         # Not a matrix product, because autocast would round it.
         sides = [(keys * f[:, None]).sum(dim=-1) for f, keys in ((s, s_keys), (t, t_keys))]
         return torch.stack(sides) / self.temperature

@@ -93,7 +93,7 @@ class ResumedRun:
     ) -> Iterable[str]:
         """Yield an error message for each flag whose value differs from the start of the run, if known.
 
-        reset  a flag that makes fairseq continue anyway
+        reset  flag that lets fairseq continue with the changed value
         """
         or_reset = f", or {reset}" if reset else ""
         if self.flag == "--save-dir":
@@ -125,9 +125,9 @@ def resumed_run(cfg: DictConfig) -> Optional[ResumedRun]:
         return None
     if not path.is_file():
         in_save_dir = Path(cfg.save_dir, path)
-        meant = f"give {flag} {in_save_dir}" if in_save_dir.is_file() else "give the file's own path"
+        fix = f"give {flag} {in_save_dir}" if in_save_dir.is_file() else "give the path of an existing file"
         raise CannotStart(
-            f"{flag} {path} does not exist, and fairseq would start a new run: {meant}, or remove the flag."
+            f"{flag} {path} does not exist, and fairseq would start a new run: {fix}, or remove the flag."
         )
     checkpoint = read_checkpoint(str(path), flag)
     if checkpoint.run.get("criterion") is None:

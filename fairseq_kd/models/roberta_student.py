@@ -181,7 +181,7 @@ class RobertaStudent(FairseqEncoderModel):
         masked: Optional[Tensor] = None,
         one_segment: bool = False,
     ) -> Signals:
-        """Return the wanted signals; layers above them are not run (see `SentenceEncoder`).
+        """Return the wanted signals; higher layers are not run (see `SentenceEncoder`).
 
         masked  [M] positions in the flattened batch for the masked-LM head; None for the classification head
         """

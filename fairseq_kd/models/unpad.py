@@ -1,7 +1,7 @@
 """Packs a padded batch, so that token-wise layers process real tokens only.
 
-The number of real tokens differs between batches. On a CPU, the matrix library prepares a kernel for each matrix size
-and caches a thousand of them, which takes gigabytes in a long training. Filler rows reduce the number of sizes.
+The number of real tokens differs between batches. On a CPU, the matrix library prepares a kernel for each matrix size.
+It caches a thousand of them, which takes gigabytes in a long training. Filler rows reduce the number of sizes.
 """
 
 from dataclasses import dataclass

@@ -52,7 +52,7 @@ class TimeBudget(FairseqLRScheduler):
         self.loop.last_validation = state_dict.get("judged")  # missing in checkpoints of earlier versions
 
     def step_begin_epoch(self, epoch: int) -> None:
-        """Raise CannotStart, before the first update, if nothing would stop training in time."""
+        """Raise CannotStart, before the first update, if the timer does not run."""
         if not self.timer.running:
             raise CannotStart(
                 "--lr-scheduler time_budget needs fairseq_compat: start fairseq-train or fairseq-hydra-train in an "
@@ -79,7 +79,7 @@ def factor(curve: str, x: float, warmup: float, decay_rate: float, decay_step: f
         r ^ ((x - w) / s)    exponential
         1                    constant
 
-    x is 0 at the beginning and 1 from the end on, w the warm-up's share (below 1), r the `decay_rate` and s the
+    x is 0 at the beginning and 1 at the end. w is the share of the warm-up (below 1), r the `decay_rate`, s the
     `decay_step`. From academic-budget BERT (Izsak et al., How to Train BERT with an Academic Budget, EMNLP 2021).
     """
     x = min(x, 1.0)

@@ -184,7 +184,7 @@ class DistillationTask(FairseqTask):
             )
             self.check_cacheable()
             self.context.teacher = source.load(wanted)  # step 7
-            source.warn(wanted, not self.cfg.cpu and in_16_bits(self.cfg))
+            source.log_warnings(wanted, not self.cfg.cpu and in_16_bits(self.cfg))
         else:
             unused_cache = source.unused_cache(cfg._name)
         warn_unused(criterion.unused + unused_cache)

@@ -64,8 +64,8 @@ class MaskedLMKDConfig(DistillationTaskConfig):
     frozen_masking: bool = flag(False, "mask the same tokens in every epoch (default: other tokens in each)")
     replaced_words: int = flag(
         0,
-        "number of words of a training block, besides the predicted ones, that are replaced by random words, "
-        "with probability 1/2 for each block; academic-budget distillation replaces 100, in half of the batches "
+        "number of words to replace by random words in a training block, besides the predicted ones; each block is "
+        "changed with probability 1/2; academic-budget distillation replaces 100, in half of the batches "
         "(default: 0 words)",
     )
     vocabulary_chunk: int = flag(

@@ -80,14 +80,14 @@ class TeacherSource:
         return cls(flags, data)
 
     @property
-    def known(self) -> Checkpoint | Identity | None:
+    def checkpoint_or_cache(self) -> Checkpoint | Identity | None:
         """The checkpoint or the identity of the cache; both have shape, classes and heads. None without a teacher."""
         return self.checkpoint or self.cached
 
     @property
     def shape(self) -> Optional[ModelShape]:
         """Shape of the teacher; None without a teacher."""
-        return None if self.known is None else self.known.shape
+        return None if self.checkpoint_or_cache is None else self.checkpoint_or_cache.shape
 
     @property
     def name(self) -> str:
@@ -103,17 +103,17 @@ class TeacherSource:
 
     def logits_error(self) -> Optional[str]:
         """Return an error message if the teacher's logits cannot be used as targets on this data, else None."""
-        if self.known is None:
+        if self.checkpoint_or_cache is None:
             return teacher_missing("--soft-weight above 0")
         if self.data.head is None:
-            if self.known.has_lm_head:
+            if self.checkpoint_or_cache.has_lm_head:
                 return None
             return (
                 f"{self.name} has no masked-LM head, but --soft-weight above 0 needs its word scores: set "
                 "--soft-weight 0 and use a method with terms of its own, or use a teacher with that head."
             )
 
-        classes = self.known.classes(self.data.head)
+        classes = self.checkpoint_or_cache.classes(self.data.head)
         if classes is None:
             return (
                 f"{self.name} has no classification head {self.data.head}, but --soft-weight above 0 needs its logits: "
@@ -137,7 +137,7 @@ class TeacherSource:
         precision = str(self.flags.cache_precision or "fp16")
         return CachedTeacher(folder, identity, wanted, precision, self.data.head is None, load, head_size)
 
-    def warn(self, wanted: Wanted, student_in_16_bits: bool) -> None:
+    def log_warnings(self, wanted: Wanted, student_in_16_bits: bool) -> None:
         """Log warnings about the checkpoint of a teacher that is used.
 
         student_in_16_bits  whether the student computes in 16 bits on a GPU

@@ -10,7 +10,7 @@ from ...signals import Signals, Wanted
 from .base import Transfer
 from .token_scope import teacher_signals
 
-# Mappings that learn a mixture -> its lowest state: 0 with the embedding outputs, 1 without.
+# Mappings with a learned mixture of states -> the lowest state: 0 is the embedding output.
 MIXTURES = {"combine": 0, "combine-layers": 1}
 
 

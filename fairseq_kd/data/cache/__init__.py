@@ -27,8 +27,8 @@ multiple of 4 bytes:
 
 The checksum of a record is the CRC-32 of the row's token numbers (int32), continued over the record; 0 means not
 written. A writer locks the row, and does nothing if the row is valid, so the first of several writers wins. It writes
-the record before the checksum. So a record fails its checksum, and counts as not written, if a killed writer left it
-incomplete, if the disk damaged it, or if the data has other tokens. Readers take no lock.
+the record before the checksum. A record with a wrong checksum counts as not written: a killed writer left it
+incomplete, the disk damaged it, or the data has other tokens. Readers take no lock.
 
 Outside Unix there are no locks. There, two writers of different bits can leave an invalid row.
 
