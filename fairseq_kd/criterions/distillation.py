@@ -25,7 +25,7 @@ SHARED = frozenset(each.name for each in fields(IntermediateConfig))
 class DistillationCriterion(FairseqCriterion):
     """Loss of a sentence: hard * label term + soft * logits term + inter * sum of the method's terms.
 
-    The objective of the task computes the first two. For masked words, they are sums over the words of a sentence.
+    The objective of the task computes the first two. For masked words, they are sums over those of a sentence.
 
     A method adds transfer modules in its constructor (`use`). Its `terms` returns one number per sentence for each term.
     The loss is the sum over the batch, and the sample size is the number of sentences. So the result does not depend on

@@ -23,7 +23,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             raise
         raise CannotStart(
             f"{path} cannot be written ({reason.strerror}): fix the cause, or name another folder.",
-            doing="go on",
+            doing="continue",
         ) from None
 
 

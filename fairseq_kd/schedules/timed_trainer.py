@@ -70,9 +70,8 @@ class TimedTrainer:
         if self.timer.ended:
             reason = self._time_is_over()
         else:
-            reason = (
-                self.last_validation and should_stop_early(self.cfg, *self.last_validation)
-            ) or self._scale_is_low()
+            early = self.last_validation and should_stop_early(self.cfg, *self.last_validation)
+            reason = early or self._scale_is_low()
         if broadcast_from_rank0(float(bool(reason))):
             logger.info(f"Not training: {reason}")
             return [None], True
@@ -87,9 +86,8 @@ class TimedTrainer:
             losses = original(*args)
         self.last_validation = float(losses[0]), self.timer.elapsed
         reason = should_stop_early(self.cfg, *self.last_validation)
-        self.stop_reason = (
-            (reason or "rank 0 stops the run") if broadcast_from_rank0(float(bool(reason))) else None
-        )
+        stops = broadcast_from_rank0(float(bool(reason)))
+        self.stop_reason = (reason or "rank 0 stops the run") if stops else None
         return losses
 
     def validate_and_save(

@@ -117,7 +117,7 @@ class CachedTeacher:
             if self.load_live is None:
                 raise CannotStart(
                     f"--teacher-cache {self.folder} has damaged rows: give --teacher, which writes them again.",
-                    doing="go on",
+                    doing="continue",
                 )
             if split is None:
                 return self.live.signals(sample, wanted)

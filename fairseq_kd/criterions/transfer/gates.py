@@ -147,10 +147,9 @@ class GatedLayers(Transfer):
 
     def _paired(self, aggregates: list[Tensor]) -> dict[tuple[int, int], Tensor]:
         """Return pair -> aggregate for the pairs that learn aggregates."""
-        numbers = (
-            range(len(self.gated)) if self.form == "no" else [self.position[j] - 1 for _, j in self.gated]
-        )
-        return dict(zip(self.gated, (aggregates[number] for number in numbers), strict=True))
+        if self.form == "no":
+            return dict(zip(self.gated, aggregates, strict=True))
+        return {(i, j): aggregates[self.position[j] - 1] for i, j in self.gated}
 
     def describe_pairs(self) -> str:
         """Describe in one line which teacher layers each student layer learns from."""

@@ -154,7 +154,7 @@ class SplitCache:
         if "cached" not in batch:
             raise CannotStart(
                 f"{FLAG} {self.folder} lost data that was written to it: name a folder on another disk.",
-                doing="go on",
+                doing="continue",
             )
         return batch["cached"]
 
