@@ -1,7 +1,7 @@
-"""Ends the worker processes of fairseq's data loaders (`--num-workers`) as soon as no one reads from them.
+"""Ends the worker processes of fairseq's data loaders (`--num-workers`) as soon as nothing reads from them.
 
-fairseq leaves loaders with waiting workers to the garbage collector. That disconnects the queues before torch can
-stop the workers, so torch waits five seconds for each of them. If training stops within an epoch, a thread still
+In fairseq, the garbage collector deletes a loader whose workers still wait. It closes the queues before torch can stop
+the workers, so torch waits five seconds for each of them. If training stops within an epoch, a thread still
 reads from the workers while the process exits, and they print tracebacks.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from .wrap import wrap
 
-# Maximum wait for a batch that is being made when training stops.
+# Maximum wait for the current batch when training stops.
 SECONDS_TO_STOP = 10.0
 
 # The threads that read from loaders, and the loaders whose workers serve several epochs.
@@ -41,7 +41,7 @@ def end_workers_with_epoch(module: Any) -> None:
 
 
 def stop_early_readers(module: ModuleType) -> None:
-    """Stop the reading threads that a function of a command started, also if it returns within an epoch or raises."""
+    """When a function of a command ends, stop its reading threads, also within an epoch or after an error."""
     for name in ("train", "validate") if hasattr(module, "train") else ("main",):
 
         @wrap(module, name)

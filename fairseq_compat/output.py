@@ -1,8 +1,8 @@
 """Shortens the output of fairseq's commands, so that users see the important lines.
 
-fairseq prints its configuration as one line of thousands of characters, and the model as a tree. Here both go only to
-`--log-file` and hydra's log file, the configuration as YAML; with LOGLEVEL=DEBUG they are also printed. Warnings
-scroll away while data and models are loaded, so they are repeated once before the first update.
+fairseq prints its configuration as one line of thousands of characters, and the model as a tree. With this module, both
+are written only to `--log-file` and hydra's log file, the configuration as YAML. With LOGLEVEL=DEBUG they are also
+printed. Warnings scroll away while data and models are loaded, so they are repeated once before the first update.
 """
 
 import logging
@@ -40,7 +40,7 @@ def _details_to_files(record: logging.LogRecord) -> bool:
 
 
 class WarningCollector:
-    """Collects the warnings of this process before the first update, in their order, each once."""
+    """Collects the warnings of this process before the first update, in order, without duplicates."""
 
     def __init__(self) -> None:
         self.texts: dict[str, None] = {}
@@ -48,7 +48,7 @@ class WarningCollector:
         self.hooked = False
 
     def start(self) -> None:
-        """Start to collect. Hooks the creation of log records, because hydra and fairseq replace the handlers."""
+        """Start to collect. Wraps the log record factory, because hydra and fairseq replace the handlers."""
         self.collecting = True
         if self.hooked:
             return
@@ -58,7 +58,7 @@ class WarningCollector:
         def record_factory(*args, **kwargs) -> logging.LogRecord:
             record = make(*args, **kwargs)
             if record.levelno >= logging.WARNING:
-                # If a message does not fit its arguments, logging itself reports that.
+                # logging itself reports a message that does not fit its arguments.
                 with suppress(TypeError, ValueError):
                     self.add(record.getMessage())
             return record

@@ -20,7 +20,7 @@ from .wrap import is_ours, wrap
 # The classes that fairseq pickles into a checkpoint, in addition to tensors and plain containers.
 SAFE_GLOBALS = [argparse.Namespace]
 
-# Names that fairseq uses and numpy has removed, with their former meaning.
+# Names that fairseq uses, but that numpy has removed -> their former meaning.
 OLD_NUMPY_NAMES = {"float": float, "int": int, "compat": SimpleNamespace(long=int)}
 
 # Errors of a full disk, an exceeded quota and an exceeded file size limit.
@@ -57,7 +57,7 @@ def _hash_by_identity(cls: Any, **_) -> None:
         cls.__hash__ = object.__hash__
 
 
-def silence_notices(module: ModuleType) -> None:
+def silence_warnings(module: ModuleType) -> None:
     """Suppress warnings about the way in which fairseq itself calls hydra and torch."""
     for category in (DeprecationWarning, FutureWarning, UserWarning):
         warnings.filterwarnings("ignore", category=category, module=r"hydra\.")
@@ -66,7 +66,7 @@ def silence_notices(module: ModuleType) -> None:
     # Python >= 3.12 warns when it first compiles a file, with the file's path as its module.
     warnings.filterwarnings("ignore", category=SyntaxWarning, module=r".*[\\/]fairseq[\\/]")
 
-    # Python attributes these to the caller.
+    # Python reports these warnings for the calling module.
     warnings.filterwarnings("ignore", message=r"\s*The version_base parameter is not specified")
     warnings.filterwarnings("ignore", message=r"\s*'[^']*' is validated against ConfigStore schema")
     warnings.filterwarnings("ignore", message=r"`broadcast_buffers` is deprecated")
@@ -76,11 +76,11 @@ def silence_notices(module: ModuleType) -> None:
 
 
 def atomic_checkpoints(module: ModuleType) -> None:
-    """Load checkpoints with `weights_only`, and write each of them completely or not at all.
+    """Load checkpoints with `weights_only`, and write them atomically.
 
     fairseq writes a new checkpoint to a temporary file and renames it, but then copies it over `checkpoint_last.pt`
-    in place: a run that is killed in between cannot resume. If the disk is full, for example, the run ends with a
-    sentence, and the temporary file is removed.
+    in place: a run that is killed in between cannot resume. If writing fails, for example on a full disk, the run ends
+    with an error message, and the temporary file is removed.
     """
     import torch
 
@@ -117,7 +117,7 @@ def _removing_failed(path: str) -> Iterator[None]:
             cause = cause.__context__
         if cause is None:
             raise
-        remedy = "free some space" if cause.errno in DISK_FULL else "fix that"
+        remedy = "free some space" if cause.errno in DISK_FULL else "fix the cause"
         raise SystemExit(
             f"Cannot save {path}: {cause.strerror or cause}: {remedy} and repeat the command, which resumes from "
             "checkpoint_last.pt. Earlier checkpoints are complete."
@@ -125,7 +125,7 @@ def _removing_failed(path: str) -> Iterator[None]:
 
 
 def old_numpy_names(module: Any) -> None:
-    """Give one module, and no other, a numpy with the removed names."""
+    """Let one module use a copy of numpy that has the removed names."""
     numpy = module.np
     older = ModuleType(numpy.__name__)
     older.__dict__.update(numpy.__dict__ | OLD_NUMPY_NAMES)
@@ -135,8 +135,8 @@ def old_numpy_names(module: Any) -> None:
 def open_training_loop(module: ModuleType) -> None:
     """Let a learning rate scheduler with a `loop` wrap functions of the training loop.
 
-    fairseq cannot stop, validate or save within an epoch. `loop.train(original, cfg, trainer, ...)` and so on are
-    called instead of fairseq's functions. Other schedulers are not affected.
+    By itself, fairseq cannot stop, validate or save by the clock. With such a scheduler, it calls
+    `loop.train(original, cfg, trainer, ...)` instead of `train`, and so on. Other schedulers are not affected.
     """
     for name in ("train", "validate", "validate_and_save"):
         _wrap_with_loop(module, name)
@@ -154,8 +154,8 @@ def _wrap_with_loop(module: ModuleType, name: str) -> None:
 def broadcast_checkpoints(module: Any) -> None:
     """Let a run of several workers resume: the first worker sends the checkpoint to the others.
 
-    It also sends the configuration, which `weights_only` refuses. The file was read with `weights_only`, so torch's
-    own function is safe between workers.
+    The checkpoint includes the configuration, which fairseq's own function would load with `weights_only`, and fail.
+    torch's function unpickles it. This is safe, because the first worker read the file with `weights_only`.
     """
     import torch.distributed
 
@@ -180,13 +180,13 @@ def ddp_on_any_device(module: ModuleType) -> None:
 def complete_last_updates(module: ModuleType) -> None:
     """Count every batch in the last update of an epoch, with several workers and `--update-freq` above 1.
 
-    fairseq adds fillers if a worker has fewer batches, and checks the last batch only: if that is a filler, the
-    batches before it add to the gradient, but not to its divisor or the log. With fillers in front, they count. This
-    needs a task in which fillers do not count.
+    fairseq gives a worker with fewer batches empty ones, and computes a dummy batch for each. It checks the last batch
+    only. If that is empty, the batches before it add to the gradient, but not to its divisor or the log. With empty
+    batches in front, they count. This needs a task in which dummy batches have no weight.
     """
 
     @wrap(module.Trainer, "train_step")
-    def fillers_first(original, self, samples, *args, **kwargs):
+    def empty_batches_first(original, self, samples, *args, **kwargs):
         return original(self, sorted(samples, key=bool) if is_ours(self.task) else samples, *args, **kwargs)
 
 
@@ -221,7 +221,7 @@ PATCHES: dict[str, list[Callable[[ModuleType], None]]] = {
     "fairseq.data.iterators": [end_workers_with_epoch, resume_within_epoch],
     "fairseq.data.language_pair_dataset": [old_numpy_names],
     "fairseq.data.token_block_dataset": [old_numpy_names],
-    "fairseq.dataclass.configs": [silence_notices],
+    "fairseq.dataclass.configs": [silence_warnings],
     "fairseq.distributed.utils": [broadcast_checkpoints],
     "fairseq.models.distributed_fairseq_model": [ddp_on_any_device],
     "fairseq.modules.dynamic_crf_layer": [old_numpy_names],

@@ -1,8 +1,8 @@
 """Makes a resumed run train the rest of its epoch, and a finished run train nothing.
 
-A checkpoint of fairseq does not hold the number of validations without improvement (`--patience`), and fairseq checks
-`--max-update`, `--stop-time-hours` and `--patience` only after an update. Trainings of other tasks than those of
-fairseq_kd are not changed, except that `reduce_lr_on_plateau` saves its counter.
+fairseq checks `--max-update`, `--stop-time-hours` and `--patience` only after an update. Its checkpoints do not store the
+number of validations without improvement, which `--patience` counts. Runs with tasks of other packages do not
+change, except that `reduce_lr_on_plateau` saves its counter.
 """
 
 import logging
@@ -22,7 +22,7 @@ def resume_within_epoch(module: ModuleType) -> None:
     fairseq divides the epoch into updates from its beginning. If it skips the last batch, it also subtracts the
     batches before the position twice. Either way, a resumed run does not read all remaining batches.
 
-    This applies to iterators that are marked by `from_position`, as those of `fairseq_kd.data.epoch_position`.
+    This applies to iterators with the attribute `from_position`, which `fairseq_kd.data.epoch_position` sets.
     """
 
     @wrap(module.GroupedIterator, "__init__")
@@ -77,7 +77,7 @@ def load_early_stopping(module: ModuleType) -> None:
     def load(original, cfg, trainer, **kwargs):
         if not is_ours(trainer.task):
             return original(cfg, trainer, **kwargs)
-        # fairseq keeps both as attributes of functions, which may be those of another run in this process.
+        # fairseq stores both as attributes of functions, which may still be set by another run of this process.
         vars(module.should_stop_early).clear()
         vars(utils.save_checkpoint).pop("best", None)
         last = Path(cfg.save_dir, f"checkpoint_last{trainer.checkpoint_suffix}.pt")
@@ -103,7 +103,7 @@ def load_early_stopping(module: ModuleType) -> None:
             vars(module.should_stop_early).update(counted)
             return
         vars(utils.save_checkpoint).pop("best", None)
-        logger.info(f"the best score so far is forgotten: it was chosen by {before}, now by {now}")
+        logger.info(f"the best score so far is ignored: it was the {before}, but this run keeps the {now}")
 
 
 def _metric(cfg) -> str:
@@ -131,7 +131,7 @@ def stay_finished(module: ModuleType) -> None:
 
 
 def _finished(cfg, trainer, should_stop_early) -> str | None:
-    """Return why a resumed run has nothing to do, or None. The result is the same on every worker."""
+    """Return why a resumed run is finished, or None. The result is the same on every worker."""
     updates, limit = trainer.get_num_updates(), cfg.optimization.max_update
     if 0 < limit <= updates:
         return f"--max-update {limit} is reached, after {updates} updates"

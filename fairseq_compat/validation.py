@@ -39,7 +39,7 @@ def trained_criterion(module: Any) -> None:
 
 
 def required_task(module: ModuleType) -> None:
-    """Make `--task` required, because fairseq has no valid default for it here."""
+    """Make `--task` required, because fairseq-validate fails with its default."""
 
     @wrap(module.options, "get_validation_parser")
     def requiring_task(original, *args, **kwargs):

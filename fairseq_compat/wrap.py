@@ -22,5 +22,5 @@ def wrap(owner: Any, name: str) -> Callable[[Callable], Callable]:
 
 
 def is_ours(task: Any) -> bool:
-    """Return whether a task is one of fairseq_kd, in which batches that only fill up a worker's turn do not count."""
-    return not getattr(task, "fillers_count", True)
+    """Return whether a task is one of fairseq_kd, in which fairseq's dummy batches have no weight."""
+    return not getattr(task, "dummy_batches_count", True)

@@ -5,12 +5,12 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-# The packages that decide which numbers a run gives.
+# Packages whose versions can change the results of a run.
 PACKAGES = ("fairseq", "torch", "numpy", "hydra-core", "omegaconf", "tokenizers")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse the command line and print what it asks for."""
+    """Parse the command line; print the versions, or the help text."""
     parser = argparse.ArgumentParser(
         prog="python -m fairseq_kd",
         description="Knowledge distillation of RoBERTa and BERT encoders, as a fairseq plugin.",
@@ -27,10 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def version_text() -> str:
-    """Return one line a package, then the plugin's folder.
-
-    Packages that are not installed are listed as missing.
-    """
+    """Return one line per package, then the plugin's folder; a package that is not installed is `missing`."""
     packages = {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
     lines = [f"fairseq_kd {_version('fairseq-kd')}"]
     lines += [f"  {name:<12}{version}" for name, version in packages.items()]

@@ -1,4 +1,4 @@
-"""The context of a run: everything that criterions and transfer modules read of the task, its student and its teacher."""
+"""The context of a run: the only data that criterions and transfer modules get from the task."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -23,15 +23,15 @@ class Teacher(Protocol):
 
 @dataclass
 class DistillationContext:
-    """What a criterion knows of its run. The task builds it once, after the student; a test builds its own.
+    """Everything that a criterion knows about its run. The task creates it after the student; tests create their own.
 
     objective       loss against the labels, or masked words, and against the teacher's logits
     student_shape   shape of the student
     teacher_shape   shape of the teacher; None without a teacher
-    logits_problem  why the teacher's logits cannot be used as targets; None if they can
+    logits_error    error message if the teacher's logits cannot be used as targets; None if they can
     head            the student's classification head; None for masked words
-    data            the path of the data, for error messages
-    train_subset    the name of the training split
+    data            path of the data, for error messages
+    train_subset    name of the training split
     train_labels    reads the class numbers of the training split, [N]; None without labels
     autocast        returns a context manager with the student's precision for a batch
     student         the student; None if only the criterion's settings are checked
@@ -41,7 +41,7 @@ class DistillationContext:
     objective: SentenceLabels | MaskedWords
     student_shape: ModelShape
     teacher_shape: Optional[ModelShape] = None
-    logits_problem: Optional[str] = None
+    logits_error: Optional[str] = None
     head: Optional[str] = None
     data: str = ""
     train_subset: str = "train"

@@ -2,9 +2,9 @@
 
     python -m fairseq_kd.describe [CHECKPOINT ...]
 
-criterions   by name: the flags that fairseq-train has for it, and the class attributes that decide how it is trained
-checkpoints  by path: the numbers of layers and of positions, or the problem in one sentence
-fairseq      version file of the fairseq that the flags are made by, and its text
+criterions   name -> its flags in fairseq-train, and the class attributes that decide how it is trained
+checkpoints  path -> numbers of layers and of positions, or `problem`, an error message
+fairseq      path and text of the version file of the imported fairseq
 """
 
 import argparse
@@ -72,7 +72,7 @@ def _checkpoint(path: str) -> dict[str, Any]:
         shape = read_checkpoint(path, "the model").shape
         return {"layers": shape.layers, "positions": shape.max_positions}
     except CannotStart as error:
-        return {"problem": " ".join(error.problems)}
+        return {"problem": " ".join(error.errors)}
 
 
 if __name__ == "__main__":

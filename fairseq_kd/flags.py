@@ -1,13 +1,14 @@
-"""Flags of the command line, which are fields of fairseq's config dataclasses: declaration and name."""
+"""Declares command-line flags, which are fields of fairseq's config dataclasses, and returns their names."""
 
 from dataclasses import field
 from typing import Any
 
 
 def flag(default: Any, help: str) -> Any:
-    """Return a dataclass field with this default and this line in `--help`, which names unit and default.
+    """Return the dataclass field of a flag.
 
-    default  a list is copied for each config
+    default  the default value; a list is copied for each config
+    help     the line in `--help`; it states unit and default, because fairseq does not print them
     """
     if isinstance(default, list):
         return field(default_factory=default.copy, metadata={"help": help})

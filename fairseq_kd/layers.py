@@ -47,29 +47,29 @@ def layer_map(
     """
     if not isinstance(name_or_pairs, str):
         given = ",".join(f"{s}:{t}" for s, t in name_or_pairs)
-        return _checked(list(name_or_pairs), student_layers, teacher_layers, f"{flag} {given}")
+        return _check_pairs(list(name_or_pairs), student_layers, teacher_layers, f"{flag} {given}")
 
     name = name_or_pairs.strip()
     given = f"{flag} {name_or_pairs}"
 
     if name == "skip":
-        return _spread(student_layers, teacher_layers)
+        return _evenly_spaced(student_layers, teacher_layers)
     if name == "last":
         return [(student_layers, teacher_layers)]
     if name in ("pkd-skip", "pkd-last"):
-        return _patient(name, student_layers, teacher_layers, given)
+        return _pkd_pairs(name, student_layers, teacher_layers, given)
     if match := re.fullmatch(r"(?:t_)?top(\d+)", name):
         top = int(match[1])
         if not 1 <= top <= teacher_layers:
             raise ValueError(
-                f"{given} uses teacher state {top}, but the teacher has {_layers(teacher_layers)}: "
+                f"{given} uses teacher state {top}, but the teacher has {_count_layers(teacher_layers)}: "
                 f"use top1 to top{teacher_layers}."
             )
-        return _spread(student_layers, top)
+        return _evenly_spaced(student_layers, top)
     if re.fullmatch(r"\s*\d+\s*:\s*\d+\s*(,\s*\d+\s*:\s*\d+\s*)*", name):
         sides = [pair.split(":") for pair in name.split(",")]
         pairs = [(int(student), int(teacher)) for student, teacher in sides]
-        return _checked(pairs, student_layers, teacher_layers, given)
+        return _check_pairs(pairs, student_layers, teacher_layers, given)
     raise ValueError(f"{given} is not a mapping: use {MAPPINGS}.")
 
 
@@ -101,7 +101,7 @@ def layer_numbers(init_layers: str | Sequence[int], depth: int) -> list[int]:
         if not 0 <= layer < depth:
             raise ValueError(
                 f"--init-layers {','.join(map(str, sources))} names layer {layer}, but the model to copy "
-                f"from has {_layers(depth)}, counted from 0: use 0 to {depth - 1}."
+                f"from has {_count_layers(depth)}, counted from 0: use 0 to {depth - 1}."
             )
     return sources
 
@@ -139,20 +139,20 @@ def student_state_dict(
     return student
 
 
-def _spread(student_layers: int, top: int) -> list[tuple[int, int]]:
+def _evenly_spaced(student_layers: int, top: int) -> list[tuple[int, int]]:
     return [(i, round(i * top / student_layers)) for i in range(student_layers + 1)]
 
 
-def _patient(name: str, student_layers: int, teacher_layers: int, given: str) -> list[tuple[int, int]]:
+def _pkd_pairs(name: str, student_layers: int, teacher_layers: int, given: str) -> list[tuple[int, int]]:
     if student_layers < 2:
         raise ValueError(
             f"{given} pairs the layers below the student's top one, but the student has "
-            f"{_layers(student_layers)}: use a deeper student, or last."
+            f"{_count_layers(student_layers)}: use a deeper student, or last."
         )
     if student_layers > teacher_layers:
         raise ValueError(
             f"{given} needs a teacher at least as deep as the student, but the student has "
-            f"{_layers(student_layers)} and the teacher {_layers(teacher_layers)}: use skip, or pairs."
+            f"{_count_layers(student_layers)} and the teacher {_count_layers(teacher_layers)}: use skip, or pairs."
         )
 
     if name == "pkd-skip":
@@ -161,7 +161,7 @@ def _patient(name: str, student_layers: int, teacher_layers: int, given: str) ->
     return [(j, teacher_layers - student_layers + j) for j in range(1, student_layers)]
 
 
-def _checked(
+def _check_pairs(
     pairs: list[tuple[int, int]], student_layers: int, teacher_layers: int, given: str
 ) -> list[tuple[int, int]]:
     if not pairs:
@@ -171,7 +171,7 @@ def _checked(
         for who, state, layers in ends:
             if not 0 <= state <= layers:
                 raise ValueError(
-                    f"{given} names {who} state {state}, but the {who} has {_layers(layers)}: "
+                    f"{given} names {who} state {state}, but the {who} has {_count_layers(layers)}: "
                     f"use 0 (embedding output) to {layers}."
                 )
         if pairs.count(pair) > 1:
@@ -179,5 +179,5 @@ def _checked(
     return pairs
 
 
-def _layers(count: int) -> str:
+def _count_layers(count: int) -> str:
     return f"{count} layer" if count == 1 else f"{count} layers"

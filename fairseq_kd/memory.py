@@ -15,7 +15,7 @@ except ImportError:  # not a Unix
 def peak_memory(device: torch.device) -> float | None:
     """Return the peak memory of this process in GiB: of `device` if it is a GPU, else of the host.
 
-    GPU   peak memory of tensors since fairseq's last reset, which it does after every update
+    GPU   peak memory of tensors since the last reset; fairseq resets it after every update
     host  largest resident set so far; None if the system does not provide it
     """
     if device.type == "cuda":

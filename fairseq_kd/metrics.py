@@ -13,7 +13,7 @@ import torch
 from fairseq.logging import metrics
 from torch import Tensor
 
-# The logged values for which higher is better. For all others, losses and perplexities, lower is better.
+# Logged values for which higher is better. For all others (losses and perplexity), lower is better.
 HIGHER_IS_BETTER = frozenset({"accuracy", "f1", "macro_f1", "mcc", "pearson", "spearman"})
 
 
@@ -76,7 +76,7 @@ def log_metrics(logging_outputs: list[dict[str, Any]]) -> None:
         metrics.log_derived("pearson", lambda meters: pearson(meters["_moments"].sum))
 
     if "predictions" in totals:
-        # fairseq also has one group of meters for all subsets together, whose sizes differ.
+        # fairseq also has one group of meters for all subsets together. Their tables cannot be added if sizes differ.
         key = f"_predictions_{totals['predictions'].size(1)}"
         metrics.log_scalar_sum(key, totals["predictions"])
         metrics.log_derived("spearman", lambda meters: spearman(meters[key].sum))

@@ -15,7 +15,7 @@ _groups: "dict[Optional[timedelta], weakref.ref[dist.ProcessGroup]]" = {}
 def host_group(timeout: Optional[timedelta] = None) -> dist.ProcessGroup:
     """Return the group for this timeout. Every worker must make the first call, which creates the group.
 
-    timeout  how long a worker waits for the others before it fails; None: torch's default
+    timeout  time after which a worker stops waiting for the others, and fails (default: torch's default)
     """
     made = _groups.get(timeout)
     group = made and made()
@@ -33,7 +33,7 @@ def gather_objects(value: Any, timeout: Optional[timedelta] = None) -> list:
 
 
 def broadcast_from_rank0(value: float) -> float:
-    """Return the value of rank 0; every worker must call this. Communicates between hosts, so no GPU waits."""
+    """Return the value of rank 0; every worker must call this. Uses host memory, so no GPU waits."""
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return value
     shared = torch.tensor([value], dtype=torch.float64)

@@ -18,7 +18,7 @@ class Wanted:
     attention   layers, from 1, whose attention scores are exposed
     projections layers, from 1, whose queries, keys and values are exposed
     first       states needed at position 0 only
-    compressed  (state, compression)
+    compressed  states needed in compressed form, as (state, compression)
 
     The last two are for teachers only. A model exposes whole states instead (`exposed`).
     """
@@ -64,7 +64,7 @@ class Wanted:
         return any(vars(self).values())
 
     def exposed(self) -> "Wanted":
-        """Return the signals that a model must expose, without `first` and `compressed`."""
+        """Return the signals that a model must expose: whole states instead of `first` and `compressed`."""
         ranked_by = {how.ranking for _, how in self.compressed} - {None}
         states = self.states | self.first | {number for number, _ in self.compressed}
         return Wanted(self.logits, states, self.attention | ranked_by, self.projections)
@@ -94,7 +94,7 @@ class Signals:
     queries, keys, values  {k: [B, A, T, d]}
     compressed {(k, how): Compressed}   state k, compressed by `how`
     masked     [M, H]              top states at the M masked positions, instead of logits
-    lm_head    [n, H] -> [n, V]    computes word logits of n of these states, to avoid holding those of all M
+    lm_head    [n, H] -> [n, V]    computes the word logits of n of these states at a time, which saves memory
     lm_head_weights                parameters of lm_head; torch's DDP searches the output for tensors with gradients
     """
 

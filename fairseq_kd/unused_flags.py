@@ -22,13 +22,13 @@ def given_flags(cfg: Any, dataclass: type, without: Collection[str] = ()) -> lis
         for each in fields(dataclass)
         if each.name not in {"_name", *without}
         and not str(each.default).startswith("${")
-        # Choices are text or members of an enumeration.
+        # The value of a choice is a string or a member of an enumeration.
         and str(getattr(cfg, each.name)) != str(each.default)
     ]
 
 
 def unused(flags: Sequence[str], reason: str) -> list[str]:
-    """Return one entry for a warning, or none without flags."""
+    """Return ['FLAG, FLAG (reason)'], an entry for `warn_unused`; [] without flags."""
     return [f"{', '.join(flags)} ({reason})"] if flags else []
 
 

@@ -28,10 +28,10 @@ from fairseq_kd.convert.huggingface import Converted, check_config, convert, mod
 from fairseq_kd.convert.weight_files import read_weights
 from fairseq_kd.data.metadata import read_metadata
 from fairseq_kd.errors import CannotStart
+from fairseq_kd.evaluation.output_file import output_path_errors
 from fairseq_kd.evaluation.provenance import (
     class_labels,
     find_training_data,
-    out_problems,
     trained_head,
 )
 from fairseq_kd.models.checkpoint import Checkpoint, read_checkpoint
@@ -177,7 +177,7 @@ def _export_model(args: argparse.Namespace) -> str:
     checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")
     data, head = find_training_data(args.data, checkpoint), trained_head(checkpoint)
     labels = class_labels(checkpoint, head, data) if head else ()
-    found = [*transformers.problems(checkpoint, head), *out_problems(args.out)]
+    found = [*transformers.unsupported_by_transformers(checkpoint, head), *output_path_errors(args.out)]
     if args.without_tokenizer and args.encoder:
         found.append(f"--encoder {args.encoder} conflicts with --without-tokenizer: give one of them.")
     if found:

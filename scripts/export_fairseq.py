@@ -28,14 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported here because it takes seconds, and --help and invalid flags should be fast.
     import torch
 
-    from fairseq_kd.convert.stock import notes, problems, stock_state
+    from fairseq_kd.convert.stock import notes, stock_state, unsupported_by_fairseq
     from fairseq_kd.errors import CannotStart
-    from fairseq_kd.evaluation.output_file import atomic_write
+    from fairseq_kd.evaluation.output_file import atomic_write, output_path_errors
     from fairseq_kd.evaluation.provenance import (
         find_dictionary,
         find_training_data,
         in_order_of_data,
-        out_problems,
     )
     from fairseq_kd.models.checkpoint import read_checkpoint
 
@@ -43,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data = find_training_data(args.data, checkpoint)
     dictionary = find_dictionary(data, checkpoint)
     pairs = None if data is None else (data / "input1").is_dir()
-    found = problems(checkpoint, pairs, args.approximate)
-    found += out_problems(args.out)
+    found = unsupported_by_fairseq(checkpoint, pairs, args.approximate)
+    found += output_path_errors(args.out)
     if found:
         raise CannotStart(*found, doing="export")
 

@@ -109,14 +109,14 @@ def _rows(lines: Iterable[bytes], name: str, pairs: bool | None) -> Iterator[lis
             ]
         except UnicodeDecodeError as error:
             raise CannotStart(
-                f"--text {name} line {number} is not UTF-8 ({error.reason}): convert it.", doing="go on"
+                f"--text {name} line {number} is not UTF-8 ({error.reason}): convert it.", doing="continue"
             ) from None
         expected = expected or len(texts)
         if len(texts) != expected or expected > 2:
             form = "a sentence" if expected == 1 else "two sentences with a tab between them"
             raise CannotStart(
                 f"--text {name} line {number} has {len(texts)} tab-separated texts, but each line needs {form}: correct it.",
-                doing="go on",
+                doing="continue",
             )
         yield texts
 

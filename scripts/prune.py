@@ -32,19 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported here because it takes seconds, and --help and invalid flags should be fast.
     from fairseq_kd.errors import CannotStart
     from fairseq_kd.evaluation import importance
+    from fairseq_kd.evaluation.output_file import output_path_errors
     from fairseq_kd.models.checkpoint import read_checkpoint
-    from fairseq_kd.models.pruning import Sizes, pruned
+    from fairseq_kd.models.pruning import Sizes, prune
 
     checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")
-    sizes = Sizes.of(checkpoint.shape).but(vars(args))
-    problems = list(sizes.problems(checkpoint.shape))
-    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        problems.append(f"--out {args.out} exists and is not empty: name a new folder.")
-    if problems:
-        raise CannotStart(*problems, doing="prune")
+    sizes = Sizes.of(checkpoint.shape).override(vars(args))
+    errors = [*sizes.errors(checkpoint.shape), *output_path_errors(args.out)]
+    if errors:
+        raise CannotStart(*errors, doing="prune")
 
     scores = importance.read(args.importance or checkpoint.path.parent / importance.NAME, checkpoint)
-    weights, shape = pruned(checkpoint.weights, checkpoint.shape, scores, sizes)
+    weights, shape = prune(checkpoint.weights, checkpoint.shape, scores, sizes)
     write(weights, shape, checkpoint, args.out)
     print(f"{args.out / 'model.pt'}: {shape}\n  of {checkpoint.path}: {checkpoint.shape}")
     return 0

@@ -127,22 +127,22 @@ def plan(args: Namespace, training: Training) -> list["Sizes"]:
     from fairseq_kd.errors import CannotStart
     from fairseq_kd.models.checkpoint import read_checkpoint
     from fairseq_kd.models.pruning import Sizes
-    from fairseq_kd.tasks.build import problems_of, read_config
+    from fairseq_kd.tasks.build import config_errors, read_config
 
     try:
         shape = read_checkpoint(str(training.teacher), "--teacher").shape
         current = Sizes.of(shape)
-        wanted = current.but(vars(args))
-        for problem in wanted.problems(shape):
-            raise CannotStart(problem)
+        wanted = current.override(vars(args))
+        for message in wanted.errors(shape):
+            raise CannotStart(message)
         sizes = schedule(current, wanted, args.steps, args.order)
 
         config = read_config(train_command(training.job(args.out))[1:])
         for size in sizes:
-            for problem in problems_of(config, size.shrunk(shape)):
-                raise CannotStart(f"a student of {size} cannot be trained: {problem}")
+            for message in config_errors(config, size.pruned_shape(shape)):
+                raise CannotStart(f"a student of {size} cannot be trained: {message}")
     except CannotStart as error:
-        raise ValueError(" ".join(error.problems).rstrip(".")) from None
+        raise ValueError(" ".join(error.errors).rstrip(".")) from None
     return sizes
 
 

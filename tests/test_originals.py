@@ -92,7 +92,7 @@ def check_train(beside: str, words: list[str]) -> None:
         if flag == "--mapping":
             assert layer_map(values[0], 6, 12)
         if flag == "--hsk-keep":
-            assert CompressionSpec.read(values[0])
+            assert CompressionSpec.parse(values[0])
 
 
 @pytest.mark.parametrize(("beside", "original", "here", "program"), ROWS, ids=lambda text: text[:40])

@@ -71,4 +71,4 @@ def test_the_task_uses_only_the_documented_members_of_a_criterion():
     documented = {line.split()[0] for line in DistillationCriterion.__doc__.splitlines() if line.strip()}
     assert len(used) > 5
     assert used <= documented
-    assert all(hasattr(DistillationCriterion, name) for name in used - {"problems", "stages", "unused"})
+    assert all(hasattr(DistillationCriterion, name) for name in used - {"errors", "stages", "unused"})

@@ -1,4 +1,4 @@
-"""Reads config.json of a Hugging Face folder; writes Hugging Face folders and `model.pt`."""
+"""Reads config.json of a Hugging Face folder, and writes Hugging Face folders and `model.pt`."""
 
 import json
 from collections.abc import Mapping
@@ -11,14 +11,7 @@ from torch import Tensor
 
 from ..data.metadata import dictionary_hash
 from ..errors import CannotStart
-from .huggingface import Converted
-
-DROPOUT = {
-    "dropout": 0.1,
-    "attention_dropout": 0.1,
-    "activation_dropout": 0.0,
-    "pooler_dropout": 0.0,
-}
+from .huggingface import DROPOUT, Converted
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -34,7 +27,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file. Raises CannotStart if it has anything else."""
+    """Return the JSON object in a file. Raises CannotStart if the file is not a JSON object."""
     try:
         found = json.loads(path.read_bytes())
     except ValueError as error:

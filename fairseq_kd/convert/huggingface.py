@@ -6,8 +6,8 @@ Differences, in addition to the names of parameters:
     words           fairseq's order here: <s> <pad> </s> <unk>, the others, <mask>; `rows` has the original rows
     token types     two in BERT become the segment embedding; a single one is added to every position
     LayerNorm eps   1e-12 in BERT; kept
-    BERT's head     pooler and classifier become dense and out_proj; in training, transformers applies dropout only
-    between them; here, as in RoBERTa, also before dense; without dropout both are equal
+    BERT's head     pooler and classifier become dense and out_proj. In training, transformers applies dropout between
+                    them; this package also applies it before dense, as in RoBERTa. Outputs without dropout are equal
 """
 
 import re
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CannotStart
-from ..models.shape import SENTENCE_ENCODER, ModelShape
+from ..models.shape import LM_HEAD, SENTENCE_ENCODER, ModelShape
 
 MODEL_TYPES = ("bert", "roberta")
 EMBEDDINGS = "embeddings.word_embeddings.weight"
@@ -28,7 +28,9 @@ HEADS_OF_TYPE = {"cls.": "bert", "lm_head.": "roberta", "classifier.dense.": "ro
 # Prefixes that DataParallel and torch.compile add to every name.
 WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
 HEAD = "classification_heads.sentence_classification_head."
-LM_HEAD = "encoder.lm_head."
+
+# Dropout probabilities of BERT and RoBERTa, for models that do not record them.
+DROPOUT = {"dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.0, "pooler_dropout": 0.0}
 
 # transformers' name -> fairseq's
 ACTIVATIONS = {
@@ -40,9 +42,9 @@ ACTIVATIONS = {
     "tanh": "tanh",
 }
 
-# Required sizes in config.json, and the types of optional values.
+# Required sizes in config.json, and types of optional values.
 SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-KINDS: dict[str, Any] = {
+OPTIONAL_TYPES: dict[str, Any] = {
     "hidden_act": str,
     "layer_norm_eps": int | float,
     "pad_token_id": int | None,
@@ -104,9 +106,11 @@ class Converted:
 
 
 def model_type(config: Mapping[str, Any], names: Iterable[str], given: str) -> str:
-    """Return the model type if config.json has no `model_type`, as in files from before 2020.
+    """Return the model type for a config.json without `model_type`, as in files from before 2020.
 
-    names   names of its weights: the type is their prefix, else from the class in config.json, else from a head's name
+    The type is the prefix of the weights' names. Else the class in config.json or the name of a head shows it.
+
+    names   names of the weights
     given   name of the model in errors
 
     Raises CannotStart if none of them shows the type.
@@ -123,7 +127,7 @@ def model_type(config: Mapping[str, Any], names: Iterable[str], given: str) -> s
     if found:
         return found[0]
     raise CannotStart(
-        f"{given} has a config.json without model_type, and the names of its weights do not show it: add the line "
+        f"{given} has a config.json without model_type, and the names of its weights do not show the type: add the line "
         '"model_type": "bert", or "roberta", to config.json.',
         doing="convert",
     )
@@ -138,36 +142,38 @@ def check_config(config: Mapping[str, Any], given: str) -> None:
             doing="convert",
         )
 
-    problems = []
+    errors = []
     missing = [name for name in SIZES if name not in config]
     if missing:
-        problems.append(
+        errors.append(
             f"{given} has a config.json without {', '.join(missing)}: use the config.json of the model."
         )
     wrong = [name for name in SIZES if name in config and not _is_size(config[name])]
-    wrong += [name for name, kind in KINDS.items() if name in config and not isinstance(config[name], kind)]
-    problems += [
+    wrong += [
+        name for name, kind in OPTIONAL_TYPES.items() if name in config and not isinstance(config[name], kind)
+    ]
+    errors += [
         f"{given} has an invalid {name} {config[name]!r} in config.json: use the config.json of the model."
         for name in wrong
     ]
     positions = config.get("position_embedding_type") or "absolute"
     if positions != "absolute":
-        problems.append(
+        errors.append(
             f"{given} has {positions} positions (position_embedding_type in config.json), which this package does not "
             "support: use a model with absolute positions."
         )
     if config.get("is_decoder") or config.get("add_cross_attention"):
-        problems.append(
+        errors.append(
             f"{given} is a decoder (is_decoder or add_cross_attention in config.json): use an encoder."
         )
     activation = config.get("hidden_act", "gelu")
     if isinstance(activation, str) and activation not in ACTIVATIONS:
-        problems.append(
+        errors.append(
             f"{given} uses the activation {activation} (hidden_act in config.json), which fairseq does not have: "
             f"use a model with {', '.join(ACTIVATIONS)}."
         )
-    if problems:
-        raise CannotStart(*problems, doing="convert")
+    if errors:
+        raise CannotStart(*errors, doing="convert")
 
 
 def _is_size(value: Any) -> bool:
@@ -225,22 +231,22 @@ def _check_sizes(config: Mapping[str, Any], ours: Mapping[str, Tensor], given: s
         "hidden_size": width,
         "intermediate_size": ours[SENTENCE_ENCODER + "layers.0.fc1.weight"].size(0),
     }
-    problems = [
+    errors = [
         f"{name} {config[name]}, but weights of {size}"
         for name, size in sizes.items()
         if config[name] != size
     ]
     if width % config["num_attention_heads"]:
-        problems.append(f"{config['num_attention_heads']} attention heads, but a width of {width}")
-    if problems:
+        errors.append(f"{config['num_attention_heads']} attention heads, but a width of {width}")
+    if errors:
         raise CannotStart(
-            f"{given} has {', and '.join(problems)}: use the config.json of the model.",
+            f"{given} has {', and '.join(errors)}: use the config.json of the model.",
             doing="convert",
         )
 
 
 class _Source:
-    """The weights to convert; `unused` has those not yet taken."""
+    """The weights to convert; `take` moves them out of `unused`."""
 
     def __init__(self, weights: Mapping[str, Tensor], given: str) -> None:
         self.unused = dict(weights)
@@ -371,7 +377,7 @@ def _labels(config: Mapping[str, Any], head: Mapping[str, Tensor]) -> tuple[str,
 
 def _leftovers(source: _Source) -> list[str]:
     """Return the unused modules. Raises CannotStart if one of them is part of the encoder."""
-    modules = sorted({name.rpartition(".")[0] for name in source.unused if not _is_counter(name)})
+    modules = sorted({name.rpartition(".")[0] for name in source.unused if not _is_index_buffer(name)})
     inside = [module for module in modules if module.startswith(("embeddings", "encoder."))]
     if inside:
         raise CannotStart(
@@ -382,6 +388,6 @@ def _leftovers(source: _Source) -> list[str]:
     return ["pooler (without a classifier)" if module == "pooler.dense" else module for module in modules]
 
 
-def _is_counter(name: str) -> bool:
-    """Return whether this is a buffer of old versions with 0, 1, 2 ...."""
+def _is_index_buffer(name: str) -> bool:
+    """Return whether this is a buffer with the numbers 0, 1, 2, ..., which old versions of transformers save."""
     return name.endswith((".position_ids", ".token_type_ids"))

@@ -16,34 +16,40 @@ from torch import Tensor
 
 from ..models.checkpoint import Checkpoint
 from ..models.encoder import PAD
-from ..models.shape import SENTENCE_ENCODER, ModelShape
+from ..models.shape import LM_HEAD, SENTENCE_ENCODER, ModelShape
+from .huggingface import DROPOUT
 
 STOCK_EPS = 1e-5
-LM_HEAD = "encoder.lm_head."
-# RoBERTa's values, for checkpoints without them.
-USUAL_DROPOUT = {"dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.0, "pooler_dropout": 0.0}
 
 
-def problems(checkpoint: Checkpoint, pairs: Optional[bool], approximate: bool) -> list[str]:
-    """Return why stock RoBERTa cannot reproduce this model's outputs; empty if it can.
+def unsupported_by_fairseq(checkpoint: Checkpoint, pairs: Optional[bool], approximate: bool) -> list[str]:
+    """Return an error message for each property that stock RoBERTa cannot express; empty if it has them all.
 
-    pairs        whether its data has sentence pairs; None if unknown
-    approximate  whether to accept another LayerNorm eps
+    pairs        whether the data of the model has sentence pairs; None if unknown
+    approximate  accept another LayerNorm eps
     """
     shape = checkpoint.shape
-    differences = {
-        f"is pruned ({shape}), which stock RoBERTa does not support: use it with this package only": bool(
-            shape.head_width or shape.rank
-        ),
-        f"has a LayerNorm eps of {shape.layernorm_eps:g}, but stock RoBERTa always has {STOCK_EPS:g}: add --approximate to "
-        "export it anyway, with slightly different outputs": shape.layernorm_eps != STOCK_EPS
-        and not approximate,
-        "has segment embeddings, which stock RoBERTa can only replace for single sentences, and its training data is "
-        "unknown: give --data": bool(shape.segments) and pairs is None,
-        "has segment embeddings and its data has pairs, which stock RoBERTa does not support: use a RoBERTa model, or a "
-        "task with single sentences": bool(shape.segments) and bool(pairs),
-    }
-    return [f"--checkpoint {checkpoint.path} {text}." for text, found in differences.items() if found]
+    found = []
+    if shape.head_width or shape.rank:
+        found.append(
+            f"is pruned ({shape}), which stock RoBERTa does not support: use it with this package only"
+        )
+    if shape.layernorm_eps != STOCK_EPS and not approximate:
+        found.append(
+            f"has a LayerNorm eps of {shape.layernorm_eps:g}, but stock RoBERTa always has {STOCK_EPS:g}: add --approximate "
+            "to export it with slightly different outputs"
+        )
+    if shape.segments and pairs is None:
+        found.append(
+            "has segment embeddings, which stock RoBERTa can only replace for single sentences, and its training data is "
+            "unknown: give --data"
+        )
+    if shape.segments and pairs:
+        found.append(
+            "has segment embeddings and its data has pairs, which stock RoBERTa does not support: use a RoBERTa model, or a "
+            "task with single sentences"
+        )
+    return [f"--checkpoint {checkpoint.path} {text}." for text in found]
 
 
 def notes(checkpoint: Checkpoint, pairs: Optional[bool]) -> list[str]:
@@ -55,7 +61,7 @@ def notes(checkpoint: Checkpoint, pairs: Optional[bool]) -> list[str]:
             "every LayerNorm is restored after loading"
         )
     if shape.segments:
-        found.append("segments       segment 0 in every position, exact for single sentences")
+        found.append("segments       segment 0 is added to every position; exact for single sentences")
     if LM_HEAD + "bias" not in checkpoint.weights:
         found.append("masked-LM head a placeholder: the model has none, but stock RoBERTa requires one")
     if shape.pair_format == "bert" and pairs is not False:
@@ -98,7 +104,7 @@ def _settings(checkpoint: Checkpoint) -> Namespace:
         dictionary_hash=checkpoint.dictionary_hash,
         fine_tuned_on=config.get("fine_tuned_on"),
         class_names=list(checkpoint.class_names),
-        **{name: config.get(name, usual) for name, usual in USUAL_DROPOUT.items()},
+        **{name: config.get(name, default) for name, default in DROPOUT.items()},
     )
 
 

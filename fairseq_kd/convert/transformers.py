@@ -15,48 +15,47 @@ from torch import Tensor
 
 from ..models.checkpoint import Checkpoint
 from ..models.encoder import PAD
-from ..models.shape import SENTENCE_ENCODER
+from ..models.shape import LM_HEAD, SENTENCE_ENCODER
 from .huggingface import (
     ACTIVATIONS,
     CLASSIFIER_NAMES,
+    DROPOUT,
     LAYER_NAMES,
-    LM_HEAD,
     LM_HEAD_BIAS,
     LM_HEAD_NAMES,
 )
 
 CLASSES = {"bert": "Bert", "roberta": "Roberta"}
-# fairseq's name -> transformers' name; the first of several.
+# fairseq's name -> the first of transformers' names.
 HIDDEN_ACTS = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
-# Values of BERT and RoBERTa, for checkpoints without them.
-USUAL_DROPOUT = {"dropout": 0.1, "attention_dropout": 0.1, "pooler_dropout": 0.0}
 
 
-def problems(checkpoint: Checkpoint, head: Optional[str]) -> list[str]:
-    """Return why BERT or RoBERTa of transformers cannot reproduce this model's outputs; empty if they can.
+def unsupported_by_transformers(checkpoint: Checkpoint, head: Optional[str]) -> list[str]:
+    """Return an error message for each property that BERT or RoBERTa of transformers cannot express.
 
     head  the classification head to export; None without one
     """
     shape, kind = checkpoint.shape, checkpoint.shape.pair_format
     lm_head = _class_suffix(checkpoint, head) == "ForMaskedLM"
-    differences = {
-        f"is pruned ({shape})": bool(shape.head_width or shape.rank),
-        "has LayerNorms before attention and feed-forward": shape.pre_layernorm,
-        "has no LayerNorm after its embeddings": shape.bare_embeddings,
-        "has segment embeddings and RoBERTa's pair format": bool(shape.segments) and kind == "roberta",
-        f"has the activation {shape.activation}": shape.activation not in HIDDEN_ACTS,
-        f"has {shape.pooler_activation} in its classification head": bool(head)
-        and shape.pooler_activation != "tanh",
-        # RoBERTa's masked-LM head always has gelu, BERT's has the activation of the layers.
-        f"has {shape.activation} in its masked-LM head": lm_head
-        and kind == "roberta"
-        and shape.activation != "gelu",
-    }
+    # RoBERTa's masked-LM head always has gelu, BERT's has the activation of the layers.
+    other_lm_head = lm_head and kind == "roberta" and shape.activation != "gelu"
+    cases = [
+        (shape.head_width or shape.rank, f"is pruned ({shape})"),
+        (shape.pre_layernorm, "has LayerNorms before attention and feed-forward"),
+        (shape.bare_embeddings, "has no LayerNorm after its embeddings"),
+        (shape.segments and kind == "roberta", "has segment embeddings and RoBERTa's pair format"),
+        (shape.activation not in HIDDEN_ACTS, f"has the activation {shape.activation}"),
+        (
+            head and shape.pooler_activation != "tanh",
+            f"has {shape.pooler_activation} in its classification head",
+        ),
+        (other_lm_head, f"has {shape.activation} in its masked-LM head"),
+    ]
     return [
         f"--checkpoint {checkpoint.path} {difference}, which BERT and RoBERTa of transformers do not support: use it with "
         "this package, or try stock fairseq (scripts/export_fairseq.py)."
-        for difference, found in differences.items()
-        if found
+        for applies, difference in cases
+        if applies
     ]
 
 
@@ -71,7 +70,7 @@ def config_of(checkpoint: Checkpoint, head: Optional[str], labels: Sequence[str]
     labels  class names of the head in the order of its logits; () if unknown
     """
     shape = checkpoint.shape
-    dropout = {name: checkpoint.config.get(name, usual) for name, usual in USUAL_DROPOUT.items()}
+    dropout = {name: checkpoint.config.get(name, default) for name, default in DROPOUT.items()}
     config = {
         "architectures": [class_name(checkpoint, head)],
         "model_type": shape.pair_format,
@@ -122,7 +121,7 @@ def weights_of(checkpoint: Checkpoint, head: Optional[str]) -> dict[str, Tensor]
     if suffix == "ForMaskedLM":
         for name, ours in zip(LM_HEAD_NAMES[kind], ("dense", "layer_norm"), strict=True):
             _copy(checkpoint, LM_HEAD + ours, theirs, name)
-        # Under both names: transformers 4 ties them and drops the first.
+        # Both names, which transformers 4 ties; it drops the first.
         theirs |= {name: checkpoint.weights[LM_HEAD + "bias"].clone() for name in LM_HEAD_BIAS[kind]}
 
     prefix = "" if suffix == "Model" else f"{kind}."

@@ -39,7 +39,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
         raise CannotStart(
             f"{index} has no weight_map with the file of each weight: get a new copy of it.", doing="convert"
         )
-    # Only file names: the index must not name files outside the folder.
+    # Only the file names, so that the index cannot name files outside the folder.
     shards = {Path(name).name: index.with_name(Path(name).name) for name in sorted(set(files.values()))}
     missing = [name for name, path in shards.items() if not path.is_file()]
     if missing:

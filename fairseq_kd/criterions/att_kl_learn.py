@@ -35,7 +35,7 @@ class AttentionKL(DistillationCriterion):
         super().__init__(cfg, task)
         self.attention = self.use(AttentionTransfer, cfg.mapping)
         if cfg.attention_clamp is not None and not 0 < cfg.attention_clamp < 1:
-            self.problems.append(
+            self.errors.append(
                 f"--attention-clamp {cfg.attention_clamp} is out of range: give a number between 0 and 1, such as 1e-7."
             )
         self.attention_kl = partial(attention_kl, clamp=cfg.attention_clamp)

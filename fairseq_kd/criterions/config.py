@@ -1,4 +1,4 @@
-"""Flags shared by criterions: by all, by those with terms of their own, by those that pair layers."""
+"""Flags that criterions share: all criterions, those with terms of their own, and those with a layer map."""
 
 from dataclasses import dataclass
 from typing import List, Optional  # noqa: UP035 - fairseq makes no flag of list[...]

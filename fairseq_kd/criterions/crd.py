@@ -25,7 +25,7 @@ class CRDConfig(OwnTermsConfig):
     crd_negatives: int = flag(
         100, "negatives of each sentence: sentences of other labels (default: 100 sentences)"
     )
-    crd_temperature: float = flag(0.07, "divides the cosine similarity of two features (default: 0.07)")
+    crd_temperature: float = flag(0.07, "divisor of the cosine similarity of two features (default: 0.07)")
     crd_momentum: float = flag(
         0.5,
         "share of a stored feature that remains when its sentence is seen again, in [0, 1) (default: 0.5)",
@@ -46,7 +46,9 @@ class ContrastiveCriterion(DistillationCriterion):
         super().__init__(cfg, task)
         self.crd = self.use(ContrastiveTransfer, cfg)
 
-    def terms_of(self, sample: Mapping[str, Any], student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
+    def batch_terms(
+        self, sample: Mapping[str, Any], student: Signals, teacher: Signals
+    ) -> Mapping[str, Tensor]:
         return {"crd": self.crd(sample, student, teacher)}
 
     def load_state_dict(self, state: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Base class of all criterions: signals, labels, logits, sums and logs."""
+"""Base class of all criterions: requests signals, and computes and logs the loss of a batch."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -25,15 +25,15 @@ SHARED = frozenset(each.name for each in fields(IntermediateConfig))
 class DistillationCriterion(FairseqCriterion):
     """Loss of a sentence: hard * label term + soft * logits term + inter * sum of the method's terms.
 
-    The objective of the task computes the first two. They may be sums over the masked words of a sentence.
+    The objective of the task computes the first two. For masked words, they are sums over those of a sentence.
 
-    A method adds transfer modules in its constructor (`use`) and returns its terms from `terms`: one number per sentence
-    each. The loss is the sum over the batch, and the sample size is the number of sentences. So nothing depends on
+    A method adds transfer modules in its constructor (`use`). Its `terms` returns one number per sentence for each term.
+    The loss is the sum over the batch, and the sample size is the number of sentences. So the result does not depend on
     padding, batching, accumulation or the number of workers.
 
-    A criterion reads the run's `DistillationContext` and nothing else of the task. The task uses these members of it:
+    Of the task, a criterion only uses the `DistillationContext`. Of a criterion, the task only uses these members:
 
-    problems         error messages, one sentence each, that prevent training
+    errors           error messages; if there are any, training does not start
     unused           flags without effect, for a warning
     stages           the stages of training, with the weights of their terms
     student_wanted   signals of the student that any stage of training needs
@@ -42,7 +42,7 @@ class DistillationCriterion(FairseqCriterion):
     label_flags      flags of the terms that learn from labels
     resume_critical  flags that a resumed run cannot change
     describe         lines for the summary
-    start            called before training, when all other parameters are frozen
+    start            called before training, after untrained parameters are frozen
     begin_epoch      called before each epoch
     before_update    called before each update of the weights
     """
@@ -53,7 +53,7 @@ class DistillationCriterion(FairseqCriterion):
     # Whether its own terms compare the student with a teacher. If not, --soft-weight is 0 by default.
     needs_teacher: ClassVar[bool] = True
 
-    # Whether its own terms can be trained alone before the logits. Needs own terms and a teacher.
+    # Whether a first stage can train its own terms alone, before the logits. Needs own terms and a teacher.
     first_stage: ClassVar[bool] = True
 
     # Whether --mapping combine, a learned mixture of all hidden states, is allowed.
@@ -63,18 +63,18 @@ class DistillationCriterion(FairseqCriterion):
     resume_critical_fields: ClassVar[tuple[str, ...]] = ()
 
     # Fields of its own config that have an effect even if its terms have weight 0.
-    beside_terms: ClassVar[tuple[str, ...]] = ()
+    always_used_fields: ClassVar[tuple[str, ...]] = ()
 
     # Why its terms need classes, continuing a sentence after its name; empty if regression is possible.
     needs_classes: ClassVar[str] = ""
 
     def __init__(self, cfg: DistillationConfig, task: Any) -> None:
-        """task: has the `context` of the run."""
+        """Set up weights and errors. task: any object with the `context` of the run."""
         super().__init__(task)
         self.cfg = cfg
         self.context: DistillationContext = task.context
         self.stages = Stages(self._weights(cfg), cfg, self.own_terms)
-        self.problems = list(self.stages.problems)
+        self.errors = list(self.stages.errors)
         self.unused: list[str] = []
         if self.own_terms and not self.inter_weight:
             self.unused += unused(self.flags_of_terms(cfg), "--inter-weight 0")
@@ -83,9 +83,9 @@ class DistillationCriterion(FairseqCriterion):
         self.observed: dict[str, Tensor] = {}
 
         if not 0 < cfg.temperature < math.inf:
-            self.problems.append(f"--temperature {cfg.temperature} is out of range: give a number above 0.")
-        if self.teacher_wanted.logits and self.context.logits_problem is not None:
-            self.problems.append(self.context.logits_problem)
+            self.errors.append(f"--temperature {cfg.temperature} is out of range: give a number above 0.")
+        if self.teacher_wanted.logits and self.context.logits_error is not None:
+            self.errors.append(self.context.logits_error)
 
     def _weights(self, cfg: DistillationConfig) -> dict[str, float]:
         objective = self.context.objective
@@ -110,43 +110,45 @@ class DistillationCriterion(FairseqCriterion):
         return self.stages.inter_weight
 
     def use(self, build: Callable[..., nn.Module], *args: Any, **options: Any) -> nn.Module | None:
-        """Build a transfer module and request its signals; None if --inter-weight is 0 or the method is impossible.
+        """Build a transfer module and request its signals; None if --inter-weight is 0, or after an error.
 
         build(context, name of the method, *args, **options) returns a module with the attributes of `Transfer`.
         """
         if not self.inter_weight:
             return None
-        if misfits := self._misfits():
-            self.problems += [misfit for misfit in misfits if misfit not in self.problems]
+        if conflicts := self._conflicts():
+            self.errors += [conflict for conflict in conflicts if conflict not in self.errors]
             return None
 
         part = build(self.context, self.cfg._name, *args, **options)
-        self.problems += part.problems
+        self.errors += part.errors
         self.stages.want_for_own_terms(part.student_wanted, part.teacher_wanted)
         return part
 
-    def _misfits(self) -> list[str]:
+    def _conflicts(self) -> list[str]:
         """Return an error message for each class attribute that conflicts with the data or the mapping."""
         method, mapping = f"--criterion {self.cfg._name}", getattr(self.cfg, "mapping", None)
-        misfits = []
+        conflicts = []
         if self.needs_classes and self.context.objective.regression:
-            misfits.append(
+            conflicts.append(
                 f"{method} {self.needs_classes}, but the labels of {self.context.data} are numbers "
                 "(regression): use another method, such as hidden_mse_token."
             )
         if mapping in MIXTURES and not self.mixes_states:
-            misfits.append(
+            conflicts.append(
                 f"--mapping {mapping} mixes all hidden states, but {method} compares pairs of layers: "
                 "use skip, last or pairs of layers."
             )
-        return misfits
+        return conflicts
 
     def flags_of_terms(self, cfg: DistillationConfig) -> list[str]:
         """Return the given flags that only the method's own terms use.
 
-        Excludes --mapping, which grids of several methods give to all.
+        Excludes --mapping, which a grid gives to all of its methods.
         """
-        return given_flags(cfg, CRITERION_DATACLASS_REGISTRY[cfg._name], SHARED | set(self.beside_terms))
+        return given_flags(
+            cfg, CRITERION_DATACLASS_REGISTRY[cfg._name], SHARED | set(self.always_used_fields)
+        )
 
     @classmethod
     def resume_critical(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,11 +171,11 @@ class DistillationCriterion(FairseqCriterion):
         self.stages.find_unreached(student, self.context.head, own)
 
     def begin_epoch(self) -> None:
-        """Raise CannotStart if there are two stages and no time budget that switches them."""
-        self.stages.check_followed()
+        """Raise CannotStart if there are two stages, but no time budget."""
+        self.stages.check_time_budget()
 
     def before_update(self, optimizer: FairseqOptimizer) -> None:
-        """Do what a method has to do before each update of the weights; not called for skipped updates."""
+        """Prepare an update of the weights; not called for skipped updates."""
 
     def student_signals(self, model: nn.Module, sample: Mapping[str, Any], wanted: Wanted) -> Signals:
         """Return the student's signals for a batch, in its precision."""
@@ -184,8 +186,10 @@ class DistillationCriterion(FairseqCriterion):
         """Return the method's own terms by name, each [B], without their weight."""
         return {}
 
-    def terms_of(self, sample: Mapping[str, Any], student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
-        """Return the same; for methods that need more of the batch than its signals."""
+    def batch_terms(
+        self, sample: Mapping[str, Any], student: Signals, teacher: Signals
+    ) -> Mapping[str, Tensor]:
+        """Return the same as `terms`. Methods that need more of the batch than its signals override this method."""
         return self.terms(student, teacher)
 
     def objective_terms(
@@ -199,7 +203,7 @@ class DistillationCriterion(FairseqCriterion):
         return self.context.objective.terms(weights, self.cfg.temperature, student, teacher, sample)
 
     def observe(self, name: str, each: Tensor) -> None:
-        """Log the mean of a statistic over sentences, next to the terms. each [B]"""
+        """Log the mean of a statistic, next to the terms. each: its value for each sentence, [B]"""
         self.observed[name] = each.detach()
 
     def label_flags(self) -> list[str]:
@@ -233,7 +237,7 @@ class DistillationCriterion(FairseqCriterion):
         sample  a collated batch
         reduce  False returns the loss of each sentence, [B]
         """
-        stage, context = self.stages.now, self.context
+        stage, context = self.stages.current, self.context
         student = self.student_signals(model, sample, stage.student_wanted)
         teacher = context.teacher.signals(sample, stage.teacher_wanted) if stage.teacher_wanted else None
 
@@ -242,7 +246,7 @@ class DistillationCriterion(FairseqCriterion):
         terms = self.objective_terms(weights, student, teacher, sample)
         weighted = {name: (weights[name], term) for name, term in terms.items()}
         if "inter" in weights:
-            own = self.terms_of(sample, student, teacher)
+            own = self.batch_terms(sample, student, teacher)
             weight = weights["inter"] * objective.scale(weights)
             weighted |= {name: (weight, term) for name, term in own.items()}
 

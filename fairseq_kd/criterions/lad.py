@@ -25,13 +25,13 @@ from .transfer import SCOPES, GatedLayers
 
 logger = logging.getLogger(__name__)
 
-# A `target_spread` below this counts as collapse: the targets of all tokens are nearly equal.
+# A `target_spread` below this is a collapse: the targets of all tokens are nearly equal.
 COLLAPSED = 0.1
 
 
 @dataclass
 class GateFlags(FairseqDataclass):
-    """Settings of the gates' own parameter group in the optimizer: their rate is far below the student's."""
+    """Optimizer settings of the gates, which the paper trains at a far lower rate than the student."""
 
     gate_lr: Optional[float] = flag(
         None,
@@ -97,11 +97,11 @@ class LAD(DistillationCriterion):
     def __init__(self, cfg: LADConfig, task: Any) -> None:
         super().__init__(cfg, task)
         self.hidden = self.use(GatedLayers, cfg.mapping, cfg.lad_form, cfg.lad_partial, cfg.lad_scope)
-        if self.hidden is not None and not self.hidden.problems:
+        if self.hidden is not None and not self.hidden.errors:
             if cfg.lad_frozen:
                 self.hidden.gates.requires_grad_(False)
             else:
-                self.problems += _group_gates(self.hidden.gates.gates, cfg)
+                self.errors += _group_gates(self.hidden.gates.gates, cfg)
         warn_of_collapse.cache_clear()
 
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
@@ -127,10 +127,10 @@ def _target_spread(meters: Mapping[str, Any]) -> float:
 
 @functools.cache
 def warn_of_collapse() -> None:
-    """Log, once per run, that the learned targets have become nearly equal, so that the student learns nothing."""
+    """Log, once per run, that the learned targets have become nearly equal, from which the student learns nothing."""
     logger.warning(
-        "the gates' outputs have become nearly equal for all tokens (target_spread below %g), so a low loss means "
-        "nothing: give a lower --gate-lr, or --lad-frozen.",
+        "the gates' outputs have become nearly equal for all tokens (target_spread below %g), so a low loss does "
+        "not show that the student learns: give a lower --gate-lr, or --lad-frozen.",
         COLLAPSED,
     )
 
@@ -138,19 +138,19 @@ def warn_of_collapse() -> None:
 def _group_gates(gates: Iterable[nn.Module], cfg: GateFlags) -> list[str]:
     """Make each gate a parameter group of the optimizer; return error messages if that is impossible."""
     given = {name: getattr(cfg, name) for name in FLAGS if getattr(cfg, name) is not None}
-    problems = list(_gate_problems(given, cfg))
-    if problems:
-        return problems
-    for gate in gates if given else ():
+    errors = list(_gate_flag_errors(given, cfg))
+    if errors or not given:
+        return errors
+    options = {name.removeprefix("gate_"): value for name, value in given.items()}
+    if "betas" in options:
+        options["betas"] = betas(options["betas"], FLAGS["gate_betas"])
+    for gate in gates:
         # One group per gate, because the gradient norm of each is clipped separately.
-        options = {name.removeprefix("gate_"): value for name, value in given.items()}
-        if "betas" in options:
-            options["betas"] = betas(options["betas"], FLAGS["gate_betas"])
         set_group(gate.parameters(), GroupOptions(**options))
     return []
 
 
-def _gate_problems(given: dict[str, Any], cfg: GateFlags) -> Iterable[str]:
+def _gate_flag_errors(given: dict[str, Any], cfg: GateFlags) -> Iterable[str]:
     if not given:
         return
     flags = ", ".join(FLAGS[name] for name in given)

@@ -44,12 +44,12 @@ class PKD(DistillationCriterion):
     """
 
     resume_critical_fields = ("pkd_unnormalized", "pkd_kl")
-    beside_terms = ("pkd_kl",)
+    always_used_fields = ("pkd_kl",)
 
     def __init__(self, cfg: PKDConfig, task: Any) -> None:
         super().__init__(cfg, task)
         self.patience = self.use(HiddenTransfer, cfg.mapping, scope="cls")
-        self.of_one_layer = partial(patience, normalize=not cfg.pkd_unnormalized)
+        self.layer_loss = partial(patience, normalize=not cfg.pkd_unnormalized)
 
     def objective_terms(
         self, weights: Mapping[str, float], student: Signals, teacher: Signals, sample: Any
@@ -60,5 +60,5 @@ class PKD(DistillationCriterion):
         return terms
 
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
-        total = self.patience.first_token(student, teacher, self.of_one_layer)
+        total = self.patience.first_token(student, teacher, self.layer_loss)
         return {"patience": total / len(self.patience.pairs)}

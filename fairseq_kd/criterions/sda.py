@@ -52,7 +52,7 @@ class SDAConfig(OwnTermsConfig):
     sda_host: bool = flag(False, "store the parameter sets in host memory (default: on the student's device)")
     sda_evaluate: ChoiceEnum(["student", "average"]) = flag(
         "student",
-        "the model that validations evaluate, and that is read from the run's checkpoints: the student, or the "
+        "the model that is validated and that other commands read from the run's checkpoints: the student, or the "
         "average; average with --inter-weight 0 --sda-window all is SE of the paper (default: student)",
     )
     amp: bool = II("common.amp")
@@ -64,8 +64,8 @@ class SDA(DistillationCriterion):
 
         loss = hard + inter * logits_mse(student, average of the student's earlier parameters)
 
-    The average does not include the current parameters. Before the first update there is none, and the term is 0.
-    Needs no --teacher. Validations that evaluate the average itself do not have the term.
+    The average does not include the current parameters. Before the first update there is no average, and the term is 0.
+    Needs no --teacher. If validations evaluate the average, they do not compute the term.
     """
 
     needs_teacher = False
@@ -78,14 +78,14 @@ class SDA(DistillationCriterion):
         if not (self.inter_weight or self.evaluates_average):
             return
         window = _window(cfg)
-        self.problems += _problems(cfg, has_classes=self.context.head is not None)
+        self.errors += _flag_errors(cfg, has_classes=self.context.head is not None)
         try:
             host = cfg.sda_host and window != ALL
             self.sda = AveragedTeacher(window, str(cfg.sda_form), _decay(cfg), host)
         except ValueError as error:
-            self.problems.append(f"--sda-{error}")
+            self.errors.append(f"--sda-{error}")
             return
-        self.sda.follow(self.context.student, self.context.head)
+        self.sda.set_student(self.context.student, self.context.head)
         self.stages.want_for_own_terms(Wanted(logits=True), Wanted())
 
     def flags_of_terms(self, cfg: SDAConfig) -> list[str]:
@@ -111,7 +111,7 @@ class SDA(DistillationCriterion):
     def metric_names(self) -> set[str]:
         return super().metric_names() - ({"sda"} if self.evaluates_average else set())
 
-    def terms_of(self, sample: Mapping[str, Any], student: Signals, teacher: Signals) -> dict[str, Tensor]:
+    def batch_terms(self, sample: Mapping[str, Any], student: Signals, teacher: Signals) -> dict[str, Tensor]:
         if not self.training and self.evaluates_average:
             return {}
         if not self.sda.pushed:
@@ -136,7 +136,7 @@ def _decay(cfg: Mapping[str, Any]) -> float:
     return DECAY if given is None else given
 
 
-def _problems(cfg: SDAConfig, has_classes: bool) -> Iterable[str]:
+def _flag_errors(cfg: SDAConfig, has_classes: bool) -> Iterable[str]:
     """Yield error messages for settings that AveragedTeacher does not check."""
     if not has_classes:
         yield (

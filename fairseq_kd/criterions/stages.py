@@ -1,4 +1,4 @@
-"""Weights of the loss terms, which may change once, at a share of the time budget (`--two-stage`)."""
+"""Weights of the loss terms; with `--two-stage`, they change once, at a share of the time budget."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -26,11 +26,11 @@ FIRST_WEIGHTS = (1.0, 0.0, 0.0)
 class Stage:
     """One part of training with constant weights.
 
-    weights         by name
-    flags           the flag of each weight
+    weights         weight of each term
+    flags           flag of each weight
     student_wanted  signals of the student that these weights need
     teacher_wanted  signals of the teacher that these weights need
-    unreached       trained parameters without a gradient in this stage; weight decay must not change them
+    unreached       parameters with a gradient in the other stage only; weight decay must not change them now
     """
 
     weights: dict[str, float]
@@ -50,7 +50,7 @@ class Stage:
     def __str__(self) -> str:
         return " + ".join(f"{weight:g} {name}" for name, weight in self.active().items())
 
-    def problems(self) -> Iterable[str]:
+    def weight_errors(self) -> Iterable[str]:
         """Yield an error message for each invalid weight, or if all weights are 0."""
         for name, weight in self.weights.items():
             if not 0 <= weight < math.inf:
@@ -63,7 +63,7 @@ class Stage:
 class Stages:
     """One stage, or two; the second starts at a share of the time budget.
 
-    weights    of the only or the second stage, by name
+    weights    of the second stage, or of the only one
     cfg        config of the criterion
     own_terms  whether the method has terms of its own
     """
@@ -71,20 +71,21 @@ class Stages:
     def __init__(self, weights: Mapping[str, float], cfg: DistillationConfig, own_terms: bool) -> None:
         self.all = [Stage(dict(weights), {name: f"--{name}-weight" for name in NAMES})]
         self.switch = cfg.two_stage
-        self.problems: list[str] = []
+        self.errors: list[str] = []
         if self.switch is not None:
             first = list(cfg.first_weights or FIRST_WEIGHTS)
-            self.problems += _two_stage_problems(cfg, first, own_terms)
-            of_first = dict(zip(NAMES, [*first, 0.0, 0.0, 0.0], strict=False))
-            self.all.insert(0, Stage(of_first, dict.fromkeys(NAMES, "--first-weights")))
+            self.errors += _two_stage_errors(cfg, first, own_terms)
+            # Missing weights are 0; `_two_stage_errors` reports them.
+            first_weights = dict(zip(NAMES, [*first, 0.0, 0.0, 0.0], strict=False))
+            self.all.insert(0, Stage(first_weights, dict.fromkeys(NAMES, "--first-weights")))
         elif cfg.first_weights:
-            self.problems.append(
+            self.errors.append(
                 f"--first-weights {_format(cfg.first_weights)} has no effect without a first stage: give --two-stage SHARE, "
                 "or remove the flag."
             )
-        self.problems += [problem for stage in self.all for problem in stage.problems()]
-        self.now = self.all[0]
-        self._followed = False
+        self.errors += [error for stage in self.all for error in stage.weight_errors()]
+        self.current = self.all[0]
+        self._has_time_budget = False
 
     @property
     def student_wanted(self) -> Wanted:
@@ -124,34 +125,32 @@ class Stages:
             stage.unreached += [] if stage.weights["inter"] else own
 
     def at_share(self, share: Optional[float]) -> bool:
-        """Change to the stage of this share of the time budget; return whether it is another stage.
+        """Set the current stage; return whether it has changed. Called before training and after each update.
 
-        share  None without a time budget
-
-        Called before training and after each update.
+        share  used share of the time budget; None without a time budget
         """
         if self.switch is None or share is None:
             return False
-        before, self.now = self.now, self.all[share >= self.switch]
-        if self.now is not before or not self._followed:
+        before, self.current = self.current, self.all[1 if share >= self.switch else 0]
+        if self.current is not before or not self._has_time_budget:
             _set_trained(before.unreached, True)
-            _set_trained(self.now.unreached, False)
-        self._followed = True
-        return self.now is not before
+            _set_trained(self.current.unreached, False)
+        self._has_time_budget = True
+        return self.current is not before
 
-    def check_followed(self) -> None:
+    def check_time_budget(self) -> None:
         """Raise CannotStart if there are two stages, but no scheduler calls `at_share`."""
-        if self.switch is not None and not self._followed:
+        if self.switch is not None and not self._has_time_budget:
             raise CannotStart(
                 f"--two-stage {self.switch:g} is a share of the time budget, but there is none: give --lr-scheduler "
                 "time_budget --total-training-time HOURS."
             )
 
     def __str__(self) -> str:
-        *first, last = map(str, self.all)
-        return (
-            "".join(f"{one} in the first {self.switch:g} of the time budget, then " for one in first) + last
-        )
+        if self.switch is None:
+            return str(self.all[0])
+        first, second = self.all
+        return f"{first} in the first {self.switch:g} of the time budget, then {second}"
 
 
 def _set_trained(parameters: Iterable[Parameter], trained: bool) -> None:
@@ -163,7 +162,7 @@ def _format(weights: Iterable[float]) -> str:
     return ",".join(f"{weight:g}" for weight in weights)
 
 
-def _two_stage_problems(cfg: DistillationConfig, first: list[float], own_terms: bool) -> Iterable[str]:
+def _two_stage_errors(cfg: DistillationConfig, first: list[float], own_terms: bool) -> Iterable[str]:
     given, weights = f"--two-stage {cfg.two_stage:g}", f"--first-weights {_format(first)}"
     if not 0 < cfg.two_stage < 1:
         yield f"{given} is out of range: give a share of the time budget between 0 and 1."
@@ -174,8 +173,8 @@ def _two_stage_problems(cfg: DistillationConfig, first: list[float], own_terms: 
     if cfg.fp16 and not (cfg.fp16_no_flatten_grads or cfg.memory_efficient_fp16):
         # fairseq omits weights without a gradient from the flat gradient, but not from the flat weights.
         yield (
-            f"{given} does not train all parameters in each stage, but --fp16 joins all into one vector, so gradients would "
-            "be applied to other weights: add --fp16-no-flatten-grads, or --memory-efficient-fp16."
+            f"{given} does not train all parameters in each stage. --fp16 joins all parameters in one vector, so gradients "
+            "would be applied to the wrong ones: add --fp16-no-flatten-grads, or --memory-efficient-fp16."
         )
     # --distributed-world-size does not yet have torchrun's value here.
     workers = dist.get_world_size() if dist.is_initialized() else 1

@@ -25,7 +25,7 @@ def read_split(path: Path, dictionary: Dictionary, combine: bool, made_by: str) 
 
 
 def longest_row(path: Path, made_by: str) -> int:
-    """Return the maximum tokens of a row, from the index. Unlike fairseq, does not read the text itself."""
+    """Return the length of the longest row in tokens. Unlike fairseq, reads the index only, not the text."""
     with _readable(path, made_by):
         mapped = infer_dataset_impl(str(path)) == "mmap"
         # The sizes are only valid while the index object exists.

@@ -1,4 +1,4 @@
-"""The position of training in an epoch, kept as the set of rows that were trained."""
+"""The position of training in an epoch: the set of rows that were trained."""
 
 import logging
 import math
@@ -23,12 +23,12 @@ Batches = list[Sequence[int]]
 
 @dataclass(frozen=True)
 class _Start:
-    """Where a run begins to read an epoch.
+    """The position at which a run begins to read an epoch.
 
-    batches     of all workers, that are left
-    iterations  batches of each worker before them
+    batches     remaining batches of all workers
+    iterations  number of batches that each worker has read before
     trained     mask of the rows that were trained, [N]; None for none
-    before      mask of those that a run with other batches had trained; None for none
+    before      mask of the rows that were trained in other batches than now, [N]; None for none
     """
 
     batches: Batches
@@ -38,46 +38,46 @@ class _Start:
 
 
 class ResumableEpochs(EpochBatchIterator):
-    """Batches of a training set, as fairseq makes them; a resumed run may divide the rest of an epoch differently.
+    """fairseq's iterator over a training set; a resumed run may divide the rest of an epoch into other batches.
 
     fairseq saves how many batches each worker has read. With another batch size or number of workers, the same
     number means other rows. So the saved state also has:
 
     rows      size of the training set
     lengths   checksum of the lengths of all rows
-    settings  flags that decide the batches and the data
-    updates   updates in that epoch
-    trained   within an epoch: its rows that were trained, packed bits
-    before    those of them that a run with other batches had trained; missing if there are none
+    settings  flags that decide the data and the batches
+    updates   number of updates in that epoch
+    trained   within an epoch: mask of the rows that were trained, as packed bits
+    before    mask of the rows that were trained in batches of other settings; missing if there are none
     """
 
-    cut: Callable[[np.ndarray], Sequence[Sequence[int]]]
+    make_batches: Callable[[np.ndarray], Sequence[Sequence[int]]]
     settings: Mapping[str, Any]
     update_freq: Sequence[int]
     sharded: bool
     skip_remainder_batch: bool
 
-    # The epoch in which the run was resumed, and from where.
+    # The epoch in which the run was resumed, and the position.
     _resumed: tuple[int, Optional["_Start"]] = (0, None)
 
     @classmethod
     def of(
         cls,
         iterator: EpochBatchIterator,
-        cut: Callable[[np.ndarray], Sequence[Sequence[int]]],
+        make_batches: Callable[[np.ndarray], Sequence[Sequence[int]]],
         settings: Mapping[str, Any],
         update_freq: Sequence[int],
         sharded: bool,
     ) -> "ResumableEpochs":
         """Change the class of an iterator to this one, because fairseq does not let a task choose it.
 
-        cut          divides rows, in their order, into batches
-        settings     flag -> value
-        update_freq  batches of each worker in an update, for each epoch; the last one holds for later epochs
-        sharded      each epoch reads other data than the one before
+        make_batches  divides rows, in their order, into batches
+        settings      flag -> value
+        update_freq   batches of each worker in an update, by epoch; the last value applies to all later epochs
+        sharded       whether each epoch reads other data than the one before
         """
         iterator.__class__ = cls
-        iterator.cut, iterator.settings = cut, settings
+        iterator.make_batches, iterator.settings = make_batches, settings
         iterator.update_freq, iterator.sharded = update_freq, sharded
         return iterator
 
@@ -108,8 +108,8 @@ class ResumableEpochs(EpochBatchIterator):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue at the saved position.
 
-        If the trained rows are the first batches of the epoch, the other batches are kept. Otherwise the other rows are
-        divided into new batches. Raises CannotStart if the training data is not that of the checkpoint.
+        If the trained rows are the first batches of the epoch, the other batches do not change. Otherwise the other rows
+        are divided into new batches. Raises CannotStart if the training data is not that of the checkpoint.
         """
         if "rows" not in state:  # a checkpoint of an earlier version
             if state["iterations_in_epoch"]:
@@ -150,11 +150,11 @@ class ResumableEpochs(EpochBatchIterator):
     def _resume_within_epoch(self, state: Mapping[str, Any]) -> None:
         trained = self._unpacked(state["trained"])
         before = self._unpacked(state["before"]) if "before" in state else None
-        batches = self._in_order(self._without(before), self.epoch, state["shuffle"])
-        done = _leading(batches, trained if before is None else trained & ~before)
+        batches = self._in_order(self._batches_without(before), self.epoch, state["shuffle"])
+        done = _count_trained_batches(batches, trained if before is None else trained & ~before)
         if done is None:
             before, done = trained, 0
-            batches = self._in_order(self._without(trained), self.epoch, state["shuffle"])
+            batches = self._in_order(self._batches_without(trained), self.epoch, state["shuffle"])
         left = batches[done:]
         if not left:
             raise CannotStart(
@@ -162,7 +162,7 @@ class ResumableEpochs(EpochBatchIterator):
                 f"{self.num_shards} workers: resume with fewer workers, or without --grouped-shuffling.",
                 doing="resume",
             )
-        # The position in this run's batches: an epoch ends with its usual number.
+        # Counted in this run's batches, so that the epoch ends at its usual number.
         iterations = max(len(self) - math.ceil(len(left) / self.num_shards), 0)
         self._resumed = self.epoch, _Start(left, iterations, trained, before)
         self._next_epoch_itr = self._get_iterator_for_epoch(self.epoch, state["shuffle"], offset=iterations)
@@ -182,13 +182,13 @@ class ResumableEpochs(EpochBatchIterator):
             np.random.shuffle(groups)  # noqa: NPY002
             return [batch for group in groups for batch in group]
 
-    def _without(self, rows: Optional[np.ndarray]) -> Sequence[Sequence[int]]:
+    def _batches_without(self, rows: Optional[np.ndarray]) -> Sequence[Sequence[int]]:
         """Return batches of all rows except these, a mask [N], before they are shuffled."""
         if rows is None:
             return self.frozen_batches
         order = np.concatenate(self.frozen_batches)
         left = order[~rows[order]]
-        return self.cut(left) if len(left) else []
+        return self.make_batches(left) if len(left) else []
 
     def _updates(self, epoch: int) -> int:
         frequency = self.update_freq[min(epoch, len(self.update_freq)) - 1]
@@ -233,7 +233,7 @@ def _packed(rows: np.ndarray) -> Tensor:
     return torch.from_numpy(np.packbits(rows))
 
 
-def _leading(batches: Batches, rows: np.ndarray) -> Optional[int]:
+def _count_trained_batches(batches: Batches, rows: np.ndarray) -> Optional[int]:
     """Return how many of the first batches have exactly these rows, a mask [N]; None if no number does."""
     wanted = int(rows.sum())
     ends = np.cumsum([len(batch) for batch in batches])

@@ -19,7 +19,7 @@ class MaskedWordsDataset(SequenceDataset):
     blocks    token tensors, each beginning with <s>
     mask      settings of `MaskTokensDataset`: vocab, pad_idx, mask_idx, seed, mask_prob, ...
     frozen    whether to mask the same words in every epoch
-    replaced  number of words replaced by random ones, in half of the blocks (see `noise.py`)
+    replaced  number of words that are replaced by random words, in half of the blocks (see `noise.py`)
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class MaskedWordsDataset(SequenceDataset):
         }
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, which has its own masks unless they are frozen."""
+        """Set the epoch. Each epoch has its own masks, unless they are frozen."""
         super().set_epoch(epoch)
         if not self.frozen:
             self.mask_epoch = epoch
@@ -88,7 +88,7 @@ class MaskedWordsDataset(SequenceDataset):
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """True: batches have the same blocks in all epochs."""
+        """True, because batches have the same blocks in all epochs."""
         return True
 
     def ordered_indices(self) -> np.ndarray:

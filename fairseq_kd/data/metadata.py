@@ -28,7 +28,7 @@ class Metadata:
     dictionary_hash  see `dictionary_hash`
     sentences        number of examples by split
     score_scale      factor from a predicted number to the task's score (regression)
-    max_positions    maximum length in tokens to which examples were truncated
+    max_positions    length in tokens to which longer examples were truncated
     """
 
     task: str
@@ -73,7 +73,7 @@ def read_metadata(data: Path) -> Optional[Metadata]:
 
 
 def corpus_pair_format(folder: Path) -> str:
-    """Return the pair format of a corpus's vocabulary; roberta without `meta.json`.
+    """Return the pair format of the vocabulary of a corpus; roberta without `meta.json`.
 
     Raises CannotStart if `meta.json` is invalid.
     """
@@ -99,8 +99,8 @@ def class_names(data: Path, classes: Optional[int] = None) -> tuple[str, ...]:
 
     A class number is the index of its name without fairseq's special tokens, as in `sentence_prediction`.
 
-    classes  number of names to return: the first names, or all names and fairseq-preprocess's filler names
-    (default: all names, without fillers)
+    classes  number of names to return; fairseq-preprocess's filler names follow the others (default: all names,
+             without fillers)
 
     Raises CannotStart if fairseq cannot read the file.
     """

@@ -10,7 +10,7 @@ from .sequences import SequenceDataset, encoder_input
 
 BOS, EOS = 0, 2
 
-# Label of a sentence without label: of classes (the number that F.cross_entropy ignores), and of numbers.
+# Label of an unlabelled sentence: for classes (the number that F.cross_entropy ignores), and for regression.
 UNLABELLED = (-100, float("nan"))
 
 
@@ -77,12 +77,12 @@ class SentenceDataset(SequenceDataset):
         return batch
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, which has its own order, the same on all workers and after a restart."""
+        """Set the epoch. Each epoch has its own order, which is the same on all workers and after a restart."""
         self.epoch = epoch
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """False: otherwise fairseq reuses the batches of the first epoch until a restart."""
+        """False, because fairseq would otherwise use the batches of the first epoch until a restart."""
         return False
 
     def ordered_indices(self) -> np.ndarray:

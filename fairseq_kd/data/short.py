@@ -8,12 +8,11 @@ from torch import Tensor
 class ShortBlocksDataset(FairseqDataset):
     """Splits a share of the blocks in two at a random position; all tokens and their order are kept.
 
-    So a student sees positions and lengths that do not occur in full blocks, as with the short sequences of BERT's
-    pre-training.
+    So the student also learns from short inputs, as from the short sequences in BERT's pre-training.
 
     blocks   token tensors
-    share    share of blocks to split
-    seed     seed of the choice of blocks and positions, which is the same in every epoch, so batches are too
+    share    share of the blocks to split
+    seed     seed of the choice of blocks and positions; the choice, and so the batches, are the same in every epoch
     """
 
     def __init__(self, blocks: FairseqDataset, share: float, seed: int) -> None:

@@ -30,7 +30,7 @@ def word_starts(folder: Path, dictionary: Dictionary) -> Tensor:
     words = len(dictionary) - specials - 1  # <mask> comes last
     if len(marks) != words or not {*marks} <= {"0", "1"}:
         raise CannotStart(
-            f"{path} has {len(marks)} marks, expected {words} for dict.txt: make the data again."
+            f"{path} has {len(marks)} lines, expected {words} as in dict.txt: make the data again."
         )
     starts = torch.ones(len(dictionary), dtype=torch.uint8)
     starts[specials : specials + words] = torch.tensor([int(mark) for mark in marks], dtype=torch.uint8)

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ..errors import CannotStart
 from ..models.checkpoint import Checkpoint
-from ..models.pruning import scored, scored_weights_hash
+from ..models.pruning import scored_names, scored_weights_hash
 from ..signals import Wanted
 from ..teachers.live import frozen_model, move
 from .loaded_model import LoadedModel
 from .output_file import atomic_write
 
+# Name of the file in the model's folder.
 NAME = "importance.safetensors"
 
 
@@ -42,7 +43,9 @@ def importance(
 
     model = frozen_model(loaded.checkpoint, loaded.task.dictionary, loaded.head, "--checkpoint").to(device)
     weights = dict(model.named_parameters())
-    weights = {name: weights[name].requires_grad_(True) for name in scored(loaded.checkpoint.shape.layers)}
+    weights = {
+        name: weights[name].requires_grad_(True) for name in scored_names(loaded.checkpoint.shape.layers)
+    }
     sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
 
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""A trained student or teacher with the data of its task; computes logits of any split."""
+"""A trained student or teacher with the data of its task; computes the logits of any split."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -24,9 +24,9 @@ from .predictions import Predictions
 
 logger = logging.getLogger(__name__)
 
-# GLUE's diagnostics have no training data; a model of this task predicts them.
-PREDICTS_AX = "MNLI"
-# Tasks with the same classes, so that a model of one can predict the others. Other tasks are unknown.
+# GLUE's diagnostics (AX) have no training data; a model of this task predicts them.
+TASK_OF_AX_MODEL = "MNLI"
+# Sets of tasks with the same classes: a model of one can be evaluated on the others.
 SAME_CLASSES = (
     {"MNLI", "SNLI", "AX"},
     {"QNLI", "RTE"},
@@ -37,7 +37,7 @@ SAME_CLASSES = (
     {"STS-B"},
 )
 KNOWN = set().union(*SAME_CLASSES)
-# Used if the checkpoint does not have the batch size of its run's validations.
+# For checkpoints that do not record the batch size of their run's validations.
 DEFAULT_BATCH_SIZE = 32
 
 
@@ -66,7 +66,7 @@ class LoadedModel:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, data: Path) -> "LoadedModel":
-        """Return the model of a checkpoint that is already read; otherwise as `read`."""
+        """Return the model for a checkpoint that is already read. Checks and errors are those of `read`."""
         head = classifier(checkpoint)
         folder = find_data(data, checkpoint)
         task = _task(folder, checkpoint.classes(head), head)
@@ -87,7 +87,7 @@ class LoadedModel:
 
     @cached_property
     def batch_size(self) -> int:
-        """Sentences per batch in the run's validations; in bf16, scores can depend on it."""
+        """Sentences per batch in the run's validations; scores in bf16 can depend on it."""
         validated = self.checkpoint.run.get("dataset") or {}
         return validated.get("batch_size_valid") or validated.get("batch_size") or DEFAULT_BATCH_SIZE
 
@@ -243,9 +243,9 @@ def _task(folder: Path, classes: int, head: str) -> SentencePredictionKDTask:
 
 
 def check_task(checkpoint: Checkpoint, task: str, folder: Path) -> None:
-    """Warn if a model is evaluated on another task than its own. Raises CannotStart if the classes differ."""
+    """Warn if the task differs from the one that the model was trained on. Raises CannotStart if the classes differ."""
     trained_on = checkpoint.config.get("fine_tuned_on")
-    if trained_on in (None, task) or (trained_on, task) == (PREDICTS_AX, "AX"):
+    if trained_on in (None, task) or (trained_on, task) == (TASK_OF_AX_MODEL, "AX"):
         return
 
     found = f"--checkpoint {checkpoint.path} was fine-tuned on {trained_on}, but {folder} is {task}"

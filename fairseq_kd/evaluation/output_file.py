@@ -1,4 +1,4 @@
-"""Atomic writes of output files; turns OSError into CannotStart."""
+"""Atomic writes of output files, whose OSErrors become CannotStart, and the check of `--out`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,5 +22,13 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         if not isinstance(reason, OSError):
             raise
         raise CannotStart(
-            f"{path} cannot be written ({reason.strerror}): fix that, or name another folder.", doing="go on"
+            f"{path} cannot be written ({reason.strerror}): fix the cause, or name another folder.",
+            doing="continue",
         ) from None
+
+
+def output_path_errors(out: Path) -> list[str]:
+    """Return an error message if the folder `--out` exists and is not empty; otherwise an empty list."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        return [f"--out {out} exists and is not empty: name a new folder."]
+    return []

@@ -1,4 +1,4 @@
-"""Finds the training data of a checkpoint, and its vocabulary and class names, for export."""
+"""Finds the training data, the vocabulary and the class names of a checkpoint, for export."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from fairseq.data import Dictionary
 from ..data.metadata import class_names, dictionary_hash, read_metadata
 from ..errors import CannotStart
 from ..models.checkpoint import Checkpoint
-from ..models.label_order import order_problem, reorder_labels
+from ..models.label_order import order_error, reorder_labels
 from .loaded_model import check_task, find_data, first_stage
 
 
@@ -51,7 +51,7 @@ def trained_head(checkpoint: Checkpoint) -> Optional[str]:
 def class_labels(checkpoint: Checkpoint, head: str, data: Optional[Path]) -> tuple[str, ...]:
     """Return the class names of the head in the order of its logits; () for regression, or if they are unknown.
 
-    A checkpoint without names gets names and order of `data`. Raises CannotStart if that is data of another task.
+    A checkpoint without names gets the names of `data`, in that order. Raises CannotStart if this is another task's data.
     """
     classes = checkpoint.classes(head)
     if len(checkpoint.class_names) == classes:
@@ -81,14 +81,7 @@ def in_order_of_data(checkpoint: Checkpoint, data: Optional[Path]) -> Checkpoint
     if head is None or data is None:
         return checkpoint
     order = (class_names(data), checkpoint, head, "--checkpoint")
-    problem = order_problem(*order)
-    if problem is not None:
-        raise CannotStart(problem, doing="export")
+    error = order_error(*order)
+    if error is not None:
+        raise CannotStart(error, doing="export")
     return reorder_labels(*order)
-
-
-def out_problems(out: Path) -> list[str]:
-    """Return an error message if the folder `--out` exists and is not empty; otherwise an empty list."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        return [f"--out {out} exists and is not empty: name a new folder."]
-    return []

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data.metadata import Metadata
 from ..errors import CannotStart
-from .loaded_model import PREDICTS_AX, LoadedModel
+from .loaded_model import TASK_OF_AX_MODEL, LoadedModel
 from .output_file import atomic_write
 from .predictions import Predictions
 
@@ -41,7 +41,7 @@ GLUE_FILES = {
 def models_to_submit(model: LoadedModel) -> list[LoadedModel]:
     """Return the model, and for MNLI also the same model with the diagnostics data, if it exists."""
     diagnostics = model.data.parent / "AX-bin"
-    if model.metadata.task == PREDICTS_AX and (diagnostics / "input0").is_dir():
+    if model.metadata.task == TASK_OF_AX_MODEL and (diagnostics / "input0").is_dir():
         return [model, LoadedModel.of(model.checkpoint, diagnostics)]
     return [model]
 
@@ -49,7 +49,7 @@ def models_to_submit(model: LoadedModel) -> list[LoadedModel]:
 def submitted_splits(model: LoadedModel, cut: bool = False) -> list[str]:
     """Return the names of the model's test splits that GLUE requires.
 
-    cut  whether the data may have another number of rows than GLUE's files
+    cut  accept data with another number of rows than GLUE's files
 
     Raises CannotStart if they cannot be submitted.
     """
@@ -59,7 +59,7 @@ def submitted_splits(model: LoadedModel, cut: bool = False) -> list[str]:
             f"--submission requires a GLUE task, but {model.data} is {metadata.task}: give data of a GLUE task "
             "(`python -m preprocess.glue`)."
         )
-    if trained_on not in (None, metadata.task) and (trained_on, metadata.task) != (PREDICTS_AX, "AX"):
+    if trained_on not in (None, metadata.task) and (trained_on, metadata.task) != (TASK_OF_AX_MODEL, "AX"):
         raise CannotStart(
             f"--checkpoint {model.checkpoint.path} was fine-tuned on {trained_on}, but {model.data} is {metadata.task}: "
             "give the parent folder, so that each checkpoint uses the data of its task."

@@ -6,8 +6,8 @@ input is float64.
 
 `mask` [B, T] is True at real tokens, which need not be a prefix. Values at padded positions, even NaN
 and infinity, never reach the loss or a gradient. `LayerAttention` and `Gates` compute targets and take
-no mask, so their inputs must be finite. No function here copies a tensor to the host, except a batch
-size in `CRD` with several workers. `CRD` keeps a memory bank, so its loss depends on earlier batches.
+no mask, so their inputs must be finite. Nothing here copies a tensor to the host, except `CRD` with several
+workers, which copies a batch size. `CRD` keeps a memory bank, so its loss depends on earlier batches.
 """
 
 from .aggregation import FORMS, REACHES, Gates, LayerAttention

@@ -131,16 +131,16 @@ class Gates(nn.Module):
 
     def with_gates(self, teacher_states: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the aggregates, and the gate values g in the order of computation, shaped like the aggregates."""
-        return self._through(self.gates, teacher_states.unbind())
+        return self._aggregate(self.gates, teacher_states.unbind())
 
     def half_open(self, teacher_states: Tensor) -> list[Tensor]:
         """Return the aggregates for g = 1/2 and a LayerNorm without weights, in float32.
 
         New gates have this value on average.
         """
-        return self._through([_half_open] * len(self.gates), teacher_states.float().unbind())[0]
+        return self._aggregate([_half_open] * len(self.gates), teacher_states.float().unbind())[0]
 
-    def _through(
+    def _aggregate(
         self, gates: Iterable[Callable[..., tuple[Tensor, Tensor]]], states: Sequence[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
         if self.form == "no":
@@ -148,16 +148,16 @@ class Gates(nn.Module):
                 gate(states[layer - 2], states[layer - 1])
                 for gate, layer in zip(gates, self.layers, strict=True)
             ]
-            return [aggregate for aggregate, _ in mixed], [passed for _, passed in mixed]
+            return [aggregate for aggregate, _ in mixed], [value for _, value in mixed]
 
         if self.form == "reverse":
             states = states[::-1]
-        aggregates, opened = [states[0]], []
+        aggregates, values = [states[0]], []
         for gate, state in zip(gates, states[1:], strict=True):
-            aggregate, passed = gate(aggregates[-1], state)
+            aggregate, value = gate(aggregates[-1], state)
             aggregates.append(aggregate)
-            opened.append(passed)
-        return (aggregates[::-1] if self.form == "reverse" else aggregates), opened
+            values.append(value)
+        return (aggregates[::-1] if self.form == "reverse" else aggregates), values
 
 
 class Gate(nn.Module):
@@ -181,13 +181,13 @@ class Gate(nn.Module):
         before, state = before.to(self.linear.weight.dtype), state.to(self.linear.weight.dtype)
         # Autocast would round the product, and lerp needs equal dtypes.
         with torch.autocast(before.device.type, enabled=False):
-            opened = F.sigmoid(self.linear(before))
-            return self.norm(torch.lerp(before, state, opened)), opened
+            values = F.sigmoid(self.linear(before))
+            return self.norm(torch.lerp(before, state, values)), values
 
 
 def _half_open(before: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    opened = torch.full_like(state, 0.5)
-    return F.layer_norm(torch.lerp(before, state, opened), state.shape[-1:], eps=EPS), opened
+    values = torch.full_like(state, 0.5)
+    return F.layer_norm(torch.lerp(before, state, values), state.shape[-1:], eps=EPS), values
 
 
 def _reached(layer: int, student_layers: int, teacher_layers: int, reach: str) -> range:

@@ -17,7 +17,7 @@ WIDTHS = ("magnitude", "magnitude_sentence", "uniform", "random")
 
 @dataclass(frozen=True)
 class Compression:
-    """Specification of the entries kept of a teacher's hidden states [B, T, H].
+    """Specification of the entries to keep of a teacher's hidden states [B, T, H].
 
     tokens   K tokens of each sentence; None for all
     length   selects real tokens: left, the first K; attention, those that position 0 attends to most (scores,
@@ -103,7 +103,7 @@ def compress(
 
     Paper: Liu et al., Marginal Utility Diminishes, ACL 2021.
     Differs from their code: sentences with fewer than K tokens keep no padding. Magnitudes are compared within a
-    token or a sentence, not across the batch, so a sentence's entries do not depend on the others.
+    token or a sentence, not across the batch. So the entries of a sentence do not depend on other sentences.
     """
     positions, real = None, mask
     if how.tokens is not None:
@@ -129,8 +129,8 @@ def compressed_mse(s: Tensor, t: Compressed, teacher_alone: bool = False) -> Ten
 
     s              [B, K, H], the student's states of the same tokens (`tokens_of`)
     t              the teacher's compressed states, of width H
-    teacher_alone  masks the teacher's side only, as the authors' code does: 1/(n_b H) sum over kept tokens and
-                   all dimensions; the student's other dimensions are pulled to 0
+    teacher_alone  masks the teacher's side only, as the authors' code: 1/(n_b H) sum over kept tokens and all
+                   dimensions; the student's other dimensions learn 0
     Returns [B].
 
     Paper: Liu et al., Marginal Utility Diminishes, ACL 2021.

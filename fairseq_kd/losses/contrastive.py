@@ -14,7 +14,7 @@ EPS = 1e-7
 
 
 class CRD(nn.Module):
-    """Contrasts a sentence's vector on the other side with those of sentences with other labels.
+    """Contrasts student and teacher: a sentence's two vectors match, those of two sentences with other labels do not.
 
         f         = projection of a side's vector to F dimensions, scaled to length 1
         P_j       = exp(<other side's bank[j], f> / temperature) / Z of this side
@@ -81,8 +81,8 @@ class CRD(nn.Module):
         normalizers = self._normalizers(means, known)
         if self.training:
             self.normalizers.copy_(torch.where(known.any(), normalizers, self.normalizers))
-            self._remember(self.student_bank, s_seen, index)
-            self._remember(self.teacher_bank, t_seen, index)
+            self._update_bank(self.student_bank, s_seen, index)
+            self._update_bank(self.teacher_bank, t_seen, index)
 
         own, other = self._terms(similar - normalizers.log()[:, None, None])
         return (own[..., 0] + other[..., 1:].sum(dim=-1)).mean(dim=0)
@@ -91,8 +91,8 @@ class CRD(nn.Module):
         """Return the loss of sentences outside the training set, which have no bank entry; change no state.
 
         The negatives are the sentences of other labels in the same batch; their mean counts K times.
-        The banks would bias this loss: they start as noise, and later entries are harder to distinguish,
-        so the first epoch would look best.
+        They are not drawn from the banks, which start as noise and become harder to distinguish: with
+        them, the first epoch would have the lowest loss.
 
         student, teacher  as in `forward`
         labels            [B]
@@ -119,7 +119,7 @@ class CRD(nn.Module):
         return features[0], features[1]
 
     def _similarities(self, s: Tensor, s_keys: Tensor, t: Tensor, t_keys: Tensor) -> Tensor:
-        """Return <key, f> / temperature of both sides, [2, B, 1 + K], for f [B, F] and keys [B, 1 + K, F]."""
+        """Return <key, f> / temperature of both sides, [2, B, 1 + K]. s, t [B, F]; keys [B, 1 + K, F]."""
         # Not a matrix product, because autocast would round it.
         sides = [(keys * f[:, None]).sum(dim=-1) for f, keys in ((s, s_keys), (t, t_keys))]
         return torch.stack(sides) / self.temperature
@@ -140,7 +140,7 @@ class CRD(nn.Module):
         return log_total - log_p, log_total - math.log(noise)
 
     @torch.no_grad()
-    def _remember(self, bank: Tensor, features: Tensor, index: Tensor) -> None:
+    def _update_bank(self, bank: Tensor, features: Tensor, index: Tensor) -> None:
         """Move the rows `index` [R] of the bank towards features [R, F]; index -1 changes no row."""
         place = index.clamp(min=0)
         old = bank[place]
@@ -187,14 +187,14 @@ class Negatives(nn.Module):
     def _ranks(self, pool: Tensor) -> Tensor:
         """Return K random numbers below each pool size: [B, 1] -> [B, K]."""
         if self.replacement:
-            return _below(pool.expand(-1, self.count))
+            return _random_below(pool.expand(-1, self.count))
         edges = torch.arange(self.count + 1, device=pool.device) * pool // self.count  # [B, K + 1]
         parts = edges.diff(dim=1)
-        return (_below(pool) + edges[:, :-1] + _below(parts)) % pool
+        return (_random_below(pool) + edges[:, :-1] + _random_below(parts)) % pool
 
 
-def _below(limit: Tensor) -> Tensor:
-    """Return random integers 0 .. limit - 1, shaped like `limit`."""
+def _random_below(limit: Tensor) -> Tensor:
+    """Return random integers 0 .. limit - 1, in the shape of `limit`."""
     return torch.randint(1 << 62, limit.shape, device=limit.device) % limit
 
 

@@ -63,8 +63,8 @@ def patience(s: Tensor, t: Tensor, normalize: bool = True) -> Tensor:
 class Widen(nn.Module):
     """Projects a student's hidden states to the teacher's width: a learned W h_s + b, or h_s if widths are equal.
 
-    All layers share one projection. It is on the student's side: on the teacher's side, it could map
-    all states to one vector, and the loss would fall without learning.
+    All layers share one projection. It is on the student's side. On the teacher's side, it could map all
+    states to one vector, which lowers the loss although the student learns nothing.
 
     Paper: Jiao et al., TinyBERT, Findings of EMNLP 2020.
     """
@@ -95,8 +95,8 @@ class Combine(nn.Module):
     The loss between s and t is hidden_mse, or token_mse for the states of one position.
 
     Paper: Wang et al., How to Distill your BERT, ACL 2023.
-    Differs from their code: W has the sizes of the two models instead of 9984 -> 3072. It is part
-    of a module, so it is trained and saved.
+    Differs from their code: W fits the sizes of the two models instead of 9984 -> 3072. It belongs to
+    a module, so it is trained and saved.
     """
 
     def __init__(self, student_states: int, student_width: int, teacher_states: int, teacher_width: int):

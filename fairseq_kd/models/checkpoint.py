@@ -11,13 +11,13 @@ from torch import Tensor
 
 from ..data.metadata import class_names, dictionary_hash
 from ..errors import CannotStart
-from .shape import ModelShape, shape_of
+from .shape import LM_HEAD, SENTENCE_ENCODER, ModelShape, shape_of
 from .torch_file import UnsafeFile, first_line, load_torch_file
 
-FOREIGN = "is a Hugging Face model: convert it first (scripts/convert_hf.py import HF_FOLDER OUT)."
+IS_HUGGING_FACE = "is a Hugging Face model: convert it first (scripts/convert_hf.py import HF_FOLDER OUT)."
 # Names of a run's best checkpoint and of a converted model.
 NAMES_IN_FOLDER = ("checkpoint_best.pt", "model.pt")
-USUAL_HEAD = "sentence_classification_head"
+DEFAULT_HEAD = "sentence_classification_head"
 FUSED_PROJECTION = re.compile(r"^(.*\.self_attn\.)in_proj_(weight|bias)$")
 
 
@@ -26,7 +26,7 @@ class Checkpoint:
     """Weights with current parameter names, shape of the model, and settings of its training.
 
     criterion    config of the criterion in its training, if known
-    run          all settings of its training by section (task, dataset, ...), if known
+    run          all settings of its training: section (task, dataset, ...) -> settings, if known
     class_names  class names in the order of the logits; () for regression, or if unknown
     """
 
@@ -42,17 +42,17 @@ class Checkpoint:
     @property
     def words(self) -> int:
         """Number of rows of the embedding matrix."""
-        return self.weights["encoder.sentence_encoder.embed_tokens.weight"].size(0)
+        return self.weights[SENTENCE_ENCODER + "embed_tokens.weight"].size(0)
 
     @property
     def has_lm_head(self) -> bool:
         """Whether it has a masked-LM head."""
-        return "encoder.lm_head.dense.weight" in self.weights
+        return LM_HEAD + "dense.weight" in self.weights
 
     @property
     def head_name(self) -> str:
         """Name of its classification head: the only one, else the one in its settings."""
-        named = (self.run.get("task") or self.config).get("classification_head_name") or USUAL_HEAD
+        named = (self.run.get("task") or self.config).get("classification_head_name") or DEFAULT_HEAD
         heads = {name.split(".")[1] for name in self.weights if name.startswith("classification_heads.")}
         return heads.pop() if len(heads) == 1 else named
 
@@ -72,7 +72,7 @@ def checkpoint_path(given: str, flag: str) -> Path:
     path = Path(given)
     if path.is_file():
         if path.suffix == ".safetensors":
-            raise CannotStart(f"{flag} {given} {FOREIGN}")
+            raise CannotStart(f"{flag} {given} {IS_HUGGING_FACE}")
         return path
 
     if path.is_dir():
@@ -80,7 +80,7 @@ def checkpoint_path(given: str, flag: str) -> Path:
             if (path / name).is_file():
                 return path / name
         if (path / "config.json").is_file():
-            raise CannotStart(f"{flag} {given} {FOREIGN}")
+            raise CannotStart(f"{flag} {given} {IS_HUGGING_FACE}")
         raise CannotStart(
             f"{flag} {given} is a folder without {' or '.join(NAMES_IN_FOLDER)}: name the checkpoint itself."
         )
@@ -131,7 +131,7 @@ def read_checkpoint(given: str, flag: str) -> Checkpoint:
         config,
         weights,
         shape,
-        _hash_beside(path, config),
+        _dictionary_hash(path, config),
         criterion if isinstance(criterion, dict) else None,
         run,
     )
@@ -161,7 +161,7 @@ def eval_state_dict(state: Mapping[str, Any]) -> dict[str, Tensor]:
 def upgrade_state_dict(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights with current parameter names.
 
-    Renames `decoder` of the first RoBERTa release, splits its fused query-key-value projections, and removes the
+    Renames the module `decoder` of the first RoBERTa release, splits its fused query-key-value projections, and removes the
     prefix `module.` of DataParallel.
     """
     renamed = {}
@@ -204,7 +204,7 @@ def _as_mapping(section: Any) -> Any:
     return dict(vars(section)) if isinstance(section, argparse.Namespace) else section
 
 
-def _hash_beside(path: Path, config: Mapping[str, Any]) -> Optional[str]:
+def _dictionary_hash(path: Path, config: Mapping[str, Any]) -> Optional[str]:
     if config.get("dictionary_hash"):
         return config["dictionary_hash"]
     dictionary = path.parent / "dict.txt"

@@ -8,7 +8,7 @@ from fairseq.data import Dictionary
 
 from ..errors import CannotStart
 from .checkpoint import Checkpoint
-from .label_order import order_problem, order_remark, reorder_labels, same_order
+from .label_order import order_error, order_warning, reorder_labels, same_order
 
 logger = logging.getLogger(__name__)
 
@@ -78,25 +78,25 @@ class DataRequirements:
                 f"{self.path} has {', '.join(self.class_names)}: give data with the order of that run."
             )
 
-    def order_problem(self, checkpoint: Checkpoint, flag: str) -> Optional[str]:
+    def order_error(self, checkpoint: Checkpoint, flag: str) -> Optional[str]:
         """Return an error message if the checkpoint's classes cannot be matched with those of the data, else None."""
-        return order_problem(self.class_names, checkpoint, self.head, flag) if self.head else None
+        return order_error(self.class_names, checkpoint, self.head, flag) if self.head else None
 
     def warn_of_unknown_order(self, checkpoint: Checkpoint, flag: str) -> None:
         """Log a warning if the checkpoint does not name its classes, so that their order is unknown."""
-        remark = order_remark(self.class_names, checkpoint, self.head, flag) if self.head else None
-        # Data of one task made by preprocess.glue has one order.
-        if remark is not None and checkpoint.config.get("fine_tuned_on") != self.name:
-            logger.warning(remark)
+        warning = order_warning(self.class_names, checkpoint, self.head, flag) if self.head else None
+        # preprocess.glue writes the same order each time it makes the data of a task.
+        if warning is not None and checkpoint.config.get("fine_tuned_on") != self.name:
+            logger.warning(warning)
 
     def reordered(self, checkpoint: Checkpoint, flag: str) -> Checkpoint:
         """Return the checkpoint with its classes in the order of the data, if both have the same names."""
         return reorder_labels(self.class_names, checkpoint, self.head, flag) if self.head else checkpoint
 
     def reordered_head(self, checkpoint: Checkpoint, flag: str) -> Checkpoint:
-        """Return the same, for a head that is used: warn without names, raise CannotStart with other names."""
-        problem = self.order_problem(checkpoint, flag)
-        if problem is not None:
-            raise CannotStart(problem)
+        """Return `reordered`, for a head that is used: warns without names, raises CannotStart with other names."""
+        error = self.order_error(checkpoint, flag)
+        if error is not None:
+            raise CannotStart(error)
         self.warn_of_unknown_order(checkpoint, flag)
         return self.reordered(checkpoint, flag)

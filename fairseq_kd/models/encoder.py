@@ -109,7 +109,7 @@ class EncoderLayer(nn.Module):
         return self.final_layer_norm(x + self.dropout(self.feed_forward(x)))
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        """[N, H] -> [N, H]"""
+        """Apply the feed-forward block: [N, H] -> [N, H]."""
         return self.fc2(self.activation_dropout(self.activation(self.fc1(x))))
 
 
@@ -143,7 +143,7 @@ class SentenceEncoder(nn.Module):
         tokens  [B, T]  word indices
         padded  whether any sentence may be shorter than T
         real    [R]     positions of the real tokens in the flattened batch (see `Packing`)
-        one_segment     True for running text, where separators end sentences but start no second segment
+        one_segment     True for running text, where a separator does not begin a second segment
 
         Returns the input of the heads, [B, T, H], and the signals except the logits. The input of the heads is the output
         of the last executed layer, normalised with pre-LayerNorm. Hidden states are 0 at padded positions.
@@ -214,7 +214,7 @@ class LMHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(self.weight.size(0)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """[.., H] -> [.., V]; uses filler rows internally, see `unpad`."""
+        """Return word scores: [.., H] -> [.., V]. Adds filler rows internally, see `unpad`."""
         x = features.flatten(0, -2)
         words = len(x)
         x = torch.cat((x, x[:1].expand(filler(words), -1)))
@@ -235,6 +235,6 @@ class ClassificationHead(nn.Module):
         self.out_proj = nn.Linear(shape.width, classes)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B, T, H] -> [B, C]"""
+        """Return class scores: [B, T, H] -> [B, C]."""
         x = self.activation(self.dense(self.dropout(features[:, 0])))
         return self.out_proj(self.dropout(x))

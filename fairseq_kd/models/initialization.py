@@ -15,10 +15,8 @@ from ..layers import layer_numbers, student_state_dict
 from .checkpoint import Checkpoint, read_checkpoint
 from .data_requirements import DataRequirements
 from .resume import ResumedRun, resumed_run
-from .roberta_student import FRESH, RobertaStudent
-from .shape import CONFIG_NAMES
-
-LM_HEAD = "encoder.lm_head."
+from .roberta_student import DEFAULTS, RobertaStudent
+from .shape import CONFIG_NAMES, LM_HEAD
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Initialization:
         model.load_state_dict({name: weights[name] for name in wanted}, strict=False)
 
         lines = [f"embeddings: {self.source.path}"]
-        lines += [f"layer {ours}: its layer {theirs}" for ours, theirs in enumerate(self.layers)]
+        lines += [f"layer {ours}: from layer {theirs}" for ours, theirs in enumerate(self.layers)]
         if head_name is None:
             return [*lines, f"LM head: {self.source.path if self.source.has_lm_head else 'new'}"]
         return [*lines, self._copy_head(model, old_head, head_name)]
@@ -76,7 +74,7 @@ class Initialization:
         for name, ours in wanted.items():
             if weights[name].shape != ours.shape:
                 raise CannotStart(
-                    f"--init-from {self.source.path} has {name} of {_size(weights[name])}, the student needs "
+                    f"--init-from {self.source.path} has {name} of {_size(weights[name])}, but the student needs "
                     f"{_size(ours)}: use an --arch of its sizes, or --init-layers random."
                 )
 
@@ -109,7 +107,7 @@ def check_arch(cfg: DictConfig | Namespace) -> None:
 def find_initialization(
     cfg: DictConfig, teacher: Optional[Checkpoint], data: DataRequirements
 ) -> Initialization:
-    """Return where the student comes from, and write its sizes into the model config.
+    """Return the initialisation of the student, and write its sizes into the model config.
 
     cfg      model config of this run; unset sizes are filled in
     teacher  the default source
@@ -141,7 +139,7 @@ def find_initialization(
             raise CannotStart(
                 f"--init-layers {cfg.init_layers} needs a checkpoint to copy layers from: give --init-from or --teacher."
             )
-        _fill(cfg, FRESH[data.pair_format])
+        _fill(cfg, DEFAULTS[data.pair_format])
         return Initialization(None, layers=None)
     if layers is None:
         if cfg.encoder_layers is None:

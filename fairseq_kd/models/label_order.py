@@ -12,18 +12,18 @@ from .checkpoint import Checkpoint
 logger = logging.getLogger(__name__)
 
 # Class names in Hugging Face's GLUE -> names in GLUE's original files.
-NUMBERS = {"unacceptable": "0", "negative": "0", "notequivalent": "0", "notduplicate": "0"}
-NUMBERS |= {"acceptable": "1", "positive": "1", "equivalent": "1", "duplicate": "1"}
+GLUE_NUMBERS = {"unacceptable": "0", "negative": "0", "notequivalent": "0", "notduplicate": "0"}
+GLUE_NUMBERS |= {"acceptable": "1", "positive": "1", "equivalent": "1", "duplicate": "1"}
 
 
 def reorder_labels(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Checkpoint:
     """Return the checkpoint with the classes of `head` in the order and with the names of `labels`.
 
-    labels  class names of the data, in the order of their numbers; () for regression, or without names
+    labels  class names of the data, in the order of their numbers; () for regression, or if unknown
     flag    flag of the checkpoint, for the log
 
     Case, hyphens, underscores and spaces are ignored. LABEL_0, Hugging Face's placeholder, equals 0. The checkpoint is
-    unchanged if checkpoint or data has no names, or if names cannot be matched (see `order_problem`).
+    unchanged if checkpoint or data has no names, or if names cannot be matched (see `order_error`).
     """
     names = _names(labels, checkpoint, head)
     rows = _rows(labels, names)
@@ -43,10 +43,10 @@ def reorder_labels(labels: Sequence[str], checkpoint: Checkpoint, head: str, fla
     return replace(renamed, weights={**checkpoint.weights, **reordered})
 
 
-def order_problem(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Optional[str]:
+def order_error(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Optional[str]:
     """Return an error message if the checkpoint's class names cannot be matched with `labels`; otherwise None.
 
-    Also returns None if the numbers of classes differ, or if checkpoint or data has no names (see `order_remark`).
+    Also returns None if the numbers of classes differ, or if checkpoint or data has no names (see `order_warning`).
     """
     names = _names(labels, checkpoint, head)
     if not names or _rows(labels, names) is not None:
@@ -57,7 +57,7 @@ def order_problem(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag
     )
 
 
-def order_remark(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Optional[str]:
+def order_warning(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Optional[str]:
     """Return a warning if the checkpoint does not name the classes of `head`, so that their order is unknown."""
     if not labels or checkpoint.classes(head) != len(labels) or _names(labels, checkpoint, head):
         return None
@@ -101,7 +101,7 @@ def _rows(labels: Sequence[str], names: Sequence[str]) -> Optional[list[int]]:
     """Return the index in `names` of each label; None if the names differ."""
     ours, theirs = ([_plain(name) for name in side] for side in (labels, names))
     if {"0", "1"} in (set(ours), set(theirs)):
-        ours, theirs = ([NUMBERS.get(name, name) for name in side] for side in (ours, theirs))
+        ours, theirs = ([GLUE_NUMBERS.get(name, name) for name in side] for side in (ours, theirs))
     if not ours or len(set(ours)) < len(ours) or sorted(ours) != sorted(theirs):
         return None
     return [theirs.index(name) for name in ours]

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from ..layers import student_state_dict
-from .shape import SENTENCE_ENCODER, ModelShape
+from .shape import LM_HEAD, SENTENCE_ENCODER, ModelShape
 
-LM_HEAD = "encoder.lm_head."
 WORDS, PROJECTION = SENTENCE_ENCODER + "embed_tokens.weight", SENTENCE_ENCODER + "embed_projection.weight"
 
 # Parameters of each layer whose importance decides which heads and neurons are kept.
@@ -39,11 +38,11 @@ class Sizes:
     def __str__(self) -> str:
         return f"{self.layers} layers, {self.heads} heads, ffn {self.ffn}, embeddings of rank {self.rank}"
 
-    def but(self, given: Mapping[str, Any]) -> "Sizes":
-        """Return the sizes with the values of `given` that are not None; other keys of `given` are ignored."""
-        return Sizes(**{name: given.get(name) or size for name, size in vars(self).items()})
+    def override(self, given: Mapping[str, Any]) -> "Sizes":
+        """Return these sizes, each replaced by its value in `given` unless that is None."""
+        return replace(self, **{name: given[name] for name in vars(self) if given.get(name) is not None})
 
-    def shrunk(self, shape: ModelShape) -> ModelShape:
+    def pruned_shape(self, shape: ModelShape) -> ModelShape:
         """Return the shape of a model of this shape after pruning to these sizes."""
         width = shape.attention_width // shape.heads
         return replace(
@@ -55,8 +54,8 @@ class Sizes:
             rank=0 if self.rank == shape.width else self.rank,
         )
 
-    def problems(self, shape: ModelShape) -> Iterable[str]:
-        """Yield the reasons why a model of this shape cannot be pruned to these sizes."""
+    def errors(self, shape: ModelShape) -> Iterable[str]:
+        """Yield an error message for each size to which a model of this shape cannot be pruned."""
         if self == Sizes.of(shape):
             yield "the sizes equal those of the model: give --layers, --heads, --ffn or --rank."
         for name, there in vars(Sizes.of(shape)).items():
@@ -65,7 +64,7 @@ class Sizes:
                 yield f"{flag} {wanted}, but the model has {there}: give 1 to {there}."
 
 
-def scored(layers: int) -> list[str]:
+def scored_names(layers: int) -> list[str]:
     """Return the names of the parameters whose importance is measured."""
     return [f"{SENTENCE_ENCODER}layers.{layer}.{name}" for layer in range(layers) for name in SCORED]
 
@@ -73,7 +72,7 @@ def scored(layers: int) -> list[str]:
 def scored_weights_hash(weights: Mapping[str, Tensor], layers: int) -> str:
     """Return the sha256 of the parameters whose importance is measured; it identifies the model."""
     digest = hashlib.sha256()
-    for name in scored(layers):
+    for name in scored_names(layers):
         digest.update(weights[name].contiguous().float().numpy().tobytes())
     return digest.hexdigest()
 
@@ -88,39 +87,39 @@ def neuron_scores(fc1: Tensor, fc2: Tensor) -> Tensor:
     return fc1.sum(dim=1) + fc2.sum(dim=0)
 
 
-def best(scores: Tensor, count: int) -> Tensor:
+def highest(scores: Tensor, count: int) -> Tensor:
     """Return the indices of the `count` highest scores, ascending; of equal scores, the first."""
     return scores.argsort(descending=True, stable=True)[:count].sort().values
 
 
-def factorised(embeddings: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+def factorise(embeddings: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Return the factors [V, rank] and [H, rank] of the best approximation of the embeddings [V, H]."""
     embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
     left, singular, right = torch.linalg.svd(embeddings, full_matrices=False)
     return left[:, :rank] * singular[:rank], right[:rank].T.contiguous()
 
 
-def pruned(
+def prune(
     weights: Mapping[str, Tensor], shape: ModelShape, importance: Mapping[str, Tensor], sizes: Sizes
 ) -> tuple[dict[str, Tensor], ModelShape]:
     """Return weights and shape of the pruned model: the first layers with their most important heads and neurons.
 
     weights     weights of a model of this shape
-    importance  importance of its parameters named by `scored`
+    importance  importance of its parameters named by `scored_names`
     """
     kept = student_state_dict(weights, range(sizes.layers))
     for layer in range(sizes.layers):
         prefix = f"{SENTENCE_ENCODER}layers.{layer}."
         own = {name.removeprefix(prefix): v for name, v in kept.items() if name.startswith(prefix)}
         scores = {name: importance[prefix + name] for name in SCORED}
-        heads = best(head_scores(scores[SCORED[0]], shape.heads), sizes.heads)
-        neurons = best(neuron_scores(scores[SCORED[1]], scores[SCORED[2]]), sizes.ffn)
+        heads = highest(head_scores(scores[SCORED[0]], shape.heads), sizes.heads)
+        neurons = highest(neuron_scores(scores[SCORED[1]], scores[SCORED[2]]), sizes.ffn)
         kept |= {prefix + name: v for name, v in _pruned_layer(own, heads, neurons, shape.heads).items()}
 
-    smaller = sizes.shrunk(shape)
+    smaller = sizes.pruned_shape(shape)
     if smaller.rank != shape.rank:
         words = weights[WORDS] if not shape.rank else weights[WORDS] @ weights[PROJECTION].T
-        kept[WORDS], kept[PROJECTION] = factorised(words, smaller.rank)
+        kept[WORDS], kept[PROJECTION] = factorise(words, smaller.rank)
     if LM_HEAD + "bias" in kept and smaller.rank:
         kept[LM_HEAD + "weight"], kept[LM_HEAD + "projection"] = kept[WORDS], kept[PROJECTION]
     return kept, smaller

@@ -61,13 +61,13 @@ class ResumedRun:
 
     def check(self, cfg: DictConfig) -> None:
         """Raise CannotStart if the run cannot resume with this model config, whose sizes are filled in."""
-        # --init-from is not compared: one file has many paths, and may no longer exist.
+        # --init-from is not compared: the file may have been moved, or removed.
         started_with = {name: self.checkpoint.config.get(name) for name in ("init_layers", "init_head")}
-        problems = [*self._compared(started_with | self.sizes, cfg), *self._other_states(cfg)]
-        if problems:
-            raise CannotStart(*problems)
+        errors = [*self._changed_settings(started_with | self.sizes, cfg), *self._state_errors(cfg)]
+        if errors:
+            raise CannotStart(*errors)
 
-    def _other_states(self, cfg: DictConfig) -> Iterable[str]:
+    def _state_errors(self, cfg: DictConfig) -> Iterable[str]:
         """Yield an error message for each restored state, other than weights, that no longer matches."""
         if cfg.reset_optimizer:
             return
@@ -75,25 +75,25 @@ class ResumedRun:
         formats = {name: (run.get("common") or {}).get(name) for name in FORMATS}
         # Commands that do not train have no optimizer.
         chosen = {"optimizer": _name(run.get("optimizer"))} if cfg.optimizer is not None else {}
-        yield from self._compared(chosen | formats, cfg, "--reset-optimizer")
+        yield from self._changed_settings(chosen | formats, cfg, "--reset-optimizer")
         if not cfg.reset_lr_scheduler:
-            yield from self._compared(
+            yield from self._changed_settings(
                 {"lr_scheduler": _name(run.get("lr_scheduler"))}, cfg, "--reset-lr-scheduler"
             )
 
-    def _compared(
+    def _changed_settings(
         self, before: Mapping[str, Any], cfg: DictConfig, reset: Optional[str] = None
     ) -> Iterable[str]:
         flags = {name: flag_name(name) for name in before}
         named, now = ({flags[name]: values[name] for name in before} for values in (before, cfg))
-        return self.changed(named, now, reset)
+        return self.changed_flags(named, now, reset)
 
-    def changed(
+    def changed_flags(
         self, before: Mapping[str, Any], now: Mapping[str, Any], reset: Optional[str] = None
     ) -> Iterable[str]:
         """Yield an error message for each flag whose value differs from the start of the run, if known.
 
-        reset  a flag that makes fairseq continue anyway
+        reset  flag that lets fairseq continue with the changed value
         """
         or_reset = f", or {reset}" if reset else ""
         if self.flag == "--save-dir":
@@ -113,21 +113,21 @@ def resumed_run(cfg: DictConfig) -> Optional[ResumedRun]:
     """Return the checkpoint that fairseq restores (`fairseq.checkpoint_utils.load_checkpoint`); None for a new run.
 
     Raises CannotStart if the named file does not exist: fairseq would only log "No existing checkpoint found" and train
-    a new student. Also raises CannotStart if fairseq would load the file over the new student.
+    a new student. Also raises CannotStart for --finetune-from-model, which would overwrite the initialised weights.
     """
     if cfg.finetune_from_model is not None:
         raise CannotStart(
             f"--finetune-from-model {cfg.finetune_from_model} loads weights without any check: give "
             "--init-from and --init-layers all instead."
         )
-    flag, path = _restored(cfg)
+    flag, path = _file_to_restore(cfg)
     if path is None:
         return None
     if not path.is_file():
         in_save_dir = Path(cfg.save_dir, path)
-        meant = f"give {flag} {in_save_dir}" if in_save_dir.is_file() else "give the file's own path"
+        fix = f"give {flag} {in_save_dir}" if in_save_dir.is_file() else "give the path of an existing file"
         raise CannotStart(
-            f"{flag} {path} does not exist, and fairseq would start a new run: {meant}, or remove the flag."
+            f"{flag} {path} does not exist, and fairseq would start a new run: {fix}, or remove the flag."
         )
     checkpoint = read_checkpoint(str(path), flag)
     if checkpoint.run.get("criterion") is None:
@@ -137,7 +137,7 @@ def resumed_run(cfg: DictConfig) -> Optional[ResumedRun]:
     return ResumedRun(checkpoint, flag)
 
 
-def _restored(cfg: DictConfig) -> tuple[str, Optional[Path]]:
+def _file_to_restore(cfg: DictConfig) -> tuple[str, Optional[Path]]:
     """Return the flag and the file to restore, which may not exist; None if nothing is to be restored."""
     suffix = cfg.checkpoint_suffix or ""
     if cfg.restore_file != LAST:

@@ -67,16 +67,18 @@ class RobertaStudentConfig(ResumeFlags):
     )
     init_layers: str = flag(
         "all",
-        "its layers to copy, bottom-up, counted from 0, such as 0,1,2; "
-        "or all, or random (copies nothing) (default: all)",
+        "layers of --init-from to copy, bottom-up, counted from 0, such as 0,1,2; "
+        "or all; or random, which copies nothing (default: all)",
     )
     init_head: bool = flag(
-        False, "also copy its classification head, which must have the student's sizes (default: a new head)"
+        False,
+        "also copy the classification head of --init-from, which must have the student's sizes "
+        "(default: a new head)",
     )
 
 
 class StudentEncoder(FairseqEncoder):
-    """The encoder proper, and a masked-LM head for models that have one."""
+    """The encoder, and a masked-LM head for models that have one."""
 
     def __init__(
         self, dictionary: Dictionary, sentence_encoder: SentenceEncoder, lm_head: Optional[LMHead]
@@ -179,7 +181,7 @@ class RobertaStudent(FairseqEncoderModel):
         masked: Optional[Tensor] = None,
         one_segment: bool = False,
     ) -> Signals:
-        """Return the wanted signals; layers above them are not run (see `SentenceEncoder`).
+        """Return the wanted signals; higher layers are not run (see `SentenceEncoder`).
 
         masked  [M] positions in the flattened batch for the masked-LM head; None for the classification head
         """
@@ -205,8 +207,8 @@ class RobertaStudent(FairseqEncoderModel):
 
         classification_head_name  head of the logits; None for the masked-LM head
 
-        Otherwise they would have no gradient in one process, a zero gradient (and so weight decay) with some distributed
-        wrappers, and raise an error with others.
+        Without this, such a parameter has no gradient in one process. Some distributed wrappers give it a gradient of 0,
+        so that weight decay changes it; others raise an error.
         """
         training = self.training
         self.eval()
@@ -232,16 +234,16 @@ class RobertaStudent(FairseqEncoderModel):
 
 
 # Defaults of a student without a source, by the pair format of the data.
-FRESH = {
+DEFAULTS = {
     "roberta": {"layernorm_eps": 1e-5, "segments": 0, "pair_format": "roberta"},
     "bert": {"layernorm_eps": 1e-12, "segments": 2, "pair_format": "bert"},
 }
-for _fresh in FRESH.values():
-    _fresh |= {"activation_fn": "gelu", "pooler_activation_fn": "tanh", "max_positions": 512}
-    _fresh |= {"encoder_normalize_before": False, "no_layernorm_embedding": False}
-    _fresh |= {"encoder_head_dim": 0, "embedding_rank": 0}
+for _defaults in DEFAULTS.values():
+    _defaults |= {"activation_fn": "gelu", "pooler_activation_fn": "tanh", "max_positions": 512}
+    _defaults |= {"encoder_normalize_before": False, "no_layernorm_embedding": False}
+    _defaults |= {"encoder_head_dim": 0, "embedding_rank": 0}
 
-# layers, width, feed-forward width, heads
+# Name -> layers, width, feed-forward width, heads.
 ARCHITECTURES = {
     "roberta_student_3x384": (3, 384, 1536, 12),
     "roberta_student_6x384": (6, 384, 1536, 12),

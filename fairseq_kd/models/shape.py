@@ -6,15 +6,20 @@ from typing import Any
 
 from torch import Tensor
 
+# Prefixes of parameter names.
 SENTENCE_ENCODER = "encoder.sentence_encoder."
+LM_HEAD = "encoder.lm_head."
 
 
 @dataclass(frozen=True)
 class ModelShape:
     """Sizes and other settings of an encoder.
 
-    head_width  dimensions of a head if heads were pruned; 0 means width / heads
-    rank        rank of factorised word embeddings, V x rank times rank x width; 0 means V x width
+    segments         number of segment embeddings; 0 for RoBERTa, 2 for BERT
+    pair_format      separators between two sentences: roberta (2) or bert (1)
+    bare_embeddings  whether there is no LayerNorm after the embeddings
+    head_width       dimensions of a head if heads were pruned; 0 means width / heads
+    rank             rank of factorised word embeddings, V x rank times rank x width; 0 means V x width
     """
 
     layers: int

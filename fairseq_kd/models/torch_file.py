@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 # First bytes of torch.save's formats: a zip archive since torch 1.6, a pickle before.
-BEGINNINGS = (b"PK\x03\x04", b"\x80")
+FIRST_BYTES = (b"PK\x03\x04", b"\x80")
 LFS_POINTER = b"version https://git-lfs.github.com/"
-OBJECT = re.compile(r"GLOBAL (\S+)")
+REFUSED_CLASS = re.compile(r"GLOBAL (\S+)")
 
 
 class UnsafeFile(ValueError):
@@ -25,7 +25,7 @@ def load_torch_file(path: Path) -> Any:
     """
     check_not_pointer(path)
     with path.open("rb") as file:
-        if not file.read(4).startswith(BEGINNINGS):
+        if not file.read(4).startswith(FIRST_BYTES):
             raise ValueError("it is not a file of torch.save")
     try:
         # fairseq_compat allows argparse.Namespace in the whole process, but no other class.
@@ -33,7 +33,7 @@ def load_torch_file(path: Path) -> Any:
     except (OSError, MemoryError):
         raise
     except Exception as error:  # damaged files raise many types of errors
-        found = OBJECT.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        found = REFUSED_CLASS.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if found:
             raise UnsafeFile(found[1]) from None
         raise ValueError(first_line(error)) from None
@@ -43,7 +43,7 @@ def check_not_pointer(path: Path) -> None:
     """Raise ValueError if the file is a Git LFS pointer, whose content was not downloaded."""
     with path.open("rb") as file:
         if file.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise ValueError("it is a pointer of Git LFS, run git lfs pull")
+            raise ValueError("it is a Git LFS pointer, run git lfs pull")
 
 
 def first_line(error: Exception) -> str:

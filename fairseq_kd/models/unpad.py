@@ -1,7 +1,7 @@
 """Packs a padded batch, so that token-wise layers process real tokens only.
 
-The number of real tokens differs between batches. On a CPU, the matrix library prepares a kernel for each matrix size
-and caches a thousand of them, which needs gigabytes in long trainings. So filler rows reduce the number of sizes.
+The number of real tokens differs between batches. On a CPU, the matrix library prepares a kernel for each matrix size.
+It caches a thousand of them, which takes gigabytes in a long training. Filler rows reduce the number of sizes.
 """
 
 from dataclasses import dataclass
@@ -40,12 +40,12 @@ class Packing:
         return cls(batch, length, real, torch.cat((real, real.new_zeros(filler(len(real))))))
 
     def pack(self, x: Tensor) -> Tensor:
-        """[B, T, ...] -> [N, ...]"""
+        """Select the rows of a padded tensor: [B, T, ...] -> [N, ...]."""
         x = x.flatten(0, 1)
         return x if self.rows is None else _Rows.apply(x, self.rows, self.real)
 
     def unpack(self, x: Tensor) -> Tensor:
-        """[N, ...] -> [B, T, ...], zero at padded positions"""
+        """Return the padded tensor, 0 at padded positions: [N, ...] -> [B, T, ...]."""
         if self.real is not None:
             unpacked = x.new_zeros(self.batch * self.length, *x.shape[1:])
             x = unpacked.index_copy(0, self.real, x[: len(self.real)])

@@ -20,9 +20,8 @@ class MaskedWords:
 
         sum over masked tokens of (hard + soft) + inter * kappa * sum over sentences of the method's terms
 
-    divided by M. kappa is the expected number of masked tokens of a sentence. It gives a method's term the same weight
-    relative to a mean over tokens as relative to a mean over sentences. Without `hard` and `soft`, the loss is the mean
-    over sentences.
+    divided by M. kappa is the expected number of masked tokens of a sentence. So the loss is about the mean over tokens
+    plus `inter` times the mean over sentences. Without `hard` and `soft`, the loss is the mean over sentences.
 
     classes   number of words V
     kappa     mask probability x tokens per sample

@@ -3,13 +3,13 @@
 Behaviour under each of fairseq's precision wrappers:
 
 (none)                                   fp32 weights; groups, their clipping and resume are exact
---bf16, --fp16 --fp16-no-flatten-grads   fairseq keeps fp32 masters but does not save them; we save them
---memory-efficient-bf16, -fp16           we keep the masters and save them
+--bf16, --fp16 --fp16-no-flatten-grads   fairseq keeps fp32 masters, but only this optimizer saves them
+--memory-efficient-bf16, -fp16           this optimizer keeps the masters and saves them
 --fp16 alone                             refused: one flat vector has no groups
 --amp                                    refused: fairseq's wrapper divides by the loss scale twice
 
-In the second and third case, the wrapper clips all gradients by one factor. So --clip-norm also applies
-to groups with their own clip norm, in addition to that.
+In the second and third case, fairseq's wrapper clips all gradients by one factor. So --clip-norm also
+applies to groups that have their own clip norm.
 """
 
 import ast

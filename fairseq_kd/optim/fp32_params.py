@@ -1,4 +1,4 @@
-"""Access to the fp32 master weights that fairseq's half-precision wrapper or our optimizer keeps."""
+"""Access to the fp32 master weights that fairseq's wrapper or `adamw_fused` keeps for 16-bit weights."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,10 +10,10 @@ from torch.nn import Parameter
 def in_full_precision(weights: Mapping[str, Parameter], optimizer: FairseqOptimizer) -> dict[str, Tensor]:
     """Return name -> fp32 master for each weight that has one, else the weight.
 
-    fairseq's wrapper keeps the masters for --bf16 and --fp16, with or without --fp16-no-flatten-grads. Our
-    optimizer keeps them for --memory-efficient-bf16 and --memory-efficient-fp16.
+    fairseq's wrapper keeps the masters for --bf16 and --fp16, with or without --fp16-no-flatten-grads.
+    `adamw_fused` keeps them for --memory-efficient-bf16 and --memory-efficient-fp16.
     """
-    pairs = [*getattr(optimizer.optimizer, "narrow", ()), *_wrapped(optimizer)]
+    pairs = [*getattr(optimizer.optimizer, "half_precision", ()), *_wrapped(optimizer)]
     masters = {id(weight): master for weight, master in pairs}
     return {name: masters.get(id(weight), weight) for name, weight in weights.items()}
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ..errors import CannotStart
-from .groups import limited, rate, split
+from .groups import clipped_sets, learning_rate, make_groups
 
 # Added to the norm when clipping, as torch and fairseq do: avoids a division by 0.
 EPS = 1e-6
@@ -28,8 +28,8 @@ class GroupedAdamW(torch.optim.AdamW):
     are_masters    the params are the fp32 masters of fairseq's wrapper: save them too
     """
 
-    # Attributes that fairseq's MemoryEfficientFP16Optimizer reads. Its own way of loading would replace
-    # our state by the checkpoint's tensors.
+    # fairseq's MemoryEfficientFP16Optimizer reads these attributes. Without the second, it would replace
+    # the restored state by the checkpoint's tensors.
     supports_memory_efficient_fp16 = True
     disable_mem_eff_fp16_loading_hack = True
 
@@ -45,7 +45,7 @@ class GroupedAdamW(torch.optim.AdamW):
         are_masters: bool = False,
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        groups = split(params, defaults, decay_vectors)
+        groups = make_groups(params, defaults, decay_vectors)
 
         self.weights = [weight for group in groups for weight in group["params"]]
         for group in groups:
@@ -53,31 +53,31 @@ class GroupedAdamW(torch.optim.AdamW):
         super().__init__(groups, **defaults, fused=True)
 
         self.masters = [master for group in self.param_groups for master in group["params"]]
-        self.narrow = [
+        self.half_precision = [
             (weight, master)
             for weight, master in zip(self.weights, self.masters, strict=True)
             if weight is not master
         ]
-        self.saves_masters = are_masters or bool(self.narrow)
+        self.saves_masters = are_masters or bool(self.half_precision)
         # 16-bit gradients must be converted to fp32 before the division by the loss scale.
-        self.supports_step_with_scale = bool(self.narrow)
+        self.supports_step_with_scale = bool(self.half_precision)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None, scale: float | Tensor = 1.0) -> Any:
         """Make one update with the gradients divided by `scale`."""
         loss = None if closure is None else torch.enable_grad()(closure)()
 
-        for weight, master in self.narrow:
+        for weight, master in self.half_precision:
             master.grad = None if weight.grad is None else weight.grad.float()
         if torch.is_tensor(scale) or scale != 1.0:
             _multiply(_gradients(self.masters), 1.0 / scale)
-        for limit, masters in limited(self.param_groups):
+        for limit, masters in clipped_sets(self.param_groups):
             gradients = _gradients(masters)
             _clip(gradients, _norm(_norms(gradients)), limit)
 
         scheduled = [group["lr"] for group in self.param_groups]
         for group in self.param_groups:
-            group["lr"] = rate(group)
+            group["lr"] = learning_rate(group)
         super().step()
         for group, lr in zip(self.param_groups, scheduled, strict=True):
             group["lr"] = lr
@@ -131,7 +131,7 @@ class GroupedAdamW(torch.optim.AdamW):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state exactly: saved masters replace those built from rounded weights.
 
-        As fairseq intends, group options keep their current values; only `RESTORED` ones come from the checkpoint.
+        As in fairseq, options of a group keep their current values; only those in `RESTORED` are restored.
         Raises CannotStart if the checkpoint's parameters were grouped differently.
         """
         self._check_groups(state_dict["param_groups"])
@@ -159,8 +159,8 @@ class GroupedAdamW(torch.optim.AdamW):
             )
 
     def _round_masters(self) -> None:
-        if self.narrow:
-            weights, masters = zip(*self.narrow, strict=True)
+        if self.half_precision:
+            weights, masters = zip(*self.half_precision, strict=True)
             torch._foreach_copy_(weights, masters)
             for master in masters:
                 master.grad = None

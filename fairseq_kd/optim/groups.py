@@ -17,7 +17,7 @@ from torch.nn import Parameter
 
 @dataclass(frozen=True, eq=False)
 class GroupOptions:
-    """Options of a set: all parameters marked with the same object. None = value of the command line.
+    """Options of a set of parameters, which are marked with the same object. None = value of the command line.
 
     lr_scale        factor of the learning rate
     lr              peak learning rate, instead of --lr
@@ -61,7 +61,7 @@ def set_group(parameters: Iterable[Parameter], options: GroupOptions) -> None:
         parameter.param_group = options
 
 
-def split(
+def make_groups(
     parameters: Iterable[Parameter], defaults: dict[str, Any], decay_vectors: bool
 ) -> list[dict[str, Any]]:
     """Return groups for `torch.optim`, ordered by their first parameter: one or two per set.
@@ -87,7 +87,7 @@ def split(
     return list(groups.values())
 
 
-def limited(groups: Iterable[dict[str, Any]]) -> Iterable[tuple[float, list[Parameter]]]:
+def clipped_sets(groups: Iterable[dict[str, Any]]) -> Iterable[tuple[float, list[Parameter]]]:
     """Return (clip norm, parameters) of each set that has its own clip norm; a set may span two groups."""
     sets: dict[int, tuple[float, list[Parameter]]] = {}
     for group in groups:
@@ -96,7 +96,7 @@ def limited(groups: Iterable[dict[str, Any]]) -> Iterable[tuple[float, list[Para
     return sets.values()
 
 
-def rate(group: dict[str, Any]) -> float:
+def learning_rate(group: dict[str, Any]) -> float:
     """Return the learning rate of a group's next update; `group["lr"]` is the scheduler's."""
     if group["peak"] is None:
         return group["lr"] * group["lr_scale"]

@@ -1,4 +1,4 @@
-"""`--lr-scheduler time_budget`: a run that ends, validates, saves and decays its rate by the clock."""
+"""`--lr-scheduler time_budget`: learning rate, validations, checkpoints and end of a run by the clock."""
 
 from .time_budget import TimeBudget
 

@@ -1,4 +1,4 @@
-"""The flags of `--lr-scheduler time_budget`: values derived from them, and their checks before training."""
+"""The flags of `--lr-scheduler time_budget`, the budget that they define, and their checks."""
 
 import math
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class TimeBudgetConfig(FairseqDataclass):
         None, "hours of training; shares below are shares of this time (default: no limit)"
     )
     early_exit_time: Optional[float] = flag(
-        None, "hours after which training ends before --total-training-time (default: that time)"
+        None, "hours after which training ends, if before --total-training-time (default: that time)"
     )
     finetune_checkpoint_shares: List[float] = flag(
         [], "shares at which to keep checkpoint_shareSHARE.pt, as 0.25,0.5 (default: none)"
@@ -43,7 +43,7 @@ class TimeBudgetConfig(FairseqDataclass):
     lr_decay_step: float = flag(0.1, "exponential curve: share of the schedule per step (default: 0.1)")
     total_num_update: Optional[float] = flag(None, "updates of --lr-by updates (default: --max-update)")
     early_stop_minutes: Optional[float] = flag(
-        None, "minutes from which validations must be better than --early-stop-loss (default: none)"
+        None, "minutes after which validations must be better than --early-stop-loss (default: none)"
     )
     early_stop_loss: Optional[float] = flag(
         None,
@@ -78,9 +78,9 @@ def updates(cfg: TimeBudgetConfig) -> float:
 
 def budget(cfg: TimeBudgetConfig) -> Budget:
     """Return the budget of these flags, in seconds."""
-    judged = [] if cfg.early_stop_loss is None else [cfg.early_stop_minutes * MINUTE]
+    early_stop = [] if cfg.early_stop_loss is None else [cfg.early_stop_minutes * MINUTE]
     if cfg.total_training_time is None:
-        return Budget(validations=tuple(judged))
+        return Budget(validations=tuple(early_stop))
 
     total = cfg.total_training_time * HOUR
     end = total if cfg.early_exit_time is None else cfg.early_exit_time * HOUR
@@ -91,12 +91,12 @@ def budget(cfg: TimeBudgetConfig) -> Budget:
         cfg.validation_end,
         cfg.validation_end_interval,
     )
-    validations = tuple(sorted(judged + [share * total for share in shares]))
+    validations = tuple(sorted(early_stop + [share * total for share in shares]))
     return Budget(total, end, validations, {share * total: share for share in cfg.finetune_checkpoint_shares})
 
 
-def problems(cfg: TimeBudgetConfig) -> Iterator[str]:
-    """Yield why training cannot start with these flags, one sentence each."""
+def flag_errors(cfg: TimeBudgetConfig) -> Iterator[str]:
+    """Yield an error message for each flag that is missing, out of range, or in conflict with another."""
     if cfg.lr_by == "time" and cfg.total_training_time is None:
         yield "--lr-by time needs --total-training-time HOURS: add it, or use --lr-by updates."
     if cfg.lr_by == "updates" and updates(cfg) <= 0:
@@ -144,7 +144,7 @@ def unused_flags(cfg: TimeBudgetConfig) -> list[str]:
     """Return the flags without effect, with the reason; see `fairseq_kd/unused_flags.py`."""
     given = given_flags(cfg, TimeBudgetConfig, without=["finetune_checkpoint_shares"])
     too_late = budget(cfg).end <= (cfg.early_stop_minutes or 0) * MINUTE
-    # Whether it applies, beginnings of flags, reason.
+    # Whether the case applies, prefixes of the flags without effect, reason.
     cases: list[tuple[bool, str | tuple[str, ...], str]] = [
         (cfg.lr_by == "time", "--total-num-update", "--lr-by time"),
         (cfg.lr_curve != "exponential", "--lr-decay", f"--lr-curve {cfg.lr_curve}"),
@@ -159,7 +159,7 @@ def unused_flags(cfg: TimeBudgetConfig) -> list[str]:
         cases.append((share not in given, interval, f"no {share}"))
     return [
         entry
-        for applies, beginnings, reason in cases
+        for applies, prefixes, reason in cases
         if applies
-        for entry in unused([flag for flag in given if flag.startswith(beginnings)], reason)
+        for entry in unused([flag for flag in given if flag.startswith(prefixes)], reason)
     ]

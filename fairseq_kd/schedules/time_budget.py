@@ -1,4 +1,4 @@
-"""`--lr-scheduler time_budget`: the learning rate by time, and the state that survives a restart."""
+"""`--lr-scheduler time_budget`: sets the learning rate by the clock, and saves the clock in checkpoints."""
 
 from typing import Any
 
@@ -8,22 +8,22 @@ from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
 
 from ..errors import CannotStart
 from ..unused_flags import warn_unused
-from .flags import TimeBudgetConfig, budget, problems, unused_flags, updates
+from .flags import TimeBudgetConfig, budget, flag_errors, unused_flags, updates
 from .timed_trainer import TimedTrainer
 from .timer import Timer
 
 
 @register_lr_scheduler("time_budget", dataclass=TimeBudgetConfig)
 class TimeBudget(FairseqLRScheduler):
-    """The learning rate by the clock or by updates, and the clock itself.
+    """Sets the learning rate by the clock or by updates, and owns the clock.
 
-    fairseq saves and restores the state of a scheduler, therefore the scheduler owns the clock. `loop` wraps
-    fairseq's training loop (see `fairseq_compat`).
+    The scheduler owns the clock, because fairseq saves and restores a scheduler's state. `loop` wraps fairseq's
+    training loop (see `fairseq_compat`).
     """
 
     def __init__(self, cfg: TimeBudgetConfig, optimizer: FairseqOptimizer) -> None:
         super().__init__(cfg, optimizer)
-        if found := list(problems(cfg)):
+        if found := list(flag_errors(cfg)):
             raise CannotStart(*found)
         warn_unused(unused_flags(cfg))
         self.timer = Timer(budget(cfg))
@@ -35,13 +35,13 @@ class TimeBudget(FairseqLRScheduler):
             **self.timer.state_dict(),
             "low_loss_scale": self.loop.low_updates,
             "low_loss_scale_minimum": self.loop.lowest_loss_scale,
-            "judged": self.loop.judged,
+            "judged": self.loop.last_validation,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if "elapsed" not in state_dict:
             raise CannotStart(
-                "the run in --save-dir was started with another --lr-scheduler, so its time is unknown: give "
+                "the run in --save-dir was started with another --lr-scheduler, so its used time is unknown: give "
                 "another --save-dir, or --reset-lr-scheduler to count from now on."
             )
         super().load_state_dict(state_dict)
@@ -49,10 +49,10 @@ class TimeBudget(FairseqLRScheduler):
         lowest = self.loop.lowest_loss_scale
         if state_dict.get("low_loss_scale_minimum", lowest) == lowest:
             self.loop.low_updates = state_dict["low_loss_scale"]
-        self.loop.judged = state_dict.get("judged")  # missing in checkpoints of earlier versions
+        self.loop.last_validation = state_dict.get("judged")  # missing in checkpoints of earlier versions
 
     def step_begin_epoch(self, epoch: int) -> None:
-        """Raise CannotStart, before the first update, if nothing would stop training in time."""
+        """Raise CannotStart, before the first update, if the timer does not run."""
         if not self.timer.running:
             raise CannotStart(
                 "--lr-scheduler time_budget needs fairseq_compat: start fairseq-train or fairseq-hydra-train in an "
@@ -79,7 +79,7 @@ def factor(curve: str, x: float, warmup: float, decay_rate: float, decay_step: f
         r ^ ((x - w) / s)    exponential
         1                    constant
 
-    x is 0 at the beginning and 1 from the end on, w the warm-up's share (below 1), r the `decay_rate` and s the
+    x is 0 at the beginning and 1 at the end. w is the share of the warm-up (below 1), r the `decay_rate`, s the
     `decay_step`. From academic-budget BERT (Izsak et al., How to Train BERT with an Academic Budget, EMNLP 2021).
     """
     x = min(x, 1.0)

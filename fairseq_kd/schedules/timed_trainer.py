@@ -1,4 +1,4 @@
-"""Validation, checkpoints and the end of training by the clock, around fairseq's training loop."""
+"""Validates, saves and ends training by the clock; wraps fairseq's training loop."""
 
 import contextlib
 import logging
@@ -44,17 +44,17 @@ def should_stop_early(cfg: TimeBudgetConfig, value: float, elapsed: float) -> Op
 
 
 class TimedTrainer:
-    """Wraps three functions of `fairseq_cli.train`, each of which receives the wrapped one as `original`.
+    """Replaces three functions of `fairseq_cli.train`; each method receives the replaced one as `original`.
 
-    All workers act alike: they use the timer of rank 0, and rank 0 judges validations.
+    All workers decide the same: they use the timer of rank 0, and rank 0 decides on early stops.
     """
 
     def __init__(self, timer: Timer, cfg: TimeBudgetConfig) -> None:
         self.timer = timer
         self.cfg = cfg
-        self.verdict: Optional[str] = None
+        self.stop_reason: Optional[str] = None
         # The metric of the last validation, and the seconds counted by then.
-        self.judged: Optional[tuple[float, float]] = None
+        self.last_validation: Optional[tuple[float, float]] = None
         self.lowest_loss_scale = max(cfg.early_stop_loss_scale, cfg.threshold_loss_scale or 0.0)
         # Successive updates with fp16's loss scale at the lowest.
         self.low_updates = 0
@@ -64,13 +64,14 @@ class TimedTrainer:
     ) -> tuple[Losses, bool]:
         """Train the rest of one epoch, or nothing if the run has ended before.
 
-        If the time was over between two epochs or before a restart, one update is trained before the end. A run
+        If the time ran out between two epochs or before a restart, the run trains one more update before it ends. A run
         that was stopped early continues only if its flags now allow it.
         """
         if self.timer.ended:
             reason = self._time_is_over()
         else:
-            reason = (self.judged and should_stop_early(self.cfg, *self.judged)) or self._scale_is_low()
+            early = self.last_validation and should_stop_early(self.cfg, *self.last_validation)
+            reason = early or self._scale_is_low()
         if broadcast_from_rank0(float(bool(reason))):
             logger.info(f"Not training: {reason}")
             return [None], True
@@ -80,12 +81,13 @@ class TimedTrainer:
         return original(cfg, trainer, *args)
 
     def validate(self, original: Callable, *args: Any) -> Losses:
-        """Validate with or without counting the time, and judge the first subset."""
+        """Validate, with or without counting the time, and decide by the first subset whether to stop."""
         with contextlib.nullcontext() if self.cfg.count_validation_time else self.timer.paused():
             losses = original(*args)
-        self.judged = float(losses[0]), self.timer.elapsed
-        reason = should_stop_early(self.cfg, *self.judged)
-        self.verdict = (reason or "rank 0 stops it") if broadcast_from_rank0(float(bool(reason))) else None
+        self.last_validation = float(losses[0]), self.timer.elapsed
+        reason = should_stop_early(self.cfg, *self.last_validation)
+        stops = broadcast_from_rank0(float(bool(reason)))
+        self.stop_reason = (reason or "rank 0 stops the run") if stops else None
         return losses
 
     def validate_and_save(
@@ -103,10 +105,10 @@ class TimedTrainer:
 
         due = self.timer.due()
         if self._update_stage(trainer):
-            _forget_losses(train)
+            _reset_best_and_averages(train)
         # fairseq's next checkpoint records these as done, so they are saved before it.
         for share in due.checkpoints:
-            _keep(f"share{share:g}", cfg, trainer, epoch_itr)
+            _save_extra(f"share{share:g}", cfg, trainer, epoch_itr)
         losses, stop = original(cfg, trainer, task, epoch_itr, subsets, end_of_epoch)
         validate = due.validation or due.over
         if validate and losses[0] is None and not cfg.dataset.disable_validation:
@@ -115,13 +117,13 @@ class TimedTrainer:
 
         scale = _loss_scale(trainer)
         self.low_updates = 0 if scale is None or scale > self.lowest_loss_scale else self.low_updates + 1
-        reason = self.verdict or self._scale_is_low()
+        reason = self.stop_reason or self._scale_is_low()
         ends = due.over or stop or (end_of_epoch and epoch_itr.epoch == cfg.optimization.max_epoch)
         if due.over:
             self.timer.end()
         keep_end = self.cfg.finetune_checkpoint_at_end and ends and not reason
         if keep_end:
-            _keep("end", cfg, trainer, epoch_itr)
+            _save_extra("end", cfg, trainer, epoch_itr)
         if validate or due.checkpoints or keep_end or reason:
             checkpoint_utils.save_checkpoint(cfg.checkpoint, trainer, epoch_itr, losses[0])
         if reason or due.over:
@@ -134,7 +136,7 @@ class TimedTrainer:
         return f"the loss scale was {self.lowest_loss_scale:g} or less for {self.low_updates} updates"
 
     def _time_is_over(self) -> str:
-        return f"{self.timer.elapsed:.1f} of {self.timer.budget.end:g} seconds are used up"
+        return f"{self.timer.elapsed:.1f} of {self.timer.budget.end:g} seconds are used"
 
     def _update_stage(self, trainer: "Trainer") -> bool:
         """Pass the used share to a criterion with stages; return whether its objective changed."""
@@ -142,8 +144,8 @@ class TimedTrainer:
         return stages is not None and stages.at_share(self.timer.share)
 
 
-def _keep(name: str, cfg: "FairseqConfig", trainer: "Trainer", epoch_itr: "EpochBatchIterator") -> None:
-    """Write checkpoint_NAME.pt, which fairseq never removes or overwrites."""
+def _save_extra(name: str, cfg: "FairseqConfig", trainer: "Trainer", epoch_itr: "EpochBatchIterator") -> None:
+    """Save checkpoint_NAME.pt, which fairseq never removes or overwrites."""
     trainer.consolidate_optimizer()
     path = os.path.join(cfg.checkpoint.save_dir, f"checkpoint_{name}{trainer.checkpoint_suffix}.pt")
     if trainer.should_save_checkpoint_on_current_rank:
@@ -152,7 +154,7 @@ def _keep(name: str, cfg: "FairseqConfig", trainer: "Trainer", epoch_itr: "Epoch
         trainer.state_dict()
 
 
-def _forget_losses(train: ModuleType) -> None:
+def _reset_best_and_averages(train: ModuleType) -> None:
     """Reset the best loss and the averages, which belong to the previous objective."""
     vars(checkpoint_utils.save_checkpoint).pop("best", None)
     vars(train.should_stop_early).clear()

@@ -1,4 +1,4 @@
-"""Training time that counts towards a budget, and the validations and checkpoints that it triggers."""
+"""Counts the training time of a run, and returns the validations and checkpoints that are due."""
 
 import math
 import time
@@ -38,10 +38,10 @@ class Due(NamedTuple):
 
 
 class Timer:
-    """Counts the training time of a run, over restarts, and returns what it triggers.
+    """Counts the training time of a run, including the time before restarts.
 
-    `elapsed` is read once an update and equal on every worker; `counted` is this worker's time now. A run may be
-    killed, or begin an epoch, after its time is over and before its last checkpoint: `over` and `ended` differ then.
+    `elapsed` is read once per update and equal on every worker; `counted` is this worker's time now. `over` and `ended`
+    differ if a run is killed, or begins an epoch, after its time is used and before its last checkpoint.
 
     now  returns seconds of a monotonic clock
     """
@@ -102,14 +102,14 @@ class Timer:
         return self._ended >= self.budget.end
 
     def end(self) -> None:
-        """Record that they are done. A longer budget, given later, has not ended."""
+        """Record that the last validation and checkpoint are done. A run with a longer budget is then not ended."""
         self._ended = self.elapsed
 
     def due(self) -> Due:
-        """Return what has become due since the last call; nothing is due twice, also after a restart."""
+        """Return the actions that have become due since the last call. No action is due twice, also after a restart."""
         before, self._seen = self._seen, self.elapsed
-        validations = passed(self.budget.validations, before, self.elapsed)
-        checkpoints = passed(self.budget.checkpoints, before, self.elapsed)
+        validations = times_between(self.budget.validations, before, self.elapsed)
+        checkpoints = times_between(self.budget.checkpoints, before, self.elapsed)
         return Due(bool(validations), [self.budget.checkpoints[at] for at in checkpoints], self.over)
 
     def state_dict(self) -> dict[str, float]:
@@ -124,7 +124,7 @@ class Timer:
         self._ended = state.get("ended", 0.0)  # missing in checkpoints of earlier versions
 
 
-def passed(times: Iterable[float], before: float, now: float) -> list[float]:
+def times_between(times: Iterable[float], before: float, now: float) -> list[float]:
     """Return the times after `before`, up to and including `now`, in ascending order."""
     return sorted(each for each in times if before < each <= now)
 

@@ -14,7 +14,7 @@ from ..teachers.source import TeacherSource
 
 
 def read_config(flags: Sequence[str]) -> DictConfig:
-    """Return the config that fairseq-train makes of these flags. Raises CannotStart if it refuses one."""
+    """Return fairseq-train's config for these flags. Raises CannotStart if fairseq-train refuses one."""
     parser, errors = options.get_training_parser(), io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
@@ -29,19 +29,19 @@ def read_config(flags: Sequence[str]) -> DictConfig:
 
 
 def build_parts(cfg: DictConfig) -> tuple:
-    """Return task, student and criterion, as fairseq-train builds them. Raises CannotStart as they do."""
+    """Return task, student and criterion as fairseq-train builds them. Raises CannotStart if one cannot be built."""
     utils.set_torch_seed(cfg.common.seed)
     task = tasks.setup_task(cfg.task)
     student = task.build_model(cfg.model)
     return task, student, task.build_criterion(cfg.criterion)
 
 
-def problems_of(cfg: DictConfig, student: ModelShape) -> list[str]:
-    """Return why no student of that shape can be trained with this config, one sentence each.
+def config_errors(cfg: DictConfig, student: ModelShape) -> list[str]:
+    """Return an error message for each reason why no student of this shape can be trained with this config.
 
     The student is not built. Raises CannotStart for reasons other than the shape.
     """
     task = tasks.setup_task(cfg.task)
     task.source = TeacherSource.read(task.cfg, task.data)
     task.context = task.new_context(student)
-    return criterions.build_criterion(cfg.criterion, task).problems
+    return criterions.build_criterion(cfg.criterion, task).errors

@@ -3,7 +3,8 @@
     python -m fairseq_kd.tasks.check_flags < COMMANDS
 
 COMMANDS  a JSON list of commands, each a list of arguments without the program's name
-          Prints a JSON list with one sentence per command, empty if fairseq-train accepts it.
+
+Prints a JSON list with one error message per command, empty if fairseq-train accepts it.
 """
 
 import json
@@ -19,7 +20,7 @@ def refusal(flags: Sequence[str]) -> str:
     try:
         read_config(flags)
     except CannotStart as error:
-        return " ".join(error.problems)
+        return " ".join(error.errors)
     return ""
 
 

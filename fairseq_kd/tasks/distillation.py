@@ -37,8 +37,7 @@ from ..precisions import student_autocast
 from ..teachers.cached import CachedTeacher
 from ..teachers.source import TeacherFlags, TeacherSource
 from ..unused_flags import warn_unused
-from . import precision
-from .precision import PrecisionFlags
+from .precision import PrecisionFlags, in_16_bits, precision_error
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ class DistillationTaskConfig(PrecisionFlags, TeacherFlags):
 
 
 class DistillationTask(FairseqTask):
-    """Start-up, batches and training steps that do not depend on the kind of data.
+    """Start-up, batches and training steps, for any kind of data.
 
     fairseq calls `setup_task`, `build_model` and `build_criterion`, in this order. Their steps are, from top to bottom:
 
@@ -76,14 +75,14 @@ class DistillationTask(FairseqTask):
                          8  freeze the parameters that no loss depends on
                          9  log the summary
 
-    A task of one kind of data adds the data sets and overrides the methods below `max_positions`.
+    A subclass loads one kind of data, and overrides the methods below `max_positions`.
     """
 
     # Flags that decide the rows of the training set, or their order.
     row_flags: tuple[str, ...] = ("data", "train_subset", "seed")
 
-    # fairseq's dummy batches have no weight (see `train_step`, and `fairseq_compat`).
-    fillers_count = False
+    # Whether fairseq's dummy batches have a weight (see `train_step`, and `fairseq_compat`).
+    dummy_batches_count = False
 
     def __init__(
         self,
@@ -92,9 +91,9 @@ class DistillationTask(FairseqTask):
         objective: SentenceLabels | MaskedWords,
     ) -> None:
         super().__init__(cfg)
-        problem = precision.problem(cfg)
-        if problem:
-            raise CannotStart(problem)
+        error = precision_error(cfg)
+        if error:
+            raise CannotStart(error)
         self.data = data
         self.objective = objective
         self.source: Optional[TeacherSource] = None
@@ -162,9 +161,9 @@ class DistillationTask(FairseqTask):
     def build_criterion(self, cfg: DictConfig) -> FairseqCriterion:
         """Return the criterion; check it, load the teacher and freeze unused parameters: steps 5 to 9.
 
-        Criterions of other packages, which have no `problems`, get neither checks nor a teacher.
+        Criterions of other packages get neither checks nor a teacher.
 
-        Raises CannotStart if any term cannot be computed.
+        Raises CannotStart if a term cannot be computed, or if flags conflict.
         """
         _check_trackers(self.cfg)
         if self.source is None:  # the student was loaded from a checkpoint
@@ -172,23 +171,23 @@ class DistillationTask(FairseqTask):
         source = self.source
         self.context = self.new_context(self.student_shape, self.student)
         criterion = super().build_criterion(cfg)  # step 5
-        if not hasattr(criterion, "problems"):
+        if not isinstance(criterion, DistillationCriterion):
             warn_unused(source.unused_cache(cfg._name))
             return criterion
 
         self._check(criterion, cfg)  # step 6
 
-        wanted, not_used = criterion.teacher_wanted, []
+        wanted, unused_cache = criterion.teacher_wanted, []
         if wanted:
             self.check_positions(
                 f"{source.name} takes ({source.shape.max_positions} tokens)", source.shape.max_positions
             )
             self.check_cacheable()
             self.context.teacher = source.load(wanted)  # step 7
-            source.warn(wanted, not self.cfg.cpu and precision.in_16_bits(self.cfg))
+            source.log_warnings(wanted, not self.cfg.cpu and in_16_bits(self.cfg))
         else:
-            not_used = source.unused_cache(cfg._name)
-        warn_unused(criterion.unused + not_used)
+            unused_cache = source.unused_cache(cfg._name)
+        warn_unused(criterion.unused + unused_cache)
 
         frozen = self.student.freeze_unreached(criterion.student_wanted, self.data.head)  # step 8
         criterion.start(self.student)
@@ -204,7 +203,7 @@ class DistillationTask(FairseqTask):
             objective=self.objective,
             student_shape=student_shape,
             teacher_shape=self.source.shape,
-            logits_problem=self.source.logits_problem(),
+            logits_error=self.source.logits_error(),
             head=self.data.head,
             data=self.cfg.data,
             train_subset=self.cfg.train_subset,
@@ -214,17 +213,17 @@ class DistillationTask(FairseqTask):
         )
 
     def _check(self, criterion: DistillationCriterion, cfg: DictConfig) -> None:
-        """Raise CannotStart for all problems of the criterion and its flags."""
-        problems = criterion.problems or list(_best_checkpoint_problems(self.cfg, criterion.metric_names()))
+        """Raise CannotStart for all errors of the criterion and its flags."""
+        errors = criterion.errors or list(_best_checkpoint_errors(self.cfg, criterion.metric_names()))
         saved = (self.resumed and self.resumed.checkpoint.criterion) or {}
         if saved:
             if saved.get("_name") == cfg._name:
                 before, now = criterion.resume_critical(saved), criterion.resume_critical(cfg)
             else:
                 before, now = {"--criterion": saved.get("_name")}, {"--criterion": cfg._name}
-            problems = [*problems, *self.resumed.changed(before, now)]
-        if problems:
-            raise CannotStart(*problems, doing="start distillation")
+            errors = [*errors, *self.resumed.changed_flags(before, now)]
+        if errors:
+            raise CannotStart(*errors, doing="start distillation")
 
     def _summary(self, criterion: DistillationCriterion, frozen: Sequence[str]) -> Iterable[str]:
         trained = sum(p.numel() for p in self.student.parameters() if p.requires_grad)
@@ -258,12 +257,12 @@ class DistillationTask(FairseqTask):
         """Return the class numbers of the training set, [N]; None without labels."""
         return None
 
-    def serve_teacher(
+    def attach_cache(
         self, dataset: SequenceDataset, split: str, files: Sequence[Path], settings: Mapping[str, Any]
     ) -> None:
-        """Let a data set read the stored signals of its rows if there is a teacher cache (see `CachedTeacher.serve`)."""
+        """If there is a teacher cache, let a data set read the stored signals of its rows (`CachedTeacher.attach`)."""
         if isinstance(self.teacher, CachedTeacher):
-            self.teacher.serve(dataset, split, files, settings)
+            self.teacher.attach(dataset, split, files, settings)
 
     def get_batch_iterator(
         self,
@@ -302,17 +301,17 @@ class DistillationTask(FairseqTask):
             "--update-freq": ",".join(map(str, self.cfg.update_freq)),
             "number of workers": iterator.num_shards,
         }
-        cut = partial(dataset.batch_by_size, **sizes)
-        return ResumableEpochs.of(iterator, cut, settings, self.cfg.update_freq, self.shards > 1)
+        make_batches = partial(dataset.batch_by_size, **sizes)
+        return ResumableEpochs.of(iterator, make_batches, settings, self.cfg.update_freq, self.shards > 1)
 
     def train_step(
         self, sample: Mapping[str, Any], *args: Any, ignore_grad: bool = False, **kwargs: Any
     ) -> tuple[Any, int, dict[str, Any]]:
         """Make fairseq's training step. Dummy batches (`ignore_grad`), of any split, have no weight.
 
-        The criterion finds `filler` in the batch. Logs `peak_gb`, the peak memory in GiB.
+        The criterion finds `dummy` in the batch. Logs `peak_gb`, the peak memory in GiB.
         """
-        done = super().train_step({**sample, "filler": ignore_grad}, *args, ignore_grad=ignore_grad, **kwargs)
+        done = super().train_step({**sample, "dummy": ignore_grad}, *args, ignore_grad=ignore_grad, **kwargs)
         peak = peak_memory(done[0].device)
         if peak is not None:
             self.peak_gb = max(self.peak_gb, peak)
@@ -337,7 +336,7 @@ class DistillationTask(FairseqTask):
         reset_meters("valid")
 
 
-def _best_checkpoint_problems(cfg: DistillationTaskConfig, logged: set[str]) -> Iterable[str]:
+def _best_checkpoint_errors(cfg: DistillationTaskConfig, logged: set[str]) -> Iterable[str]:
     """Yield an error message if fairseq would keep the wrong best checkpoint.
 
     logged  names of the values that every validation logs

@@ -1,4 +1,4 @@
-"""Classes or regression targets of sentences: from meta.json, or from flags without it."""
+"""Finds the classes of sentences, or that labels are numbers: in meta.json, else in flags and label/dict.txt."""
 
 import logging
 from pathlib import Path
@@ -43,9 +43,9 @@ def _from_flags(cfg: FairseqDataclass, data: Path, dictionary: Path) -> Metadata
     classes = cfg.num_classes
     if classes is None:
         classes = 1 if cfg.regression_target else len(listed) or None
-    problem = _problem(classes, cfg, data)
-    if problem is not None:
-        raise CannotStart(f"data folder {data} has no meta.json, {problem}")
+    error = _label_error(classes, cfg, data)
+    if error is not None:
+        raise CannotStart(f"data folder {data} has no meta.json, {error}")
 
     if listed and len(listed) != classes:
         logger.warning(
@@ -63,7 +63,8 @@ def _from_flags(cfg: FairseqDataclass, data: Path, dictionary: Path) -> Metadata
     )
 
 
-def _problem(classes: Optional[int], cfg: FairseqDataclass, data: Path) -> Optional[str]:
+def _label_error(classes: Optional[int], cfg: FairseqDataclass, data: Path) -> Optional[str]:
+    """Return the end of an error message about invalid or unknown classes; None if they are valid."""
     if classes is None:
         return (
             "and no label/dict.txt with the class names: give --num-classes, give --regression-target for numeric "

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 MADE_BY = "python -m preprocess.corpus"
 
-# Tokens.
+# Default of --vocabulary-chunk, in tokens.
 CHUNK = 1024
 
 
@@ -64,8 +64,8 @@ class MaskedLMKDConfig(DistillationTaskConfig):
     frozen_masking: bool = flag(False, "mask the same tokens in every epoch (default: other tokens in each)")
     replaced_words: int = flag(
         0,
-        "number of words of a training block, besides the predicted ones, that are replaced by random words, "
-        "with probability 1/2 for each block; academic-budget distillation replaces 100, in half of the batches "
+        "number of words to replace by random words in a training block, besides the predicted ones; each block is "
+        "changed with probability 1/2; academic-budget distillation replaces 100, in half of the batches "
         "(default: 0 words)",
     )
     vocabulary_chunk: int = flag(
@@ -84,7 +84,7 @@ class MaskedLMKDTask(DistillationTask):
     def __init__(
         self, cfg: MaskedLMKDConfig, dictionary: Dictionary, dictionary_hash: str, pair_format: str
     ) -> None:
-        """pair_format: that of the text's encoder (see `data/metadata.py`)."""
+        """Set up the objective. pair_format: the separators of the vocabulary (see `corpus_pair_format`)."""
         data = DataRequirements(
             cfg.data, dictionary, dictionary_hash, pair_format, length=cfg.tokens_per_sample
         )
@@ -138,12 +138,12 @@ class MaskedLMKDTask(DistillationTask):
         folders = _folders(self.cfg)
         shard = (epoch - 1) % len(folders)
         training = split == self.cfg.train_subset
-        if split not in self.datasets:  # before training, check all shards: some are first read days later
+        if split not in self.datasets:  # check all shards before training: the last may be read days later
             for folder in folders if training else [folders[shard]]:
-                _check_filled(folder / split)
+                _check_files(folder / split)
                 self._check_lengths(folder / split, combine)
             if training and self.cfg.teacher_cache is not None:
-                # The teacher's signals, or their disk space, may be missing as well.
+                # Signals of the teacher, or disk space for them, may be missing as well.
                 for other in range(len(folders)):
                     self._read(split, other, combine)
 
@@ -151,7 +151,7 @@ class MaskedLMKDTask(DistillationTask):
         logger.info(
             f"{split}: {len(dataset)} blocks of up to {self.cfg.tokens_per_sample} tokens from {folders[shard] / split}"
         )
-        # fairseq keeps every data set that it has made batches of, which would be one per epoch.
+        # fairseq keeps each data set that has an iterator: without this line, one more in every epoch.
         self.dataset_to_epoch_iter.pop(self.datasets.get(split), None)
         self.datasets[split] = dataset
         return dataset
@@ -185,16 +185,17 @@ class MaskedLMKDTask(DistillationTask):
             blocks = ShortBlocksDataset(blocks, self.cfg.short_blocks, self.cfg.seed)
         dataset = MaskedWordsDataset(
             PrependTokenDataset(blocks, self.dictionary.bos()),
-            self._mask(),
+            self._mask_settings(),
             self.cfg.frozen_masking,
             self.cfg.replaced_words if training else 0,
         )
-        self.serve_teacher(
+        self.attach_cache(
             dataset, f"{split}.{shard}", files_of_split(path, combine), self._block_settings(training)
         )
         return dataset
 
-    def _mask(self) -> dict[str, Any]:
+    def _mask_settings(self) -> dict[str, Any]:
+        """Return the arguments of fairseq's `MaskTokensDataset`."""
         folder = _folders(self.cfg)[0]
         return {
             "vocab": self.dictionary,
@@ -236,7 +237,7 @@ def _folders(cfg: MaskedLMKDConfig) -> list[Path]:
     return [Path(folder) for folder in cfg.data.split(os.pathsep)]
 
 
-def _check_filled(path: Path) -> None:
+def _check_files(path: Path) -> None:
     tokens = Path(f"{path}.bin")
     if not tokens.is_file() or not Path(f"{path}.idx").is_file():
         raise CannotStart(
@@ -253,9 +254,7 @@ def _check_flags(cfg: MaskedLMKDConfig) -> None:
     if not 0 <= cfg.short_blocks <= 1:
         raise CannotStart(f"--short-blocks {cfg.short_blocks} is out of range: give a number from 0 to 1.")
     if not 0 < cfg.mask_prob < 1:
-        raise CannotStart(
-            f"--mask-prob {cfg.mask_prob} is out of range: give a number between 0 and 1, without both."
-        )
+        raise CannotStart(f"--mask-prob {cfg.mask_prob} is out of range: give a number above 0 and below 1.")
     shares = (cfg.leave_unmasked_prob, cfg.random_token_prob)
     if min(shares) < 0 or sum(shares) > 1:
         raise CannotStart(

@@ -1,4 +1,4 @@
-"""Checks of the student's precision, which fairseq sets for the whole run."""
+"""Checks the flags that set the student's precision."""
 
 import logging
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class PrecisionFlags(FairseqDataclass):
     memory_efficient_fp16: bool = II("common.memory_efficient_fp16")
 
 
-# The option in the config, and the flags that set it.
+# Field of fairseq's config -> the flags that set it.
 FLAGS = {
     "fp16": "--fp16 (or --memory-efficient-fp16)",
     "bf16": "--bf16 (or --memory-efficient-bf16)",
@@ -35,8 +35,8 @@ def in_16_bits(cfg: PrecisionFlags) -> bool:
     return cfg.autocast != "none" or any(getattr(cfg, name) for name in FLAGS)
 
 
-def problem(cfg: PrecisionFlags) -> Optional[str]:
-    """Return why no run can train in this precision, or None. Warns about --fp16 on a CPU.
+def precision_error(cfg: PrecisionFlags) -> Optional[str]:
+    """Return an error message if no run can train in this precision, else None. Warns about --fp16 on a CPU.
 
     cfg  also has `autocast`
     """

@@ -88,9 +88,9 @@ class SentencePredictionKDTask(DistillationTask):
         return cls(cfg, dictionary, metadata_of(cfg, path))
 
     def saved_settings(self) -> dict[str, Any]:
-        """Return also the task's name and class names.
+        """Return the settings of the base class, the task's name and the class names.
 
-        Data without class names has no labels, and the student learns the teacher's order of classes.
+        Data without class names has no labels. The student then learns the teacher's order of classes.
         """
         teacher = self.source.checkpoint
         of_teacher = () if teacher is None else teacher.class_names
@@ -136,7 +136,7 @@ class SentencePredictionKDTask(DistillationTask):
         stored = [
             file for name in inputs for part in parts for file in files_of_split(data / name / part, combine)
         ]
-        self.serve_teacher(dataset, "+".join(parts), stored, {"pair_format": self.metadata.pair_format})
+        self.attach_cache(dataset, "+".join(parts), stored, {"pair_format": self.metadata.pair_format})
         self.datasets[split] = dataset
         return dataset
 
@@ -171,13 +171,13 @@ class SentencePredictionKDTask(DistillationTask):
         return ConcatDataset(firsts), None if seconds[0] is None else ConcatDataset(seconds), labels
 
     def _check(self, criterion: FairseqCriterion, cfg: DictConfig) -> None:
-        """Raise CannotStart also if unlabelled sentences would take part in a loss that has only labels."""
+        """Raise CannotStart also if no term of the loss would learn from the unlabelled sentences."""
         super()._check(criterion, cfg)
         given = self.cfg.unlabelled_subset
         if given is not None and any(stage.active().keys() == {"hard"} for stage in criterion.stages.all):
             raise CannotStart(
-                f"--unlabelled-subset {given}: the loss has only the term of the labels ({criterion.stages}), so these "
-                "sentences teach nothing: remove the flag, or give another term a weight above 0.",
+                f"--unlabelled-subset {given}: the loss has only the term of the labels ({criterion.stages}), so "
+                "nothing is learned from these sentences: remove the flag, or give another term a weight above 0.",
                 doing="start distillation",
             )
 
@@ -232,7 +232,7 @@ class SentencePredictionKDTask(DistillationTask):
     ) -> tuple[Any, int, dict[str, Any]]:
         """Make DistillationTask's training step. A dummy batch gets labels if the training set has them.
 
-        fairseq uses a batch of the split that it read last, and sums over workers all that one of them logs.
+        fairseq takes it from the split that was read last. All workers must log the same keys, which fairseq sums.
         """
         if ignore_grad:
             sample = self._labelled_as_training(sample)

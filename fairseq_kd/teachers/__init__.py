@@ -1,4 +1,4 @@
-"""Teachers: objects whose `signals(sample, wanted)` are the targets of a student."""
+"""Teachers: their method `signals(sample, wanted)` returns the targets of a student."""
 
 from .averaged import AveragedTeacher
 from .live import LiveTeacher

@@ -22,8 +22,8 @@ class AveragedTeacher(nn.Module):
         ema      one model; each theta_g, g = 1, 2, .., after the first updates it:
                  theta_bar <- d theta_bar + (1 - d) theta_g, d = min(decay, (1 + g) / (10 + g))
 
-    The training code pushes the student's parameters just before each update, so the newest set is never
-    the current one. Before K pushes, the mean is over the sets pushed so far.
+    The criterion pushes the student's parameters just before each update, so the current parameters are
+    never included. Before K pushes, the mean is over the sets pushed so far.
 
     Sets are stored in float32, or in float64 if the parameters are. They are on the parameters' device or,
     with `host`, in host memory. They are not buffers, so `.half()` and distributed wrappers do not change
@@ -119,7 +119,7 @@ class AveragedTeacher(nn.Module):
         for number in range(self.kept):
             yield {name: self._on_device(past[number]) for name, past in self.past.items()}
 
-    def follow(self, student: nn.Module, head: Optional[str]) -> None:
+    def set_student(self, student: nn.Module, head: Optional[str]) -> None:
         """Set the model whose parameters will be pushed by name, and the classification head of its logits."""
         self._student = student, head
 

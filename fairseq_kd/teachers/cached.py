@@ -1,4 +1,4 @@
-"""A teacher whose signals are stored on disk, by the first run that needs them."""
+"""A teacher whose signals are read from a cache on disk; missing signals are computed and stored."""
 
 import hashlib
 import json
@@ -31,10 +31,11 @@ class CachedTeacher:
 
     Data sets read the stored signals in their own processes, and collate them with the batch.
 
-    folder      of the cache: none yet, or one with `identity` (Identity.agree)
+    folder      folder of the cache, which may not exist yet
+    identity    identity of that cache, already compared (`Identity.agree`)
     wanted      all signals that will ever be requested
     precision   of the stored signals: fp16, bf16 or fp32
-    words       whether logits are those of masked words
+    words       whether the task predicts masked words
     load_live   loads the live teacher; None without `--teacher`
     head_size   bytes of the teacher's masked-LM head
     """
@@ -55,44 +56,46 @@ class CachedTeacher:
         self.stores_words = words and wanted.logits
         self.load_live, self.head_size = load_live, head_size
         self.splits: dict[str, SplitCache] = {}
-        self.unallocated: dict[str, SplitCache] = {}  # splits served since the last `allocate`
+        self.unallocated: dict[str, SplitCache] = {}  # splits attached since the last `allocate`
 
-    def serve(
+    def attach(
         self, dataset: SequenceDataset, split: str, files: Sequence[Path], settings: Mapping[str, Any]
     ) -> None:
         """Let a data set read the stored signals of its rows; every worker must call this.
 
         split     name of the split and its shard
         files     files of the split
-        settings  everything else that decides its tokens
+        settings  all settings that decide the tokens of a row
 
         Raises CannotStart if signals are missing or damaged and there is no live teacher.
         """
 
-        def checked() -> str:
-            decisive = json.dumps([hash_files(list(files)), dict(settings)], sort_keys=True)
-            data_hash = hashlib.sha256(decisive.encode()).hexdigest()
-            if not known(data_hash):
-                self.splits[split] = self._checked(self._rows(dataset, split, data_hash), dataset)
-            return data_hash
-
-        def known(data_hash: str) -> bool:
+        def is_attached(data_hash: str) -> bool:
             return split in self.splits and self.splits[split].data == data_hash
 
-        data_hash = run_on_local_rank_zero(checked)
-        if not known(data_hash):
+        def hash_and_check() -> str:
+            content = json.dumps([hash_files(list(files)), dict(settings)], sort_keys=True)
+            data_hash = hashlib.sha256(content.encode()).hexdigest()
+            if not is_attached(data_hash):
+                rows = self._rows(dataset, split, data_hash)
+                self._check_complete(rows, dataset)
+                self.splits[split] = rows
+            return data_hash
+
+        data_hash = run_on_local_rank_zero(hash_and_check)
+        if not is_attached(data_hash):
             self.splits[split] = self._rows(dataset, split, data_hash)
         dataset.cached = self.unallocated[split] = self.splits[split]
 
     def missing_bytes(self) -> dict[str, int]:
-        """Return the bytes of the files to create, for each split served since the last `allocate`."""
+        """Return the bytes of the files to create, for each split attached since the last `allocate`."""
         sizes = {split: rows.missing_bytes() for split, rows in self.unallocated.items()}
         return sizes | ({HEAD: self.head_size} if self._lacks_head() else {})
 
     def allocate(self) -> None:
-        """Create the files of all served splits; every worker must call this before the first batch.
+        """Create the files of all attached splits; every worker must call this before the first batch.
 
-        Prints their size. Raises CannotStart, and creates none, if the disk space is too small.
+        Logs their size. Raises CannotStart, and creates none, if there is too little disk space.
         """
         if self.unallocated:
             run_on_local_rank_zero(self._allocate)
@@ -105,8 +108,8 @@ class CachedTeacher:
     def signals(self, sample: Mapping[str, Any], wanted: Wanted) -> Signals:
         """Return the teacher's signals for a batch, on the batch's device, in float32.
 
-        Rows of a served data set have all signals that are ever wanted. These are always the stored values, also when
-        they have just been computed.
+        Rows of an attached data set have all signals of the constructor's `wanted`. Their values are those on disk, also
+        if they have just been computed.
         """
         tokens, cached = sample["net_input"]["src_tokens"], sample.get("cached")
         split = self.splits.get(sample.get("cached_rows"))
@@ -114,7 +117,7 @@ class CachedTeacher:
             if self.load_live is None:
                 raise CannotStart(
                     f"--teacher-cache {self.folder} has damaged rows: give --teacher, which writes them again.",
-                    doing="go on",
+                    doing="continue",
                 )
             if split is None:
                 return self.live.signals(sample, wanted)
@@ -127,7 +130,7 @@ class CachedTeacher:
         return signals
 
     def store(self, sample: Mapping[str, Any]) -> None:
-        """Run the live teacher on a batch and store all signals that are ever wanted."""
+        """Run the live teacher on a batch, and store all signals of the constructor's `wanted`."""
         self.allocate()
         signals = self.live.signals(sample, self.wanted)
         rows = self.splits[sample["cached_rows"]]
@@ -137,24 +140,23 @@ class CachedTeacher:
         masked = dataset.count_masked if self.stores_words else None
         return SplitCache(self.folder / split, self.codecs, self.precision, dataset.sizes, data_hash, masked)
 
-    def _checked(self, rows: SplitCache, dataset: SequenceDataset) -> SplitCache:
-        """Return the rows of a split. Raises CannotStart if some are missing and there is no live teacher."""
+    def _check_complete(self, rows: SplitCache, dataset: SequenceDataset) -> None:
+        """Raise CannotStart if a split has missing or damaged rows, and there is no live teacher."""
         if self.load_live is not None:
-            return rows
+            return
         missing = [codec.name for codec in rows.missing()]
         if self._lacks_head():
             missing.append(HEAD)
         if missing:
             raise CannotStart(
                 f"--teacher-cache {self.folder} lacks {', '.join(missing)} of {rows.folder.name} in {self.precision}, "
-                "which this run needs: give --teacher, which then writes it, or the --cache-precision of the cache."
+                "which this run needs: give --teacher to write the missing signals, or the --cache-precision of the cache."
             )
         if damaged := len(rows.invalid_rows(dataset)):
             raise CannotStart(
                 f"--teacher-cache {self.folder} has damaged rows of {rows.folder.name}, {damaged} of {len(rows)}: give "
                 "--teacher, which writes them again."
             )
-        return rows
 
     def _allocate(self) -> None:
         complete = not any(self.missing_bytes().values())

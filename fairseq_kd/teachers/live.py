@@ -1,4 +1,4 @@
-"""A frozen checkpoint that computes signals batch by batch."""
+"""A teacher that is run on each batch: a frozen checkpoint."""
 
 from argparse import Namespace
 from collections.abc import Mapping
@@ -23,7 +23,8 @@ NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.
 class LiveTeacher:
     """Runs the teacher on each batch.
 
-    Not a module, so it is in no optimizer, checkpoint or distributed wrapper. Always in eval mode, without gradients.
+    It is not a module, so it is in no optimizer, checkpoint or distributed wrapper. The model is in eval mode and has no
+    gradients.
 
     checkpoint  weights and shape of the teacher
     dictionary  vocabulary of the data
@@ -59,7 +60,7 @@ class LiveTeacher:
         device = given["src_tokens"].device
         if self.device is not None:
             given = {name: move(value, self.device) for name, value in given.items()}
-        # Moving the model only if the device changes: a walk over all weights in each step takes noticeable time.
+        # Only if the device changes: `to` visits all weights, which takes noticeable time in each step.
         if self.placed_on != given["src_tokens"].device:
             self.placed_on = given["src_tokens"].device
             self.model.to(self.placed_on)

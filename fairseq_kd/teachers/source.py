@@ -1,4 +1,4 @@
-"""Reads the teacher that `--teacher` and `--teacher-cache` name, and loads it for the wanted signals."""
+"""Finds the teacher of `--teacher` and `--teacher-cache`, and loads it for the wanted signals."""
 
 import logging
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from ..errors import CannotStart
 from ..flags import flag
 from ..models.checkpoint import Checkpoint, read_checkpoint
 from ..models.data_requirements import DataRequirements
-from ..models.shape import ModelShape
+from ..models.shape import LM_HEAD, ModelShape
 from ..precisions import PRECISIONS
 from ..signals import Wanted
 from ..unused_flags import unused
@@ -52,11 +52,11 @@ class TeacherFlags(FairseqDataclass):
 
 @dataclass(frozen=True)
 class TeacherSource:
-    """The teacher of a run before it is loaded: read from its checkpoint, or from its cache without `--teacher`.
+    """The teacher of a run before it is loaded: its checkpoint, or without `--teacher` the identity of its cache.
 
     flags       the config of the task
     data        requirements of the data
-    checkpoint  of `--teacher`; None without
+    checkpoint  checkpoint of `--teacher`; None without that flag
     cached      identity of the cache if there is no `--teacher`; None otherwise
     """
 
@@ -80,14 +80,14 @@ class TeacherSource:
         return cls(flags, data)
 
     @property
-    def known(self) -> Checkpoint | Identity | None:
+    def checkpoint_or_cache(self) -> Checkpoint | Identity | None:
         """The checkpoint or the identity of the cache; both have shape, classes and heads. None without a teacher."""
         return self.checkpoint or self.cached
 
     @property
     def shape(self) -> Optional[ModelShape]:
         """Shape of the teacher; None without a teacher."""
-        return None if self.known is None else self.known.shape
+        return None if self.checkpoint_or_cache is None else self.checkpoint_or_cache.shape
 
     @property
     def name(self) -> str:
@@ -101,19 +101,19 @@ class TeacherSource:
         """Precision of the live teacher."""
         return str(self.flags.teacher_precision or "fp32")
 
-    def logits_problem(self) -> Optional[str]:
-        """Return why the teacher's logits cannot be used as targets on this data, else None."""
-        if self.known is None:
+    def logits_error(self) -> Optional[str]:
+        """Return an error message if the teacher's logits cannot be used as targets on this data, else None."""
+        if self.checkpoint_or_cache is None:
             return teacher_missing("--soft-weight above 0")
         if self.data.head is None:
-            if self.known.has_lm_head:
+            if self.checkpoint_or_cache.has_lm_head:
                 return None
             return (
                 f"{self.name} has no masked-LM head, but --soft-weight above 0 needs its word scores: set "
                 "--soft-weight 0 and use a method with terms of its own, or use a teacher with that head."
             )
 
-        classes = self.known.classes(self.data.head)
+        classes = self.checkpoint_or_cache.classes(self.data.head)
         if classes is None:
             return (
                 f"{self.name} has no classification head {self.data.head}, but --soft-weight above 0 needs its logits: "
@@ -124,7 +124,7 @@ class TeacherSource:
                 f"{self.name} has {classes} classes, but {self.data.path} has {self.data.classes}: use a teacher "
                 "that was fine-tuned on this task."
             )
-        return None if self.checkpoint is None else self.data.order_problem(self.checkpoint, "--teacher")
+        return None if self.checkpoint is None else self.data.order_error(self.checkpoint, "--teacher")
 
     def load(self, wanted: Wanted) -> LiveTeacher | CachedTeacher:
         """Return the teacher; `wanted` are all signals that will ever be requested of it."""
@@ -137,7 +137,7 @@ class TeacherSource:
         precision = str(self.flags.cache_precision or "fp16")
         return CachedTeacher(folder, identity, wanted, precision, self.data.head is None, load, head_size)
 
-    def warn(self, wanted: Wanted, student_in_16_bits: bool) -> None:
+    def log_warnings(self, wanted: Wanted, student_in_16_bits: bool) -> None:
         """Log warnings about the checkpoint of a teacher that is used.
 
         student_in_16_bits  whether the student computes in 16 bits on a GPU
@@ -186,14 +186,14 @@ class TeacherSource:
     def _lm_head_size(self) -> int:
         """Return the bytes of the masked-LM head, which shares one or two matrices with the word embeddings."""
         weights = self.checkpoint.weights.items()
-        numbers = sum(value.numel() for name, value in weights if name.startswith("encoder.lm_head."))
+        numbers = sum(value.numel() for name, value in weights if name.startswith(LM_HEAD))
         return numbers * PRECISIONS[self.precision].itemsize
 
 
 def _read_cache(folder: Path, flags: TeacherFlags, data: DataRequirements) -> Identity:
     cached = Identity.read(folder)
     if cached is None:
-        raise CannotStart(f"--teacher-cache {folder} is empty: give --teacher, whose signals to store.")
+        raise CannotStart(f"--teacher-cache {folder} is empty: give --teacher, so that this run fills it.")
     wanted = {"encoder": data.dictionary_hash, "length": data.length}
     if cached.class_names and data.class_names:
         wanted["class_names"] = data.class_names

@@ -246,7 +246,7 @@ def test_a_missing_shard_is_named(save_model, kind):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (LFS_POINTER, "it is a pointer of Git LFS, run git lfs pull"),
+        (LFS_POINTER, "it is a Git LFS pointer, run git lfs pull"),
         ("<!DOCTYPE html>", "cannot be read"),
         ("", "cannot be read"),
     ],

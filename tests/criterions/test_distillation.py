@@ -171,7 +171,7 @@ def test_the_mixture_can_leave_out_the_embedding_outputs(data, teacher):
     )
     mixture = criterion.hidden.mixture.projection
     assert mixture.weight.shape == (2 * SHAPE.width, 4 * SHAPE.width)
-    assert criterion.hidden.map_row() == "1..2 <- a learned mixture of 1..4"
+    assert criterion.hidden.describe_pairs() == "1..2 <- a learned mixture of 1..4"
 
     sample = batch(task, range(3))
     s = student(**sample["net_input"], wanted=criterion.student_wanted).states

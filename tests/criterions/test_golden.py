@@ -66,7 +66,7 @@ def criterion_of(criterion_class, mapping: str, student: ModelShape | None = Non
     }
     cfg = SimpleNamespace(**settings | options)
     criterion = criterion_class(cfg, SimpleNamespace(context=context))
-    assert criterion.problems == []
+    assert criterion.errors == []
     return criterion
 
 

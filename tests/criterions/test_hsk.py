@@ -42,7 +42,7 @@ def test_it_equals_the_original_on_each_sentence_alone(case):
     name, mapping, keep, *schemes = case
     d = dict(np.load(GOLDEN / f"hsk_{name}.npz"))
     part = CompressedStates(SIX_OF_TWELVE, "hsk", mapping, keep, *schemes, teacher_alone="h" in keep)
-    assert part.problems == []
+    assert part.errors == []
     assert part.pairs == list(zip(d["out_student_states"], d["out_teacher_states"], strict=True))
 
     mask = torch.from_numpy(d["in_mask"])
@@ -74,13 +74,13 @@ def by_number(d, name, numbers):
     ],
 )
 def test_the_shorthand(keep, expected):
-    read = CompressionSpec.read(keep)
+    read = CompressionSpec.parse(keep)
     assert (read.layers, read.tokens, read.share) == expected
 
 
 @pytest.mark.parametrize("keep", ["", "1", "1l10t", "1l_2l", "0.5l", "1.5t", "-1l", "0.1.2h", "10_0.1"])
 def test_other_words_are_no_shorthand(keep):
-    assert CompressionSpec.read(keep) is None
+    assert CompressionSpec.parse(keep) is None
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,9 @@ def test_what_cannot_be_kept_is_refused(data, teacher, options, problem):
 def test_layers_are_kept_from_the_top(data, teacher):
     _, _, criterion = build(data, teacher, "hsk", mapping="top3", hsk_keep="2l_3t")
     assert criterion.hidden.pairs == [(1, 2), (2, 3)]
-    assert criterion.hidden.map_row() == "1 <- 2 (3t.attention_no_sep.2)  2 <- 3 (3t.attention_no_sep.3)"
+    assert (
+        criterion.hidden.describe_pairs() == "1 <- 2 (3t.attention_no_sep.2)  2 <- 3 (3t.attention_no_sep.3)"
+    )
     # The teacher runs no further than the highest of them.
     assert criterion.teacher_wanted.exposed().depth(4) == 4  # its logits
     _, _, criterion = build(data, teacher, "hsk", mapping="top3", hsk_keep="1l", soft_weight=0.0)

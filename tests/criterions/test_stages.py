@@ -73,7 +73,7 @@ def test_the_teacher_does_not_run_while_nothing_is_learned_from_it(text, lm, mon
     criterion.stages.at_share(0.0)
     criterion(student, batch(task, [0, 1]))
     assert calls == []
-    assert not criterion.stages.now.student_wanted.attention
+    assert not criterion.stages.current.student_wanted.attention
     criterion.stages.at_share(0.5)
     criterion(student, batch(task, [0, 1]))
     assert len(calls) == 1

@@ -28,7 +28,7 @@ def little_room():
 )
 def test_a_full_disk_is_an_error_and_keeps_the_old_file(tmp_path, little_room, save):
     (tmp_path / "file").write_text("before")
-    message = "file cannot be written .File too large.: fix that"
+    message = "file cannot be written .File too large.: fix the cause"
     with pytest.raises(CannotStart, match=message), atomic_write(tmp_path / "file") as file:
         save(file)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "before")]

@@ -71,7 +71,7 @@ def test_a_checkpoint_without_disk_space_is_removed(tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "remedy"),
-    [(errno.EDQUOT, "free some space"), (errno.EIO, "fix that")],
+    [(errno.EDQUOT, "free some space"), (errno.EIO, "fix the cause")],
     ids=["quota", "broken disk"],
 )
 def test_a_checkpoint_that_cannot_be_written_ends_the_run(tmp_path, monkeypatch, number, remedy):
@@ -165,10 +165,12 @@ def test_ddp_on_a_cpu_is_given_no_device_numbers():
         torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize(("fillers_count", "expected"), [(False, [[], {"id": 1}]), (True, [{"id": 1}, []])])
-def test_fillers_come_first_if_they_do_not_count(fillers_count, expected):
+@pytest.mark.parametrize(
+    ("dummy_batches_count", "expected"), [(False, [[], {"id": 1}]), (True, [{"id": 1}, []])]
+)
+def test_dummy_batches_come_first_if_they_do_not_count(dummy_batches_count, expected):
     class Trainer:
-        task = SimpleNamespace(fillers_count=fillers_count)
+        task = SimpleNamespace(dummy_batches_count=dummy_batches_count)
 
         def train_step(self, samples, raise_oom=False):
             return samples

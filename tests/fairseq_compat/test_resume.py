@@ -96,7 +96,7 @@ def test_a_checkpoint_to_fine_tune_from_brings_no_progress(tmp_path):
     resume.load_early_stopping(module)
     cfg = CheckpointConfig(save_dir=str(tmp_path), finetune_from_model="first.pt")
 
-    trainer = Mock(checkpoint_suffix="", task=SimpleNamespace(fillers_count=False))
+    trainer = Mock(checkpoint_suffix="", task=SimpleNamespace(dummy_batches_count=False))
     trainer.cfg.optimization.max_epoch = 0
     module.checkpoint_utils.load_checkpoint(cfg, trainer)
     assert vars(module.should_stop_early) == {}

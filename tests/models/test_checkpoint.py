@@ -139,5 +139,5 @@ def test_a_file_truncated_anywhere_is_an_error(tmp_path, old_format):
 
 def test_a_pointer_of_git_lfs_is_recognised(tmp_path):
     (tmp_path / "model.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-    with pytest.raises(CannotStart, match="it is a pointer of Git LFS, run git lfs pull"):
+    with pytest.raises(CannotStart, match="it is a Git LFS pointer, run git lfs pull"):
         read_checkpoint(str(tmp_path), "--teacher")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fairseq_kd.models.checkpoint import Checkpoint, read_checkpoint
-from fairseq_kd.models.label_order import order_problem, order_remark, reorder_labels
+from fairseq_kd.models.label_order import order_error, order_warning, reorder_labels
 from tests.tiny import SHAPE, write_teacher
 
 HEAD = "sentence_classification_head"
@@ -39,7 +39,7 @@ def test_classes_are_put_in_the_order_of_the_data(tmp_path, names, labels, rows)
         of_head = name.startswith(f"classification_heads.{HEAD}.out_proj.")
         assert torch.equal(found.weights[name], value[rows] if of_head else value)
     assert found.class_names == labels
-    assert order_problem(labels, given, HEAD, "--teacher") is None
+    assert order_error(labels, given, HEAD, "--teacher") is None
     assert reorder_labels(labels, found, HEAD, "--teacher") is found
 
 
@@ -59,7 +59,7 @@ def test_classes_in_order_stay(tmp_path, caplog, names, labels, known):
     found = reorder_labels(labels, given, HEAD, "--teacher")
     assert found.weights is given.weights
     assert found.class_names == known
-    assert order_problem(labels, given, HEAD, "--teacher") is None
+    assert order_error(labels, given, HEAD, "--teacher") is None
     assert not caplog.records
 
 
@@ -74,12 +74,12 @@ def test_classes_in_order_stay(tmp_path, caplog, names, labels, known):
         (["LABEL_0", "0"], ("0", "1")),
     ],
 )
-def test_other_names_are_a_problem(tmp_path, names, labels):
+def test_names_that_cannot_be_matched_are_an_error(tmp_path, names, labels):
     given = classifier(tmp_path / "model.pt", names)
     assert reorder_labels(labels, given, HEAD, "--teacher") is given
-    problem = order_problem(labels, given, HEAD, "--teacher")
-    assert f"has the classes {', '.join(names)}, but the data has {', '.join(labels)}: give" in problem
-    assert "python scripts/name_classes.py --checkpoint" in problem
+    error = order_error(labels, given, HEAD, "--teacher")
+    assert f"has the classes {', '.join(names)}, but the data has {', '.join(labels)}: give" in error
+    assert "python scripts/name_classes.py --checkpoint" in error
 
 
 def test_names_of_an_earlier_conversion_are_read(tmp_path):
@@ -109,4 +109,4 @@ def test_names_are_those_of_the_head_that_was_trained(tmp_path):
     two = read_checkpoint(str(path), "--teacher")
     assert (two.head_name, two.class_names) == ("mnli", ("b", "a"))
     assert reorder_labels(("a", "b"), two, HEAD, "--teacher") is two
-    assert "has no class names" in order_remark(("a", "b"), two, HEAD, "--teacher")
+    assert "has no class names" in order_warning(("a", "b"), two, HEAD, "--teacher")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fairseq_kd.convert.stock import problems
+from fairseq_kd.convert.stock import unsupported_by_fairseq
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.evaluation.loaded_model import LoadedModel
 from fairseq_kd.models import roberta_student
@@ -145,8 +145,8 @@ def test_it_predicts_words_with_both_factors(tmp_path):
 
 def test_stock_fairseq_cannot_have_it(tmp_path):
     pruned = read_checkpoint(str(write_teacher(tmp_path / "pruned.pt", PRUNED)), "--checkpoint")
-    [problem] = problems(pruned, pairs=False, approximate=False)
-    assert "is pruned (2 layers, width 16, 2 heads of 4, ffn 8, embeddings of rank 6)" in problem
+    [reason] = unsupported_by_fairseq(pruned, pairs=False, approximate=False)
+    assert "is pruned (2 layers, width 16, 2 heads of 4, ffn 8, embeddings of rank 6)" in reason
 
 
 @pytest.mark.slow

@@ -12,12 +12,12 @@ from fairseq_kd.models.pruning import (
     PROJECTION,
     WORDS,
     Sizes,
-    best,
-    factorised,
+    factorise,
     head_scores,
+    highest,
     neuron_scores,
-    pruned,
-    scored,
+    prune,
+    scored_names,
 )
 from fairseq_kd.models.roberta_student import RobertaStudent
 from fairseq_kd.models.shape import SENTENCE_ENCODER, ModelShape
@@ -55,8 +55,8 @@ def test_recorded_scores_and_weights():
     assert_close(heads, given["out_head_scores_1"], rtol=0, atol=1e-9)
     assert_close(neurons, given["out_neuron_scores_1"], rtol=0, atol=1e-9)
     # The original leaves the heads in falling order of score: another numbering of the same heads.
-    assert best(heads, 2).tolist() == sorted(given["out_heads_1"].tolist())
-    assert best(neurons, 8).tolist() == given["out_neurons_1"].tolist()
+    assert highest(heads, 2).tolist() == sorted(given["out_heads_1"].tolist())
+    assert highest(neurons, 8).tolist() == given["out_neurons_1"].tolist()
 
     shape = ModelShape(layers=1, width=24, ffn=32, heads=4)
     state = {
@@ -67,7 +67,7 @@ def test_recorded_scores_and_weights():
     for kind in ("weight", "bias"):
         state |= {LAYER + f"self_attn.{name}_proj.{kind}": given[f"in_value_{kind}_1"] for name in "qk"}
     state[WORDS] = torch.zeros(5, 24)
-    found, smaller = pruned(state, shape, {LAYER + k: v for k, v in importance.items()}, Sizes(1, 2, 8, 24))
+    found, smaller = prune(state, shape, {LAYER + k: v for k, v in importance.items()}, Sizes(1, 2, 8, 24))
     assert (smaller.heads, smaller.head_width, smaller.ffn, smaller.rank) == (2, 6, 8, 0)
     order = given["out_heads_1"].argsort()
     for name, ours in OURS.items():
@@ -82,7 +82,7 @@ def test_recorded_scores_and_weights():
 
 def test_recorded_factors():
     given = recorded("rosita_svd")
-    tokens, projection = factorised(given["in_embedding"], 10)
+    tokens, projection = factorise(given["in_embedding"], 10)
     assert tokens.shape == (50, 10)
     assert projection.shape == (24, 10)
     assert_close(tokens @ projection.T, given["out_product"], rtol=0, atol=1e-9)
@@ -109,14 +109,14 @@ def answers(state, shape, heads_off=(), neurons_off=()):
 
 def importances(shape, state, seed=3):
     generator = torch.Generator().manual_seed(seed)
-    return {name: torch.rand(state[name].shape, generator=generator) for name in scored(shape.layers)}
+    return {name: torch.rand(state[name].shape, generator=generator) for name in scored_names(shape.layers)}
 
 
 def lowest(importance, layers, heads, ffn):
     """Heads and neurons that go, by hand."""
     off = [], []
     for layer in range(layers):
-        out, fc1, fc2 = (importance[name] for name in scored(layers)[3 * layer : 3 * layer + 3])
+        out, fc1, fc2 = (importance[name] for name in scored_names(layers)[3 * layer : 3 * layer + 3])
         each = [out[:, 4 * head : 4 * head + 4].sum().item() for head in range(4)]
         off[0].extend((layer, head) for head in np.argsort(each)[: 4 - heads].tolist())
         each = [(fc1[neuron].sum() + fc2[:, neuron].sum()).item() for neuron in range(32)]
@@ -127,7 +127,7 @@ def lowest(importance, layers, heads, ffn):
 def test_a_pruned_model_equals_the_large_one_with_the_rest_zeroed():
     state = weights(SHAPE)
     importance = importances(SHAPE, state)
-    found, shape = pruned(state, SHAPE, importance, Sizes(4, 2, 10, 16))
+    found, shape = prune(state, SHAPE, importance, Sizes(4, 2, 10, 16))
     assert str(shape) == "4 layers, width 16, 2 heads of 4, ffn 10"
     assert_close(
         answers(found, shape), answers(state, SHAPE, *lowest(importance, 4, 2, 10)), rtol=1e-4, atol=1e-5
@@ -136,27 +136,27 @@ def test_a_pruned_model_equals_the_large_one_with_the_rest_zeroed():
 
 def test_what_is_pruned_again_and_not_at_all():
     state = weights(SHAPE, lm_head=True)
-    once, shape = pruned(state, SHAPE, importances(SHAPE, state), Sizes(3, 2, 10, 9))
+    once, shape = prune(state, SHAPE, importances(SHAPE, state), Sizes(3, 2, 10, 9))
     assert_close(once["encoder.lm_head.projection"], once[PROJECTION])
-    again, smaller = pruned(once, shape, importances(shape, once), Sizes(2, 1, 6, 5))
+    again, smaller = prune(once, shape, importances(shape, once), Sizes(2, 1, 6, 5))
     assert (smaller.layers, smaller.heads, smaller.head_width, smaller.ffn, smaller.rank) == (2, 1, 4, 6, 5)
     assert answers(again, smaller).shape == (2, 2)
-    expected, projection = factorised(once[WORDS] @ once[PROJECTION].T, 5)
+    expected, projection = factorise(once[WORDS] @ once[PROJECTION].T, 5)
     assert_close(again[WORDS] @ again[PROJECTION].T, expected @ projection.T)
 
-    same, shape = pruned(state, SHAPE, importances(SHAPE, state), Sizes.of(SHAPE))
+    same, shape = prune(state, SHAPE, importances(SHAPE, state), Sizes.of(SHAPE))
     assert shape == SHAPE
     assert same.keys() == state.keys()
     assert all(torch.equal(same[name], state[name]) for name in state)
 
 
 def test_as_much_as_there_is_is_refused():
-    [problem] = Sizes.of(SHAPE).problems(SHAPE)
-    assert problem.startswith("the sizes equal those of the model: give --layers")
+    [message] = Sizes.of(SHAPE).errors(SHAPE)
+    assert message.startswith("the sizes equal those of the model: give --layers")
 
 
 @pytest.mark.parametrize("name", ["layers", "heads", "ffn", "rank"])
 def test_more_than_there_is_is_refused(name):
     sizes = vars(Sizes.of(SHAPE)) | {name: 99}
-    [problem] = Sizes(**sizes).problems(SHAPE)
-    assert problem.startswith(f"--{name} 99, but the model has")
+    [message] = Sizes(**sizes).errors(SHAPE)
+    assert message.startswith(f"--{name} 99, but the model has")

@@ -70,7 +70,9 @@ def test_a_bare_name_is_not_looked_for_in_the_folder(data, teacher, begun):
 @pytest.mark.parametrize("flag", ["--restore-file", "--continue-once"])
 def test_a_missing_file_is_an_error(data, teacher, tmp_path, flag):
     name = flag[2:].replace("-", "_")
-    with pytest.raises(CannotStart, match=f"{flag} /typo.pt does not exist, .* give the file's own path"):
+    with pytest.raises(
+        CannotStart, match=f"{flag} /typo.pt does not exist, .* give the path of an existing file"
+    ):
         resume(data, teacher, tmp_path, **{name: "/typo.pt"})
 
 

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from fairseq_kd.schedules import flags
-from fairseq_kd.schedules.flags import TimeBudgetConfig, problems, unused_flags
+from fairseq_kd.schedules.flags import TimeBudgetConfig, flag_errors, unused_flags
 
 
 def config(**options):
@@ -70,8 +70,8 @@ EXPONENTIAL = {"lr_curve": "exponential"}
     ],
 )
 def test_invalid_flags_are_refused(options, found):
-    [problem] = problems(config(**options))
-    assert re.search(found, problem)
+    [error] = flag_errors(config(**options))
+    assert re.search(found, error)
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,4 @@ def test_invalid_flags_are_refused(options, found):
 )
 def test_flags_without_effect_are_listed(options, listed):
     assert unused_flags(config(**options)) == listed
-    assert list(problems(config(**options))) == []
+    assert list(flag_errors(config(**options))) == []

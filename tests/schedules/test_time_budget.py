@@ -65,7 +65,7 @@ def test_a_restored_scheduler_continues_exactly():
     rates(time, first, [10.0, 8.0])
     first.timer.due()
     first.loop.low_updates = 7
-    first.loop.judged = (4.5, 15.0)
+    first.loop.last_validation = (4.5, 15.0)
     time.seconds += 2.0
     state = first.state_dict()
     assert state == {"best": None, "elapsed": 20.0, "seen": 18.0, "ended": 0.0, "low_loss_scale": 7,
@@ -74,7 +74,7 @@ def test_a_restored_scheduler_continues_exactly():
     time, second = scheduler(total_training_time=0.02, lr_warmup=0.0)
     second.load_state_dict(state)
     assert second.step_update(2) == pytest.approx(PEAK * 52 / 72)
-    assert (second.loop.low_updates, second.loop.judged) == (7, (4.5, 15.0))
+    assert (second.loop.low_updates, second.loop.last_validation) == (7, (4.5, 15.0))
     second.timer.start()
     assert rates(time, second, [16.0]) == pytest.approx([0.5])
 

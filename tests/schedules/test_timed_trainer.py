@@ -226,11 +226,11 @@ def test_validations_are_judged_in_time(monkeypatch, losses, validated):
 def test_a_run_that_stopped_early_continues_only_if_its_flags_allow_it(monkeypatch):
     training = FakeTraining(monkeypatch, [7.0], total=1000.0, end=60.0, validations=(40.0,))
     assert training.update(40.0) == ([7.0], True)
-    judged = training.loop.judged
+    judged = training.loop.last_validation
     assert judged == (7.0, 40.0)
 
     training = FakeTraining(monkeypatch, total=1000.0, end=60.0)
-    training.loop.judged = judged
+    training.loop.last_validation = judged
     assert training.epoch() == ([None], True)
     training.loop.cfg.early_stop_loss = 8.0
     assert training.epoch() == "trained"
@@ -328,7 +328,7 @@ def two_workers(rank: int, folder: str) -> None:
         due = timer.due()
         loss = 5.0 + 0.4 * len(seen) - 0.9 * rank  # never above the limit on rank 1
         loop.validate(lambda *args, loss=loss: [loss], None, None, None, None, ["valid"])
-        seen.append([timer.elapsed, due.validation, due.checkpoints, due.over, loop.verdict is not None])
+        seen.append([timer.elapsed, due.validation, due.checkpoints, due.over, loop.stop_reason is not None])
     (Path(folder) / f"{rank}.json").write_text(json.dumps(seen))
     dist.destroy_process_group()
 

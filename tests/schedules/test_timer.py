@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 
-from fairseq_kd.schedules.timer import Budget, Due, Timer, passed, validation_shares
+from fairseq_kd.schedules.timer import Budget, Due, Timer, times_between, validation_shares
 
 
 class FakeTime:
@@ -124,5 +124,5 @@ def test_validation_shares(given, shares):
 
 def test_a_time_is_passed_once():
     readings = [0.0, 0.5, 1.0, 1.0, 2.9, 3.5, 9.0]
-    found = [passed([1.0, 2.0, 3.0], a, b) for a, b in zip(readings, readings[1:], strict=False)]
+    found = [times_between([1.0, 2.0, 3.0], a, b) for a, b in zip(readings, readings[1:], strict=False)]
     assert found == [[], [1.0], [], [2.0], [3.0], []]

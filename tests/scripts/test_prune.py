@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.checkpoint import read_checkpoint
-from fairseq_kd.models.pruning import scored
+from fairseq_kd.models.pruning import scored_names
 from scripts import name_classes, predict, prune, score_importance
 from tests.tiny import SHAPE, batch, build, train_command, train_here, write_teacher
 
@@ -26,7 +26,7 @@ def score(model, data, *flags) -> int:
 def test_importance_is_the_sum_over_mini_batches(model, data):
     assert score(model.parent, data, "--batch-size", 24) == 0
     found = load_file(model.parent / "importance.safetensors")
-    assert set(found) == set(scored(SHAPE.layers))
+    assert set(found) == set(scored_names(SHAPE.layers))
 
     task, student, criterion = build(
         data, model, "kd", layers="all", model={"init_head": True}, hard_weight=1.0, soft_weight=0.0

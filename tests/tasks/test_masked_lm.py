@@ -249,7 +249,7 @@ def test_whole_words_are_masked_together(text, teacher):
     task, _, _ = pretraining(text, teacher, "kd", task={"mask_whole_words": True})
     task.load_dataset("train")
     dataset = task.dataset("train")
-    begins = task._mask()["mask_whole_words"]
+    begins = task._mask_settings()["mask_whole_words"]
     for index in range(10):
         example = dataset[index]
         hidden = example["words"].ne(1)

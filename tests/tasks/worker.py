@@ -34,7 +34,7 @@ def note_batches(notes: Path) -> None:
             "update": update_num,
             "blocks": sample["id"].tolist(),
             "filler": ignore_grad,
-            "stage": str(criterion.stages.now),
+            "stage": str(criterion.stages.current),
             "restarts": int(os.environ["TORCHELASTIC_RESTART_COUNT"]),
             "share": timer and timer.share,
         }

@@ -134,7 +134,7 @@ def test_state_of_another_window_raises():
 def test_it_has_no_parameters_and_no_submodules(data, teacher):
     _, student, _ = build(data, teacher, "kd")
     averaged = AveragedTeacher(2)
-    averaged.follow(student, "sentence_classification_head")
+    averaged.set_student(student, "sentence_classification_head")
     averaged.push(dict(student.named_parameters()))
     assert [*averaged.parameters(), *averaged.buffers(), *averaged.children()] == []
 
@@ -146,7 +146,7 @@ def following(data, teacher, **options):
     """Return a student whose weights change at random, and its averaged teacher."""
     task, student, _ = build(data, teacher, "kd", model={"dropout": 0.5})
     averaged = AveragedTeacher(**options)
-    averaged.follow(student, task.data.head)
+    averaged.set_student(student, task.data.head)
     return task, student, averaged
 
 
@@ -195,7 +195,7 @@ def test_voted_equals_the_recorded_one():
     given = recorded("sda_average")
     for window in (1, 2, 3):
         averaged = AveragedTeacher(window, "voted")
-        averaged.follow(Recorded(given["in_logits"]), None)
+        averaged.set_student(Recorded(given["in_logits"]), None)
         for step in range(6):
             averaged.push({"step": torch.tensor(float(step))})
             found = averaged.signals({"net_input": {}}, LOGITS).logits

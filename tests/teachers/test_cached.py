@@ -367,7 +367,7 @@ def test_a_row_with_other_tokens_counts_as_missing(data, teacher, tmp_path):
         ("length", r"has data of up to 40 tokens, now 30"),
         ("encoder", r"has data of another vocabulary"),
         ("data", r"has other data than this valid \(40 rows, now 40; or other tokens\)"),
-        ("format", r"has format 1, needs 4"),
+        ("format", r"has format 1, but this version needs 4"),
         ("unreadable", r"has an invalid cache\.json"),
     ],
 )
@@ -460,7 +460,7 @@ def test_numbers_too_large_for_fp16_are_refused(data, teacher, tmp_path, monkeyp
     signals = task.teacher.live.signals(batch(task, [0]), WANTED)
     signals.logits = signals.logits + 1e5
     with pytest.raises(
-        SystemExit, match=r"Cannot cache logits: --cache-precision fp16 holds no number above 65504"
+        SystemExit, match=r"Cannot cache logits: --cache-precision fp16 has no number above 65504"
     ):
         task.dataset("valid").cached.write([0], batch(task, [0])["net_input"]["src_tokens"], signals)
 

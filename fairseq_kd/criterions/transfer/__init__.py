@@ -1,4 +1,4 @@
-"""Transfer modules of criterions: each pairs one kind of signal, checks the pairs and computes their loss."""
+"""Transfer modules: each pairs one kind of signal of student and teacher, and compares the pairs."""
 
 from .attention import AttentionTransfer
 from .compressed import CompressedStates

@@ -22,7 +22,7 @@ class AttentionTransfer(LayerTransfer):
 
     def __init__(self, context: DistillationContext, method: str, mapping: str) -> None:
         super().__init__(context, method, mapping)
-        if self.problems:
+        if self.errors:
             return
 
         self._check_heads()
@@ -31,7 +31,7 @@ class AttentionTransfer(LayerTransfer):
 
     def _check_heads(self) -> None:
         if self.student.heads != self.teacher.heads:
-            self.problems.append(
+            self.errors.append(
                 f"--criterion {self.method} compares attention head by head, but the student has "
                 f"{self.student.heads} heads and the teacher {self.teacher.heads}: use a student with "
                 f"--encoder-attention-heads {self.teacher.heads}, or --criterion minilm_v2 with --relation-heads."

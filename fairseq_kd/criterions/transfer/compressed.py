@@ -1,4 +1,4 @@
-"""Transfer of compressed hidden states (HSK), and the amounts that `--hsk-keep` keeps of them."""
+"""Transfer of compressed hidden states (HSK), and the parser of `--hsk-keep`."""
 
 import re
 from collections.abc import Iterable
@@ -13,6 +13,7 @@ from ...losses import Compression, Widen, compressed_mse
 from ...signals import Signals, Wanted
 from .base import Transfer
 
+# One part of --hsk-keep.
 PART = re.compile(r"(\d+)l|(\d+)t|(\d*\.?\d+)h")
 
 RANKINGS = ["own", "skip"]
@@ -23,11 +24,11 @@ LENGTH, WIDTH, RANKING = "attention_no_sep", "magnitude", "own"
 
 @dataclass(frozen=True)
 class CompressionSpec:
-    """The parsed flag. 1l_10t_0.1h keeps the top pair, 10 tokens of each sentence and a tenth of the dimensions.
+    """A parsed value of `--hsk-keep`, such as 1l_10t_0.1h: the top pair, 10 tokens, a tenth of the dimensions.
 
-    layers  pairs of states, from the top; None for all
-    tokens  of each sentence; None for all
-    share   of the dimensions; 1 for all
+    layers  number of kept pairs of states, from the top; None for all
+    tokens  number of kept tokens of each sentence; None for all
+    share   share of kept dimensions; 1 for all
     """
 
     given: str
@@ -36,8 +37,8 @@ class CompressionSpec:
     share: float
 
     @classmethod
-    def read(cls, given: str) -> Optional["CompressionSpec"]:
-        """Parse the flag: "all", or one to three parts in any order. None if it is invalid."""
+    def parse(cls, given: str) -> Optional["CompressionSpec"]:
+        """Parse the value: "all", or one to three parts in any order. Return None if it is invalid."""
         found: dict[str, str] = {}
         for part in [] if given == "all" else given.split("_"):
             if not PART.fullmatch(part) or part[-1] in found:
@@ -46,11 +47,11 @@ class CompressionSpec:
         layers, tokens = (int(found[kind]) if kind in found else None for kind in "lt")
         return cls(given, layers, tokens, float(found.get("h", 1.0)))
 
-    def problems(self, pairs: int, width: int | None) -> Iterable[str]:
+    def errors(self, pairs: int, width: int | None) -> Iterable[str]:
         """Yield an error message if the amounts are out of range.
 
         pairs  number of pairs of states; 0 if unknown
-        width  of the teacher; None if unknown
+        width  width of the teacher; None if unknown
         """
         if self.layers == 0 or self.tokens == 0 or not 0 < self.share <= 1:
             yield (
@@ -92,16 +93,16 @@ class CompressedStates(Transfer):
         super().__init__(context, method)
         self.teacher_alone = teacher_alone
         self.pair_states(mapping)
-        spec = CompressionSpec.read(keep)
+        spec = CompressionSpec.parse(keep)
         if spec is None:
-            self.problems.append(
+            self.errors.append(
                 f"--hsk-keep {keep} is not valid: give for example 1l_10t_0.1h (layers, tokens, share of the dimensions), "
                 "any of the three, or all."
             )
         else:
             teacher_width = None if self.teacher is None else self.teacher.width
-            self.problems += spec.problems(len(self.pairs), teacher_width)
-        if self.problems:
+            self.errors += spec.errors(len(self.pairs), teacher_width)
+        if self.errors:
             return
 
         layers, tokens, share = spec.layers, spec.tokens, spec.share
@@ -129,7 +130,7 @@ class CompressedStates(Transfer):
             total = total + compressed_mse(s, kept, self.teacher_alone)
         return total
 
-    def map_row(self) -> str:
+    def describe_pairs(self) -> str:
         """Describe the pairs and their compression in one line."""
         return "  ".join(f"{i} <- {j} ({how})" for (i, j), how in self.how.items())
 

@@ -17,15 +17,15 @@ from .hidden import first_tokens
 
 
 class ContrastiveTransfer(Transfer):
-    """Transfer of all states at position 0, concatenated: the CRD loss and its sampler of negatives."""
+    """Transfer of all states at position 0, concatenated, by the CRD loss with sampled negatives."""
 
     def __init__(self, context: DistillationContext, method: str, cfg: Any) -> None:
         super().__init__(context, method)
         student, teacher = self.student, self.teacher
-        self.problems += _problems_of_flags(cfg)
+        self.errors += _flag_errors(cfg)
         labels = context.train_labels()
-        self.problems += _problems_of_labels(context, method, labels)
-        if self.problems:
+        self.errors += _label_errors(context, method, labels)
+        if self.errors:
             return
 
         self.student_wanted = Wanted.of(states=range(student.layers + 1))
@@ -41,7 +41,7 @@ class ContrastiveTransfer(Transfer):
             cfg.crd_momentum,
         )
 
-    def map_row(self) -> str:
+    def describe_pairs(self) -> str:
         """Describe the compared states in one line."""
         return "all <- all, at position 0"
 
@@ -52,11 +52,11 @@ class ContrastiveTransfer(Transfer):
             return self.loss.unseen(s, t, sample["target"])
 
         # A dummy batch may come from another split, where the same numbers mean other sentences.
-        index = torch.full_like(sample["id"], -1) if sample.get("filler") else sample["id"]
+        index = torch.full_like(sample["id"], -1) if sample.get("dummy") else sample["id"]
         return self.loss(s, t, index, self.negatives(sample["target"]))
 
 
-def _problems_of_flags(cfg: Any) -> Iterable[str]:
+def _flag_errors(cfg: Any) -> Iterable[str]:
     for name in ("crd_feature_dim", "crd_negatives"):
         if getattr(cfg, name) < 1:
             yield f"{flag_name(name)} {getattr(cfg, name)} is out of range: give 1 or more."
@@ -66,9 +66,7 @@ def _problems_of_flags(cfg: Any) -> Iterable[str]:
         yield f"--crd-momentum {cfg.crd_momentum} is out of range: give a number in [0, 1)."
 
 
-def _problems_of_labels(
-    context: DistillationContext, method: str, labels: np.ndarray | None
-) -> Iterable[str]:
+def _label_errors(context: DistillationContext, method: str, labels: np.ndarray | None) -> Iterable[str]:
     if labels is None:
         yield (
             f"{context.data} has no labels for {context.train_subset}, but --criterion {method} needs them to choose "

@@ -11,7 +11,7 @@ from ...signals import Signals, Wanted
 from .base import Transfer
 from .token_scope import mean_over_tokens, mse, select_tokens, stack_states, teacher_signals
 
-# Sentences of a training batch used for gate statistics. All 32 took a fifth of this module's time on a CPU.
+# Maximum sentences of a training batch used for statistics. With all 32, they took a fifth of this module's time on a CPU.
 MEASURED = 4
 
 
@@ -38,29 +38,29 @@ class GatedLayers(Transfer):
         self.mapping, self.form, self.scope = mapping, form, scope
         self.pair_layers(mapping, "gates")
         if partial is not None and self.student is not None and not 1 <= partial <= self.student.layers:
-            self.problems.append(
+            self.errors.append(
                 f"--lad-partial {partial} is out of range: the student has {self.student.layers} layers: give 1 to "
                 f"{self.student.layers}."
             )
-        if self.problems:
+        if self.errors:
             return
 
         self.gated = [(i, j) for i, j in self.pairs if partial is None or i <= partial]
-        passed = self._passed({j for _, j in self.gated})
-        if passed is None:
+        aggregated = self._aggregated_layers({j for _, j in self.gated})
+        if aggregated is None:
             return
         # Teacher layer -> its position among the layers that the gates aggregate, from 1.
-        self.passed = {layer: number for number, layer in enumerate(passed, start=1)}
-        ends = [self.passed[j] for _, j in self.gated] if form == "no" else None
-        self.gates = Gates(len(passed), self.teacher.width, form, ends)
+        self.position = {layer: number for number, layer in enumerate(aggregated, start=1)}
+        ends = [self.position[j] for _, j in self.gated] if form == "no" else None
+        self.gates = Gates(len(aggregated), self.teacher.width, form, ends)
         self.widen = Widen(self.student.width, self.teacher.width)
         self.student_wanted = Wanted.of(states=[i for i, _ in self.pairs])
-        self.teacher_wanted = teacher_signals(scope, {*self.passed, *(j for _, j in self.pairs)})
+        self.teacher_wanted = teacher_signals(scope, {*self.position, *(j for _, j in self.pairs)})
 
-    def _passed(self, ends: set[int]) -> list[int] | None:
-        """Return the teacher layers that gates aggregate up to `ends`; None, after adding a problem, if impossible."""
+    def _aggregated_layers(self, ends: set[int]) -> list[int] | None:
+        """Return the teacher layers that gates aggregate up to `ends`; None, after adding an error, if impossible."""
         if not ends:
-            self.problems.append(
+            self.errors.append(
                 f"--lad-partial is below the student layers of all pairs of --mapping {self.mapping}, so no pair has "
                 "gates: give a higher number."
             )
@@ -71,12 +71,12 @@ class GatedLayers(Transfer):
             "no": {layer for end in ends for layer in (end - 1, end)},
         }[self.form]
         if len(layers) < 2:
-            self.problems.append(
+            self.errors.append(
                 f"--mapping {self.mapping} gives the gates of --lad-form {self.form} a single teacher layer, but they mix "
                 "at least two: pair other layers."
             )
         elif 0 in layers:
-            self.problems.append(
+            self.errors.append(
                 f"--lad-form no mixes each teacher layer with the one below it, but --mapping {self.mapping} pairs layer "
                 "1, which has none: pair layers from 2, or use --lad-form lad."
             )
@@ -87,7 +87,7 @@ class GatedLayers(Transfer):
     def forward(self, student: Signals, teacher: Signals) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, mean over the pairs [B], and gate statistics, each [B].
 
-        In training, scope tokens measures only a few sentences; each sentence of the batch gets their mean.
+        In training with scope tokens, statistics use a few sentences; each sentence of the batch gets their mean.
 
         gate_N          mean value of the gate for teacher layer N; in validation only
         gate_mean       mean value of all gates
@@ -97,7 +97,7 @@ class GatedLayers(Transfer):
                         is nothing to compare (scope cls, one sentence)
         """
         mask = student.mask
-        states = stack_states(self.scope, teacher.states, self.passed, mask)
+        states = stack_states(self.scope, teacher.states, self.position, mask)
         aggregates, gates = self.gates.with_gates(states)
         targets = self._paired(aggregates)
 
@@ -147,10 +147,11 @@ class GatedLayers(Transfer):
 
     def _paired(self, aggregates: list[Tensor]) -> dict[tuple[int, int], Tensor]:
         """Return pair -> aggregate for the pairs that learn aggregates."""
-        numbers = range(len(self.gated)) if self.form == "no" else [self.passed[j] - 1 for _, j in self.gated]
-        return dict(zip(self.gated, (aggregates[number] for number in numbers), strict=True))
+        if self.form == "no":
+            return dict(zip(self.gated, aggregates, strict=True))
+        return {(i, j): aggregates[self.position[j] - 1] for i, j in self.gated}
 
-    def map_row(self) -> str:
+    def describe_pairs(self) -> str:
         """Describe in one line which teacher layers each student layer learns from."""
         row = []
         for i, j in self.pairs:
@@ -162,7 +163,7 @@ class GatedLayers(Transfer):
         """Return the teacher layer of each gate, in the order of the gates."""
         if self.form == "no":
             return [j for _, j in self.gated]
-        return list(self.passed)[1:] if self.form == "lad" else list(self.passed)[-2::-1]
+        return list(self.position)[1:] if self.form == "lad" else list(self.position)[-2::-1]
 
 
 def _spread(scope: str, x: Tensor, mask: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from ...signals import Signals, Wanted
 from .base import Transfer
 from .token_scope import teacher_signals
 
-# Mappings that learn a mixture -> its lowest state: 0 with the embedding outputs, 1 without.
+# Mappings with a learned mixture of states -> the lowest state: 0 is the embedding output.
 MIXTURES = {"combine": 0, "combine-layers": 1}
 
 
@@ -30,7 +30,7 @@ class HiddenTransfer(Transfer):
         lowest = MIXTURES.get(mapping)
         if lowest is None:
             self.pair_states(mapping)
-        if self.problems:
+        if self.errors:
             return
 
         if lowest is None:
@@ -59,10 +59,10 @@ class HiddenTransfer(Transfer):
             return loss(*self.mixture(first_tokens(student.states), first_tokens(teacher.states)))
         return sum(loss(self.widen(student.states[i][:, 0]), teacher.states[j][:, 0]) for i, j in self.pairs)
 
-    def map_row(self) -> str:
+    def describe_pairs(self) -> str:
         """Describe the pairs or the mixture in one line."""
         if self.mixture is None:
-            return super().map_row()
+            return super().describe_pairs()
         lowest = min(self.student_wanted.states)
         return f"{lowest}..{self.student.layers} <- a learned mixture of {lowest}..{self.teacher.layers}"
 

@@ -22,13 +22,13 @@ class AttendedLayers(Transfer):
     ) -> None:
         super().__init__(context, method)
         self.scope = scope
-        if self.problems:
+        if self.errors:
             return
 
         try:
             self.attention = LayerAttention(self.student.layers, self.teacher.layers, reach, detach)
         except ValueError as error:
-            self.problems.append(f"--alp-{error}: use another --alp-reach, or a student with fewer layers.")
+            self.errors.append(f"--alp-{error}: use another --alp-reach, or a student with fewer layers.")
             return
         self.widen = Widen(self.student.width, self.teacher.width)
         self.student_wanted = Wanted.of(states=self.attention.reached)
@@ -49,7 +49,7 @@ class AttendedLayers(Transfer):
                 attends[layer] = mean_over_tokens(self.scope, weights.detach(), mask)
         return loss / self.student.layers, attends
 
-    def map_row(self) -> str:
+    def describe_pairs(self) -> str:
         """Describe in one line which teacher layers each student layer attends to."""
         reached = self.attention.reached.items()
         return "  ".join(f"{layer} <- {layers.start}..{layers.stop - 1}" for layer, layers in reached)

@@ -13,7 +13,7 @@ from .attention import LayerTransfer
 class RelationTransfer(LayerTransfer):
     """Transfer of relations among queries, keys or values, with equal numbers of heads on both sides.
 
-    heads  number of relation heads, into which each side's full width is split; None for the attention heads
+    heads  number of relation heads that split the full width of each side; None for the attention heads
     """
 
     def __init__(
@@ -21,14 +21,14 @@ class RelationTransfer(LayerTransfer):
     ) -> None:
         super().__init__(context, method, mapping)
         self.heads = heads
-        if self.problems:
+        if self.errors:
             return
 
-        self.problems += self._heads_problems()
+        self.errors += self._head_errors()
         self.student_wanted = Wanted.of(projections=[i for i, _ in self.pairs])
         self.teacher_wanted = Wanted.of(projections=[j for _, j in self.pairs])
 
-    def _heads_problems(self) -> Iterable[str]:
+    def _head_errors(self) -> Iterable[str]:
         if self.heads is None:
             if self.student.heads != self.teacher.heads:
                 yield (

@@ -1,4 +1,4 @@
-"""The token scope of a hidden-state comparison: all tokens (tokens) or position 0 only (cls)."""
+"""The tokens that are compared: all tokens (scope tokens) or position 0 only (scope cls)."""
 
 from collections.abc import Iterable, Mapping
 

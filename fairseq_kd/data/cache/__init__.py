@@ -9,9 +9,9 @@
     DIR/SPLIT/RECORD.PRECISION.sums   [N] uint32, their checksums
     DIR/SPLIT/RECORD.PRECISION.lock   empty; the writer of row r locks byte r
 
-A row is one example of the split. Its number is the position in the data, not in the training order. A record holds one
-signal of a row's n tokens, without padding. Values are fp16, bf16 or fp32, little-endian. A record is padded to a multiple
-of 4 bytes:
+A row is one example of the split. It is numbered by its position in the data, not in the training order. A record holds
+one signal of a row's n tokens, without padding. Values are fp16, bf16 or fp32, little-endian. A record is padded to a
+multiple of 4 bytes:
 
     logits            [C]
     masked            [m, H]           top states at the row's m masked words
@@ -27,8 +27,8 @@ of 4 bytes:
 
 The checksum of a record is the CRC-32 of the row's token numbers (int32), continued over the record; 0 means not
 written. A writer locks the row, and does nothing if the row is valid, so the first of several writers wins. It writes
-the record before the checksum. So a record fails its checksum, and counts as not written, if a killed writer left it
-incomplete, if the disk damaged it, or if the data has other tokens. Readers take no lock.
+the record before the checksum. A record with a wrong checksum counts as not written: a killed writer left it
+incomplete, the disk damaged it, or the data has other tokens. Readers take no lock.
 
 Outside Unix there are no locks. There, two writers of different bits can leave an invalid row.
 

@@ -14,29 +14,31 @@ logger = logging.getLogger(__name__)
 
 
 def preallocate(
-    folder: Path, what: str, missing: Callable[[], Mapping[str, int]], files: Iterable[Path]
+    folder: Path, contents: str, missing: Callable[[], Mapping[str, int]], files: Iterable[Path]
 ) -> None:
     """Create the files of a cache at full size, and log that size.
 
-    what     description of the files, for messages
-    missing  returns split -> bytes of its files that do not exist yet
-    files    creates one file after another, and yields the path of each
+    contents  description of the files, for messages
+    missing   returns split -> bytes of its files that do not exist yet
+    files     creates one file after another, and yields the path of each
 
     Raises CannotStart if there is too little space; created files are then removed.
     """
     created: list[Path] = []
     try:
         with folder_lock(folder):
-            # Computed under the lock, since another process may have created the same files before.
+            # Computed under the lock, because another process may just have created the same files.
             sizes = {name: size for name, size in missing().items() if size}
             if not sizes:
                 return
             free = free_bytes(folder)
-            logger.info(f"{FLAG} {folder}: {what} take {describe_sizes(sizes)}, of {format_bytes(free)} free")
+            logger.info(
+                f"{FLAG} {folder}: {contents} take {describe_sizes(sizes)}, of {format_bytes(free)} free"
+            )
             if sum(sizes.values()) > free:
                 raise CannotStart(
-                    f"{FLAG} {folder} needs {describe_sizes(sizes)} for {what}, but {format_bytes(free)} are free: free "
-                    "some space, name a folder on another disk, or keep less (--hsk-keep, --mapping, --cache-precision)."
+                    f"{FLAG} {folder} needs {describe_sizes(sizes)} for {contents}, but {format_bytes(free)} are free: free "
+                    "some space, name a folder on another disk, or store less (--hsk-keep, --mapping, --cache-precision)."
                 )
             try:
                 for path in files:

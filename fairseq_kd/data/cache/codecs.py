@@ -1,4 +1,4 @@
-"""Codecs: encode each signal of a batch as one record per row, and decode records to a batch."""
+"""Codecs: each encodes one signal of a batch as one record per row, and decodes the records."""
 
 import math
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ from ...signals import Signals, Wanted
 NO_TOKEN = 65535
 PROJECTIONS = ("queries", "keys", "values")
 
-# Values are stored as integers with the same bits. numpy has no bf16, and --fp16 would round float32 tensors of a batch.
+# Values are read as integers with the same bits: numpy has no bf16, and --fp16 would round float32 tensors of a batch.
 BITS = {"fp16": np.int16, "bf16": np.int16, "fp32": np.int32}
 
 
-# A number of one row, or those of N rows [N].
+# A count of one row, or the counts of N rows [N].
 Count = int | np.ndarray
 
 
 @dataclass(frozen=True)
 class DenseCodec:
-    """Codec of a tensor whose shape depends on a row's n tokens and m masked words.
+    """Codec of a tensor without compression; its shape depends on a row's n tokens and m masked words.
 
     name    of its files
     dims    shape of a row; "n" and "m" are replaced by the row's numbers
@@ -43,7 +43,7 @@ class DenseCodec:
 
     @property
     def batched(self) -> bool:
-        """Whether axis 0 of a batch's tensor is the row; else the rows are concatenated along it."""
+        """Whether axis 0 of the batch's tensor numbers the rows; else the rows are concatenated along it."""
         return self.field != "masked"
 
     def shape(self, n: Count, m: Count) -> tuple[Count, ...]:
@@ -237,7 +237,7 @@ def to_bits(tensor: Tensor, precision: str) -> np.ndarray:
     """
     found = tensor.detach().to(PRECISIONS[precision])
     if precision == "fp16" and not bool(found.isfinite().all()):
-        raise ValueError(f"{precision} holds no number above {torch.finfo(torch.float16).max:.0f}")
+        raise ValueError(f"{precision} has no number above {torch.finfo(torch.float16).max:.0f}")
     return found.cpu().contiguous().view(torch.int32 if precision == "fp32" else torch.int16).numpy()
 
 

@@ -21,13 +21,13 @@ class Identity:
 
     teacher      hash of the teacher's checkpoint file
     precision    of the teacher's weights: fp32, bf16 or fp16
-    head         classification head of the logits; None for none, or the masked-LM head
+    head         classification head of the logits; None for the masked-LM head, or without a head
     encoder      hash of the vocabulary
     length       maximum length of the data in tokens; None if the data does not record it
     shape        of the teacher
     num_classes  of the teacher's head; None without a head
     has_lm_head  whether the teacher has a masked-LM head
-    class_names  of the data, in the order of the stored logits; () if the teacher has no or other class names
+    class_names  class names of the data, in the order of the stored logits; () if the teacher has none or others
     """
 
     teacher: str
@@ -62,11 +62,11 @@ class Identity:
                 "or name another."
             ) from None
         raise CannotStart(
-            f"--teacher-cache {folder} has format {version}, needs {FORMAT}: name another folder."
+            f"--teacher-cache {folder} has format {version}, but this version needs {FORMAT}: name another folder."
         )
 
     def agree(self, folder: Path) -> bool:
-        """Return True if the folder is a cache with this identity, False if it is no cache yet.
+        """Return whether the folder is a cache; if it is one, its identity equals this one.
 
         Raises CannotStart if it is a cache with another identity.
         """

@@ -9,9 +9,9 @@ import torch.distributed as dist
 
 from ...process_groups import gather_objects
 
-# Hashing and masking a corpus may take longer than torch's default timeout of half an hour. A worker that dies is
-# noticed at once.
-PATIENCE = timedelta(days=7)
+# Hashing and masking a corpus may take longer than torch's default of half an hour. A worker that ends is an error at
+# once, before this timeout.
+TIMEOUT = timedelta(days=7)
 
 T = TypeVar("T")
 
@@ -25,13 +25,13 @@ def run_on_local_rank_zero(work: Callable[[], T]) -> T:
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return work()
 
-    machines = gather_objects(socket.gethostname(), PATIENCE)
+    machines = gather_objects(socket.gethostname(), TIMEOUT)
     first = machines.index(socket.gethostname())
     is_first = first == dist.get_rank()
-    outcomes = gather_objects(_outcome(work) if is_first else (None, None), PATIENCE)
-    problem = next((problem for problem, _ in outcomes if problem is not None), None)
-    if problem is not None:
-        raise SystemExit(problem if is_first else 1)
+    outcomes = gather_objects(_outcome(work) if is_first else (None, None), TIMEOUT)
+    message = next((message for message, _ in outcomes if message is not None), None)
+    if message is not None:
+        raise SystemExit(message if is_first else 1)
     return outcomes[first][1]
 
 

@@ -8,7 +8,7 @@ from typing import IO
 
 try:
     import fcntl
-except ImportError:  # not Unix: the user must not write one cache with two programs at once
+except ImportError:  # not Unix: two programs must not write one cache at the same time
     fcntl = None
 
 

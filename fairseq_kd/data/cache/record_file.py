@@ -1,4 +1,4 @@
-"""One record of all rows on disk: a memory-mapped file of records and one of checksums."""
+"""The records of one signal on disk: a memory-mapped file of records, and one of checksums."""
 
 import os
 import zlib

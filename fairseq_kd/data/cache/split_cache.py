@@ -30,7 +30,7 @@ class SplitCache:
     precision  of the stored values: fp16, bf16 or fp32
     tokens     [N] number of tokens of each row
     data       hash of the data
-    masked     returns the number of masked words of each row [N]; called if the folder does not have it; None
+    masked     computes the number of masked words of each row [N], if the folder does not have it; None
                without masked words
 
     Raises CannotStart if the folder has other data.
@@ -92,7 +92,7 @@ class SplitCache:
         # Without rows.json, a killed program may have left masked.npy for other data.
         if path.is_file() and (self.folder / "rows.json").is_file():
             return np.load(path, allow_pickle=False)
-        # Counting masks every row, so it is done only once.
+        # This masks every row, so it is done once.
         return np.asarray(count(), dtype=np.int64)
 
     def invalid_rows(self, dataset: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -154,7 +154,7 @@ class SplitCache:
         if "cached" not in batch:
             raise CannotStart(
                 f"{FLAG} {self.folder} lost data that was written to it: name a folder on another disk.",
-                doing="go on",
+                doing="continue",
             )
         return batch["cached"]
 
@@ -236,8 +236,8 @@ class SplitCache:
         expected = int(self._ends(codec)[-1])
         if (path.stat().st_size, sums.stat().st_size) != (expected, 4 * len(self)):
             raise CannotStart(
-                f"{FLAG} has a damaged file {path} ({path.stat().st_size} bytes instead of {expected}): remove it to have "
-                "it written again."
+                f"{FLAG} has a damaged file {path} ({path.stat().st_size} bytes instead of {expected}): remove it, so that "
+                "it is written again."
             )
         return True
 
@@ -250,7 +250,7 @@ class SplitCache:
         return [RecordFile(self._path(codec), self._ends(codec)) for codec in self.codecs]
 
     def __getstate__(self) -> dict[str, Any]:
-        # Another process opens the files itself, but uses these counts of masked words.
+        # Worker processes open the files themselves, but must not count the masked words again.
         self.masked  # noqa: B018
         return {name: value for name, value in vars(self).items() if name != "_files"}
 
