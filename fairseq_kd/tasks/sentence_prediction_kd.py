@@ -158,8 +158,13 @@ class SentencePredictionKDTask(DistillationTask):
                 present = ", ".join(sorted(path.stem for path in (data / "input0").glob("*.idx")))
                 flag = "" if part == split else "--unlabelled-subset: "
                 raise CannotStart(f"{flag}{data} has no split {part}: it has {present}.")
+            second = self._stored(data / "input1" / part, combine)
+            if second is None and self.metadata.pairs:
+                raise CannotStart(
+                    f"{data / 'input1'} has no split {part}, but its data are pairs: make the data again."
+                )
             firsts.append(first)
-            seconds.append(self._stored(data / "input1" / part, combine))
+            seconds.append(second)
 
         labels = self._labels(data / "label" / split, len(firsts[0]), combine)
         if len(firsts) == 1:
