@@ -1,0 +1,53 @@
+"""The model card of an export: model, scores, cost and settings, without paths of the machine."""
+
+import json
+
+import pytest
+import yaml
+
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.models.checkpoint import read_checkpoint
+from scripts.model_card import model_card
+from tests.tiny import distil_command, train_here
+
+LOAD = 'transformers.AutoModel.from_pretrained("DIR")'
+
+
+@pytest.fixture(scope="module")
+def checkpoint(data, teacher, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "student"
+    train_here(distil_command(data, folder, teacher, "att_kl_learn", "--max-update", "2"))
+    scores = {"valid": {"accuracy": 81.25, "f1": 80.0}}
+    (folder / "result.json").write_text(json.dumps({"at_best": scores}))
+    (folder / "environment.json").write_text(json.dumps({"versions": {"torch": "2.9"}, "commit": "abc"}))
+    return read_checkpoint(str(folder), "--checkpoint")
+
+
+def test_the_card_names_model_classes_scores_and_settings_but_no_paths(checkpoint, teacher):
+    card = model_card("tiny", checkpoint, ("bad", "good"), None, LOAD)
+    head = yaml.safe_load(card.split("---")[1])
+    assert (head["library_name"], head["pipeline_tag"]) == ("transformers", "text-classification")
+    assert "A student with 2 layers, width 16, 4 heads, ffn 32, fine-tuned on TINY" in card
+    assert f"distilled from `{teacher.parent.name}` with the method `att_kl_learn`" in card
+    assert "Classes: 0 bad, 1 good." in card
+    assert "| valid | accuracy | 81.25 |" in card
+    assert "Settings: batch size 8; learning rate 0.001; epochs 1; updates 2; seed 1." in card
+    assert "Versions: torch 2.9, fairseq_kd at commit abc." in card
+    assert LOAD in card
+    assert str(teacher.parent.parent) not in card
+    assert str(checkpoint.path.parent) not in card
+
+
+def test_a_comparison_takes_the_place_of_the_scores(checkpoint, tmp_path):
+    with pytest.raises(
+        CannotStart, match="--comparison .* has no comparison.md: make it with scripts/compare.py"
+    ):
+        model_card("tiny", checkpoint, ("bad", "good"), None, LOAD, tmp_path)
+    (tmp_path / "comparison.md").write_text("| model | speed |\n")
+    card = model_card("tiny", checkpoint, ("bad", "good"), None, LOAD, tmp_path)
+    assert "| model | speed |" in card
+    assert "| valid | accuracy |" not in card
+
+
+def test_regression_states_its_scale(checkpoint):
+    assert "times 5 it is the score of TINY" in model_card("tiny", checkpoint, (), 5.0, LOAD)
