@@ -1,8 +1,6 @@
 """Every config is one that `fairseq-hydra-train` accepts, and says how it is run."""
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -10,11 +8,11 @@ import yaml
 from fairseq_kd.describe import describe
 from launcher.datasets import PUBLISHED_EPOCHS, find_task
 from tests.configs.written import written
-from tests.tiny import ROOT, run, write_data, write_teacher
+from tests.processes import run
+from tests.tiny import ROOT, write_data, write_teacher
 
 CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.yaml") if path.stem != "base")
 METHODS = list(describe()["criterions"])
-HYDRA_TRAIN = str(Path(sys.executable).with_name("fairseq-hydra-train"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -57,7 +55,7 @@ def test_every_criterion_trains_from_a_config(tmp_path):
     write_teacher(tmp_path / "teacher" / "model.pt")
     done = run(
         [
-            HYDRA_TRAIN,
+            "fairseq-hydra-train",
             "--multirun",
             "--config-dir",
             str(ROOT / "configs"),

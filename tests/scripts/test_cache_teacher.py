@@ -3,8 +3,6 @@
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,10 +16,11 @@ from fairseq_kd.teachers import LiveTeacher
 from fairseq_kd.teachers.cached import CachedTeacher
 from scripts import cache_teacher
 from scripts.cache_teacher import main
+from tests.processes import Process, run
 from tests.stored import check_stored
-from tests.tiny import ROOT, build, run, train_command, train_here, write_data, write_teacher, write_text
+from tests.tiny import ROOT, build, train_command, train_here, write_data, write_teacher, write_text
 
-SCRIPT = (sys.executable, str(ROOT / "scripts" / "cache_teacher.py"))
+SCRIPT = ("python", str(ROOT / "scripts" / "cache_teacher.py"))
 HSK = ("--criterion", "hsk", "--hsk-keep", "2l_4t_0.5h", "--init-layers", "0,3")
 WORDS = ("--task", "masked_lm_kd", "--frozen-masking", "--tokens-per-sample", "24")
 
@@ -261,12 +260,11 @@ def test_ctrl_c_ends_all_workers_and_the_same_command_continues(teacher, tmp_pat
     def written():
         return sum(np.count_nonzero(np.fromfile(path, np.uint32)) for path in tmp_path.rglob("*.sums"))
 
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    storing = subprocess.Popen(command, start_new_session=True, **pipes)
+    storing = Process(command)
     _soon(lambda: written() > 50 or storing.poll() is not None)
     os.killpg(storing.pid, signal.SIGINT)  # to all processes, as from a terminal
-    _, errors = storing.communicate(timeout=60)
-    assert storing.returncode == 130, errors
+    assert storing.wait(60) == 130, storing.stderr
+    errors = storing.stderr
     assert errors.splitlines()[-1].startswith("Interrupted:")
     assert "Traceback" not in errors
     assert _soon(lambda: not _group_exists(storing.pid))

@@ -1,9 +1,6 @@
 """Whole runs: every method trains, saves what it should, and resumes to the same numbers."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,11 +9,11 @@ import torch
 from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
+from tests.processes import Process, run, torchrun
 from tests.tiny import (
     ROOT,
     distil_command,
     logged,
-    run,
     train_command,
     train_here,
     write_data,
@@ -141,13 +138,10 @@ def test_killed_in_mid_epoch_and_resumed_equals_straight_through(tmp_path, teach
     straight = train_here(distil_command(data, tmp_path / "straight", teacher, method, *flags))
 
     run_dir = tmp_path / "killed"
-    with open(tmp_path / "log", "w") as log:
-        killed = subprocess.Popen(
-            distil_command(data, run_dir, teacher, method, *flags), stdout=log, stderr=log
-        )
-        _wait_for(run_dir / last, killed)
-        killed.send_signal(signal.SIGKILL)
-        killed.wait()
+    killed = Process(distil_command(data, run_dir, teacher, method, *flags))
+    _wait_for(run_dir / last, killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
 
     rows = train_here(distil_command(data, run_dir, teacher, method, *flags))
     resumed = losses(rows)
@@ -161,7 +155,7 @@ def test_killed_in_mid_epoch_and_resumed_equals_straight_through(tmp_path, teach
             assert torch.equal(found[part][name], value), name
 
 
-def _wait_for(path: Path, process: subprocess.Popen) -> None:
+def _wait_for(path: Path, process: Process) -> None:
     deadline = time.monotonic() + 120
     while not path.exists():
         assert process.poll() is None, "the run ended before it could be killed"
@@ -179,8 +173,7 @@ def test_two_workers_equal_one(tmp_path, teacher):
 
     flags = ["--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo"]
     command = distil_command(data, tmp_path / "two", teacher, "hidden_mse_learn", *common, *flags)
-    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--master-port"]
-    result = run([*torchrun, str(20000 + os.getpid() % 20000), *command])
+    result = torchrun(command)
     assert result.returncode == 0, result.stderr[-2000:]
 
     keys = ["loss", "hard", "soft", "hidden", "accuracy", "mcc", "gnorm"]
@@ -210,10 +203,9 @@ def test_two_workers_remember_what_one_does(tmp_path, teacher):
     common += ["--validate-interval-updates", "3", "--no-epoch-checkpoints"]
     train_here(distil_command(data, tmp_path / "one", teacher, "crd", *common, "--batch-size", "8"))
 
-    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--master-port"]
     flags = ["--batch-size", "4", "--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo"]
     command = distil_command(data, tmp_path / "two", teacher, "crd", *common, *flags)
-    result = run([*torchrun, str(20000 + (os.getpid() + 11) % 20000), *command])
+    result = torchrun(command)
     assert result.returncode == 0, result.stderr[-2000:]
 
     expected, found = (checkpoint(tmp_path / name)["criterion"] for name in ("one", "two"))
@@ -229,15 +221,8 @@ def test_correlations_are_exact_over_two_workers(tmp_path):
     common = ["--batch-size", "8", "--lr", "0"]
     one = train_here(distil_command(data, tmp_path / "one", teacher, "kd", *common))
 
-    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--master-port"]
     flags = ["--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo"]
-    result = run(
-        [
-            *torchrun,
-            str(20000 + (os.getpid() + 7) % 20000),
-            *distil_command(data, tmp_path / "two", teacher, "kd", *common, *flags),
-        ]
-    )
+    result = torchrun(distil_command(data, tmp_path / "two", teacher, "kd", *common, *flags))
     assert result.returncode == 0, result.stderr[-2000:]
     (found,) = logged(result.stdout + result.stderr, "valid")
     (expected,) = (values for tag, values in one if tag == "valid")
@@ -250,9 +235,10 @@ def test_a_trained_student_validates_as_it_did(data, teacher, tmp_path):
     rows = train_here(distil_command(data, tmp_path, teacher, "att_kl_learn"))
     (expected,) = (values for tag, values in rows if tag == "valid")
 
-    validate = str(Path(sys.executable).with_name("fairseq-validate"))
     task = ["--user-dir", str(ROOT / "fairseq_kd"), "--task", "sentence_prediction_kd", "--batch-size", "8"]
-    result = run([validate, str(data), *task, "--path", str(tmp_path / "checkpoint_last.pt"), "--cpu"])
+    result = run(
+        ["fairseq-validate", str(data), *task, "--path", str(tmp_path / "checkpoint_last.pt"), "--cpu"]
+    )
 
     assert result.returncode == 0, result.stderr[-2000:]
     line = next(
