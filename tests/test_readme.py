@@ -44,7 +44,9 @@ def shortened(command: str) -> str:
         return f"{small} --epochs 1 --cpu --trainer fairseq-train -- --max-update 2"
     if "finetune_teacher.py" in command:
         return f"{command} --cpu -- --max-update 2"
-    if "experiments.py --task" in command and "--dry-run" not in command:
+    if "experiments.py --task" in command and "--dry-run" in command:
+        return f"{command} --trainer fairseq-train"
+    if "experiments.py --task" in command:
         return f"{command} --cpu --trainer fairseq-train -- --max-update 2"
     return command
 

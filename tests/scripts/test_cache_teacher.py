@@ -5,11 +5,15 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 import torch
+import torch.multiprocessing
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.teachers import LiveTeacher
@@ -27,6 +31,24 @@ WORDS = ("--task", "masked_lm_kd", "--frozen-masking", "--tokens-per-sample", "2
 
 def sums(cache: Path) -> dict[str, np.ndarray]:
     return {str(path.relative_to(cache)): np.fromfile(path, np.uint32) for path in cache.rglob("*.sums")}
+
+
+# The command as a program whose workers are forked.
+FORKED = f"""import sys
+from functools import partial
+import torch.multiprocessing
+torch.multiprocessing.spawn = partial(torch.multiprocessing.start_processes, start_method="fork")
+sys.path.insert(0, {str(ROOT)!r})
+from scripts.cache_teacher import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def forked(monkeypatch):
+    """Start workers as forks of this process, because new processes import torch and fairseq again."""
+    start = partial(torch.multiprocessing.start_processes, start_method="fork")
+    monkeypatch.setattr(torch.multiprocessing, "spawn", start)
 
 
 def forbid_live(monkeypatch):
@@ -185,35 +207,40 @@ def test_batches_have_the_given_size(data, teacher, tmp_path, monkeypatch, flags
 
 
 @pytest.mark.slow
-def test_an_error_of_a_worker_ends_the_command(data, teacher, tmp_path):
+def test_an_error_of_a_worker_ends_the_command(data, teacher, tmp_path, capfd, forked):
     state = torch.load(teacher, weights_only=True)
     state["model"]["classification_heads.sentence_classification_head.out_proj.bias"] += 1e6
     torch.save(state, tmp_path / "model.pt")
-    script = [*SCRIPT, "--workers", "2", "--cpu", "--"]
     given = [str(data), "--teacher", str(tmp_path / "model.pt"), "--teacher-cache", str(tmp_path / "cache")]
-    done = run([*script, *given, *HSK])
-    assert done.returncode == 1
-    assert "rows written" not in done.stdout
-    errors = [line for line in done.stderr.splitlines() if line.startswith("Cannot ")]
+    assert main(["--workers", "2", "--cpu", "--", *given, *HSK]) == 1
+    printed = capfd.readouterr()
+    assert "rows written" not in printed.out
+    errors = [line for line in printed.err.splitlines() if line.startswith("Cannot ")]
     assert {line.partition(":")[0] for line in errors} == {"Cannot cache logits"}
     assert "--cache-precision fp16" in errors[0]
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in printed.err
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_killed_worker_is_an_error(teacher, tmp_path, capsys, number):
+def test_a_killed_worker_is_an_error(teacher, tmp_path, capsys, forked, number):
     data = write_data(tmp_path / "data", sentences=[("train", 1500), ("valid", 10)])
     given = [str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), *HSK]
 
     def kill():
         _soon(lambda: any(each.any() for each in sums(tmp_path).values()))
-        os.kill(multiprocessing.active_children()[0].pid, number)
+        worker = multiprocessing.active_children()[0].pid
+        while not ended.wait(0.1):  # the first signal may come before the worker has its handlers
+            with suppress(ProcessLookupError):
+                os.kill(worker, number)
 
+    ended = Event()
     with ThreadPoolExecutor(1) as killer:
         killed = killer.submit(kill)
-        assert main(["--workers", "2", "--cpu", "--", *given, "--batch-size", "1"]) == 1
+        status = main(["--workers", "2", "--cpu", "--", *given, "--batch-size", "1"])
+        ended.set()
         killed.result()
+    assert status == 1
     printed = capsys.readouterr()
     assert f"one of --workers 2 was killed by {number.name}" in printed.err
     assert "rows written" not in printed.out
@@ -255,7 +282,8 @@ def test_an_interruption_is_reported(data, teacher, tmp_path, monkeypatch, capsy
 def test_ctrl_c_ends_all_workers_and_the_same_command_continues(teacher, tmp_path):
     data = write_data(tmp_path / "data", sentences=[("train", 1500), ("valid", 10)])
     given = [str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), *HSK]
-    command = [*SCRIPT, "--workers", "2", "--cpu", "--", *given, "--batch-size", "1"]
+    (tmp_path / "forked.py").write_text(FORKED)
+    command = ["python", tmp_path / "forked.py", "--workers", "2", "--cpu", "--", *given, "--batch-size", "1"]
 
     def written():
         return sum(np.count_nonzero(np.fromfile(path, np.uint32)) for path in tmp_path.rglob("*.sums"))
