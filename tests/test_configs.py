@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 import yaml
 
 from fairseq_kd.describe import describe
@@ -77,3 +78,9 @@ def test_every_criterion_trains_from_a_config(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     for method in METHODS:
         assert (tmp_path / "runs" / method / "checkpoint_best.pt").is_file(), method
+        saved = torch.load(tmp_path / "runs" / method / "checkpoint_last.pt", weights_only=True)
+        assert saved["cfg"]["model"]["encoder_layers"] == 2
+        assert not any("teacher" in name for name in saved["model"]), method
+        assert not any(
+            "sentence_encoder" in name and "sda.past" not in name for name in saved["criterion"]
+        ), method

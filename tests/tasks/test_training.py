@@ -20,23 +20,6 @@ from tests.tiny import (
     write_teacher,
 )
 
-METHODS = [
-    "kd",
-    "hidden_mse_learn",
-    "hidden_mse_token",
-    "att_kl_learn",
-    "att_mse_learn",
-    "att_mse_hidden_mse",
-    "att_kl_hidden_mse",
-    "crd",
-    "minilm",
-    "minilm_v2",
-    "pearson",
-    "pkd",
-    "alp_kd",
-    "lad",
-]
-
 
 def checkpoint(folder: Path, name: str = "checkpoint_last.pt") -> dict:
     return torch.load(folder / name, weights_only=True)
@@ -47,19 +30,13 @@ def losses(rows) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_trains_validates_and_saves(data, teacher, tmp_path, method):
-    rows = train_here(distil_command(data, tmp_path, teacher, method))
+def test_a_run_logs_its_metrics_and_memory(data, teacher, tmp_path):
+    rows = train_here(distil_command(data, tmp_path, teacher, "kd"))
     assert len(losses(rows)) == 8
     assert 0.05 < [values["train_peak_gb"] for tag, values in rows if tag == "train"][-1] < 64
     valid = [values for tag, values in rows if tag == "valid"]
     names = {"valid_loss", "valid_hard", "valid_soft", "valid_accuracy", "valid_f1", "valid_mcc"}
     assert names <= set(valid[-1])
-
-    saved = checkpoint(tmp_path)
-    assert not any("teacher" in name for name in saved["model"])
-    assert not any("sentence_encoder" in name for name in saved["criterion"])
-    assert saved["cfg"]["model"]["encoder_layers"] == 2
 
 
 @pytest.mark.slow
