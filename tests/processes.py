@@ -106,7 +106,8 @@ def programs() -> Path:
 @cache
 def server() -> str:
     """Start the server of this process; return its address."""
-    address = f"{tempfile.mkdtemp()}/server"
+    server.folder = tempfile.TemporaryDirectory()  # removed at the end of this process
+    address = f"{server.folder.name}/server"
     started = subprocess.Popen(
         [sys.executable, __file__, "serve", address],
         cwd="/",
@@ -134,6 +135,7 @@ def request(
 
 def serve(address: str) -> list[str]:
     """Fork a process for each request; return in the fork, with the words of its command."""
+    sys.path.pop(0)  # the folder of this file
     for module in SERVED:
         importlib.import_module(module)
     from fairseq.utils import import_user_module
