@@ -247,28 +247,6 @@ def test_a_killed_worker_is_an_error(teacher, tmp_path, capsys, forked, number):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("split", ["train", "valid"])
-def test_space_is_reserved_for_all_splits_or_none(data, teacher, tmp_path, monkeypatch, split):
-    """If the disk fills up after the free space was checked."""
-    taken = []
-    allocate = os.posix_fallocate
-
-    def full(descriptor, start, size):
-        name = os.readlink(f"/proc/self/fd/{descriptor}")
-        if f"/{split}/state" in name:
-            raise OSError(28, "No space left on device")
-        taken.append(name)
-        allocate(descriptor, start, size)
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    given = [str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path), "--criterion"]
-    with pytest.raises(CannotStart, match=r"cannot be written \(No space left on device\): free some space"):
-        main(["--cpu", "--", *given, "hidden_mse_learn", "--init-layers", "0,3"])
-    assert taken
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.json", "lock"]
-
-
-@pytest.mark.slow
 def test_an_interruption_is_reported(data, teacher, tmp_path, monkeypatch, capsys):
     given = ["--cpu", "--", str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path), *HSK]
     with monkeypatch.context() as patched:

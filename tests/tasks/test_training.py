@@ -249,22 +249,11 @@ def test_half_precision_trains_and_resumes_exactly(data, teacher, tmp_path, flag
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("method", "now", "sentence"),
-    [
-        ("att_kl_learn", ["--init-layers", "1,2"], "--init-layers 0,3, now 1,2"),
-        ("att_kl_learn", ["--mapping", "last"], "--mapping skip, now last"),
-        ("lad", ["--lad-scope", "cls"], "--lad-scope tokens, now cls"),
-        ("hidden_mse_learn", ["--inter-weight", "0"], "--inter-weight above 0, now 0"),
-        ("att_kl_learn", ["--criterion", "kd"], "--criterion att_kl_learn, now kd"),
-    ],
-)
-def test_settings_that_a_run_cannot_change_are_refused_on_resume(
-    data, teacher, tmp_path, method, now, sentence
-):
-    train_here(distil_command(data, tmp_path, teacher, method, "--max-update", "1"))
-    with pytest.raises(CannotStart, match=f"was started with {sentence}: give another --save-dir"):
-        train_here(distil_command(data, tmp_path, teacher, method, *now))
+def test_a_setting_that_a_run_cannot_change_is_refused_on_resume(data, teacher, tmp_path):
+    train_here(distil_command(data, tmp_path, teacher, "lad", "--max-update", "1"))
+    refusal = "was started with --lad-scope tokens, now cls: give another --save-dir"
+    with pytest.raises(CannotStart, match=refusal):
+        train_here(distil_command(data, tmp_path, teacher, "lad", "--lad-scope", "cls"))
 
 
 @pytest.mark.slow
