@@ -30,7 +30,7 @@ FLAGS = ["--tokens-per-sample", "24", "--batch-size", "4", "--criterion", "att_k
 
 
 class Runs(NamedTuple):
-    """What two workers wrote to standard error, and where they left checkpoints and notes."""
+    """What two workers wrote, and where they left checkpoints and notes."""
 
     output: str
     folder: Path
@@ -75,8 +75,8 @@ def torchrun(folder: Path, commands: dict[str, list[str]], *flags: str, kill: st
     # Without it a restart meets the addresses of those that are gone, and may wait for them for ever.
     variables = {"KILL": kill, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     result = processes.torchrun(worker, *flags, env=variables)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return Runs(result.stderr, folder)
+    assert result.returncode == 0, result.stdout[-3000:]
+    return Runs(result.stdout, folder)
 
 
 @pytest.fixture(scope="module")
