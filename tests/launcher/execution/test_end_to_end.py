@@ -84,12 +84,10 @@ def test_a_task_of_the_user_is_trained_like_one_of_glue(tmp_path):
         "--teacher-epochs",
         "1",
     ]
+    call += ["--trainer", processes.programs() / "fairseq-train"]
     call += ["--unlabelled-subset", "unlabelled", "--", "--num-workers", "0"]
-    variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     for command in (["-m", "preprocess.custom", *own], [ROOT / "experiments.py", *call]):
-        done = subprocess.run(
-            [sys.executable, *command], cwd=tmp_path, env=variables, capture_output=True, text=True
-        )
+        done = processes.run(["python", *command], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
     splits = json.loads((tmp_path / "data/reviews-bin/meta.json").read_text())["splits"]
