@@ -1,20 +1,19 @@
 """Every config is one that `fairseq-hydra-train` accepts, and says how it is run."""
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from fairseq_kd.describe import describe
 from launcher.datasets import PUBLISHED_EPOCHS, find_task
 from tests.configs.written import written
-from tests.tiny import ROOT, run, write_data, write_teacher
+from tests.processes import run
+from tests.tiny import ROOT, write_data, write_teacher
 
 CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.yaml") if path.stem != "base")
 METHODS = list(describe()["criterions"])
-HYDRA_TRAIN = str(Path(sys.executable).with_name("fairseq-hydra-train"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -57,7 +56,7 @@ def test_every_criterion_trains_from_a_config(tmp_path):
     write_teacher(tmp_path / "teacher" / "model.pt")
     done = run(
         [
-            HYDRA_TRAIN,
+            "fairseq-hydra-train",
             "--multirun",
             "--config-dir",
             str(ROOT / "configs"),
@@ -79,3 +78,9 @@ def test_every_criterion_trains_from_a_config(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     for method in METHODS:
         assert (tmp_path / "runs" / method / "checkpoint_best.pt").is_file(), method
+        saved = torch.load(tmp_path / "runs" / method / "checkpoint_last.pt", weights_only=True)
+        assert saved["cfg"]["model"]["encoder_layers"] == 2
+        assert not any("teacher" in name for name in saved["model"]), method
+        assert not any(
+            "sentence_encoder" in name and "sda.past" not in name for name in saved["criterion"]
+        ), method

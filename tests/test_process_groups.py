@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch.distributed as dist
-from torch.multiprocessing import spawn
+from torch.multiprocessing import start_processes
 
 from fairseq_kd import process_groups
 from fairseq_kd.process_groups import gather_objects, host_group
@@ -29,7 +29,7 @@ def test_group_is_created_once_and_freed_with_torchs(tmp_path):
 
 @pytest.mark.slow
 def test_objects_are_gathered_in_the_order_of_ranks(tmp_path):
-    spawn(_gather, args=(str(tmp_path),), nprocs=2)
+    start_processes(_gather, args=(str(tmp_path),), nprocs=2, start_method="fork")
     assert [(tmp_path / f"{rank}").read_text() for rank in range(2)] == ["[0, 10]"] * 2
 
 

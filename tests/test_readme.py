@@ -1,9 +1,8 @@
 """The README's commands are run, its example method trains, its tables are complete."""
 
+import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import torch
 
 from fairseq_kd.describe import describe
 from scripts.make_small_glue import write
+from tests.processes import programs, run
 from tests.tiny import ROOT, batch, build, write_data, write_teacher
 
 README = (ROOT / "README.md").read_text()
@@ -41,10 +41,13 @@ def shortened(command: str) -> str:
         return command.replace("--workers 2 --", "--workers 1 --cpu --")
     if "prune_and_distil.py" in command:  # the README's model is wider than the one here
         small = re.sub("--layers .*", "--layers 3 --heads 2 --ffn 8 --rank 6", command)
-        return f"{small} --epochs 1 --cpu -- --max-update 2"
-    trains_a_grid = "experiments.py --task" in command and "--dry-run" not in command
-    if "finetune_teacher.py" in command or trains_a_grid:
+        return f"{small} --epochs 1 --cpu --trainer fairseq-train -- --max-update 2"
+    if "finetune_teacher.py" in command:
         return f"{command} --cpu -- --max-update 2"
+    if "experiments.py --task" in command and "--dry-run" in command:
+        return f"{command} --trainer fairseq-train"
+    if "experiments.py --task" in command:
+        return f"{command} --cpu --trainer fairseq-train -- --max-update 2"
     return command
 
 
@@ -75,16 +78,12 @@ def test_every_command_works_in_the_order_given(tmp_path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / ours).symlink_to(theirs)
 
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{programs()}{os.pathsep}{os.environ['PATH']}"
     for command in commands():
-        done = subprocess.run(
-            ["bash", "-c", shortened(command)],
-            cwd=tmp_path,
-            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
+        done = run(["bash", "-c", shortened(command)], cwd=tmp_path, env={"PATH": path})
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    teacher = json.loads((tmp_path / "teachers" / "SST-2" / "result.json").read_text())
+    assert teacher["versions"]["fairseq"] == "0.12.2"
     assert (tmp_path / "runs" / "sst2" / "checkpoint_best.pt").is_file()
     assert (tmp_path / "runs" / "sst2" / "predictions" / "valid.npz").is_file()
     assert "crd" in (tmp_path / "runs" / "default" / "report" / "report.md").read_text()

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -157,7 +155,7 @@ def train_command(data: Path, save_dir: Path, *flags: str, task: str = "sentence
         if flag not in given:
             given += [flag, value]
     return [
-        str(Path(sys.executable).with_name("fairseq-train")),
+        "fairseq-train",
         str(data),
         "--user-dir",
         str(ROOT / "fairseq_kd"),
@@ -177,12 +175,6 @@ def distil_command(data: Path, save_dir: Path, teacher: Path, method: str, *flag
     """Return a `train_command` of a student with layers 0 and 3 of the teacher."""
     given = ("--teacher", str(teacher), "--criterion", method, "--init-layers", "0,3", *flags)
     return train_command(data, save_dir, *given)
-
-
-def run(command: Sequence[str], **kwargs) -> subprocess.CompletedProcess:
-    """Run a command in one thread and capture its output."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **kwargs.pop("env", {})}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, **kwargs)
 
 
 def logged(output: str, tag: str) -> list[dict[str, float]]:

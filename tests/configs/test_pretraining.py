@@ -2,15 +2,14 @@
 
 import json
 import re
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.configs.written import written
-from tests.tiny import ROOT, SHAPE, run, write_teacher, write_text
+from tests.processes import run
+from tests.tiny import ROOT, SHAPE, write_teacher, write_text
 
 FOLDER = ROOT / "configs" / "pretraining"
 CONFIGS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "base")
@@ -62,8 +61,8 @@ def test_the_small_config_trains(tmp_path):
                  "+model.attention_dropout=0", "task.data=corpus", "task.tokens_per_sample=24", "dataset.batch_size=8",
                  "common.cpu=true", f"common.user_dir={ROOT / 'fairseq_kd'}", "task.teacher=teacher",
                  "optimization.max_update=30"]  # fmt: skip
-    program = str(Path(sys.executable).with_name("fairseq-hydra-train"))
-    done = run([program, "--config-dir", str(FOLDER), "--config-name", "small_cpu", *overrides], cwd=tmp_path)
+    command = ["fairseq-hydra-train", "--config-dir", str(FOLDER), "--config-name", "small_cpu"]
+    done = run([*command, *overrides], cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = re.findall(r"\[valid\]\[INFO\] - (\{.*\})", done.stdout + done.stderr)
     first, *_, last = (float(json.loads(row)["valid_attention"]) for row in rows)

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.checkpoint import read_checkpoint
 from scripts.convert_hf import import_model, main
+from tests.processes import run
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "convert_hf.py"
 
@@ -43,8 +42,7 @@ def test_the_command_runs_from_any_folder(save_model, tmp_path):
     _, folder = save_model(
         "BertForSequenceClassification", id2label={0: "no", 1: "yes"}, label2id={"no": 0, "yes": 1}
     )
-    command = [sys.executable, str(SCRIPT), "import", folder.name, "teacher"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = run(["python", SCRIPT, "import", folder.name, "teacher"], cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
     for line in ("3 layers, width 24, 4 heads, ffn 40", "eps 1e-12", "classification (no, yes)", "nothing"):

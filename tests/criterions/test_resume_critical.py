@@ -37,6 +37,9 @@ def test_every_flag_of_a_methods_own_is_resume_critical_or_free(method):
     ("method", "before", "now", "flag"),
     [
         ("att_kl_learn", {}, {"attention_clamp": 1e-7}, "--attention-clamp"),
+        ("att_kl_learn", {}, {"mapping": "last"}, "--mapping"),
+        ("hidden_mse_learn", {}, {"inter_weight": 0.0}, "--inter-weight"),
+        ("lad", {}, {"lad_scope": "cls"}, "--lad-scope"),
         ("minilm_v2", {}, {"relation_heads": 2}, "--relation-heads"),
         ("alp_kd", {"alp_detach": True}, {}, "--alp-detach"),
         ("hsk", {}, {"hsk_keep": "1l"}, "--hsk-keep"),

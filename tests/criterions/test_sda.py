@@ -1,9 +1,5 @@
 """Self-distillation: what is pushed when, the loss, whose answers are judged."""
 
-import os
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch.testing import assert_close
@@ -11,8 +7,9 @@ from torch.testing import assert_close
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.losses import cross_entropy, logits_mse
 from fairseq_kd.models.checkpoint import read_checkpoint
+from tests.processes import torchrun
 from tests.tasks.test_training import checkpoint, losses
-from tests.tiny import batch, build, run, train_command, train_here, write_data
+from tests.tiny import batch, build, train_command, train_here, write_data
 
 STUDENT = "encoder.sentence_encoder.layers.1.fc1.weight"
 
@@ -279,10 +276,9 @@ def test_two_workers_equal_one(tmp_path, teacher):
     flags = ("--max-epoch", "2", "--sda-window", "2", "--adam-eps", "0.1", "--lr", "1e-2")
     train_here(train(data, teacher, tmp_path / "one", *flags, "--batch-size", "4", "--update-freq", "2"))
 
-    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--master-port"]
     flags += ("--batch-size", "4", "--ddp-backend", "pytorch_ddp", "--distributed-backend", "gloo")
     command = train(data, teacher, tmp_path / "two", *flags)
-    result = run([*torchrun, str(20000 + (os.getpid() + 29) % 20000), *command])
+    result = torchrun(command)
     assert result.returncode == 0, result.stderr[-2000:]
 
     expected, found = checkpoint(tmp_path / "one"), checkpoint(tmp_path / "two")

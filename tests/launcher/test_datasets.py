@@ -121,3 +121,20 @@ def test_unlabelled_sentences_count_as_sentences_of_an_epoch(tmp_path, spec):
     assert data.training_sentences(overrides) == 1640
     run = replace(spec, batch_size=8, epochs=2, overrides=overrides)
     assert Job(run, Path("r"), data, "t", True, Path("t.pt")).updates == 2 * 1640 // 8
+
+
+@pytest.mark.parametrize(
+    ("meta", "problem"),
+    [("{", "JSONDecodeError"), ('{"task": "MRPC"}', "splits")],
+)
+def test_metadata_that_cannot_be_read_is_refused(data, meta, problem):
+    path = data / "MRPC-bin" / "meta.json"
+    path.write_text(meta)
+    with pytest.raises(ValueError, match=f"{path} .*{problem}"):
+        find_data(data, "MRPC")
+
+
+def test_data_of_another_task_is_refused(data):
+    (data / "MRPC-bin" / "meta.json").write_text((data / "MNLI-bin" / "meta.json").read_text())
+    with pytest.raises(ValueError, match=f"--data {data} .* MNLI, not MRPC: .* --task mnli"):
+        find_data(data, "MRPC")

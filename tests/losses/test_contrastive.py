@@ -1,7 +1,5 @@
 """CRD against recorded numbers of the original and explicit loops; its banks, Z, and negatives."""
 
-import os
-
 import pytest
 import torch
 import torch.distributed as dist
@@ -167,10 +165,9 @@ def batches(module: CRD):
         yield student, teacher, index, negatives
 
 
-def _worker(rank: int, port: int, out) -> None:
+def _worker(rank: int, out) -> None:
     torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+    dist.init_process_group("gloo", init_method=f"file://{out}/meet", rank=rank, world_size=2)
     torch.manual_seed(1)
     module = CRD(N, 24, 36, feature_dim=F, negatives=K)
     losses = [module(*(x[SHARES[rank]] for x in batch)) for batch in batches(module)]
@@ -180,7 +177,7 @@ def _worker(rank: int, port: int, out) -> None:
 
 @pytest.mark.slow
 def test_two_workers_have_the_banks_of_one(crd, tmp_path):
-    mp.spawn(_worker, args=(20000 + os.getpid() % 20000, tmp_path), nprocs=2)
+    mp.start_processes(_worker, args=(tmp_path,), nprocs=2, start_method="fork")
     expected = [crd(*batch).detach() for batch in batches(crd)]
     zero, one = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
 

@@ -92,6 +92,7 @@ def test_weights_are_not_loaded_past_the_checks(data, teacher, tmp_path):
     ("changed", "sentence"),
     [
         ({"init_head": True}, "--init-head False, now True"),
+        ({"init_layers": "1,2"}, "--init-layers 0,3, now 1,2"),
         ({"encoder_attention_heads": 2}, "--encoder-attention-heads 4, now 2"),
         ({"layernorm_eps": 1e-12}, "--layernorm-eps 1e-05, now 1e-12"),
         ({"activation_fn": "relu"}, "--activation-fn gelu, now relu"),

@@ -14,6 +14,7 @@ import pytest
 
 from fairseq_kd.models.checkpoint import read_checkpoint
 from scripts.finetune_teacher import main
+from tests.processes import programs
 from tests.tiny import write_data, write_teacher
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "finetune_teacher.py"
@@ -38,6 +39,7 @@ def call(tmp_path: Path, data: Path) -> list[str]:
 @pytest.mark.slow
 def test_a_model_becomes_a_teacher(call, data, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    call += ["--trainer", str(programs() / "fairseq-train")]
     assert main([*call, "--", "--num-workers", "0"]) == 0
     output = capsys.readouterr().out
     assert "\ndev loss" in output
@@ -49,7 +51,6 @@ def test_a_model_becomes_a_teacher(call, data, tmp_path, capsys, monkeypatch):
     result = json.loads((out / "result.json").read_text())
     assert result["spec"] | {"task": "RTE", "batch_size": 16, "lr": 2e-5, "seed": 1} == result["spec"]
     assert set(result["at_best"]["valid"]) >= {"accuracy", "f1", "mcc", "hard"}
-    assert result["versions"]["fairseq"] == "0.12.2"
     assert "--init-layers all --criterion kd --opt" in (out / "command.txt").read_text()
     assert (out / "command.txt").read_text().endswith("--hard-weight 1 --soft-weight 0\n")
     assert (out / "dict.txt").read_bytes() == (data / "input0" / "dict.txt").read_bytes()
@@ -188,6 +189,7 @@ def test_missing_predictions_are_a_reported_failure(call, faked, tmp_path, capsy
 
 @pytest.mark.slow
 def test_unknown_fairseq_flags_are_an_error_before_anything_is_written(call, tmp_path, capsys):
+    call += ["--trainer", str(programs() / "fairseq-train")]
     assert main([*call, "--", "--no-such-flag", "3"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert re.fullmatch(

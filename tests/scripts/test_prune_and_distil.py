@@ -12,6 +12,7 @@ from launcher.execution.command import train_command
 from launcher.results.runs import Outcome
 from scripts import prune_and_distil
 from scripts.pruning_steps import PRUNED
+from tests.processes import programs
 from tests.tiny import write_data, write_teacher
 
 
@@ -22,6 +23,7 @@ def call(tmp_path):
     (data / "meta.json").write_text(json.dumps({**meta, "task": "RTE"}))
     teacher = write_teacher(tmp_path / "teacher" / "model.pt")
     given = {"--data": data, "--teacher": teacher, "--out": tmp_path / "out", "--epochs": 1}
+    given["--trainer"] = programs() / "fairseq-train"
     return ["--cpu", *(text for flag, value in given.items() for text in (flag, str(value)))]
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -13,7 +12,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tests.tiny import logged, run, train_command, train_here, write_teacher, write_text
+from tests import processes
+from tests.tiny import logged, train_command, train_here, write_teacher, write_text
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ FLAGS = ["--tokens-per-sample", "24", "--batch-size", "4", "--criterion", "att_k
 
 
 class Runs(NamedTuple):
-    """What two workers wrote to standard error, and where they left checkpoints and notes."""
+    """What two workers wrote, and where they left checkpoints and notes."""
 
     output: str
     folder: Path
@@ -71,22 +71,12 @@ def torchrun(folder: Path, commands: dict[str, list[str]], *flags: str, kill: st
     (folder / "notes").mkdir()
     gloo = {name: [*command, "--distributed-backend", "gloo"] for name, command in commands.items()}
     (folder / "commands.json").write_text(json.dumps(gloo))
-    launcher = [
-        str(Path(sys.executable).with_name("torchrun")),
-        "--nproc-per-node",
-        "2",
-        "--standalone",
-        *flags,
-    ]
-    worker = [
-        str(Path(__file__).with_name("worker.py")),
-        str(folder / "commands.json"),
-        str(folder / "notes"),
-    ]
+    worker = ["python", Path(__file__).with_name("worker.py"), folder / "commands.json", folder / "notes"]
     # Without it a restart meets the addresses of those that are gone, and may wait for them for ever.
-    result = run([*launcher, *worker], env={"KILL": kill, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"})
-    assert result.returncode == 0, result.stderr[-3000:]
-    return Runs(result.stderr, folder)
+    variables = {"KILL": kill, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    result = processes.torchrun(worker, *flags, env=variables)
+    assert result.returncode == 0, result.stdout[-3000:]
+    return Runs(result.stdout, folder)
 
 
 @pytest.fixture(scope="module")
@@ -239,8 +229,7 @@ def test_what_ddp_takes_for_an_error_is_refused_before_training(shards, teacher,
     command = pretraining(
         shards, tmp_path / "run", teacher, *PYTORCH, *budget, "--distributed-backend", "gloo"
     )
-    launcher = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--standalone"]
-    result = run([*launcher, *command])
+    result = processes.torchrun(command)
     assert result.returncode != 0
     assert re.search("--two-stage 0.5 .* --ddp-backend pytorch_ddp: add", result.stderr)
     assert not list((tmp_path / "run").glob("*.pt"))

@@ -8,7 +8,8 @@ import pytest
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.shape import ModelShape
-from tests.tiny import build, run, train_command, write_data, write_indexed, write_teacher
+from tests.processes import run
+from tests.tiny import build, train_command, write_data, write_indexed, write_teacher
 
 MANY_HEADS = ModelShape(layers=4, width=16, ffn=32, heads=8, max_positions=40)
 STUDENT = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_attention_heads": 4}

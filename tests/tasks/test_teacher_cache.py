@@ -2,8 +2,6 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,8 +13,9 @@ from torch.testing import assert_close
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.tasks.sentence_prediction_kd import SentencePredictionKDTask
 from fairseq_kd.teachers import LiveTeacher
+from tests.processes import Process, run, torchrun
 from tests.stored import check_stored
-from tests.tiny import build, logged, run, train_command, train_here, write_data
+from tests.tiny import build, logged, train_command, train_here, write_data
 
 KEEP = {"hsk_keep": "2l_4t_0.5h"}
 HSK = ("--criterion", "hsk", "--hsk-keep", KEEP["hsk_keep"], "--init-layers", "0,3")
@@ -97,9 +96,8 @@ def test_a_run_learns_the_same_whatever_is_stored_already(data, teacher, tmp_pat
 
 def two_workers(command: list[str]):
     """Has torchrun start a `train_command` twice."""
-    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--standalone"]
     distributed = ["--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo"]
-    return run([*torchrun, *command, *distributed])
+    return torchrun([*command, *distributed])
 
 
 @pytest.mark.slow
@@ -130,15 +128,15 @@ def test_a_killed_writer_leaves_what_the_next_one_goes_on_from(teacher, tmp_path
     cache = tmp_path / "cache"
     flags = ("--teacher", str(teacher), *HSK, "--teacher-cache", str(cache), "--cache-precision", "fp32")
     first = train_command(data, tmp_path / "killed", *flags)
-    with subprocess.Popen(first, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as training:
-        for _ in range(2400):
-            sums = [np.fromfile(path, np.uint32) for path in (cache / "train").glob("*.sums")]
-            written = min((np.count_nonzero(each) for each in sums), default=0)
-            if written > 200 or training.poll() is not None:
-                break
-            time.sleep(0.05)
-        training.send_signal(signal.SIGKILL)
-    assert training.returncode == -signal.SIGKILL
+    training = Process(first)
+    for _ in range(2400):
+        sums = [np.fromfile(path, np.uint32) for path in (cache / "train").glob("*.sums")]
+        written = min((np.count_nonzero(each) for each in sums), default=0)
+        if written > 200 or training.poll() is not None:
+            break
+        time.sleep(0.05)
+    training.send_signal(signal.SIGKILL)
+    assert training.wait() == -signal.SIGKILL
     assert 200 < written < 3000
 
     small = ("--max-update", "60", "--max-epoch", "1")

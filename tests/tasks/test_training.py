@@ -1,9 +1,6 @@
 """Whole runs: every method trains, saves what it should, and resumes to the same numbers."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,33 +9,16 @@ import torch
 from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
+from tests.processes import Process, run, torchrun
 from tests.tiny import (
     ROOT,
     distil_command,
     logged,
-    run,
     train_command,
     train_here,
     write_data,
     write_teacher,
 )
-
-METHODS = [
-    "kd",
-    "hidden_mse_learn",
-    "hidden_mse_token",
-    "att_kl_learn",
-    "att_mse_learn",
-    "att_mse_hidden_mse",
-    "att_kl_hidden_mse",
-    "crd",
-    "minilm",
-    "minilm_v2",
-    "pearson",
-    "pkd",
-    "alp_kd",
-    "lad",
-]
 
 
 def checkpoint(folder: Path, name: str = "checkpoint_last.pt") -> dict:
@@ -50,19 +30,13 @@ def losses(rows) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_trains_validates_and_saves(data, teacher, tmp_path, method):
-    rows = train_here(distil_command(data, tmp_path, teacher, method))
+def test_a_run_logs_its_metrics_and_memory(data, teacher, tmp_path):
+    rows = train_here(distil_command(data, tmp_path, teacher, "kd"))
     assert len(losses(rows)) == 8
     assert 0.05 < [values["train_peak_gb"] for tag, values in rows if tag == "train"][-1] < 64
     valid = [values for tag, values in rows if tag == "valid"]
     names = {"valid_loss", "valid_hard", "valid_soft", "valid_accuracy", "valid_f1", "valid_mcc"}
     assert names <= set(valid[-1])
-
-    saved = checkpoint(tmp_path)
-    assert not any("teacher" in name for name in saved["model"])
-    assert not any("sentence_encoder" in name for name in saved["criterion"])
-    assert saved["cfg"]["model"]["encoder_layers"] == 2
 
 
 @pytest.mark.slow
@@ -141,13 +115,10 @@ def test_killed_in_mid_epoch_and_resumed_equals_straight_through(tmp_path, teach
     straight = train_here(distil_command(data, tmp_path / "straight", teacher, method, *flags))
 
     run_dir = tmp_path / "killed"
-    with open(tmp_path / "log", "w") as log:
-        killed = subprocess.Popen(
-            distil_command(data, run_dir, teacher, method, *flags), stdout=log, stderr=log
-        )
-        _wait_for(run_dir / last, killed)
-        killed.send_signal(signal.SIGKILL)
-        killed.wait()
+    killed = Process(distil_command(data, run_dir, teacher, method, *flags))
+    _wait_for(run_dir / last, killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
 
     rows = train_here(distil_command(data, run_dir, teacher, method, *flags))
     resumed = losses(rows)
@@ -161,7 +132,7 @@ def test_killed_in_mid_epoch_and_resumed_equals_straight_through(tmp_path, teach
             assert torch.equal(found[part][name], value), name
 
 
-def _wait_for(path: Path, process: subprocess.Popen) -> None:
+def _wait_for(path: Path, process: Process) -> None:
     deadline = time.monotonic() + 120
     while not path.exists():
         assert process.poll() is None, "the run ended before it could be killed"
@@ -179,8 +150,7 @@ def test_two_workers_equal_one(tmp_path, teacher):
 
     flags = ["--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo"]
     command = distil_command(data, tmp_path / "two", teacher, "hidden_mse_learn", *common, *flags)
-    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--master-port"]
-    result = run([*torchrun, str(20000 + os.getpid() % 20000), *command])
+    result = torchrun(command)
     assert result.returncode == 0, result.stderr[-2000:]
 
     keys = ["loss", "hard", "soft", "hidden", "accuracy", "mcc", "gnorm"]
@@ -210,10 +180,9 @@ def test_two_workers_remember_what_one_does(tmp_path, teacher):
     common += ["--validate-interval-updates", "3", "--no-epoch-checkpoints"]
     train_here(distil_command(data, tmp_path / "one", teacher, "crd", *common, "--batch-size", "8"))
 
-    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--master-port"]
     flags = ["--batch-size", "4", "--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo"]
     command = distil_command(data, tmp_path / "two", teacher, "crd", *common, *flags)
-    result = run([*torchrun, str(20000 + (os.getpid() + 11) % 20000), *command])
+    result = torchrun(command)
     assert result.returncode == 0, result.stderr[-2000:]
 
     expected, found = (checkpoint(tmp_path / name)["criterion"] for name in ("one", "two"))
@@ -229,15 +198,8 @@ def test_correlations_are_exact_over_two_workers(tmp_path):
     common = ["--batch-size", "8", "--lr", "0"]
     one = train_here(distil_command(data, tmp_path / "one", teacher, "kd", *common))
 
-    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--master-port"]
     flags = ["--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo"]
-    result = run(
-        [
-            *torchrun,
-            str(20000 + (os.getpid() + 7) % 20000),
-            *distil_command(data, tmp_path / "two", teacher, "kd", *common, *flags),
-        ]
-    )
+    result = torchrun(distil_command(data, tmp_path / "two", teacher, "kd", *common, *flags))
     assert result.returncode == 0, result.stderr[-2000:]
     (found,) = logged(result.stdout + result.stderr, "valid")
     (expected,) = (values for tag, values in one if tag == "valid")
@@ -250,9 +212,10 @@ def test_a_trained_student_validates_as_it_did(data, teacher, tmp_path):
     rows = train_here(distil_command(data, tmp_path, teacher, "att_kl_learn"))
     (expected,) = (values for tag, values in rows if tag == "valid")
 
-    validate = str(Path(sys.executable).with_name("fairseq-validate"))
     task = ["--user-dir", str(ROOT / "fairseq_kd"), "--task", "sentence_prediction_kd", "--batch-size", "8"]
-    result = run([validate, str(data), *task, "--path", str(tmp_path / "checkpoint_last.pt"), "--cpu"])
+    result = run(
+        ["fairseq-validate", str(data), *task, "--path", str(tmp_path / "checkpoint_last.pt"), "--cpu"]
+    )
 
     assert result.returncode == 0, result.stderr[-2000:]
     line = next(
@@ -286,22 +249,11 @@ def test_half_precision_trains_and_resumes_exactly(data, teacher, tmp_path, flag
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("method", "now", "sentence"),
-    [
-        ("att_kl_learn", ["--init-layers", "1,2"], "--init-layers 0,3, now 1,2"),
-        ("att_kl_learn", ["--mapping", "last"], "--mapping skip, now last"),
-        ("lad", ["--lad-scope", "cls"], "--lad-scope tokens, now cls"),
-        ("hidden_mse_learn", ["--inter-weight", "0"], "--inter-weight above 0, now 0"),
-        ("att_kl_learn", ["--criterion", "kd"], "--criterion att_kl_learn, now kd"),
-    ],
-)
-def test_settings_that_a_run_cannot_change_are_refused_on_resume(
-    data, teacher, tmp_path, method, now, sentence
-):
-    train_here(distil_command(data, tmp_path, teacher, method, "--max-update", "1"))
-    with pytest.raises(CannotStart, match=f"was started with {sentence}: give another --save-dir"):
-        train_here(distil_command(data, tmp_path, teacher, method, *now))
+def test_a_setting_that_a_run_cannot_change_is_refused_on_resume(data, teacher, tmp_path):
+    train_here(distil_command(data, tmp_path, teacher, "lad", "--max-update", "1"))
+    refusal = "was started with --lad-scope tokens, now cls: give another --save-dir"
+    with pytest.raises(CannotStart, match=refusal):
+        train_here(distil_command(data, tmp_path, teacher, "lad", "--lad-scope", "cls"))
 
 
 @pytest.mark.slow

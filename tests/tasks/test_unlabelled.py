@@ -1,7 +1,5 @@
 """`--unlabelled-subset`: sentences without labels take part in all terms but that of the labels."""
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,8 @@ from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.losses import cross_entropy, kd, squared_error
-from tests.tiny import build, distil_command, logged, run, train_here, write_data, write_teacher
+from tests.processes import torchrun
+from tests.tiny import build, distil_command, logged, train_here, write_data, write_teacher
 
 SPLITS = [("train", 20), ("unlabelled", 44), ("valid", 39)]
 UNLABELLED = ("--unlabelled-subset", "unlabelled")
@@ -95,8 +94,7 @@ def test_accumulation_and_two_workers_equal_one_batch(data, teacher, tmp_path):
     one = train_here(command("one", "--batch-size", "64"))
     four = train_here(command("four", "--batch-size", "16", "--update-freq", "4"))
     workers = ["--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo", "--batch-size", "32"]
-    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2", "--master-port"]
-    result = run([*torchrun, str(20000 + (os.getpid() + 23) % 20000), *command("two", *workers)])
+    result = torchrun(command("two", *workers))
     assert result.returncode == 0, result.stderr[-2000:]
 
     keys = ["loss", "hard", "soft", "hidden", "accuracy"]

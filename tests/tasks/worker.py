@@ -57,10 +57,11 @@ def kill(update: int, timer) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+os.dup2(1, 2)  # so that the order of all output is kept
 commands, notes = map(Path, sys.argv[1:])
 note_batches(notes)
 for running, command in json.loads(commands.read_text()).items():  # noqa: B007 - read by noted_step
     if RANK == "0":
-        print(f"\nTRAINING {running}\n", file=sys.stderr, flush=True)
+        print(f"\nTRAINING {running}\n", flush=True)
     sys.argv = command
     train.cli_main()

@@ -194,17 +194,6 @@ def test_what_is_stored_is_as_large_as_announced(data, teacher, tmp_path, caplog
     assert f".magnitude in fp16 take {told} (valid {told}), of " in line
 
 
-def test_no_room_is_said_before_anything_is_written(data, teacher, tmp_path, monkeypatch):
-    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(
-        CannotStart,
-        match=r"--teacher-cache \S+ needs \S+ KiB \(valid .*\) for logits, .* 1000 bytes are free",
-    ):
-        cached(data, teacher, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.json", "lock"]
-
-
 def test_room_is_that_of_all_splits_together(data, teacher, tmp_path, monkeypatch, caplog):
     """Where one fits and both do not, neither is begun."""
     caplog.set_level(logging.INFO)

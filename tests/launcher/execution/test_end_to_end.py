@@ -2,15 +2,13 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from scripts.convert_hf import import_model
 from scripts.make_small_glue import write
+from tests import processes
 from tests.test_readme import hugging_face_folder
 from tests.tiny import ROOT
 
@@ -24,33 +22,13 @@ def test_one_command_makes_data_teacher_and_student(tmp_path):
     )  # five updates for the teacher
     hugging_face_folder(tmp_path / "hf")
     import_model(tmp_path / "hf", tmp_path / "models" / "tiny")
-    variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    call = [
-        sys.executable,
-        ROOT / "experiments.py",
-        "--task",
-        "sst2",
-        "--method",
-        "crd",
-        "--stage",
-        "one",
-        "--cpu",
-    ]
-    call += [
-        "--seeds",
-        "1",
-        "--epochs",
-        "1",
-        "--teacher-epochs",
-        "1",
-        "--",
-        "optimization.max_update=2",
-        "--num-workers",
-        "0",
-    ]
+    call = ["python", ROOT / "experiments.py", "--task", "sst2", "--method", "crd", "--stage", "one"]
+    call += ["--cpu", "--trainer", processes.programs() / "fairseq-train"]
+    call += ["--seeds", "1", "--epochs", "1", "--teacher-epochs", "1"]
+    call += ["--", "optimization.max_update=2", "--num-workers", "0"]
 
     def run() -> str:
-        done = subprocess.run(call, cwd=tmp_path, env=variables, capture_output=True, text=True)
+        done = processes.run(call, cwd=tmp_path)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
@@ -106,12 +84,10 @@ def test_a_task_of_the_user_is_trained_like_one_of_glue(tmp_path):
         "--teacher-epochs",
         "1",
     ]
+    call += ["--trainer", processes.programs() / "fairseq-train"]
     call += ["--unlabelled-subset", "unlabelled", "--", "--num-workers", "0"]
-    variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     for command in (["-m", "preprocess.custom", *own], [ROOT / "experiments.py", *call]):
-        done = subprocess.run(
-            [sys.executable, *command], cwd=tmp_path, env=variables, capture_output=True, text=True
-        )
+        done = processes.run(["python", *command], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
     splits = json.loads((tmp_path / "data/reviews-bin/meta.json").read_text())["splits"]

@@ -81,3 +81,15 @@ def test_nothing_starts_once_all_was_stopped(tmp_path, monkeypatch):
     processes = Processes()
     processes.stop()
     assert processes.call(["true"], Slot(), None, 0) == -15
+
+
+@pytest.mark.parametrize(("status", "gpus"), [(0, ["0", "1"]), (9, [])])
+def test_without_the_variable_the_driver_lists_the_gpus(tmp_path, monkeypatch, status, gpus):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\necho 'GPU 0: A'\necho 'GPU 1: B'\necho '  MIG 1g'\nexit {status}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus() == gpus
+    program.unlink()
+    assert visible_gpus() == []

@@ -111,6 +111,24 @@ def test_predictions_of_another_checkpoint_are_noted(tmp_path, compared):
     assert note.startswith(f"{wrong} logged accuracy 90.5000 on valid, but its predictions give 90.0000")
 
 
+@pytest.mark.parametrize(
+    ("metric", "predictions", "told"),
+    [
+        ("pearson", True, "valid.npz is not compared: pearson cannot be computed from 2 logits"),
+        ("accuracy", False, "2 of 2 finished runs of SST-2 have no predictions of valid"),
+    ],
+)
+def test_without_scores_nothing_is_compared(tmp_path, metric, predictions, told):
+    for method in ("kd", "crd"):
+        write_run(tmp_path, spec(method, mapping=""), classes_with(20), predictions=predictions)
+    notes = []
+    runs = read(tmp_path)
+    comparisons = compare(runs, "valid", metric, samples=20, seed=1, note=notes.append)
+    baseline, ours = sorted_cells(group_runs(runs, pytest.fail), "kd")
+    assert comparisons(ours, baseline) is None
+    assert [told in note for note in notes] == [True]
+
+
 def test_rounding_is_not_noted(tmp_path, compared):
     write_run(tmp_path, spec(), classes_with(20), score=90.0004)
     write_run(tmp_path, spec("crd", mapping=""), classes_with(10))
