@@ -36,7 +36,10 @@ INSTEAD = {
     "--encoder-layers": "--init random:N",
     **{
         flag: flag
-        for flag in ("--batch-size", "--lr", "--cpu", "--teacher", "--teacher-cache", "--mapping", "--data")
+        for flag in (
+            *("--batch-size", "--lr", "--cpu", "--teacher", "--teacher-cache", "--mapping", "--data"),
+            *("--unlabelled-subset", "--tensorboard-logdir", "--wandb-project"),
+        )
     },
 }
 

@@ -60,6 +60,7 @@ def train_flags(job: Job) -> Overrides:
         "--best-checkpoint-metric": job.metric,
         **({"--maximize-best-checkpoint-metric": True} if job.metric != "loss" else {}),
         **REPORTING,
+        **job.trackers,
         **({"--cpu": True} if job.cpu else {}),
         **spec.overrides,
         **_weights(job),

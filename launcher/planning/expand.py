@@ -6,7 +6,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from ..config import METHOD, PREDICTION, Grid
+from ..config import METHOD, PREDICTION, Grid, GridConfig
 from ..datasets import UNLABELLED_SUBSET, Data, command_for, scheduled, settings_of
 from ..methods import LOGITS, NO_TEACHER, fitting
 from ..models import ALL_LAYERS, BEST, STAGE2_FROM, Listed
@@ -166,7 +166,18 @@ def _job(spec: RunSpec, prerequisites: Prerequisites) -> Job:
         start=_start(spec, prerequisites),
         after=(*trained, *([spec.after] if spec.after else [])),
         keeps_last=spec.stage == FIRST and config.stage2_from == "last",
+        trackers=_trackers(spec, config),
     )
+
+
+def _trackers(spec: RunSpec, config: GridConfig) -> dict[str, str]:
+    """Return the flags of the trackers; fairseq names a run of Weights & Biases after its folder."""
+    flags = {}
+    if config.tensorboard_logdir is not None:
+        flags["--tensorboard-logdir"] = str(config.tensorboard_logdir / config.group / spec.name)
+    if config.wandb_project is not None:
+        flags["--wandb-project"] = config.wandb_project
+    return flags
 
 
 def _start(spec: RunSpec, prerequisites: Prerequisites) -> Path:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Job:
     after       names of the jobs that must end first: its first stage, the training of its teacher
     is_teacher  whether it trains a teacher, which needs the dictionary of the data in its folder
     keeps_last  whether checkpoint_last.pt is kept after training, because a second stage starts from it
+    trackers    flags of TensorBoard and Weights & Biases; they do not change the result
     """
 
     spec: RunSpec
@@ -40,6 +41,7 @@ class Job:
     after: tuple[str, ...] = ()
     is_teacher: bool = False
     keeps_last: bool = False
+    trackers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -252,6 +252,19 @@ def test_all_runs_with_a_teacher_share_a_cache_that_names_no_run(train):
 
 
 @pytest.mark.slow
+def test_trackers_get_the_names_of_group_and_run_and_rename_no_run(train, call, capsys):
+    grid = ("--method", "none,kd", "--seeds", "1", "--dry-run")
+    plain = train(*grid)
+    tracked = train(*grid, "--tensorboard-logdir", "tb", "--wandb-project", "distil")
+    names = [line[2:] for line in plain.splitlines() if line.startswith("# MRPC")]
+    assert names == [line[2:] for line in tracked.splitlines() if line.startswith("# MRPC")]
+    assert all(f"--tensorboard-logdir tb/g/{name} --wandb-project distil " in tracked for name in names)
+    assert "--tensorboard-logdir" not in plain
+    with pytest.raises(SystemExit):
+        experiments.main([*call, *grid, "--", "--tensorboard-logdir", "tb"])
+    assert "--tensorboard-logdir" in capsys.readouterr().err
+
+
 def test_an_interruption_stops_the_training_and_the_same_command_resumes(launch, group):
     launcher = launch(*KD, FAKE_HANG="2")
     wait_for(group, "*/hanging")
