@@ -211,7 +211,7 @@ def find_data(data: Path, checkpoint: Checkpoint) -> Path:
     if not (folder / "input0").is_dir():
         raise CannotStart(
             f"--data {data} has no data of {task}, which --checkpoint {checkpoint.path} was fine-tuned on ({folder} is "
-            f"missing): make it with `python -m preprocess.glue --tasks {task} --out {data}`."
+            f"missing): make it with `python -m preprocess.glue` or `preprocess.custom`, and --out {data}."
         )
     return folder
 

@@ -28,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class SentencePredictionKDConfig(DistillationTaskConfig):
-    data: str = flag(MISSING, "folder of binarized data, made by `python -m preprocess.glue`")
+    data: str = flag(
+        MISSING, "folder of binarized data, made by `python -m preprocess.glue` or `preprocess.custom`"
+    )
     num_classes: Optional[int] = flag(
         None, "number of classes, 1 for regression (default: from the data's meta.json or label/dict.txt)"
     )
@@ -80,7 +82,7 @@ class SentencePredictionKDTask(DistillationTask):
         path = data / "input0" / "dict.txt"
         if not path.is_file():
             raise CannotStart(
-                f"data folder {data} has no input0/dict.txt: make it with `python -m preprocess.glue`."
+                f"data folder {data} has no input0/dict.txt: make it with preprocess.glue or preprocess.custom."
             )
 
         dictionary = Dictionary.load(str(path))
@@ -126,8 +128,8 @@ class SentencePredictionKDTask(DistillationTask):
             if shape is not None and longest > shape.max_positions:
                 raise CannotStart(
                     f"{data / 'input0' / split} has an example of {longest} tokens, but {reader} takes "
-                    f"{shape.max_positions}: make the data again with `python -m preprocess.glue --max-positions "
-                    f"{shape.max_positions}`."
+                    f"{shape.max_positions}: make the data again with at most that many (--max-positions of preprocess.glue "
+                    "and preprocess.custom)."
                 )
         self._check_batches(split, longest)
         parts = self._parts(split)
