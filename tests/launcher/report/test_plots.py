@@ -148,9 +148,11 @@ def test_equal_runs_give_equal_files(group, tmp_path):
     for size in (5, 20):
         with matplotlib.rc_context({"font.size": size}):  # the user's own settings
             written = plots.draw(studied(group), read(group), tmp_path)
-        contents.append([path.read_bytes() for path in written])
+        contents.append([path.read_bytes() for path in written.values()])
     assert contents[0] == contents[1]
-    assert [path.name for path in written] == ["curves-SST-2.png", "init-method-SST-2.png"]
+    assert [path.name for path in written.values()] == [
+        "init-method-SST-2.png", "curves-SST-2.png", "cost-SST-2.png"
+    ]  # fmt: skip
     assert all(content.startswith(b"\x89PNG") for content in contents[0])
 
 

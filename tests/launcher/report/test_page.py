@@ -1,0 +1,245 @@
+"""report.html: the content of the Markdown report on one page, which loads nothing."""
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from launcher.report import main, page, plots
+from tests.launcher.report.folders import classes_with, spec, write_run, write_two_stages
+
+
+class Page(HTMLParser):
+    """The texts, attributes and tables of a page; drawings of intervals have no text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.attributes: list[tuple[str, str, str]] = []
+        self.open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.attributes += [(tag, name, value or "") for name, value in attributes]
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+            self.texts.setdefault(tag, []).append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        for tag in self.open:
+            self.texts[tag][-1] += data
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] = (self.tables[-1][-1][-1] + data).strip()
+
+
+@pytest.fixture(autouse=True)
+def without_plots(request, monkeypatch):
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(plots, "draw", lambda *_: {})
+
+
+@pytest.fixture
+def drawn():
+    """Draw the plots of a test."""
+
+
+def read_page(group) -> Page:
+    return Page((group / "report" / "report.html").read_text("utf-8"))
+
+
+def test_tables_explanation_and_notes_are_those_of_the_markdown_report(group, report):
+    next(group.glob("*kd-3_4_5*seed2*/predictions/valid.npz")).unlink()
+    report()
+    markdown = (group / "report" / "report.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in markdown.splitlines() if re.match(r"\|(?! ---)", line)]
+    shown = read_page(group)
+    assert [row for table in shown.tables for row in table] == [
+        [value.strip("*") for value in row] for row in rows
+    ]
+    assert shown.texts["strong"] == ["91.50 ± 0.71"]
+    text = "".join(shown.texts["main"])
+    for line in re.split("## (?:How to read this|Notes)", markdown, maxsplit=1)[1].splitlines():
+        assert line.removeprefix("* ").replace("`", "").removeprefix("## ") in text
+    assert "have no predictions of valid" in text
+
+
+def test_interval_is_drawn_around_its_zero(group, report):
+    report()
+    html = (group / "report" / "report.html").read_text()
+    drawn = re.findall(
+        r'<svg class="(\w*)".*?d="M(-?[\d.]+) 0H(-?[\d.]+)".*?cx="(-?[\d.]+)"', html, re.DOTALL
+    )
+    classes, *numbers = zip(*drawn, strict=True)
+    # The intervals of the table are [0.50, 4.88], [-2.50, 0.00], [-14.00, -6.00], [-18.50, -8.62].
+    assert classes == ("above", "", "below", "below")
+    for low, value, high in zip(numbers[0], numbers[2], numbers[1], strict=True):
+        assert -50 <= float(low) < float(value) < float(high) <= 50
+    assert max(abs(float(end)) for end in (*numbers[0][:2], *numbers[1][:2])) == 50
+
+
+@pytest.mark.slow
+def test_page_loads_nothing_and_is_reproducible(group, report, drawn):
+    report()
+    first = (group / "report" / "report.html").read_text()
+    report()
+    assert (group / "report" / "report.html").read_text() == first
+    loading = [
+        value
+        for _, name, value in Page(first).attributes
+        if name in ("src", "srcset", "href", "data", "action")
+    ]
+    assert sum(value.startswith("data:image/png;base64,") for value in loading) == 3
+    assert all(value.startswith(("data:", "#")) for value in loading)
+    assert not re.search(r"@import|url\(|https?://", first)
+
+
+def test_without_matplotlib_the_page_has_tables_and_a_note(group, report, monkeypatch):
+    monkeypatch.setattr(plots, "available", lambda: False)
+    report()
+    shown = read_page(group)
+    assert len(shown.tables) == 2
+    assert not [tag for tag, *_ in shown.attributes if tag == "img"]
+    assert "No plots, because matplotlib is not installed: pip install matplotlib." in shown.texts["li"]
+
+
+def test_without_jinja2_the_other_files_and_a_note_are_written(group, report, monkeypatch, capsys):
+    monkeypatch.setattr(page, "available", lambda: False)
+    assert report() == 0
+    assert "* No report.html, because jinja2 is not installed: pip install jinja2." in capsys.readouterr().out
+    assert {path.name for path in (group / "report").iterdir()} == {
+        "report.md",
+        "report.csv",
+        "differences.csv",
+    }
+
+
+def test_names_flags_and_commands_are_escaped(tmp_path):
+    name, flag = '<script>alert(1)<img src="x">', "</td><b onclick='x'>"
+    for init in (name, "plain"):
+        run = spec("none", init, start="s" * 64, overrides={"--x": flag} if init == name else {})
+        folder = write_run(tmp_path / "<i>", run, classes_with(20))
+        (folder / "command.txt").write_text(f"fairseq-train '{flag}'</pre><script>\n")
+    assert main(["--out", str(tmp_path), "--group", "<i>", "--samples", "100"]) == 0
+    shown = Page((tmp_path / "<i>" / "report" / "report.html").read_text())
+    assert shown.texts["h1"] == ["Group <i>"]
+    assert len(shown.texts["script"]) == 1
+    assert not {"b", "i", "img"} & set(shown.texts)
+    assert name in {value for row in shown.tables[0] for value in row}
+    assert f"fairseq-train '{flag}'</pre><script>" in shown.texts["pre"][0]
+
+
+def test_each_row_links_to_the_commands_of_its_runs_in_order(group, report):
+    for path in group.glob("SST-2-*0_1_2*"):
+        (path / "command.txt").write_text(f"fairseq-train --save-dir {path.name}\n")
+    report()
+    shown = read_page(group)
+    targets = [value for tag, name, value in shown.attributes if (tag, name) == ("a", "href")]
+    anchors = [value for tag, name, value in shown.attributes if (tag, name) == ("pre", "id")]
+    assert targets == [f"#{anchor}" for anchor in anchors]
+    assert shown.texts["summary"] == ["kd, init 0,1,2: 2 runs", "att_kl_learn, init 0,1,2: 4 runs"]
+    names = re.findall(r"^# (.*)\nfairseq-train --save-dir \1$", shown.texts["pre"][1], re.MULTILINE)
+    assert [re.search(r"(first|second)-(seed\d)", name).groups() for name in names] == [
+        ("first", "seed1"), ("second", "seed1"), ("first", "seed2"), ("second", "seed2")
+    ]  # fmt: skip
+
+
+def test_summary_names_commits_devices_and_the_newest_run(group, report):
+    log = next(group.glob("*seed2*/log.txt"))
+    log.write_text(log.read_text() + "[2001-02-03 04:05:06,789][fairseq][INFO] - done\n")
+    report()
+    shown = read_page(group)
+    found = dict(zip(shown.texts["dt"], shown.texts["dd"], strict=True))
+    assert found == {
+        "Tasks": "SST-2",
+        "Runs": "12 of 12 runs that were started are finished, first stages included.",
+        "Newest run": "2001-02-03 04:05",
+    }
+
+
+def test_attention_and_gates_are_means_over_seeds_of_the_stage_that_logs_them(tmp_path):
+    group = tmp_path / "g"
+    write_run(group, spec("kd"), classes_with(20))
+    for seed, share in ((1, 0.2), (2, 0.4)):
+        write_run(group, spec("alp_kd", mapping="", seed=seed), classes_with(20), more={"valid": {
+            "loss": 0.5, "accuracy": 90.0, "alpha_1_1": share, "alpha_1_2": 1 - share, "alpha_2_2": 1.0}})  # fmt: skip
+    gated = {"loss": 0.5, "gate_2": 0.25, "gate_4": 0.75, "gate_mean": 0.5}
+    first = spec("lad", stage="first")
+    write_run(group, first, score=0.5, metric="loss", more={"valid": gated})
+    write_two_stages(group, spec("lad"), classes_with(20))
+    assert main(["--out", str(tmp_path), "--group", "g", "--samples", "100"]) == 0
+
+    shown = read_page(group)
+    assert shown.tables[1:] == [
+        [["student layer", "1", "2"], ["2", "", "1.00"], ["1", "0.30", "0.70"]],
+        [["cell", "2", "4"], ["lad, init 0,1,2", "0.25", "0.75"]],
+    ]
+    styles = [value for tag, name, value in shown.attributes if (tag, name) == ("td", "style")]
+    assert styles == ["--share: 1.0", "--share: 0.3", "--share: 0.7", "--share: 0.25", "--share: 0.75"]
+
+
+def rendered(html: str, script: str, folder) -> Page:
+    """Return the page as Chromium shows it after a script."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("needs chromium on PATH")
+    path = folder / "page.html"
+    path.write_text(html.replace("</body>", f"<script>{script}</script></body>"))
+    command = [
+        chromium,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={folder / 'profile'}",
+    ]
+    done = subprocess.run(
+        [*command, "--dump-dom", path.as_uri()], capture_output=True, text=True, check=True, timeout=120
+    )
+    return Page(done.stdout)
+
+
+@pytest.mark.chromium
+@pytest.mark.slow
+def test_a_column_is_sorted_by_number_or_text_and_missing_values_come_last(tmp_path):
+    group = tmp_path / "g"
+    for method, init, wrong in (
+        ("kd", "10,11", 20),
+        ("crd", "2,3", 4),
+        ("none", "10,11", 100),
+        ("sda", "2,3", 195),
+    ):
+        write_run(group, spec(method, init, mapping=""), classes_with(wrong))
+    assert main(["--out", str(tmp_path), "--group", "g", "--samples", "100"]) == 0
+    html = (group / "report" / "report.html").read_text()
+
+    def sorted_by(title, clicks):
+        script = (
+            "const button = [...document.querySelectorAll('thead button')]"
+            f".find((each) => each.textContent === {title!r});" + "button.click();" * clicks
+        )
+        return rendered(html, script, tmp_path)
+
+    def column(shown, number):
+        return [row[number] for row in shown.tables[0][1:]]
+
+    ascending = sorted_by("accuracy", 1)
+    assert column(ascending, 4) == ["2.50", "50.00", "90.00", "98.00"]  # as text: 2.50, 50.00, 90.00, ...
+    assert ("th", "aria-sort", "ascending") in ascending.attributes
+    descending = sorted_by("accuracy", 2)
+    assert column(descending, 4) == ["98.00", "90.00", "50.00", "2.50"]
+    assert ("th", "aria-sort", "descending") in descending.attributes
+    assert column(sorted_by("init", 1), 1) == ["2,3", "2,3", "10,11", "10,11"]
+    assert column(sorted_by("vs kd [95 %]", 2), 5)[0].startswith("-40.00 [")
+    for clicks in (1, 2):
+        assert column(sorted_by("vs kd [95 %]", clicks), 5)[1:] == ["-"] * 3
