@@ -1,5 +1,6 @@
 """report.html: the content of the Markdown report on one page, which loads nothing."""
 
+import base64
 import json
 import re
 import shutil
@@ -45,21 +46,23 @@ class Page(HTMLParser):
             self.tables[-1][-1][-1] = (self.tables[-1][-1][-1] + data).strip()
 
 
+def write_plot(study, runs, folder):
+    """Write the header of a PNG with 300 x 150 pixels in place of the plots."""
+    path = folder / f"curves-{study.task}.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes.fromhex("0000000d 49484452 0000012c 00000096"))
+    return {"Learning curves": path}
+
+
 @pytest.fixture(autouse=True)
-def without_plots(request, monkeypatch):
-    if "drawn" not in request.fixturenames:
-        monkeypatch.setattr(plots, "draw", lambda *_: {})
-
-
-@pytest.fixture
-def drawn():
-    """Draw the plots of a test."""
+def without_plots(monkeypatch):
+    monkeypatch.setattr(plots, "draw", lambda *_: {})
 
 
 def read_page(group) -> Page:
     return Page((group / "report" / "report.html").read_text("utf-8"))
 
 
+@pytest.mark.slow
 def test_tables_explanation_and_notes_are_those_of_the_markdown_report(group, report):
     next(group.glob("*kd-3_4_5*seed2*/predictions/valid.npz")).unlink()
     report()
@@ -90,18 +93,19 @@ def test_interval_is_drawn_around_its_zero(group, report):
     assert max(abs(float(end)) for end in (*numbers[0][:2], *numbers[1][:2])) == 50
 
 
-@pytest.mark.slow
-def test_page_loads_nothing_and_is_reproducible(group, report, drawn):
+def test_page_contains_its_plots_loads_nothing_and_is_reproducible(group, report, monkeypatch):
+    monkeypatch.setattr(plots, "draw", write_plot)
     report()
     first = (group / "report" / "report.html").read_text()
     report()
     assert (group / "report" / "report.html").read_text() == first
-    loading = [
-        value
-        for _, name, value in Page(first).attributes
-        if name in ("src", "srcset", "href", "data", "action")
-    ]
-    assert sum(value.startswith("data:image/png;base64,") for value in loading) == 3
+    content = (group / "report" / "curves-SST-2.png").read_bytes()
+    attributes = Page(first).attributes
+    plot = {name: value for tag, name, value in attributes if tag == "img"}
+    assert base64.b64decode(plot["src"].removeprefix("data:image/png;base64,")) == content
+    # 2 x 1 inches at 96 pixels per inch.
+    assert (plot["width"], plot["height"], plot["alt"]) == ("192", "96", "Learning curves of SST-2")
+    loading = {value for _, name, value in attributes if name in ("src", "srcset", "href", "data", "action")}
     assert all(value.startswith(("data:", "#")) for value in loading)
     assert not re.search(r"@import|url\(|https?://", first)
 
