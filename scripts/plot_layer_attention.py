@@ -6,16 +6,15 @@ Reads the validations in the run's log.txt, or in any log of fairseq-train with 
 the attention of the last one, averaged over the dev sentences. Writes layer_attention.png next to the log.
 """
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launcher.arguments import Parser
 from launcher.report import plots
+from launcher.report.layer_weights import attention
 from launcher.results.logs import validations
 
-ALPHA = re.compile(r"alpha_(\d+)_(\d+)")
 CELL, MARGIN = 0.55, 1.4  # inches
 DARK = 0.6  # share above which white text is easier to read than black
 
@@ -49,12 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--out {out} cannot be written ({error.strerror}): name another file")
     print(out)
     return 0
-
-
-def attention(scores: Mapping[str, float]) -> dict[tuple[int, int], float]:
-    """Return (student layer, teacher layer) -> share of one validation; empty if it has none."""
-    matches = ((ALPHA.fullmatch(name), share) for name, share in scores.items())
-    return {(int(match[1]), int(match[2])): share for match, share in matches if match}
 
 
 def draw(cells: Mapping[tuple[int, int], float], title: str, out: Path) -> None:

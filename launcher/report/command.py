@@ -10,8 +10,8 @@ from ..datasets import TASKS
 from ..files import write_text
 from ..results.cells import Cell, group_runs, init_order, sorted_cells
 from ..results.runs import Run, read_group
-from . import plots
-from .document import cells_csv, differences_csv, document, provenance_notes
+from . import page, plots
+from .document import Report, cells_csv, differences_csv, markdown, provenance_notes
 from .study import Study, study
 
 DESCRIPTION = """Reports the runs of a group: scores, differences with confidence intervals, cost and plots.
@@ -19,8 +19,9 @@ DESCRIPTION = """Reports the runs of a group: scores, differences with confidenc
     python experiments.py report --group first
 
 Starts no training. An unfinished group is reported with the runs finished so far. Prints Markdown and
-writes report.md, report.csv (one line per cell), differences.csv (one line per difference),
-curves-TASK.png and init-method-TASK.png into OUT/GROUP/report.
+writes into OUT/GROUP/report: report.html (one page that contains everything), report.md, report.csv (one
+line per cell), differences.csv (one line per difference), and the plots init-method-TASK.png,
+curves-TASK.png and cost-TASK.png.
 """
 
 BASELINE = "kd"
@@ -75,17 +76,22 @@ def main(arguments: Sequence[str]) -> int:
         progress = (
             f"{len(finished)} of {len(runs)} runs that were started are finished, first stages included."
         )
-        text = document(
-            f"Group {args.group}",
-            progress,
-            studies,
-            baseline,
-            args.samples,
-            drawn,
-            list(dict.fromkeys(notes)),
+        if not page.available():
+            notes.append("No report.html, because jinja2 is not installed: pip install jinja2")
+        report = Report(
+            title=f"Group {args.group}",
+            progress=progress,
+            studies=studies,
+            baseline=baseline,
+            samples=args.samples,
+            plots=drawn,
+            notes=list(dict.fromkeys(notes)),
         )
+        text = markdown(report)
         print(text)
         write_text(folder / "report.md", text)
+        if page.available():
+            write_text(folder / "report.html", page.page(report, found))
         write_text(folder / "report.csv", cells_csv(studies))
         write_text(folder / "differences.csv", differences_csv(studies))
     except OSError as error:
@@ -120,7 +126,7 @@ def _check_compared(found: Sequence[Cell], baseline: str | None, init: str | Non
 
 def _draw(
     studies: Sequence[Study], runs: Sequence[Run], folder: Path, notes: list[str]
-) -> dict[str, list[Path]]:
+) -> dict[str, dict[str, Path]]:
     if not plots.available():
         notes.append("No plots, because matplotlib is not installed: pip install matplotlib")
         return {}

@@ -1,11 +1,12 @@
-"""Draws the plots of a report: the dev score over updates, and a heat map of scores by method and init.
+"""Draws the plots of a report: scores by method and init, over updates, and against cost.
 
 matplotlib is optional (extra `plots`) and imported when needed.
 """
 
 import importlib.util
+import itertools
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -20,6 +21,7 @@ from .study import Study
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 DPI = 150
 
@@ -32,8 +34,8 @@ def available() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def draw(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Draw the dev score over updates and the heat map of a task with scores; return the files.
+def draw(study: Study, runs: Sequence[Run], folder: Path) -> dict[str, Path]:
+    """Draw the plots of a task with scores; return title -> file.
 
     The files depend only on the runs: they ignore the user's matplotlibrc and have no date.
     """
@@ -43,10 +45,14 @@ def draw(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
         matplotlib.rcdefaults()
         matplotlib.rcParams["font.size"] = 9
         figures = {
-            f"curves-{study.task}.png": draw_curves(study, runs),
-            f"init-method-{study.task}.png": draw_heatmap(study),
+            ("Scores by method and init", "init-method"): draw_heatmap(study),
+            ("Learning curves", "curves"): draw_curves(study, runs),
+            ("Score against cost", "cost"): draw_cost(study),
         }
-        return [save(figure, folder / name) for name, figure in figures.items()]
+        return {
+            title: save(figure, folder / f"{name}-{study.task}.png")
+            for (title, name), figure in figures.items()
+        }
 
 
 def save(figure: "Figure", path: Path) -> Path:
@@ -114,52 +120,67 @@ def draw_curves(study: Study, runs: Sequence[Run]) -> "Figure":
     from matplotlib.ticker import MaxNLocator
 
     names = study.names
-    pinned, rows = _rows(study)
-    size = (len(study.inits) * PANEL[0] + LEGEND, len(rows) * PANEL[1] + 0.4)
-    figure = Figure(figsize=size, layout="constrained")
+    rows = _rows(study)
+    figure = Figure(figsize=_size(study, len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), len(study.inits), sharex=True, sharey=True, squeeze=False)
     by_name = {run.name: run for run in runs}
     curves = {cell: curve(cell, by_name, study.scores[0]) for cell in study.cells}
-    for row, panels in zip(rows, grid, strict=True):
-        styles = dict(zip(pinned, [BASELINE], strict=False))
-        styles |= dict(zip(row, STYLES, strict=False))
+    for styles, panels in zip(rows, grid, strict=True):
         handles: dict[str, object] = {}
         for init, axes in zip(study.inits, panels, strict=True):
             of_init = {names[cell]: points for cell, points in curves.items() if cell.init == init}
             shown = {name: of_init[name] for name in styles if name in of_init}
             handles |= _draw_panel(axes, shown, styles)
-        named = {name: handles[name] for name in [*pinned, *row] if name in handles}
-        panels[-1].legend(
-            named.values(),
-            map(wrap_name, named.keys()),
-            loc="upper left",
-            bbox_to_anchor=(1.02, 1.0),
-            frameon=False,
-        )
-        panels[0].set_ylabel(f"dev {study.scores[0].title(study.task)}")
-
-    for init, axes in zip(study.inits, grid[0], strict=True):
-        axes.set_title(f"init {init}", fontsize="medium")
-    grid[0, 0].set_ylim(at_least(SPAN, *grid[0, 0].get_ylim()))
+        _add_legend(panels[-1], {name: handles[name] for name in styles if name in handles})
+    _finish_panels(study, grid)
     last = max((update for points in curves.values() for update in points), default=1)
     has_bars = any(len(points) == 1 for points in curves.values())
     grid[0, 0].set_xlim(0, (1 + (WIDE_MARGIN if has_bars else MARGIN)) * last)
     for axes in grid.flat:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-        axes.grid(color="#DDDDDD", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
     equal = "; equal ones side by side" if has_bars else ""
     figure.supxlabel(f"updates, first stages included{equal}", fontsize="medium")
     figure.suptitle(f"{study.task}: {_describe_seeds(curves.values())}", fontsize="medium")
     return figure
 
 
-def _rows(study: Study) -> tuple[list[str], list[list[str]]]:
-    """Return the baseline's name, in a list that is empty without one, and the other names of each row."""
+def _rows(study: Study) -> list[dict[str, tuple[str, str]]]:
+    """Return name -> colour and marker for each row of panels; the baseline is in each row."""
     names = study.names
     pinned = list(dict.fromkeys(names[cell] for cell in study.baselines.values()))[:1]
     others = [name for name in dict.fromkeys(names.values()) if name not in pinned]
-    return pinned, [others[at : at + len(STYLES)] for at in range(0, len(others), len(STYLES))] or [[]]
+    rows = [others[at : at + len(STYLES)] for at in range(0, len(others), len(STYLES))] or [[]]
+    return [
+        dict(zip(pinned, [BASELINE], strict=False)) | dict(zip(row, STYLES, strict=False)) for row in rows
+    ]
+
+
+def _size(study: Study, rows: int) -> tuple[float, float]:
+    """Return the size in inches of a figure with a panel per init in each row."""
+    return len(study.inits) * PANEL[0] + LEGEND, rows * PANEL[1] + 0.4
+
+
+def _add_legend(axes: "Axes", handles: Mapping[str, Any]) -> None:
+    """Add a legend right of the last panel of a row."""
+    axes.legend(
+        handles.values(),
+        map(wrap_name, handles),
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1.0),
+        frameon=False,
+    )
+
+
+def _finish_panels(study: Study, grid: "NDArray") -> None:
+    """Label the inits and the score of a grid of panels, and set the range of the score."""
+    for init, axes in zip(study.inits, grid[0], strict=True):
+        axes.set_title(f"init {init}", fontsize="medium")
+    for axes in grid[:, 0]:
+        axes.set_ylabel(f"dev {study.scores[0].title(study.task)}")
+    grid[0, 0].set_ylim(at_least(SPAN, *grid[0, 0].get_ylim()))
+    for axes in grid.flat:
+        axes.grid(color="#DDDDDD", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
 
 
 def _describe_seeds(curves: Iterable[Mapping[int, Sequence[float]]]) -> str:
@@ -210,6 +231,58 @@ def _draw_bar(
         [update], [middle], spread, color=colour, marker=marker, transform=shifted, capsize=2.5, **MARK
     )
     return drawn.lines[0]
+
+
+COSTS: dict[str, Callable[[Cell], float | None]] = {
+    "seconds per seed, first stage included": lambda cell: cell.seconds,
+    "peak memory in GiB": lambda cell: cell.peak_gb,
+}
+WIDE_RANGE = 10  # ratio of the highest to the lowest cost, from which the axis is logarithmic
+
+# Of the markers: each distinguishes as many names as there are colours.
+FILLINGS = ("none", "full", "left", "top", "right", "bottom")
+
+
+def draw_cost(study: Study) -> "Figure":
+    """Draw the score of each cell over its training time and, if recorded, its peak memory: a panel per init.
+
+    A bar is the deviation over seeds.
+    """
+    from matplotlib.figure import Figure
+
+    names, score = study.names, study.scores[0]
+    averages = {cell: average for cell in study.cells if (average := cell.average(score))[0] is not None}
+    costs = {
+        title: found
+        for title, of in COSTS.items()
+        if (found := {cell: cost for cell in averages if (cost := of(cell)) is not None})
+    }
+    styles: dict[str, dict[str, str]] = {}
+    for filling, row in zip(itertools.cycle(FILLINGS), _rows(study), strict=False):
+        for name, (colour, marker) in row.items():
+            styles.setdefault(name, {"color": colour, "marker": marker, "fillstyle": filling})
+
+    figure = Figure(figsize=_size(study, len(costs)), layout="constrained")
+    grid = figure.subplots(len(costs), len(study.inits), sharex="row", sharey=True, squeeze=False)
+    handles: dict[str, Any] = {}
+    for (title, of_cells), panels in zip(costs.items(), grid, strict=True):
+        for cell, cost in of_cells.items():
+            mean, deviation = averages[cell]
+            drawn = panels[study.inits.index(cell.init)].errorbar(
+                cost, mean, deviation, **styles[names[cell]], linestyle="none", markersize=5, capsize=2.5
+            )
+            handles[names[cell]] = drawn.lines[0]
+        lowest, highest = min(of_cells.values()), max(of_cells.values())
+        if highest > WIDE_RANGE * lowest > 0:
+            panels[0].set_xscale("log")
+        else:
+            panels[0].set_xlim(0, (1 + MARGIN) * highest)
+        for axes in panels:
+            axes.set_xlabel(title)
+    _add_legend(grid[0, -1], {name: handles[name] for name in styles if name in handles})
+    _finish_panels(study, grid)
+    figure.suptitle(f"{study.task}: mean over seeds, bar of the deviation", fontsize="medium")
+    return figure
 
 
 CELL = (1.15, 0.52)  # inches

@@ -24,7 +24,7 @@ def drawn() -> None:
 def without_plots(request, monkeypatch) -> None:
     """Draw no plots, because that takes most of the time, except for tests with `drawn`."""
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr(plots, "draw", lambda *_: [])
+        monkeypatch.setattr(plots, "draw", lambda *_: {})
 
 
 def table(text, title):
@@ -65,7 +65,8 @@ def test_a_report_of_a_small_grid(group, report, capsys, drawn):
     folder = group / "report"
     assert (folder / "report.md").read_text() in printed
     assert {path.name for path in folder.iterdir()} == {
-        "report.md", "report.csv", "differences.csv", "curves-SST-2.png", "init-method-SST-2.png"
+        "report.html", "report.md", "report.csv", "differences.csv",
+        "init-method-SST-2.png", "curves-SST-2.png", "cost-SST-2.png",
     }  # fmt: skip
 
 
@@ -202,6 +203,7 @@ def test_without_matplotlib_the_tables_are_written(group, report, capsys, monkey
         "* No plots, because matplotlib is not installed: pip install matplotlib." in capsys.readouterr().out
     )
     assert {path.name for path in (group / "report").iterdir()} == {
+        "report.html",
         "report.md",
         "report.csv",
         "differences.csv",

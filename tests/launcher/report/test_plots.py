@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 
 from launcher.report import plots
-from launcher.report.plots import curve, draw_curves, draw_heatmap
+from launcher.report.plots import curve, draw_cost, draw_curves, draw_heatmap
 from launcher.report.study import study
 from launcher.results.cells import group_runs, sorted_cells
 from launcher.results.runs import Score
@@ -96,6 +96,40 @@ def test_panel_has_at_most_eight_lines_and_the_baseline_in_each_row(tmp_path):
     assert second == ["kd", "hidden_mse_learn last", "hidden_mse_learn skip"]
 
 
+def points(axes) -> set[tuple[float, float]]:
+    """Return the markers of a panel, without the ends of the bars."""
+    return {
+        (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
+        for line in axes.lines
+        if line.get_marker() not in "_|"
+    }
+
+
+def test_scores_are_drawn_over_training_time_and_memory_with_their_deviation(group):
+    left, right, left_memory, right_memory = draw_cost(studied(group)).axes
+    assert points(left) == {(100, 89), (150, 91.5)}  # seconds of both stages
+    assert points(right) == {(100, 79), (150, 78)}
+    assert points(left_memory) == {(3, 89), (3, 91.5)}
+    assert points(right_memory) == {(3, 79), (3, 78)}
+    ends = [segment[:, 1].tolist() for bar in left.collections for segment in bar.get_segments()]
+    assert ends == [
+        pytest.approx([89 - 2**0.5, 89 + 2**0.5]),
+        pytest.approx([91.5 - 0.5**0.5, 91.5 + 0.5**0.5]),
+    ]
+    assert (left.get_xscale(), left.get_xlim()) == ("linear", (0, pytest.approx(157.5)))
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["kd", "att_kl_learn"]
+
+
+def test_costs_that_differ_by_far_have_a_logarithmic_axis_and_each_method_its_own_marker(tmp_path):
+    for number, method in enumerate(("kd", *"abcdefgh"), start=1):
+        write_run(tmp_path, spec(method, mapping=""), classes_with(4), seconds=10.0 * number**2)
+    (axes,) = draw_cost(studied(tmp_path)).axes  # no memory was recorded
+    assert axes.get_xscale() == "log"
+    markers = [line for line in axes.lines if line.get_marker() not in "_|"]
+    looks = {(line.get_color(), line.get_marker(), line.get_fillstyle()) for line in markers}
+    assert len(looks) == len(markers) == 9
+
+
 @pytest.mark.slow
 def test_heat_map_has_every_cell(group):
     write_two_stages(group, spec("att_mse_learn", "0,1,2", 1), classes_with(10))
@@ -148,9 +182,11 @@ def test_equal_runs_give_equal_files(group, tmp_path):
     for size in (5, 20):
         with matplotlib.rc_context({"font.size": size}):  # the user's own settings
             written = plots.draw(studied(group), read(group), tmp_path)
-        contents.append([path.read_bytes() for path in written])
+        contents.append([path.read_bytes() for path in written.values()])
     assert contents[0] == contents[1]
-    assert [path.name for path in written] == ["curves-SST-2.png", "init-method-SST-2.png"]
+    assert [path.name for path in written.values()] == [
+        "init-method-SST-2.png", "curves-SST-2.png", "cost-SST-2.png"
+    ]  # fmt: skip
     assert all(content.startswith(b"\x89PNG") for content in contents[0])
 
 
