@@ -124,10 +124,15 @@ def _renumbered(encoder: HuggingFaceEncoder, source: Path) -> tuple[Tokenizer, d
     state, rows = theirs.text_state(), {row: index for index, row in enumerate(theirs.order())}
     indices = {token: rows[row] for token, row in theirs.rows.items()}
     *first, mask = theirs.roles
-    vocabulary = state["model"]["vocab"]
-    if isinstance(vocabulary, dict):
-        kept = sorted(({*vocabulary} | {*first}) - {mask}, key=indices.get)
-        state["model"] = {**state["model"], "vocab": {token: indices[token] for token in kept}}
+    model = state["model"]
+    if model["type"] == "Unigram":
+        scores = dict(model["vocab"])
+        kept = sorted(({*scores} | {*first}) - {mask}, key=indices.get)
+        vocabulary = [[token, scores.get(token, 0.0)] for token in kept]
+        state["model"] = {**model, "vocab": vocabulary, "unk_id": UNK}
+    else:
+        kept = sorted(({*model["vocab"]} | {*first}) - {mask}, key=indices.get)
+        state["model"] = {**model, "vocab": {token: indices[token] for token in kept}}
     listed = {token["content"]: token for token in state["added_tokens"]}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     for role in theirs.roles:

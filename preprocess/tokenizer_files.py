@@ -2,18 +2,19 @@
 
 The class is `tokenizer_class` in tokenizer_config.json, else the one in config.json, else that of the model type:
 
-    BertTokenizer, RobertaTokenizer               built from the vocabulary and tokenizer_config.json
-    PreTrainedTokenizerFast, TokenizersBackend    built from tokenizer.json alone
-    any other                                     rejected
+    BertTokenizer, RobertaTokenizer, XLMRobertaTokenizer    built from the vocabulary and tokenizer_config.json
+    PreTrainedTokenizerFast, TokenizersBackend              built from tokenizer.json alone
+    any other                                               rejected
 
-For BertTokenizer and RobertaTokenizer, transformers 4 takes normalizer and pre-tokenizer from tokenizer.json,
-transformers 5 from the class. If they differ, the folder is rejected: it does not show which one its model was
-trained with.
+For the classes of the first line, transformers 4 takes normalizer and pre-tokenizer from tokenizer.json, transformers 5
+from the class. If they differ, the folder is rejected: it does not show which one its model was trained with.
 """
 
 import json
+import re
+from base64 import b64decode
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 
 from .encoder_files import checked_rows, damaged, part, read_object, read_text
 from .errors import DataError
+from .sentencepiece_file import read_unigram
 from .vocabulary import (
     BERT_MASK,
     BERT_SPECIALS,
@@ -40,11 +42,17 @@ from .vocabulary import (
 CONFIG = "tokenizer_config.json"
 TOKENIZER = "tokenizer.json"
 OLD_ADDED = "added_tokens.json"
-FILES = (TOKENIZER, CONFIG, "vocab.txt", "vocab.json", "merges.txt", OLD_ADDED, "special_tokens_map.json")
+SENTENCEPIECE = "sentencepiece.bpe.model"
+VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", SENTENCEPIECE)
+FILES = (TOKENIZER, CONFIG, *VOCABULARIES, OLD_ADDED, "special_tokens_map.json")
 SPECIALS_IN_PAIR = {"roberta": 4, "bert": 3}
-KINDS = {"BertTokenizer": "bert", "RobertaTokenizer": "roberta"}
+# Class of a model type, and pair format of a class.
+CLASSES = {"bert": "BertTokenizer", "roberta": "RobertaTokenizer", "xlm-roberta": "XLMRobertaTokenizer"}
+FORMATS = {"BertTokenizer": "bert", "RobertaTokenizer": "roberta", "XLMRobertaTokenizer": "roberta"}
 AS_IT_IS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
+# Tokens such as [SEP] and [unused7], which have capitals in any vocabulary.
+BRACKETS = re.compile(r"\[.*\]")
 # The special tokens of the sequence format, in the order of fairseq's special tokens.
 ROLES = ("cls_token", "pad_token", "sep_token", "unk_token", "mask_token")
 # All names in transformers, in the order in which it adds tokens that the vocabulary lacks.
@@ -161,13 +169,25 @@ class HuggingFaceTokenizer:
         """Return `state` with the flags that `encode_special_tokens` needs to recognise the right tokens in text.
 
         With that setting the library ignores special tokens. Only the five of `roles` are flagged special, and the
-        other special tokens if `splits`.
+        other special tokens if `splits`. The vocabulary of a Unigram model has the special tokens as pieces: a last
+        pre-tokenizer splits text that spells them after its first character.
         """
         added = [
             {**token, "special": token["content"] in self.roles or (self.splits and token["special"])}
             for token in self.state["added_tokens"]
         ]
-        return {**self.state, "added_tokens": added, "post_processor": None}
+        state = {**self.state, "added_tokens": added, "post_processor": None}
+        if state["model"]["type"] == "Unigram":
+            spelled = "|".join(f"{re.escape(role[0])}(?={re.escape(role[1:])})" for role in self.roles)
+            split = {
+                "type": "Split",
+                "pattern": {"Regex": spelled},
+                "behavior": "MergedWithPrevious",
+                "invert": False,
+            }
+            steps = [step for step in (state["pre_tokenizer"], split) if step is not None]
+            state["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
+        return state
 
     def config(self) -> dict[str, Any]:
         """Return the content of a tokenizer_config.json with which transformers uses tokenizer.json."""
@@ -193,7 +213,7 @@ def read_tokenizer(
 ) -> HuggingFaceTokenizer:
     """Return the tokenizer in `folder`.
 
-    kind        model type, `bert` or `roberta` (default: detected from the files)
+    kind        model type, `bert`, `roberta` or `xlm-roberta` (default: detected from the files)
     class_name  `tokenizer_class` of config.json, used if tokenizer_config.json has none
 
     Raises DataError if files are missing or damaged, or if ids could differ from transformers.
@@ -208,10 +228,10 @@ def read_tokenizer(
             "tokenizer of transformers."
         )
 
-    if class_name in KINDS:
-        kind = KINDS[class_name]
-        names = {**DEFAULT_NAMES[kind], **_names(settings)}
-        rust = _build(kind, folder, full, settings, names)
+    if class_name in FORMATS:
+        pair_format = FORMATS[class_name]
+        names = {**DEFAULT_NAMES[pair_format], **_names(settings)}
+        rust = _build(class_name, folder, full, settings, names)
         if full is not None:
             _check_agreement(folder, class_name, _load(folder, full), rust)
     elif class_name in AS_IT_IS and full is not None:
@@ -220,7 +240,7 @@ def read_tokenizer(
         _check_prefix(folder, full, settings)
     else:
         raise DataError(
-            f"{folder} has the tokenizer_class {class_name}, but supported classes are {', '.join(KINDS)}, and with "
+            f"{folder} has the tokenizer_class {class_name}, but supported classes are {', '.join(FORMATS)}, and with "
             f"{TOKENIZER} also {' and '.join(AS_IT_IS)}: if {TOKENIZER} alone describes its tokenizer, set tokenizer_class "
             f"to {AS_IT_IS[0]} in {CONFIG}, or use another model."
         )
@@ -230,9 +250,9 @@ def read_tokenizer(
         _add_tokens(rust, settings, names, stated)
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise damaged(folder / CONFIG, f"describes tokens that cannot be read ({error})") from None
-    if class_name in KINDS:
+    if class_name in FORMATS:
         first, last = ((names[role], rust.token_to_id(names[role])) for role in ("cls_token", "sep_token"))
-        rust.post_processor = post_processor(kind, first, last)
+        rust.post_processor = post_processor(pair_format, first, last)
         _check_added(folder, class_name, stated, rust, names)
     return HuggingFaceTokenizer(
         folder,
@@ -263,10 +283,13 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 def _class_of(folder: Path, kind: str | None, full: dict[str, Any] | None) -> str:
     """Return the class of the model type, which transformers uses if no file names a class."""
     if kind is None:
-        model = {} if full is None else part(folder / TOKENIZER, full, "model")
-        byte_level = model.get("type") == "BPE" or (full is None and (folder / "vocab.json").is_file())
-        kind = "roberta" if byte_level else "bert"
-    return next(name for name, its_kind in KINDS.items() if its_kind == kind)
+        if full is not None:
+            types = {"BPE": "roberta", "Unigram": "xlm-roberta"}
+            kind = types.get(part(folder / TOKENIZER, full, "model").get("type"), "bert")
+        else:
+            types = {"vocab.json": "roberta", SENTENCEPIECE: "xlm-roberta"}
+            kind = next((types[name] for name in types if (folder / name).is_file()), "bert")
+    return CLASSES[kind]
 
 
 def _names(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -293,30 +316,48 @@ def _load(folder: Path, full: Mapping[str, Any]) -> Tokenizer:
 
 
 def _build(
-    kind: str,
+    class_name: str,
     folder: Path,
     full: Mapping[str, Any] | None,
     settings: Mapping[str, Any],
     names: Mapping[str, str],
 ) -> Tokenizer:
     """Return the tokenizer of the class as transformers builds it, without added tokens and post-processor."""
-    rows, merges = (_read_bert(folder, full), []) if kind == "bert" else _read_roberta(folder, full)
+    prefix_space = settings.get("add_prefix_space")
+    if class_name == "BertTokenizer":
+        rows = _read_bert(folder, full)
+        _check_specials(folder, full, settings, names, rows, "BERT")
+        return wordpiece(rows, names["unk_token"], _bert_settings(folder, full, settings, rows))
+    if class_name == "XLMRobertaTokenizer":
+        pieces, charsmap = _read_xlm_roberta(folder, full, names)
+        _check_specials(folder, full, settings, names, {piece for piece, _ in pieces}, "XLM-RoBERTa")
+        return unigram(pieces, charsmap, prefix_space is not False)
+    rows, merges = _read_roberta(folder, full)
+    _check_specials(folder, full, settings, names, rows, "RoBERTa")
+    try:
+        return byte_level_bpe(rows, merges, bool(prefix_space))
+    except Exception as error:
+        raise damaged(folder, f"has merges that do not match the vocabulary ({error})") from None
+
+
+def _check_specials(
+    folder: Path,
+    full: Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
+    names: Mapping[str, str],
+    vocabulary: Collection[str],
+    model: str,
+) -> None:
+    """Raise DataError if one of the five special tokens is neither in the vocabulary nor added by a file."""
     declared = {_content(token) for token in (full or {}).get("added_tokens") or []}
     declared |= {_content(token) for token in (settings.get("added_tokens_decoder") or {}).values()}
     declared |= settings.get(OLD_ADDED, {}).keys()
-    missing = [names[role] for role in ROLES if names[role] not in rows and names[role] not in declared]
+    missing = [names[role] for role in ROLES if names[role] not in vocabulary and names[role] not in declared]
     if missing:
         raise DataError(
-            f"{folder}: the vocabulary has {len(rows)} entries but no {', '.join(missing)}: give the tokenizer files of a "
-            f"{'BERT' if kind == 'bert' else 'RoBERTa'} model."
+            f"{folder}: the vocabulary has {len(vocabulary)} entries but no {', '.join(missing)}: give the tokenizer files "
+            f"of a model of {model}."
         )
-
-    if kind == "bert":
-        return wordpiece(rows, names["unk_token"], _bert_settings(folder, full, settings))
-    try:
-        return byte_level_bpe(rows, merges, bool(settings.get("add_prefix_space")))
-    except Exception as error:
-        raise damaged(folder, f"has merges that do not match the vocabulary ({error})") from None
 
 
 def wordpiece(rows: dict[str, int], unknown: str, settings: Mapping[str, bool | None]) -> Tokenizer:
@@ -333,6 +374,22 @@ def byte_level_bpe(
     """Return RoBERTa's byte-level BPE without special tokens. Raises an Exception if a merge does not match."""
     rust = Tokenizer(models.BPE(rows, [(left, right) for left, right in merges]))
     rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
+    return rust
+
+
+def unigram(pieces: Sequence[tuple[str, float]], charsmap: bytes, prefix_space: bool = True) -> Tokenizer:
+    """Return XLM-RoBERTa's Unigram without special tokens.
+
+    pieces    piece and score, in the order of their ids; the unknown token is the fourth
+    charsmap  SentencePiece's normalization rules; empty without normalization
+    """
+    rust = Tokenizer(models.Unigram(list(pieces), unk_id=UNK, byte_fallback=False))
+    if charsmap:
+        rust.normalizer = normalizers.Precompiled(charsmap)
+    scheme = "always" if prefix_space else "never"
+    rust.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme)]
+    )
     return rust
 
 
@@ -377,10 +434,37 @@ def _read_roberta(
     )
 
 
+def _read_xlm_roberta(
+    folder: Path, full: Mapping[str, Any] | None, names: Mapping[str, str]
+) -> tuple[list[tuple[str, float]], bytes]:
+    """Return pieces with scores, and normalization rules, of tokenizer.json or, without it, of the SentencePiece model.
+
+    Rows of a SentencePiece model are shifted by one: its first three pieces are replaced by fairseq's four special tokens.
+    """
+    path = folder / TOKENIZER
+    if full is not None:
+        model, normalizer = part(path, full, "model"), part(path, full, "normalizer")
+        if model.get("type") == "Unigram":
+            steps = normalizer.get("normalizers") or [normalizer]
+            maps = [step["precompiled_charsmap"] for step in steps if step.get("type") == "Precompiled"]
+            return [(piece, score) for piece, score in model["vocab"]], b64decode(maps[0]) if maps else b""
+    elif (folder / SENTENCEPIECE).is_file():
+        stored = read_unigram(folder / SENTENCEPIECE)
+        *first, mask = ((names[role], 0.0) for role in ROLES)
+        return [*first, *stored.pieces[3:], mask], stored.charsmap
+    raise DataError(
+        f"{folder} has neither {SENTENCEPIECE} nor a Unigram {TOKENIZER}: give the folder of an XLM-RoBERTa tokenizer."
+    )
+
+
 def _bert_settings(
-    folder: Path, full: Mapping[str, Any] | None, settings: Mapping[str, Any]
+    folder: Path, full: Mapping[str, Any] | None, settings: Mapping[str, Any], vocabulary: Iterable[str]
 ) -> dict[str, bool | None]:
-    """Return the settings for case, accents and Chinese characters. Raises DataError if the case is unknown."""
+    """Return the settings for case, accents and Chinese characters.
+
+    A vocabulary without capitals is uncased, as in TinyBERT's folders, which have no other file. Raises DataError if the
+    case is unknown.
+    """
     normalizer = {} if full is None else part(folder / TOKENIZER, full, "normalizer")
     found = {}
     for ours, (theirs, default) in BERT_SETTINGS.items():
@@ -388,7 +472,9 @@ def _bert_settings(
         if not (value is None or isinstance(value, bool)):
             raise damaged(folder / CONFIG, f"sets {theirs} to {value!r}, not true or false")
         found[ours] = default if value is None else value
-    if settings.get("do_lower_case") is None and normalizer.get("lowercase") is not True:
+    capitals = any(token != token.lower() and not BRACKETS.fullmatch(token) for token in vocabulary)
+    uncased = normalizer.get("lowercase") is True or not (normalizer or capitals)
+    if settings.get("do_lower_case") is None and not uncased:
         raise DataError(
             f"{folder}: no file states whether the vocabulary is cased: set do_lower_case to true or false in {CONFIG}."
         )
@@ -400,7 +486,7 @@ def _check_agreement(folder: Path, class_name: str, stated: Tokenizer, built: To
 
     The class's own settings override tokenizer.json in every version of transformers, even their defaults.
     """
-    usual, specials = SPECIALS_IN_PAIR[KINDS[class_name]], stated.num_special_tokens_to_add(is_pair=True)
+    usual, specials = SPECIALS_IN_PAIR[FORMATS[class_name]], stated.num_special_tokens_to_add(is_pair=True)
     there, here = json.loads(stated.to_str()), json.loads(built.to_str())
     if there["post_processor"] is not None and specials != usual:
         counts = [f"{number} special tokens in a pair" for number in (specials, usual)]
@@ -452,11 +538,13 @@ def _essence(step: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _options(model: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the options of a WordPiece or BPE model that affect ids."""
+    """Return the options of a model that affect ids."""
     if model["type"] == "WordPiece":
         return tuple(
             model[name] for name in ("continuing_subword_prefix", "max_input_chars_per_word", "unk_token")
         )
+    if model["type"] == "Unigram":
+        return (model["type"], model["unk_id"], model["byte_fallback"])
     if model["type"] != "BPE":
         return (model["type"],)
     # A vocabulary with all bytes never produces the unknown token.

@@ -1,4 +1,4 @@
-"""Imports BERT and RoBERTa models from Hugging Face, and exports models to Hugging Face.
+"""Imports BERT, RoBERTa and XLM-RoBERTa models from Hugging Face, and exports models to Hugging Face and ONNX.
 
     python scripts/convert_hf.py import HF_FOLDER OUT
     python scripts/convert_hf.py export --checkpoint RUN_OR_CHECKPOINT --out DIR
