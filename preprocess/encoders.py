@@ -24,7 +24,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from .errors import DataError
-from .tokenizer_files import FILES, HuggingFaceTokenizer, byte_level_bpe, read_tokenizer, wordpiece
+from .tokenizer_classes import byte_level_bpe, wordpiece
+from .tokenizer_files import FILES, HuggingFaceTokenizer, read_tokenizer
 from .vocabulary import SPECIALS, UNK, dictionary_symbol, read_dictionary, symbols_hash
 
 FIRST = len(SPECIALS)  # index of the first line of dict.txt

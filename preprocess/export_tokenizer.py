@@ -19,7 +19,7 @@ from tokenizers import AddedToken, Tokenizer, decoders
 from .encoder_files import read_object, read_text, write_json, write_lines
 from .encoders import Encoder, GPT2Encoder, HuggingFaceEncoder, SentencePieceEncoder, WordPieceEncoder
 from .errors import DataError
-from .tokenizer_files import (
+from .tokenizer_classes import (
     BERT_SETTINGS,
     CONFIG,
     DEFAULT_NAMES,

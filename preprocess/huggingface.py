@@ -12,15 +12,8 @@ from pathlib import Path
 
 from .encoder_files import write_json, write_lines, write_text
 from .errors import DataError
-from .tokenizer_files import (
-    BERT_SETTINGS,
-    CLASSES,
-    CONFIG,
-    FORMATS,
-    TOKENIZER,
-    HuggingFaceTokenizer,
-    read_tokenizer,
-)
+from .tokenizer_classes import BERT_SETTINGS, CLASSES, CONFIG, FORMATS, TOKENIZER
+from .tokenizer_files import HuggingFaceTokenizer, read_tokenizer
 from .vocabulary import gpt2_ids, write_dictionary
 
 

@@ -12,24 +12,34 @@ from the class. If they differ, the folder is rejected: it does not show which o
 
 import json
 import re
-from base64 import b64decode
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer
 
-from .encoder_files import checked_rows, damaged, part, read_object, read_text
+from .encoder_files import checked_rows, damaged, part, read_object
 from .errors import DataError
-from .sentencepiece_file import read_unigram
+from .tokenizer_classes import (
+    BERT_SETTINGS,
+    CLASSES,
+    CONFIG,
+    DEFAULT_NAMES,
+    FORMATS,
+    OLD_ADDED,
+    ROLES,
+    SENTENCEPIECE,
+    TOKENIZER,
+    build_tokenizer,
+    content,
+    post_processor,
+)
 from .vocabulary import (
     BERT_MASK,
     BERT_SPECIALS,
-    BOS,
-    EOS,
     MASK,
     SPECIALS,
     UNK,
@@ -39,40 +49,25 @@ from .vocabulary import (
     gpt2_symbol,
 )
 
-CONFIG = "tokenizer_config.json"
-TOKENIZER = "tokenizer.json"
-OLD_ADDED = "added_tokens.json"
-SENTENCEPIECE = "sentencepiece.bpe.model"
-VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", SENTENCEPIECE)
-FILES = (TOKENIZER, CONFIG, *VOCABULARIES, OLD_ADDED, "special_tokens_map.json")
+FILES = (
+    TOKENIZER,
+    CONFIG,
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    SENTENCEPIECE,
+    OLD_ADDED,
+    "special_tokens_map.json",
+)
 SPECIALS_IN_PAIR = {"roberta": 4, "bert": 3}
-# Class of a model type, and pair format of a class.
-CLASSES = {"bert": "BertTokenizer", "roberta": "RobertaTokenizer", "xlm-roberta": "XLMRobertaTokenizer"}
-FORMATS = {"BertTokenizer": "bert", "RobertaTokenizer": "roberta", "XLMRobertaTokenizer": "roberta"}
 AS_IT_IS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
-# Tokens such as [SEP] and [unused7], which have capitals in any vocabulary.
-BRACKETS = re.compile(r"\[.*\]")
-# The special tokens of the sequence format, in the order of fairseq's special tokens.
-ROLES = ("cls_token", "pad_token", "sep_token", "unk_token", "mask_token")
 # All names in transformers, in the order in which it adds tokens that the vocabulary lacks.
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-DEFAULT_NAMES = {
-    "bert": dict(zip(ROLES, [*BERT_SPECIALS, BERT_MASK], strict=True)),
-    "roberta": dict(zip(ROLES, [*SPECIALS, MASK], strict=True))
-    | {"bos_token": SPECIALS[BOS], "eos_token": SPECIALS[EOS]},
-}
 
 # Return values of `_options` for the models of BERT and RoBERTa.
 PLAIN_WORDPIECE = ("##", 100, BERT_SPECIALS[UNK])
 PLAIN_BPE = ("", "", None, False, False)
-
-# BERT's settings: name in the normalizer -> name in tokenizer_config.json, transformers' default.
-BERT_SETTINGS = {
-    "lowercase": ("do_lower_case", True),
-    "strip_accents": ("strip_accents", None),
-    "handle_chinese_chars": ("tokenize_chinese_chars", True),
-}
 
 
 @dataclass(frozen=True)
@@ -231,7 +226,7 @@ def read_tokenizer(
     if class_name in FORMATS:
         pair_format = FORMATS[class_name]
         names = {**DEFAULT_NAMES[pair_format], **_names(settings)}
-        rust = _build(class_name, folder, full, settings, names)
+        rust = build_tokenizer(class_name, folder, full, settings, names)
         if full is not None:
             _check_agreement(folder, class_name, _load(folder, full), rust)
     elif class_name in AS_IT_IS and full is not None:
@@ -294,13 +289,8 @@ def _class_of(folder: Path, kind: str | None, full: dict[str, Any] | None) -> st
 
 def _names(settings: Mapping[str, Any]) -> dict[str, str]:
     """Return the special tokens in `settings`, by name such as `cls_token`."""
-    found = {name: _content(value) for name, value in settings.items() if name.endswith("_token")}
+    found = {name: content(value) for name, value in settings.items() if name.endswith("_token")}
     return {name: token for name, token in found.items() if token is not None}
-
-
-def _content(value: Any) -> str | None:
-    content = value.get("content") if isinstance(value, dict) else value
-    return content if isinstance(content, str) else None
 
 
 def _load(folder: Path, full: Mapping[str, Any]) -> Tokenizer:
@@ -313,172 +303,6 @@ def _load(folder: Path, full: Mapping[str, Any]) -> Tokenizer:
     if full["model"].get("dropout"):
         raise DataError(f"{folder / TOKENIZER} sets BPE dropout, which makes ids random: set it to null.")
     return rust
-
-
-def _build(
-    class_name: str,
-    folder: Path,
-    full: Mapping[str, Any] | None,
-    settings: Mapping[str, Any],
-    names: Mapping[str, str],
-) -> Tokenizer:
-    """Return the tokenizer of the class as transformers builds it, without added tokens and post-processor."""
-    prefix_space = settings.get("add_prefix_space")
-    if class_name == "BertTokenizer":
-        rows = _read_bert(folder, full)
-        _check_specials(folder, full, settings, names, rows, "BERT")
-        return wordpiece(rows, names["unk_token"], _bert_settings(folder, full, settings, rows))
-    if class_name == "XLMRobertaTokenizer":
-        pieces, charsmap = _read_xlm_roberta(folder, full, names)
-        _check_specials(folder, full, settings, names, {piece for piece, _ in pieces}, "XLM-RoBERTa")
-        return unigram(pieces, charsmap, prefix_space is not False)
-    rows, merges = _read_roberta(folder, full)
-    _check_specials(folder, full, settings, names, rows, "RoBERTa")
-    try:
-        return byte_level_bpe(rows, merges, bool(prefix_space))
-    except Exception as error:
-        raise damaged(folder, f"has merges that do not match the vocabulary ({error})") from None
-
-
-def _check_specials(
-    folder: Path,
-    full: Mapping[str, Any] | None,
-    settings: Mapping[str, Any],
-    names: Mapping[str, str],
-    vocabulary: Collection[str],
-    model: str,
-) -> None:
-    """Raise DataError if one of the five special tokens is neither in the vocabulary nor added by a file."""
-    declared = {_content(token) for token in (full or {}).get("added_tokens") or []}
-    declared |= {_content(token) for token in (settings.get("added_tokens_decoder") or {}).values()}
-    declared |= settings.get(OLD_ADDED, {}).keys()
-    missing = [names[role] for role in ROLES if names[role] not in vocabulary and names[role] not in declared]
-    if missing:
-        raise DataError(
-            f"{folder}: the vocabulary has {len(vocabulary)} entries but no {', '.join(missing)}: give the tokenizer files "
-            f"of a model of {model}."
-        )
-
-
-def wordpiece(rows: dict[str, int], unknown: str, settings: Mapping[str, bool | None]) -> Tokenizer:
-    """Return BERT's WordPiece without special tokens; settings as in `BERT_SETTINGS`."""
-    rust = Tokenizer(models.WordPiece(rows, unk_token=unknown, max_input_chars_per_word=100))
-    rust.normalizer = normalizers.BertNormalizer(clean_text=True, **settings)
-    rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return rust
-
-
-def byte_level_bpe(
-    rows: dict[str, int], merges: Iterable[Sequence[str]], prefix_space: bool = False
-) -> Tokenizer:
-    """Return RoBERTa's byte-level BPE without special tokens. Raises an Exception if a merge does not match."""
-    rust = Tokenizer(models.BPE(rows, [(left, right) for left, right in merges]))
-    rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
-    return rust
-
-
-def unigram(pieces: Sequence[tuple[str, float]], charsmap: bytes, prefix_space: bool = True) -> Tokenizer:
-    """Return XLM-RoBERTa's Unigram without special tokens.
-
-    pieces    piece and score, in the order of their ids; the unknown token is the fourth
-    charsmap  SentencePiece's normalization rules; empty without normalization
-    """
-    rust = Tokenizer(models.Unigram(list(pieces), unk_id=UNK, byte_fallback=False))
-    if charsmap:
-        rust.normalizer = normalizers.Precompiled(charsmap)
-    scheme = "always" if prefix_space else "never"
-    rust.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme)]
-    )
-    return rust
-
-
-def _read_bert(folder: Path, full: Mapping[str, Any] | None) -> dict[str, int]:
-    """Return the vocabulary of tokenizer.json or, without it, vocab.txt."""
-    plain, path = folder / "vocab.txt", folder / TOKENIZER
-    if full is not None:
-        model = part(path, full, "model")
-        if model.get("type", "WordPiece") == "WordPiece":
-            return checked_rows(path, model.get("vocab"))
-    elif plain.is_file():
-        # Split at "\n" only: some vocabularies have Unicode line separators as entries.
-        entries = [line.removesuffix("\r") for line in read_text(plain).removesuffix("\n").split("\n")]
-        [(entry, times)] = Counter(entries).most_common(1)
-        if times > 1:
-            raise DataError(f"{plain} has {entry!r} more than once: give one with different lines.")
-        return {entry: row for row, entry in enumerate(entries)}
-    raise DataError(f"{folder} has neither vocab.txt nor a WordPiece {TOKENIZER}: give a BERT folder.")
-
-
-def _read_roberta(
-    folder: Path, full: Mapping[str, Any] | None
-) -> tuple[dict[str, int], list[tuple[str, ...]]]:
-    """Return vocabulary and merges of tokenizer.json or, without it, vocab.json and merges.txt."""
-    vocabulary, merges, path = folder / "vocab.json", folder / "merges.txt", folder / TOKENIZER
-    if full is not None:
-        model = part(path, full, "model")
-        if model.get("type", "BPE") == "BPE":
-            pairs = model.get("merges")
-            if not isinstance(pairs, list) or not all(isinstance(pair, (str, list)) for pair in pairs):
-                raise damaged(path, "has no merges")
-            # Older versions write "left right", newer ones ["left", "right"].
-            pairs = [tuple(pair.split(" ") if isinstance(pair, str) else pair) for pair in pairs]
-            return checked_rows(path, model.get("vocab")), pairs
-    elif vocabulary.is_file() and merges.is_file():
-        lines = [line.rstrip("\r") for line in read_text(merges).split("\n")]
-        pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
-        return checked_rows(vocabulary, read_object(vocabulary)), pairs
-    raise DataError(
-        f"{folder} has neither vocab.json with merges.txt nor a byte-level BPE {TOKENIZER}: give the folder of a RoBERTa "
-        "tokenizer."
-    )
-
-
-def _read_xlm_roberta(
-    folder: Path, full: Mapping[str, Any] | None, names: Mapping[str, str]
-) -> tuple[list[tuple[str, float]], bytes]:
-    """Return pieces with scores, and normalization rules, of tokenizer.json or, without it, of the SentencePiece model.
-
-    Rows of a SentencePiece model are shifted by one: its first three pieces are replaced by fairseq's four special tokens.
-    """
-    path = folder / TOKENIZER
-    if full is not None:
-        model, normalizer = part(path, full, "model"), part(path, full, "normalizer")
-        if model.get("type") == "Unigram":
-            steps = normalizer.get("normalizers") or [normalizer]
-            maps = [step["precompiled_charsmap"] for step in steps if step.get("type") == "Precompiled"]
-            return [(piece, score) for piece, score in model["vocab"]], b64decode(maps[0]) if maps else b""
-    elif (folder / SENTENCEPIECE).is_file():
-        stored = read_unigram(folder / SENTENCEPIECE)
-        *first, mask = ((names[role], 0.0) for role in ROLES)
-        return [*first, *stored.pieces[3:], mask], stored.charsmap
-    raise DataError(
-        f"{folder} has neither {SENTENCEPIECE} nor a Unigram {TOKENIZER}: give the folder of an XLM-RoBERTa tokenizer."
-    )
-
-
-def _bert_settings(
-    folder: Path, full: Mapping[str, Any] | None, settings: Mapping[str, Any], vocabulary: Iterable[str]
-) -> dict[str, bool | None]:
-    """Return the settings for case, accents and Chinese characters.
-
-    A vocabulary without capitals is uncased, as in TinyBERT's folders, which have no other file. Raises DataError if the
-    case is unknown.
-    """
-    normalizer = {} if full is None else part(folder / TOKENIZER, full, "normalizer")
-    found = {}
-    for ours, (theirs, default) in BERT_SETTINGS.items():
-        value = settings.get(theirs)
-        if not (value is None or isinstance(value, bool)):
-            raise damaged(folder / CONFIG, f"sets {theirs} to {value!r}, not true or false")
-        found[ours] = default if value is None else value
-    capitals = any(token != token.lower() and not BRACKETS.fullmatch(token) for token in vocabulary)
-    uncased = normalizer.get("lowercase") is True or not (normalizer or capitals)
-    if settings.get("do_lower_case") is None and not uncased:
-        raise DataError(
-            f"{folder}: no file states whether the vocabulary is cased: set do_lower_case to true or false in {CONFIG}."
-        )
-    return found
 
 
 def _check_agreement(folder: Path, class_name: str, stated: Tokenizer, built: Tokenizer) -> None:
@@ -597,22 +421,6 @@ def _token(value: Any, special: bool = False) -> AddedToken:
         return AddedToken(value, special=True, normalized=False)
     flags = {name: value[name] for name in ("single_word", "lstrip", "rstrip", "normalized") if name in value}
     return AddedToken(value["content"], special=value.get("special", special), **flags)
-
-
-def post_processor(
-    pair_format: str, first: tuple[str, int], last: tuple[str, int]
-) -> processors.PostProcessor:
-    """Return the post-processor that joins `<s> a </s></s> b </s>` (roberta) or `[CLS] a [SEP] b [SEP]` (bert).
-
-    first, last  content and id of the two special tokens
-    """
-    if pair_format == "roberta":
-        return processors.RobertaProcessing(last, first, trim_offsets=True, add_prefix_space=False)
-    return processors.TemplateProcessing(
-        single=f"{first[0]}:0 $A:0 {last[0]}:0",
-        pair=f"{first[0]}:0 $A:0 {last[0]}:0 $B:1 {last[0]}:1",
-        special_tokens=[first, last],
-    )
 
 
 def _checked_format(folder: Path, rust: Tokenizer, names: Mapping[str, str]) -> str:

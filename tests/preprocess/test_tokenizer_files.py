@@ -14,7 +14,8 @@ from preprocess.errors import DataError
 from preprocess.export_tokenizer import export_tokenizer
 from preprocess.huggingface import import_encoder
 from preprocess.sentencepiece_file import read_unigram
-from preprocess.tokenizer_files import ROLES, read_tokenizer, unigram
+from preprocess.tokenizer_classes import ROLES, unigram
+from preprocess.tokenizer_files import read_tokenizer
 from preprocess.vocabulary import byte_symbols, symbols_hash
 from tests.preprocess.conftest import AWKWARD, SENTENCES
 
