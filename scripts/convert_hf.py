@@ -200,6 +200,7 @@ def _export_model(args: argparse.Namespace) -> str:
     scored = LoadedModel.of(checkpoint, args.data) if args.int8 and args.data and head else None
 
     onnx_lines: list[str] = []
+    table: list[str] = []
     with atomic_folder(args.out.resolve()) as folder:
         if not args.onnx_only:
             config = transformers.config_of(checkpoint, head, labels)
@@ -213,21 +214,22 @@ def _export_model(args: argparse.Namespace) -> str:
             onnx_lines = _write_onnx(onnx, folder, args.int8)
         if scored is not None:
             files = {name: OnnxFile(folder / name, checkpoint.shape) for name in (ONNX, ONNX_INT8)}
-            onnx_lines += score_table(files, checkpoint, scored)
+            table = score_table(files, checkpoint, scored)
     metadata = None if data is None else read_metadata(data)
     scale = 1.0 if metadata is None else metadata.score_scale
-    lines = _exported(args, checkpoint, head, labels, encoder, scale)
-    return "\n".join([*lines, *onnx_lines])
+    *lines, load = _exported(args, checkpoint, head, labels, encoder, scale)
+    return "\n".join([*lines, *onnx_lines, load, *table])
 
 
 def _write_onnx(onnx: OnnxExport, folder: Path, int8: bool) -> list[str]:
     """Write model.onnx, and with `int8` model_int8.onnx; return a line for each."""
-    differences = {ONNX: onnx.write(folder / ONNX)}
+    found = [("onnx", ONNX, onnx.write(folder / ONNX))]
     if int8:
-        differences[ONNX_INT8] = onnx.write_int8(folder / ONNX, folder / ONNX_INT8)
+        found.append(("int8", ONNX_INT8, onnx.write_int8(folder / ONNX, folder / ONNX_INT8)))
     return [
-        f"{name}: {(folder / name).stat().st_size / 1e6:.1f} MB, {onnx.output} differ from torch by at most {found:.1e}"
-        for name, found in differences.items()
+        f"  {kind:<11} {name}, {(folder / name).stat().st_size / 1e6:.1f} MB, output {onnx.output}, largest "
+        f"difference from torch {difference:.1e}"
+        for kind, name, difference in found
     ]
 
 

@@ -31,6 +31,7 @@ from ..teachers.live import frozen_model
 PACKAGES = ("onnx", "onnxruntime")
 OPSET = 17  # the first version with LayerNormalization
 TOLERANCE = 1e-4
+LIMIT = 2**31 - 2**20  # bytes of a protobuf message, without the graph
 SEQUENCES = {0: "batch", 1: "sequence"}
 BOS, FIRST_WORD = 0, 4
 # Inputs of the comparison: number of sentences, and the length of the longest one as a share of the model's maximum.
@@ -73,7 +74,7 @@ class OnnxExport:
     head    classification head to export; None without one
     labels  its class names in the order of the logits, stored in the file's metadata as `class_names`
 
-    Raises CannotStart if `flag` needs a package that is not installed.
+    Raises CannotStart if `flag` needs a package that is not installed, or if the model is too large.
     """
 
     def __init__(self, checkpoint: Checkpoint, head: Optional[str], labels: Sequence[str], flag: str) -> None:
@@ -82,6 +83,13 @@ class OnnxExport:
             raise CannotStart(
                 f"{flag} needs {' and '.join(missing)}, not installed here: run `pip install {' '.join(missing)}`, or "
                 "install fairseq-kd with the extra onnx.",
+                doing="export",
+            )
+        size = 4 * sum(value.numel() for value in checkpoint.weights.values())
+        if size > LIMIT:
+            raise CannotStart(
+                f"{flag}: --checkpoint {checkpoint.path} has {size / 1e9:.1f} GB of weights, but an ONNX file has at most "
+                f"{LIMIT / 1e9:.1f} GB: export a smaller model.",
                 doing="export",
             )
         dictionary = Dictionary()

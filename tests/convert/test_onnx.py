@@ -95,8 +95,8 @@ def test_the_file_next_to_a_model_of_transformers_has_its_inputs_and_logits(tmp_
     torch.save({**state, "model": weights(shape)}, model)
     out = export(model, tmp_path / "out", "--onnx", "--without-tokenizer")
     assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.onnx", "model.safetensors"]
-    line = capsys.readouterr().out.splitlines()[-1]
-    assert float(re.fullmatch(r"model.onnx: .* logits differ from torch by at most (\S+)", line)[1]) < 1e-5
+    line = capsys.readouterr().out.splitlines()[-2]
+    assert float(re.fullmatch(r"  onnx        model.onnx, .* MB, output logits, .* (\S+)", line)[1]) < 1e-5
 
     tokens, types = sentences(shape.pair_format)
     inputs = {"input_ids": tokens, "attention_mask": tokens.ne(1).long()}
@@ -209,6 +209,10 @@ def test_missing_packages_and_flags_are_an_error_before_anything_is_written(tmp_
     flags = ["export", "--checkpoint", str(model), "--out", str(tmp_path / "out"), "--without-tokenizer"]
     with pytest.raises(CannotStart, match="--int8 .*: add --onnx or --onnx-only"):
         main([*flags, "--int8"])
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx, "LIMIT", 10_000)
+        with pytest.raises(CannotStart, match="--onnx-only: .* has 0.0 GB of weights"):
+            main([*flags, "--onnx-only"])
     monkeypatch.setattr(onnx, "find_spec", lambda name: None if name == "onnxruntime" else name)
     with pytest.raises(
         CannotStart, match="--onnx-only needs onnxruntime, .*pip install onnxruntime.*extra onnx"

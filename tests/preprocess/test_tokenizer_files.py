@@ -466,22 +466,28 @@ def test_a_tokenizer_that_cannot_be_reproduced_is_refused_before_writing(
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("kind", "class_name", "options", "message"),
     [
-        ({**BYTES, "normalizer": normalizers.NFC()}, 'has the normalizer {"type": "NFC"}, but RobertaTokenizer has null'),
-        ({"pre_tokenizer": DIGITS}, "has the pre_tokenizer"),
+        (
+            "roberta",
+            "RobertaTokenizer",
+            {**BYTES, "normalizer": normalizers.NFC()},
+            'has the normalizer {"type": "NFC"}, but RobertaTokenizer has null',
+        ),
+        ("roberta", "RobertaTokenizer", {"pre_tokenizer": DIGITS}, "has the pre_tokenizer"),
+        ("xlm-roberta", "XLMRobertaTokenizer", {"pre_tokenizer": pre_tokenizers.Metaspace()}, "has the pre_tokenizer"),
     ],
 )  # fmt: skip
-def test_a_class_and_a_tokenizer_json_that_differ_are_refused(tmp_path, options, message):
-    source = write_folder(tmp_path / "source", "roberta", "RobertaTokenizer", **options)
+def test_a_class_and_a_tokenizer_json_that_differ_are_refused(tmp_path, kind, class_name, options, message):
+    source = write_folder(tmp_path / "source", kind, class_name, **options)
     with pytest.raises(DataError) as error:
-        imported("roberta", source, tmp_path / "out")
+        imported(kind, source, tmp_path / "out")
     assert message in str(error.value)
 
     # The remedy in the message works.
     config = json.loads((source / "tokenizer_config.json").read_text())
     (source / "tokenizer_config.json").write_text(json.dumps({**config, "tokenizer_class": GENERIC}))
-    tokenizer, encoder = imported("roberta", source, tmp_path / "followed")
+    tokenizer, encoder = imported(kind, source, tmp_path / "followed")
     order = tokenizer.order()
     found = [[order[i] for i in row] for row in encoder.encode(TEXTS)]
     assert found == auto(source)(TEXTS, add_special_tokens=False)["input_ids"]
