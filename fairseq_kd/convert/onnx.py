@@ -97,7 +97,7 @@ class OnnxExport:
             dictionary.add_symbol(str(number))
         self.model = frozen_model(checkpoint, dictionary, head, "--checkpoint")
         self.path, self.shape, self.words = checkpoint.path, checkpoint.shape, checkpoint.words
-        self.head, self.labels = head, labels
+        self.head, self.labels, self.flag = head, labels, flag
         self.output = "last_hidden_state" if head is None else "logits"
 
     def write(self, path: Path) -> float:
@@ -130,8 +130,8 @@ class OnnxExport:
         found = self.difference(path)
         if not found <= TOLERANCE:  # True also for NaN
             raise CannotStart(
-                f"--onnx: outputs of onnxruntime differ from those of --checkpoint {self.path} by up to {found:.1e}, but "
-                f"{TOLERANCE:g} is allowed: use other versions of torch and onnxruntime.",
+                f"{self.flag}: the outputs of --checkpoint {self.path} differ by up to {found:.1e} between torch and "
+                f"onnxruntime, but {TOLERANCE:g} is allowed: use other versions of both.",
                 doing="export",
             )
         return found
