@@ -24,7 +24,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from .errors import DataError
-from .tokenizer_files import FILES, HuggingFaceTokenizer, byte_level_bpe, read_tokenizer, wordpiece
+from .tokenizer_classes import byte_level_bpe, wordpiece
+from .tokenizer_files import FILES, HuggingFaceTokenizer, read_tokenizer
 from .vocabulary import SPECIALS, UNK, dictionary_symbol, read_dictionary, symbols_hash
 
 FIRST = len(SPECIALS)  # index of the first line of dict.txt
@@ -279,7 +280,7 @@ def _detect(folder: Path) -> str:
     files_of = {
         "gpt2": ["encoder.json"],
         # Files of wordpiece or of huggingface: the tokenizer decides.
-        "wordpiece": ["vocab.txt", "tokenizer.json", "vocab.json"],
+        "wordpiece": ["vocab.txt", "tokenizer.json", "vocab.json", "sentencepiece.bpe.model"],
         "sentencepiece": ["sentencepiece.model"],
     }
     found = [name for name, files in files_of.items() if any((folder / file).is_file() for file in files)]

@@ -8,6 +8,7 @@ It also truncates long pairs as preprocess.glue does.
 """
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders
 
 from .encoder_files import read_object, read_text, write_json, write_lines
-from .encoders import Encoder, GPT2Encoder, HuggingFaceEncoder, WordPieceEncoder
+from .encoders import Encoder, GPT2Encoder, HuggingFaceEncoder, SentencePieceEncoder, WordPieceEncoder
 from .errors import DataError
-from .tokenizer_files import (
+from .tokenizer_classes import (
     BERT_SETTINGS,
     CONFIG,
     DEFAULT_NAMES,
@@ -27,7 +28,7 @@ from .tokenizer_files import (
     post_processor,
     wordpiece,
 )
-from .vocabulary import BERT_MASK, BERT_SPECIALS, BOS, EOS, MASK, SPECIALS, UNK
+from .vocabulary import BERT_MASK, BERT_SPECIALS, BOS, EOS, MASK, SPECIALS, UNK, write_dictionary
 
 
 def export_tokenizer(
@@ -52,13 +53,19 @@ def export_tokenizer(
     else:
         raise DataError(
             f"--encoder-dir {source} is a {encoder.name} encoder, which the library tokenizers cannot reproduce exactly: "
-            "add --without-tokenizer to export the model only."
+            "add --without-tokenizer to export the model only, or --onnx-only to export an ONNX file with this encoder."
         )
 
     tokenizer.save(str(target / TOKENIZER))
     settings |= {"model_max_length": max_positions, "split_special_tokens": not masks}
     settings["model_input_names"] = ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"]
     write_json(target / CONFIG, settings)
+
+
+def copy_sentencepiece(encoder: SentencePieceEncoder, source: Path, target: Path) -> None:
+    """Copy the encoder of the folder `source` to the existing folder `target`, for `load_encoder(target)`."""
+    shutil.copyfile(source / "sentencepiece.model", target / "sentencepiece.model")
+    write_dictionary(target / "dict.txt", encoder.symbols)
 
 
 def _byte_level(encoder: GPT2Encoder, source: Path, target: Path) -> tuple[Tokenizer, dict[str, Any]]:
@@ -117,10 +124,15 @@ def _renumbered(encoder: HuggingFaceEncoder, source: Path) -> tuple[Tokenizer, d
     state, rows = theirs.text_state(), {row: index for index, row in enumerate(theirs.order())}
     indices = {token: rows[row] for token, row in theirs.rows.items()}
     *first, mask = theirs.roles
-    vocabulary = state["model"]["vocab"]
-    if isinstance(vocabulary, dict):
-        kept = sorted(({*vocabulary} | {*first}) - {mask}, key=indices.get)
-        state["model"] = {**state["model"], "vocab": {token: indices[token] for token in kept}}
+    model = state["model"]
+    if model["type"] == "Unigram":
+        scores = dict(model["vocab"])
+        kept = sorted(({*scores} | {*first}) - {mask}, key=indices.get)
+        vocabulary = [[token, scores.get(token, 0.0)] for token in kept]
+        state["model"] = {**model, "vocab": vocabulary, "unk_id": UNK}
+    else:
+        kept = sorted(({*model["vocab"]} | {*first}) - {mask}, key=indices.get)
+        state["model"] = {**model, "vocab": {token: indices[token] for token in kept}}
     listed = {token["content"]: token for token in state["added_tokens"]}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     for role in theirs.roles:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from .encoder_files import write_json, write_lines, write_text
 from .errors import DataError
-from .tokenizer_files import BERT_SETTINGS, CONFIG, TOKENIZER, HuggingFaceTokenizer, read_tokenizer
+from .tokenizer_classes import BERT_SETTINGS, CLASSES, CONFIG, FORMATS, TOKENIZER
+from .tokenizer_files import HuggingFaceTokenizer, read_tokenizer
 from .vocabulary import gpt2_ids, write_dictionary
 
 
@@ -21,14 +22,14 @@ def import_encoder(
 ) -> HuggingFaceTokenizer:
     """Write dict.txt and the encoder's files to `target`; return the tokenizer in `source`.
 
-    kind        model type: bert or roberta
+    kind        model type: bert, roberta or xlm-roberta
     target      existing folder to write to
     class_name  `tokenizer_class` of config.json, if present
 
     Raises DataError, before writing, if the tokenizer cannot be reproduced exactly.
     """
     tokenizer = read_tokenizer(source, kind, class_name)
-    if tokenizer.pair_format != kind:
+    if tokenizer.pair_format != FORMATS[CLASSES[kind]]:
         raise DataError(
             f"{source} has a model of type {kind}, but its tokenizer joins pairs in the format of {tokenizer.pair_format}: "
             "give the tokenizer files of the model."

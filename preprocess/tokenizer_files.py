@@ -2,32 +2,44 @@
 
 The class is `tokenizer_class` in tokenizer_config.json, else the one in config.json, else that of the model type:
 
-    BertTokenizer, RobertaTokenizer               built from the vocabulary and tokenizer_config.json
-    PreTrainedTokenizerFast, TokenizersBackend    built from tokenizer.json alone
-    any other                                     rejected
+    BertTokenizer, RobertaTokenizer, XLMRobertaTokenizer    built from the vocabulary and tokenizer_config.json
+    PreTrainedTokenizerFast, TokenizersBackend              built from tokenizer.json alone
+    any other                                               rejected
 
-For BertTokenizer and RobertaTokenizer, transformers 4 takes normalizer and pre-tokenizer from tokenizer.json,
-transformers 5 from the class. If they differ, the folder is rejected: it does not show which one its model was
-trained with.
+For the classes of the first line, transformers 4 takes normalizer and pre-tokenizer from tokenizer.json, transformers 5
+from the class. If they differ, the folder is rejected: it does not show which one its model was trained with.
 """
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer
 
-from .encoder_files import checked_rows, damaged, part, read_object, read_text
+from .encoder_files import checked_rows, damaged, part, read_object
 from .errors import DataError
+from .tokenizer_classes import (
+    BERT_SETTINGS,
+    CLASSES,
+    CONFIG,
+    DEFAULT_NAMES,
+    FORMATS,
+    OLD_ADDED,
+    ROLES,
+    SENTENCEPIECE,
+    TOKENIZER,
+    build_tokenizer,
+    content,
+    post_processor,
+)
 from .vocabulary import (
     BERT_MASK,
     BERT_SPECIALS,
-    BOS,
-    EOS,
     MASK,
     SPECIALS,
     UNK,
@@ -37,34 +49,25 @@ from .vocabulary import (
     gpt2_symbol,
 )
 
-CONFIG = "tokenizer_config.json"
-TOKENIZER = "tokenizer.json"
-OLD_ADDED = "added_tokens.json"
-FILES = (TOKENIZER, CONFIG, "vocab.txt", "vocab.json", "merges.txt", OLD_ADDED, "special_tokens_map.json")
+FILES = (
+    TOKENIZER,
+    CONFIG,
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    SENTENCEPIECE,
+    OLD_ADDED,
+    "special_tokens_map.json",
+)
 SPECIALS_IN_PAIR = {"roberta": 4, "bert": 3}
-KINDS = {"BertTokenizer": "bert", "RobertaTokenizer": "roberta"}
 AS_IT_IS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
-# The special tokens of the sequence format, in the order of fairseq's special tokens.
-ROLES = ("cls_token", "pad_token", "sep_token", "unk_token", "mask_token")
 # All names in transformers, in the order in which it adds tokens that the vocabulary lacks.
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-DEFAULT_NAMES = {
-    "bert": dict(zip(ROLES, [*BERT_SPECIALS, BERT_MASK], strict=True)),
-    "roberta": dict(zip(ROLES, [*SPECIALS, MASK], strict=True))
-    | {"bos_token": SPECIALS[BOS], "eos_token": SPECIALS[EOS]},
-}
 
 # Return values of `_options` for the models of BERT and RoBERTa.
 PLAIN_WORDPIECE = ("##", 100, BERT_SPECIALS[UNK])
 PLAIN_BPE = ("", "", None, False, False)
-
-# BERT's settings: name in the normalizer -> name in tokenizer_config.json, transformers' default.
-BERT_SETTINGS = {
-    "lowercase": ("do_lower_case", True),
-    "strip_accents": ("strip_accents", None),
-    "handle_chinese_chars": ("tokenize_chinese_chars", True),
-}
 
 
 @dataclass(frozen=True)
@@ -161,13 +164,25 @@ class HuggingFaceTokenizer:
         """Return `state` with the flags that `encode_special_tokens` needs to recognise the right tokens in text.
 
         With that setting the library ignores special tokens. Only the five of `roles` are flagged special, and the
-        other special tokens if `splits`.
+        other special tokens if `splits`. The vocabulary of a Unigram model has the special tokens as pieces: a last
+        pre-tokenizer splits text that spells them after its first character.
         """
         added = [
             {**token, "special": token["content"] in self.roles or (self.splits and token["special"])}
             for token in self.state["added_tokens"]
         ]
-        return {**self.state, "added_tokens": added, "post_processor": None}
+        state = {**self.state, "added_tokens": added, "post_processor": None}
+        if state["model"]["type"] == "Unigram":
+            spelled = "|".join(f"{re.escape(role[0])}(?={re.escape(role[1:])})" for role in self.roles)
+            split = {
+                "type": "Split",
+                "pattern": {"Regex": spelled},
+                "behavior": "MergedWithPrevious",
+                "invert": False,
+            }
+            steps = [step for step in (state["pre_tokenizer"], split) if step is not None]
+            state["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
+        return state
 
     def config(self) -> dict[str, Any]:
         """Return the content of a tokenizer_config.json with which transformers uses tokenizer.json."""
@@ -193,7 +208,7 @@ def read_tokenizer(
 ) -> HuggingFaceTokenizer:
     """Return the tokenizer in `folder`.
 
-    kind        model type, `bert` or `roberta` (default: detected from the files)
+    kind        model type, `bert`, `roberta` or `xlm-roberta` (default: detected from the files)
     class_name  `tokenizer_class` of config.json, used if tokenizer_config.json has none
 
     Raises DataError if files are missing or damaged, or if ids could differ from transformers.
@@ -208,10 +223,10 @@ def read_tokenizer(
             "tokenizer of transformers."
         )
 
-    if class_name in KINDS:
-        kind = KINDS[class_name]
-        names = {**DEFAULT_NAMES[kind], **_names(settings)}
-        rust = _build(kind, folder, full, settings, names)
+    if class_name in FORMATS:
+        pair_format = FORMATS[class_name]
+        names = {**DEFAULT_NAMES[pair_format], **_names(settings)}
+        rust = build_tokenizer(class_name, folder, full, settings, names)
         if full is not None:
             _check_agreement(folder, class_name, _load(folder, full), rust)
     elif class_name in AS_IT_IS and full is not None:
@@ -220,7 +235,7 @@ def read_tokenizer(
         _check_prefix(folder, full, settings)
     else:
         raise DataError(
-            f"{folder} has the tokenizer_class {class_name}, but supported classes are {', '.join(KINDS)}, and with "
+            f"{folder} has the tokenizer_class {class_name}, but supported classes are {', '.join(FORMATS)}, and with "
             f"{TOKENIZER} also {' and '.join(AS_IT_IS)}: if {TOKENIZER} alone describes its tokenizer, set tokenizer_class "
             f"to {AS_IT_IS[0]} in {CONFIG}, or use another model."
         )
@@ -230,9 +245,9 @@ def read_tokenizer(
         _add_tokens(rust, settings, names, stated)
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise damaged(folder / CONFIG, f"describes tokens that cannot be read ({error})") from None
-    if class_name in KINDS:
+    if class_name in FORMATS:
         first, last = ((names[role], rust.token_to_id(names[role])) for role in ("cls_token", "sep_token"))
-        rust.post_processor = post_processor(kind, first, last)
+        rust.post_processor = post_processor(pair_format, first, last)
         _check_added(folder, class_name, stated, rust, names)
     return HuggingFaceTokenizer(
         folder,
@@ -263,21 +278,19 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 def _class_of(folder: Path, kind: str | None, full: dict[str, Any] | None) -> str:
     """Return the class of the model type, which transformers uses if no file names a class."""
     if kind is None:
-        model = {} if full is None else part(folder / TOKENIZER, full, "model")
-        byte_level = model.get("type") == "BPE" or (full is None and (folder / "vocab.json").is_file())
-        kind = "roberta" if byte_level else "bert"
-    return next(name for name, its_kind in KINDS.items() if its_kind == kind)
+        if full is not None:
+            types = {"BPE": "roberta", "Unigram": "xlm-roberta"}
+            kind = types.get(part(folder / TOKENIZER, full, "model").get("type"), "bert")
+        else:
+            types = {"vocab.json": "roberta", SENTENCEPIECE: "xlm-roberta"}
+            kind = next((types[name] for name in types if (folder / name).is_file()), "bert")
+    return CLASSES[kind]
 
 
 def _names(settings: Mapping[str, Any]) -> dict[str, str]:
     """Return the special tokens in `settings`, by name such as `cls_token`."""
-    found = {name: _content(value) for name, value in settings.items() if name.endswith("_token")}
+    found = {name: content(value) for name, value in settings.items() if name.endswith("_token")}
     return {name: token for name, token in found.items() if token is not None}
-
-
-def _content(value: Any) -> str | None:
-    content = value.get("content") if isinstance(value, dict) else value
-    return content if isinstance(content, str) else None
 
 
 def _load(folder: Path, full: Mapping[str, Any]) -> Tokenizer:
@@ -292,115 +305,12 @@ def _load(folder: Path, full: Mapping[str, Any]) -> Tokenizer:
     return rust
 
 
-def _build(
-    kind: str,
-    folder: Path,
-    full: Mapping[str, Any] | None,
-    settings: Mapping[str, Any],
-    names: Mapping[str, str],
-) -> Tokenizer:
-    """Return the tokenizer of the class as transformers builds it, without added tokens and post-processor."""
-    rows, merges = (_read_bert(folder, full), []) if kind == "bert" else _read_roberta(folder, full)
-    declared = {_content(token) for token in (full or {}).get("added_tokens") or []}
-    declared |= {_content(token) for token in (settings.get("added_tokens_decoder") or {}).values()}
-    declared |= settings.get(OLD_ADDED, {}).keys()
-    missing = [names[role] for role in ROLES if names[role] not in rows and names[role] not in declared]
-    if missing:
-        raise DataError(
-            f"{folder}: the vocabulary has {len(rows)} entries but no {', '.join(missing)}: give the tokenizer files of a "
-            f"{'BERT' if kind == 'bert' else 'RoBERTa'} model."
-        )
-
-    if kind == "bert":
-        return wordpiece(rows, names["unk_token"], _bert_settings(folder, full, settings))
-    try:
-        return byte_level_bpe(rows, merges, bool(settings.get("add_prefix_space")))
-    except Exception as error:
-        raise damaged(folder, f"has merges that do not match the vocabulary ({error})") from None
-
-
-def wordpiece(rows: dict[str, int], unknown: str, settings: Mapping[str, bool | None]) -> Tokenizer:
-    """Return BERT's WordPiece without special tokens; settings as in `BERT_SETTINGS`."""
-    rust = Tokenizer(models.WordPiece(rows, unk_token=unknown, max_input_chars_per_word=100))
-    rust.normalizer = normalizers.BertNormalizer(clean_text=True, **settings)
-    rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return rust
-
-
-def byte_level_bpe(
-    rows: dict[str, int], merges: Iterable[Sequence[str]], prefix_space: bool = False
-) -> Tokenizer:
-    """Return RoBERTa's byte-level BPE without special tokens. Raises an Exception if a merge does not match."""
-    rust = Tokenizer(models.BPE(rows, [(left, right) for left, right in merges]))
-    rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
-    return rust
-
-
-def _read_bert(folder: Path, full: Mapping[str, Any] | None) -> dict[str, int]:
-    """Return the vocabulary of tokenizer.json or, without it, vocab.txt."""
-    plain, path = folder / "vocab.txt", folder / TOKENIZER
-    if full is not None:
-        model = part(path, full, "model")
-        if model.get("type", "WordPiece") == "WordPiece":
-            return checked_rows(path, model.get("vocab"))
-    elif plain.is_file():
-        # Split at "\n" only: some vocabularies have Unicode line separators as entries.
-        entries = [line.removesuffix("\r") for line in read_text(plain).removesuffix("\n").split("\n")]
-        [(entry, times)] = Counter(entries).most_common(1)
-        if times > 1:
-            raise DataError(f"{plain} has {entry!r} more than once: give one with different lines.")
-        return {entry: row for row, entry in enumerate(entries)}
-    raise DataError(f"{folder} has neither vocab.txt nor a WordPiece {TOKENIZER}: give a BERT folder.")
-
-
-def _read_roberta(
-    folder: Path, full: Mapping[str, Any] | None
-) -> tuple[dict[str, int], list[tuple[str, ...]]]:
-    """Return vocabulary and merges of tokenizer.json or, without it, vocab.json and merges.txt."""
-    vocabulary, merges, path = folder / "vocab.json", folder / "merges.txt", folder / TOKENIZER
-    if full is not None:
-        model = part(path, full, "model")
-        if model.get("type", "BPE") == "BPE":
-            pairs = model.get("merges")
-            if not isinstance(pairs, list) or not all(isinstance(pair, (str, list)) for pair in pairs):
-                raise damaged(path, "has no merges")
-            # Older versions write "left right", newer ones ["left", "right"].
-            pairs = [tuple(pair.split(" ") if isinstance(pair, str) else pair) for pair in pairs]
-            return checked_rows(path, model.get("vocab")), pairs
-    elif vocabulary.is_file() and merges.is_file():
-        lines = [line.rstrip("\r") for line in read_text(merges).split("\n")]
-        pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
-        return checked_rows(vocabulary, read_object(vocabulary)), pairs
-    raise DataError(
-        f"{folder} has neither vocab.json with merges.txt nor a byte-level BPE {TOKENIZER}: give the folder of a RoBERTa "
-        "tokenizer."
-    )
-
-
-def _bert_settings(
-    folder: Path, full: Mapping[str, Any] | None, settings: Mapping[str, Any]
-) -> dict[str, bool | None]:
-    """Return the settings for case, accents and Chinese characters. Raises DataError if the case is unknown."""
-    normalizer = {} if full is None else part(folder / TOKENIZER, full, "normalizer")
-    found = {}
-    for ours, (theirs, default) in BERT_SETTINGS.items():
-        value = settings.get(theirs)
-        if not (value is None or isinstance(value, bool)):
-            raise damaged(folder / CONFIG, f"sets {theirs} to {value!r}, not true or false")
-        found[ours] = default if value is None else value
-    if settings.get("do_lower_case") is None and normalizer.get("lowercase") is not True:
-        raise DataError(
-            f"{folder}: no file states whether the vocabulary is cased: set do_lower_case to true or false in {CONFIG}."
-        )
-    return found
-
-
 def _check_agreement(folder: Path, class_name: str, stated: Tokenizer, built: Tokenizer) -> None:
     """Raise DataError if tokenizer.json describes another tokenizer than the class builds.
 
     The class's own settings override tokenizer.json in every version of transformers, even their defaults.
     """
-    usual, specials = SPECIALS_IN_PAIR[KINDS[class_name]], stated.num_special_tokens_to_add(is_pair=True)
+    usual, specials = SPECIALS_IN_PAIR[FORMATS[class_name]], stated.num_special_tokens_to_add(is_pair=True)
     there, here = json.loads(stated.to_str()), json.loads(built.to_str())
     if there["post_processor"] is not None and specials != usual:
         counts = [f"{number} special tokens in a pair" for number in (specials, usual)]
@@ -452,11 +362,13 @@ def _essence(step: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _options(model: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the options of a WordPiece or BPE model that affect ids."""
+    """Return the options of a model that affect ids."""
     if model["type"] == "WordPiece":
         return tuple(
             model[name] for name in ("continuing_subword_prefix", "max_input_chars_per_word", "unk_token")
         )
+    if model["type"] == "Unigram":
+        return (model["type"], model["unk_id"], model["byte_fallback"])
     if model["type"] != "BPE":
         return (model["type"],)
     # A vocabulary with all bytes never produces the unknown token.
@@ -509,22 +421,6 @@ def _token(value: Any, special: bool = False) -> AddedToken:
         return AddedToken(value, special=True, normalized=False)
     flags = {name: value[name] for name in ("single_word", "lstrip", "rstrip", "normalized") if name in value}
     return AddedToken(value["content"], special=value.get("special", special), **flags)
-
-
-def post_processor(
-    pair_format: str, first: tuple[str, int], last: tuple[str, int]
-) -> processors.PostProcessor:
-    """Return the post-processor that joins `<s> a </s></s> b </s>` (roberta) or `[CLS] a [SEP] b [SEP]` (bert).
-
-    first, last  content and id of the two special tokens
-    """
-    if pair_format == "roberta":
-        return processors.RobertaProcessing(last, first, trim_offsets=True, add_prefix_space=False)
-    return processors.TemplateProcessing(
-        single=f"{first[0]}:0 $A:0 {last[0]}:0",
-        pair=f"{first[0]}:0 $A:0 {last[0]}:0 $B:1 {last[0]}:1",
-        special_tokens=[first, last],
-    )
 
 
 def _checked_format(folder: Path, rust: Tokenizer, names: Mapping[str, str]) -> str:

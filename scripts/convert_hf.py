@@ -1,4 +1,4 @@
-"""Imports BERT and RoBERTa models from Hugging Face, and exports models to Hugging Face.
+"""Imports BERT, RoBERTa and XLM-RoBERTa models from Hugging Face, and exports models to Hugging Face and ONNX.
 
     python scripts/convert_hf.py import HF_FOLDER OUT
     python scripts/convert_hf.py export --checkpoint RUN_OR_CHECKPOINT --out DIR
@@ -10,7 +10,7 @@ teacher folder: model.pt for --teacher and --init-from, and the tokenizer files 
     AutoModelForSequenceClassification.from_pretrained("DIR"), AutoTokenizer.from_pretrained("DIR")
 
 Hidden states, logits and token ids stay the same. Models that BERT and RoBERTa of transformers cannot represent are
-rejected.
+rejected. `export --onnx` also writes model.onnx for onnxruntime; `export --onnx-only` writes it for any model.
 """
 
 import argparse
@@ -20,14 +20,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from fairseq_kd.convert import transformers
 from fairseq_kd.convert.hf_folder import read_config, write_checkpoint, write_model
 from fairseq_kd.convert.huggingface import Converted, check_config, convert, model_type
+from fairseq_kd.convert.onnx import OnnxExport, OnnxFile
 from fairseq_kd.convert.weight_files import read_weights
 from fairseq_kd.data.metadata import read_metadata
 from fairseq_kd.errors import CannotStart
+from fairseq_kd.evaluation.loaded_model import LoadedModel
+from fairseq_kd.evaluation.onnx_scores import score_table
 from fairseq_kd.evaluation.output_file import output_path_errors
 from fairseq_kd.evaluation.provenance import (
     class_labels,
@@ -39,14 +41,15 @@ from fairseq_kd.models.label_order import check_names, is_placeholder
 from launcher.arguments import Parser, names
 from preprocess import meta
 from preprocess.atomic_folder import atomic_folder, recover
-from preprocess.encoders import ENCODERS, Encoder
+from preprocess.encoders import ENCODERS, Encoder, SentencePieceEncoder
 from preprocess.errors import DataError
-from preprocess.export_tokenizer import export_tokenizer
+from preprocess.export_tokenizer import copy_sentencepiece, export_tokenizer
 from preprocess.huggingface import import_encoder
 from preprocess.tokenizer_files import HuggingFaceTokenizer
 from scripts.options import add_checkpoint_option
 from scripts.vocabulary import encoder_folder, matching_encoder
 
+ONNX, ONNX_INT8 = "model.onnx", "model_int8.onnx"
 # Files that an import may write.
 TEACHER_FILES = {
     "model.pt",
@@ -177,51 +180,87 @@ def _export_model(args: argparse.Namespace) -> str:
     checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")
     data, head = find_training_data(args.data, checkpoint), trained_head(checkpoint)
     labels = class_labels(checkpoint, head, data) if head else ()
-    found = [*transformers.unsupported_by_transformers(checkpoint, head), *output_path_errors(args.out)]
+    found = [] if args.onnx_only else transformers.unsupported_by_transformers(checkpoint, head)
+    found += output_path_errors(args.out)
     if args.without_tokenizer and args.encoder:
         found.append(f"--encoder {args.encoder} conflicts with --without-tokenizer: give one of them.")
+    if args.int8 and not (args.onnx or args.onnx_only):
+        found.append("--int8 quantizes an ONNX file, but none is exported: add --onnx or --onnx-only.")
     if found:
         raise CannotStart(*found, doing="export")
 
-    config = transformers.config_of(checkpoint, head, labels)
     vocabulary = encoder = None
     if not args.without_tokenizer:
         without = "or --without-tokenizer to export the model only"
         vocabulary = encoder_folder(args.encoder_dir, checkpoint, "export", without)
         encoder = matching_encoder(vocabulary, args.encoder, checkpoint, data, "export")
+    onnx = None
+    if args.onnx or args.onnx_only:
+        onnx = OnnxExport(checkpoint, head, labels, "--onnx-only" if args.onnx_only else "--onnx")
+    scored = LoadedModel.of(checkpoint, args.data) if args.int8 and args.data and head else None
+
+    onnx_lines: list[str] = []
+    table: list[str] = []
     with atomic_folder(args.out.resolve()) as folder:
-        write_model(folder, config, transformers.weights_of(checkpoint, head))
-        if encoder is not None:
-            shape, masks = checkpoint.shape, config["architectures"][0].endswith("ForMaskedLM")
+        if not args.onnx_only:
+            config = transformers.config_of(checkpoint, head, labels)
+            write_model(folder, config, transformers.weights_of(checkpoint, head))
+        if args.onnx_only and isinstance(encoder, SentencePieceEncoder):
+            copy_sentencepiece(encoder, vocabulary, folder)
+        elif encoder is not None:
+            shape, masks = checkpoint.shape, transformers.class_name(checkpoint, head).endswith("ForMaskedLM")
             export_tokenizer(encoder, vocabulary, folder, shape.max_positions, bool(shape.segments), masks)
+        if onnx is not None:
+            onnx_lines = _write_onnx(onnx, folder, args.int8)
+        if scored is not None:
+            files = {name: OnnxFile(folder / name, checkpoint.shape) for name in (ONNX, ONNX_INT8)}
+            table = score_table(files, checkpoint, scored)
     metadata = None if data is None else read_metadata(data)
     scale = 1.0 if metadata is None else metadata.score_scale
-    return _exported(args.out, checkpoint, head, config, encoder, scale)
+    *lines, load = _exported(args, checkpoint, head, labels, encoder, scale)
+    return "\n".join([*lines, *onnx_lines, load, *table])
+
+
+def _write_onnx(onnx: OnnxExport, folder: Path, int8: bool) -> list[str]:
+    """Write model.onnx, and with `int8` model_int8.onnx; return a line for each."""
+    found = [("onnx", ONNX, onnx.write(folder / ONNX))]
+    if int8:
+        found.append(("int8", ONNX_INT8, onnx.write_int8(folder / ONNX, folder / ONNX_INT8)))
+    return [
+        f"  {kind:<11} {name}, {(folder / name).stat().st_size / 1e6:.1f} MB, output {onnx.output}, largest "
+        f"difference from torch {difference:.1e}"
+        for kind, name, difference in found
+    ]
 
 
 def _exported(
-    out: Path,
+    args: argparse.Namespace,
     checkpoint: Checkpoint,
     head: str | None,
-    config: dict[str, Any],
+    labels: Sequence[str],
     encoder: Encoder | None,
     scale: float,
-) -> str:
-    """Return the summary: class, labels, parts that were not exported, and how to load the model."""
-    labels = ", ".join(config["id2label"].values()) if head else "none"
-    if head and scale != 1:
-        labels += f", 1/{scale:g} of the task's score"
-    [name] = config["architectures"]
+) -> list[str]:
+    """Return the lines of the summary: class, labels, parts that were not exported, and how to load the model."""
+    shown = "none"
+    if head:
+        shown = ", ".join(transformers.label_names(checkpoint, head, labels))
+        shown += f", 1/{scale:g} of the task's score" if scale != 1 else ""
+    left_out = transformers.left_out(checkpoint, head)
+    name = transformers.class_name(checkpoint, head)
     task = name.partition("For")[2]
-    loader = f"AutoModelFor{task}" if task else "AutoModel"
-    lines = [
-        f"{out}: {name}, {checkpoint.shape}",
-        f"  labels      {labels}",
+    load = f'transformers.AutoModel{"For" + task if task else ""}.from_pretrained("{args.out}"'
+    load += ")" if task else ", add_pooling_layer=False)"
+    if args.onnx_only:
+        name, load = "ONNX file", f'onnxruntime.InferenceSession("{args.out / ONNX}")'
+        left_out += ["masked-LM head"] if checkpoint.has_lm_head and not head else []
+    return [
+        f"{args.out}: {name}, {checkpoint.shape}",
+        f"  labels      {shown}",
         f"  tokenizer   {'none' if encoder is None else encoder.name}",
-        f"  left out    {', '.join(transformers.left_out(checkpoint, head)) or 'nothing'}",
-        f'Load it: transformers.{loader}.from_pretrained("{out}"{"" if task else ", add_pooling_layer=False"})',
+        f"  left out    {', '.join(left_out) or 'nothing'}",
+        f"Load it: {load}",
     ]
-    return "\n".join(lines)
 
 
 def _parser() -> Parser:
@@ -246,6 +285,24 @@ def _parser() -> Parser:
         type=Path,
         metavar="DIR",
         help="binarized data of its task, for the class names (default: its training data)",
+    )
+    onnx = command.add_mutually_exclusive_group()
+    onnx.add_argument(
+        "--onnx",
+        action="store_true",
+        help=f"also write {ONNX} for onnxruntime, compared with torch (default: no)",
+    )
+    onnx.add_argument(
+        "--onnx-only",
+        action="store_true",
+        help=f"write {ONNX} and the tokenizer without a model for transformers, which cannot represent every student "
+        "(default: no)",
+    )
+    command.add_argument(
+        "--int8",
+        action="store_true",
+        help=f"also write {ONNX_INT8} with weights quantized to int8; with --data, print the dev scores of both files "
+        "(default: no)",
     )
     tokenizer = command.add_mutually_exclusive_group()
     tokenizer.add_argument(

@@ -1,1 +1,1 @@
-"""Converts models from and to Hugging Face transformers and stock fairseq."""
+"""Converts models from and to Hugging Face transformers, and to ONNX and stock fairseq."""

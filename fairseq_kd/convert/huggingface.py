@@ -1,4 +1,4 @@
-"""Converts a Hugging Face BERT or RoBERTa to a model of this package: `convert(config, weights, rows, given)`.
+"""Converts a Hugging Face BERT, RoBERTa or XLM-RoBERTa to a model of this package: `convert(config, weights, rows, given)`.
 
 Differences, in addition to the names of parameters:
 
@@ -21,7 +21,8 @@ from torch import Tensor
 from ..errors import CannotStart
 from ..models.shape import LM_HEAD, SENTENCE_ENCODER, ModelShape
 
-MODEL_TYPES = ("bert", "roberta")
+# Model types and the one whose parameters they have.
+MODEL_TYPES = {"bert": "bert", "roberta": "roberta", "xlm-roberta": "roberta"}
 EMBEDDINGS = "embeddings.word_embeddings.weight"
 # Names of weights outside the encoder that only one type has.
 HEADS_OF_TYPE = {"cls.": "bert", "lm_head.": "roberta", "classifier.dense.": "roberta"}
@@ -138,7 +139,7 @@ def check_config(config: Mapping[str, Any], given: str) -> None:
     kind = config.get("model_type")
     if kind not in MODEL_TYPES:
         raise CannotStart(
-            f"{given} has a model of type {kind}: use a model of type {' or '.join(MODEL_TYPES)}.",
+            f"{given} has a model of type {kind}: use one of {', '.join(MODEL_TYPES)}.",
             doing="convert",
         )
 
@@ -193,7 +194,8 @@ def convert(
     Raises CannotStart if a part of the encoder cannot be converted.
     """
     check_config(config, given)
-    kind = config["model_type"]
+    kind = MODEL_TYPES[config["model_type"]]
+    config = {**config, "model_type": kind}
     source = _Source(_plain_names(kind, weights, given), given)
     rows = torch.tensor(rows)
 

@@ -52,8 +52,8 @@ def unsupported_by_transformers(checkpoint: Checkpoint, head: Optional[str]) -> 
         (other_lm_head, f"has {shape.activation} in its masked-LM head"),
     ]
     return [
-        f"--checkpoint {checkpoint.path} {difference}, which BERT and RoBERTa of transformers do not support: use it with "
-        "this package, or try stock fairseq (scripts/export_fairseq.py)."
+        f"--checkpoint {checkpoint.path} {difference}, which BERT and RoBERTa of transformers do not support: export it as "
+        "an ONNX file (--onnx-only), or try stock fairseq (scripts/export_fairseq.py)."
         for applies, difference in cases
         if applies
     ]
@@ -94,12 +94,16 @@ def config_of(checkpoint: Checkpoint, head: Optional[str], labels: Sequence[str]
         "torch_dtype": "float32",
     }
     if head:
-        count = checkpoint.classes(head)
-        names = list(labels) or [f"LABEL_{number}" for number in range(count)]
+        names = label_names(checkpoint, head, labels)
         config["id2label"] = {str(number): name for number, name in enumerate(names)}
         config["label2id"] = {name: number for number, name in enumerate(names)}
-        config["problem_type"] = "regression" if count == 1 else "single_label_classification"
+        config["problem_type"] = "regression" if len(names) == 1 else "single_label_classification"
     return config
+
+
+def label_names(checkpoint: Checkpoint, head: str, labels: Sequence[str]) -> list[str]:
+    """Return the class names of the head; LABEL_0, ... if `labels` is empty."""
+    return list(labels) or [f"LABEL_{number}" for number in range(checkpoint.classes(head))]
 
 
 def weights_of(checkpoint: Checkpoint, head: Optional[str]) -> dict[str, Tensor]:

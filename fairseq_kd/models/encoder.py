@@ -149,9 +149,21 @@ class SentenceEncoder(nn.Module):
         of the last executed layer, normalised with pre-LayerNorm. Hidden states are 0 at padded positions.
         """
         mask = tokens.ne(PAD)
-        packing = Packing.of(mask, real, padded)
+        segments = None
+        if self.embed_segments is not None:
+            segments = torch.zeros_like(tokens) if one_segment else segment_ids(tokens)
+        return self.run(tokens, mask, segments, Packing.of(mask, real, padded), wanted)
+
+    def run(
+        self, tokens: Tensor, mask: Tensor, segments: Optional[Tensor], packing: Packing, wanted: Wanted
+    ) -> tuple[Tensor, Signals]:
+        """Return the same as `forward`.
+
+        mask      [B, T]  True = real token
+        segments  [B, T]  token types; None without segment embeddings
+        """
         signals = Signals(mask)
-        x = self.embed(tokens, mask, packing, one_segment)
+        x = self.embed(tokens, mask, segments, packing)
         if 0 in wanted.states:
             signals.states[0] = packing.unpack(x)
 
@@ -166,15 +178,14 @@ class SentenceEncoder(nn.Module):
             x = self.layer_norm(x)
         return packing.unpack(x), signals
 
-    def embed(self, tokens: Tensor, mask: Tensor, packing: Packing, one_segment: bool) -> Tensor:
+    def embed(self, tokens: Tensor, mask: Tensor, segments: Optional[Tensor], packing: Packing) -> Tensor:
         """Return the sum of word, position and segment embeddings (if any), [N, H]."""
-        positions = mask.cumsum(dim=1) * mask + PAD
+        positions = mask.cumsum(dim=1, dtype=torch.long) * mask + PAD
         x = self.embed_tokens(packing.pack(tokens))
         if self.embed_projection is not None:
             x = self.embed_projection(x)
         x = x + self.embed_positions(packing.pack(positions))
         if self.embed_segments is not None:
-            segments = torch.zeros_like(tokens) if one_segment else segment_ids(tokens)
             x = x + self.embed_segments(packing.pack(segments))
         return self.dropout(self.layernorm_embedding(x))
 

@@ -43,6 +43,11 @@ def reorder_labels(labels: Sequence[str], checkpoint: Checkpoint, head: str, fla
     return replace(renamed, weights={**checkpoint.weights, **reordered})
 
 
+def logit_columns(labels: Sequence[str], checkpoint: Checkpoint, head: str) -> list[int]:
+    """Return for each class of the data the column of its logit; arguments as for `reorder_labels`."""
+    return _rows(labels, _names(labels, checkpoint, head)) or list(range(checkpoint.classes(head)))
+
+
 def order_error(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Optional[str]:
     """Return an error message if the checkpoint's class names cannot be matched with `labels`; otherwise None.
 

@@ -56,10 +56,7 @@ class Packing:
 
         None without padding.
         """
-        if self.real is None:
-            return None
-        bias = torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
-        return bias[:, None, None, :]
+        return None if self.real is None else attention_bias(mask, dtype)
 
 
 class _Rows(Function):
@@ -80,6 +77,12 @@ class _Rows(Function):
         (real,) = ctx.saved_tensors
         unpacked = gradient.new_zeros(ctx.count, *gradient.shape[1:])
         return unpacked.index_copy_(0, real, gradient[: len(real)]), None, None
+
+
+def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return [B, 1, 1, T]: the lowest number at padded keys, else 0. mask [B, T], True = real token"""
+    bias = torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
+    return bias[:, None, None, :]
 
 
 def filler(real: int) -> int:

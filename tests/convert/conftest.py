@@ -2,12 +2,15 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from sentencepiece import SentencePieceProcessor
 
 from preprocess.vocabulary import byte_symbols
+from tests.preprocess.test_tokenizer_files import xlm_roberta
 
 SIZES = {
     "hidden_size": 24,
@@ -68,6 +71,19 @@ def write_roberta_tokenizer(folder: Path) -> int:
     return len(tokens)
 
 
+def write_xlm_roberta_tokenizer(folder: Path) -> int:
+    """sentencepiece.bpe.model; returns the number of fairseq's words, one more than its pieces, and <mask>."""
+    xlm_roberta(folder)
+    return SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model")).get_piece_size() + 2
+
+
+WRITERS = {
+    "Bert": write_bert_tokenizer,
+    "Roberta": write_roberta_tokenizer,
+    "XLMRoberta": write_xlm_roberta_tokenizer,
+}
+
+
 @pytest.fixture
 def save_model(tmp_path):
     """save_model("BertModel", **config) -> the model, in eval mode, and the folder it was saved to."""
@@ -76,10 +92,10 @@ def save_model(tmp_path):
     def save(class_name: str, **options):
         folder = tmp_path / class_name
         folder.mkdir()
-        kind = "bert" if class_name.startswith("Bert") else "roberta"
-        words = (write_bert_tokenizer if kind == "bert" else write_roberta_tokenizer)(folder)
-        special = {"pad_token_id": 3} if kind == "bert" else {"type_vocab_size": 1, "layer_norm_eps": 1e-5}
-        config_class = transformers.BertConfig if kind == "bert" else transformers.RobertaConfig
+        kind = re.split("For|Model", class_name)[0]
+        words = WRITERS[kind](folder)
+        special = {"pad_token_id": 3} if kind == "Bert" else {"type_vocab_size": 1, "layer_norm_eps": 1e-5}
+        config_class = getattr(transformers, f"{kind}Config")
         config = config_class(**{"vocab_size": words, **SIZES, **special, **options})
 
         torch.manual_seed(0)

@@ -130,7 +130,7 @@ def test_code_in_a_pickle_is_not_run(save_model, tmp_path):
     [
         (
             {"model_type": "distilbert"},
-            "has a model of type distilbert: use a model of type bert or roberta",
+            "has a model of type distilbert: use one of bert, roberta, xlm-roberta",
         ),
         ({"position_embedding_type": "relative_key"}, "has relative_key positions"),
         ({"is_decoder": True}, "is a decoder"),

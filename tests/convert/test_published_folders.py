@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.checkpoint import read_checkpoint
+from preprocess.encoders import load_encoder
 from scripts.convert_hf import import_model
+from tests.convert.test_parity import assert_same_states, signals_of, tokenize_ours, tokenize_theirs
+from tests.preprocess.conftest import AWKWARD
 
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
@@ -96,21 +100,109 @@ def test_other_types_are_named(save_model, shown_by):
     if shown_by == "weights":
         edit_config(folder, remove=("architectures",))
         replace_weights(folder, {f"distilbert.{name}": value for name, value in weights_of(folder).items()})
-    assert "has a model of type distilbert: use a model of type bert or roberta" in refusal(folder)
+    assert "has a model of type distilbert: use one of bert, roberta, xlm-roberta" in refusal(folder)
 
 
-@pytest.mark.parametrize("fit", ["fit_dense.", "fit_denses.0."])
-def test_tinyberts_own_layers_are_left_out(save_model, tmp_path, capsys, fit):
+def assert_text_gives_the_same_states(model, folder: Path, out: Path, examples) -> None:
+    """Ids and hidden states of the import equal those of transformers, from the text on."""
+    tokens, batch = tokenize_ours(out, examples, "bert"), tokenize_theirs(folder, examples, "bert")
+    assert torch.equal(tokens.ne(1), batch["attention_mask"].bool())
+    with torch.no_grad():
+        theirs = model(**batch, output_hidden_states=True).hidden_states
+    assert_same_states(signals_of(out, tokens, head=False).states, theirs, tokens.ne(1))
+
+
+@pytest.mark.parametrize("model_type", [{"model_type": "bert"}, {}], ids=["with a type", "without a type"])
+def test_tinybert_as_published_without_tokenizer_files(save_model, tmp_path, capsys, model_type):
+    """config.json of its own training code, pytorch_model.bin with one projection per hidden state, and vocab.txt."""
+    model, folder = save_model("BertForPreTraining", pad_token_id=0)
+    projections = {
+        f"fit_denses.{number}.{part}": torch.ones(size)
+        for number in range(4)
+        for part, size in {"weight": (32, 24), "bias": (32,)}.items()
+    }
+    weights = {name: value for name, value in weights_of(folder).items() if "position_ids" not in name}
+    words = weights["bert.embeddings.word_embeddings.weight"]
+    replace_weights(folder, {**weights, **projections, "cls.predictions.decoder.weight": words})
+    sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+    config = {name: getattr(model.config, name) for name in (*sizes, "max_position_embeddings")}
+    config |= {
+        "attention_probs_dropout_prob": 0.1,
+        "cell": {},
+        **model_type,
+        "emb_size": 24,
+        "hidden_act": "gelu",
+    }
+    config |= {"hidden_dropout_prob": 0.1, "initializer_range": 0.02, "pre_trained": "", "structure": []}
+    (folder / "config.json").write_text(json.dumps({**config, "type_vocab_size": 2}))
+    for file in folder.iterdir():
+        if file.name not in ("config.json", "pytorch_model.bin", "vocab.txt"):
+            file.unlink()
+
+    import_model(folder, tmp_path / "teacher")
+    output = capsys.readouterr().out
+    assert "  heads       masked LM\n" in output
+    assert "cls.seq_relationship, fit_denses.0, fit_denses.1, fit_denses.2, fit_denses.3, pooler" in output
+    (folder / "config.json").write_text(json.dumps({**config, "type_vocab_size": 2, "model_type": "bert"}))
+    examples = [("The CAT sat", "on a MAT , the dog ran under"), ("a dog", "The"), ("big cats", "ok !")]
+    assert_text_gives_the_same_states(model, folder, tmp_path / "teacher", examples)
+
+
+@pytest.mark.parametrize("complete", [True, False], ids=["tokenizer.json", "vocab.txt"])
+def test_multilingual_bert_is_cased_and_keeps_accents(save_model, tmp_path, complete):
+    letters = [chr(code) for code in range(0x20, 0x500) if chr(code).isalpha()]
+    entries = [
+        *"[PAD] [unused1] [UNK] [CLS] [SEP] [MASK]".split(),
+        *letters,
+        *(f"##{each}" for each in letters),
+    ]
+    entries += [
+        "café",
+        "Café",
+        "CAFÉ",
+        "##fé",
+        "русский",
+        "Ελληνικά",
+        "日",
+        "本",
+        "語",
+        "ＡＢ",
+        "हिन्दी",
+        ".",
+        ",",
+        "'",
+    ]
+    model, folder = save_model("BertForMaskedLM", vocab_size=len(entries), pad_token_id=0)
+    (folder / "vocab.txt").write_text("".join(f"{entry}\n" for entry in entries))
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": false, "model_max_length": 512}')
+    edit_config(folder, directionality="bidi", pooler_fc_size=24, pooler_type="first_token_transform")
+    if complete:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+        assert not tokenizer.backend_tokenizer.normalizer.lowercase
+
+    import_model(folder, tmp_path / "teacher")
+    encoder, theirs = load_encoder(tmp_path / "teacher"), AutoTokenizer.from_pretrained(folder)
+    assert (encoder.name, encoder.lowercase) == ("wordpiece", False)
+    texts = [*AWKWARD[:-1], "café CAFÉ Cafe\u0301 cafe\u0301s naïve Русский русский İstanbul ẞ"]
+    rows = [[entries.index(encoder.vocabulary[i]) for i in row] for row in encoder.encode(texts)]
+    assert rows == theirs(texts, add_special_tokens=False)["input_ids"]
+    assert encoder.encode(["café"]) != encoder.encode(["cafe"])
+    examples = [("café", "Русский русский"), ("日本語 Ελληνικά", "CAFÉ ."), ("Cafe\u0301", "a")]
+    assert_text_gives_the_same_states(model, folder, tmp_path / "teacher", examples)
+
+
+def test_the_projection_of_tinyberts_first_version_is_left_out(save_model, tmp_path, capsys):
     _, folder = save_model("BertForPreTraining")
     expected = imported(folder, tmp_path / "plain")
     edit_config(folder, remove=("model_type", "architectures"))
-    extra = {f"{fit}weight": torch.ones(32, 24), f"{fit}bias": torch.ones(32)}
+    extra = {"fit_dense.weight": torch.ones(32, 24), "fit_dense.bias": torch.ones(32)}
     replace_weights(folder, {**weights_of(folder), **extra})
     capsys.readouterr()
     assert_same(imported(folder, tmp_path / "tiny"), expected)
     output = capsys.readouterr().out
     assert "heads       masked LM" in output
-    assert f"left out    cls.seq_relationship, {fit[:-1]}, pooler (without a classifier)" in output
+    assert "left out    cls.seq_relationship, fit_dense, pooler (without a classifier)" in output
 
 
 def test_tinyberts_classifier_is_left_out_because_of_its_relu(save_model, tmp_path, capsys):

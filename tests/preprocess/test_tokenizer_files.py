@@ -1,7 +1,9 @@
 """Tokenizers of Hugging Face folders: ids equal those of transformers' AutoTokenizer, or the folder is refused."""
 
+import io
 import json
 import pickle
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ from preprocess.encoders import load_encoder
 from preprocess.errors import DataError
 from preprocess.export_tokenizer import export_tokenizer
 from preprocess.huggingface import import_encoder
-from preprocess.tokenizer_files import ROLES, read_tokenizer
+from preprocess.sentencepiece_file import read_unigram
+from preprocess.tokenizer_classes import ROLES, unigram
+from preprocess.tokenizer_files import read_tokenizer
 from preprocess.vocabulary import byte_symbols, symbols_hash
 from tests.preprocess.conftest import AWKWARD, SENTENCES
 
@@ -36,6 +40,7 @@ NAMES = {
     "roberta": dict(zip(ROLES, ["<s>", "<pad>", "</s>", "<unk>", "<mask>"], strict=True)),
     "bert": dict(zip(ROLES, ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"], strict=True)),
 }
+NAMES["xlm-roberta"] = NAMES["roberta"]
 
 
 def byte_level_model() -> models.BPE:
@@ -67,6 +72,28 @@ def wordpiece_model() -> models.WordPiece:
     return models.WordPiece({entry: row for row, entry in enumerate(entries)}, unk_token="[UNK]")
 
 
+@cache
+def trained_sentencepiece(**options) -> bytes:
+    """Return a SentencePiece model, by default of XLM-RoBERTa's kind."""
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES * 20),
+        model_writer=model,
+        **{"vocab_size": 60, "model_type": "unigram", "minloglevel": 2, **options},
+    )
+    return model.getvalue()
+
+
+def xlm_roberta(folder: Path) -> Tokenizer:
+    """Write sentencepiece.bpe.model; return the tokenizer with fairseq's ids."""
+    (folder / "sentencepiece.bpe.model").write_bytes(trained_sentencepiece())
+    model = read_unigram(folder / "sentencepiece.bpe.model")
+    specials = [(name, 0.0) for name in NAMES["roberta"].values()]
+    return unigram([*specials[:4], *model.pieces[3:], specials[4]], model.charsmap)
+
+
 def write_folder(
     folder: Path,
     kind: str,
@@ -83,21 +110,27 @@ def write_folder(
     folder.mkdir()
     names = NAMES[kind]
     settings = {**names, **({"tokenizer_class": class_name} if class_name else {}), **(config or {})}
-    tokenizer = Tokenizer(byte_level_model() if kind == "roberta" else wordpiece_model())
+    if kind == "xlm-roberta":
+        tokenizer = xlm_roberta(folder)
+    else:
+        tokenizer = Tokenizer(byte_level_model() if kind == "roberta" else wordpiece_model())
     if complete:
-        tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+        (folder / "sentencepiece.bpe.model").unlink(missing_ok=True)
+        if kind != "xlm-roberta" or pre_tokenizer is not None:
+            tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
         ids = {role: (token, tokenizer.token_to_id(token)) for role, token in names.items()}
-        if (template or kind) == "roberta":
+        if (template or kind) != "bert":
             post = processors.RobertaProcessing(ids["sep_token"], ids["cls_token"])
         else:
             post = processors.BertProcessing(ids["sep_token"], ids["cls_token"])
         tokenizer.post_processor = post
-        mask = AddedToken(names["mask_token"], lstrip=kind == "roberta")
+        mask = AddedToken(names["mask_token"], lstrip=kind != "bert")
         tokenizer.add_special_tokens([*names.values()][:-1] + [mask])
         tokenizer.add_tokens(list(added))
         tokenizer.save(str(folder / "tokenizer.json"))
     else:
-        tokenizer.model.save(str(folder))
+        if kind != "xlm-roberta":
+            tokenizer.model.save(str(folder))
         listed = enumerate(added, tokenizer.get_vocab_size())
         if added:
             settings["added_tokens_decoder"] = {str(row): token.__getstate__() for row, token in listed}
@@ -223,6 +256,25 @@ CASES = {
     "bert nfkc": ("bert", GENERIC, {**BERT, "normalizer": normalizers.NFKC()}, "huggingface"),
     "bert at blanks": ("bert", GENERIC, {"pre_tokenizer": BLANKS, "normalizer": bert_normalizer()}, "huggingface"),
     "bert without a normalizer": ("bert", "TokenizersBackend", BERT, "huggingface"),
+    "xlm-roberta": ("xlm-roberta", "XLMRobertaTokenizer", {}, "huggingface"),
+    "xlm-roberta of the model type": ("xlm-roberta", None, {}, "huggingface"),
+    "xlm-roberta files": ("xlm-roberta", "XLMRobertaTokenizerFast", {"complete": False}, "huggingface"),
+    "xlm-roberta files of the model type": ("xlm-roberta", None, {"complete": False}, "huggingface"),
+    "xlm-roberta without a prefix space": (
+        "xlm-roberta",
+        None,
+        {"complete": False, "config": {"add_prefix_space": False}},
+        "huggingface",
+    ),
+    "xlm-roberta added": ("xlm-roberta", "XLMRobertaTokenizer", {"added": ADDED}, "huggingface"),
+    "xlm-roberta added, files": ("xlm-roberta", None, {"complete": False, "added": ADDED}, "huggingface"),
+    "xlm-roberta generic": ("xlm-roberta", GENERIC, {}, "huggingface"),
+    "unigram of another kind": (
+        "xlm-roberta",
+        GENERIC,
+        {"normalizer": normalizers.NFC(), "pre_tokenizer": pre_tokenizers.Metaspace()},
+        "huggingface",
+    ),
 }  # fmt: skip
 
 
@@ -253,7 +305,7 @@ def joined(encoder, first: list[int], second: list[int] | None = None) -> list[i
 def test_ids_equal_those_of_transformers_and_come_back_in_the_export(case, tmp_path):
     kind, source, name = case
     tokenizer, encoder = imported(kind, source, tmp_path / "out")
-    assert (encoder.name, encoder.pair_format) == (name, kind)
+    assert (encoder.name, encoder.pair_format) == (name, "bert" if kind == "bert" else "roberta")
     rows = encoder.encode(TEXTS)
 
     theirs, order = auto(source), tokenizer.order()
@@ -294,7 +346,7 @@ def test_text_that_spells_a_special_of_the_sequence_format_is_ordinary(name, tmp
         assert [[order[i] for i in row] for row in encoder.encode(AWKWARD)] == expected
 
 
-@pytest.mark.parametrize("name", ["roberta added, lower case", "bert added", "roberta"])
+@pytest.mark.parametrize("name", ["roberta added, lower case", "bert added", "roberta", "xlm-roberta added"])
 def test_an_exported_masked_lm_takes_all_special_tokens_in_text(name, tmp_path):
     """As transformers does for the source."""
     kind, class_name, options, _ = CASES[name]
@@ -316,6 +368,8 @@ def test_a_special_token_that_the_model_makes_from_text_is_unknown(tmp_path):
     _, encoder = imported("bert", source, tmp_path / "out")
     [[the, sep, again]] = encoder.encode(["the [SEP] the"])
     assert (sep, again) == (3, the)
+    with pytest.raises(DataError, match="is a WordPiece tokenizer whose .*add --without-tokenizer"):
+        export_tokenizer(encoder, tmp_path / "out", tmp_path, 512, False, False)
 
 
 def test_a_spawned_process_encodes_alike(tmp_path):
@@ -397,6 +451,7 @@ def test_other_names_of_special_tokens(tmp_path):
         (GENERIC, {**BERT, "template": "roberta"}, "but its tokenizer joins pairs in the format of roberta"),
         (GENERIC, {**BERT, "config": {"mask_token": None, "pad_token": None}}, "names no pad_token, mask_token"),
         (GENERIC, {**BERT, "config": {"pad_token": "[SEP]"}}, "uses '[SEP]' for two of cls_token"),
+        ("XLMRobertaTokenizer", {**BERT, "normalizer": bert_normalizer()}, "nor a Unigram tokenizer.json: give"),
         (GENERIC, {**BERT, "config": {"added_tokens_decoder": {"7": 1}}}, "describes tokens that cannot be read"),
     ],
 )  # fmt: skip
@@ -411,22 +466,28 @@ def test_a_tokenizer_that_cannot_be_reproduced_is_refused_before_writing(
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("kind", "class_name", "options", "message"),
     [
-        ({**BYTES, "normalizer": normalizers.NFC()}, 'has the normalizer {"type": "NFC"}, but RobertaTokenizer has null'),
-        ({"pre_tokenizer": DIGITS}, "has the pre_tokenizer"),
+        (
+            "roberta",
+            "RobertaTokenizer",
+            {**BYTES, "normalizer": normalizers.NFC()},
+            'has the normalizer {"type": "NFC"}, but RobertaTokenizer has null',
+        ),
+        ("roberta", "RobertaTokenizer", {"pre_tokenizer": DIGITS}, "has the pre_tokenizer"),
+        ("xlm-roberta", "XLMRobertaTokenizer", {"pre_tokenizer": pre_tokenizers.Metaspace()}, "has the pre_tokenizer"),
     ],
 )  # fmt: skip
-def test_a_class_and_a_tokenizer_json_that_differ_are_refused(tmp_path, options, message):
-    source = write_folder(tmp_path / "source", "roberta", "RobertaTokenizer", **options)
+def test_a_class_and_a_tokenizer_json_that_differ_are_refused(tmp_path, kind, class_name, options, message):
+    source = write_folder(tmp_path / "source", kind, class_name, **options)
     with pytest.raises(DataError) as error:
-        imported("roberta", source, tmp_path / "out")
+        imported(kind, source, tmp_path / "out")
     assert message in str(error.value)
 
     # The remedy in the message works.
     config = json.loads((source / "tokenizer_config.json").read_text())
     (source / "tokenizer_config.json").write_text(json.dumps({**config, "tokenizer_class": GENERIC}))
-    tokenizer, encoder = imported("roberta", source, tmp_path / "followed")
+    tokenizer, encoder = imported(kind, source, tmp_path / "followed")
     order = tokenizer.order()
     found = [[order[i] for i in row] for row in encoder.encode(TEXTS)]
     assert found == auto(source)(TEXTS, add_special_tokens=False)["input_ids"]
@@ -447,27 +508,38 @@ def test_contradicting_or_random_settings_are_refused(tmp_path):
         read_tokenizer(source)
 
 
-def test_unigram_tokenizers_are_imported_and_not_exported(tmp_path):
-    pieces = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "▁the", "▁f", "erry", *"abcdefghij▁"]
-    tokenizer = Tokenizer(models.Unigram([(piece, -1.0 - row) for row, piece in enumerate(pieces)], unk_id=3))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
-    tokenizer.add_special_tokens(pieces[:5])
-    source = tmp_path / "source"
-    source.mkdir()
-    tokenizer.save(str(source / "tokenizer.json"))
-    (source / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": GENERIC, **NAMES["roberta"]})
-    )
-    (source / "config.json").write_text('{"model_type": "roberta"}')
+def test_rows_of_xlm_roberta_are_those_of_sentencepiece_shifted_by_one(tmp_path):
+    from sentencepiece import SentencePieceProcessor
 
-    found, encoder = imported("roberta", source, tmp_path / "out")
-    order = found.order()
-    rows = [[order[i] for i in row] for row in encoder.encode(SENTENCES)]
-    assert rows == auto(source)(SENTENCES, add_special_tokens=False)["input_ids"]
-    assert not {0, 1, 2, len(pieces) - 1} & {*encoder.encode(["<s> the </s><mask>"])[0]}
-    with pytest.raises(DataError, match="is a Unigram tokenizer whose .*add --without-tokenizer"):
-        export_tokenizer(encoder, tmp_path / "out", tmp_path, 512, False, False)
+    source = write_folder(tmp_path / "source", "xlm-roberta", None, complete=False)
+    processor = SentencePieceProcessor(model_proto=trained_sentencepiece())
+    tokenizer, encoder = imported("xlm-roberta", source, tmp_path / "out")
+    pieces = [processor.id_to_piece(number) for number in range(3, processor.get_piece_size())]
+    assert encoder.symbols == pieces
+    assert tokenizer.order() == list(range(len(pieces) + 5))
+    # Ordinary text has the pieces of the C++ library, also text that spells special tokens.
+    texts = [*SENTENCES, "a <mask>b<s>"]
+    expected = [[i + 1 if i else 3 for i in row] for row in processor.encode(texts)]
+    assert encoder.encode(texts) == expected
+
+
+@pytest.mark.parametrize("names", ["cased", "uncased"])
+def test_a_vocabulary_without_capitals_and_other_files_is_uncased(tmp_path, names):
+    """As in TinyBERT's folders; transformers lower-cases by default. With capitals, the folder is refused."""
+    entries = [*NAMES["bert"].values(), "[unused0]", *"abcrℝ", "car", *(["C"] if names == "cased" else [])]
+    (tmp_path / "vocab.txt").write_text("\n".join(entries))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    if names == "cased":
+        with pytest.raises(
+            DataError, match="no file states whether the vocabulary is cased: set do_lower_case"
+        ):
+            read_tokenizer(tmp_path)
+        return
+    encoder, texts = load_encoder(tmp_path), ["CAR car CÀr", *TEXTS]
+    assert encoder.lowercase
+    order = read_tokenizer(tmp_path).order()
+    found = [[order[i] for i in row] for row in encoder.encode(texts)]
+    assert found == auto(tmp_path)(texts, add_special_tokens=False)["input_ids"]
 
 
 @pytest.mark.parametrize(

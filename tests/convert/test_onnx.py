@@ -1,0 +1,233 @@
+"""`scripts/convert_hf.py export --onnx`: onnxruntime computes the outputs of the model."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from fairseq_kd.convert import onnx
+from fairseq_kd.errors import CannotStart
+from fairseq_kd.evaluation.loaded_model import LoadedModel
+from fairseq_kd.evaluation.scores import scores
+from fairseq_kd.models.shape import ModelShape
+from preprocess.encoders import Encoder, load_encoder
+from preprocess.train_sentencepiece import train
+from preprocess.vocabulary import write_dictionary
+from scripts.convert_hf import import_model, main
+from tests.convert.test_export import HEAD, SEGMENTS, classifier, export, labelled, load, ours, sentences
+from tests.preprocess.conftest import SENTENCES
+from tests.tiny import SHAPE, weights, write_data, write_teacher
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnx")
+
+PRUNED = {"head_width": 2, "rank": 6}
+
+
+def run(path: Path, tokens: torch.Tensor, types: torch.Tensor | None = None) -> torch.Tensor:
+    """Return the only output of the file, without code of this package."""
+    session = onnxruntime.InferenceSession(path)
+    inputs = {"input_ids": tokens.numpy(), "attention_mask": tokens.ne(1).long().numpy()}
+    if types is not None:
+        inputs["token_type_ids"] = types.numpy()
+    assert [each.name for each in session.get_inputs()] == [*inputs]
+    [output] = session.run(None, inputs)
+    return torch.from_numpy(output)
+
+
+@pytest.mark.parametrize(
+    ("changes", "classes", "pairs"),
+    [
+        ({}, 2, True),
+        ({"activation": "gelu_accurate", "layernorm_eps": 1e-3}, 1, False),
+        ({"activation": "relu"}, None, True),
+        (SEGMENTS, 3, True),
+        ({**SEGMENTS, "activation": "tanh"}, None, False),
+        (PRUNED, 2, True),
+        ({**SEGMENTS, **PRUNED}, 1, True),
+        ({"pre_layernorm": True, "bare_embeddings": True, "pooler_activation": "relu"}, 2, True),
+    ],
+)
+def test_outputs_equal_those_of_torch_on_padded_batches_of_any_size(tmp_path, changes, classes, pairs):
+    shape = replace(SHAPE, **changes)
+    model = write_teacher(tmp_path / "model.pt", shape, classes)
+    file = export(model, tmp_path / "out", "--onnx-only", "--without-tokenizer") / "model.onnx"
+    assert [path.name for path in file.parent.iterdir()] == ["model.onnx"]
+
+    tokens, types = sentences(shape.pair_format, pairs)
+    longest = torch.tensor([[0, *[7] * 38, 2], [0, 5, 2, *[1] * 37]])
+    for batch, batch_types in [
+        (tokens, types),
+        (tokens[:1], types[:1]),
+        (longest, torch.zeros_like(longest)),
+    ]:
+        found = run(file, batch, batch_types if shape.segments else None)
+        if classes:
+            expected = ours(model, batch).logits
+            assert found.shape == (len(batch), classes)
+        else:
+            signals = ours(model, batch, head=None)
+            expected, found = signals.states[shape.layers][signals.mask], found[signals.mask]
+        assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_padding_does_not_change_the_logits_of_a_sentence(tmp_path):
+    model = write_teacher(tmp_path / "model.pt", replace(SHAPE, **SEGMENTS))
+    file = export(model, tmp_path / "out", "--onnx-only", "--without-tokenizer") / "model.onnx"
+    tokens, types = sentences("bert")
+    alone = tokens[0][tokens[0].ne(1)]
+    padded = torch.nn.functional.pad(tokens[:1], (0, 12), value=1)
+    found = run(file, padded, torch.nn.functional.pad(types[:1], (0, 12)))
+    assert_close(found, run(file, alone[None], types[:1, : len(alone)]), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{}, SEGMENTS], ids=["roberta", "bert"])
+def test_the_file_next_to_a_model_of_transformers_has_its_inputs_and_logits(tmp_path, capsys, changes):
+    data = labelled(tmp_path / "data", "no", "yes")
+    shape = replace(SHAPE, **changes)
+    model = classifier(tmp_path / "model.pt", task={"data": str(data)})
+    state = torch.load(model)
+    state["cfg"]["model"] = {"_name": "roberta_student", **shape.config()}
+    torch.save({**state, "model": weights(shape)}, model)
+    out = export(model, tmp_path / "out", "--onnx", "--without-tokenizer")
+    assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.onnx", "model.safetensors"]
+    line = capsys.readouterr().out.splitlines()[-2]
+    assert float(re.fullmatch(r"  onnx        model.onnx, .* MB, output logits, .* (\S+)", line)[1]) < 1e-5
+
+    tokens, types = sentences(shape.pair_format)
+    inputs = {"input_ids": tokens, "attention_mask": tokens.ne(1).long()}
+    if shape.segments:
+        inputs["token_type_ids"] = types
+    with torch.no_grad():
+        expected = load(out)(**inputs).logits
+    found = run(out / "model.onnx", tokens, types if shape.segments else None)
+    assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    session = onnxruntime.InferenceSession(out / "model.onnx")
+    names = session.get_modelmeta().custom_metadata_map["class_names"]
+    assert json.loads(names) == ["no", "yes"]
+    assert session.get_outputs()[0].shape == ["batch", 2]
+
+
+def test_a_file_with_other_outputs_is_refused_and_removed(tmp_path, monkeypatch):
+    model = write_teacher(tmp_path / "model.pt")
+    outputs = onnx.OnnxFile.outputs
+    monkeypatch.setattr(onnx.OnnxFile, "outputs", lambda *given: outputs(*given) + 2e-4)
+    with pytest.raises(CannotStart, match="--onnx: .* by up to 2.0e-04"):
+        export(model, tmp_path / "out", "--onnx", "--without-tokenizer")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+
+
+@pytest.mark.parametrize("names", [("0", "1"), ("1", "0")], ids=["same order", "other order"])
+def test_int8_halves_the_file_and_is_scored_beside_fp32(tmp_path, capsys, names):
+    """Also if the data numbers the classes in another order than the model."""
+    data = write_data(tmp_path / "data", sentences=(("valid", 60),))
+    shape = replace(SHAPE, width=64, ffn=256)
+    model = tmp_path / "model.pt"
+    config = {**shape.config(), "class_names": list(names)}
+    state = weights(shape, scale=0.1)
+    state[f"classification_heads.{HEAD}.out_proj.bias"][1] += 0.13
+    torch.save({"args": None, "cfg": {"model": config}, "model": state}, model)
+    flags = ("--onnx", "--int8", "--data", data, "--without-tokenizer")
+    out = export(model, tmp_path / "out", *flags)
+
+    large, small = out / "model.onnx", out / "model_int8.onnx"
+    assert small.stat().st_size < large.stat().st_size / 2
+    tokens, _ = sentences("roberta")
+    difference = (run(small, tokens) - run(large, tokens)).abs().max()
+    assert 1e-3 < difference < 0.1
+
+    lines = capsys.readouterr().out.splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| valid")]
+    [(_, predictions)] = LoadedModel.read(str(model), data).predict(["valid"], torch.device("cpu"))
+    expected = scores(predictions)
+    assert expected["mcc"] != 0  # both classes are predicted
+    assert [row[:4] for row in rows] == [
+        ["valid", "60", name, f"{score:.2f}"] for name, score in expected.items()
+    ]
+    assert abs(float(rows[0][4]) - expected["accuracy"]) < 10
+    assert "| split | sentences | metric | model.onnx | model_int8.onnx |" in lines
+
+
+def write_student(path: Path, shape: ModelShape, encoder: Encoder) -> None:
+    """Write a model with the vocabulary of the encoder, and its dict.txt."""
+    state = weights(shape)
+    words = "encoder.sentence_encoder.embed_tokens.weight"
+    state[words] = torch.randn(len(encoder.symbols) + 5, shape.rank or shape.width)
+    torch.save({"args": None, "cfg": {"model": shape.config()}, "model": state}, path)
+    write_dictionary(path.with_name("dict.txt"), encoder.symbols)
+
+
+def test_a_sentencepiece_encoder_goes_with_the_onnx_file_alone(tmp_path):
+    (tmp_path / "text.txt").write_text("\n".join(SENTENCES * 20))
+    train([tmp_path / "text.txt"], vocab_size=60, out=tmp_path / "encoder")
+    encoder = load_encoder(tmp_path / "encoder")
+    write_student(tmp_path / "model.pt", SHAPE, encoder)
+    flags = ("--encoder-dir", tmp_path / "encoder")
+    with pytest.raises(CannotStart, match="is a sentencepiece encoder, .*--without-tokenizer.*--onnx-only"):
+        export(tmp_path / "model.pt", tmp_path / "out", "--onnx", *flags)
+
+    out = export(tmp_path / "model.pt", tmp_path / "out", "--onnx-only", *flags)
+    assert sorted(path.name for path in out.iterdir()) == ["dict.txt", "model.onnx", "sentencepiece.model"]
+    text = ["A red kite circles over the old mill."]
+    assert load_encoder(out).encode(text) == encoder.encode(text)
+    assert run(out / "model.onnx", torch.tensor([[0, *encoder.encode(text)[0], 2]])).shape == (1, 2)
+
+
+def test_a_pruned_student_has_its_tokenizer_next_to_the_onnx_file(save_model, tmp_path, capsys):
+    from transformers import AutoTokenizer
+
+    _, folder = save_model("BertModel")
+    import_model(folder, tmp_path / "teacher")
+    encoder = load_encoder(tmp_path / "teacher")
+    write_student(tmp_path / "model.pt", replace(SHAPE, **SEGMENTS, **PRUNED), encoder)
+    flags = ("--encoder-dir", tmp_path / "teacher")
+    with pytest.raises(CannotStart, match="is pruned .*--onnx-only"):
+        export(tmp_path / "model.pt", tmp_path / "out", *flags)
+
+    out = export(tmp_path / "model.pt", tmp_path / "out", "--onnx-only", *flags)
+    batch = AutoTokenizer.from_pretrained(out)(["the cat sat", "dog"], ["a mat", "ran"], padding=True)
+    [logits] = onnxruntime.InferenceSession(out / "model.onnx").run(None, {**batch.convert_to_tensors("np")})
+    tokens = torch.tensor(batch["input_ids"])
+    expected = ours(tmp_path / "model.pt", tokens, encoder.symbols).logits
+    assert_close(torch.from_numpy(logits), expected, atol=1e-5, rtol=1e-5)
+    assert f'Load it: onnxruntime.InferenceSession("{out}/model.onnx")' in capsys.readouterr().out
+
+
+def test_a_masked_lm_gives_hidden_states(tmp_path, capsys):
+    model = write_teacher(tmp_path / "model.pt", SHAPE, None, lm_head=True)
+    file = export(model, tmp_path / "out", "--onnx-only", "--without-tokenizer") / "model.onnx"
+    assert onnxruntime.InferenceSession(file).get_outputs()[0].name == "last_hidden_state"
+    assert "  left out    masked-LM head\n" in capsys.readouterr().out
+
+
+def test_missing_packages_and_flags_are_an_error_before_anything_is_written(tmp_path, monkeypatch):
+    model = write_teacher(tmp_path / "model.pt")
+    flags = ["export", "--checkpoint", str(model), "--out", str(tmp_path / "out"), "--without-tokenizer"]
+    with pytest.raises(CannotStart, match="--int8 .*: add --onnx or --onnx-only"):
+        main([*flags, "--int8"])
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx, "LIMIT", 10_000)
+        with pytest.raises(CannotStart, match="--onnx-only: .* has 0.0 GB of weights"):
+            main([*flags, "--onnx-only"])
+    monkeypatch.setattr(onnx, "find_spec", lambda name: None if name == "onnxruntime" else name)
+    with pytest.raises(
+        CannotStart, match="--onnx-only needs onnxruntime, .*pip install onnxruntime.*extra onnx"
+    ):
+        main([*flags, "--onnx-only"])
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_the_inputs_of_the_comparison_have_padding_and_both_token_types():
+    shape = replace(SHAPE, **SEGMENTS)
+    export = object.__new__(onnx.OnnxExport)
+    export.shape, export.words = shape, 65
+    batches = [onnx.onnx_inputs(tokens, shape) for tokens in export._batches()]
+    assert [batch["input_ids"].shape for batch in batches] == [(1, 4), (5, 12), (3, 40)]
+    for batch in batches:
+        assert batch["token_type_ids"].max() == 1
+        assert batch["input_ids"].max() < 65
+    assert all(batch["attention_mask"].min() == 0 for batch in batches[1:])
