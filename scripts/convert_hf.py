@@ -10,7 +10,8 @@ teacher folder: model.pt for --teacher and --init-from, and the tokenizer files 
     AutoModelForSequenceClassification.from_pretrained("DIR"), AutoTokenizer.from_pretrained("DIR")
 
 Hidden states, logits and token ids stay the same. Models that BERT and RoBERTa of transformers cannot represent are
-rejected. `export --onnx` also writes model.onnx for onnxruntime; `export --onnx-only` writes it for any model.
+rejected. The folder has a model card, README.md. `export --onnx` also writes model.onnx for onnxruntime;
+`export --onnx-only` writes it for any model.
 """
 
 import argparse
@@ -46,6 +47,7 @@ from preprocess.errors import DataError
 from preprocess.export_tokenizer import copy_sentencepiece, export_tokenizer
 from preprocess.huggingface import import_encoder
 from preprocess.tokenizer_files import HuggingFaceTokenizer
+from scripts.model_card import model_card
 from scripts.options import add_checkpoint_option
 from scripts.vocabulary import encoder_folder, matching_encoder
 
@@ -199,6 +201,12 @@ def _export_model(args: argparse.Namespace) -> str:
         onnx = OnnxExport(checkpoint, head, labels, "--onnx-only" if args.onnx_only else "--onnx")
     scored = LoadedModel.of(checkpoint, args.data) if args.int8 and args.data and head else None
 
+    metadata = None if data is None else read_metadata(data)
+    scale = 1.0 if metadata is None else metadata.score_scale
+    *lines, load = _exported(args, checkpoint, head, labels, encoder, scale)
+    of_numbers = scale if head and checkpoint.classes(head) == 1 else None
+    card = model_card(args.out.name, checkpoint, labels, of_numbers, load, args.comparison, args.onnx_only)
+
     onnx_lines: list[str] = []
     table: list[str] = []
     with atomic_folder(args.out.resolve()) as folder:
@@ -215,10 +223,8 @@ def _export_model(args: argparse.Namespace) -> str:
         if scored is not None:
             files = {name: OnnxFile(folder / name, checkpoint.shape) for name in (ONNX, ONNX_INT8)}
             table = score_table(files, checkpoint, scored)
-    metadata = None if data is None else read_metadata(data)
-    scale = 1.0 if metadata is None else metadata.score_scale
-    *lines, load = _exported(args, checkpoint, head, labels, encoder, scale)
-    return "\n".join([*lines, *onnx_lines, load, *table])
+        (folder / "README.md").write_text(card, encoding="utf-8")
+    return "\n".join([*lines, *onnx_lines, f"Load it: {load}", *table])
 
 
 def _write_onnx(onnx: OnnxExport, folder: Path, int8: bool) -> list[str]:
@@ -241,7 +247,7 @@ def _exported(
     encoder: Encoder | None,
     scale: float,
 ) -> list[str]:
-    """Return the lines of the summary: class, labels, parts that were not exported, and how to load the model."""
+    """Return the lines of the summary: class, labels, parts that were not exported; last, the call that loads the model."""
     shown = "none"
     if head:
         shown = ", ".join(transformers.label_names(checkpoint, head, labels))
@@ -259,7 +265,7 @@ def _exported(
         f"  labels      {shown}",
         f"  tokenizer   {'none' if encoder is None else encoder.name}",
         f"  left out    {', '.join(left_out) or 'nothing'}",
-        f"Load it: {load}",
+        load,
     ]
 
 
@@ -285,6 +291,12 @@ def _parser() -> Parser:
         type=Path,
         metavar="DIR",
         help="binarized data of its task, for the class names (default: its training data)",
+    )
+    command.add_argument(
+        "--comparison",
+        type=Path,
+        metavar="DIR",
+        help="folder of scripts/compare.py --out, whose table the model card (README.md) shows (default: scores of the run)",
     )
     onnx = command.add_mutually_exclusive_group()
     onnx.add_argument(

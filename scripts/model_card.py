@@ -20,27 +20,26 @@ def model_card(
     regression_scale: float | None,
     load: str,
     comparison: Path | None = None,
+    onnx_only: bool = False,
 ) -> str:
     """Return the card as Markdown, with the metadata that Hugging Face reads before it.
 
     labels            class names in the order of the logits; () for regression or a model without a classifier
     regression_scale  factor from the output to the task's score; None for classes
-    load              the Python line that loads the model
+    load              the Python call that loads the model, of the library `transformers`, or `onnxruntime` if `onnx_only`
     comparison        folder that `scripts/compare.py --out` wrote
 
     Raises CannotStart if the folder has no comparison.
     """
     task = checkpoint.config.get("fine_tuned_on")
-    parts = [
-        _front_matter(bool(labels) or regression_scale is not None),
-        f"# {name}",
-        _summary(checkpoint, task),
-    ]
+    library = "onnxruntime" if onnx_only else "transformers"
+    head = _front_matter("onnx" if onnx_only else library, bool(labels) or regression_scale is not None)
+    parts = [head, f"# {name}", _summary(checkpoint, task)]
     if labels:
         parts.append(f"Classes: {', '.join(f'{number} {label}' for number, label in enumerate(labels))}.")
     elif regression_scale is not None and regression_scale != 1:
         parts.append(f"The output is a number; times {regression_scale:g} it is the score of {task}.")
-    parts += ["## Use", f"```python\nimport transformers\n\nmodel = {load}\n```"]
+    parts += ["## Use", f"```python\nimport {library}\n\nmodel = {load}\n```"]
     if comparison is not None:
         parts += ["## Scores, size and speed", _read_comparison(comparison)]
     elif scores := _dev_scores(checkpoint.path.parent):
@@ -50,8 +49,8 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(classifies: bool) -> str:
-    lines = ["library_name: transformers", "tags: [knowledge-distillation, fairseq_kd]"]
+def _front_matter(library: str, classifies: bool) -> str:
+    lines = [f"library_name: {library}", "tags: [knowledge-distillation, fairseq_kd]"]
     lines += ["pipeline_tag: text-classification"] if classifies else []
     return "\n".join(["---", *lines, "---"])
 

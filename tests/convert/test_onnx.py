@@ -56,7 +56,8 @@ def test_outputs_equal_those_of_torch_on_padded_batches_of_any_size(tmp_path, ch
     shape = replace(SHAPE, **changes)
     model = write_teacher(tmp_path / "model.pt", shape, classes)
     file = export(model, tmp_path / "out", "--onnx-only", "--without-tokenizer") / "model.onnx"
-    assert [path.name for path in file.parent.iterdir()] == ["model.onnx"]
+    assert sorted(path.name for path in file.parent.iterdir()) == ["README.md", "model.onnx"]
+    assert "library_name: onnx\n" in (file.parent / "README.md").read_text()
 
     tokens, types = sentences(shape.pair_format, pairs)
     longest = torch.tensor([[0, *[7] * 38, 2], [0, 5, 2, *[1] * 37]])
@@ -94,7 +95,12 @@ def test_the_file_next_to_a_model_of_transformers_has_its_inputs_and_logits(tmp_
     state["cfg"]["model"] = {"_name": "roberta_student", **shape.config()}
     torch.save({**state, "model": weights(shape)}, model)
     out = export(model, tmp_path / "out", "--onnx", "--without-tokenizer")
-    assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.onnx", "model.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.onnx",
+        "model.safetensors",
+    ]
     line = capsys.readouterr().out.splitlines()[-2]
     assert float(re.fullmatch(r"  onnx        model.onnx, .* MB, output logits, .* (\S+)", line)[1]) < 1e-5
 
@@ -171,7 +177,12 @@ def test_a_sentencepiece_encoder_goes_with_the_onnx_file_alone(tmp_path):
         export(tmp_path / "model.pt", tmp_path / "out", "--onnx", *flags)
 
     out = export(tmp_path / "model.pt", tmp_path / "out", "--onnx-only", *flags)
-    assert sorted(path.name for path in out.iterdir()) == ["dict.txt", "model.onnx", "sentencepiece.model"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md",
+        "dict.txt",
+        "model.onnx",
+        "sentencepiece.model",
+    ]
     text = ["A red kite circles over the old mill."]
     assert load_encoder(out).encode(text) == encoder.encode(text)
     assert run(out / "model.onnx", torch.tensor([[0, *encoder.encode(text)[0], 2]])).shape == (1, 2)
