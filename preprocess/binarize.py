@@ -71,7 +71,7 @@ def _up_to_date(
         return False
     if found.get("made_from") != inputs_hash:
         changes = meta.differences(found, encoder, meta.relevant_options(options))
-        changes = changes or "other input files, or a version that truncated pairs differently"
+        changes = changes or "other input files, columns or classes"
         raise DataError(
             f"--out: {folder} was made with other settings ({changes}): add --overwrite to replace it, or choose another "
             "--out."

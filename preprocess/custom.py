@@ -35,7 +35,7 @@ from .tasks import TASKS, Task
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 CLASS_METRICS = ("accuracy", "macro_f1", "f1", "mcc")
 REGRESSION_METRICS = ("pearson", "spearman")
-MOST_CLASSES = 1000
+FEW_CLASSES = 20  # more classes than this need two rows each, unless --labels names them
 ANY_SCORE = (-sys.float_info.max, sys.float_info.max)
 LISTS = ("train-file", "dev-file", "test-file", "text", "labels", "columns", "unlabelled", "score-range")
 PATHS = ("train-file", "dev-file", "test-file", "unlabelled", "encoder-dir", "out")
@@ -98,6 +98,8 @@ def _check(args: argparse.Namespace) -> None:
     for name in args.labels or ():
         if args.labels.count(name) > 1 or not name.strip() or "\n" in name:
             raise DataError(f"--labels: {name!r} is empty, or given twice: give each class name once.")
+    if args.labels and len(args.labels) == 1:
+        raise DataError(f"--labels {args.labels[0]} is a single name: give all, separated by spaces.")
     metrics = REGRESSION_METRICS if args.regression else CLASS_METRICS
     if args.metric not in (None, *metrics):
         what = "numbers" if args.regression else "classes"
@@ -187,11 +189,12 @@ def _training_labels(task: Task, sources: dict[str, Source], flag: str) -> list[
 
 def _class_names(task: Task, sources: dict[str, Source]) -> list[str]:
     """Return the sorted class names; whole numbers by value."""
-    names = {label_name(label) for label in _training_labels(task, sources, "--labels")}
-    if len(names) > MOST_CLASSES:
+    labels = _training_labels(task, sources, "--labels")
+    names = set(map(label_name, labels))
+    if len(names) > max(FEW_CLASSES, len(labels) // 2):
         raise DataError(
-            f"--label {task.label[0]} has {len(names):,} different values: name the column of the classes, add --regression "
-            "for numbers, or give the class names with --labels."
+            f"--label {task.label[0]} has {len(names):,} different values in {len(labels):,} rows: name the column of the "
+            "classes, add --regression for numbers, or give the class names with --labels."
         )
     try:
         numbers = {name: float(name) for name in names}
@@ -223,7 +226,7 @@ def _read_task_file(path: Path, parser: argparse.ArgumentParser) -> tuple[list[s
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise DataError(f"--task-file {path} cannot be read ({reason}): correct it.") from None
     if not isinstance(content, dict):
         raise DataError(f"--task-file {path} has no settings: write lines such as `label: topic`.")
@@ -236,7 +239,7 @@ def _read_task_file(path: Path, parser: argparse.ArgumentParser) -> tuple[list[s
             settings[name.replace("-", "_")] = _setting(path, name, value)
             continue
         if name not in actions or name in ("task-file", "help"):
-            known = ", ".join(sorted({*actions, *SETTINGS} - {"task-file", "help", "h"}))
+            known = ", ".join(sorted({*actions, *SETTINGS} - {"", "task-file", "help"}))
             raise DataError(f"--task-file {path} has the unknown setting {key}: choose from {known}.")
         values = value if isinstance(value, list) else [value]
         if isinstance(actions[name], argparse._StoreTrueAction):

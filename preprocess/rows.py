@@ -8,9 +8,9 @@ from typing import Any
 
 from .errors import DataError
 from .tables import Table, column
-from .tasks import Task
+from .tasks import TASKS, Task
 
-NO_LABEL = "no gold label"
+NO_LABEL = "no label"
 MALFORMED = "malformed"
 UNLABELLED = "unlabelled"  # name of the split of texts without labels
 INTEGER = re.compile(r"[+-]?\d+")
@@ -142,14 +142,12 @@ def _labels(table: Table, task: Task, numbers: list[int], column: int) -> list[f
     labels = [known[value] for value in values]
     if _UNKNOWN in known.values():
         first = labels.index(_UNKNOWN)
-        expected = (
-            f"a score from {task.scores[0]:g} to {task.scores[1]:g}"
-            if task.regression
-            else ", ".join(task.labels)
-        )
+        lowest, highest = task.scores
+        numbers_of_any_size = "a number" if highest > 1e300 else f"a score from {lowest:g} to {highest:g}"
+        expected = numbers_of_any_size if task.regression else ", ".join(task.labels)
         raise DataError(
             f"{table.place(numbers[first])} has the label {values[first]!r}, expected for {task.name}: {expected}; "
-            "correct the file or name another task."
+            f"correct the file, or {'name another task' if task.name in TASKS else 'the flags of the labels'}."
         )
     return labels
 

@@ -26,6 +26,11 @@ def read_splits(
         ]
         splits[split] = _join(parts)
         _report_malformed(splits[split], report)
+        if split == UNLABELLED and not len(splits[split]):
+            raise DataError(
+                f"--unlabelled {source.names} has no usable text for {task.name}, which has {len(task.text)} text "
+                "column(s): give such a file."
+            )
     if options.duplicates is not None and "train" in splits:
         splits["train"] = _without_duplicates(splits["train"], options, report)
     splits = _split_and_limit(task, splits, options)

@@ -73,10 +73,20 @@ def read_table(
         table = _read_tsv(path, raw, wanted, headerless)
 
     missing = [names[0] for names in wanted if not set(names) & set(table.names)]
+    if (
+        missing
+        and len(table.names) == 1
+        and (mark := next((mark for mark in ";|,\t" if mark in table.names[0]), None))
+    ):
+        shown = "tab" if mark == "\t" else mark
+        raise DataError(
+            f"{path} has a single column {table.names[0]!r}: perhaps its delimiter is {shown!r} "
+            "(--delimiter of preprocess.custom)."
+        )
     if missing:
         raise DataError(
             f"{path} has no column {', '.join(map(repr, missing))} (found: {', '.join(table.names)[:200]}): "
-            "give the task's original file, or one with these columns."
+            "give a file with these columns, or correct the column names."
         )
     if not table.rows:
         raise DataError(f"{path} has a header but no rows: download it again or name another file.")
@@ -115,7 +125,8 @@ def _read_csv(
             after = reader.line_num
     except csv.Error as error:
         raise DataError(
-            f"{path} line {after + 1} is not valid CSV ({error}): correct the quotes from there on."
+            f"{path} line {after + 1} is not valid CSV ({error}): correct the quotes from there on, or --delimiter "
+            f"(now {delimiter!r})."
         ) from None
 
     if _has_no_header(rows[0], wanted, headerless):

@@ -66,10 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import torch
 
     from fairseq_kd.evaluation.loaded_model import LoadedModel, device
+    from fairseq_kd.models.checkpoint import read_checkpoint
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    models = [LoadedModel.read(given, args.data) for given in (args.teacher, *args.student)]
+    given = [(args.teacher, "TEACHER"), *((path, "STUDENT") for path in args.student)]
+    models = [LoadedModel.of(read_checkpoint(path, name), args.data) for path, name in given]
     splits = _splits(models, args.split)
     found = compare(models, splits, args)
     metric = models[0].metadata.metric
@@ -151,11 +153,12 @@ def _name(path: Path) -> str:
     )
 
 
-def columns(found: Sequence[Compared], splits: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Return the title and the cells of each column."""
+def rows(found: Sequence[Compared], splits: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Return the title of each row of the table, and its cell for each model."""
     teacher = found[0]
-    table = [
+    cells = [
         ("model", [each.name for each in found]),
+        ("shape", [each.shape for each in found]),
         ("parameters", [f"{each.size.parameters / 1e6:.1f} M" for each in found]),
         (
             "without embeddings",
@@ -164,14 +167,14 @@ def columns(found: Sequence[Compared], splits: Sequence[str]) -> list[tuple[str,
         ("weights", [f"{each.size.bytes / MB:.0f} MB" for each in found]),
         ("batch of 1, ms", [_milliseconds(each.single) for each in found]),
         (f"batch of {BATCH}, ms", [_milliseconds(each.batched) for each in found]),
-        ("sentences/s", [f"{each.throughput:.0f}" for each in found]),
+        (f"sentences/s, batches of {BATCH}", [f"{each.throughput:.0f}" for each in found]),
         ("speed", [f"{each.throughput / teacher.throughput:.2f}x" for each in found]),
         ("peak memory", ["-" if each.memory is None else f"{each.memory / MB:.0f} MB" for each in found]),
     ]
     for split in splits:
-        for metric in found[0].scores[split]:
-            table.append((f"{metric}, {split}", [f"{each.scores[split][metric]:.2f}" for each in found]))
-    return [*table, (f"agreement, {splits[0]}", [f"{each.agreement:.2f}" for each in found])]
+        for metric in teacher.scores[split]:
+            cells.append((f"{metric}, {split}", [f"{each.scores[split][metric]:.2f}" for each in found]))
+    return [*cells, (f"agreement, {splits[0]}", [f"{each.agreement:.2f}" for each in found])]
 
 
 def _milliseconds(timing: "Timing") -> str:
@@ -179,10 +182,9 @@ def _milliseconds(timing: "Timing") -> str:
 
 
 def table(found: Sequence[Compared], splits: Sequence[str], on: str) -> str:
-    """Return the Markdown table; its first row is the teacher."""
-    titles, cells = zip(*columns(found, splits), strict=True)
-    lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
-    lines += [f"| {' | '.join(row)} |" for row in zip(*cells, strict=True)]
+    """Return the Markdown table with a column for each model; the first is the teacher."""
+    lines = [f"| {' | '.join([title, *cells])} |" for title, cells in rows(found, splits)]
+    lines.insert(1, f"|{'---|' * (1 + len(found))}")
     lines += ["", f"Times: median [quartiles] of batches of different sentences, on {on}."]
     return "\n".join([*lines, f"Agreement: with {found[0].name}, in percent."])
 
@@ -202,11 +204,11 @@ def write(folder: Path, found: Sequence[Compared], splits: Sequence[str], metric
     """Write comparison.md, comparison.csv and comparison.png, each atomically."""
     from fairseq_kd.evaluation.output_file import atomic_write
 
-    rows = [_record(each, splits) for each in found]
+    records = [_record(each, splits) for each in found]
     content = io.StringIO()
-    writer = csv.DictWriter(content, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(content, list(records[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(records)
     for name, written in (("comparison.md", f"{text}\n"), ("comparison.csv", content.getvalue())):
         with atomic_write(folder / name) as file:
             file.write(written.encode())

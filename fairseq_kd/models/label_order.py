@@ -57,9 +57,15 @@ def order_error(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: 
     if not names or _rows(labels, names) is not None:
         return None
     return (
-        f"{flag} {checkpoint.path} has the classes {', '.join(names)}, but the data has {', '.join(labels)}: give the "
-        f"model the data's names in the order of its logits ({_remedy(checkpoint)})."
+        f"{flag} {checkpoint.path}{_task_of(checkpoint)} has the classes {', '.join(names)}, but the data has "
+        f"{', '.join(labels)}: give a model of the same task, or give this one the data's names in the order of its logits "
+        f"({_remedy(checkpoint)})."
     )
+
+
+def _task_of(checkpoint: Checkpoint) -> str:
+    task = checkpoint.config.get("fine_tuned_on")
+    return f", fine-tuned on {task}," if task else ""
 
 
 def order_warning(labels: Sequence[str], checkpoint: Checkpoint, head: str, flag: str) -> Optional[str]:

@@ -188,7 +188,7 @@ def test_rows_without_label_become_unlabelled_text(run, folder, gpt2_folder):
         "topic",
     )
     assert run(*flags) == 0
-    assert meta(folder)["splits"]["train"]["dropped_why"] == {"no gold label": 3}
+    assert meta(folder)["splits"]["train"]["dropped_why"] == {"no label": 3}
     assert "unlabelled" not in meta(folder)["splits"]
 
     more = ("--keep-unlabelled", "--limit-train", "5", "--unlabelled", "more.txt", "--overwrite")

@@ -104,7 +104,7 @@ def test_meta_describes_the_data(run, gpt2_folder, tmp_path):
 
     assert encoder == {"name": "gpt2", "lowercase": False, "hash": load_encoder(gpt2_folder).hash}
     assert (train["sentences"], train["dropped"], train["truncated"]) == (2, 1, 0)
-    assert train["dropped_why"] == {"no gold label": 1}
+    assert train["dropped_why"] == {"no label": 1}
     assert train["source"] == "train.tsv"
     assert len(train["sha256"]) == 64
     assert list(meta["splits"]) == ["valid", "valid1", "test", "test1"]
@@ -197,7 +197,7 @@ def test_a_second_run_is_up_to_date_until_something_changes(run, glue_dir, tmp_p
     with (glue_dir / "RTE" / "dev.tsv").open("a") as file:
         file.write("1\tNoon.\tNight.\tnot_entailment\n")
     assert run("--tasks", "RTE") == 1
-    assert "(other input files, or a version" in capsys.readouterr().err
+    assert "(other input files, columns or classes" in capsys.readouterr().err
     assert run("--tasks", "RTE", "--limit-train", 2, "--max-positions", 100) == 1
     assert "(--max-positions 512, now 100; --limit-train not given, now 2)" in capsys.readouterr().err
     assert run("--tasks", "RTE", "--overwrite") == 0

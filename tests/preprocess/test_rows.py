@@ -70,7 +70,7 @@ def test_rows_without_a_gold_label_are_dropped_and_counted(value, typed):
     rows = read_rows(table(good, typed=typed), TASKS["MNLI"], "train", strict=True)
     assert rows.texts == [["a", "e"], ["b", "f"]]
     assert rows.labels == [1, 0]
-    assert rows.dropped == {"no gold label": 1}
+    assert rows.dropped == {"no label": 1}
 
 
 def test_malformed_rows_are_dropped_reported_and_with_strict_an_error():
@@ -138,7 +138,7 @@ def test_rows_of_one_and_of_five_annotators_in_one_file(annotators, order):
     rows = read_rows(read, TASKS["SNLI"], "train", strict=True)
     assert rows.texts == [["a0", "a1", "a3"], ["b0", "b1", "b3"]]
     assert rows.labels == [1, 0, 2]
-    assert rows.dropped == {"no gold label": 1}
+    assert rows.dropped == {"no label": 1}
     assert rows.reports == []
 
 

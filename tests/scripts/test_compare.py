@@ -44,7 +44,8 @@ def test_table_csv_and_plot_have_the_same_numbers(models, tmp_path, capsys):
     assert float(teacher["valid_agreement"]) == 100
     assert {"valid_accuracy", "valid1_f1", "test_mcc"} <= student.keys()
     assert not any(name.startswith("train") for name in student)
-    assert f"| {float(student['valid_accuracy']):.2f} |" in printed
+    scores = [f"{float(each['valid_accuracy']):.2f}" for each in (teacher, student)]
+    assert f"| accuracy, valid | {scores[0]} | {scores[1]} |" in printed
     assert (tmp_path / "out/comparison.md").read_text() == printed
 
     times = int(teacher["parameters"]) / int(student["parameters"])
