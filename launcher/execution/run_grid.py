@@ -94,7 +94,7 @@ def run_grid(jobs: Sequence[Job], slots: Sequence[Slot], retries: int, folder: P
         except KeyboardInterrupt:
             interrupted = True
 
-    written = _write_table(jobs, progress.ended, folder)
+    written = print_table(jobs, progress.ended, folder)
     for line in summary(progress.ended):
         say(line)
     if interrupted:
@@ -103,7 +103,7 @@ def run_grid(jobs: Sequence[Job], slots: Sequence[Slot], retries: int, folder: P
     return 0 if well and written else FAILED
 
 
-def _write_table(jobs: Sequence[Job], ended: Mapping[str, Outcome], folder: Path) -> bool:
+def print_table(jobs: Sequence[Job], ended: Mapping[str, Outcome], folder: Path) -> bool:
     """Print the table, then write it; return False if it cannot be written, for example on a full disk."""
     # After an interruption, `ended` lacks runs that were finished before.
     outcomes = {job.name: Outcome(read_result(job.folder)) for job in jobs} | dict(ended)
