@@ -1,5 +1,7 @@
 """Submits tasks to Slurm through the package submitit, and requeues them after time-outs and preemptions."""
 
+import contextlib
+import io
 import re
 import shlex
 import shutil
@@ -51,7 +53,11 @@ class Task(ABC):
         signal.signal(signal.SIGTERM, lambda *_: processes.stop())
         # Signal handlers run in the main thread, and must not wait for a lock that this thread holds.
         with ThreadPoolExecutor(1) as threads:
-            problem = threads.submit(self.work, processes).result()
+            try:
+                problem = threads.submit(self.work, processes).result()
+            except BaseException:
+                processes.stop()  # otherwise the pool waits for them
+                raise
         if not problem:
             return
         # Slurm signals all processes of a job. A child may have ended before the signal reaches this process.
@@ -122,7 +128,9 @@ class Slurm:
         from submitit.core.utils import FailedJobError
 
         try:
-            return [job.job_id for job in executor.submit_array(tasks)]
+            # submitit prints the errors of sbatch as well.
+            with contextlib.redirect_stderr(io.StringIO()):
+                return [job.job_id for job in executor.submit_array(tasks)]
         except FailedJobError as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"sbatch refused a job ({reason}): correct --slurm") from None
@@ -191,7 +199,7 @@ def check_slurm() -> None:
         raise ValueError("Slurm jobs need the package submitit: run `pip install submitit`") from None
     if missing := [name for name in ("sbatch", "srun", "squeue", "scancel") if shutil.which(name) is None]:
         raise ValueError(
-            f"Slurm jobs need {' and '.join(missing)}, and PATH lacks it: call this on a machine of the cluster"
+            f"Slurm jobs need the programs {', '.join(missing)}: use a machine of the cluster, or correct PATH"
         )
 
 

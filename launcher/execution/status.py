@@ -1,21 +1,20 @@
 """`experiments.py status` and `experiments.py cancel`: the state of the runs of a group, and the end of its jobs."""
 
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from ..arguments import Parser
 from ..files import is_locked
 from ..results.logs import updates_done, validations
 from ..results.runs import read_result
 from .slurm import RUNNING, Queue, Slurm, check_slurm
-from .submit_grid import LOGS, PROBLEM, Submission, read_submission
+from .submit_grid import LOGS, PROBLEM, SUBMISSION, Submission, read_submission
 
 FINISHED, FAILED, CANCELLED, STOPPED = "finished", "failed", "cancelled", "stopped"
+NOT_STARTED = 2  # exit status
 
 
 @dataclass(frozen=True)
@@ -39,21 +38,30 @@ def status_main(arguments: Sequence[str]) -> int:
     group = _read_group("Print the state and the last score of each run of a group.", arguments)
     folders = run_folders(group)
     if not folders:
-        print(f"{group} has no runs: give the --out and --group of the experiments.")
-        return 2
-    table = Table(box=box.SIMPLE, show_edge=False)
-    for title in ("run", "state", "updates", "last score", "reason"):
-        table.add_column(title, overflow="fold")
-    statuses = find_statuses(folders, _states(group, folders))
-    for each in statuses:
-        table.add_row(each.folder.name, each.state, str(each.updates), each.score, each.reason)
-    console = Console()
-    console.print(table) if console.is_terminal else Console(width=200).print(table)
-    counts: dict[str, int] = {}
-    for each in statuses:
-        counts[each.state] = counts.get(each.state, 0) + 1
-    print(", ".join(f"{count} {state}" for state, count in counts.items()))
+        print(f"{group} has no runs: give the --out and --group of the experiments.", file=sys.stderr)
+        return NOT_STARTED
+    try:
+        states = _states(group, folders)
+    except ValueError as error:
+        print(f"Cannot read the queue: {error}.", file=sys.stderr)
+        return NOT_STARTED
+    print(render([find_status(folder, states) for folder in folders]))
     return 0
+
+
+def render(statuses: Sequence[Status]) -> str:
+    """Return a table of the runs, the number of runs in each state, and the reasons."""
+    rows = [
+        ("run", "state", "updates", "last score"),
+        *((each.folder.name, each.state, str(each.updates), each.score) for each in statuses),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    counts = Counter(each.state for each in statuses)
+    reasons = [f"{each.folder.name}: {each.state}, {each.reason}" for each in statuses if each.reason]
+    return "\n".join([*lines, ", ".join(f"{count} {state}" for state, count in counts.items()), *reasons])
 
 
 def cancel_main(arguments: Sequence[str]) -> int:
@@ -63,8 +71,8 @@ def cancel_main(arguments: Sequence[str]) -> int:
         check_slurm()
         names = cancel(group, Slurm(group / LOGS))
     except ValueError as error:
-        print(f"Cannot cancel: {error}.")
-        return 2
+        print(f"Cannot cancel: {error}.", file=sys.stderr)
+        return NOT_STARTED
     print(f"Cancelled {len(names)} runs of {group}.")
     return 0
 
@@ -75,7 +83,7 @@ def cancel(group: Path, queue: Queue) -> list[str]:
     folders = [folder for folder in run_folders(group) if _is_queued(folder, states)]
     needed = {
         path
-        for other in group.parent.glob("*/*")
+        for other in (path.parent for path in group.parent.glob(f"*/*/{SUBMISSION}"))
         if other.parent != group and _is_queued(other, states)
         for path in read_submission(other).after
     }
@@ -95,21 +103,19 @@ def _is_queued(folder: Path, states: Mapping[str, str]) -> bool:
 
 def run_folders(group: Path) -> list[Path]:
     """Return the run directories of a group, after those of the teachers that its jobs wait for."""
-    runs = sorted(path.parent for pattern in ("*/spec.json", "*/job.json") for path in group.glob(pattern))
+    runs = sorted(
+        path.parent for pattern in ("*/spec.json", f"*/{SUBMISSION}") for path in group.glob(pattern)
+    )
     runs = list(dict.fromkeys(runs))
     after = [Path(path) for run in runs for path in getattr(read_submission(run), "after", ())]
     return list(dict.fromkeys([*(path for path in after if path not in runs), *runs]))
 
 
-def find_statuses(folders: Sequence[Path], states: Mapping[str, str]) -> list[Status]:
-    """Return the status of each run.
+def find_status(folder: Path, states: Mapping[str, str]) -> Status:
+    """Return the status of a run.
 
     states  of the unfinished jobs in the queue, by id
     """
-    return [_status(folder, states) for folder in folders]
-
-
-def _status(folder: Path, states: Mapping[str, str]) -> Status:
     submission, result = read_submission(folder), read_result(folder)
     queued = states.get(submission.id) if submission else None
     done = updates_done(folder / "log.txt")
@@ -152,6 +158,7 @@ def _states(group: Path, folders: Sequence[Path]) -> Mapping[str, str]:
     """Return the states in the queue; empty if no run was submitted."""
     if not any(read_submission(folder) for folder in folders):
         return {}
+    check_slurm()
     return Slurm(group / LOGS).states()
 
 

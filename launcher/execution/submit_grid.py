@@ -34,6 +34,12 @@ class Training(Task):
 
     def work(self, processes: Processes) -> str:
         """Train the run; store the problem of a failed run in its folder, and return it."""
+        from submitit import JobEnvironment
+
+        submission = read_submission(self.job.folder)
+        # scancel has no effect on a job that is being requeued.
+        if submission is not None and submission.cancelled and submission.id == JobEnvironment().job_id:
+            return "cancelled"
         (self.job.folder / PROBLEM).unlink(missing_ok=True)
         problem = self._train(processes)
         if problem and not processes.stopped:
@@ -101,7 +107,7 @@ def submit_grid(jobs: Sequence[Job], queue: Queue, group: Path, retries: int = 0
     states, ids = queue.states(), {}
     for job in jobs:
         submission = read_submission(job.folder)
-        if submission is not None and submission.id in states:
+        if submission is not None and submission.id in states and not submission.cancelled:
             ids[job.name] = submission.id
     queued = len(ids)
     unfinished = [job for job in jobs if read_result(job.folder) is None or job.lacks_predictions]
