@@ -191,6 +191,11 @@ def open_slurm(folder: Path, parameters: str, limit: int | None = None) -> Slurm
     return slurm
 
 
+def after_all(ids: Sequence[str]) -> str:
+    """Return the dependency of a job that starts when a whole array of tasks has succeeded."""
+    return f"afterok:{ids[0].partition('_')[0]}"
+
+
 def check_slurm() -> None:
     """Raise ValueError if submitit or Slurm's programs are missing."""
     try:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import submitit
 
@@ -23,6 +24,7 @@ class LocalQueue:
     folder: Path
     jobs: dict[str, submitit.Job | None] = field(default_factory=dict)
     submitted: list[tuple[list[str], str, str]] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)  # of Slurm
 
     def submit(self, tasks: Sequence[Task], name: str, dependency: str = "") -> list[str]:
         executor = submitit.LocalExecutor(self.folder)
@@ -39,7 +41,8 @@ class LocalQueue:
 
     def _needed(self, dependency: str, at: int) -> list[str]:
         alone = re.findall(r"(?<=:)\d+(?:_\d+)?", dependency.partition("aftercorr")[0])
-        return alone + [f"{array}_{at}" for array in re.findall(r"aftercorr:(\d+)", dependency)]
+        whole = [id for id in self.jobs for array in alone if id == array or id.startswith(f"{array}_")]
+        return whole + [f"{array}_{at}" for array in re.findall(r"aftercorr:(\d+)", dependency)]
 
     def states(self) -> dict[str, str]:
         return {id: "running" for id, job in self.jobs.items() if job is not None and not job.done()}

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 SBIN = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"])
 SECONDS = 60
@@ -43,8 +45,8 @@ PartitionName=high Nodes={host} PriorityTier=10 PreemptMode=OFF
 """
 
 
-def missing_programs() -> list[str]:
-    return [name for name in PROGRAMS if shutil.which(name, path=SBIN) is None]
+MISSING = [name for name in PROGRAMS if shutil.which(name, path=SBIN) is None]
+needs_slurm = pytest.mark.skipif(bool(MISSING), reason=f"the programs {', '.join(MISSING)} are missing")
 
 
 @contextlib.contextmanager
@@ -83,7 +85,7 @@ def slurm_cluster() -> Iterator[None]:
     finally:
         output("scancel", "--me")
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: output("squeue", "--noheader") == "", folder)
+            wait_until(is_idle, folder)
         for daemon in reversed(daemons):
             daemon.terminate()
             try:
@@ -101,6 +103,11 @@ def free_ports() -> list[int]:
         for each in (one, other):
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in (one, other)]
+
+
+def is_idle() -> bool:
+    """Return whether no job is unfinished."""
+    return output("squeue", "--noheader") == ""
 
 
 def output(*command: str) -> str:

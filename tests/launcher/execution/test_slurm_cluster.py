@@ -6,14 +6,10 @@ import subprocess
 import pytest
 
 import experiments
-from tests.launcher.execution.slurm_cluster import missing_programs, output, slurm_cluster, wait_until
+from tests.launcher.execution.slurm_cluster import is_idle, needs_slurm, output, slurm_cluster, wait_until
 from tests.launcher.execution.test_submit_grid import results_in, states_in
 
-MISSING = missing_programs()
-pytestmark = [
-    pytest.mark.slurm,
-    pytest.mark.skipif(bool(MISSING), reason=f"the programs {', '.join(MISSING)} are missing"),
-]
+pytestmark = [pytest.mark.slurm, needs_slurm]
 KD = ["--method", "kd", "--seeds", "1"]
 TWO_STAGES = ["--method", "att_kl_learn", "--seeds", "1,2"]
 
@@ -47,10 +43,6 @@ def ask(group, capsys):
         return capsys.readouterr().out
 
     return ask
-
-
-def is_idle() -> bool:
-    return output("squeue", "--noheader") == ""
 
 
 def test_second_stages_follow_first_stages_with_the_results_of_the_local_launcher(
