@@ -299,17 +299,17 @@ class GridConfig:
         1, "how often a failed run is resumed from its last checkpoint (default: 1)", "N", count
     )
     cpu: bool = option(False, "use no GPU (default: all GPUs, one for each run)")
-    tensorboard_logdir: Optional[Path] = option(
-        None, "parent folder of TensorBoard logs: DIR/GROUP/RUN (default: none)", "DIR"
-    )
-    wandb_project: Optional[str] = option(
-        None, "project of Weights & Biases; a run has the name of its folder (default: none)", "NAME"
-    )
     gpus_per_run: int = option(
         1,
         "GPUs of a run, each with one process of torchrun; each batch is divided among them (default: 1)",
         "N",
         positive,
+    )
+    tensorboard_logdir: Optional[Path] = option(
+        None, "parent folder of TensorBoard logs: DIR/GROUP/RUN (default: none)", "DIR"
+    )
+    wandb_project: Optional[str] = option(
+        None, "project of Weights & Biases; a run has the name of its folder (default: none)", "NAME"
     )
     trainer: Optional[str] = option(None, "the fairseq-train to call (default: the environment's)", "PROGRAM")
     launcher: str = option(

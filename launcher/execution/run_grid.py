@@ -78,10 +78,7 @@ def show(jobs: Sequence[Job], slots: Sequence[Slot]) -> None:
 
 
 def run_grid(jobs: Sequence[Job], slots: Sequence[Slot], retries: int, folder: Path) -> int:
-    """Train the unfinished jobs, print the table and write it to `folder`; return the exit status.
-
-    Runs that another launcher is still training at the end do not count as failures.
-    """
+    """Train the unfinished jobs, print the table and write it to `folder`; return the exit status."""
     progress = Progress(jobs)
     say(
         f"{_count(jobs)}, each with its log.txt in its own folder, in {_places(jobs)}, {len(slots)} at a time"
@@ -90,7 +87,7 @@ def run_grid(jobs: Sequence[Job], slots: Sequence[Slot], retries: int, folder: P
     interrupted = False
     with interruptible(), progress.showing():
         try:
-            run_jobs(jobs, executor, progress.end, progress.hold)
+            run_jobs(jobs, executor, progress.end)
         except KeyboardInterrupt:
             interrupted = True
 
@@ -99,7 +96,7 @@ def run_grid(jobs: Sequence[Job], slots: Sequence[Slot], retries: int, folder: P
         say(line)
     if interrupted:
         return say_interrupted()
-    well = all(outcome.held or outcome.well for outcome in progress.ended.values())
+    well = all(outcome.well for outcome in progress.ended.values())
     return 0 if well and written else FAILED
 
 
