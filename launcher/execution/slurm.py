@@ -151,10 +151,6 @@ class Slurm:
         """Cancel jobs; those that have ended are ignored."""
         subprocess.run(["scancel", "--quiet", *ids], check=True)
 
-    def check(self) -> None:
-        """Raise ValueError if submitit refuses a parameter. Makes no file."""
-        self._executor()
-
     def _executor(self) -> Any:
         from submitit import SlurmExecutor
 
@@ -181,13 +177,12 @@ def open_slurm(folder: Path, parameters: str, limit: int | None = None) -> Slurm
     Raises ValueError if submitit or Slurm's programs are missing, or a parameter is invalid. Makes no file.
     """
     check_slurm()
+    from submitit import SlurmExecutor
+
     slurm = Slurm(folder, read_parameters(parameters), limit)
-    try:
-        slurm.check()
-    except ValueError as error:
-        first, *_, known = str(error).partition("\nValid parameters are:")
-        names = sorted(set(re.findall(r"- (\w+) \(", known)) - OWN_PARAMETERS)
-        raise ValueError(f"--slurm: {first.lower()}: choose among {', '.join(names)}") from None
+    known = SlurmExecutor._valid_parameters() - OWN_PARAMETERS
+    if unknown := sorted(slurm.parameters.keys() - known):
+        raise ValueError(f"--slurm {','.join(unknown)} is unknown: choose among {', '.join(sorted(known))}")
     return slurm
 
 

@@ -1,8 +1,10 @@
 """A Slurm cluster of one node on this machine, as the current user, in a temporary folder."""
 
 import contextlib
+import ctypes
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile

@@ -256,7 +256,7 @@ def test_an_interruption_stops_the_training_and_the_same_command_resumes(launch,
     # A second launcher leaves the run that is being trained alone.
     second = launch(*KD)
     assert "skipped, another launcher is training it" in second.communicate(timeout=60)[0]
-    assert second.returncode == 0
+    assert second.returncode == 1
 
     launcher.send_signal(signal.SIGTERM)
     assert "Interrupted: " in launcher.communicate(timeout=60)[1]

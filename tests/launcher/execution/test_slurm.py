@@ -1,115 +1,116 @@
-"""experiments.py --launcher slurm on a real Slurm of one node, which the tests start; the trainer takes no time."""
-
-import json
-import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-import experiments
-from tests.launcher.execution.slurm_cluster import is_idle, needs_slurm, output, slurm_cluster, wait_until
-from tests.launcher.execution.test_submit_grid import results_in, states_in
+from launcher.execution.slurm import Command, Slurm, minutes, read_parameters
 
-pytestmark = [pytest.mark.slurm, needs_slurm]
-KD = ["--method", "kd", "--seeds", "1"]
-TWO_STAGES = ["--method", "att_kl_learn", "--seeds", "1,2"]
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with slurm_cluster():
-        yield
+KD = ["--method", "kd", "--seeds", "1", "--launcher", "slurm"]
 
 
 @pytest.fixture
-def group(tmp_path):
-    return tmp_path / "runs" / "g"
-
-
-@pytest.fixture
-def submit(cluster, call):
-    def submit(*words: str) -> None:
-        assert (
-            experiments.main([*call, "--launcher", "slurm", "--slurm", "partition=low,time=30", *words]) == 0
-        )
-
-    return submit
-
-
-@pytest.fixture
-def ask(group, capsys):
-    def ask(command: str) -> str:
-        capsys.readouterr()
-        assert experiments.main([command, "--out", str(group.parent), "--group", group.name]) == 0
-        return capsys.readouterr().out
-
-    return ask
-
-
-def test_second_stages_follow_first_stages_with_the_results_of_the_local_launcher(
-    submit, call, group, tmp_path, ask, capsys
-):
-    submit(*TWO_STAGES, "--jobs", "1")
-    wait_until(is_idle)
-    found = results_in(group)
-    assert experiments.main([*call, *TWO_STAGES, "--out", str(tmp_path / "local")]) == 0
-    expected = results_in(tmp_path / "local" / "g")
-    assert len(expected) == 4
-    assert {name: result["best"] for name, result in found.items()} == {
-        name: result["best"] for name, result in expected.items()
+def programs(tmp_path, monkeypatch) -> Path:
+    """Write stand-ins of Slurm's programs, which keep what they get, and return their folder."""
+    folder = tmp_path / "slurm_bin"
+    folder.mkdir()
+    texts = {
+        "sbatch": f'cp "$1" {folder}/script; echo "Submitted batch job 12"',
+        "squeue": "printf '12_0 RUNNING\\n12_1 PENDING\\n13 COMPLETING\\n'",
+        "scancel": f'echo "$@" > {folder}/cancelled',
+        "srun": "",
     }
-    started = {name: (group / name / "spec.json").stat().st_mtime for name in found}
-    for name in found:
-        first = json.loads((group / name / "spec.json").read_text())["after"]
-        if first:
-            assert started[name] > (group / first / "result.json").stat().st_mtime
-    assert list(states_in(ask("status")).values()) == ["finished"] * 4
+    for name, text in texts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return folder
 
 
-def test_a_preempted_run_and_one_near_its_time_limit_are_requeued_and_resume(submit, group, monkeypatch, ask):
-    monkeypatch.setenv("FAKE_HANG", "2")
-    monkeypatch.setenv("FAKE_HANGS", "once")
-    submit("--method", "kd", "--seeds", "1,2")
-    wait_until(lambda: len(list(group.glob("*/hanging"))) == 2)
-    assert list(states_in(ask("status")).values()) == ["running"] * 2
-    jobs = {path.parent.name: json.loads(path.read_text())["id"] for path in group.glob("*/job.json")}
-    one = next(iter(jobs.values()))
-    # Slurm sends this signal before the time limit.
-    subprocess.run(["scancel", "--signal", "USR2", one], check=True)
-    wait_until(lambda: f"{one} PENDING" in output("squeue", "--array", "--noheader", "--format", "%i %T"))
-    high = ["sbatch", "--partition", "high", "--ntasks", "2", "--output", "/dev/null", "--wrap", "sleep 1"]
-    subprocess.run(high, check=True, capture_output=True)
-    wait_until(is_idle)
-
-    results = results_in(group)
-    assert sorted(result["best"] for result in results.values()) == [73, 74]
-    assert all(result["resumed"] for result in results.values())
-    logs = "".join(path.read_text() for path in group.glob("slurm/*_log.*"))
-    assert f"Requeued job {one}" in logs
-    assert "DUE TO PREEMPTION" in logs
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("30", 30),
+        ("5:01", 6),
+        ("4:00:00", 240),
+        ("1-2", 26 * 60),
+        ("1-2:30", 26 * 60 + 30),
+        ("1-0:0:1", 1441),
+    ],
+)
+def test_a_time_limit_is_read_as_sbatch_reads_it(text, expected):
+    assert minutes(text) == expected
 
 
-def test_cancel_ends_running_and_waiting_jobs(submit, group, monkeypatch, ask):
-    monkeypatch.setenv("FAKE_HANG", "2")
-    submit(*TWO_STAGES, "--jobs", "1")
-    wait_until(lambda: list(group.glob("*/hanging")))
-    assert sorted(states_in(ask("status")).values()) == ["pending"] * 3 + ["running"]
-    assert "4 runs" in ask("cancel")
-    wait_until(is_idle)
-    assert set(states_in(ask("status")).values()) == {"cancelled"}
-    assert results_in(group) == {}
+def test_values_may_contain_commas():
+    found = read_parameters("time=4:00:00,exclude=node1,node2,cpus-per-task=4")
+    assert found == {"time": 240, "exclude": "node1,node2", "cpus_per_task": 4}
 
 
-def test_a_failed_first_stage_cancels_its_second_stage(submit, group, monkeypatch, ask):
-    monkeypatch.setenv("FAKE_FAIL", "first-seed1")
-    submit(*TWO_STAGES, "--retries", "0")
-    wait_until(is_idle)
-    assert sorted(states_in(ask("status")).values()) == ["cancelled", "failed", "finished", "finished"]
-
-
-def test_an_unknown_partition_is_an_error_of_one_sentence(cluster, call, group, capsys):
-    slurm = ["--launcher", "slurm", "--slurm", "partition=none,time=30"]
-    assert experiments.main([*call, *KD, *slurm]) == 1
-    error = capsys.readouterr().err
-    assert "invalid partition" in error
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        ([], ["--slurm", "time"]),
+        (["--slurm", "partition=gpu"], ["--slurm", "time"]),
+        (["--slurm", "time=soon"], ["--slurm time=soon"]),
+        (["--slurm", "partition,time=5"], ["--slurm partition"]),
+        (["--slurm", "time=5,nodes=2"], ["--slurm nodes"]),
+        (["--slurm", "time=5,colour=red"], ["--slurm", "colour", "partition"]),
+    ],
+)
+def test_invalid_parameters_are_refused_before_anything_is_made(
+    call, refused, programs, tmp_path, given, values
+):
+    error = refused(*call, *KD, *given)
     assert error.count("\n") == 1
-    assert not list(group.glob("*/job.json"))
+    assert all(value in error for value in values)
+    assert not (tmp_path / "runs").exists()
+    assert not (programs / "script").exists()
+
+
+def test_parameters_without_the_launcher_are_refused(call, refused):
+    error = refused(*call, "--method", "kd", "--slurm", "time=5")
+    assert "--slurm time=5" in error
+
+
+def test_a_missing_program_is_named(call, refused, programs, monkeypatch, tmp_path):
+    (programs / "sbatch").unlink()
+    monkeypatch.setenv("PATH", str(programs))
+    assert "sbatch" in refused(*call, *KD, "--slurm", "time=5")
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    assert "pip install submitit" in refused(*call, *KD, "--slurm", "time=5")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_array_is_submitted_with_its_limit_dependency_and_cores(programs, tmp_path):
+    slurm = Slurm(tmp_path / "logs", read_parameters("time=4:00:00,partition=gpu,cpus_per_task=3"), limit=2)
+    tasks = [Command(["true"]), Command(["false"]), Command(["true"])]
+    assert slurm.submit(tasks, "g-stage2", "aftercorr:7") == ["12_0", "12_1", "12_2"]
+    lines = (programs / "script").read_text().splitlines()
+    for line in (
+        "--array=0-2%2",
+        "--cpus-per-task=3",
+        "--dependency=aftercorr:7",
+        "--job-name=g-stage2",
+        "--kill-on-invalid-dep=yes",
+        "--partition=gpu",
+        "--requeue",
+        "--signal=USR2@90",
+        "--time=240",
+    ):
+        assert f"#SBATCH {line}" in lines
+    [command] = [line for line in lines if line.startswith("srun")]
+    assert "--cpus-per-task=3" in command
+    assert f"env PYTHONPATH={Path(__file__).parents[3]}" in command
+
+
+def test_the_queue_is_read_and_cancelled(programs, tmp_path):
+    slurm = Slurm(tmp_path)
+    assert slurm.states() == {"12_0": "running", "12_1": "pending", "13": "running"}
+    slurm.cancel(["12_0", "12_1"])
+    assert (programs / "cancelled").read_text() == "--quiet 12_0 12_1\n"
+
+
+def test_a_failed_controller_is_an_error_of_one_sentence(programs, tmp_path):
+    (programs / "squeue").write_text("#!/bin/sh\necho 'slurm_load_jobs error: no controller' >&2; exit 1\n")
+    with pytest.raises(ValueError, match="no controller"):
+        Slurm(tmp_path).states()
