@@ -79,8 +79,9 @@ def slurm_cluster() -> Iterator[None]:
         for command in (["munged", "--foreground", "--force", *munge], ["slurmctld", "-D"], ["slurmd", "-D"]):
             program = shutil.which(command[0], path=SBIN)
             with open(folder / f"{command[0]}.log", "w") as log:
+                outputs = {"stdout": log, "stderr": subprocess.STDOUT}
                 daemons.append(
-                    subprocess.Popen([program, *command[1:]], stdout=log, stderr=subprocess.STDOUT)
+                    subprocess.Popen([program, *command[1:]], preexec_fn=end_with_parent, **outputs)
                 )
         wait_until(lambda: output("sinfo", "--noheader", "--format", "%T").split() == ["idle"], folder)
         yield
@@ -98,6 +99,11 @@ def slurm_cluster() -> Iterator[None]:
         if before is not None:
             os.environ["SLURM_CONF"] = before
         shutil.rmtree(folder)
+
+
+def end_with_parent() -> None:
+    """Have this process receive SIGTERM when its parent ends, even if the parent is killed."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def free_ports() -> list[int]:
