@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return say_interrupted()
     if dry_run:
-        show(jobs, slots)
+        show(jobs, slots[0], f"{len(slots)} at a time" if queue is None else "as Slurm jobs")
         return 0
     if queue is None:
         return run_grid(jobs, slots, config.retries, config.folder)

@@ -67,14 +67,17 @@ def check_origins(jobs: Sequence[Job]) -> None:
         raise NotReady(problems)
 
 
-def show(jobs: Sequence[Job], slots: Sequence[Slot]) -> None:
-    """Print the plan and every command."""
+def show(jobs: Sequence[Job], slot: Slot, how: str) -> None:
+    """Print the plan and every command.
+
+    how  the jobs are executed, such as "2 at a time"
+    """
     for job in jobs:
         finished = read_result(job.folder) is not None
         print(f"# {job.name}{'  (finished)' if finished else ''}")
         for command in (train_command(job), *([predict_command(job)] if job.predicts else [])):
-            print(shell_line(command, slots[0]))
-    print(f"# {_count(jobs)} in {_places(jobs)}, {len(slots)} at a time")
+            print(shell_line(command, slot))
+    print(f"# {_count(jobs)} in {_places(jobs)}, {how}")
 
 
 def run_grid(jobs: Sequence[Job], slots: Sequence[Slot], retries: int, folder: Path) -> int:

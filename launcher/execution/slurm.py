@@ -84,7 +84,7 @@ class Command(Task):
 
     def work(self, processes: Processes) -> str:
         """Run the command; return its exit status if it fails."""
-        exit_code = processes.call(self.command, Slot(), None)
+        exit_code = processes.call(self.command, Slot())
         return f"exit status {exit_code} of {shlex.join(self.command)}" if exit_code else ""
 
 
@@ -148,8 +148,10 @@ class Slurm:
         return {id: PENDING if state in PENDING_STATES else RUNNING for id, state in found.items()}
 
     def cancel(self, ids: Sequence[str]) -> None:
-        """Cancel jobs; those that have ended are ignored."""
-        subprocess.run(["scancel", "--quiet", *ids], check=True)
+        """Cancel jobs; those that have ended are ignored. Raises ValueError if scancel fails."""
+        done = subprocess.run(["scancel", "--quiet", *ids], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise ValueError(f"scancel failed ({done.stderr.strip()}): run the same command again")
 
     def _executor(self) -> Any:
         from submitit import SlurmExecutor

@@ -1,5 +1,6 @@
 """`experiments.py status` and `experiments.py cancel`: the state of the runs of a group, and the end of its jobs."""
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -121,7 +122,7 @@ def find_status(folder: Path, states: Mapping[str, str]) -> Status:
     done = updates_done(folder / "log.txt")
     if result is not None and queued is None:
         return Status(folder, FINISHED, done, f"{result['metric']} {result['best']:.4g}")
-    score = _last_score(folder / "log.txt")
+    score = _last_score(folder)
     if queued is not None:
         return Status(folder, queued, done, score)
     if is_locked(folder / "lock"):
@@ -144,14 +145,17 @@ def _ended(folder: Path, submission: Submission, done: int, score: str) -> Statu
     return Status(folder, FAILED, done, score, f"see {submission.log}")
 
 
-def _last_score(log: Path) -> str:
-    """Return the first metric of the last validation that is no loss; an empty text without one."""
-    if not log.is_file():
+def _last_score(folder: Path) -> str:
+    """Return the metric of the last validation that selects the best checkpoint; an empty text without one."""
+    try:
+        words = shlex.split((folder / "command.txt").read_text("utf-8"))
+        with open(folder / "log.txt", encoding="utf-8", errors="replace") as file:
+            found = validations(file)
+    except FileNotFoundError:
         return ""
-    with open(log, encoding="utf-8", errors="replace") as file:
-        found = validations(file)
+    metric = words[words.index("--best-checkpoint-metric") + 1]
     scores = found[max(found)].get("valid", {}) if found else {}
-    return next((f"{name} {score:.4g}" for name, score in scores.items() if name != "loss"), "")
+    return f"{metric} {scores[metric]:.4g}" if metric in scores else ""
 
 
 def _states(group: Path, folders: Sequence[Path]) -> Mapping[str, str]:
