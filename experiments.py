@@ -5,15 +5,16 @@
         --mapping skip,last --stage two --seeds 1,2,3,4 --group first -- --num-workers 2
     python experiments.py --grid configs/grids/small_methods.yaml --dry-run
     python experiments.py --task mrpc -e finetune --models runs/pretrained untrained=runs/pretrained@random:3
-    python experiments.py report --help
+    python experiments.py --grid FILE --launcher slurm --slurm partition=gpu,time=4:00:00,gres=gpu:1
+    python experiments.py report --help     (also: status, cancel)
 
 Arguments after -- are passed to fairseq-train, by its names (--clip-norm 1.0) or hydra's (optimization.clip_norm=1.0).
 Flags of a criterion (--hsk-keep, --inter-weight) are passed to the runs whose criterion has them.
 
 Each run has its own directory in OUT/GROUP, named after all settings that decide its result. Finished runs are
-skipped and interrupted runs are resumed; a failed run does not stop the others. Several calls of one grid, on machines
-that share OUT, divide the runs among them. The table of means and deviations is printed, and written to
-OUT/GROUP/table.md and table.csv. If several learning rates or batch sizes are tried, a row shows the best of them.
+skipped and interrupted runs are resumed; a failed run does not stop the others. The table of means and deviations is
+printed, and written to OUT/GROUP/table.md and table.csv. If several learning rates or batch sizes are tried, a row
+shows the best of them.
 """
 
 import shlex
@@ -22,12 +23,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from launcher.cli import read_arguments
-from launcher.execution.run_grid import check_origins, make_data, run_grid, show
+from launcher.config import SLURM, Grid
+from launcher.execution.run_grid import FAILED, check_origins, make_data, print_table, run_grid, show
 from launcher.execution.scheduler import interruptible, say_interrupted
-from launcher.execution.slots import make_slots, visible_gpus
+from launcher.execution.slots import Slot, make_slots, visible_gpus
+from launcher.execution.slurm import Slurm, open_slurm
+from launcher.execution.submit_grid import LOGS, submit_grid
 from launcher.planning.expand import plan_jobs
 from launcher.planning.prerequisites import NotReady, find_prerequisites
-from launcher.validate import check_flags, check_layers, unused_flags
+from launcher.validate import check_batches, check_flags, check_layers, unused_flags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,14 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from launcher import report
 
         return report.main(arguments[1:])
+    if arguments[:1] in (["status"], ["cancel"]):
+        from launcher.execution import status
+
+        command = status.status_main if arguments[0] == "status" else status.cancel_main
+        return command(arguments[1:])
 
     grid, dry_run = read_arguments(__doc__, arguments)
-    gpus = [] if grid.config.cpu else visible_gpus()
-    config = replace(grid.config, cpu=not gpus)
-    grid = replace(grid, config=config)
-    slots = make_slots(config.jobs, gpus)
     try:
         with interruptible():
+            grid, slots, queue = find_devices(grid)
+            config = grid.config
             prerequisites = find_prerequisites(grid)
             check_layers(prerequisites)
             if prerequisites.missing and dry_run:
@@ -58,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 prerequisites = find_prerequisites(grid)
             jobs = plan_jobs(prerequisites)
             check_origins(jobs)
+            check_batches(jobs)
             if unused := unused_flags(grid, jobs):
                 print(f"Warning: no run of this grid uses {', '.join(unused)}.", file=sys.stderr)
             if not dry_run:
@@ -68,9 +76,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return say_interrupted()
     if dry_run:
-        show(jobs, slots)
+        show(jobs, slots[0], f"{len(slots)} at a time" if queue is None else "as Slurm jobs")
         return 0
-    return run_grid(jobs, slots, config.retries, config.folder)
+    if queue is None:
+        return run_grid(jobs, slots, config.retries, config.folder)
+    try:
+        if not submit_grid(jobs, queue, config.folder, config.retries):
+            print_table(jobs, {}, config.folder)
+    except ValueError as error:
+        print(f"Not all runs were submitted: {error}; the same command submits the others.", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+def find_devices(grid: Grid) -> tuple[Grid, list[Slot], Slurm | None]:
+    """Return the grid for the GPUs of this machine, its slots, and the queue of --launcher slurm.
+
+    Raises NotReady if there are too few GPUs, or Slurm cannot be used.
+    """
+    config = grid.config
+    try:
+        if config.launcher == SLURM:
+            limit = config.jobs if "jobs" in grid.given else None
+            # A job looks for GPUs on its own machine.
+            return grid, [Slot()], open_slurm(config.folder / LOGS, config.slurm, limit)
+        if config.slurm:
+            raise ValueError(f"--slurm {config.slurm} is for --launcher slurm: add that, or remove it")
+        gpus = [] if config.cpu else visible_gpus()
+        slots = make_slots(config.jobs, gpus, config.gpus_per_run)
+    except ValueError as error:
+        raise NotReady([str(error)]) from None
+    return replace(grid, config=replace(config, cpu=not gpus)), slots, None
 
 
 if __name__ == "__main__":

@@ -33,6 +33,9 @@ from .overrides import Overrides
 # Kinds of grid: students of methods, second stages of listed models, or the fine-tuning of listed models.
 METHOD, PREDICTION, FINETUNING = EXPERIMENTS = "method_specific", "pred", "finetune"
 
+# Where runs are trained.
+LOCAL, SLURM = LAUNCHERS = "local", "slurm"
+
 STAGES = {"one": "one", "two": "two", "one_stage": "one", "two_stage": "two", FINETUNING: FINETUNING}
 INIT = re.compile(r"\d+(,\d+)*|all|random(:[1-9]\d*)?")
 MAPPING = re.compile(r"skip|last|combine|combine-layers|pkd-skip|pkd-last|top\d+|\d+:\d+(,\d+:\d+)*")
@@ -285,12 +288,23 @@ class GridConfig:
     )
 
     jobs: int = option(
-        1, "runs at a time; more runs than GPUs share the GPUs (default: 1)", "N", positive, group="execution"
+        1,
+        f"runs at a time; more runs than GPUs share the GPUs; with --launcher {SLURM}, jobs of an array at a time "
+        f"(default: 1, with {SLURM} all)",
+        "N",
+        positive,
+        group="execution",
     )
     retries: int = option(
         1, "how often a failed run is resumed from its last checkpoint (default: 1)", "N", count
     )
     cpu: bool = option(False, "use no GPU (default: all GPUs, one for each run)")
+    gpus_per_run: int = option(
+        1,
+        "GPUs of a run, each with one process of torchrun; each batch is divided among them (default: 1)",
+        "N",
+        positive,
+    )
     tensorboard_logdir: Optional[Path] = option(
         None, "parent folder of TensorBoard logs: DIR/GROUP/RUN (default: none)", "DIR"
     )
@@ -298,6 +312,18 @@ class GridConfig:
         None, "project of Weights & Biases; a run has the name of its folder (default: none)", "NAME"
     )
     trainer: Optional[str] = option(None, "the fairseq-train to call (default: the environment's)", "PROGRAM")
+    launcher: str = option(
+        LOCAL,
+        f"{LOCAL}: train on this machine; {SLURM}: submit a Slurm job for each run, and return (default: {LOCAL})",
+        f"{{{','.join(LAUNCHERS)}}}",
+        _choice({name: name for name in LAUNCHERS}),
+    )
+    slurm: str = option(
+        "",
+        "options of sbatch for each job, such as partition=gpu,time=4:00:00,gres=gpu:1,account=me; time is required; a "
+        "job that reaches it is requeued and resumes",
+        "KEY=VALUE,...",
+    )
 
     @property
     def folder(self) -> Path:

@@ -66,6 +66,14 @@ def take_lock(file: TextIO) -> bool:
     return True
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock of a file."""
+    if not path.is_file():
+        return False
+    with open(path, "r+") as file:
+        return not take_lock(file)
+
+
 def check_writable(folder: Path, flag: str) -> None:
     """Raise ValueError if `folder` can be neither created nor written. Creates nothing."""
     there = next(path for path in (folder, *folder.parents) if path.exists())

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from .config import METHOD, Grid
-from .execution.command import train_command, uses_cache
+from .execution.command import train_arguments, uses_cache
 from .planning.job import Job
 from .planning.prerequisites import NotReady, Prerequisites
 from .planning.run_spec import FIRST, SECOND, RunSpec
@@ -50,6 +50,18 @@ def _highest_state(mapping: str) -> int:
     return max((int(number) for number in re.findall(r"(?:^top|:)(\d+)", mapping)), default=0)
 
 
+def check_batches(jobs: Sequence[Job]) -> None:
+    """Raise NotReady if --gpus-per-run does not divide a batch."""
+    sizes = sorted({job.spec.batch_size for job in jobs if job.spec.batch_size % job.processes})
+    if sizes:
+        raise NotReady(
+            [
+                f"--gpus-per-run {jobs[0].processes} does not divide batches of {' and '.join(map(str, sizes))} sentences: "
+                "change it, or --batch-size and --teacher-batch-size"
+            ]
+        )
+
+
 def check_flags(jobs: Sequence[Job]) -> None:
     """Raise NotReady if fairseq-train does not accept a flag, or its value.
 
@@ -62,7 +74,7 @@ def check_flags(jobs: Sequence[Job]) -> None:
             asked.setdefault(_kind(job.spec), job)
     if not asked:
         return
-    commands = [train_command(job)[1:] for job in asked.values()]
+    commands = [train_arguments(job) for job in asked.values()]
     try:
         python = find_python(jobs[0].trainer)
         refusals = run_module(python, "tasks.check_flags", text=json.dumps(commands))

@@ -28,8 +28,15 @@ REPORTING: Overrides = {"--no-epoch-checkpoints": True, "--no-progress-bar": Tru
 
 
 def train_command(job: Job) -> list[str]:
-    """Return the command line of fairseq-train for a job."""
-    return [job.trainer, str(job.data.folder), *as_words(train_flags(job))]
+    """Return the command line of fairseq-train for a job, through torchrun if it has several processes."""
+    torchrun = [find_python(job.trainer), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    several = [*torchrun, str(job.processes)] if job.processes > 1 else []
+    return [*several, job.trainer, *train_arguments(job)]
+
+
+def train_arguments(job: Job) -> list[str]:
+    """Return the arguments of fairseq-train for a job."""
+    return [str(job.data.folder), *as_words(train_flags(job))]
 
 
 def train_flags(job: Job) -> Overrides:
@@ -49,7 +56,7 @@ def train_flags(job: Job) -> Overrides:
         "--criterion": spec.criterion,
         **({"--mapping": spec.mapping} if spec.mapping and not second else {}),
         **RECIPE,
-        "--batch-size": str(spec.batch_size),
+        "--batch-size": str(spec.batch_size // job.processes),
         "--lr": str(spec.lr),
         "--warmup-updates": str(spec.warmup),
         "--total-num-update": str(spec.updates),
@@ -62,6 +69,8 @@ def train_flags(job: Job) -> Overrides:
         **REPORTING,
         **job.trackers,
         **({"--cpu": True} if job.cpu else {}),
+        **({"--ddp-backend": "legacy_ddp"} if job.processes > 1 else {}),
+        **({"--distributed-backend": "gloo"} if job.processes > 1 and job.cpu else {}),
         **spec.overrides,
         **_weights(job),
         **(_initial_weights(job) if second else {}),

@@ -67,21 +67,21 @@ def check_origins(jobs: Sequence[Job]) -> None:
         raise NotReady(problems)
 
 
-def show(jobs: Sequence[Job], slots: Sequence[Slot]) -> None:
-    """Print the plan and every command."""
+def show(jobs: Sequence[Job], slot: Slot, how: str) -> None:
+    """Print the plan and every command.
+
+    how  the jobs are executed, such as "2 at a time"
+    """
     for job in jobs:
         finished = read_result(job.folder) is not None
         print(f"# {job.name}{'  (finished)' if finished else ''}")
         for command in (train_command(job), *([predict_command(job)] if job.predicts else [])):
-            print(shell_line(command, slots[0]))
-    print(f"# {_count(jobs)} in {_places(jobs)}, {len(slots)} at a time")
+            print(shell_line(command, slot))
+    print(f"# {_count(jobs)} in {_places(jobs)}, {how}")
 
 
 def run_grid(jobs: Sequence[Job], slots: Sequence[Slot], retries: int, folder: Path) -> int:
-    """Train the unfinished jobs, print the table and write it to `folder`; return the exit status.
-
-    Runs that another launcher is still training at the end do not count as failures.
-    """
+    """Train the unfinished jobs, print the table and write it to `folder`; return the exit status."""
     progress = Progress(jobs)
     say(
         f"{_count(jobs)}, each with its log.txt in its own folder, in {_places(jobs)}, {len(slots)} at a time"
@@ -90,20 +90,20 @@ def run_grid(jobs: Sequence[Job], slots: Sequence[Slot], retries: int, folder: P
     interrupted = False
     with interruptible(), progress.showing():
         try:
-            run_jobs(jobs, executor, progress.end, progress.hold)
+            run_jobs(jobs, executor, progress.end)
         except KeyboardInterrupt:
             interrupted = True
 
-    written = _write_table(jobs, progress.ended, folder)
+    written = print_table(jobs, progress.ended, folder)
     for line in summary(progress.ended):
         say(line)
     if interrupted:
         return say_interrupted()
-    well = all(outcome.held or outcome.well for outcome in progress.ended.values())
+    well = all(outcome.well for outcome in progress.ended.values())
     return 0 if well and written else FAILED
 
 
-def _write_table(jobs: Sequence[Job], ended: Mapping[str, Outcome], folder: Path) -> bool:
+def print_table(jobs: Sequence[Job], ended: Mapping[str, Outcome], folder: Path) -> bool:
     """Print the table, then write it; return False if it cannot be written, for example on a full disk."""
     # After an interruption, `ended` lacks runs that were finished before.
     outcomes = {job.name: Outcome(read_result(job.folder)) for job in jobs} | dict(ended)

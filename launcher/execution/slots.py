@@ -26,9 +26,9 @@ PATIENCE = 10  # seconds that a process gets to end by itself
 
 @dataclass(frozen=True)
 class Slot:
-    """The device of one run at a time.
+    """The devices of one run at a time.
 
-    gpu      number of its GPU; None for the CPU
+    gpu      number of its GPU, or numbers with commas; None for the CPU
     cores    numbers of the cores that its processes may use; empty for all
     threads  OMP_NUM_THREADS of its processes; None leaves it unset
     """
@@ -47,10 +47,19 @@ class Slot:
         return {name: value for name, value in added.items() if name not in os.environ}
 
 
-def make_slots(jobs: int, gpus: Sequence[str]) -> list[Slot]:
-    """Return `jobs` slots: on the GPUs in turn or, without GPUs, on equal shares of the cores."""
+def make_slots(jobs: int, gpus: Sequence[str], gpus_per_run: int = 1) -> list[Slot]:
+    """Return `jobs` slots: on the GPUs in turn or, without GPUs, on equal shares of the cores.
+
+    Raises ValueError if there are fewer GPUs than `gpus_per_run`.
+    """
+    if gpus and len(gpus) < gpus_per_run:
+        raise ValueError(
+            f"--gpus-per-run {gpus_per_run} is more than the visible GPUs ({','.join(gpus)}): give at most {len(gpus)}"
+        )
     if gpus:
-        return [Slot(gpu=gpus[job % len(gpus)]) for job in range(jobs)]
+        sets = [",".join(gpus[at : at + gpus_per_run]) for at in range(0, len(gpus), gpus_per_run)]
+        whole = sets[: len(gpus) // gpus_per_run]
+        return [Slot(gpu=whole[job % len(whole)]) for job in range(jobs)]
     if jobs == 1:
         return [Slot()]
     if not hasattr(os, "sched_getaffinity"):  # macOS cannot reserve cores
@@ -91,7 +100,9 @@ class Processes:
         self.stopped = False
         self.lock = threading.Lock()
 
-    def call(self, command: Sequence[str], slot: Slot, sink: IO | None, lock: int) -> int:
+    def call(
+        self, command: Sequence[str], slot: Slot, sink: IO | None = None, lock: int | None = None
+    ) -> int:
         """Run `command` with its output in the file `sink`; return the exit code.
 
         lock  file descriptor that the process inherits, so that its lock holds until the training has ended, even
@@ -108,7 +119,7 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
-                pass_fds=(lock,),
+                pass_fds=() if lock is None else (lock,),
             )
             self.running.add(process)
         try:

@@ -167,6 +167,7 @@ def _job(spec: RunSpec, prerequisites: Prerequisites) -> Job:
         after=(*trained, *([spec.after] if spec.after else [])),
         keeps_last=spec.stage == FIRST and config.stage2_from == "last",
         trackers=_trackers(spec, config),
+        processes=config.gpus_per_run,
     )
 
 

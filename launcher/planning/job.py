@@ -28,6 +28,7 @@ class Job:
     is_teacher  whether it trains a teacher, which needs the dictionary of the data in its folder
     keeps_last  whether checkpoint_last.pt is kept after training, because a second stage starts from it
     trackers    flags of TensorBoard and Weights & Biases; they do not change the result
+    processes   number of training processes, which divide each batch
     """
 
     spec: RunSpec
@@ -42,6 +43,7 @@ class Job:
     is_teacher: bool = False
     keeps_last: bool = False
     trackers: Mapping[str, str] = field(default_factory=dict)
+    processes: int = 1
 
     @property
     def name(self) -> str:

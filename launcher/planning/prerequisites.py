@@ -222,5 +222,14 @@ def _new_teacher(config: GridConfig, task: str, data: Data, model: Path, trainer
         task, data, model, config.teacher_epochs, config.teacher_batch_size, config.teacher_lr
     )
     folder = config.out / "teachers" / spec.name
-    job = Job(spec, folder, data, trainer, config.cpu, start=model, is_teacher=True)
+    job = Job(
+        spec,
+        folder,
+        data,
+        trainer,
+        config.cpu,
+        start=model,
+        is_teacher=True,
+        processes=config.gpus_per_run,
+    )
     return Teacher(folder / BEST, spec.digest, job)

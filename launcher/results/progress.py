@@ -39,7 +39,6 @@ class Progress:
         )
         self.jobs = jobs
         self.ended: dict[str, Outcome] = {}
-        self.held: set[str] = set()
         self.begun: dict[str, _Begun] = {}
         self.trained = 0  # updates of ended jobs
         unfinished = (job for job in jobs if read_result(job.folder) is None)
@@ -68,12 +67,6 @@ class Progress:
         if not self.is_live:
             say(f"{'start':>{self._width}} {job.name}")
 
-    def hold(self, job: Job) -> None:
-        """Print a line once for a job that another launcher trains, however often it is visited."""
-        if job.name not in self.held:
-            self.held.add(job.name)
-            say(f"{'later':>{self._width}} {job.name}: another launcher is training it")
-
     def end(self, job: Job, outcome: Outcome) -> None:
         """Record the outcome of a job, and print a line."""
         with self.lock:
@@ -99,7 +92,7 @@ class Progress:
 
     def _render(self) -> RenderableType:
         self._read_logs()
-        failed = sum(outcome.result is None and not outcome.held for outcome in self.ended.values())
+        failed = sum(outcome.result is None for outcome in self.ended.values())
         waiting = len(self.jobs) - len(self.ended) - len(self.begun)
         counts = f"{len(self.ended)} ended ({failed} failed), {len(self.begun)} running, {waiting} waiting"
         self.bars.update(self.overall, description=counts)
@@ -147,11 +140,8 @@ def format_outcome(outcome: Outcome) -> str:
 def summary(outcomes: Mapping[str, Outcome]) -> list[str]:
     """Return a line for each kind of outcome that needs attention, with the names of its runs."""
     kinds = {
-        "failed, see above": lambda end: end.result is None and not end.held,
+        "without a result, see above": lambda end: end.result is None,
         "finished without predictions, which the same command makes": lambda end: bool(end.note),
-        "being trained by another launcher: when that has ended, run the same command again for the whole table": (
-            lambda end: end.held
-        ),
     }
     lines = []
     for kind, is_one in kinds.items():

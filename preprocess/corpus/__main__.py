@@ -10,7 +10,7 @@ before them. A row with only </s> ends each document, as fairseq's complete_doc 
 The text is divided into pieces of 1 to 16 MiB. --workers processes encode them and store each piece in OUT.parts;
 at the end all pieces are joined. A file compressed by gzip, bzip2 or xz is not divided: one process reads it as a
 stream. The same command resumes a killed run from its finished pieces. --part i/n encodes one of n parts, on any
-machine that has the input; --merge joins them.
+machine that has the input; --merge joins them. --launcher slurm submits these commands as Slurm jobs.
 
 Memory of a process does not depend on the size of the corpus: encoder and one piece need 75 MiB for pieces of 1 MiB,
 170 MiB for 16 MiB, and 180 MiB with documents as long as the longest piece. The first process needs 0.7 KiB more for
@@ -23,7 +23,9 @@ import gc
 import os
 import sys
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -35,6 +37,7 @@ from .input_files import Source, find_sources
 from .join_shards import join, shard_folders
 from .pieces_folder import PiecesFolder, check_same, find_folder, open_folder
 from .plan_pieces import LARGEST, MIB, Options, Piece, cut
+from .submit_parts import submit_parts
 from .worker_processes import run
 
 OPTIONS = [
@@ -44,15 +47,28 @@ OPTIONS = [
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     args = _parser().parse_args(arguments)
-    work = _merge if args.merge else _make
+    work = _merge if args.merge else partial(_submit, arguments) if args.launcher == "slurm" else _make
     note = "run the same command again to continue."
     return exit_status("preprocess.corpus", lambda: work(args), args.out, note)
 
 
+def _submit(arguments: list[str], args: argparse.Namespace) -> None:
+    """Submit the parts as Slurm jobs, unless the corpus exists already."""
+    if args.out.exists():
+        _make(args)
+        return
+    _check(args, Options(**_given_options(args)))
+    if args.part or args.parts is None or args.parts < 1:
+        raise DataError("--launcher slurm needs --parts N, the number of jobs, instead of --part i/n.")
+    find_sources(args.input)
+    _, words = _slurm_parser().parse_known_args(arguments)
+    submit_parts(words, args.out, args.parts, args.slurm or "")
+
+
 def _make(args: argparse.Namespace) -> None:
-    given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
-    options = Options(**given)
+    options = Options(**_given_options(args))
     part = _check(args, options)
     sources = find_sources(args.input)
     use_cores(args.workers)
@@ -76,6 +92,10 @@ def _make(args: argparse.Namespace) -> None:
             f"{parts.folder}: part {args.part} is done, {len(mine)} of {len(pieces)} pieces; when all parts are present: "
             f"python -m preprocess.corpus --merge --out {args.out}"
         )
+
+
+def _given_options(args: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
 
 
 def _merge(args: argparse.Namespace) -> None:
@@ -105,6 +125,8 @@ def _check(args: argparse.Namespace, options: Options) -> tuple[int, int] | None
             f"--valid-share {shares[0]:g} and --test-share {shares[1]:g} are out of range: "
             "give numbers of at least 0 with a sum below 1."
         )
+    if args.launcher != "slurm" and (args.slurm or args.parts is not None):
+        raise DataError("--slurm and --parts are for --launcher slurm: add that, or remove them.")
     return _part(args.part) if args.part else None
 
 
@@ -160,8 +182,29 @@ def _print_summary(out: Path, meta: dict) -> None:
     print(os.pathsep.join(map(str, shard_folders(out, len(meta["shards"])))))
 
 
+def _slurm_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    group = parser.add_argument_group("many machines")
+    group.add_argument(
+        "--launcher",
+        choices=["local", "slurm"],
+        help="local: encode on this machine; slurm: submit the parts as Slurm jobs, and return (default: local)",
+    )
+    group.add_argument(
+        "--parts", type=int, metavar="N", help="with --launcher slurm: number of jobs that encode"
+    )
+    group.add_argument(
+        "--slurm",
+        metavar="KEY=VALUE,...",
+        help="options of sbatch for each job, such as partition=cpu,time=4:00:00,cpus_per_task=16; time is required",
+    )
+    return parser
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
+        parents=[_slurm_parser()],
+        allow_abbrev=False,
         prog="python -m preprocess.corpus",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -34,7 +34,8 @@ if os.environ.get("FAKE_FLAGS", "no run") in folder.name:
 last = folder / "checkpoint_last.pt"
 begin = int(last.read_text()) if last.exists() else 0
 for epoch in range(begin + 1, int(flag("--max-epoch")) + 1):
-    if os.environ.get("FAKE_HANG") == str(epoch):
+    again = os.environ.get("FAKE_HANGS") != "once" or not (folder / "hanging").exists()
+    if os.environ.get("FAKE_HANG") == str(epoch) and again:
         (folder / "hanging").touch()
         time.sleep(float(os.environ.get("FAKE_SECONDS", "60")))
     score = 70 + epoch + int(flag("--seed")) if metric != "loss" else 1 / epoch

@@ -58,6 +58,26 @@ def test_a_command_is_the_program_the_data_and_the_flags(job):
     assert command[-5:] == ["--cpu", "--bf16", "--lr-list", "1", "2"]
 
 
+def test_several_processes_divide_the_batch_through_torchrun(job):
+    several = replace(job(), processes=4)
+    command = train_command(several)
+    assert command[1:7] == [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "4",
+        "fairseq-train",
+    ]
+    flags = train_flags(several)
+    assert (flags["--batch-size"], flags["--distributed-backend"], flags["--ddp-backend"]) == (
+        "4",
+        "gloo",
+        "legacy_ddp",
+    )
+    assert "--distributed-backend" not in train_flags(replace(several, cpu=False))
+
+
 def test_only_a_run_that_needs_its_teacher_has_a_cache(job):
     cache, labels = Path("caches/MRPC"), {"--soft-weight": "0"}
     flags = train_flags(job(cache=cache))

@@ -8,7 +8,6 @@ import pytest
 from launcher.execution import scheduler
 from launcher.results.runs import Outcome
 
-HELD = Outcome(None, "another launcher is training it", skipped=True)
 DONE, FAILED = Outcome({"best": 1}), Outcome(None, "exit status 1")
 
 
@@ -23,9 +22,9 @@ class FakeJob:
 
 @dataclass
 class FakeExecutor:
-    """An executor whose jobs have ended when they are submitted, each with the next of its outcomes."""
+    """An executor whose jobs have ended when they are submitted."""
 
-    outcomes: dict[str, list[Outcome]]
+    outcomes: dict[str, Outcome]
     submitted: list[str] = field(default_factory=list)
     stopped: bool = False
 
@@ -35,8 +34,7 @@ class FakeExecutor:
     def submit(self, job: FakeJob) -> Future[Outcome]:
         self.submitted.append(job.name)
         future: Future[Outcome] = Future()
-        outcomes = self.outcomes[job.name]
-        future.set_result(outcomes.pop(0) if len(outcomes) > 1 else outcomes[0])
+        future.set_result(self.outcomes[job.name])
         return future
 
     def stop(self) -> None:
@@ -45,8 +43,7 @@ class FakeExecutor:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    for name in ("SECONDS_BETWEEN_LOOKS", "SECONDS_BETWEEN_VISITS"):
-        monkeypatch.setattr(scheduler, name, 0.01)
+    monkeypatch.setattr(scheduler, "SECONDS_BETWEEN_LOOKS", 0.01)
 
 
 def run(jobs, executor) -> dict[str, Outcome]:
@@ -57,22 +54,11 @@ def run(jobs, executor) -> dict[str, Outcome]:
 
 def test_a_job_starts_after_those_it_depends_on_and_not_after_a_failure():
     jobs = [FakeJob("b", after=("a",)), FakeJob("a"), FakeJob("d", after=("c",)), FakeJob("c")]
-    executor = FakeExecutor({"a": [DONE], "b": [DONE], "c": [FAILED], "d": [DONE]})
+    executor = FakeExecutor({"a": DONE, "b": DONE, "c": FAILED, "d": DONE})
     ended = run(jobs, executor)
     assert executor.submitted == ["a", "c", "b"]
     assert {name: ended[name] for name in "abc"} == {"a": DONE, "b": DONE, "c": FAILED}
-    assert ended["d"].problem == "not started because its teacher failed: c"
-
-
-def test_a_job_of_another_launcher_is_visited_again_while_a_job_depends_on_it_and_then_left():
-    executor = FakeExecutor({"a": [HELD, HELD, DONE], "b": [DONE], "c": [HELD]})
-    ended = run([FakeJob("a"), FakeJob("b", after=("a",)), FakeJob("c")], executor)
-    assert ended == {"a": DONE, "b": DONE, "c": HELD}
-    assert executor.submitted.count("a") == 3
-
-    executor = FakeExecutor({"c": [HELD]})
-    assert run([FakeJob("c")], executor) == {"c": HELD}
-    assert executor.submitted == ["c"]
+    assert ended["d"].problem == "not started because its teacher has no result: c"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -34,6 +34,9 @@ def test_where_cores_cannot_be_told_apart_threads_are_shared_out(monkeypatch):
 
 def test_gpus_are_taken_in_turn():
     assert [slot.gpu for slot in make_slots(3, ["0", "4"])] == ["0", "4", "0"]
+    assert [slot.gpu for slot in make_slots(3, list("01234"), gpus_per_run=2)] == ["0,1", "2,3", "0,1"]
+    with pytest.raises(ValueError, match=r"--gpus-per-run 3 .*0,4"):
+        make_slots(1, ["0", "4"], gpus_per_run=3)
     assert make_slots(1, ["0"])[0].cores == ()
 
 

@@ -70,13 +70,11 @@ def test_the_summary_names_the_runs_of_each_problem():
     outcomes |= {
         "done": DONE,
         "noted": replace(DONE, note="no predictions"),
-        "held": Outcome(None, "", skipped=True),
     }
-    first, second, third = summary(outcomes)
-    assert first.startswith("12 failed, ")
+    first, second = summary(outcomes)
+    assert first.startswith("12 without a result, ")
     assert first.endswith("failed9 and 2 more)")
     assert second.endswith("(noted)")
-    assert third.endswith("(held)")
 
 
 @pytest.fixture
@@ -144,16 +142,11 @@ def test_without_a_terminal_there_are_lines(jobs, capsys):
     with progress.showing():
         progress.begin(job)
         progress.end(job, DONE)
-        progress.hold(other)
-        progress.hold(other)
         progress.end(other, Outcome(None, "another launcher is training it", skipped=True))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"start {job.name}"
     assert lines[1].startswith(f"[1/2] {job.name}: accuracy 81.23 in 72 s")
-    assert lines[2:] == [
-        f"later {other.name}: another launcher is training it",
-        f"[2/2] {other.name}: skipped, another launcher is training it",
-    ]
+    assert lines[2:] == [f"[2/2] {other.name}: skipped, another launcher is training it"]
 
 
 def test_with_a_terminal_there_is_a_live_table(monkeypatch, jobs):

@@ -27,6 +27,10 @@ BAD = "The ferry leaves.\nNobody said so.\n\nA kite.\ncaf\xe9\n".encode("latin-1
         ),
         (["--input", "{wiki}=book", "--encoder", "gpt2"], "has no encoder.json"),
         (["--input", "{wiki}/none"], "none does not exist"),
+        (["--input", "{wiki}", "--parts", "2"], "--parts are for --launcher slurm"),
+        (["--input", "{wiki}", "--launcher", "slurm"], "--parts N"),
+        (["--input", "{wiki}", "--launcher", "slurm", "--parts", "2", "--part", "1/2"], "--parts N"),
+        (["--merge", "--launcher", "slurm"], "remove --launcher"),
         (["--merge"], "data.parts with the parts to join is missing"),
     ],
 )

@@ -1,0 +1,38 @@
+"""`python -m preprocess.corpus --launcher slurm`, with submitit's local executor instead of Slurm."""
+
+import pytest
+
+from launcher.execution import slurm
+from tests.launcher.execution.local_queue import LocalQueue
+from tests.launcher.execution.slurm_cluster import is_idle, needs_slurm, slurm_cluster, wait_until
+from tests.preprocess.corpus.conftest import contents
+
+
+@pytest.mark.slow
+def test_jobs_encode_the_parts_and_join_them_to_the_same_bytes(make, wiki, tmp_path, monkeypatch, capsys):
+    queue = LocalQueue(tmp_path / "logs", parameters={"cpus_per_task": 1})
+    monkeypatch.setattr(slurm, "open_slurm", lambda *_: queue)
+    jobs = ["--launcher", "slurm", "--slurm", "time=5", "--parts", "2"]
+    assert make("--input", f"{wiki}=wiki", "--shards", "2", *jobs) == 0
+    assert "Stop them:  scancel 0 1" in capsys.readouterr().out
+    queue.wait()
+    assert [(ids, name, dependency) for ids, name, dependency in queue.submitted] == [
+        (["0_0", "0_1"], "data-encode", ""),
+        (["1"], "data-join", "afterok:0"),
+    ]
+
+    assert make("--input", f"{wiki}=wiki", "--shards", "2", out="here") == 0
+    assert contents(tmp_path / "data") == contents(tmp_path / "here")
+    assert make("--input", f"{wiki}=wiki", "--shards", "2", *jobs) == 0  # up to date
+    assert len(queue.submitted) == 2
+
+
+@pytest.mark.slurm
+@needs_slurm
+def test_jobs_of_a_real_slurm_give_the_same_bytes(make, wiki, tmp_path):
+    with slurm_cluster():
+        jobs = ["--launcher", "slurm", "--slurm", "time=5,cpus_per_task=1", "--parts", "2"]
+        assert make("--input", f"{wiki}=wiki", *jobs) == 0
+        wait_until(is_idle)
+    assert make("--input", f"{wiki}=wiki", out="here") == 0
+    assert contents(tmp_path / "data") == contents(tmp_path / "here")
