@@ -181,8 +181,8 @@ def find_data(data: Path, task: str) -> Data:
         text = path.read_text("utf-8")
         meta = json.loads(text)
         found, splits, metric = meta["task"], meta["splits"], meta["metric"]
-        sizes = {name: split["sentences"] for name, split in splits.items()}
-        sentences = sizes["train"]
+        sentences = splits["train"]["sentences"]
+        sizes = {name: split.get("sentences", 0) for name, split in splits.items()}
         own = None if task in TASKS else _own_settings(task, sentences, meta.get("settings") or {})
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
