@@ -140,6 +140,7 @@ class Data:
     regression   whether labels are numbers
     splits       sentences by split
     own          settings of a task of the user; None for a task in TASKS
+    added        records of the splits that preprocess.augment made
     """
 
     folder: Path
@@ -151,11 +152,20 @@ class Data:
     regression: bool = False
     splits: Mapping[str, int] = field(default_factory=dict)
     own: TaskSettings | None = None
+    added: Mapping[str, Any] = field(default_factory=dict)
 
     def training_sentences(self, overrides: Overrides) -> int:
         """Return the sentences of an epoch: the labelled ones, and those of --unlabelled-subset."""
         unlabelled = str(overrides.get(UNLABELLED_SUBSET) or "")
         return self.sentences + sum(self.splits.get(name, 0) for name in unlabelled.split(",") if name)
+
+    def identity(self, overrides: Overrides) -> str:
+        """Return the fingerprint of the data and of the splits of --unlabelled-subset that were added to it later."""
+        names = str(overrides.get(UNLABELLED_SUBSET) or "").split(",")
+        added = {name: self.added[name] for name in names if name in self.added}
+        if not added:
+            return self.fingerprint
+        return hashlib.sha256(json.dumps([self.fingerprint, added], sort_keys=True).encode()).hexdigest()
 
 
 def settings_of(task: str, data: Data) -> TaskSettings:
@@ -205,6 +215,7 @@ def find_data(data: Path, task: str) -> Data:
         bool(meta.get("regression")),
         sizes,
         own,
+        {name: split["augmented"] for name, split in splits.items() if "augmented" in split},
     )
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 
 from .config import METHOD, Grid
+from .datasets import UNLABELLED_SUBSET
 from .execution.command import train_arguments, uses_cache
 from .planning.job import Job
 from .planning.prerequisites import NotReady, Prerequisites
@@ -99,6 +100,7 @@ def unused_flags(grid: Grid, jobs: Sequence[Job]) -> list[str]:
         "stage": "two" not in config.stage or SECOND in stages,
         **dict.fromkeys(("stage1_epochs", "stage2_from"), FIRST in stages),
         "teacher": config.needs_teacher,
+        "unlabelled_subset": any(UNLABELLED_SUBSET in spec.overrides for spec in specs),
         "teacher_cache": any(map(uses_cache, jobs)),
         **dict.fromkeys(("teacher_epochs", "teacher_batch_size", "teacher_lr"), trains_teachers),
     }

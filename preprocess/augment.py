@@ -12,6 +12,7 @@ the same text. First words of RoBERTa's sentences stay, because their pieces dif
 """
 
 import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -139,6 +140,8 @@ def _augment(args: argparse.Namespace, found: dict[str, Any]) -> None:
             path.unlink(missing_ok=True)
 
     settings = {name: getattr(args, name) for name in ("copies", "rate", "top", "seed")}
+    with checkpoint.path.open("rb") as file:
+        settings["model"] = hashlib.file_digest(file, "sha256").hexdigest()
     found["splits"][args.split] = {
         "sentences": written,
         "labelled": False,

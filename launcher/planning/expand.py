@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from ..config import METHOD, PREDICTION, Grid, GridConfig
 from ..datasets import UNLABELLED_SUBSET, Data, command_for, scheduled, settings_of
 from ..methods import LOGITS, NO_TEACHER, fitting
 from ..models import ALL_LAYERS, BEST, STAGE2_FROM, Listed
-from ..overrides import Value, without_weights
+from ..overrides import without_weights
 from .job import Job
 from .prerequisites import NotReady, Prerequisites
 from .run_spec import FIRST, ONE, SECOND, RunSpec
@@ -92,62 +91,61 @@ def _stages(
     grid: Grid, cell: _Cell, task: str, batch_size: int, lr: float, seed: int, data: Data, teacher: str
 ) -> list[RunSpec]:
     config = grid.config
-    overrides = _unlabelled(grid, cell.method, task, data)
-    schedule = partial(
-        scheduled,
-        settings_of(task, data),
-        batch_size=batch_size,
-        sentences=data.training_sentences({**grid.overrides, **overrides}),
-        overrides=grid.overrides,
-    )
-    last = RunSpec(
-        task=task,
-        method=cell.method,
-        init=cell.init,
-        mapping=cell.mapping,
-        stage=SECOND if cell.stages == SECOND else ONE,
-        seed=seed,
-        batch_size=batch_size,
-        lr=lr,
-        data=data.fingerprint,
-        teacher=teacher,
-        start=cell.start,
-        layers=cell.layers,
-        start_of_seed=cell.seed is not None,
-        **schedule(epochs=config.epochs),
-    )
+
+    def of_stage(stage: str, epochs: int) -> RunSpec:
+        spec = RunSpec(
+            task=task,
+            method=cell.method,
+            init=cell.init,
+            mapping=cell.mapping,
+            stage=stage,
+            seed=seed,
+            **scheduled(settings_of(task, data), epochs, batch_size, data.sentences, grid.overrides),
+            batch_size=batch_size,
+            lr=lr,
+            data=data.fingerprint,
+            teacher=teacher,
+            start=cell.start,
+            layers=cell.layers,
+            start_of_seed=cell.seed is not None,
+        )
+        return _with_unlabelled(_with_overrides(spec, grid), grid, data)
+
+    last = of_stage(SECOND if cell.stages in (SECOND, "two") else ONE, config.epochs)
     if cell.stages != "two":
-        return [_with_overrides(last, grid, overrides)]
-    first = replace(last, stage=FIRST, **schedule(epochs=config.stage1_epochs or config.epochs))
-    first = _with_overrides(first, grid, overrides)
-    second = replace(last, stage=SECOND, after=first.name, stage2_from=config.stage2_from)
-    return [first, _with_overrides(second, grid, overrides)]
+        return [last]
+    first = of_stage(FIRST, config.stage1_epochs or config.epochs)
+    return [first, replace(last, after=first.name, stage2_from=config.stage2_from)]
 
 
-def _unlabelled(grid: Grid, method: str, task: str, data: Data) -> dict[str, Value]:
-    """Return the flag of --unlabelled-subset if the method learns from text without labels; else an empty dict.
+def _with_unlabelled(spec: RunSpec, grid: Grid, data: Data) -> RunSpec:
+    """Add --unlabelled-subset to a run whose criterion learns from text without labels; its schedule gets longer.
 
     Raises NotReady if the data lacks a split.
     """
-    given, properties = grid.config.unlabelled_subset, grid.methods[method]
-    if not given or not properties.needs_teacher or properties.needs_classes:
-        return {}
+    given = grid.config.unlabelled_subset
+    if not given or not grid.methods[spec.method].needs_teacher or grid.methods[spec.criterion].needs_classes:
+        return spec
     for name in given.split(","):
         if name not in data.splits:
             raise NotReady(
                 [
                     f"--unlabelled-subset {name} is no split of {data.folder} (it has {', '.join(data.splits)}): make "
-                    f"it with `{command_for(task)} --unlabelled FILE`"
+                    f"it with `{command_for(spec.task)} --unlabelled FILE`"
                 ]
             )
-    return {UNLABELLED_SUBSET: given}
+    added = {UNLABELLED_SUBSET: given}
+    sentences = data.training_sentences(added)
+    settings = settings_of(spec.task, data)
+    schedule = scheduled(settings, spec.epochs, spec.batch_size, sentences, grid.overrides)
+    return replace(spec, overrides={**spec.overrides, **added}, data=data.identity(added), **schedule)
 
 
-def _with_overrides(spec: RunSpec, grid: Grid, added: Mapping[str, Value]) -> RunSpec:
-    """Add the user's flags that the criterion has and that take effect in the stage, and the `added` ones."""
+def _with_overrides(spec: RunSpec, grid: Grid) -> RunSpec:
+    """Add the user's flags that the criterion has and that take effect in the stage."""
     overrides = fitting(grid.overrides, spec.criterion, grid.methods)
     uses_weights = spec.stage != FIRST and spec.method != NO_TEACHER
-    return replace(spec, overrides={**(overrides if uses_weights else without_weights(overrides)), **added})
+    return replace(spec, overrides=overrides if uses_weights else without_weights(overrides))
 
 
 def _job(spec: RunSpec, prerequisites: Prerequisites) -> Job:

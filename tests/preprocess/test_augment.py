@@ -1,5 +1,6 @@
 """`preprocess.augment`: words are replaced by the masked model's own predictions, at the stated rate."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -97,7 +98,8 @@ def test_whole_words_become_likely_words_at_the_stated_rate(folder):
     assert run(folder, "--copies", "20", "--rate", "0.3") == 0
     meta = json.loads((folder / "own-bin/meta.json").read_text())["splits"]["augmented"]
     assert meta["labelled"] is False
-    assert meta["augmented"] == {"copies": 20, "rate": 0.3, "top": 3, "seed": 1}
+    model = hashlib.sha256((folder / "model/model.pt").read_bytes()).hexdigest()
+    assert meta["augmented"] == {"copies": 20, "rate": 0.3, "top": 3, "seed": 1, "model": model}
 
     train = [texts(folder, "train", column) for column in (0, 1)]
     new = [texts(folder, "augmented", column) for column in (0, 1)]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,10 +110,20 @@ def test_methods_with_a_teacher_learn_from_unlabelled_splits_and_the_schedule_fo
         ("none", "one"): (None, 2296),
         ("kd", "one"): ("unlabelled", 4592),
         ("crd", "first"): (None, 2296),  # it needs the class of each sentence
-        ("crd", "second"): (None, 2296),
+        ("crd", "second"): ("unlabelled", 4592),
         ("att_kl_learn", "first"): ("unlabelled", 4592),
         ("att_kl_learn", "second"): ("unlabelled", 4592),
     }
+    made_again = replace(data, added={"unlabelled": {"seed": 2}})
+    other = plan(Grid(config, methods), {"MRPC": made_again}, TEACHERS, {})
+    assert [a.name == b.name for a, b in zip(runs, other, strict=True)] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
     config = GridConfig(**settings, unlabelled_subset="other")
     with pytest.raises(
         NotReady, match="--unlabelled-subset other is no split of d .it has train, unlabelled"
