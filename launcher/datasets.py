@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 from .overrides import Overrides
 
 PUBLISHED_EPOCHS = 10
+BATCH_SIZE_MULTIPLE = 8  # fairseq's default of --required-batch-size-multiple
 UNLABELLED_SUBSET = "--unlabelled-subset"
 FREQUENCIES = re.compile(r"[1-9]\d*(,[1-9]\d*)*")
 
@@ -25,6 +27,7 @@ class TaskSettings:
 
     sentences        training sentences of the full data set
     updates, warmup  over ten epochs of them
+    published        False for a task of the user, whose updates are counted
     """
 
     name: str
@@ -33,6 +36,7 @@ class TaskSettings:
     lr: float
     updates: int
     warmup: int
+    published: bool = True
 
     def schedule(self, epochs: int, batch_size: float, sentences: int) -> tuple[int, int]:
         """Return (total updates, warm-up updates), scaled from the published ones.
@@ -40,8 +44,23 @@ class TaskSettings:
         Scaled, not counted, because the published totals are not always ten epochs long: that
         of RTE is 1.3 times as many, so its learning rate never reaches zero.
         """
+        if not self.published:
+            # In small data, the last batches of each epoch count, which are smaller.
+            updates = epochs * batches_of_an_epoch(sentences, math.ceil(batch_size), BATCH_SIZE_MULTIPLE)
+            return updates, round(OWN_WARMUP * updates)
         share = epochs / PUBLISHED_EPOCHS * sentences / self.sentences * self.batch_size / batch_size
         return max(1, round(self.updates * share)), round(self.warmup * share)
+
+
+def batches_of_an_epoch(sentences: int, batch_size: int, multiple: int) -> int:
+    """Return the number of batches that fairseq makes of the sentences.
+
+    fairseq cuts each batch, the last one too, to a multiple of `multiple` sentences, unless it is smaller than that.
+    """
+    if batch_size > multiple:
+        batch_size -= batch_size % multiple
+    full, rest = divmod(sentences, batch_size)
+    return full + (rest >= multiple) + (rest % multiple > 0)
 
 
 # From Wang et al., How to Distill your BERT, ACL 2023. STS-B: from fairseq's RoBERTa recipe for GLUE.
@@ -231,8 +250,7 @@ def command_for(task: str) -> str:
 def _own_settings(task: str, sentences: int, given: Mapping[str, Any]) -> TaskSettings:
     """Return the settings of a task of the user: its task file's, or our defaults."""
     batch_size, lr = int(given.get("batch_size", OWN_BATCH_SIZE)), float(given.get("lr", OWN_RATE))
-    updates = max(1, round(PUBLISHED_EPOCHS * sentences / batch_size))
-    return TaskSettings(task, sentences, batch_size, lr, updates, round(OWN_WARMUP * updates))
+    return TaskSettings(task, sentences, batch_size, lr, updates=0, warmup=0, published=False)
 
 
 def _meta(data: Path, task: str) -> Path:

@@ -65,6 +65,8 @@ def _run(args: argparse.Namespace) -> None:
         raise DataError(
             f"--data {args.data} has no meta.json: give a folder that preprocess.glue or preprocess.custom made."
         )
+    if not {"splits", "pairs", "dictionary_hash", "pair_format"} <= found.keys():
+        raise DataError(f"--data {args.data} is not binarized data of a sentence task: give such a folder.")
     if args.split in found["splits"] and not args.overwrite:
         raise DataError(
             f"--data {args.data} has a split {args.split}: add --overwrite to replace it, or name another --split."
@@ -113,6 +115,17 @@ def _augment(args: argparse.Namespace, found: dict[str, Any]) -> None:
         raise DataError(f"--data {args.data} has no training set: make it with one.")
 
     starts = [False] * len(SPECIALS) + encoder.word_starts()
+    if args.top > sum(starts):
+        raise DataError(
+            f"--top {args.top} is out of range: {sum(starts):,} symbols of the vocabulary begin a word."
+        )
+    between = (len(rows) - 1) * (found["pair_format"] == "roberta")
+    longest = 1 + between + int(sum(each.sizes for each in rows).max())
+    if longest > checkpoint.shape.max_positions:
+        raise DataError(
+            f"--data {args.data} has an example of {longest} tokens, but --model {args.model} takes "
+            f"{checkpoint.shape.max_positions}: make the data again with --max-positions {checkpoint.shape.max_positions}."
+        )
     versions = _versions(rows, starts, mask, args)
     words = _word_mask(starts, mask, on)
     try:
@@ -142,13 +155,17 @@ def _augment(args: argparse.Namespace, found: dict[str, Any]) -> None:
     settings = {name: getattr(args, name) for name in ("copies", "rate", "top", "seed")}
     with checkpoint.path.open("rb") as file:
         settings["model"] = hashlib.file_digest(file, "sha256").hexdigest()
-    found["splits"][args.split] = {
+    # Another command may have changed the folder meanwhile.
+    now = meta.read(args.data)
+    if now is None or now.get("made_from") != found.get("made_from"):
+        raise DataError(f"--data {args.data} was made again while this command ran: run it again.")
+    now["splits"][args.split] = {
         "sentences": written,
         "labelled": False,
         "source": f"train, with words replaced by {checkpoint.path.name}",
         "augmented": settings,
     }
-    meta.write(args.data, found)
+    meta.write(args.data, now)
     print(
         f"{args.data}: {written:,} {'pairs' if found['pairs'] else 'sentences'} in the split {args.split}, without labels"
     )

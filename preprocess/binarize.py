@@ -53,7 +53,7 @@ def binarize(
             source = sources.get(split, sources.get("train"))
             kept |= {"source": source.names, "sha256": source.sha256}
         described = meta.describe(task, encoder, options, sources, counts)
-        if settings:
+        if settings is not None:
             described["settings"] = settings
         meta.write(temporary, described)
     return described
@@ -84,7 +84,9 @@ def _up_to_date(
 def _update_settings(folder: Path, task: Task, settings: dict[str, Any] | None) -> None:
     """Write the metric and the training settings into meta.json; the data does not depend on them."""
     found = meta.read(folder)
-    changed = found | {"metric": task.metric} | ({"settings": settings} if settings else {})
+    changed = found | {"metric": task.metric}
+    if settings is not None:
+        changed["settings"] = settings
     if changed != found:
         meta.write(folder, changed)
 

@@ -27,10 +27,11 @@ import yaml
 from .binarize_options import add_binarize_options, binarize_all, check_options
 from .commands import exit_status
 from .errors import DataError
-from .rows import label_name
+from .rows import label_name, plain_label
 from .sources import Source
 from .tables import column, read_table
 from .tasks import TASKS, Task
+from .vocabulary import SPECIALS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 CLASS_METRICS = ("accuracy", "macro_f1", "f1", "mcc")
@@ -95,9 +96,6 @@ def _check(args: argparse.Namespace) -> None:
         raise DataError(
             f"--score-range {args.score_range[0]:g} {args.score_range[1]:g}: give the lower number first."
         )
-    for name in args.labels or ():
-        if args.labels.count(name) > 1 or not name.strip() or "\n" in name:
-            raise DataError(f"--labels: {name!r} is empty, or given twice: give each class name once.")
     if args.labels and len(args.labels) == 1:
         raise DataError(f"--labels {args.labels[0]} is a single name: give all, separated by spaces.")
     metrics = REGRESSION_METRICS if args.regression else CLASS_METRICS
@@ -155,6 +153,7 @@ def _task(args: argparse.Namespace, sources: dict[str, Source]) -> Task:
         headerless=tuple(args.columns or ()),
         unlabelled="",
         delimiter=args.delimiter,
+        numbered=bool(args.labels),  # an order that we guessed gives no class numbers
         scores=tuple(args.score_range or ANY_SCORE),
     )
     fields = {name: getattr(task, name) for name in task.__dataclass_fields__}
@@ -162,9 +161,14 @@ def _task(args: argparse.Namespace, sources: dict[str, Source]) -> Task:
         return Task(**fields | {"score_scale": _scale(args, task, sources)})
     labels = tuple(args.labels or _class_names(task, sources))
     if len(labels) < 2:
-        raise DataError(
-            f"--label {args.label}: the training data has the class {', '.join(labels)} only: give --labels."
-        )
+        found = f"the class {labels[0]} only" if labels else "no labels"
+        raise DataError(f"--label {args.label}: the training data has {found}: give --labels.")
+    for name in labels:
+        if labels.count(name) > 1 or not name.strip() or len(name.splitlines()) > 1 or name in SPECIALS:
+            raise DataError(
+                f"--label {args.label}: {name!r} cannot be a class name (empty, twice, of several lines, or a special token "
+                "of fairseq): correct the data or --labels."
+            )
     if task.metric == ("macro_f1" if len(labels) == 2 else "f1"):
         other = "f1" if len(labels) == 2 else "macro_f1"
         raise DataError(f"--metric {task.metric} is not logged for {len(labels)} classes: use {other}.")
@@ -183,7 +187,9 @@ def _training_labels(task: Task, sources: dict[str, Source], flag: str) -> list[
     for path, content in zip(source.paths, source.contents, strict=True):
         table = read_table(path, content, [*task.text, task.label], task.headerless, task.delimiter)
         labels = column(table, task.label)
-        found += [row[labels] for number, row in enumerate(table.rows) if number not in table.bad]
+        found += [
+            plain_label(row[labels]) for number, row in enumerate(table.rows) if number not in table.bad
+        ]
     return [label for label in found if label is not None and label == label and label_name(label)]
 
 
@@ -196,10 +202,20 @@ def _class_names(task: Task, sources: dict[str, Source]) -> list[str]:
             f"--label {task.label[0]} has {len(names):,} different values in {len(labels):,} rows: name the column of the "
             "classes, add --regression for numbers, or give the class names with --labels."
         )
+    counted = {str(number) for number in range(len(names) - 1)}
+    if -1 in labels and names == {"-1", *counted}:
+        raise DataError(
+            f"--label {task.label[0]} has -1 beside 0 to {len(names) - 2}, which may mean a missing label: give the class "
+            f"names with --labels, for example --labels {' '.join(sorted(counted, key=int))}."
+        )
     try:
         numbers = {name: float(name) for name in names}
     except ValueError:
         return sorted(names)
+    if len(set(numbers.values())) < len(names):
+        raise DataError(
+            f"--label {task.label[0]} has different spellings of a number ({', '.join(sorted(names)[:5])}): correct it."
+        )
     if any(not value.is_integer() for value in numbers.values()):
         raise DataError(
             f"--label {task.label[0]} has numbers such as {max(names, key=len)}: add --regression, or give the class names "
@@ -225,7 +241,7 @@ def _read_task_file(path: Path, parser: argparse.ArgumentParser) -> tuple[list[s
     """Return the settings of a task file as flags, and the training settings. Raises DataError for an invalid file."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise DataError(f"--task-file {path} cannot be read ({reason}): correct it.") from None
     if not isinstance(content, dict):
@@ -243,7 +259,9 @@ def _read_task_file(path: Path, parser: argparse.ArgumentParser) -> tuple[list[s
             raise DataError(f"--task-file {path} has the unknown setting {key}: choose from {known}.")
         values = value if isinstance(value, list) else [value]
         if isinstance(actions[name], argparse._StoreTrueAction):
-            flags += [f"--{name}"] if value is True else []
+            if not isinstance(value, bool):
+                raise DataError(f"--task-file {path}: {key} is {value!r}: give true or false.")
+            flags += [f"--{name}"] if value else []
             continue
         if len(values) > 1 and name not in LISTS:
             raise DataError(f"--task-file {path}: {key} takes one value, not {len(values)}.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .encoders import Encoder
+from .rows import UNLABELLED
 from .sources import Source
 from .tasks import TASKS, Task
 from .vocabulary import symbols_hash
@@ -69,6 +70,17 @@ def inputs_hash(task: Task, encoder: Encoder, options: Options, sources: dict[st
         inputs["truncation"] = "longest_first"
     if task.name not in TASKS:
         inputs["columns"] = asdict(task) | {"metric": None}
+    # Also the format and the limits of each file; folders of older versions have neither such tasks nor this split.
+    inputs["files"] = {
+        split: [
+            (path.suffix.lower(), len(content))
+            for path, content in zip(source.paths, source.contents, strict=True)
+        ]
+        for split, source in sources.items()
+        if task.name not in TASKS or split == UNLABELLED
+    }
+    if not inputs["files"]:
+        del inputs["files"]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 from .errors import DataError
@@ -13,7 +14,6 @@ from .tasks import TASKS, Task
 NO_LABEL = "no label"
 MALFORMED = "malformed"
 UNLABELLED = "unlabelled"  # name of the split of texts without labels
-INTEGER = re.compile(r"[+-]?\d+")
 ANNOTATOR = re.compile(r"label\d+")  # name of a column with one annotator's label
 ANNOTATORS = (1, 5)  # annotator labels in a row of SNLI or MNLI: the author's, and often four more
 
@@ -127,19 +127,22 @@ def _label_column(table: Table, task: Task, split: str) -> int | None:
         return found
     if found is not None and table.typed and all(row[found] in (-1, None) for row in table.rows):
         return None
+    empty = task.unlabelled == "" and found is not None and not table.typed
+    if empty and not any(
+        row[found].strip() for number, row in enumerate(table.rows) if number not in table.bad
+    ):
+        return None
     return found
 
 
 def _labels(table: Table, task: Task, numbers: list[int], column: int) -> list[float | None]:
     """Return the labels of the rows with these indices; None if the annotators did not agree on one."""
-    values = [table.rows[i][column] for i in numbers]
-    values = [value.strip() if isinstance(value, str) else value for value in values]
-    if table.typed:  # a JSON label may be a list or an object
-        values = [value if isinstance(value, str | int | float | None) else repr(value) for value in values]
+    values = [plain_label(table.rows[i][column]) for i in numbers]
 
-    # There are few distinct values; parse each once.
-    known = {value: _label(value, task, table.typed) for value in set(values)}
-    labels = [known[value] for value in values]
+    # There are few distinct values; parse each once. True, 1 and 1.0 are equal, so types are part of the key.
+    keys = [(type(value), value) for value in values]
+    known = {key: _label(key[1], task, table.typed) for key in set(keys)}
+    labels = [known[key] for key in keys]
     if _UNKNOWN in known.values():
         first = labels.index(_UNKNOWN)
         lowest, highest = task.scores
@@ -168,17 +171,39 @@ def _label(value: str | float | None, task: Task, typed: bool) -> float | None:
         except (TypeError, ValueError):
             return _UNKNOWN
         return score / task.score_scale if task.scores[0] <= score <= task.scores[1] else _UNKNOWN
-    # Integers of Hugging Face data are class numbers, if they are not themselves names of classes.
-    if typed and isinstance(value, int) and not any(map(INTEGER.fullmatch, task.labels)):
-        return value if 0 <= value < len(task.labels) else _UNKNOWN
+    # Integers of Hugging Face data are class numbers, if no class is named by a number.
+    numbered = typed and task.numbered and not any(map(_is_number, task.labels))
+    if numbered and isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(task.labels):
+        return value
     return _UNKNOWN
 
 
+def plain_label(value: Any) -> str | int | float | None:
+    """Return a stored label as text, a number or None: decimals as floats, dates as text, lists as their spelling."""
+    if isinstance(value, str):
+        return value.strip()
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, Decimal):
+        return float(value)
+    return repr(value) if isinstance(value, list | dict) else str(value)
+
+
 def label_name(value: object) -> str:
-    """Return the class name of a label: of a number, its digits, also if it is stored as 3.0."""
+    """Return the class name of a label: of a number, its digits, also if it is stored as 3.0; true or false."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_missing(value: str | float | None, task: Task) -> bool:

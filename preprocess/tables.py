@@ -177,7 +177,7 @@ def _read_json(path: Path, raw: bytes) -> Table:
         for number, line in enumerate(text.split("\n")):
             try:
                 records.append(json.loads(line))
-            except ValueError:
+            except (ValueError, RecursionError):
                 records.append({})
                 bad[number] = "not valid JSON"
 
@@ -192,7 +192,7 @@ def _read_json(path: Path, raw: bytes) -> Table:
 def _parse_json(path: Path, text: str) -> list:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON ({error}): download it again.") from None
 
 

@@ -31,6 +31,7 @@ class Task:
     headerless  columns of the original file if it has no header line
     unlabelled  class of rows without a label, which are dropped from training
     delimiter   of files with quoted fields (CSV); None = a comma in .csv, and no quotes in other text
+    numbered    whether integers in JSON, parquet and arrow files are class numbers, if no class is named by a number
     scores      lowest and highest score (regression)
     score_scale scores are divided by this number, and predictions multiplied (regression)
     """
@@ -45,6 +46,7 @@ class Task:
     headerless: tuple[str, ...] = ()
     unlabelled: str | None = None
     delimiter: str | None = None
+    numbered: bool = True
     scores: tuple[float, float] = (0.0, 5.0)  # STS-B
     score_scale: float = 5.0
 

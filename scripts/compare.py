@@ -42,6 +42,7 @@ class Compared:
 
     name: str
     shape: str
+    precision: str
     size: "Size"
     single: "Timing"
     batched: "Timing"
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     models = [LoadedModel.of(read_checkpoint(path, name), args.data) for path, name in given]
     splits = _splits(models, args.split)
     found = compare(models, splits, args)
-    metric = models[0].metadata.metric
+    metric = models[0].metadata.metric or next(iter(found[0].scores[splits[0]]))
     on = (
         torch.cuda.get_device_name()
         if device(args.cpu).type == "cuda"
@@ -109,6 +110,10 @@ def _splits(models: Sequence["LoadedModel"], asked: Sequence[str] | None) -> lis
             raise CannotStart(
                 f"--split {split} is not in {first.data}: it has {', '.join(present)}.", doing="compare"
             )
+        if first.dataset(split).targets is None:
+            raise CannotStart(
+                f"--split {split} has no labels in {first.data}: name another.", doing="compare"
+            )
     splits = asked or [split for split in present if split.startswith(("valid", "test"))]
     splits = [split for split in splits if first.dataset(split).targets is not None]
     if not splits:
@@ -123,7 +128,7 @@ def compare(
 ) -> list[Compared]:
     """Return the measured values of all models; the first is the teacher."""
     from fairseq_kd.evaluation.cost import peak_memory_of, size_of, time_in_turns
-    from fairseq_kd.evaluation.loaded_model import device
+    from fairseq_kd.evaluation.loaded_model import device, precision_of
     from fairseq_kd.evaluation.scores import agreement, scores
 
     single = time_in_turns(models, splits[0], 1, args.rounds, args.cpu)
@@ -133,6 +138,7 @@ def compare(
         Compared(
             _name(model.checkpoint.path),
             str(model.checkpoint.shape),
+            precision_of(model.checkpoint),
             size_of(model),
             single[number],
             batched[number],
@@ -159,6 +165,7 @@ def rows(found: Sequence[Compared], splits: Sequence[str]) -> list[tuple[str, li
     cells = [
         ("model", [each.name for each in found]),
         ("shape", [each.shape for each in found]),
+        ("precision, as trained", [each.precision for each in found]),
         ("parameters", [f"{each.size.parameters / 1e6:.1f} M" for each in found]),
         (
             "without embeddings",
@@ -216,7 +223,7 @@ def write(folder: Path, found: Sequence[Compared], splits: Sequence[str], metric
 
 
 def _record(each: Compared, splits: Sequence[str]) -> dict[str, Any]:
-    record: dict[str, Any] = {"model": each.name, "shape": each.shape}
+    record: dict[str, Any] = {"model": each.name, "shape": each.shape, "precision": each.precision}
     record |= {name: getattr(each.size, name) for name in ("parameters", "embeddings", "bytes")}
     for batch, timing in ((1, each.single), (BATCH, each.batched)):
         record |= {f"ms_batch_{batch}{end}": getattr(timing, name) for end, name in TIMES.items()}

@@ -35,6 +35,7 @@ from fairseq_kd.evaluation.output_file import output_path_errors
 from fairseq_kd.evaluation.provenance import (
     class_labels,
     find_training_data,
+    score_scale,
     trained_head,
 )
 from fairseq_kd.models.checkpoint import Checkpoint, read_checkpoint
@@ -202,10 +203,11 @@ def _export_model(args: argparse.Namespace) -> str:
     scored = LoadedModel.of(checkpoint, args.data) if args.int8 and args.data and head else None
 
     metadata = None if data is None else read_metadata(data)
-    scale = 1.0 if metadata is None else metadata.score_scale
+    scale = score_scale(checkpoint, metadata)
     *lines, load = _exported(args, checkpoint, head, labels, encoder, scale)
     of_numbers = scale if head and checkpoint.classes(head) == 1 else None
-    card = model_card(args.out.name, checkpoint, labels, of_numbers, load, args.comparison, args.onnx_only)
+    shown = load.replace(str(args.out), args.out.name)  # paths of this machine are private
+    card = model_card(args.out.name, checkpoint, labels, of_numbers, shown, args.comparison, args.onnx_only)
 
     onnx_lines: list[str] = []
     table: list[str] = []

@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,7 +15,7 @@ from fairseq_kd.data.metadata import read_metadata
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.evaluation.loaded_model import DEFAULT_BATCH_SIZE, classifier, device
 from fairseq_kd.evaluation.output_file import atomic_write
-from fairseq_kd.evaluation.provenance import class_labels, find_training_data
+from fairseq_kd.evaluation.provenance import class_labels, find_training_data, score_scale
 from fairseq_kd.evaluation.text_model import Labelled, TextModel
 from fairseq_kd.models.checkpoint import read_checkpoint
 from preprocess.binarize import shorten
@@ -30,6 +31,9 @@ def predict_text(args: argparse.Namespace) -> None:
         _predict_text(args)
     except DataError as error:
         raise CannotStart(str(error), doing="predict") from None
+    except BrokenPipeError:
+        # The reader, such as `head`, has ended; Python would otherwise report the unwritten rest at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _predict_text(args: argparse.Namespace) -> None:
@@ -42,7 +46,7 @@ def _predict_text(args: argparse.Namespace) -> None:
         labels = tuple(map(str, range(classes)))
     folder = encoder_folder(args.encoder_dir, checkpoint, "predict")
     encoder = matching_encoder(folder, args.encoder, checkpoint, data, "predict")
-    scale = 1.0 if metadata is None else metadata.score_scale
+    scale = score_scale(checkpoint, metadata)
     model = TextModel(checkpoint, encoder.symbols, labels, scale, device(args.cpu))
 
     pairs = None if metadata is None else metadata.pairs
@@ -54,7 +58,9 @@ def _predict_text(args: argparse.Namespace) -> None:
                 print(*_header(labels, len(batch[0])), sep="\t", file=out)
             columns = [encoder.encode(column) for column in zip(*batch, strict=True)]
             encoded = list(zip(*columns, strict=True))
-            limit = model.max_text_tokens(len(batch[0]) == 2)
+            limit = model.max_text_tokens(
+                len(batch[0]) == 2, None if metadata is None else metadata.max_positions
+            )
             truncated += sum(shorten(sentences, limit) for sentences in encoded)
             total += len(batch)
             predicted = model.predict(encoded, args.batch_size or DEFAULT_BATCH_SIZE)

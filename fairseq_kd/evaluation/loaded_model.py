@@ -171,6 +171,13 @@ def weights_dtype(checkpoint: Checkpoint) -> torch.dtype:
     return next((PRECISIONS[name] for name in ("fp16", "bf16") if common.get(name)), torch.float32)
 
 
+def precision_of(checkpoint: Checkpoint) -> str:
+    """Return the precision of inference, which is that of the run's validations: fp32, fp16, bf16 or autocast bf16."""
+    if uses_autocast(checkpoint):
+        return "autocast bf16"
+    return next(name for name, dtype in PRECISIONS.items() if dtype == weights_dtype(checkpoint))
+
+
 def classifier(checkpoint: Checkpoint) -> str:
     """Return the name of the checkpoint's classification head. Raises CannotStart if none is trained."""
     name = checkpoint.head_name

@@ -6,7 +6,7 @@ from typing import Optional
 
 from fairseq.data import Dictionary
 
-from ..data.metadata import class_names, dictionary_hash, read_metadata
+from ..data.metadata import Metadata, class_names, dictionary_hash, read_metadata
 from ..errors import CannotStart
 from ..models.checkpoint import Checkpoint
 from ..models.label_order import order_error, reorder_labels
@@ -67,6 +67,12 @@ def class_labels(checkpoint: Checkpoint, head: str, data: Optional[Path]) -> tup
             doing="export",
         )
     return labels
+
+
+def score_scale(checkpoint: Checkpoint, metadata: Optional[Metadata]) -> float:
+    """Return the factor from a model's output to the score of its task: from its checkpoint, else from its data, else 1."""
+    saved = checkpoint.config.get("score_scale")
+    return saved or (1.0 if metadata is None else metadata.score_scale)
 
 
 def in_order_of_data(checkpoint: Checkpoint, data: Optional[Path]) -> Checkpoint:

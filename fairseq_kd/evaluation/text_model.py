@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Optional
 
 import torch
 from fairseq.data import Dictionary
@@ -53,10 +54,13 @@ class TextModel:
         model = frozen_model(checkpoint, dictionary, self.head, "--checkpoint")
         self.model = model.to(device, weights_dtype(checkpoint))
 
-    def max_text_tokens(self, pairs: bool) -> int:
-        """Return the maximum number of tokens of a sentence, or of both sentences of a pair, without special tokens."""
+    def max_text_tokens(self, pairs: bool, longest: Optional[int] = None) -> int:
+        """Return the maximum number of tokens of a sentence, or of both sentences of a pair, without special tokens.
+
+        longest  maximum tokens of the training data, if known: longer text is truncated as in training
+        """
         specials = 2 + pairs * (1 + (self.shape.pair_format == "roberta"))
-        return self.shape.max_positions - specials
+        return min(self.shape.max_positions, longest or self.shape.max_positions) - specials
 
     @torch.inference_mode()
     def predict(self, texts: Sequence[Sequence[Sequence[int]]], batch_size: int) -> list[Labelled]:

@@ -110,6 +110,8 @@ def _names(labels: Sequence[str], checkpoint: Checkpoint, head: str) -> tuple[st
 
 def _rows(labels: Sequence[str], names: Sequence[str]) -> Optional[list[int]]:
     """Return the index in `names` of each label; None if the names differ."""
+    if labels and len(set(labels)) == len(labels) and sorted(labels) == sorted(names):
+        return [list(names).index(name) for name in labels]
     ours, theirs = ([_plain(name) for name in side] for side in (labels, names))
     if {"0", "1"} in (set(ours), set(theirs)):
         ours, theirs = ([GLUE_NUMBERS.get(name, name) for name in side] for side in (ours, theirs))
@@ -119,4 +121,5 @@ def _rows(labels: Sequence[str], names: Sequence[str]) -> Optional[list[int]]:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"^label(?=\d+$)", "", re.sub(r"[-_ ]", "", name.casefold()))
+    without = re.sub(r"(?!^-\d)[-_ ]", "", name.casefold())  # a minus sign stays
+    return re.sub(r"^label(?=\d+$)", "", without)

@@ -97,7 +97,12 @@ class SentencePredictionKDTask(DistillationTask):
         teacher = self.source.checkpoint
         of_teacher = () if teacher is None else teacher.class_names
         names = self.data.class_names or (of_teacher if len(of_teacher) == self.data.classes else ())
-        return super().saved_settings() | {"fine_tuned_on": self.data.name, "class_names": list(names)}
+        scale = {"score_scale": self.metadata.score_scale} if self.metadata.regression else {}
+        return super().saved_settings() | {
+            "fine_tuned_on": self.data.name,
+            "class_names": list(names),
+            **scale,
+        }
 
     def load_dataset(self, split: str, combine: bool = False, **_: Any) -> SentenceDataset:
         """Load one split: training data in shuffled buckets, everything else sorted by length.
@@ -145,7 +150,7 @@ class SentencePredictionKDTask(DistillationTask):
     def _parts(self, split: str) -> list[str]:
         """Return the stored splits that make up a split: the training set may have unlabelled ones."""
         unlabelled = self.cfg.unlabelled_subset if split == self.cfg.train_subset else None
-        return [split, *(unlabelled.split(",") if unlabelled else [])]
+        return [split, *(name for name in (unlabelled or "").split(",") if name)]
 
     def _examples(self, split: str, combine: bool) -> tuple[Dataset, Optional[Dataset], Optional[np.ndarray]]:
         """Return first sentences, second sentences (pairs) and labels of a split.

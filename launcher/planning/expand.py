@@ -9,7 +9,7 @@ from ..config import METHOD, PREDICTION, Grid, GridConfig
 from ..datasets import UNLABELLED_SUBSET, Data, command_for, scheduled, settings_of
 from ..methods import LOGITS, NO_TEACHER, fitting
 from ..models import ALL_LAYERS, BEST, STAGE2_FROM, Listed
-from ..overrides import without_weights
+from ..overrides import is_zero, without_weights
 from .job import Job
 from .prerequisites import NotReady, Prerequisites
 from .run_spec import FIRST, ONE, SECOND, RunSpec
@@ -126,6 +126,8 @@ def _with_unlabelled(spec: RunSpec, grid: Grid, data: Data) -> RunSpec:
     given = grid.config.unlabelled_subset
     if not given or not grid.methods[spec.method].needs_teacher or grid.methods[spec.criterion].needs_classes:
         return spec
+    if spec.criterion == LOGITS and is_zero(spec.overrides.get("--soft-weight")):
+        return spec  # it learns from labels only
     for name in given.split(","):
         if name not in data.splits:
             raise NotReady(

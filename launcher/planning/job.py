@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from ..datasets import Data, scheduled, settings_of, update_freqs
+from ..datasets import BATCH_SIZE_MULTIPLE, Data, batches_of_an_epoch, scheduled, settings_of, update_freqs
 from ..methods import NO_TEACHER
 from ..models import BEST, file_fingerprint
 from ..overrides import Overrides, Value
 from .run_spec import FIRST, ONE, RunSpec
-
-BATCH_SIZE_MULTIPLE = 8  # fairseq's default of --required-batch-size-multiple
 
 
 @dataclass(frozen=True)
@@ -89,17 +87,6 @@ class Job:
     def role(self, name: str) -> str:
         """Return in words why this job depends on the job `name`."""
         return "its first stage" if name == self.spec.after else "its teacher"
-
-
-def batches_of_an_epoch(sentences: int, batch_size: int, multiple: int) -> int:
-    """Return the number of batches that fairseq makes of the sentences.
-
-    fairseq cuts each batch, the last one too, to a multiple of `multiple` sentences, unless it is smaller than that.
-    """
-    if batch_size > multiple:
-        batch_size -= batch_size % multiple
-    full, rest = divmod(sentences, batch_size)
-    return full + (rest >= multiple) + (rest % multiple > 0)
 
 
 def teacher_spec(

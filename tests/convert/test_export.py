@@ -308,7 +308,10 @@ def test_the_export_is_summarised(save_model, tmp_path, capsys):
         "  left out    nothing",
         f'Load it: transformers.AutoModelForSequenceClassification.from_pretrained("{out}")',
     ]
-    assert "Classes: 0 no, 1 yes." in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "Classes: 0 no, 1 yes." in card
+    assert f'from_pretrained("{out.name}")' in card
+    assert str(tmp_path) not in card
     assert sorted(path.name for path in out.iterdir()) == [
         "README.md",
         "config.json",

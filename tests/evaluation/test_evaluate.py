@@ -109,7 +109,9 @@ def test_runs_of_several_tasks_make_one_table(three_classes, regression, tmp_pat
     evaluate(*given, "--data", tmp_path / "data", "--split", "valid,valid1", "--csv", tmp_path / "a.csv")
 
     header, _, *table = capsys.readouterr().out.splitlines()
-    assert header == "| checkpoint | task | split | sentences | accuracy | mcc | pearson | spearman |"
+    assert (
+        header == "| checkpoint | task | split | sentences | accuracy | macro_f1 | mcc | pearson | spearman |"
+    )
     assert table[-1].startswith(
         f"| {regression.folder / 'checkpoint_best.pt'} | STS-B | valid | 40 | - | - | "
     )

@@ -104,6 +104,14 @@ def test_a_task_of_the_user_has_its_own_settings_or_the_defaults(tmp_path):
     assert own.regression
 
 
+@pytest.mark.parametrize("sentences", [20, 40, 100, 300])
+def test_a_run_of_small_data_of_the_user_ends_with_its_schedule(tmp_path, spec, sentences):
+    data = find_data(write_meta(tmp_path, splits={"train": {"sentences": sentences}}), "topics")
+    schedule = scheduled(settings_of("topics", data), 10, 32, sentences)
+    run = replace(spec, batch_size=32, **schedule)
+    assert schedule["updates"] == Job(run, Path("r"), data, "t", True, Path("t.pt")).updates
+
+
 def test_an_unknown_name_may_be_data_of_the_user(tmp_path):
     assert [task_name(name) for name in ("sst2", "topics")] == ["SST-2", "topics"]
     with pytest.raises(

@@ -30,6 +30,8 @@ def classifier(path, names: list[str]) -> Checkpoint:
         (["LABEL_0", "LABEL_1"], ("1", "0"), [1, 0]),
         (["POSITIVE", "NEGATIVE"], ("0", "1"), [1, 0]),
         (["0", "1"], ("equivalent", "not_equivalent"), [1, 0]),
+        (["1", "-1", "0"], ("-1", "0", "1"), [1, 2, 0]),
+        (["c", "C"], ("C", "c"), [1, 0]),
     ],
 )
 def test_classes_are_put_in_the_order_of_the_data(tmp_path, names, labels, rows):

@@ -143,6 +143,7 @@ def test_the_seed_decides_the_text_and_batches_do_not(folder):
         (["--rate", "0"], "--rate 0.0 is out of range"),
         (["--split", "valid1"], "--split valid1 is not a name of its own"),
         (["--model", "nowhere"], "--model"),
+        (["--top", "1000"], "--top 1000 is out of range"),
     ],
 )
 def test_an_error_is_one_line(folder, capsys, flags, found):
@@ -150,3 +151,26 @@ def test_an_error_is_one_line(folder, capsys, flags, found):
     said = capsys.readouterr().err.strip()
     assert found in said
     assert "\n" not in said
+
+
+def test_a_folder_that_changes_meanwhile_keeps_its_own_description(folder, capsys, monkeypatch):
+    path = folder / "own-bin/meta.json"
+    before, replace = path.read_text(), augment._replace
+
+    def and_another_split(*arguments) -> None:
+        meta = json.loads(path.read_text())
+        meta["splits"]["another"] = {"sentences": 1}
+        path.write_text(json.dumps(meta | changes))
+        replace(*arguments)
+
+    monkeypatch.setattr(augment, "_replace", and_another_split)
+    changes = {}
+    assert run(folder, "--copies", "1") == 0
+    assert {"another", "augmented", "train"} <= json.loads(path.read_text())["splits"].keys()
+
+    path.write_text(before)
+    changes = {"made_from": "other files", "labels": ["z", "y", "x"]}
+    assert run(folder, "--copies", "1") == 1
+    assert "was made again while this command ran" in capsys.readouterr().err
+    assert json.loads(path.read_text())["labels"] == ["z", "y", "x"]
+    path.write_text(before)

@@ -147,6 +147,73 @@ def test_given_class_names_decide_the_numbers_and_integers_are_numbers_only_of_o
     assert labels(folder, "train", "t") == [str(1 + n % 10) for n in range(20)]
 
 
+def write_lines(path: Path, labels) -> Path:
+    path.write_text("".join(json.dumps({"topic": label, "title": "a"}) + "\n" for label in labels))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("train", "dev", "flags", "expected"),
+    [
+        # Truth values are names, not the numbers 0 and 1.
+        ([True, False, True], [False, True], ("--labels", "true", "false"), ["false", "true"]),
+        ([True, False, True], [False, True], (), ["false", "true"]),
+        ([0.0, 1.0, 2.0], [2, 1], (), ["2", "1"]),
+        (["1", 2, "2"], [1, "2"], (), ["1", "2"]),
+        (["neg", "pos"], [0, 1], ("--labels", "neg", "pos"), ["neg", "pos"]),
+        # Numbers of classes whose order was guessed, and other spellings of a number.
+        (["neg", "pos"], [0, 1], (), "dev.jsonl line 1 has the label 0"),
+        (["1.0", "2.0"], [1, 2], (), "dev.jsonl line 1 has the label 1"),
+        ([1, True, 0, False], [1], (), ["1"]),
+        ([0, 1, 2, -1], [1], (), "--label topic has -1 beside 0 to 2"),
+        ([0, 1, 2, -1], [1], ("--labels", "0", "1", "2"), ["1"]),
+        (["1", "1.0", "01", "2"], ["2"], (), "different spellings of a number"),
+        (["<pad>", "b"], ["b"], (), "'<pad>' cannot be a class name"),
+        (["a\nb", "b"], ["b"], (), "cannot be a class name"),
+        (["", ""], ["b"], (), "the training data has no labels"),
+        ([[1], "b"], ["b"], (), ["b"]),
+    ],
+)
+def test_types_of_labels(run, folder, capsys, train, dev, flags, expected):
+    write_lines(folder / "train.jsonl", train)
+    write_lines(folder / "dev.jsonl", dev)
+    given = (
+        "--name",
+        "t",
+        "--train-file",
+        "train.jsonl",
+        "--dev-file",
+        "dev.jsonl",
+        "--label",
+        "topic",
+        "--text",
+        "title",
+    )
+    status = run(*given, *flags)
+    if isinstance(expected, str):
+        assert status == 1
+        assert expected in capsys.readouterr().err
+    else:
+        assert status == 0
+        assert labels(folder, "valid", "t") == expected
+
+
+def test_a_test_set_with_an_empty_label_column_has_no_labels(run, folder):
+    write_csv(folder / "test.csv", [("", GERMAN[n % 4], "x") for n in range(6)])
+    assert run(*TOPIC_FLAGS, *PAIR, "--test-file", "test.csv") == 0
+    assert meta(folder)["splits"]["test"]["labelled"] is False
+
+
+def test_the_format_of_a_file_is_part_of_the_data(run, folder):
+    (folder / "u.txt").write_text("title,body\na\tb\n".replace(",", "\t"))
+    (folder / "u.tsv").write_bytes((folder / "u.txt").read_bytes())
+    assert run(*TOPIC_FLAGS, *PAIR, "--unlabelled", "u.txt") == 0
+    assert meta(folder)["splits"]["unlabelled"]["sentences"] == 2
+    assert run(*TOPIC_FLAGS, *PAIR, "--unlabelled", "u.tsv") == 1
+    assert run(*TOPIC_FLAGS, *PAIR, "--unlabelled", "u.tsv", "--overwrite") == 0
+    assert meta(folder)["splits"]["unlabelled"]["sentences"] == 1
+
+
 def test_regression_is_scaled_by_its_range_or_by_the_largest_training_value(run, folder):
     write_csv(folder / "s.csv", [("a", "-2.5"), ("b", "4"), ("c", "1e0")], names=("text", "stars"))
     flags = (
@@ -329,6 +396,8 @@ def test_an_error_is_one_line_with_file_and_line_and_leaves_nothing(
         ("colour: red", "unknown setting colour"),
         ("labels: [no, yes]", "put names in quotes"),
         ("lr: fast", "lr is 'fast'"),
+        ('regression: "yes"', "regression is 'yes': give true or false"),
+        ("labels: [2024-13-01, b]", "cannot be read"),
         ("name: [a, b]", "name takes one value, not 2"),
     ],
 )

@@ -65,6 +65,9 @@ def test_other_tasks_and_splits_are_refused(models, tmp_path):
     data = write_data(tmp_path / "TINY-bin", [("train", 9), ("valid", 6)])
     with pytest.raises(CannotStart, match="--split nosuch is not in .*TINY-bin: it has train, valid"):
         compare(*models, "--data", data, "--split", "nosuch")
+    more = write_data(tmp_path / "more" / "TINY-bin", [("train", 9), ("valid", 6), ("unlabelled", 4)])
+    with pytest.raises(CannotStart, match="--split unlabelled has no labels"):
+        compare(*models, "--data", more, "--split", "valid,unlabelled")
     only = write_data(tmp_path / "only" / "TINY-bin", [("train", 9)])
     with pytest.raises(CannotStart, match="no dev or test set with labels"):
         compare(*models, "--data", only)

@@ -128,7 +128,7 @@ def test_another_metric_has_its_own_best(start, tmp_path, caplog):
     assert updates(rows)[0] == 25
     accuracy = [values["valid_accuracy"] for tag, values in rows if tag == "valid"]
     assert saved(tmp_path)["best"] == accuracy[0]
-    assert "chosen by lowest loss, now by highest accuracy" in caplog.text
+    assert "it was the lowest loss, but this run keeps the highest accuracy" in caplog.text
 
 
 @pytest.mark.slow
