@@ -31,7 +31,7 @@ from launcher.execution.slurm import Slurm, open_slurm
 from launcher.execution.submit_grid import LOGS, submit_grid
 from launcher.planning.expand import plan_jobs
 from launcher.planning.prerequisites import NotReady, find_prerequisites
-from launcher.validate import check_batches, check_flags, check_layers, unused_flags
+from launcher.validate import check_batches, check_flags, check_layers, unused_flags, without_unlabelled
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_batches(jobs)
             if unused := unused_flags(grid, jobs):
                 print(f"Warning: no run of this grid uses {', '.join(unused)}.", file=sys.stderr)
+            if names := without_unlabelled(grid, jobs):
+                note = f"{', '.join(names)} has runs that learn from labelled sentences only"
+                print(f"Note: --unlabelled-subset: {note}.", file=sys.stderr)
             if not dry_run:
                 check_flags(jobs)
     except NotReady as error:

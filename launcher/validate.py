@@ -90,6 +90,16 @@ def _kind(spec: RunSpec) -> tuple:
     return spec.criterion, spec.stage, tuple(spec.overrides.items())
 
 
+def without_unlabelled(grid: Grid, jobs: Sequence[Job]) -> list[str]:
+    """Return the methods with a teacher of which a run learns from labelled sentences only, despite --unlabelled-subset."""
+    if not grid.config.unlabelled_subset:
+        return []
+    lacking = [
+        job.spec.method for job in jobs if not job.is_teacher and UNLABELLED_SUBSET not in job.spec.overrides
+    ]
+    return list(dict.fromkeys(name for name in lacking if grid.methods[name].needs_teacher))
+
+
 def unused_flags(grid: Grid, jobs: Sequence[Job]) -> list[str]:
     """Return the flags without effect on any job."""
     config, specs = grid.config, [job.spec for job in jobs]

@@ -10,11 +10,13 @@ import pytest
 
 import experiments
 from fairseq_kd.tasks.check_flags import refusal
+from launcher.config import Grid, GridConfig
 from launcher.datasets import Data
+from launcher.planning.expand import plan
 from launcher.planning.job import Job
 from launcher.planning.prerequisites import NotReady
 from launcher.planning.run_spec import RunSpec
-from launcher.validate import check_flags
+from launcher.validate import check_flags, without_unlabelled
 
 
 @pytest.mark.parametrize(
@@ -141,3 +143,14 @@ def test_the_published_study_is_planned(call, data, teacher, capsys):
     assert experiments.main([*call[2:], *given, "--teacher", f"{teacher.parent}/{{task}}"]) == 0
     runs = [line for line in capsys.readouterr().out.splitlines() if line.startswith("# ")][:-1]
     assert len(runs) == len(names) * (1 + 2 * (len(methods) - 1))
+
+
+def test_methods_that_learn_from_labelled_sentences_only_are_named(methods):
+    grid = Grid(
+        GridConfig(task=["MRPC"], method=["none", "kd", "crd"], seeds=[1], unlabelled_subset="u"), methods
+    )
+    data = Data(Path("d"), 3668, "accuracy", ("valid",), "d", splits={"train": 3668, "u": 10})
+    runs = plan(grid, {"MRPC": data}, {"MRPC": "t"}, {})
+    jobs = [Job(run, Path("r"), data, "t", True, Path("t.pt")) for run in runs]
+    assert without_unlabelled(grid, jobs) == ["crd"]
+    assert without_unlabelled(replace(grid, config=replace(grid.config, unlabelled_subset=None)), jobs) == []

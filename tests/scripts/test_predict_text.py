@@ -136,6 +136,19 @@ def test_text_has_the_predictions_of_the_same_data(encoder, tmp_path, capsys, mo
     assert records[0]["text1" if pairs else "text"] == rows[0][0]
 
 
+def test_a_checkpoint_keeps_the_scale_of_its_numbers(encoder, tmp_path, capsys):
+    model = write_model(tmp_path / "run", encoder, 1, "own")
+    (tmp_path / "text.txt").write_text("the cat\n")
+    text = ("--checkpoint", model, "--encoder-dir", encoder, "--text", tmp_path / "text.txt")
+    predict(*text)
+    plain = float(capsys.readouterr().out.splitlines()[1].split("\t")[0])
+    state = torch.load(model, weights_only=True)
+    state["cfg"]["model"]["score_scale"] = 8.0
+    torch.save(state, model)
+    predict(*text)
+    assert float(capsys.readouterr().out.splitlines()[1].split("\t")[0]) == pytest.approx(8 * plain, rel=2e-3)
+
+
 @pytest.mark.parametrize(
     ("content", "match"),
     [

@@ -1,5 +1,6 @@
 """`--unlabelled-subset`: sentences without labels take part in all terms but that of the labels."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,11 @@ def test_a_missing_split_is_named_with_its_flag(data, teacher):
         CannotStart, match="--unlabelled-subset: .* has no split nosuch: it has train, unlabelled"
     ):
         task.load_dataset("train", combine=True)
+
+
+def test_a_regression_saves_the_scale_of_its_scores(tmp_path):
+    data = write_data(tmp_path / "data", sentences=SPLITS, regression=True)
+    meta = json.loads((data / "meta.json").read_text())
+    (data / "meta.json").write_text(json.dumps(meta | {"score_scale": 5.0}))
+    task, _, _ = build(data, write_teacher(tmp_path / "model.pt", classes=1), "kd")
+    assert task.saved_settings()["score_scale"] == 5.0

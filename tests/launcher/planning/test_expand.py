@@ -114,6 +114,11 @@ def test_methods_with_a_teacher_learn_from_unlabelled_splits_and_the_schedule_fo
         ("att_kl_learn", "first"): ("unlabelled", 4592),
         ("att_kl_learn", "second"): ("unlabelled", 4592),
     }
+    labels_only = {"--soft-weight": "0"}
+    of_labels = plan(Grid(config, methods, labels_only), {"MRPC": data}, TEACHERS, {})
+    assert [run.overrides.get("--unlabelled-subset") for run in of_labels if run.criterion == "kd"] == [
+        None
+    ] * 4
     made_again = replace(data, added={"unlabelled": {"seed": 2}})
     other = plan(Grid(config, methods), {"MRPC": made_again}, TEACHERS, {})
     assert [a.name == b.name for a, b in zip(runs, other, strict=True)] == [
