@@ -36,7 +36,10 @@ def model_card(
     head = _front_matter("onnx" if onnx_only else library, bool(labels) or regression_scale is not None)
     parts = [head, f"# {name}", _summary(checkpoint, task)]
     if labels:
-        parts.append(f"Classes: {', '.join(f'{number} {label}' for number, label in enumerate(labels))}.")
+        named = (
+            f"{number} {label}" if label != str(number) else label for number, label in enumerate(labels)
+        )
+        parts.append(f"Classes: {', '.join(named)}.")
     elif regression_scale is not None and regression_scale != 1:
         parts.append(f"The output is a number; times {regression_scale:g} it is the score of {task}.")
     parts += ["## Use", f"```python\nimport {library}\n\nmodel = {load}\n```"]

@@ -49,5 +49,9 @@ def test_a_comparison_takes_the_place_of_the_scores(checkpoint, tmp_path):
     assert "| valid | accuracy |" not in card
 
 
+def test_classes_named_by_their_numbers_are_listed_once(checkpoint):
+    assert "Classes: 0, 1." in model_card("tiny", checkpoint, ("0", "1"), None, LOAD)
+
+
 def test_regression_states_its_scale(checkpoint):
     assert "times 5 it is the score of TINY" in model_card("tiny", checkpoint, (), 5.0, LOAD)
