@@ -22,6 +22,8 @@ from tests.convert.test_export import HEAD, SEGMENTS, classifier, export, labell
 from tests.preprocess.conftest import SENTENCES
 from tests.tiny import SHAPE, weights, write_data, write_teacher
 
+pytestmark = pytest.mark.slow
+
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 

@@ -14,6 +14,8 @@ from preprocess import augment, custom
 from preprocess.encoders import load_encoder
 from tests.tiny import SHAPE
 
+pytestmark = pytest.mark.slow
+
 WORDS = [
     "the",
     "a",

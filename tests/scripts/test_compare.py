@@ -11,6 +11,8 @@ from fairseq_kd.evaluation.scores import agreement
 from scripts.compare import main
 from tests.tiny import SHAPE, write_data, write_teacher
 
+pytestmark = pytest.mark.slow
+
 SMALL = SHAPE.__class__(layers=1, width=16, ffn=32, heads=4, max_positions=40)
 
 

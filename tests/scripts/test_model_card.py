@@ -10,6 +10,8 @@ from fairseq_kd.models.checkpoint import read_checkpoint
 from scripts.model_card import model_card
 from tests.tiny import distil_command, train_here
 
+pytestmark = pytest.mark.slow
+
 LOAD = 'transformers.AutoModel.from_pretrained("DIR")'
 
 

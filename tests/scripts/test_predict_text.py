@@ -24,6 +24,8 @@ from preprocess.vocabulary import symbols_hash
 from scripts.predict import main
 from tests.convert.conftest import write_bert_tokenizer
 
+pytestmark = pytest.mark.slow
+
 TOPICS = ["World", "Sports", "Sci/Tech"]
 WORDS = ["the", "a", "cat", "dog", "sat", "ran", "big", "mat", "."]
 

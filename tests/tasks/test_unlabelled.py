@@ -12,6 +12,8 @@ from fairseq_kd.losses import cross_entropy, kd, squared_error
 from tests.processes import torchrun
 from tests.tiny import build, distil_command, logged, train_here, write_data, write_teacher
 
+pytestmark = pytest.mark.slow
+
 SPLITS = [("train", 20), ("unlabelled", 44), ("valid", 39)]
 UNLABELLED = ("--unlabelled-subset", "unlabelled")
 

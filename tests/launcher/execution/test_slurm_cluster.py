@@ -9,7 +9,7 @@ import experiments
 from tests.launcher.execution.slurm_cluster import is_idle, needs_slurm, output, slurm_cluster, wait_until
 from tests.launcher.execution.test_submit_grid import results_in, states_in
 
-pytestmark = [pytest.mark.slurm, needs_slurm]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, needs_slurm]
 KD = ["--method", "kd", "--seeds", "1"]
 TWO_STAGES = ["--method", "att_kl_learn", "--seeds", "1,2"]
 

@@ -13,6 +13,8 @@ from launcher.execution.submit_grid import Submission, arrays, read_submission
 from tests.launcher.execution.local_queue import LocalQueue
 from tests.launcher.waiting import wait_for
 
+pytestmark = pytest.mark.slow
+
 KD = ["--method", "kd", "--seeds", "1"]
 TWO_STAGES = ["--method", "att_kl_learn", "--seeds", "1,2"]
 

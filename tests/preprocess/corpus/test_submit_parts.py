@@ -7,6 +7,8 @@ from tests.launcher.execution.local_queue import LocalQueue
 from tests.launcher.execution.slurm_cluster import is_idle, needs_slurm, slurm_cluster, wait_until
 from tests.preprocess.corpus.conftest import contents
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 def test_jobs_encode_the_parts_and_join_them_to_the_same_bytes(make, wiki, tmp_path, monkeypatch, capsys):
