@@ -128,18 +128,21 @@ def compare(
 ) -> list[Compared]:
     """Return the measured values of all models; the first is the teacher."""
     from fairseq_kd.evaluation.cost import peak_memory_of, size_of, time_in_turns
-    from fairseq_kd.evaluation.loaded_model import device, precision_of
+    from fairseq_kd.evaluation.inference import precision_of
+    from fairseq_kd.evaluation.loaded_model import device
     from fairseq_kd.evaluation.scores import agreement, scores
 
-    single = time_in_turns(models, splits[0], 1, args.rounds, args.cpu)
-    batched = time_in_turns(models, splits[0], BATCH, args.rounds, args.cpu)
+    built = [model.inference(device(args.cpu)) for model in models]
+    datasets = [model.dataset(splits[0]) for model in models]
+    single = time_in_turns(built, datasets, 1, args.rounds)
+    batched = time_in_turns(built, datasets, BATCH, args.rounds)
     predicted = [dict(model.predict(splits, device(args.cpu), args.batch_size)) for model in models]
     return [
         Compared(
             _name(model.checkpoint.path),
             str(model.checkpoint.shape),
             precision_of(model.checkpoint),
-            size_of(model),
+            size_of(built[number]),
             single[number],
             batched[number],
             peak_memory_of(model.checkpoint.path, model.data, splits[0], BATCH, args.cpu),

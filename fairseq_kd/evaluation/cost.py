@@ -9,16 +9,15 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import numpy as np
 import torch
 
-from ..models.checkpoint import Checkpoint
+from ..data.sentences import SentenceDataset
 from ..models.shape import SENTENCE_ENCODER
-from ..signals import Wanted
-from ..teachers.live import frozen_model, move
-from .loaded_model import LoadedModel, device, uses_autocast, weights_dtype
+from .inference import Inference
+from .loaded_model import LoadedModel, device
 
 WARM_UP = 3  # batches before the first that is measured
 
@@ -41,55 +40,38 @@ class Size:
     bytes: int
 
 
-def size_of(model: LoadedModel) -> Size:
+def size_of(inference: Inference) -> Size:
     """Return the size of the model for inference: encoder and classification head, without a masked-LM head."""
-    built = frozen_model(model.checkpoint, model.task.dictionary, model.head, "--checkpoint")
-    sizes = {name: parameter.numel() for name, parameter in built.named_parameters()}
+    weights = dict(inference.model.named_parameters())
+    sizes = {name: weight.numel() for name, weight in weights.items()}
     embeddings = sum(size for name, size in sizes.items() if name.startswith(f"{SENTENCE_ENCODER}embed"))
-    total = sum(sizes.values())
-    return Size(total, embeddings, total * weights_dtype(model.checkpoint).itemsize)
-
-
-class _Runner:
-    """A model on a device that computes logits in the precision of its run."""
-
-    def __init__(self, model: LoadedModel, on: torch.device) -> None:
-        checkpoint: Checkpoint = model.checkpoint
-        built = frozen_model(checkpoint, model.task.dictionary, model.head, "--checkpoint")
-        self.model, self.on, self.head = built.to(on, weights_dtype(checkpoint)), on, model.head
-        self.autocast = uses_autocast(checkpoint)
-
-    @torch.inference_mode()
-    def run(self, net_input: dict[str, Any]) -> None:
-        """Compute the logits of a batch, and wait for them."""
-        given = {name: move(value, self.on) for name, value in net_input.items()}
-        with torch.autocast(self.on.type, dtype=torch.bfloat16, enabled=self.autocast):
-            signals = self.model(**given, wanted=Wanted(logits=True), classification_head_name=self.head)
-        signals.logits.cpu()
+    stored = sum(weight.numel() * weight.element_size() for weight in weights.values())
+    return Size(sum(sizes.values()), embeddings, stored)
 
 
 def time_in_turns(
-    models: Sequence[LoadedModel], split: str, batch_size: int, rounds: int, cpu: bool, seed: int = 1
+    models: Sequence[Inference],
+    datasets: Sequence[SentenceDataset],
+    batch_size: int,
+    rounds: int,
+    seed: int = 1,
 ) -> list[Timing]:
     """Return the time per batch of each model. In every round, all models compute the same batch, one after the other.
 
     So that other load on the machine affects all of them alike.
 
-    split       split of the data whose sentences are used, in random batches
+    datasets    for each model, the same sentences, which are used in random batches
     batch_size  sentences per batch
     rounds      number of measured batches
-    cpu         whether to ignore a GPU
     """
-    runners = [_Runner(model, device(cpu)) for model in models]
-    datasets = [model.dataset(split) for model in models]
     random = np.random.default_rng(seed)
     seconds: list[list[float]] = [[] for _ in models]
     for number in range(WARM_UP + rounds):
         rows = random.integers(len(datasets[0]), size=batch_size)
-        for runner, dataset, measured in zip(runners, datasets, seconds, strict=True):
+        for model, dataset, measured in zip(models, datasets, seconds, strict=True):
             batch = dataset.collater([dataset[int(row)] for row in rows])["net_input"]
             began = time.perf_counter()
-            runner.run(batch)
+            model.logits(batch)
             if number >= WARM_UP:
                 measured.append(time.perf_counter() - began)
     quartiles = [1000 * np.percentile(measured, [50, 25, 75]) for measured in seconds]
@@ -115,7 +97,7 @@ def _peak(checkpoint: str, data: Path, split: str, batch_size: int, cpu: bool, t
     before = _memory("VmRSS")
     model = LoadedModel.read(checkpoint, data)
     on = device(cpu)
-    runner, dataset = _Runner(model, on), model.dataset(split)
+    inference, dataset = model.inference(on), model.dataset(split)
     batch = dataset.collater([dataset[row] for row in dataset.sizes.argsort()[-batch_size:].tolist()])
     del model
     gc.collect()
@@ -126,7 +108,7 @@ def _peak(checkpoint: str, data: Path, split: str, batch_size: int, cpu: bool, t
         except OSError:  # forbidden in some containers
             return None
     for _ in range(2):
-        runner.run(batch["net_input"])
+        inference.logits(batch["net_input"])
     if on.type == "cuda":
         return torch.cuda.max_memory_allocated(on)
     return _memory("VmHWM") - before

@@ -15,11 +15,8 @@ from ..data.sentences import SentenceDataset
 from ..errors import CannotStart
 from ..metrics import metric_names
 from ..models.checkpoint import Checkpoint, read_checkpoint
-from ..models.roberta_student import RobertaStudent
-from ..precisions import PRECISIONS
-from ..signals import Wanted
 from ..tasks.sentence_prediction_kd import SentencePredictionKDConfig, SentencePredictionKDTask
-from ..teachers.live import frozen_model, move
+from .inference import Inference, uses_autocast, weights_dtype
 from .predictions import Predictions
 
 logger = logging.getLogger(__name__)
@@ -120,7 +117,8 @@ class LoadedModel:
 
     @property
     def _inference_settings(self) -> tuple:
-        return self.data, self.head, self.checkpoint.shape, self.batch_size, self._autocast, self._dtype
+        precision = uses_autocast(self.checkpoint), weights_dtype(self.checkpoint)
+        return self.data, self.head, self.checkpoint.shape, self.batch_size, *precision
 
     def predict(
         self, splits: Sequence[str], device: torch.device, batch_size: Optional[int] = None
@@ -129,53 +127,24 @@ class LoadedModel:
 
         batch_size  sentences per batch (default: `batch_size`)
         """
-        model = frozen_model(self.checkpoint, self.task.dictionary, self.head, "--checkpoint")
-        model.to(device, self._dtype)
+        inference = self.inference(device)
         for split in splits:
             dataset = self.dataset(split)
-            logits = self._logits(model, dataset, device, batch_size or self.batch_size)
+            logits = self._logits(inference, dataset, batch_size or self.batch_size)
             labels = None if dataset.targets is None else dataset.targets.numpy()
             yield split, Predictions(logits, labels)
 
-    @torch.inference_mode()
-    def _logits(
-        self, model: RobertaStudent, dataset: SentenceDataset, device: torch.device, batch_size: int
-    ) -> np.ndarray:
+    def inference(self, device: torch.device) -> Inference:
+        """Return the model on a device."""
+        return Inference(self.checkpoint, self.task.dictionary, self.head, device)
+
+    def _logits(self, inference: Inference, dataset: SentenceDataset, batch_size: int) -> np.ndarray:
         """Return logits, float32 [N, C], of N sentences; batches have similar lengths, for little padding."""
         logits = torch.zeros(len(dataset), self.metadata.num_classes)
         for indices in torch.from_numpy(dataset.ordered_indices()).split(batch_size):
             batch = dataset.collater([dataset[int(index)] for index in indices])
-            given = {name: move(value, device) for name, value in batch["net_input"].items()}
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self._autocast):
-                signals = model(**given, wanted=Wanted(logits=True), classification_head_name=self.head)
-            logits[indices] = signals.logits.float().cpu()
+            logits[indices] = inference.logits(batch["net_input"])
         return logits.numpy()
-
-    @property
-    def _autocast(self) -> bool:
-        return uses_autocast(self.checkpoint)
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return weights_dtype(self.checkpoint)
-
-
-def uses_autocast(checkpoint: Checkpoint) -> bool:
-    """Return whether the run computed matrix products in bf16 (--autocast bf16)."""
-    return (checkpoint.run.get("task") or {}).get("autocast") == "bf16"
-
-
-def weights_dtype(checkpoint: Checkpoint) -> torch.dtype:
-    """Return the type of the weights in the run; the --memory-efficient-... flags also set fp16 or bf16."""
-    common = checkpoint.run.get("common") or {}
-    return next((PRECISIONS[name] for name in ("fp16", "bf16") if common.get(name)), torch.float32)
-
-
-def precision_of(checkpoint: Checkpoint) -> str:
-    """Return the precision of inference, which is that of the run's validations: fp32, fp16, bf16 or autocast bf16."""
-    if uses_autocast(checkpoint):
-        return "autocast bf16"
-    return next(name for name, dtype in PRECISIONS.items() if dtype == weights_dtype(checkpoint))
 
 
 def classifier(checkpoint: Checkpoint) -> str:

@@ -10,9 +10,8 @@ from fairseq.data import Dictionary
 from ..data.sentences import BOS, EOS
 from ..data.sequences import encoder_input
 from ..models.checkpoint import Checkpoint
-from ..signals import Wanted
-from ..teachers.live import frozen_model, move
-from .loaded_model import classifier, uses_autocast, weights_dtype
+from .inference import Inference
+from .loaded_model import classifier
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,8 @@ class TextModel:
         dictionary = Dictionary()
         for symbol in [*symbols, "<mask>"]:
             dictionary.add_symbol(symbol)
-        self.head, self.labels, self.score_scale = classifier(checkpoint), tuple(labels), score_scale
-        self.shape, self.device, self.autocast = checkpoint.shape, device, uses_autocast(checkpoint)
-        model = frozen_model(checkpoint, dictionary, self.head, "--checkpoint")
-        self.model = model.to(device, weights_dtype(checkpoint))
+        self.shape, self.labels, self.score_scale = checkpoint.shape, tuple(labels), score_scale
+        self.inference = Inference(checkpoint, dictionary, classifier(checkpoint), device)
 
     def max_text_tokens(self, pairs: bool, longest: Optional[int] = None) -> int:
         """Return the maximum number of tokens of a sentence, or of both sentences of a pair, without special tokens.
@@ -62,7 +59,6 @@ class TextModel:
         specials = 2 + pairs * (1 + (self.shape.pair_format == "roberta"))
         return min(self.shape.max_positions, longest or self.shape.max_positions) - specials
 
-    @torch.inference_mode()
     def predict(self, texts: Sequence[Sequence[Sequence[int]]], batch_size: int) -> list[Labelled]:
         """Return the prediction for each text; batches have similar lengths, for little padding.
 
@@ -74,11 +70,7 @@ class TextModel:
         order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
         for start in range(0, len(rows), batch_size):
             batch = order[start : start + batch_size]
-            given = encoder_input([rows[row] for row in batch])
-            given = {name: move(value, self.device) for name, value in given.items()}
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
-                signals = self.model(**given, wanted=Wanted(logits=True), classification_head_name=self.head)
-            logits[batch] = signals.logits.float().cpu()
+            logits[batch] = self.inference.logits(encoder_input([rows[row] for row in batch]))
 
         if not self.labels:
             return [Labelled(score * self.score_scale) for score in logits[:, 0].tolist()]
