@@ -7,6 +7,9 @@ from typing import Any
 
 from .errors import DataError
 
+# Any of these files shows that a folder has the vocabulary of a model.
+VOCABULARIES = ("encoder.json", "vocab.txt", "tokenizer.json", "sentencepiece.model")
+
 
 def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file, with its line endings unchanged."""

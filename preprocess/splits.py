@@ -65,7 +65,7 @@ def _without_duplicates(training: Rows, options: Options, report: Callable[[str]
     )
     if options.duplicates != "drop":
         return training
-    kept = training.take(sorted(set(range(len(training))) - set(repeated)))
+    kept = training.take(_others(training, repeated))
     kept.available = 0
     kept.dropped[DUPLICATE] = len(repeated)
     return kept
@@ -107,7 +107,7 @@ def _split_and_limit(task: Task, splits: dict[str, Rows], options: Options) -> d
                 "give a share between 0 and 1 for which both splits have sentences."
             )
         taken = choose(len(training), number, options.seed)
-        rest = sorted(set(range(len(training))) - set(taken))
+        rest = _others(training, taken)
         # Dropped rows of the file are counted once, with the training sentences.
         splits["train"], splits[split] = training.take(rest), training.take(taken, with_record=False)
     splits = {name: splits[name] for name in (*task.files, UNLABELLED) if name in splits}
@@ -120,7 +120,7 @@ def _split_and_limit(task: Task, splits: dict[str, Rows], options: Options) -> d
         kept = choose(len(train), options.limit_train, options.seed)
         splits["train"] = train.take(kept)
     if options.keep_unlabelled:
-        left_out = train.take(sorted(set(range(len(train))) - set(kept)), with_record=False)
+        left_out = train.take(_others(train, kept), with_record=False)
         unlabelled = splits.setdefault(UNLABELLED, Rows([[] for _ in task.text], None))
         parts = (unlabelled.texts, train.without_label, left_out.texts)
         unlabelled.texts = [
@@ -132,6 +132,11 @@ def _split_and_limit(task: Task, splits: dict[str, Rows], options: Options) -> d
                 "remove the flag."
             )
     return splits
+
+
+def _others(rows: Rows, numbers: list[int]) -> list[int]:
+    """Return the indices of all other rows, in order."""
+    return sorted(set(range(len(rows))) - set(numbers))
 
 
 def _join(parts: list[Rows]) -> Rows:

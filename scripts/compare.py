@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.arguments import Parser, names, positive
 from launcher.report import plots
+from scripts.options import add_inference_options
 
 if TYPE_CHECKING:
     from fairseq_kd.evaluation.cost import Size, Timing
@@ -294,13 +295,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for table, CSV and plot (default: none)"
     )
-    parser.add_argument(
-        "--batch-size",
-        type=positive,
-        metavar="N",
-        help="sentences per batch for the scores (default: that of the run's validations, or 32)",
-    )
-    parser.add_argument("--cpu", action="store_true", help="use no GPU (default: the first GPU)")
+    add_inference_options(parser)
     return parser
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairseq_kd.errors import CannotStart
+from fairseq_kd.models.checkpoint import NAMES_IN_FOLDER
 
 if TYPE_CHECKING:
     from fairseq_kd.models.checkpoint import Checkpoint
@@ -69,7 +70,7 @@ def _summary(checkpoint: "Checkpoint", task: str | None) -> str:
 
 
 def _short(path: Path) -> str:
-    return path.parent.name if path.name in ("checkpoint_best.pt", "model.pt") else path.name
+    return path.parent.name if path.name in NAMES_IN_FOLDER else path.name
 
 
 def _read_comparison(folder: Path) -> str:

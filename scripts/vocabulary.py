@@ -7,14 +7,12 @@ from fairseq_kd.data.metadata import dictionary_hash
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.evaluation.provenance import find_dictionary
 from preprocess import meta
+from preprocess.encoder_files import VOCABULARIES
 from preprocess.encoders import Encoder, load_encoder
 from preprocess.vocabulary import symbols_hash
 
 if TYPE_CHECKING:
     from fairseq_kd.models.checkpoint import Checkpoint
-
-# Any of these files shows that a folder has a vocabulary.
-FILES = ("encoder.json", "vocab.txt", "tokenizer.json", "sentencepiece.model")
 
 
 def encoder_folder(given: Path | None, checkpoint: "Checkpoint", doing: str, otherwise: str = "") -> Path:
@@ -26,7 +24,7 @@ def encoder_folder(given: Path | None, checkpoint: "Checkpoint", doing: str, oth
     if given is not None:
         return given
     folder = checkpoint.path.parent
-    if not any((folder / name).is_file() for name in FILES):
+    if not any((folder / name).is_file() for name in VOCABULARIES):
         raise CannotStart(
             f"--checkpoint {checkpoint.path} has no vocabulary next to it: give --encoder-dir, as for preprocess.glue"
             f"{', ' + otherwise if otherwise else ''}.",

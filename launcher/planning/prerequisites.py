@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from preprocess.encoder_files import VOCABULARIES
 from preprocess.tasks import TASKS
 
 from ..config import PREDICTION, Grid, GridConfig
@@ -17,7 +18,6 @@ from ..plugin import describe, find_python, find_trainer
 from .job import Job, teacher_spec
 
 MODELS, TEACHER = Path("models"), "teachers/{task}"
-VOCABULARIES = ("encoder.json", "vocab.txt", "tokenizer.json", "sentencepiece.model")
 USUAL_POSITIONS = 512
 
 
