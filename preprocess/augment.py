@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import meta
-from .commands import add_encoder_options, exit_status
+from .commands import add_encoder_options, check_range, exit_status
 from .encoders import load_encoder
 from .errors import DataError
 from .indexed import IndexedWriter
@@ -82,9 +82,8 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _augment(args: argparse.Namespace, found: dict[str, Any]) -> None:
-    from fairseq.data import Dictionary
-
     from fairseq_kd.data.binarized import read_split
+    from fairseq_kd.data.metadata import load_dictionary
     from fairseq_kd.evaluation.loaded_model import device
     from fairseq_kd.models.checkpoint import read_checkpoint
     from fairseq_kd.teachers.live import frozen_model
@@ -105,8 +104,8 @@ def _augment(args: argparse.Namespace, found: dict[str, Any]) -> None:
             f"--model {args.model} has no masked-LM head: give the pre-trained model, not a fine-tuned one."
         )
 
-    dictionary = Dictionary.load(str(args.data / "input0" / "dict.txt"))
-    mask = dictionary.add_symbol("<mask>")
+    dictionary = load_dictionary(args.data / "input0" / "dict.txt")
+    mask = dictionary.index("<mask>")
     on = device(args.cpu)
     model = frozen_model(checkpoint, dictionary, None, "--model", lm_head=True).to(on)
     inputs = [args.data / name for name in ("input0", "input1")[: 1 + found["pairs"]]]
@@ -260,14 +259,10 @@ def _replace(
 
 
 def _check(args: argparse.Namespace) -> None:
-    for flag, value, allowed, rule in (
-        ("--copies", args.copies, args.copies >= 1, "1 or more"),
-        ("--rate", args.rate, 0 < args.rate <= 1, "a number above 0, at most 1"),
-        ("--top", args.top, args.top >= 1, "1 or more"),
-        ("--batch-size", args.batch_size, args.batch_size >= 1, "1 or more"),
-    ):
-        if not allowed:
-            raise DataError(f"{flag} {value} is out of range: give {rule}.")
+    check_range("--copies", args.copies, lambda n: n >= 1, "1 or more")
+    check_range("--rate", args.rate, lambda rate: 0 < rate <= 1, "a number above 0, at most 1")
+    check_range("--top", args.top, lambda n: n >= 1, "1 or more")
+    check_range("--batch-size", args.batch_size, lambda n: n >= 1, "1 or more")
     if args.split.startswith(("train", "valid", "test")) or not args.split.isidentifier():
         raise DataError(
             f"--split {args.split} is not a name of its own: use letters, and not train, valid or test."

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .binarize import SPECIALS_IN_PAIR, binarize
-from .commands import add_encoder_options
+from .commands import add_encoder_options, check_range
 from .encoders import load_encoder, use_cores
 from .errors import DataError
 from .meta import Options
@@ -72,20 +72,22 @@ def _note(line: str) -> None:
 
 def check_options(args: argparse.Namespace) -> None:
     """Raise DataError for an option of `add_binarize_options` that is out of range, or a path that is wrong."""
-    checks = [
-        ("--max-positions", args.max_positions, lambda n: n >= SHORTEST, f"at least {SHORTEST}"),
-        ("--workers", args.workers, lambda n: n >= 1, "at least 1"),
-        ("--limit-train", args.limit_train, lambda n: n >= 1, "at least 1"),
-        ("--split-dev", args.split_dev, lambda share: 0 < share < 1, "between 0 and 1"),
-    ]
-    for flag, value, allowed, rule in checks:
-        if value is not None and not allowed(value):
-            raise DataError(f"{flag} {value} is out of range: give a number {rule}.")
+    check_range(
+        "--max-positions", args.max_positions, lambda n: n >= SHORTEST, f"a number at least {SHORTEST}"
+    )
+    check_range("--workers", args.workers, lambda n: n >= 1, "a number at least 1")
+    check_range("--limit-train", args.limit_train, lambda n: n >= 1, "a number at least 1")
+    check_share("--split-dev", args.split_dev)
     if args.out.exists() and not args.out.is_dir():
         raise DataError(f"--out {args.out} is a file: name a folder; <TASK>-bin is created in it.")
     for path in args.unlabelled or ():
         if not path.is_file():
             raise DataError(f"--unlabelled {path} is not a file: correct the path.")
+
+
+def check_share(flag: str, share: float | None) -> None:
+    """Raise DataError unless a share of the training data is between 0 and 1, or not given."""
+    check_range(flag, share, lambda part: 0 < part < 1, "a number between 0 and 1")
 
 
 def add_binarize_options(parser: argparse.ArgumentParser) -> None:

@@ -26,6 +26,12 @@ def add_encoder_options(group: argparse._ActionsContainer, required: bool) -> No
     )
 
 
+def check_range(flag: str, value: float | None, allowed: Callable[[float], bool], rule: str) -> None:
+    """Raise DataError unless a number is allowed, or not given; `rule` continues "give" in the message."""
+    if value is not None and not allowed(value):
+        raise DataError(f"{flag} {value} is out of range: give {rule}.")
+
+
 def exit_status(program: str, work: Callable[[], object], out: Path, note: str) -> int:
     """Run a command; return 0, 1 after an error, which is printed as one line, or 130 after an interruption.
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from .binarize_options import add_binarize_options, binarize_all, check_options
+from .binarize_options import add_binarize_options, binarize_all, check_options, check_share
 from .commands import exit_status
 from .errors import DataError
 from .rows import label_name, plain_label
@@ -106,8 +106,7 @@ def _check(args: argparse.Namespace) -> None:
         raise DataError(
             f"--delimiter {args.delimiter!r} has {len(args.delimiter)} characters: give one, or `tab`."
         )
-    if args.split_test is not None and not 0 < args.split_test < 1:
-        raise DataError(f"--split-test {args.split_test} is out of range: give a number between 0 and 1.")
+    check_share("--split-test", args.split_test)
 
 
 def _sources(args: argparse.Namespace) -> dict[str, Source]:

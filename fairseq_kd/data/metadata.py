@@ -94,6 +94,13 @@ def dictionary_hash(path: Path) -> str:
     return hashlib.sha256("\n".join(_symbols(path)).encode()).hexdigest()
 
 
+def load_dictionary(path: Path) -> Dictionary:
+    """Return the vocabulary of a `dict.txt`, with `<mask>` as its last symbol, as in fairseq's masked_lm task."""
+    dictionary = Dictionary.load(str(path))
+    dictionary.add_symbol("<mask>")
+    return dictionary
+
+
 def class_names(data: Path, classes: Optional[int] = None) -> tuple[str, ...]:
     """Return the class names in `label/dict.txt`, in the order of the class numbers; () without that file.
 

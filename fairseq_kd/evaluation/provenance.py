@@ -4,9 +4,7 @@ import os
 from pathlib import Path
 from typing import Optional
 
-from fairseq.data import Dictionary
-
-from ..data.metadata import Metadata, class_names, dictionary_hash, read_metadata
+from ..data.metadata import Metadata, class_names, dictionary_hash, load_dictionary, read_metadata
 from ..errors import CannotStart
 from ..models.checkpoint import Checkpoint
 from ..models.label_order import order_error, reorder_labels
@@ -31,8 +29,7 @@ def find_dictionary(data: Optional[Path], checkpoint: Checkpoint) -> Path:
             doing="export",
         )
     known = dictionary_hash(path)  # raises CannotStart for an invalid file
-    dictionary = Dictionary.load(str(path))
-    dictionary.add_symbol("<mask>")
+    dictionary = load_dictionary(path)
     if len(dictionary) != checkpoint.words or checkpoint.dictionary_hash not in (None, known):
         raise CannotStart(
             f"{path} and --checkpoint {checkpoint.path} have different vocabularies: give data that was made for this "

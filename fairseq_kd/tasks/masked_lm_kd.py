@@ -15,7 +15,7 @@ from omegaconf import MISSING
 
 from ..data.binarized import files_of_split, longest_row, read_split
 from ..data.masked import MaskedWordsDataset
-from ..data.metadata import corpus_pair_format, dictionary_hash
+from ..data.metadata import corpus_pair_format, dictionary_hash, load_dictionary
 from ..data.short import ShortBlocksDataset
 from ..data.words import word_starts
 from ..errors import CannotStart
@@ -110,8 +110,7 @@ class MaskedLMKDTask(DistillationTask):
                     "them in one call of `python -m preprocess.corpus`."
                 )
 
-        dictionary = Dictionary.load(str(paths[0]))
-        dictionary.add_symbol("<mask>")
+        dictionary = load_dictionary(paths[0])
         return cls(cfg, dictionary, hashes[0], corpus_pair_format(folders[0]))
 
     @property

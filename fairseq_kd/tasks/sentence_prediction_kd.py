@@ -14,7 +14,7 @@ from omegaconf import MISSING, DictConfig
 from torch.utils.data import Dataset
 
 from ..data.binarized import files_of_split, read_split
-from ..data.metadata import Metadata
+from ..data.metadata import Metadata, load_dictionary
 from ..data.sentences import UNLABELLED, SentenceDataset
 from ..errors import CannotStart
 from ..flags import flag
@@ -85,8 +85,7 @@ class SentencePredictionKDTask(DistillationTask):
                 f"data folder {data} has no input0/dict.txt: make it with preprocess.glue or preprocess.custom."
             )
 
-        dictionary = Dictionary.load(str(path))
-        dictionary.add_symbol("<mask>")
+        dictionary = load_dictionary(path)
         return cls(cfg, dictionary, metadata_of(cfg, path))
 
     def saved_settings(self) -> dict[str, Any]:
