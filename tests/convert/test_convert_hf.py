@@ -57,6 +57,7 @@ def test_the_command_runs_from_any_folder(save_model, tmp_path):
     assert checkpoint.dictionary_hash
 
 
+@pytest.mark.slow
 def test_a_pooler_without_a_classifier_is_dropped_and_reported(save_model, tmp_path, capsys):
     _, folder = save_model("BertModel")
     import_model(folder, tmp_path / "teacher")

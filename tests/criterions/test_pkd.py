@@ -74,6 +74,7 @@ def test_the_mean_over_words(tmp_path):
     assert_close(found[0], found[1] * len(task.dictionary))
 
 
+@pytest.mark.slow
 def test_scores_have_no_classes_to_take_the_mean_over(tmp_path):
     data = write_data(tmp_path / "data", classes=1, regression=True)
     teacher = write_teacher(tmp_path / "model.pt", classes=1)

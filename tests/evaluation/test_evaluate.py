@@ -57,6 +57,7 @@ def asked(monkeypatch) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 def test_equal_checkpoints_are_evaluated_once(three_classes, tmp_path, capsys, asked):
     given = ["--data", three_classes.data, "--split", "valid,valid1", "--csv", tmp_path / "a.csv"]
     evaluate("--checkpoint", three_classes.folder, *given)
@@ -101,6 +102,7 @@ def test_every_labelled_split_by_default(three_classes, tmp_path):
     assert splits == [("train", "64"), ("valid", "40"), ("valid1", "30")]
 
 
+@pytest.mark.slow
 def test_runs_of_several_tasks_make_one_table(three_classes, regression, tmp_path, capsys):
     (tmp_path / "data").mkdir()
     for run in (three_classes, regression):

@@ -60,6 +60,7 @@ def test_each_step_starts_from_the_one_before(call, tmp_path, capsys, monkeypatc
     assert "contains steps of another schedule" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_schedule_is_as_long_as_the_batches_of_an_update_leave_it(call):
     args = prune_and_distil._parser().parse_args([*call, "--epochs", "4000"])
     each, gathered = (
