@@ -1,6 +1,7 @@
 """The tensors that a forward pass exposes (Signals), and the request for them (Wanted)."""
 
-from collections.abc import Callable, Iterable
+from collections import UserDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -83,6 +84,31 @@ class Wanted:
         return self.logits or layer < self.depth(layers) or layer in self.states
 
 
+class AttentionScores(UserDict[int, Tensor]):
+    """Attention scores by layer, [B, A, T, T]; those of a model are computed when they are first read.
+
+    Losses that compute scores in blocks read the queries and keys in `factors` instead.
+    """
+
+    def __init__(self, scores: Mapping[int, Tensor], factors: Mapping[int, tuple[Tensor, Tensor]]) -> None:
+        super().__init__(scores)
+        self.factors = factors
+
+    def __missing__(self, layer: int) -> Tensor:
+        queries, keys = self.factors[layer]
+        self[layer] = (queries * queries.size(-1) ** -0.5) @ keys.transpose(-2, -1)
+        return self[layer]
+
+    def __contains__(self, layer: object) -> bool:
+        return layer in self.data or layer in self.factors
+
+    def __iter__(self) -> Iterator[int]:
+        return iter({**self.data, **self.factors})
+
+    def __len__(self) -> int:
+        return len(self.data.keys() | self.factors.keys())
+
+
 @dataclass
 class Signals:
     """The tensors exposed by one forward pass over B sentences of up to T tokens.
@@ -90,7 +116,8 @@ class Signals:
     mask       [B, T]              bool, True = real token (special tokens are real)
     logits     [B, C]              class logits, or [B, 1] for regression
     states     {k: [B, T, H]}      0 = embedding output, k = output of layer k; [B, 1, H] if only position 0 is needed
-    attention  {k: [B, A, T, T]}   Q K^T / sqrt(d) of layer k, before mask and softmax
+    attention  {k: [B, A, T, T]}   Q K^T / sqrt(d) of layer k, before mask and softmax (`AttentionScores`)
+    attention_factors  {k: (Q, K)}  queries and keys [B, A, T, d] of these layers, if a model computed them
     queries, keys, values  {k: [B, A, T, d]}
     compressed {(k, how): Compressed}   state k, compressed by `how`
     masked     [M, H]              top states at the M masked positions, instead of logits
@@ -101,7 +128,8 @@ class Signals:
     mask: Tensor
     logits: Optional[Tensor] = None
     states: dict[int, Tensor] = field(default_factory=dict)
-    attention: dict[int, Tensor] = field(default_factory=dict)
+    attention: MutableMapping[int, Tensor] = field(default_factory=dict)
+    attention_factors: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     queries: dict[int, Tensor] = field(default_factory=dict)
     keys: dict[int, Tensor] = field(default_factory=dict)
     values: dict[int, Tensor] = field(default_factory=dict)
@@ -109,6 +137,9 @@ class Signals:
     masked: Optional[Tensor] = None
     lm_head: Optional[Callable[[Tensor], Tensor]] = None
     lm_head_weights: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.attention = AttentionScores(self.attention, self.attention_factors)
 
     def tensors(self) -> list[Tensor]:
         """Return all exposed tensors except the mask."""

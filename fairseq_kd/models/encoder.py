@@ -7,7 +7,6 @@ Shapes: B sentences, T tokens, N rows of the packed batch (real tokens and fille
 d = H / A, V words.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, Optional
 
@@ -17,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..signals import Signals, Wanted
+from .attention import packed_attention
+from .dropout import Dropout
 from .shape import ModelShape
 from .unpad import Packing, filler
 
@@ -25,7 +26,7 @@ PAD, SEPARATOR = 1, 2
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention; attention scores are only materialised on request."""
+    """Multi-head self-attention; no attention scores are kept."""
 
     def __init__(self, shape: ModelShape, dropout: float) -> None:
         super().__init__()
@@ -36,29 +37,24 @@ class SelfAttention(nn.Module):
         self.v_proj = nn.Linear(shape.width, shape.attention_width)
         self.out_proj = nn.Linear(shape.attention_width, shape.width)
 
-    def project(self, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, keys and values of x [N, H], each [B, A, T, d]."""
-        return tuple(
-            packing.unpack(linear(x)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for linear in (self.q_proj, self.k_proj, self.v_proj)
-        )
+    def project(self, x: Tensor, values: bool) -> Tensor:
+        """Return queries, keys and values, if wanted, of x [N, H] as one matrix product: [N, 3 A d] or [N, 2 A d]."""
+        parts = [self.q_proj, self.k_proj] + ([self.v_proj] if values else [])
+        weight, bias = (torch.cat([getattr(part, name) for part in parts]) for name in ("weight", "bias"))
+        return F.linear(x, weight, bias)
 
-    def attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        scores: Optional[Tensor],
-        key_bias: Optional[Tensor],
-        packing: Packing,
-    ) -> Tensor:
-        """Return the attention output over real keys, [N, H]; reuses `scores` if they are given."""
+    def split(self, qkv: Tensor, packing: Packing) -> tuple[Tensor, ...]:
+        """Return queries, keys and values, if computed, of the padded batch, each [B, A, T, d]."""
+        width = self.q_proj.out_features // self.heads
+        return packing.unpack(qkv).unflatten(-1, (-1, self.heads, width)).permute(2, 0, 3, 1, 4).unbind()
+
+    def attend(self, qkv: Tensor, key_bias: Optional[Tensor], packing: Packing) -> Tensor:
+        """Return the attention output over real keys, [N, H]."""
         dropout = self.dropout if self.training else 0.0
-        if scores is None:
-            x = F.scaled_dot_product_attention(q, k, v, attn_mask=key_bias, dropout_p=dropout)
-        else:
-            masked = scores if key_bias is None else scores + key_bias
-            x = F.dropout(masked.softmax(dim=-1), dropout) @ v
+        if packing.lengths is not None:
+            return self.out_proj(packed_attention(qkv, packing.lengths, self.heads, dropout))
+        q, k, v = self.split(qkv, packing)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=key_bias, dropout_p=dropout)
         return self.out_proj(packing.pack(x.transpose(1, 2).flatten(2)))
 
 
@@ -74,8 +70,8 @@ class EncoderLayer(nn.Module):
         self.fc2 = nn.Linear(shape.ffn, shape.width)
         self.final_layer_norm = nn.LayerNorm(shape.width, eps=shape.layernorm_eps)
         self.activation = activation(shape.activation)
-        self.dropout = nn.Dropout(cfg.dropout)
-        self.activation_dropout = nn.Dropout(cfg.activation_dropout)
+        self.dropout = Dropout(cfg.dropout)
+        self.activation_dropout = Dropout(cfg.activation_dropout)
 
     def forward(
         self,
@@ -88,20 +84,20 @@ class EncoderLayer(nn.Module):
         run_fully: bool,
     ) -> Tensor:
         """Return the output of layer `number` for x [N, H]; store its wanted signals in `signals`."""
-        q, k, v = self.self_attn.project(self.self_attn_layer_norm(x) if self.pre_layernorm else x, packing)
+        whole = run_fully or number in wanted.projections
+        qkv = self.self_attn.project(self.self_attn_layer_norm(x) if self.pre_layernorm else x, whole)
 
-        if number in wanted.projections:
-            signals.queries[number], signals.keys[number], signals.values[number] = q, k, v
-
-        scores = None
-        if number in wanted.attention:
-            scores = (q / math.sqrt(q.size(-1))) @ k.transpose(-2, -1)  # [B, A, T, T]
-            signals.attention[number] = scores
+        if number in wanted.projections | wanted.attention:
+            q, k, *v = self.self_attn.split(qkv, packing)
+            if number in wanted.attention:
+                signals.attention_factors[number] = q, k
+            if number in wanted.projections:
+                signals.queries[number], signals.keys[number], (signals.values[number],) = q, k, v
 
         if not run_fully:
             return x
 
-        mixed = self.self_attn.attend(q, k, v, scores, key_bias, packing)
+        mixed = self.self_attn.attend(qkv, key_bias, packing)
         x = x + self.dropout(mixed)
         if self.pre_layernorm:
             return x + self.dropout(self.feed_forward(self.final_layer_norm(x)))
@@ -125,7 +121,7 @@ class SentenceEncoder(nn.Module):
         self.embed_segments = nn.Embedding(shape.segments, shape.width) if shape.segments else None
         norm = nn.LayerNorm(shape.width, eps=shape.layernorm_eps)
         self.layernorm_embedding = nn.Identity() if shape.bare_embeddings else norm
-        self.dropout = nn.Dropout(cfg.dropout)
+        self.dropout = Dropout(cfg.dropout)
         self.layers = nn.ModuleList(EncoderLayer(shape, cfg) for _ in range(shape.layers))
         # With pre-LayerNorm, the output of the last layer is not normalised.
         self.layer_norm = nn.LayerNorm(shape.width, eps=shape.layernorm_eps) if shape.pre_layernorm else None
@@ -242,7 +238,7 @@ class ClassificationHead(nn.Module):
         super().__init__()
         self.dense = nn.Linear(shape.width, shape.width)
         self.activation = activation(shape.pooler_activation)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.out_proj = nn.Linear(shape.width, classes)
 
     def forward(self, features: Tensor) -> Tensor:

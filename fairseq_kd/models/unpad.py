@@ -18,12 +18,14 @@ class Packing:
 
     real  positions of real tokens in the flattened batch, ascending; None without padding, then N = B T
     rows  [N] positions of all rows: those in `real`, then 0 for filler
+    lengths  rows of each sentence, on a CPU; None on other devices, where reading them would wait for the device
     """
 
     batch: int
     length: int
     real: Optional[Tensor]
     rows: Optional[Tensor]
+    lengths: Optional[list[int]] = None
 
     @classmethod
     def of(cls, mask: Tensor, real: Optional[Tensor], padded: bool) -> "Packing":
@@ -35,9 +37,9 @@ class Packing:
         if padded and real is None:
             real = mask.flatten().nonzero().squeeze(1)
         batch, length = mask.shape
-        if not padded:
-            return cls(batch, length, None, None)
-        return cls(batch, length, real, torch.cat((real, real.new_zeros(filler(len(real))))))
+        rows = torch.cat((real, real.new_zeros(filler(len(real))))) if padded else None
+        lengths = mask.sum(dim=1).tolist() if mask.device.type == "cpu" else None
+        return cls(batch, length, real if padded else None, rows, lengths)
 
     def pack(self, x: Tensor) -> Tensor:
         """Select the rows of a padded tensor: [B, T, ...] -> [N, ...]."""
@@ -47,8 +49,7 @@ class Packing:
     def unpack(self, x: Tensor) -> Tensor:
         """Return the padded tensor, 0 at padded positions: [N, ...] -> [B, T, ...]."""
         if self.real is not None:
-            unpacked = x.new_zeros(self.batch * self.length, *x.shape[1:])
-            x = unpacked.index_copy(0, self.real, x[: len(self.real)])
+            x = _Padded.apply(x, self.rows, self.real, self.batch * self.length)
         return x.unflatten(0, (self.batch, self.length))
 
     def key_bias(self, mask: Tensor, dtype: torch.dtype) -> Optional[Tensor]:
@@ -77,6 +78,23 @@ class _Rows(Function):
         (real,) = ctx.saved_tensors
         unpacked = gradient.new_zeros(ctx.count, *gradient.shape[1:])
         return unpacked.index_copy_(0, real, gradient[: len(real)]), None, None
+
+
+class _Padded(Function):
+    """The inverse of `_Rows`: 0 at padded positions, and a gradient of 0 for filler."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rows: Tensor, real: Tensor, count: int) -> Tensor:
+        ctx.save_for_backward(rows, real)
+        unpacked = x.new_zeros(count, *x.shape[1:])
+        return unpacked.index_copy_(0, real, x[: len(real)])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        rows, real = ctx.saved_tensors
+        packed = gradient.index_select(0, rows)
+        packed[len(real) :] = 0
+        return packed, None, None, None
 
 
 def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Optional
 
 import torch
@@ -9,7 +10,7 @@ from fairseq.data import Dictionary
 from torch import Tensor
 
 from ..errors import CannotStart
-from ..losses import compress
+from ..losses import Compressed, compress
 from ..models.checkpoint import Checkpoint
 from ..models.encoder import SEPARATOR
 from ..models.roberta_student import RobertaStudent
@@ -86,15 +87,16 @@ def select_signals(signals: Signals, wanted: Wanted, tokens: Tensor) -> Signals:
     """Return the wanted signals, selected or compressed from those that the model exposed. tokens [B, T]"""
     separators = tokens.eq(SEPARATOR)
     for number, how in wanted.compressed:
-        state, scores = signals.states[number], signals.attention.get(how.ranking)
+        state = signals.states[number]
+        scores = None if how.ranking is None else signals.attention[how.ranking]
         signals.compressed[number, how] = compress(state, signals.mask, how, scores, separators)
-    signals.states = {
+    states = {
         number: state if number in wanted.states else state[:, :1]
         for number, state in signals.states.items()
         if number in wanted.states | wanted.first
     }
-    signals.attention = {layer: signals.attention[layer] for layer in sorted(wanted.attention)}
-    return signals
+    factors = {layer: signals.attention_factors[layer] for layer in sorted(wanted.attention)}
+    return replace(signals, states=states, attention={}, attention_factors=factors)
 
 
 def frozen_model(
@@ -133,7 +135,9 @@ def _device(given: str) -> torch.device:
 
 
 def move(value: Any, device: torch.device) -> Any:
-    """Return a tensor, or a dictionary of tensors, on the device; any other value unchanged."""
+    """Return tensors on the device, also those in dictionaries, tuples and `Compressed`; any other value unchanged."""
     if isinstance(value, dict):
-        return {key: each.to(device) for key, each in value.items()}
-    return value.to(device) if isinstance(value, Tensor) else value
+        return {key: move(each, device) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return tuple(move(each, device) for each in value)
+    return value.to(device) if isinstance(value, Tensor | Compressed) else value

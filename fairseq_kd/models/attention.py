@@ -1,0 +1,139 @@
+"""Attention of a packed batch on a CPU: each sentence alone, so that padding costs nothing and nothing is copied.
+
+Long sentences are computed in blocks of queries. No tensor of size T x T is kept: the backward pass computes the
+probabilities again, and draws the same dropout again.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Optional
+
+import torch
+from torch import Tensor
+from torch.autograd.function import Function, once_differentiable
+
+from .dropout import keep_mask
+
+# Largest number of scores [queries, keys] of a block, per head. 12 heads in fp32 take 1.5 MB, which fits into a cache.
+BLOCK = 1 << 15
+
+# Number of dropout values that are drawn at once.
+DRAW = 1 << 20
+
+SEEDS = 1 << 62
+
+
+def packed_attention(qkv: Tensor, lengths: Sequence[int], heads: int, dropout: float = 0.0) -> Tensor:
+    """Return softmax(Q K^T / sqrt(d)) V of each sentence, with dropout of the probabilities.
+
+    qkv      [N, 3 A d]  queries, keys and values of a packed batch
+    lengths  rows of each sentence, in their order; rows after them are filler
+    Returns [N, A d]; 0 for filler.
+    """
+    seed = int(torch.randint(SEEDS, ())) if dropout else 0
+    return _PackedAttention.apply(qkv, lengths, heads, dropout, seed)
+
+
+class _PackedAttention(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, qkv: Tensor, lengths: Sequence[int], heads: int, dropout: float, seed: int
+    ) -> Tensor:
+        ctx.save_for_backward(qkv)
+        ctx.options = lengths, heads, dropout, seed
+        output, masks = qkv.new_empty(len(qkv), qkv.size(1) // 3), _Masks(dropout, seed, qkv.dtype)
+        with torch.autocast("cpu", enabled=False):
+            for rows in _sentences(lengths):
+                q, k, v = _heads(qkv[rows], 3, heads)
+                (mixed,) = _heads(output[rows], 1, heads)
+                for block in _blocks(len(q[0])):
+                    p = _probabilities(q[:, block], k)
+                    mixed[:, block] = torch.bmm(masks.drop(p), v)
+        output[sum(lengths) :] = 0
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Optional[Tensor], ...]:
+        (qkv,), (lengths, heads, dropout, seed) = ctx.saved_tensors, ctx.options
+        result, masks = torch.empty_like(qkv), _Masks(dropout, seed, qkv.dtype)
+        with torch.autocast("cpu", enabled=False):
+            for rows in _sentences(lengths):
+                q, k, v = _heads(qkv[rows], 3, heads)
+                (upstream,) = _heads(gradient[rows].to(qkv.dtype), 1, heads)
+                d_q, d_k, d_v = _heads(result[rows], 3, heads)
+                blocks = list(_blocks(len(q[0])))
+                if len(blocks) > 1:
+                    d_k.zero_(), d_v.zero_()
+                for block in blocks:
+                    p = _probabilities(q[:, block], k)
+                    keep = masks.next(p.shape)
+                    d_p = torch.bmm(upstream[:, block], v.transpose(1, 2))
+                    dropped = p if keep is None else p * keep
+                    part_v = torch.bmm(dropped.transpose(1, 2), upstream[:, block])
+                    if keep is not None:
+                        d_p *= keep
+                    d_scores = torch._softmax_backward_data(d_p, p, -1, p.dtype)
+                    scale = q.size(-1) ** -0.5
+                    d_q[:, block] = _product(d_scores, k, scale)
+                    part_k = _product(d_scores.transpose(1, 2), q[:, block], scale)
+                    if len(blocks) > 1:
+                        d_k += part_k
+                        d_v += part_v
+                    else:
+                        d_k.copy_(part_k)
+                        d_v.copy_(part_v)
+        result[sum(lengths) :] = 0
+        return result, None, None, None, None
+
+
+class _Masks:
+    """The dropout of successive blocks: the same for the same seed."""
+
+    def __init__(self, dropout: float, seed: int, dtype: torch.dtype) -> None:
+        self.dropout, self.dtype = dropout, dtype
+        self.generator = torch.Generator().manual_seed(seed) if dropout else None
+        self.values = torch.empty(0)
+
+    def next(self, shape: torch.Size) -> Optional[Tensor]:
+        """Return the factors of the next block; None without dropout."""
+        if not self.dropout:
+            return None
+        count = shape.numel()
+        if len(self.values) < count:
+            self.values = keep_mask([max(DRAW, count)], self.dropout, self.dtype, self.generator)
+        factors, self.values = self.values[:count].view(shape), self.values[count:]
+        return factors
+
+    def drop(self, p: Tensor) -> Tensor:
+        """Return probabilities after dropout, in place."""
+        keep = self.next(p.shape)
+        return p if keep is None else p.mul_(keep)
+
+
+def _sentences(lengths: Sequence[int]) -> Iterator[slice]:
+    """Yield the rows of each sentence."""
+    begin = 0
+    for length in lengths:
+        if length:
+            yield slice(begin, begin + length)
+        begin += length
+
+
+def _blocks(length: int) -> Iterator[slice]:
+    """Yield slices of the queries of a sentence with `length` tokens."""
+    size = max(1, BLOCK // length)
+    return (slice(begin, begin + size) for begin in range(0, length, size))
+
+
+def _heads(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
+    """Return views of the parts of x [n, parts A d], each [A, n, d]."""
+    return x.view(len(x), parts, heads, -1).permute(1, 2, 0, 3).unbind()
+
+
+def _probabilities(q: Tensor, k: Tensor) -> Tensor:
+    """Return the softmax of the scaled scores: [A, r, d], [A, n, d] -> [A, r, n]."""
+    return _product(q, k.transpose(1, 2), q.size(-1) ** -0.5).softmax(-1)
+
+
+def _product(a: Tensor, b: Tensor, scale: float) -> Tensor:
+    return torch.baddbmm(a.new_empty(()), a, b, beta=0, alpha=scale)
