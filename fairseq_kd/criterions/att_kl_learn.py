@@ -41,4 +41,4 @@ class AttentionKL(DistillationCriterion):
         self.attention_kl = partial(attention_kl, clamp=cfg.attention_clamp)
 
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
-        return {"attention": self.attention.scores(student, teacher, self.attention_kl)}
+        return {"attention": self.attention.score_factors(student, teacher, self.attention_kl)}

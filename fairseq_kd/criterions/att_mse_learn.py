@@ -22,4 +22,4 @@ class AttentionMSE(DistillationCriterion):
         self.attention = self.use(AttentionTransfer, cfg.mapping)
 
     def terms(self, student: Signals, teacher: Signals) -> Mapping[str, Tensor]:
-        return {"attention": self.attention.scores(student, teacher, attention_mse)}
+        return {"attention": self.attention.score_factors(student, teacher, attention_mse)}

@@ -19,6 +19,7 @@ from .hidden import Combine, Widen, hidden_mse, patience, token_mse
 from .logits import cross_entropy, kd, logits_mse, soft_cross_entropy, squared_error
 from .pearson import pearson_attention
 from .relation import relation_heads, relation_kl
+from .score_blocks import Factors
 
 __all__ = [
     "FORMS",
@@ -29,6 +30,7 @@ __all__ = [
     "Combine",
     "Compressed",
     "Compression",
+    "Factors",
     "Gates",
     "LayerAttention",
     "Negatives",

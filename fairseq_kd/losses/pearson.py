@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .attention import lowest, padded_pairs
-from .precision import at_least_float32
+from .attention import padded_pairs
+from .precision import at_least_float32, lowest
 
 # Added to the product of two norms, so that constant attention has correlation 0.
 EPS = 1e-8

@@ -1,10 +1,9 @@
 """Losses on relations between tokens: scaled products of queries, keys or values with themselves."""
 
-import torch
 from torch import Tensor
 
 from .attention import attention_kl
-from .precision import at_least_float32
+from .score_blocks import Factors
 
 
 def relation_kl(s: Tensor, t: Tensor, mask: Tensor) -> Tensor:
@@ -20,8 +19,7 @@ def relation_kl(s: Tensor, t: Tensor, mask: Tensor) -> Tensor:
     Papers: Wang et al., MiniLM, NeurIPS 2020 (values); MiniLMv2, Findings of ACL 2021 (all three).
     Differs from the code of Wang et al., ACL 2023: padding is excluded, and nothing is clamped.
     """
-    dtype = at_least_float32(s, t)
-    return attention_kl(_relation(s, mask, dtype), _relation(t, mask, dtype), mask)
+    return attention_kl(Factors(s, s), Factors(t, t), mask)
 
 
 def relation_heads(x: Tensor, heads: int) -> Tensor:
@@ -35,12 +33,3 @@ def relation_heads(x: Tensor, heads: int) -> Tensor:
     """
     batch, _, tokens, _ = x.shape
     return x.transpose(1, 2).reshape(batch, tokens, heads, -1).transpose(1, 2)
-
-
-def _relation(x: Tensor, mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return <x_i, x_j> / sqrt(d), [B, R, T, T]."""
-    # Before the product: at padded positions, a gradient of 0 times NaN would be NaN.
-    x = x.to(dtype).masked_fill(~mask[:, None, :, None], 0.0)
-    # Autocast would round the products before the softmax.
-    with torch.autocast(x.device.type, enabled=False):
-        return (x * x.size(-1) ** -0.5) @ x.transpose(-1, -2)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ...context import DistillationContext
+from ...losses import Factors
 from ...signals import Signals, Wanted
 from .base import Transfer
 
@@ -40,3 +41,13 @@ class AttentionTransfer(LayerTransfer):
     def scores(self, student: Signals, teacher: Signals, loss: Callable[..., Tensor]) -> Tensor:
         """Return the sum over the pairs of loss(student scores, teacher scores, mask), [B]."""
         return sum(loss(student.attention[i], teacher.attention[j], student.mask) for i, j in self.pairs)
+
+    def score_factors(self, student: Signals, teacher: Signals, loss: Callable[..., Tensor]) -> Tensor:
+        """Return the same as `scores`, for a loss that takes `Factors` of the models that computed them."""
+        pairs = ((_factors(student, i), _factors(teacher, j)) for i, j in self.pairs)
+        return sum(loss(mine, theirs, student.mask) for mine, theirs in pairs)
+
+
+def _factors(signals: Signals, layer: int) -> Factors | Tensor:
+    factors = signals.attention_factors.get(layer)
+    return signals.attention[layer] if factors is None else Factors(*factors)
