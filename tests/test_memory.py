@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -14,3 +17,28 @@ def test_peak_memory_of_the_host_includes_freed_memory():
 
     assert before > 0.05  # torch alone
     assert size / GIB <= after < size / GIB + before + 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs glibc")
+def test_freed_memory_is_used_again_without_new_pages():
+    """64 MiB have 16,384 pages of 4 KiB; a page that is new to the process costs a fault."""
+    program = (
+        "import resource, sys, torch\n"
+        "from fairseq_kd.memory import keep_freed_memory\n"
+        "kept = keep_freed_memory() if sys.argv[1] == 'keep' else False\n"
+        "for _ in range(2):\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    torch.zeros(1 << 24)\n"
+        "print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+    )
+    found = {}
+    for how in ("keep", "default"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, how], capture_output=True, text=True, check=True
+        )
+        kept, faults = done.stdout.split()
+        assert kept == str(how == "keep")
+        found[how] = int(faults)
+    assert found["default"] > 1000
+    assert found["keep"] < 100

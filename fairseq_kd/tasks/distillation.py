@@ -25,7 +25,7 @@ from ..data.epoch_position import ResumableEpochs
 from ..data.sequences import SequenceDataset
 from ..errors import CannotStart
 from ..flags import flag, flag_name
-from ..memory import peak_memory
+from ..memory import keep_freed_memory, peak_memory
 from ..metrics import HIGHER_IS_BETTER, reset_meters
 from ..models.data_requirements import DataRequirements
 from ..models.initialization import find_initialization
@@ -136,6 +136,7 @@ class DistillationTask(FairseqTask):
         if from_checkpoint:
             return self._new_student(cfg, from_checkpoint)
 
+        keep_freed_memory()
         self.source = TeacherSource.read(self.cfg, self.data)  # step 2
         found = find_initialization(cfg, self.source.checkpoint, self.data)  # step 3
         student = self._new_student(cfg, from_checkpoint)  # step 4
