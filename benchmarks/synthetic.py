@@ -34,19 +34,28 @@ def write_sentences(folder: Path, count: int, tokens: int) -> Path:
     return folder
 
 
-def write_teacher(path: Path, layers: int, width: int, tokens: int) -> Path:
+def write_teacher(
+    path: Path, layers: int, width: int, tokens: int, dictionary: Dictionary | None = None
+) -> Path:
     """Write a checkpoint of a new model, for sentences of up to `tokens` tokens.
 
-    A feed-forward block has 4 x width neurons. A head has 64 dimensions, or 32 if the width is below 768.
+    dictionary  its vocabulary; None for that of `write_sentences`
+
+    A feed-forward block has 4 x width neurons.
     """
-    heads = max(1, width // (64 if width >= 768 else 32))
-    shape = ModelShape(layers, width, 4 * width, heads, max_positions=max(tokens, 40))
-    dictionary = Dictionary()
-    for word in [*range(WORDS), "<mask>"]:
-        dictionary.add_symbol(str(word))
+    shape = ModelShape(layers, width, 4 * width, heads_of(width), max_positions=max(tokens, 40))
+    if dictionary is None:
+        dictionary = Dictionary()
+        for word in [*range(WORDS), "<mask>"]:
+            dictionary.add_symbol(str(word))
     torch.manual_seed(1)
     model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary)
     model.register_classification_head("sentence_classification_head", CLASSES)
     config = {"_name": "roberta_student", **shape.config()}
     torch.save({"args": None, "cfg": {"model": config}, "model": model.state_dict()}, path)
     return path
+
+
+def heads_of(width: int) -> int:
+    """Return the number of heads of a model: a head has 64 dimensions, or 32 if the width is below 768."""
+    return max(1, width // (64 if width >= 768 else 32))

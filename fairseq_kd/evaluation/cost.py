@@ -94,7 +94,7 @@ def peak_memory_of(checkpoint: Path, data: Path, split: str, batch_size: int, cp
 def _peak(checkpoint: str, data: Path, split: str, batch_size: int, cpu: bool, threads: int) -> Optional[int]:
     logging.disable(logging.INFO)
     torch.set_num_threads(threads)
-    before = _memory("VmRSS")
+    before = memory_of_process("VmRSS")
     model = LoadedModel.read(checkpoint, data)
     on = device(cpu)
     inference, dataset = model.inference(on), model.dataset(split)
@@ -111,10 +111,10 @@ def _peak(checkpoint: str, data: Path, split: str, batch_size: int, cpu: bool, t
         inference.logits(batch["net_input"])
     if on.type == "cuda":
         return torch.cuda.max_memory_allocated(on)
-    return _memory("VmHWM") - before
+    return memory_of_process("VmHWM") - before
 
 
-def _memory(name: str) -> int:
+def memory_of_process(name: str) -> int:
     """Return the bytes of the current (VmRSS) or the largest (VmHWM) resident set of this process; 0 outside Linux."""
     if not sys.platform.startswith("linux"):
         return 0

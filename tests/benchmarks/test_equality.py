@@ -2,14 +2,13 @@
 
 import csv
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import Parameter
 
-from benchmarks import cache, methods, optimizer, record, synthetic, vocabulary
+from benchmarks import cache, optimizer, record, synthetic, vocabulary
 from fairseq_kd.data.cache import SplitCache
 
 
@@ -80,11 +79,3 @@ def test_a_vocabulary_loss_with_other_results_stops_the_benchmark():
     found["at once"]["gradient"] *= 1.01
     with pytest.raises(SystemExit, match="gradient is"):
         vocabulary.check_equal(found)
-
-
-@pytest.mark.slow
-def test_the_median_time_of_a_method_excludes_the_first_round(data, teacher):
-    args = SimpleNamespace(data=data, teacher=teacher, init_layers="0,3", batch_size=4, batches=2)
-    assert methods.measure({"sda": methods.build("sda", args)}, 1)["sda"] > 0
-    times = iter([90.0, 3.0, 1.0, 2.0])
-    assert methods.measure({"kd": lambda: next(times)}, 3) == {"kd": 2.0}

@@ -1,0 +1,107 @@
+"""One training step of this package, through fairseq's trainer, for `benchmarks.step`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.data import Dictionary
+from fairseq.logging import metrics
+from torch import Tensor
+
+from benchmarks import synthetic
+from fairseq_kd.models.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained, the same for all ways of training.
+
+    data     a <TASK>-bin folder
+    teacher  (layers, width) of the teacher
+    student  (layers, width) of the student, which begins with every k-th layer of the teacher
+    method   name of the criterion
+    autocast fp32 or bf16: precision of student and teacher
+    """
+
+    data: Path
+    teacher: tuple[int, int]
+    student: tuple[int, int]
+    method: str
+    autocast: str
+    device: torch.device
+
+    @property
+    def init_layers(self) -> str:
+        """The teacher's layers that the student copies, for --init-layers."""
+        stride = self.teacher[0] // self.student[0]
+        return ",".join(str(layer * stride + stride - 1) for layer in range(self.student[0]))
+
+    def flags(self, teacher: Path) -> list[str]:
+        """Return the arguments of fairseq-train."""
+        given = f"{self.data} --task sentence_prediction_kd --teacher {teacher} --arch roberta_student --init-layers "
+        given += f"{self.init_layers} --criterion {self.method} --optimizer adamw_fused --lr 1e-5 --seed 1"
+        if self.autocast != "fp32":
+            given += f" --autocast {self.autocast} --teacher-precision {self.autocast}"
+        return [*given.split(), *(["--cpu"] if self.device.type == "cpu" else [])]
+
+
+class Ours:
+    """Task, student, criterion and trainer, as fairseq-train builds them.
+
+    flags  more arguments of fairseq-train
+    """
+
+    def __init__(self, setting: Setting, teacher: Path, flags: Sequence[str] = ()) -> None:
+        from fairseq.trainer import Trainer
+
+        import fairseq_kd  # noqa: F401
+        from fairseq_kd.tasks.build import build_parts, read_config
+
+        self.setting = setting
+        cfg = read_config([*setting.flags(teacher), *flags])
+        self.task, self.student, self.criterion = build_parts(cfg)
+        self.task.load_dataset("train")
+        self.dataset = self.task.dataset("train")
+        self.trainer = Trainer(cfg, self.task, self.student, self.criterion)
+        self.trainer.begin_epoch(1)
+        if getattr(self.criterion, "sda", None) is not None:
+            # As after a first update: before it, there are no earlier parameters to average.
+            self.criterion.sda.push(dict(self.student.named_parameters()))
+
+    def batch(self, rows: Sequence[int], tokens: int | None) -> dict[str, Any]:
+        """Return a batch of these training rows. tokens: extend each sentence to this length by repeating it."""
+        examples = [self.dataset[row] for row in rows]
+        if tokens is not None:
+            for example in examples:
+                words = example["tokens"]
+                example["tokens"] = words.repeat(tokens // len(words) + 1)[:tokens]
+        return self.dataset.collater(examples)
+
+    def student_checkpoint(self) -> Checkpoint:
+        """Return the student's weights and shape."""
+        weights = {name: weight.detach().clone() for name, weight in self.student.state_dict().items()}
+        return Checkpoint(Path("student"), self.student.shape.config(), weights, self.student.shape, None)
+
+    def step(self, batch: dict[str, Any]) -> None:
+        """Make one update of the weights."""
+        with metrics.aggregate():
+            self.trainer.train_step([batch])
+
+    @torch.no_grad()
+    def loss(self, batch: dict[str, Any]) -> Tensor:
+        """Return the mean loss of the batch, without dropout."""
+        self.trainer.model.eval()
+        sample, _ = self.trainer._prepare_sample(batch)
+        loss, size, _ = self.trainer.criterion.eval()(self.trainer.model, sample)
+        self.trainer.model.train()
+        self.trainer.criterion.train()
+        return loss / size
+
+
+def write_teacher(path: Path, setting: Setting, tokens: int) -> Path:
+    """Write a new teacher with the vocabulary of the data."""
+    dictionary = Dictionary.load(str(setting.data / "input0" / "dict.txt"))
+    dictionary.add_symbol("<mask>")
+    return synthetic.write_teacher(path, *setting.teacher, tokens, dictionary)

@@ -1,0 +1,89 @@
+"""The benchmark of a step compares steps with equal losses."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import record, step, synthetic
+from benchmarks.ours import Ours, Setting, write_teacher
+from benchmarks.peers import EagerTransformers, StockFairseq, Transformers
+from benchmarks.plain_losses import METHODS
+from benchmarks.products import Products
+from fairseq_kd.models.checkpoint import read_checkpoint
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return synthetic.write_sentences(tmp_path_factory.mktemp("step") / "data", 12, 10)
+
+
+def build(folder: Path, method: str) -> tuple[Ours, Path]:
+    setting = Setting(folder, (2, 16), (1, 16), method, "fp32", torch.device("cpu"))
+    teacher = write_teacher(folder.parent / f"{method}.pt", setting, 40)
+    return Ours(setting, teacher), teacher
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_losses_of_other_libraries_are_ours_before_and_after_an_update(folder, method):
+    ours, teacher = build(folder, method)
+    batch = ours.batch(range(6), None)
+    peers = [Transformers, EagerTransformers, *([StockFairseq] if StockFairseq.supports(method) else [])]
+    for peer in peers:
+        other = peer(ours, read_checkpoint(str(teacher), "--teacher"), padded_to=15)
+        expected = float(ours.loss(batch))
+        assert float(other.loss(batch)) == pytest.approx(expected, rel=step.TOLERANCE)
+        other.step(batch)
+        assert float(other.loss(batch)) != pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_each_variant_has_rows_of_speed_and_memory(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(record, "RESULTS", tmp_path / "results.csv")
+    variants = f"{step.OURS}; {step.CACHED}; transformers; {step.PRODUCTS}"
+    given = f"--data {folder} --models 2x16:1x16 --methods hidden_mse_learn,crd --rounds 1 --batches 1 --batch-size 4"
+    monkeypatch.setattr("sys.argv", ["step", *given.split(), "--variants", variants, "--record"])
+    step.main()
+    with (tmp_path / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    found = [(row["variant"], row["unit"]) for row in rows]
+    expected = []
+    for method, names in (
+        ("hidden_mse_learn", variants.split("; ")),
+        ("crd", [step.OURS, step.CACHED, step.PRODUCTS]),
+    ):
+        expected += [(f"{method}, {name}", unit) for name in names for unit in ("sentences/s", "MiB")]
+    assert found == expected
+    assert all(float(row["value"]) > 0 for row in rows)
+    assert "| crd | ours | " in capsys.readouterr().out
+
+
+def test_another_loss_stops_the_benchmark():
+    step.check_equal("transformers", 1.0, 1.00009)
+    step.check_equal(step.CACHED, 1.0, 1.0009)
+    with pytest.raises(SystemExit, match=r"transformers has the loss 1\.001"):
+        step.check_equal("transformers", 1.0, 1.001)
+
+
+def test_products_are_those_of_the_real_tokens(folder, monkeypatch):
+    """By hand, for 2 x 16 -> 1 x 16 and sentences of n tokens: 12 H^2 multiplications a token and layer, and 2 n^2 H."""
+    ours, _ = build(folder, "kd")
+    batch, multiplications = ours.batch(range(3), None), 0
+
+    def counted(original):
+        def multiply(a, b):
+            nonlocal multiplications
+            multiplications += a.numel() * b.size(-1)
+            return original(a, b)
+
+        return multiply
+
+    products = Products(ours.setting, [batch])
+    monkeypatch.setattr(torch, "mm", counted(torch.mm))
+    monkeypatch.setattr(torch, "bmm", counted(torch.bmm))
+    products.step(batch)
+    lengths = batch["net_input"]["src_tokens"].ne(1).sum(dim=1).tolist()
+    by_layer = sum(12 * 16 * 16 * n + 2 * n * n * 16 for n in lengths)
+    assert multiplications == (2 + 3 * 1) * by_layer
