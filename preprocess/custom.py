@@ -294,11 +294,8 @@ def _read_task_file(path: Path, parser: argparse.ArgumentParser) -> tuple[list[s
                 f'--task-file {path}: {key} has the value {value!r}: put names in quotes, as in "yes".'
             )
         texts = [str(path.parent / str(each)) if name in PATHS else str(each) for each in values]
-        dashed = [len(text) > 1 and text.startswith("-") for text in texts]
-        flags += [
-            f"--{name}",
-            *(f" {text}" if dash else text for text, dash in zip(texts, dashed, strict=True)),
-        ]
+        texts = [f" {text}" if re.match("-.", text) else text for text in texts]
+        flags += [f"--{name}", *texts]
     return flags, settings
 
 
