@@ -13,6 +13,7 @@ from ..results.progress import say
 from .slots import Processes, Slot, visible_gpus
 from .slurm import Task, open_slurm
 from .submit_grid import LOGS, PROBLEM, Submission, cores, is_cancelled, read_submission, say_commands
+from .worker import refusal
 
 DESCRIPTION = """Submit one training command as a Slurm job that runs torchrun on each of its nodes.
 
@@ -68,8 +69,11 @@ class NodesTraining(Task):
         slot = Slot(",".join(gpus) or None, threads=threads and max(1, threads // self.workers))
         log = self.folder / f"log{node or ''}.txt"
         with open(log, "ab") as sink:
+            offset = sink.tell()
             exit_code = processes.call(command, slot, sink)
-        return f"exit status {exit_code} on {hosts[node]}: see the end of {log}" if exit_code else ""
+        if exit_code == 0:
+            return ""
+        return refusal(log, offset, exit_code) or f"exit status {exit_code} on {hosts[node]}: see {log}"
 
 
 def torchrun_command(

@@ -24,7 +24,8 @@ from tests.tiny import logged, train_command, train_here, write_teacher, write_t
 NODES = ["submit", "--nodes", "2", "--processes-per-node", "1"]
 ON_TWO = [*NODES, "--slurm", "partition=low,time=30,cpus_per_task=1", "--"]
 
-# Writes the rank of each worker, and waits in the first attempt. With --fail, the last worker fails and the others wait.
+# Writes the rank of each worker, and waits in the first attempt. With --fail MESSAGE, the last worker fails and the
+# others wait.
 PROGRAM = """#!{python} -SE
 import os, sys, time
 from pathlib import Path
@@ -32,7 +33,7 @@ from pathlib import Path
 folder = Path(sys.argv[sys.argv.index("--save-dir") + 1])
 rank, last = os.environ["RANK"], str(int(os.environ["WORLD_SIZE"]) - 1)
 if "--fail" in sys.argv and rank == last:
-    sys.exit("RuntimeError: it was told to fail.")
+    sys.exit(sys.argv[sys.argv.index("--fail") + 1])
 elif "--fail" in sys.argv:
     time.sleep(60)
 if not (folder / f"started{{rank}}").exists():
@@ -166,16 +167,17 @@ def test_a_requeued_job_runs_all_workers_again_and_status_says_that_it_finished(
 
 
 @pytest.mark.slow
-def test_a_failed_training_names_its_log(queue, program, folder, state, monkeypatch, capsys):
+@pytest.mark.parametrize("message", ["RuntimeError: no more memory.", "Cannot start: no data."])
+def test_a_failed_training_names_its_reason_or_log(queue, program, folder, state, monkeypatch, message):
     monkeypatch.setattr(submit_command, "MAX_RESTARTS", 0)
     words = ["submit", "--nodes", "1", "--processes-per-node", "1", "--slurm", "time=5", "--"]
-    assert experiments.main([*words, str(program), "--fail", "--save-dir", str(folder)]) == 0
+    assert experiments.main([*words, str(program), "--fail", message, "--save-dir", str(folder)]) == 0
     queue.wait()
     assert state() == "failed 0"
-    assert f"exit status 1 on {os.uname().nodename}: see the end of {folder / 'log.txt'}" in (
-        (folder / "problem.txt").read_text()
-    )
-    assert "it was told to fail" in (folder / "log.txt").read_text()
+    problem = (folder / "problem.txt").read_text().strip()
+    unknown = f"exit status 1 on {os.uname().nodename}: see {folder / 'log.txt'}"
+    assert problem == (message if message.startswith("Cannot start") else unknown)
+    assert message in (folder / "log.txt").read_text()
 
 
 @pytest.mark.slow
@@ -231,7 +233,7 @@ def test_cancel_and_a_failure_of_one_node_end_the_job_on_all_nodes(program, tmp_
         assert experiments.main(["cancel", "--out", str(tmp_path), "--group", "runs"]) == 0
         wait_until(is_idle)
         assert state() == "cancelled 0"
-        assert experiments.main([*words, "--fail"]) == 0
+        assert experiments.main([*words, "--fail", "message"]) == 0
         wait_until(is_idle)
         assert state() == "failed 0"
     assert "exit status 1 on 127.0.0." in (folder / "problem.txt").read_text()
