@@ -6,7 +6,7 @@
     python experiments.py --grid configs/grids/small_methods.yaml --dry-run
     python experiments.py --task mrpc -e finetune --models runs/pretrained untrained=runs/pretrained@random:3
     python experiments.py --grid FILE --launcher slurm --slurm partition=gpu,time=4:00:00,gres=gpu:1
-    python experiments.py report --help     (also: status, cancel)
+    python experiments.py report --help     (also: status, cancel, submit)
 
 Arguments after -- are passed to fairseq-train, by its names (--clip-norm 1.0) or hydra's (optimization.clip_norm=1.0).
 Flags of a criterion (--hsk-keep, --inter-weight) are passed to the runs whose criterion has them.
@@ -37,15 +37,19 @@ from launcher.validate import check_batches, check_flags, check_layers, unused_f
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 no run failed, 1 some runs failed, 2 nothing was started, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["report"]:
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if name == "report":
         from launcher import report
 
-        return report.main(arguments[1:])
-    if arguments[:1] in (["status"], ["cancel"]):
+        return report.main(rest)
+    if name == "submit":
+        from launcher.execution import submit_command
+
+        return submit_command.main(rest)
+    if name in ("status", "cancel"):
         from launcher.execution import status
 
-        command = status.status_main if arguments[0] == "status" else status.cancel_main
-        return command(arguments[1:])
+        return status.status_main(rest) if name == "status" else status.cancel_main(rest)
 
     grid, dry_run = read_arguments(__doc__, arguments)
     try:

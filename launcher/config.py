@@ -289,8 +289,8 @@ class GridConfig:
 
     jobs: int = option(
         1,
-        f"runs at a time; more runs than GPUs share the GPUs; with --launcher {SLURM}, jobs of an array at a time "
-        f"(default: 1, with {SLURM} all)",
+        f"runs at a time; more runs than GPUs share the GPUs; with --launcher {SLURM}, jobs of each array at a time; "
+        f"arrays of first and second stages may overlap (default: 1, with {SLURM} all)",
         "N",
         positive,
         group="execution",

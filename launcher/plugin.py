@@ -35,11 +35,16 @@ def find_trainer(given: str | None) -> str:
             raise ValueError(f"--trainer {given} is not a program: give the path of a fairseq-train")
         return found
 
-    for folder in (Path(sys.executable).parent, None, ROOT / ".venv" / "bin"):
-        found = shutil.which("fairseq-train", path=folder)
-        if found is not None:
-            return found
-    raise ValueError("fairseq-train was not found: run `bash scripts/setup.sh`, or give --trainer PATH")
+    found = find_program("fairseq-train")
+    if found is None:
+        raise ValueError("fairseq-train was not found: run `bash scripts/setup.sh`, or give --trainer PATH")
+    return found
+
+
+def find_program(name: str) -> str | None:
+    """Return the program next to this Python, on PATH, or in the project's .venv; None if it is in none of them."""
+    folders = (Path(sys.executable).parent, None, ROOT / ".venv" / "bin")
+    return next(filter(None, (shutil.which(name, path=folder) for folder in folders)), None)
 
 
 def find_python(trainer: str) -> str:

@@ -29,7 +29,7 @@ from .commands import exit_status
 from .errors import DataError
 from .rows import label_name, plain_label
 from .sources import Source
-from .tables import column, read_table
+from .tables import Table, column, read_table
 from .tasks import TASKS, Task
 from .vocabulary import SPECIALS
 
@@ -178,29 +178,39 @@ def _shares(args: argparse.Namespace) -> list[str]:
     return ["valid"] * (args.split_dev is not None) + ["test"] * (args.split_test is not None)
 
 
-def _training_labels(task: Task, sources: dict[str, Source], flag: str) -> list[Any]:
-    """Return the labels of the training files as they are stored, without missing ones."""
+def _training_tables(task: Task, sources: dict[str, Source], flag: str) -> list[Table]:
+    """Return the training files. Raises DataError without one, because the value of a flag comes from it."""
     if "train" not in sources:
         raise DataError(f"{flag} is missing, and there is no --train-file to take it from: give it.")
-    source, found = sources["train"], []
-    for path, content in zip(source.paths, source.contents, strict=True):
-        table = read_table(path, content, [*task.text, task.label], task.headerless, task.delimiter)
-        labels = column(table, task.label)
-        found += [
-            plain_label(row[labels]) for number, row in enumerate(table.rows) if number not in table.bad
-        ]
+    source = sources["train"]
+    return [
+        read_table(path, content, [*task.text, task.label], task.headerless, task.delimiter)
+        for path, content in zip(source.paths, source.contents, strict=True)
+    ]
+
+
+def _labels_in(table: Table, task: Task, first: int = 0) -> list[Any]:
+    """Return the labels of the rows from `first` on as they are stored, without missing ones."""
+    labels = column(table, task.label)
+    found = [
+        plain_label(table.rows[number][labels])
+        for number in range(first, len(table.rows))
+        if number not in table.bad
+    ]
     return [label for label in found if label is not None and label == label and label_name(label)]
 
 
 def _class_names(task: Task, sources: dict[str, Source]) -> list[str]:
     """Return the sorted class names; whole numbers by value."""
-    labels = _training_labels(task, sources, "--labels")
+    tables = _training_tables(task, sources, "--labels")
+    labels = [label for table in tables for label in _labels_in(table, task)]
     names = set(map(label_name, labels))
     if len(names) > max(FEW_CLASSES, len(labels) // 2):
         raise DataError(
             f"--label {task.label[0]} has {len(names):,} different values in {len(labels):,} rows: name the column of the "
             "classes, add --regression for numbers, or give the class names with --labels."
         )
+    _check_first_rows(tables, task, names)
     counted = {str(number) for number in range(len(names) - 1)}
     if -1 in labels and names == {"-1", *counted}:
         raise DataError(
@@ -223,16 +233,31 @@ def _class_names(task: Task, sources: dict[str, Source]) -> list[str]:
     return sorted(names, key=numbers.__getitem__)
 
 
+def _check_first_rows(tables: Sequence[Table], task: Task, names: set[str]) -> None:
+    """Raise DataError if the first line of a file without header seems to be one: no other row has its label."""
+    others = {label_name(label) for table in tables for label in _labels_in(table, task, first=1)}
+    for table in tables:
+        if tuple(table.names) != task.headerless:
+            continue
+        name = label_name(plain_label(table.rows[0][table.names.index(task.label[0])]))
+        if name in names - others:
+            raise DataError(
+                f"{table.place(0)} has the label {name!r}, as no other row: if this line is a header, remove --columns; "
+                "else give the class names with --labels."
+            )
+
+
 def _scale(args: argparse.Namespace, task: Task, sources: dict[str, Source]) -> float:
     """Return the largest absolute score: of --score-range, else of the training data."""
     if args.score_range:
         return max(map(abs, args.score_range))
     scores = []
-    for label in _training_labels(task, sources, "--score-range"):
-        try:
-            scores.append(abs(float(label)))
-        except (TypeError, ValueError):
-            continue  # reported with its line when the rows are read
+    for table in _training_tables(task, sources, "--score-range"):
+        for label in _labels_in(table, task):
+            try:
+                scores.append(abs(float(label)))
+            except (TypeError, ValueError):
+                continue  # reported with its line when the rows are read
     return max([score for score in scores if score < math.inf], default=0.0) or 1.0
 
 
@@ -268,9 +293,15 @@ def _read_task_file(path: Path, parser: argparse.ArgumentParser) -> tuple[list[s
             raise DataError(
                 f'--task-file {path}: {key} has the value {value!r}: put names in quotes, as in "yes".'
             )
-        resolved = [str(path.parent / str(each)) if name in PATHS else str(each) for each in values]
-        flags += [f"--{name}", *resolved]
+        texts = [str(path.parent / str(each)) if name in PATHS else str(each) for each in values]
+        texts = [f" {text}" if re.match("-.", text) else text for text in texts]
+        flags += [f"--{name}", *texts]
     return flags, settings
+
+
+def _name(text: str) -> str:
+    """Return a name; the space before a dash is removed, without which argparse would read the name as a flag."""
+    return text[1:] if text.startswith(" -") else text
 
 
 def _setting(path: Path, name: str, value: object) -> float:
@@ -307,10 +338,13 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--test-file", type=Path, nargs="+", metavar="FILE", help="test sets: the splits test, test1, ..."
     )
-    data.add_argument("--text", nargs="+", metavar="COLUMN", help="text column, or both columns of pairs")
-    data.add_argument("--label", metavar="COLUMN", help="column of class names or numbers")
+    data.add_argument(
+        "--text", type=_name, nargs="+", metavar="COLUMN", help="text column, or both columns of pairs"
+    )
+    data.add_argument("--label", type=_name, metavar="COLUMN", help="column of class names or numbers")
     data.add_argument(
         "--labels",
+        type=_name,
         nargs="+",
         metavar="NAME",
         help="class names in the order of their numbers (default: those of the training data, sorted)",
@@ -341,7 +375,11 @@ def _parser() -> argparse.ArgumentParser:
         "without quotes)",
     )
     data.add_argument(
-        "--columns", nargs="+", metavar="NAME", help="column names of CSV and TSV files without a header line"
+        "--columns",
+        type=_name,
+        nargs="+",
+        metavar="NAME",
+        help="column names of CSV and TSV files without a header line",
     )
     data.add_argument(
         "--split-test",

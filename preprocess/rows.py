@@ -148,9 +148,12 @@ def _labels(table: Table, task: Task, numbers: list[int], column: int) -> list[f
         lowest, highest = task.scores
         numbers_of_any_size = "a number" if highest > 1e300 else f"a score from {lowest:g} to {highest:g}"
         expected = numbers_of_any_size if task.regression else ", ".join(task.labels)
+        fix = "or name another task" if task.name in TASKS else "or the flags of the labels"
+        if numbers[first] == 0 and task.headerless == tuple(table.names):
+            fix = "or, if this line is a header, remove --columns"
         raise DataError(
             f"{table.place(numbers[first])} has the label {values[first]!r}, expected for {task.name}: {expected}; "
-            f"correct the file, or {'name another task' if task.name in TASKS else 'the flags of the labels'}."
+            f"correct the file, {fix}."
         )
     return labels
 

@@ -102,7 +102,7 @@ def _read_tsv(path: Path, raw: bytes, wanted: Sequence[tuple[str, ...]], headerl
     lines = _decode(path, raw).rstrip("\r\n").split("\n")
     rows = [line.removesuffix("\r").split("\t") for line in lines]
 
-    if _has_no_header(rows[0], wanted, headerless):
+    if _has_no_header(path, rows[0], wanted, headerless):
         table = Table(path, list(headerless), rows, first=1)
     else:
         table = Table(path, rows[0], rows[1:], first=2)
@@ -129,7 +129,7 @@ def _read_csv(
             f"(now {delimiter!r})."
         ) from None
 
-    if _has_no_header(rows[0], wanted, headerless):
+    if _has_no_header(path, rows[0], wanted, headerless):
         table = Table(path, list(headerless), rows, lines=lines)
     else:
         table = Table(path, [name.strip() for name in rows[0]], rows[1:], lines=lines[1:])
@@ -138,10 +138,20 @@ def _read_csv(
 
 
 def _has_no_header(
-    first: Sequence[str], wanted: Sequence[tuple[str, ...]], headerless: Sequence[str]
+    path: Path, first: Sequence[str], wanted: Sequence[tuple[str, ...]], headerless: Sequence[str]
 ) -> bool:
-    """Return whether the first line of a file with these columns is data: it lacks a required name."""
-    return len(first) == len(headerless) > 0 and not all(set(names) & set(first) for names in wanted)
+    """Return whether the first line of a file with these columns is data: it lacks a required name.
+
+    Raises DataError if it has all required names, but with other capitals or spaces.
+    """
+    if not len(first) == len(headerless) > 0 or all(set(names) & set(first) for names in wanted):
+        return False
+    found = {name.strip().casefold() for name in first}
+    if all({name.casefold() for name in names} & found for names in wanted):
+        raise DataError(
+            f"{path} line 1 is a header ({', '.join(first)}): remove --columns and give these names, or remove the line."
+        )
+    return True
 
 
 def _other_widths(table: Table) -> dict[int, str]:

@@ -49,8 +49,14 @@ class Task(ABC):
 
     def __call__(self) -> None:
         """Do the task; exit with status 1 and the problem if it fails, so that dependent jobs do not start."""
+        from submitit import JobEnvironment
+
         processes = self.processes = Processes()
         signal.signal(signal.SIGTERM, lambda *_: processes.stop())
+        job = JobEnvironment()
+        if job.global_rank > 0:
+            # submitit requeues a job of several nodes from the first one. The others must not fail before that.
+            signal.signal(signal.Signals[f"SIG{job.USR_SIG}"], lambda *_: processes.stop())
         # Signal handlers run in the main thread, and must not wait for a lock that this thread holds.
         with ThreadPoolExecutor(1) as threads:
             try:
@@ -111,11 +117,13 @@ class Slurm:
     folder      for the logs, scripts and stored tasks of submitit
     parameters  of submitit's SlurmExecutor
     limit       most jobs of an array that run at the same time; None for no limit
+    nodes       of each job, which runs its task on each node
     """
 
     folder: Path
     parameters: Mapping[str, Any] = field(default_factory=dict)
     limit: int | None = None
+    nodes: int = 1
 
     def submit(self, tasks: Sequence[Task], name: str, dependency: str = "") -> list[str]:
         """Submit an array of tasks; return their ids. Raises ValueError if sbatch refuses it."""
@@ -164,24 +172,27 @@ class Slurm:
         cores = given.get("cpus_per_task")
         executor.update_parameters(
             **given,
-            srun_args=[f"--cpus-per-task={cores}"] if cores else [],
+            srun_args=[*([f"--cpus-per-task={cores}"] if cores else []), "--kill-on-bad-exit"],
+            nodes=self.nodes,
+            ntasks_per_node=1,
             # Without kill-on-invalid-dep, jobs wait forever after a failed dependency.
             additional_parameters={"requeue": True, "kill-on-invalid-dep": "yes"},
         )
         return executor
 
 
-def open_slurm(folder: Path, parameters: str, limit: int | None = None) -> Slurm:
+def open_slurm(folder: Path, parameters: str, limit: int | None = None, nodes: int = 1) -> Slurm:
     """Return the queue of the cluster that this machine belongs to.
 
-    parameters  value of --slurm
+    parameters    value of --slurm
+    limit, nodes  see `Slurm`
 
     Raises ValueError if submitit or Slurm's programs are missing, or a parameter is invalid. Makes no file.
     """
     check_slurm()
     from submitit import SlurmExecutor
 
-    slurm = Slurm(folder, read_parameters(parameters), limit)
+    slurm = Slurm(folder, read_parameters(parameters), limit, nodes)
     known = SlurmExecutor._valid_parameters() - OWN_PARAMETERS
     if unknown := sorted(slurm.parameters.keys() - known):
         raise ValueError(f"--slurm {','.join(unknown)} is unknown: choose among {', '.join(sorted(known))}")

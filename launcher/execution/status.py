@@ -12,10 +12,12 @@ from ..files import is_locked
 from ..results.logs import updates_done, validations
 from ..results.runs import read_result
 from .slurm import RUNNING, Queue, Slurm, check_slurm
+from .submit_command import FINISHED_FILE
 from .submit_grid import LOGS, PROBLEM, SUBMISSION, Submission, read_submission
 
 FINISHED, FAILED, CANCELLED, STOPPED = "finished", "failed", "cancelled", "stopped"
 NOT_STARTED = 2  # exit status
+METRIC = "--best-checkpoint-metric"
 
 
 @dataclass(frozen=True)
@@ -119,14 +121,17 @@ def find_status(folder: Path, states: Mapping[str, str]) -> Status:
     """
     submission, result = read_submission(folder), read_result(folder)
     queued = states.get(submission.id) if submission else None
-    done = updates_done(folder / "log.txt")
+    log = max(folder.glob("log*.txt"), key=updates_done, default=folder / "log.txt")
+    done = updates_done(log)
     if result is not None and queued is None:
         return Status(folder, FINISHED, done, f"{result['metric']} {result['best']:.4g}")
-    score = _last_score(folder)
+    score = _last_score(folder, log)
     if queued is not None:
         return Status(folder, queued, done, score)
     if is_locked(folder / "lock"):
         return Status(folder, RUNNING, done, score)
+    if (folder / FINISHED_FILE).is_file():
+        return Status(folder, FINISHED, done, score)
     if submission is None:
         return Status(folder, STOPPED, done, score)
     return _ended(folder, submission, done, score)
@@ -145,15 +150,15 @@ def _ended(folder: Path, submission: Submission, done: int, score: str) -> Statu
     return Status(folder, FAILED, done, score, f"see {submission.log}")
 
 
-def _last_score(folder: Path) -> str:
+def _last_score(folder: Path, log: Path) -> str:
     """Return the metric of the last validation that selects the best checkpoint; an empty text without one."""
     try:
         words = shlex.split((folder / "command.txt").read_text("utf-8"))
-        with open(folder / "log.txt", encoding="utf-8", errors="replace") as file:
+        with open(log, encoding="utf-8", errors="replace") as file:
             found = validations(file)
     except FileNotFoundError:
         return ""
-    metric = words[words.index("--best-checkpoint-metric") + 1]
+    metric = words[words.index(METRIC) + 1] if METRIC in words else "loss"
     scores = found[max(found)].get("valid", {}) if found else {}
     return f"{metric} {scores[metric]:.4g}" if metric in scores else ""
 

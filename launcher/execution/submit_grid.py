@@ -36,9 +36,7 @@ class Training(Task):
         """Train the run; store the problem of a failed run in its folder, and return it."""
         from submitit import JobEnvironment
 
-        submission = read_submission(self.job.folder)
-        # scancel has no effect on a job that is being requeued.
-        if submission is not None and submission.cancelled and submission.id == JobEnvironment().job_id:
+        if is_cancelled(self.job.folder, JobEnvironment().job_id):
             return "cancelled"
         (self.job.folder / PROBLEM).unlink(missing_ok=True)
         problem = self._train(processes)
@@ -51,7 +49,7 @@ class Training(Task):
         if gpus and len(gpus) < self.job.processes:
             return f"--gpus-per-run {self.job.processes}, but the job has {len(gpus)} GPUs: ask for more in --slurm"
         # fairseq starts a process on each GPU that it sees.
-        slot = Slot(gpu=",".join(gpus[: self.job.processes]) or None, threads=_cores())
+        slot = Slot(gpu=",".join(gpus[: self.job.processes]) or None, threads=cores())
         worker = Worker(slot, processes, self.retries)
         job = replace(self.job, cpu=not gpus)
         # A file server may release the lock of a dead machine late.
@@ -62,7 +60,7 @@ class Training(Task):
         return "" if outcome.result is not None else outcome.problem
 
 
-def _cores() -> int | None:
+def cores() -> int | None:
     """Return the number of cores of the job; None if the queue does not tell."""
     given = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE")
     return int(given) if given else None
@@ -98,6 +96,12 @@ def read_submission(folder: Path) -> Submission | None:
     return Submission(**content | {"after": tuple(content["after"])})
 
 
+def is_cancelled(folder: Path, job_id: str) -> bool:
+    """Return whether the job of a run was cancelled; scancel has no effect on a job that is being requeued."""
+    submission = read_submission(folder)
+    return submission is not None and submission.cancelled and submission.id == job_id
+
+
 def submit_grid(jobs: Sequence[Job], queue: Queue, group: Path, retries: int = 0) -> bool:
     """Submit the runs that are neither finished nor in the queue; return False if all runs are finished.
 
@@ -130,11 +134,16 @@ def submit_grid(jobs: Sequence[Job], queue: Queue, group: Path, retries: int = 0
     say(
         f"Submitted {len(ids) - queued} runs; {queued} were in the queue, {len(jobs) - len(unfinished)} are finished."
     )
+    say_commands(group)
+    say("When all are finished, the same command prints the table.")
+    return True
+
+
+def say_commands(group: Path) -> None:
+    """Print the commands that show and cancel the jobs of a group."""
     program, place = f"python {ROOT / 'experiments.py'}", f"--out {group.parent} --group {group.name}"
     say(f"Watch them: {program} status {place}")
     say(f"Stop them:  {program} cancel {place}")
-    say("When all are finished, the same command prints the table.")
-    return True
 
 
 def arrays(ready: Sequence[Job], ids: Mapping[str, str]) -> list[tuple[str, list[Job]]]:

@@ -85,7 +85,7 @@ class Worker:
             with open(log, "ab" if resumed else "wb") as sink:
                 offset = sink.tell()
                 exit_code = self.processes.call(command, self.slot, sink, held.fileno())
-            refused = _refusal(log, offset, exit_code)
+            refused = refusal(log, offset, exit_code)
             attempts = f" in try {attempt} of {self.retries + 1}" if attempt > 1 else ""
             if exit_code == 0 or exit_code in STOPPED or refused:
                 break
@@ -167,7 +167,7 @@ def _ending(exit_code: int) -> str:
     return f"exit status {exit_code}" if exit_code > 0 else f"killed by signal {-exit_code}"
 
 
-def _refusal(log: Path, offset: int, exit_code: int) -> str:
+def refusal(log: Path, offset: int, exit_code: int) -> str:
     """Return the error of a trainer that did not start, for which a retry is useless; empty if it started.
 
     The error is that of fairseq_kd/errors.py ("Cannot start", with one sentence or an indented list), or of argparse.

@@ -333,6 +333,41 @@ def test_files_without_header_take_their_columns_from_the_flag(run, folder):
     assert meta(folder)["splits"]["train"]["sentences"] == 40
 
 
+@pytest.mark.parametrize(
+    ("header", "flags", "found"),
+    [
+        ("category,headline,text", (), "train.csv line 1 has the label 'category', as no other row"),
+        (
+            "category,headline,text",
+            ("--labels", *TOPICS),
+            "train.csv line 1 has the label 'category', expected",
+        ),
+        ("category,headline,text", ("--regression",), "train.csv line 1 has the label 'category', expected"),
+        ("Topic,Title,Body", (), "train.csv line 1 is a header (Topic, Title, Body)"),
+    ],
+)
+def test_a_header_beside_the_flag_columns_is_an_error(run, folder, capsys, header, flags, found):
+    for name in ("train.csv", "dev.csv"):
+        lines = (folder / name).read_text().split("\n", 1)[1]
+        (folder / name).write_text(f"{header}\n{lines}")
+    assert run(*TOPIC_FLAGS, *PAIR, "--columns", "topic", "title", "body", *flags) == 1
+    error = capsys.readouterr().err.strip()
+    assert found in error
+    assert "--columns" in error
+    assert "\n" not in error
+
+
+def test_class_names_of_a_task_file_may_begin_with_a_dash(run, folder):
+    names = ["-neg", "-1", "0", "--"]
+    write_csv(folder / "signs.csv", [(names[n % 4], GERMAN[n % 4]) for n in range(8)], ("-label", "-text"))
+    content = {"name": "signs", "train-file": "signs.csv", "dev-file": "signs.csv"}
+    content |= {"text": "-text", "label": "-label", "labels": names}
+    (folder / "signs.yaml").write_text(json.dumps(content))
+    assert run("--task-file", "signs.yaml") == 0
+    assert meta(folder, "signs")["labels"] == names
+    assert labels(folder, "valid", "signs") == names * 2
+
+
 BAD_FILES = [
     (
         "topic,title\nWorld,a\nMars,b\n",

@@ -1,4 +1,4 @@
-"""A Slurm cluster of one node on this machine, as the current user, in a temporary folder."""
+"""A Slurm cluster on this machine, as the current user, in a temporary folder; each node is a slurmd of its own."""
 
 import contextlib
 import ctypes
@@ -26,12 +26,11 @@ AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CredType=cred/munge
 SlurmUser={user}
 SlurmdUser={user}
-SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
+SlurmctldPort={port}
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -41,9 +40,8 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SchedulerParameters=sched_interval=1,bf_interval=1
 KillWait=2
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2
-PartitionName=low Nodes={host} Default=YES PriorityTier=1
-PartitionName=high Nodes={host} PriorityTier=10 PreemptMode=OFF
+PartitionName=low Nodes=ALL Default=YES PriorityTier=1
+PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF
 """
 
 
@@ -52,18 +50,27 @@ needs_slurm = pytest.mark.skipif(bool(MISSING), reason=f"the programs {', '.join
 
 
 @contextlib.contextmanager
-def slurm_cluster() -> Iterator[None]:
-    """Start a cluster, with SLURM_CONF set for this process; stop all its jobs and daemons at the end."""
+def slurm_cluster(nodes: int = 1) -> Iterator[None]:
+    """Start a cluster, with SLURM_CONF set for this process; stop all its jobs and daemons at the end.
+
+    The names of the nodes are addresses of this machine, so that torchrun on one node can connect to another.
+    """
     # The path of a socket has at most 107 characters, so pytest's folder may be too long.
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-    for name in ("state", "spool"):
-        (folder / name).mkdir()
+    (folder / "state").mkdir()
     key, configuration = folder / "munge.key", folder / "slurm.conf"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o600)
     host = socket.gethostname().partition(".")[0]
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
-    configuration.write_text(CONFIGURATION.format(host=host, folder=folder, user=user, ports=free_ports()))
+    port, *ports = free_ports(1 + nodes)
+    names = [f"127.0.0.{number}" for number in range(1, nodes + 1)]
+    lines = [
+        f"NodeName={name} NodeHostname={host} NodeAddr={name} Port={own} CPUs=2"
+        for name, own in zip(names, ports, strict=True)
+    ]
+    text = CONFIGURATION.format(folder=folder, host=host, user=user, port=port)
+    configuration.write_text("\n".join([text, *lines, ""]))
     places = {
         "socket": "munge.socket",
         "key-file": "munge.key",
@@ -76,14 +83,17 @@ def slurm_cluster() -> Iterator[None]:
     os.environ["SLURM_CONF"] = str(configuration)
     daemons = []
     try:
-        for command in (["munged", "--foreground", "--force", *munge], ["slurmctld", "-D"], ["slurmd", "-D"]):
+        controllers = [["munged", "--foreground", "--force", *munge], ["slurmctld", "-D"]]
+        for at, command in enumerate([*controllers, *(["slurmd", "-D", "-N", name] for name in names)]):
             program = shutil.which(command[0], path=SBIN)
-            with open(folder / f"{command[0]}.log", "w") as log:
+            with open(folder / f"{command[0]}{at}.log", "w") as log:
                 outputs = {"stdout": log, "stderr": subprocess.STDOUT}
                 daemons.append(
                     subprocess.Popen([program, *command[1:]], preexec_fn=end_with_parent, **outputs)
                 )
-        wait_until(lambda: output("sinfo", "--noheader", "--format", "%T").split() == ["idle"], folder)
+        wait_until(
+            lambda: output("sinfo", "--noheader", "--format", "%T %D").split() == ["idle", str(nodes)], folder
+        )
         yield
     finally:
         output("scancel", "--me")
@@ -106,11 +116,12 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
-def free_ports() -> list[int]:
-    with socket.socket() as one, socket.socket() as other:
-        for each in (one, other):
+def free_ports(number: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
             each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in (one, other)]
+        return [each.getsockname()[1] for each in sockets]
 
 
 def is_idle() -> bool:
@@ -122,9 +133,9 @@ def output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True).stdout
 
 
-def wait_until(holds, folder: Path | None = None) -> None:
+def wait_until(holds, folder: Path | None = None, seconds: float = SECONDS) -> None:
     """Wait for a condition; on failure show the logs in the folder."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds
     while not holds():
         logs = [path.read_text()[-2000:] for path in folder.glob("*.log")] if folder else []
         assert time.monotonic() < deadline, "\n".join(logs)
