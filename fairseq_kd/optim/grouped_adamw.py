@@ -13,6 +13,12 @@ from .groups import clipped_sets, learning_rate, make_groups
 # Added to the norm when clipping, as torch and fairseq do: avoids a division by 0.
 EPS = 1e-6
 
+
+def _unwrapped(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of torch's optimizers without its wrapper, which would import torch's compiler for seconds."""
+    return getattr(method, "__wrapped__", method)
+
+
 # Group values restored from a checkpoint. All others come from the current command line.
 RESTORED = frozenset({"lr", "updates"})
 
@@ -32,6 +38,8 @@ class GroupedAdamW(torch.optim.AdamW):
     # the restored state by the checkpoint's tensors.
     supports_memory_efficient_fp16 = True
     disable_mem_eff_fp16_loading_hack = True
+
+    add_param_group = _unwrapped(torch.optim.Optimizer.add_param_group)
 
     def __init__(
         self,
@@ -78,7 +86,7 @@ class GroupedAdamW(torch.optim.AdamW):
         scheduled = [group["lr"] for group in self.param_groups]
         for group in self.param_groups:
             group["lr"] = learning_rate(group)
-        super().step()
+        _unwrapped(torch.optim.AdamW.step)(self)
         for group, lr in zip(self.param_groups, scheduled, strict=True):
             group["lr"] = lr
             # The warm-up of a frozen group must not advance.
@@ -122,7 +130,7 @@ class GroupedAdamW(torch.optim.AdamW):
 
     def state_dict(self) -> dict[str, Any]:
         """Return torch's state, with each group's options and update count, and the masters if there are any."""
-        state = super().state_dict()
+        state = _unwrapped(torch.optim.AdamW.state_dict)(self)
         if self.saves_masters:
             state["masters"] = [master.detach() for master in self.masters]
         return state
@@ -139,7 +147,7 @@ class GroupedAdamW(torch.optim.AdamW):
             {name: value for name, value in group.items() if name not in RESTORED}
             for group in self.param_groups
         ]
-        super().load_state_dict(state_dict)
+        _unwrapped(torch.optim.AdamW.load_state_dict)(self, state_dict)
         for group, options in zip(self.param_groups, given, strict=True):
             group.update(options)
 

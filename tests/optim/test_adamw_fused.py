@@ -2,6 +2,8 @@
 
 import copy
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -445,3 +447,22 @@ def test_state_of_other_groups_is_refused(saved_with_groups):
 def test_unsupported_half_precision_is_refused(options, sentence):
     with pytest.raises(CannotStart, match=sentence):
         AdamWFused(config(**options).optimizer, [torch.nn.Parameter(torch.ones(2))])
+
+
+@pytest.mark.slow
+def test_torch_compiler_is_not_imported():
+    """Its import takes seconds, more than a short training."""
+    program = """
+import sys, torch
+from fairseq_kd.optim.grouped_adamw import GroupedAdamW
+weight = torch.nn.Parameter(torch.ones(3))
+optimizer = GroupedAdamW([weight], lr=0.1, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1)
+for _ in range(2):
+    weight.grad = torch.ones(3)
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+assert weight[0] < 0.9
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
