@@ -96,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _splits(models: Sequence["LoadedModel"], asked: Sequence[str] | None) -> list[str]:
     """Return the splits to score; by default all with labels but the training set. Raises CannotStart."""
     from fairseq_kd.errors import CannotStart
+    from fairseq_kd.evaluation.loaded_model import labelled_splits
 
     first = models[0]
     for model in models[1:]:
@@ -105,18 +106,8 @@ def _splits(models: Sequence["LoadedModel"], asked: Sequence[str] | None) -> lis
                 "of one task, and give its folder with --data.",
                 doing="compare",
             )
-    present = first.splits()
-    for split in asked or ():
-        if split not in present:
-            raise CannotStart(
-                f"--split {split} is not in {first.data}: it has {', '.join(present)}.", doing="compare"
-            )
-        if first.dataset(split).targets is None:
-            raise CannotStart(
-                f"--split {split} has no labels in {first.data}: name another.", doing="compare"
-            )
-    splits = asked or [split for split in present if split.startswith(("valid", "test"))]
-    splits = [split for split in splits if first.dataset(split).targets is not None]
+    [labelled] = labelled_splits(models[:1], asked)
+    splits = [split for split in labelled if asked or split.startswith(("valid", "test"))]
     if not splits:
         raise CannotStart(
             f"--data {first.data} has no dev or test set with labels: make it with one.", doing="compare"
