@@ -32,13 +32,13 @@ from tqdm import tqdm
 from ..commands import add_encoder_options, exit_status
 from ..encoders import cores, load_encoder, use_cores
 from ..errors import DataError
+from ..worker_processes import run
 from .encode_pieces import PieceEncoder, check_splits
 from .input_files import Source, find_sources
 from .join_shards import join, shard_folders
 from .pieces_folder import PiecesFolder, check_same, find_folder, open_folder
 from .plan_pieces import LARGEST, MIB, Options, Piece, cut
 from .submit_parts import submit_parts
-from .worker_processes import run
 
 OPTIONS = [
     field.name for field in fields(Options)
