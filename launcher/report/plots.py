@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..files import atomic_write
 from ..results.cells import Cell
-from ..results.logs import validations
+from ..results.logs import read_validations
 from ..results.runs import Run, Score
 from .study import Study
 
@@ -94,20 +94,13 @@ def curve(cell: Cell, runs: Mapping[str, Run], score: Score) -> dict[int, list[f
 
 
 def _points(run: Run, runs: Mapping[str, Run], score: Score) -> dict[int, float]:
-    before = max(_validations(runs[run.spec.after]), default=0) if run.spec.after in runs else 0
+    first = runs.get(run.spec.after)
+    before = 0 if first is None else max(read_validations(first.folder / "log.txt"), default=0)
     return {
         before + update: subsets[score.subset][score.metric]
-        for update, subsets in _validations(run).items()
+        for update, subsets in read_validations(run.folder / "log.txt").items()
         if score.metric in subsets.get(score.subset, {})
     }
-
-
-def _validations(run: Run) -> dict[int, dict[str, dict[str, float]]]:
-    try:
-        with open(run.folder / "log.txt", encoding="utf-8", errors="replace") as lines:
-            return validations(lines)
-    except OSError:
-        return {}
 
 
 def draw_curves(study: Study, runs: Sequence[Run]) -> "Figure":

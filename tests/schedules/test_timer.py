@@ -105,21 +105,11 @@ def test_a_restored_timer_continues(running):
 
 
 @pytest.mark.parametrize(
-    ("given", "shares"),
-    [
-        ({"interval": None}, []),
-        ({"interval": 0.1}, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]),
-        ({"interval": 1.0}, []),
-        ({"interval": 0.4, "end": 0.8, "end_interval": 0.05}, [0.4, 0.8, 0.85, 0.9, 0.95]),
-        ({"interval": None, "begin": 0.1, "begin_interval": 0.05}, [0.05, 0.1]),
-        (
-            {"interval": 0.3, "begin": 0.1, "begin_interval": 0.05, "end": 0.9, "end_interval": 0.04},
-            [0.05, 0.1, 0.4, 0.7, 0.94, 0.98],
-        ),
-    ],
+    ("interval", "shares"),
+    [(None, []), (0.1, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]), (0.4, [0.4, 0.8]), (1.0, [])],
 )
-def test_validation_shares(given, shares):
-    assert validation_shares(**given) == pytest.approx(shares)
+def test_validation_shares(interval, shares):
+    assert validation_shares(interval) == pytest.approx(shares)
 
 
 def test_a_time_is_passed_once():
