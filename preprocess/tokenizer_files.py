@@ -31,7 +31,6 @@ from .tokenizer_classes import (
     FORMATS,
     OLD_ADDED,
     ROLES,
-    SENTENCEPIECE,
     TOKENIZER,
     build_tokenizer,
     content,
@@ -55,7 +54,6 @@ FILES = (
     "vocab.txt",
     "vocab.json",
     "merges.txt",
-    SENTENCEPIECE,
     OLD_ADDED,
     "special_tokens_map.json",
 )
@@ -282,8 +280,7 @@ def _class_of(folder: Path, kind: str | None, full: dict[str, Any] | None) -> st
             types = {"BPE": "roberta", "Unigram": "xlm-roberta"}
             kind = types.get(part(folder / TOKENIZER, full, "model").get("type"), "bert")
         else:
-            types = {"vocab.json": "roberta", SENTENCEPIECE: "xlm-roberta"}
-            kind = next((types[name] for name in types if (folder / name).is_file()), "bert")
+            kind = "roberta" if (folder / "vocab.json").is_file() else "bert"
     return CLASSES[kind]
 
 

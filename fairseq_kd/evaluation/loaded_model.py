@@ -1,11 +1,11 @@
 """A trained student or teacher with the data of its task; computes the logits of any split."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -114,7 +114,7 @@ class LoadedModel:
         inference = self.inference(device)
         for split in splits:
             dataset = self.dataset(split)
-            logits = self._logits(inference, dataset, batch_size or self.batch_size)
+            logits = split_logits(inference.logits, dataset, batch_size or self.batch_size)
             labels = None if dataset.targets is None else dataset.targets.numpy()
             yield split, Predictions(logits, labels)
 
@@ -122,13 +122,18 @@ class LoadedModel:
         """Return the model on a device."""
         return Inference(self.checkpoint, self.task.dictionary, self.head, device)
 
-    def _logits(self, inference: Inference, dataset: SentenceDataset, batch_size: int) -> np.ndarray:
-        """Return logits, float32 [N, C], of N sentences; batches have similar lengths, for little padding."""
-        logits = torch.zeros(len(dataset), self.metadata.num_classes)
-        for indices in torch.from_numpy(dataset.ordered_indices()).split(batch_size):
-            batch = dataset.collater([dataset[int(index)] for index in indices])
-            logits[indices] = inference.logits(batch["net_input"])
-        return logits.numpy()
+
+def split_logits(
+    compute: Callable[[Mapping[str, Any]], torch.Tensor], dataset: SentenceDataset, batch_size: int
+) -> np.ndarray:
+    """Return logits, float32 [N, C], of N sentences; batches have similar lengths, for little padding.
+
+    compute  returns the logits of a batch, [B, C], for its `net_input`
+    """
+    order = torch.from_numpy(dataset.ordered_indices())
+    batches = (dataset.collater([dataset[int(index)] for index in part]) for part in order.split(batch_size))
+    logits = torch.cat([compute(batch["net_input"]) for batch in batches])
+    return logits[order.argsort()].numpy()
 
 
 def labelled_splits(models: Sequence[LoadedModel], asked: Optional[Sequence[str]]) -> list[list[str]]:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from sentencepiece import SentencePieceProcessor
 
 from preprocess.vocabulary import byte_symbols
-from tests.preprocess.test_tokenizer_files import xlm_roberta
+from tests.preprocess.test_tokenizer_files import write_folder, xlm_roberta
 
 SIZES = {
     "hidden_size": 24,
@@ -72,9 +71,10 @@ def write_roberta_tokenizer(folder: Path) -> int:
 
 
 def write_xlm_roberta_tokenizer(folder: Path) -> int:
-    """sentencepiece.bpe.model; returns the number of fairseq's words, one more than its pieces, and <mask>."""
-    xlm_roberta(folder)
-    return SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model")).get_piece_size() + 2
+    """Write tokenizer.json; return the number of its tokens."""
+    write_folder(folder / "tokenizer", "xlm-roberta", None)
+    (folder / "tokenizer" / "tokenizer.json").rename(folder / "tokenizer.json")
+    return xlm_roberta().get_vocab_size()
 
 
 WRITERS = {
