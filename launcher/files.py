@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+import yaml
+
 # Errors of flock on a file system without locks.
 UNABLE = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
@@ -84,20 +86,10 @@ def check_writable(folder: Path, flag: str) -> None:
 
 
 def read_yaml(path: Path, flag: str) -> Any:
-    """Return the content of a YAML (or JSON) file; raise ValueError with the file and the line that is invalid."""
-    try:
-        import yaml
-    except ImportError:
-        raise ValueError(f"{flag} needs PyYAML: run `bash scripts/setup.sh`, or pip install pyyaml") from None
-
+    """Return the content of a YAML (or JSON) file; raise ValueError, which quotes `flag`, if it is invalid."""
     try:
         return yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise ValueError(f"{flag} {path} cannot be read ({error.strerror}): name a file that can") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{flag} {path} is no text in UTF-8: name a YAML file") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "unreadable"
-        raise ValueError(f"{flag} {path}{line} is not YAML ({problem}): fix that line") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{flag} {path} is not YAML ({' '.join(str(error).split())}): correct it") from None

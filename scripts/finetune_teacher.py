@@ -28,7 +28,7 @@ from launcher.models import Unfinished, find_checkpoint
 from launcher.overrides import check_overrides, merge_overrides, read_overrides
 from launcher.planning.job import Job, teacher_spec
 from launcher.planning.prerequisites import NotReady
-from launcher.planning.run_spec import RunSpec
+from launcher.planning.run_spec import RunSpec, other_setting
 from launcher.plugin import find_trainer
 from launcher.results.logs import following
 from launcher.results.runs import print_problem
@@ -112,15 +112,9 @@ def check_unused(out: Path, spec: RunSpec) -> None:
     path = out / "spec.json"
     if not path.is_file() or not any([*out.glob("checkpoint*.pt"), *out.glob("result.json")]):
         return
-    there = RunSpec.from_json(json.loads(path.read_text("utf-8"))).to_json()
-    wanted = spec.to_json()
-    differing = [name for name in wanted if there.get(name) != wanted[name]]
-    if differing:
-        name = differing[0]
-        raise ValueError(
-            f"--out {out} has a training with another {name.replace('_', ' ')} ({there.get(name)}, now "
-            f"{wanted[name]}): name another folder, or remove this one"
-        )
+    there = RunSpec.from_json(json.loads(path.read_text("utf-8")))
+    if other := other_setting(there.to_json(), spec.to_json()):
+        raise ValueError(f"--out {out} has a training with {other}: name another folder, or remove this one")
 
 
 def train(job: Job, slot: Slot) -> int:

@@ -142,11 +142,6 @@ def check_config(config: Mapping[str, Any], given: str) -> None:
         errors.append(
             f"{given} has a config.json without {', '.join(missing)}: use the config.json of the model."
         )
-    errors += [
-        f"{given} has an invalid {name} {config[name]!r} in config.json: use the config.json of the model."
-        for name in SIZES
-        if name in config and not (type(config[name]) is int and config[name] > 0)
-    ]
     positions = config.get("position_embedding_type") or "absolute"
     if positions != "absolute":
         errors.append(
@@ -224,7 +219,7 @@ def _check_sizes(config: Mapping[str, Any], ours: Mapping[str, Tensor], given: s
         for name, size in sizes.items()
         if config[name] != size
     ]
-    if width % config["num_attention_heads"]:
+    if not config["num_attention_heads"] or width % config["num_attention_heads"]:
         errors.append(f"{config['num_attention_heads']} attention heads, but a width of {width}")
     if errors:
         raise CannotStart(
