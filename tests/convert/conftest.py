@@ -18,36 +18,7 @@ SIZES = {
     "intermediate_size": 40,
     "max_position_embeddings": 48,
 }
-WORDS = [
-    "the",
-    "a",
-    "cat",
-    "dog",
-    "sat",
-    "ran",
-    "on",
-    "under",
-    "mat",
-    "big",
-    "##s",
-    "##ly",
-    "##t",
-    "##ing",
-    ",",
-    ".",
-    "?",
-    "!",
-    "c",
-    "d",
-    "e",
-    "r",
-    "u",
-    "n",
-    "i",
-    "g",
-    "h",
-    "m",
-]
+WORDS = "the a cat dog sat ran on under mat big ##s ##ly ##t ##ing , . ? ! c d e r u n i g h m".split()
 MERGES = ["t h", "th e", "c a", "ca t", "Ġ th", "Ġth e", "o n", "Ġ on", "d o", "do g", "Ġ dog", "i n", "in g"]
 
 

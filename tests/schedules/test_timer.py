@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 
-from fairseq_kd.schedules.timer import Budget, Due, Timer, times_between, validation_shares
+from fairseq_kd.schedules.timer import Budget, Due, Timer, validation_shares
 
 
 class FakeTime:
@@ -110,9 +110,3 @@ def test_a_restored_timer_continues(running):
 )
 def test_validation_shares(interval, shares):
     assert validation_shares(interval) == pytest.approx(shares)
-
-
-def test_a_time_is_passed_once():
-    readings = [0.0, 0.5, 1.0, 1.0, 2.9, 3.5, 9.0]
-    found = [times_between([1.0, 2.0, 3.0], a, b) for a, b in zip(readings, readings[1:], strict=False)]
-    assert found == [[], [1.0], [], [2.0], [3.0], []]

@@ -234,27 +234,6 @@ def test_a_disk_that_is_full_after_all_leaves_no_incomplete_file(data, teacher, 
     assert invalid_rows(task) == []
 
 
-def test_room_that_another_run_has_taken_meanwhile_is_not_taken_again(data, teacher, tmp_path, monkeypatch):
-    task, other = (cached(data, teacher, tmp_path, None, ())[0] for _ in range(2))
-    for each in (task, other):
-        each.load_dataset("valid")
-    free = shutil.disk_usage(tmp_path)
-    other.teacher.allocate()
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: free._replace(free=0))
-    task.teacher.allocate()
-    fill(task)
-    assert invalid_rows(other) == []
-
-
-def test_search_for_invalid_rows_reads_each_record_once(data, teacher, tmp_path, monkeypatch):
-    task, _, _ = cached(data, teacher, tmp_path, None)
-    fill(task)
-    read, rows = split_cache.RecordFile.read, []
-    monkeypatch.setattr(split_cache.RecordFile, "read", lambda *given: rows.append(given[1]) or read(*given))
-    assert invalid_rows(task) == []
-    assert rows == list(range(40))
-
-
 def test_rows_half_written_are_not_read_and_written_again(data, teacher, tmp_path):
     task, _, _ = cached(data, teacher, tmp_path)
     fill(task)
