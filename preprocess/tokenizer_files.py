@@ -48,15 +48,7 @@ from .vocabulary import (
     gpt2_symbol,
 )
 
-FILES = (
-    TOKENIZER,
-    CONFIG,
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    OLD_ADDED,
-    "special_tokens_map.json",
-)
+FILES = (TOKENIZER, CONFIG, "vocab.txt", "vocab.json", "merges.txt", OLD_ADDED, "special_tokens_map.json")
 SPECIALS_IN_PAIR = {"roberta": 4, "bert": 3}
 AS_IT_IS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 

@@ -32,12 +32,7 @@ from fairseq_kd.errors import CannotStart
 from fairseq_kd.evaluation.loaded_model import LoadedModel
 from fairseq_kd.evaluation.onnx_scores import score_table
 from fairseq_kd.evaluation.output_file import output_path_errors
-from fairseq_kd.evaluation.provenance import (
-    class_labels,
-    find_training_data,
-    score_scale,
-    trained_head,
-)
+from fairseq_kd.evaluation.provenance import class_labels, find_training_data, score_scale, trained_head
 from fairseq_kd.models.checkpoint import Checkpoint, read_checkpoint
 from fairseq_kd.models.label_order import check_names, is_placeholder
 from launcher.arguments import Parser, names

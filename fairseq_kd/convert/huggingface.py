@@ -132,8 +132,7 @@ def check_config(config: Mapping[str, Any], given: str) -> None:
     kind = config.get("model_type")
     if kind not in MODEL_TYPES:
         raise CannotStart(
-            f"{given} has a model of type {kind}: use one of {', '.join(MODEL_TYPES)}.",
-            doing="convert",
+            f"{given} has a model of type {kind}: use one of {', '.join(MODEL_TYPES)}.", doing="convert"
         )
 
     errors = []
@@ -223,8 +222,7 @@ def _check_sizes(config: Mapping[str, Any], ours: Mapping[str, Tensor], given: s
         errors.append(f"{config['num_attention_heads']} attention heads, but a width of {width}")
     if errors:
         raise CannotStart(
-            f"{given} has {', and '.join(errors)}: use the config.json of the model.",
-            doing="convert",
+            f"{given} has {', and '.join(errors)}: use the config.json of the model.", doing="convert"
         )
 
 

@@ -85,10 +85,7 @@ class DistillationTask(FairseqTask):
     dummy_batches_count = False
 
     def __init__(
-        self,
-        cfg: DistillationTaskConfig,
-        data: DataRequirements,
-        objective: SentenceLabels | MaskedWords,
+        self, cfg: DistillationTaskConfig, data: DataRequirements, objective: SentenceLabels | MaskedWords
     ) -> None:
         super().__init__(cfg)
         error = precision_error(cfg)

@@ -35,11 +35,7 @@ class Executor(Protocol):
         """Terminate all jobs that were submitted; their futures end."""
 
 
-def run_jobs(
-    jobs: Sequence[Job],
-    executor: Executor,
-    report: Callable[[Job, Outcome], None],
-) -> None:
+def run_jobs(jobs: Sequence[Job], executor: Executor, report: Callable[[Job, Outcome], None]) -> None:
     """Train all jobs; a job without a result stops only the jobs that depend on it.
 
     After KeyboardInterrupt, all running jobs are terminated.

@@ -217,13 +217,6 @@ def _new_teacher(config: GridConfig, task: str, data: Data, model: Path, trainer
     )
     folder = config.out / "teachers" / spec.name
     job = Job(
-        spec,
-        folder,
-        data,
-        trainer,
-        config.cpu,
-        start=model,
-        is_teacher=True,
-        processes=config.gpus_per_run,
+        spec, folder, data, trainer, config.cpu, start=model, is_teacher=True, processes=config.gpus_per_run
     )
     return Teacher(folder / BEST, spec.digest, job)

@@ -156,11 +156,7 @@ def _size(study: Study, rows: int) -> tuple[float, float]:
 def _add_legend(axes: "Axes", handles: Mapping[str, Any]) -> None:
     """Add a legend right of the last panel of a row."""
     axes.legend(
-        handles.values(),
-        map(wrap_name, handles),
-        loc="upper left",
-        bbox_to_anchor=(1.02, 1.0),
-        frameon=False,
+        handles.values(), map(wrap_name, handles), loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False
     )
 
 

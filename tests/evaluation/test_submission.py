@@ -194,10 +194,7 @@ def test_data_without_a_test_split_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (
-            ["--submission", "out", "--split", "test"],
-            "--split test conflicts with --submission",
-        ),
+        (["--submission", "out", "--split", "test"], "--split test conflicts with --submission"),
         (["--cut"], "--cut needs --submission"),
     ],
 )

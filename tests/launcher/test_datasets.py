@@ -6,15 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.datasets import (
-    TASKS,
-    Data,
-    find_data,
-    scheduled,
-    settings_of,
-    task_name,
-    update_freqs,
-)
+from launcher.datasets import TASKS, Data, find_data, scheduled, settings_of, task_name, update_freqs
 from launcher.planning.job import Job, teacher_spec
 
 MRPC = TASKS["MRPC"]
@@ -126,10 +118,7 @@ def test_unlabelled_sentences_count_as_sentences_of_an_epoch(tmp_path, spec):
     assert Job(run, Path("r"), data, "t", True, Path("t.pt")).updates == 2 * 1640 // 8
 
 
-@pytest.mark.parametrize(
-    ("meta", "problem"),
-    [("{", "JSONDecodeError"), ('{"task": "MRPC"}', "splits")],
-)
+@pytest.mark.parametrize(("meta", "problem"), [("{", "JSONDecodeError"), ('{"task": "MRPC"}', "splits")])
 def test_metadata_that_cannot_be_read_is_refused(data, meta, problem):
     path = data / "MRPC-bin" / "meta.json"
     path.write_text(meta)

@@ -89,10 +89,7 @@ def test_invalid_flags_are_refused(options, found):
         ),
         (TIME | EARLY_STOP | {"early_stop_minutes": 60.0}, ["--early-stop-minutes (training ends before)"]),
         (TIME | {"early_stop_minutes": 6.0}, ["--early-stop-minutes (no --early-stop-loss)"]),
-        (
-            UPDATES | {"validation_interval": 0.1},
-            ["--validation-interval (no --total-training-time)"],
-        ),
+        (UPDATES | {"validation_interval": 0.1}, ["--validation-interval (no --total-training-time)"]),
     ],
 )
 def test_flags_without_effect_are_listed(options, listed):

@@ -168,10 +168,7 @@ def test_a_small_student(call, tmp_path, capfd, monkeypatch):
             ["--layers", "2", "--", "--no-such", "3"],
             r"unrecognized arguments: --no-such 3\): correct the flags after --",
         ),
-        (
-            ["--layers", "2", "--", "--temperature", "0"],
-            "a student of 2 layers, .*: --temperature 0.0",
-        ),
+        (["--layers", "2", "--", "--temperature", "0"], "a student of 2 layers, .*: --temperature 0.0"),
         (
             [*SIZES, "--steps", "2", "--method", "att_kl_learn"],
             "a student of 3 layers, 3 heads, .* cannot be trained: .* head by head, but the student has 3 heads",

@@ -337,11 +337,7 @@ def test_a_pretrained_student_is_fine_tuned(text, teacher, data, tmp_path):
             "--leave-unmasked-prob 0.1 and --random-token-prob 0.95",
         ),
         ("att_kl_learn", {"task": {"vocabulary_chunk": 0}}, "--vocabulary-chunk 0 is too few"),
-        (
-            "kd",
-            {"model": {"init_head": True}},
-            "--init-head",
-        ),
+        ("kd", {"model": {"init_head": True}}, "--init-head"),
         ("att_kl_learn", {"task": {"short_blocks": 1.5}}, "--short-blocks 1.5"),
         ("att_kl_learn", {"task": {"replaced_words": -1}}, "--replaced-words -1 is too few"),
     ],

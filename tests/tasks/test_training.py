@@ -10,15 +10,7 @@ from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
 from tests.processes import Process, run, torchrun
-from tests.tiny import (
-    ROOT,
-    distil_command,
-    logged,
-    train_command,
-    train_here,
-    write_data,
-    write_teacher,
-)
+from tests.tiny import ROOT, distil_command, logged, train_command, train_here, write_data, write_teacher
 
 
 def checkpoint(folder: Path, name: str = "checkpoint_last.pt") -> dict:
@@ -105,8 +97,7 @@ def test_resuming_does_not_initialise_again(data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("method", "last"),
-    [("hidden_mse_learn", "checkpoint_2_77.pt"), ("crd", "checkpoint_1_21.pt")],
+    ("method", "last"), [("hidden_mse_learn", "checkpoint_2_77.pt"), ("crd", "checkpoint_1_21.pt")]
 )
 def test_killed_in_mid_epoch_and_resumed_equals_straight_through(tmp_path, teacher, method, last):
     data = write_data(tmp_path / "data", sentences=[("train", 400), ("valid", 40)])

@@ -3,13 +3,7 @@ import time
 
 import pytest
 
-from launcher.results.logs import (
-    best_update,
-    following,
-    peak_memory,
-    updates_done,
-    validations,
-)
+from launcher.results.logs import best_update, following, peak_memory, updates_done, validations
 
 
 def line(update: int, subset: str = "valid", **scores) -> str:
