@@ -180,8 +180,6 @@ def _export_model(args: argparse.Namespace) -> str:
     labels = class_labels(checkpoint, head, data) if head else ()
     found = [] if args.onnx_only else transformers.unsupported_by_transformers(checkpoint, head)
     found += output_path_errors(args.out)
-    if args.without_tokenizer and args.encoder:
-        found.append(f"--encoder {args.encoder} conflicts with --without-tokenizer: give one of them.")
     if args.int8 and not (args.onnx or args.onnx_only):
         found.append("--int8 quantizes an ONNX file, but none is exported: add --onnx or --onnx-only.")
     if found:

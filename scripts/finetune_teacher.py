@@ -20,8 +20,7 @@ from typing import Any
 from launcher import datasets
 from launcher.arguments import Parser, split
 from launcher.datasets import Data, task_name
-from launcher.execution.local import run_alone
-from launcher.execution.scheduler import say_interrupted
+from launcher.execution.scheduler import run_alone, say_interrupted
 from launcher.execution.slots import Slot, visible_gpus
 from launcher.files import check_writable
 from launcher.models import Unfinished, find_checkpoint

@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING
 from launcher.arguments import Parser, positive, split
 from launcher.datasets import Data
 from launcher.execution.command import train_command
-from launcher.execution.local import run_alone
-from launcher.execution.scheduler import interruptible, say_interrupted
+from launcher.execution.scheduler import interruptible, run_alone, say_interrupted
 from launcher.execution.slots import Slot, visible_gpus
 from launcher.files import check_writable, take_lock
 from launcher.methods import check_methods, find_methods

@@ -342,8 +342,6 @@ def test_a_missing_vocabulary_is_an_error(tmp_path, capsys):
     with pytest.raises(SystemExit):
         export(model, tmp_path / "out", "--encoder-dir", tmp_path, "--without-tokenizer")
     assert "--without-tokenizer: not allowed with argument --encoder-dir" in capsys.readouterr().err
-    found = refusal(model, tmp_path / "out", "--encoder", "gpt2", "--without-tokenizer")
-    assert "--encoder gpt2 conflicts with --without-tokenizer" in found
 
 
 def test_a_folder_of_several_vocabularies_needs_a_word(save_model, tmp_path):

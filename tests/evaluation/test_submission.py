@@ -182,16 +182,3 @@ def test_data_without_a_test_split_is_refused(tmp_path):
     run = write_model(tmp_path / "rte", "RTE", classes=2)
     with pytest.raises(CannotStart, match="has no test split: make it with GLUE's test.tsv"):
         submit("--checkpoint", run, "--data", tmp_path, "--submission", tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--submission", "out", "--split", "test"], "--split test conflicts with --submission"),
-        (["--cut"], "--cut needs --submission"),
-    ],
-)
-def test_flags_that_contradict_each_other_are_refused(flags, message, capsys):
-    with pytest.raises(SystemExit):
-        submit("--checkpoint", "a", "--data", "b", *flags)
-    assert message in capsys.readouterr().err
