@@ -65,17 +65,9 @@ def test_the_best_checkpoint_follows_the_task_metric(data, teacher, tmp_path):
 def test_accumulation_equals_one_large_batch(data, teacher, tmp_path):
     # With a large epsilon the update is as smooth in the gradient as SGD's.
     smooth = ("--adam-eps", "0.1")
-    one = distil_command(data, tmp_path / "one", teacher, "att_kl_hidden_mse", "--batch-size", "64", *smooth)
-    four = distil_command(
-        data,
-        tmp_path / "four",
-        teacher,
-        "att_kl_hidden_mse",
-        "--batch-size",
-        "16",
-        "--update-freq",
-        "4",
-        *smooth,
+    one, four = (
+        distil_command(data, tmp_path / name, teacher, "att_kl_hidden_mse", *flags.split(), *smooth)
+        for name, flags in {"one": "--batch-size 64", "four": "--batch-size 16 --update-freq 4"}.items()
     )
     (expected,), (found,) = losses(train_here(one)), losses(train_here(four))
     assert found == pytest.approx(expected, abs=2e-5)
