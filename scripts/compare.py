@@ -2,8 +2,8 @@
 
     python scripts/compare.py teachers/sst2 runs/sst2 runs/other --data data --out comparison
 
-Prints a table and, for each student, a sentence on its gain. With --out, writes comparison.md and
-comparison.csv. Speed is measured on sentences of the first split, in random batches of 1 and of 32: all models compute
+Prints a table and, for each student, a sentence on its gain. With --out, writes comparison.md, comparison.csv and
+comparison.png. Speed is measured on sentences of the first split, in random batches of 1 and of 32: all models compute
 the same batch in turns, so that other load on the machine affects all alike. Memory is that of weights and the longest
 batch of 32, in a process per model.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.arguments import Parser, names, positive
+from launcher.report import plots
 from scripts.options import add_inference_options
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 BATCH = 32
 MB = 1e6
+SIZE = (5.6, 3.6)  # inches of the plot
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,10 @@ class Compared:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare all models and return exit status 0. Errors exit with a message."""
-    args = _parser().parse_args(arguments)
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    if args.out is not None and not plots.available():
+        parser.error("--out draws a plot with matplotlib, which is not installed: pip install matplotlib")
 
     # Imported here because it takes seconds, and --help and invalid flags should be fast.
     import torch
@@ -84,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     print(text)
     if args.out is not None:
-        write(args.out, found, splits, text)
+        write(args.out, found, splits, metric, text)
     return 0
 
 
@@ -197,8 +202,8 @@ def gain(teacher: Compared, student: Compared, split: str, metric: str) -> str:
     )
 
 
-def write(folder: Path, found: Sequence[Compared], splits: Sequence[str], text: str) -> None:
-    """Write comparison.md and comparison.csv, each atomically."""
+def write(folder: Path, found: Sequence[Compared], splits: Sequence[str], metric: str, text: str) -> None:
+    """Write comparison.md, comparison.csv and comparison.png, each atomically."""
     from fairseq_kd.evaluation.output_file import atomic_write
 
     records = [_record(each, splits) for each in found]
@@ -209,6 +214,7 @@ def write(folder: Path, found: Sequence[Compared], splits: Sequence[str], text: 
     for name, written in (("comparison.md", f"{text}\n"), ("comparison.csv", content.getvalue())):
         with atomic_write(folder / name) as file:
             file.write(written.encode())
+    draw(found, splits[0], metric, folder / "comparison.png")
 
 
 def _record(each: Compared, splits: Sequence[str]) -> dict[str, Any]:
@@ -222,6 +228,31 @@ def _record(each: Compared, splits: Sequence[str]) -> dict[str, Any]:
 
 
 TIMES = {"": "median", "_quartile_1": "low", "_quartile_3": "high"}
+
+
+def draw(found: Sequence[Compared], split: str, metric: str, path: Path) -> None:
+    """Draw score against throughput; the area of a mark is proportional to the parameters."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams["font.size"] = 9
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=SIZE, layout="constrained")
+        axes = figure.subplots()
+        largest = max(each.size.parameters for each in found)
+        for number, each in enumerate(found):
+            x, y = each.throughput, each.scores[split][metric]
+            colour = "#000000" if number == 0 else plots.STYLES[(number - 1) % len(plots.STYLES)][0]
+            axes.scatter(x, y, 400 * each.size.parameters / largest, color=colour, alpha=0.6, linewidths=0)
+            label = f"{each.name}, {each.size.parameters / 1e6:.1f} M"
+            axes.annotate(label, (x, y), (0, 12), textcoords="offset points", ha="center")
+        axes.margins(0.25)
+        axes.set_xlabel(f"sentences per second, batches of {BATCH}")
+        axes.set_ylabel(f"{metric}, {split}")
+        axes.grid(alpha=0.3)
+        plots.save(figure, path)
 
 
 def _parser() -> Parser:
@@ -252,7 +283,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="CPU threads (default: torch's, all cores)"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for table and CSV (default: none)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for table, CSV and plot (default: none)"
+    )
     add_inference_options(parser)
     return parser
 

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.checkpoint import read_checkpoint
+from preprocess.encoders import load_encoder
 from scripts.convert_hf import import_model
 from tests.convert.test_parity import assert_same_states, signals_of, tokenize_ours, tokenize_theirs
+from tests.preprocess.conftest import AWKWARD
 
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
@@ -133,6 +136,38 @@ def test_tinybert_as_published_without_tokenizer_files(save_model, tmp_path, cap
     assert "cls.seq_relationship, fit_denses.0, fit_denses.1, fit_denses.2, fit_denses.3, pooler" in output
     (folder / "config.json").write_text(json.dumps({**config, "type_vocab_size": 2, "model_type": "bert"}))
     examples = [("The CAT sat", "on a MAT , the dog ran under"), ("a dog", "The"), ("big cats", "ok !")]
+    assert_text_gives_the_same_states(model, folder, tmp_path / "teacher", examples)
+
+
+@pytest.mark.parametrize("complete", [True, False], ids=["tokenizer.json", "vocab.txt"])
+def test_multilingual_bert_is_cased_and_keeps_accents(save_model, tmp_path, complete):
+    letters = [chr(code) for code in range(0x20, 0x500) if chr(code).isalpha()]
+    entries = [
+        "[PAD]",
+        "[unused1]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *letters,
+        *(f"##{each}" for each in letters),
+    ]
+    entries += "café Café CAFÉ ##fé русский Ελληνικά 日 本 語 ＡＢ हिन्दी . , '".split()
+    model, folder = save_model("BertForMaskedLM", vocab_size=len(entries), pad_token_id=0)
+    (folder / "vocab.txt").write_text("".join(f"{entry}\n" for entry in entries))
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": false, "model_max_length": 512}')
+    edit_config(folder, directionality="bidi", pooler_fc_size=24, pooler_type="first_token_transform")
+    theirs = AutoTokenizer.from_pretrained(folder)
+    if complete:
+        theirs.backend_tokenizer.save(str(folder / "tokenizer.json"))
+
+    import_model(folder, tmp_path / "teacher")
+    encoder = load_encoder(tmp_path / "teacher")
+    assert (encoder.name, encoder.lowercase) == ("wordpiece", False)
+    texts = [*AWKWARD[:-1], "café CAFÉ Cafe\u0301 cafe\u0301s naïve Русский русский İstanbul ẞ"]
+    rows = [[entries.index(encoder.vocabulary[i]) for i in row] for row in encoder.encode(texts)]
+    assert rows == theirs(texts, add_special_tokens=False)["input_ids"]
+    examples = [("café", "Русский русский"), ("日本語 Ελληνικά", "CAFÉ ."), ("Cafe\u0301", "a")]
     assert_text_gives_the_same_states(model, folder, tmp_path / "teacher", examples)
 
 

@@ -52,6 +52,7 @@ def test_table_csv_and_plot_have_the_same_numbers(models, tmp_path, capsys):
 
     times = int(teacher["parameters"]) / int(student["parameters"])
     assert f"small: {times:.1f}x fewer parameters" in printed
+    assert (tmp_path / "out/comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_agreement_of_classes_and_of_numbers():
