@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.arguments import Parser, names, positive
+from launcher.arguments import Parser, positive
 from launcher.report import plots
-from scripts.options import add_inference_options
+from scripts.options import add_data_option, add_inference_options, add_split_option
 
 if TYPE_CHECKING:
     from fairseq_kd.evaluation.cost import Size, Timing
@@ -260,19 +260,8 @@ def _parser() -> Parser:
     model = "checkpoint, or a folder with checkpoint_best.pt or model.pt"
     parser.add_argument("teacher", metavar="TEACHER", help=model)
     parser.add_argument("student", nargs="+", metavar="STUDENT", help=f"{model}; several are compared")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="binarized data, <TASK>-bin, or its parent folder, which is searched for the teacher's task",
-    )
-    parser.add_argument(
-        "--split",
-        type=names,
-        metavar="LIST",
-        help="splits, comma-separated (default: all dev and test sets with labels)",
-    )
+    add_data_option(parser)
+    add_split_option(parser, "all dev and test sets with labels")
     parser.add_argument(
         "--rounds",
         type=positive,

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.arguments import Parser, names
-from scripts.options import add_data_option, add_inference_options
+from launcher.arguments import Parser
+from scripts.options import add_data_option, add_inference_options, add_split_option
 
 if TYPE_CHECKING:
     from fairseq_kd.evaluation.loaded_model import LoadedModel
@@ -105,12 +105,7 @@ def _parser() -> Parser:
         help="checkpoint, run directory, or folder of runs",
     )
     add_data_option(parser)
-    parser.add_argument(
-        "--split",
-        type=names,
-        metavar="LIST",
-        help="splits, comma-separated, such as train,valid,valid1 (default: all splits with labels)",
-    )
+    add_split_option(parser, "all splits with labels")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write a CSV file (default: none)")
     add_inference_options(parser)
     return parser

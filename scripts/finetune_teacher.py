@@ -159,17 +159,13 @@ def dev_scores(subset: str, metrics: dict[str, float]) -> str:
 def _parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="BIN", help="binarized data of one task, <TASK>-bin"
-    )
-    parser.add_argument(
         "--model",
         type=Path,
         required=True,
         metavar="PATH",
         help="pre-trained model: a checkpoint, or a folder with checkpoint_best.pt or model.pt",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the teacher")
-    add_training_options(parser)
+    add_training_options(parser, "folder of the teacher")
     return parser
 
 

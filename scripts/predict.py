@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.arguments import Parser, names
+from launcher.arguments import Parser
 from preprocess.commands import add_encoder_options
-from scripts.options import add_inference_options
+from scripts.options import add_inference_options, add_split_option
 
 if TYPE_CHECKING:
     from fairseq_kd.evaluation.loaded_model import LoadedModel
@@ -153,12 +153,7 @@ def _parser() -> Parser:
         "names of the classes, if the checkpoint has none (default: the data that it was trained on)",
     )
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument(
-        "--split",
-        type=names,
-        metavar="LIST",
-        help="splits, comma-separated, such as valid,valid1,test (default: all dev sets)",
-    )
+    add_split_option(kind, "all dev sets")
     parser.add_argument(
         "--out",
         type=Path,
