@@ -12,7 +12,8 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from ..files import atomic_write
+from preprocess.atomic_folder import atomic_file
+
 from ..results.cells import Cell
 from ..results.logs import read_validations
 from ..results.runs import Run, Score
@@ -57,8 +58,8 @@ def draw(study: Study, runs: Sequence[Run], folder: Path) -> dict[str, Path]:
 
 def save(figure: "Figure", path: Path) -> Path:
     """Write a PNG atomically."""
-    with atomic_write(path) as aside:
-        figure.savefig(aside, format="png", dpi=DPI, metadata={"Software": None})
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     return path
 
 
