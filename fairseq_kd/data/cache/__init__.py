@@ -30,8 +30,6 @@ written. A writer locks the split, and does nothing if the row is valid, so the 
 the record before the checksum. A record with a wrong checksum counts as not written: a killed writer left it
 incomplete, the disk damaged it, or the data has other tokens. Readers take no lock.
 
-Outside Unix there are no locks. There, two writers of different bits can leave an invalid row.
-
 Files are created at full size and renamed into place.
 """
 
