@@ -1,16 +1,18 @@
 """Composes the report as one HTML file, from the template `page.html.j2`.
 
 The page has the same tables, plots and notes as the Markdown report, the learned weights of teacher layers, and the
-command of each run. It loads no other file: plots are data URIs. jinja2 is imported when needed.
+command of each run. It loads no other file: plots are data URIs.
 """
 
 import base64
-import importlib.util
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
+
+import jinja2
+from markupsafe import Markup, escape
 
 from ..results.cells import Cell
 from ..results.runs import Run
@@ -40,15 +42,8 @@ class Matrix(NamedTuple):
     rows: Mapping[str, Sequence[float | None]]
 
 
-def available() -> bool:
-    """Return whether jinja2 is installed."""
-    return importlib.util.find_spec("jinja2") is not None
-
-
 def page(report: Report, cells: Sequence[Cell]) -> str:
     """Return the report as HTML; `cells` are those of all studies, tried ones included."""
-    import jinja2
-    from markupsafe import Markup, escape
 
     def inline(text: object) -> Markup:
         """Convert code and bold of Markdown, and escape everything else."""
