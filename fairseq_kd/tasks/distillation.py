@@ -300,7 +300,7 @@ class DistillationTask(FairseqTask):
             "number of workers": iterator.num_shards,
         }
         make_batches = partial(dataset.batch_by_size, **sizes)
-        return ResumableEpochs.of(iterator, make_batches, settings, self.cfg.update_freq, self.shards > 1)
+        return ResumableEpochs.of(iterator, make_batches, settings, self.shards > 1)
 
     def train_step(
         self, sample: Mapping[str, Any], *args: Any, ignore_grad: bool = False, **kwargs: Any
