@@ -9,8 +9,6 @@ batch of 32, in a process per model.
 """
 
 import argparse
-import csv
-import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.arguments import Parser, positive
 from launcher.report import plots
+from scripts.evaluate import write_csv
 from scripts.options import add_data_option, add_inference_options, add_split_option
 
 if TYPE_CHECKING:
@@ -206,14 +205,10 @@ def write(folder: Path, found: Sequence[Compared], splits: Sequence[str], metric
     """Write comparison.md, comparison.csv and comparison.png, each atomically."""
     from fairseq_kd.evaluation.output_file import atomic_write
 
+    with atomic_write(folder / "comparison.md") as file:
+        file.write(f"{text}\n".encode())
     records = [_record(each, splits) for each in found]
-    content = io.StringIO()
-    writer = csv.DictWriter(content, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    for name, written in (("comparison.md", f"{text}\n"), ("comparison.csv", content.getvalue())):
-        with atomic_write(folder / name) as file:
-            file.write(written.encode())
+    write_csv(folder / "comparison.csv", list(records[0]), records)
     draw(found, splits[0], metric, folder / "comparison.png")
 
 
