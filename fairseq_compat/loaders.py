@@ -7,7 +7,6 @@ reads from the workers while the process exits, and they print tracebacks.
 
 import queue
 import time
-import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from threading import Event, Thread
@@ -19,25 +18,25 @@ from .wrap import wrap
 # Maximum wait for the current batch when training stops.
 SECONDS_TO_STOP = 10.0
 
-# The threads that read from loaders, and the loaders whose workers serve several epochs.
+# The threads that read from loaders.
 _readers: set[Any] = set()
-_reused: weakref.WeakSet = weakref.WeakSet()
 
 
 def end_workers_with_epoch(module: Any) -> None:
-    """Shut a loader down at the end of its epoch, unless fairseq reuses it for the next epoch."""
+    """Shut a loader down at the end of its epoch; the next epoch has a new one.
+
+    A loader that is kept for the next epoch also has a copy of the data set of its first one.
+    """
     module.BackgroundConsumer = _reader(module.BackgroundConsumer)
     for cls in (module.EpochBatchIterator, module.GroupedEpochBatchIterator):
 
         @wrap(cls, "_get_iterator_for_epoch")
         def get(original, self, *args, **kwargs):
+            self.reuse_dataloader = False
             # The reading thread ends the workers, so it is needed even with `--data-buffer-size 0`.
             if self.num_workers > 0:
                 self.buffer_size = max(self.buffer_size, 1)
-            iterator = original(self, *args, **kwargs)
-            if self.reuse_dataloader and self.dataloader is not None:
-                _reused.add(self.dataloader)
-            return iterator
+            return original(self, *args, **kwargs)
 
 
 def stop_early_readers(module: ModuleType) -> None:
@@ -52,17 +51,6 @@ def stop_early_readers(module: ModuleType) -> None:
             finally:
                 for reader in _readers - before:
                     reader.stop()
-
-
-def reuse_only_cached(module: ModuleType) -> None:
-    """Mark a loader as reused only if the task keeps its epoch iterator; otherwise fairseq makes a new one."""
-
-    @wrap(module.FairseqTask, "get_batch_iterator")
-    def get(original, self, *args, **kwargs):
-        iterator = original(self, *args, **kwargs)
-        if not any(iterator is cached for cached in self.dataset_to_epoch_iter.values()):
-            iterator.reuse_dataloader = False
-        return iterator
 
 
 def _reader(consumer: Any) -> type[Thread]:
@@ -82,8 +70,7 @@ def _reader(consumer: Any) -> type[Thread]:
             try:
                 super().run()
                 self._source.close()
-                if self.loader not in _reused:
-                    shut_down(self.loader)
+                shut_down(self.loader)
             finally:
                 _readers.discard(self)
 

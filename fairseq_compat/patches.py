@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from .loaders import end_workers_with_epoch, reuse_only_cached, stop_early_readers
+from .loaders import end_workers_with_epoch, stop_early_readers
 from .output import collect_warnings, repeat_warnings, short_output
 from .resume import exact_resume, resume_within_epoch
 from .validation import required_task, trained_criterion
@@ -225,7 +225,6 @@ PATCHES: dict[str, list[Callable[[ModuleType], None]]] = {
     "fairseq.distributed.utils": [broadcast_checkpoints],
     "fairseq.models.distributed_fairseq_model": [ddp_on_any_device],
     "fairseq.modules.dynamic_crf_layer": [old_numpy_names],
-    "fairseq.tasks.fairseq_task": [reuse_only_cached],
     "fairseq.trainer": [complete_last_updates, repeat_warnings],
     "fairseq_cli.hydra_train": [no_ignored_keys],
     "fairseq_cli.train": [

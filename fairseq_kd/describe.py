@@ -50,11 +50,7 @@ def _flags(criterion: type[DistillationCriterion]) -> dict[str, dict[str, Any]]:
     parser = argparse.ArgumentParser(add_help=False)
     criterion.add_args(parser)
     return {
-        name: {
-            "type": _type(action),
-            "default": action.default,
-            "choices": action.choices,
-        }
+        name: {"type": _type(action), "default": action.default, "choices": action.choices}
         for action in parser._actions
         for name in action.option_strings
     }

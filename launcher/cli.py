@@ -10,16 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .arguments import Parser, split
-from .config import (
-    FINETUNING,
-    METHOD,
-    OPTIONS,
-    PREDICTION,
-    Grid,
-    GridConfig,
-    merge,
-    read_grid_file,
-)
+from .config import FINETUNING, METHOD, OPTIONS, PREDICTION, Grid, GridConfig, merge, read_grid_file
 from .datasets import FINETUNING_BATCH_SIZES, FINETUNING_RATES, update_freqs
 from .methods import LOGITS, NO_TEACHER, check_methods, find_methods
 from .models import Entry, check_names, read_models, read_models_file, seeds_for

@@ -92,24 +92,11 @@ def task_name(name: str) -> str:
 
     Raises ValueError if it cannot be the name of a task.
     """
-    try:
-        return find_task(name).name
-    except ValueError:
-        if not OWN_NAME.fullmatch(name):
-            raise
-        return name
-
-
-def find_task(name: str) -> TaskSettings:
-    """Return the task of that name, ignoring case and hyphens; raise ValueError for an unknown name."""
-    for settings in TASKS.values():
-        if _plain(settings.name) == _plain(name):
-            return settings
-    raise ValueError(f"{name!r} is not a task: choose among {', '.join(TASKS)}")
-
-
-def _plain(name: str) -> str:
-    return name.replace("-", "").lower()
+    plain = name.replace("-", "").lower()
+    known = next((task for task in TASKS if task.replace("-", "").lower() == plain), None)
+    if known is None and not OWN_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a task: choose among {', '.join(TASKS)}")
+    return known or name
 
 
 def update_freqs(overrides: Overrides, epochs: int) -> list[int]:

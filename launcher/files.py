@@ -1,16 +1,17 @@
-"""File operations: atomic writes (to a temporary file, which is then renamed), locks, YAML, checks of output folders."""
+"""File operations: atomic writes of text, locks, YAML, checks of output folders."""
 
-import contextlib
 import errno
 import fcntl
 import json
 import os
-import platform
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
+
+import yaml
+
+from preprocess.atomic_folder import atomic_file
 
 # Errors of flock on a file system without locks.
 UNABLE = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
@@ -18,24 +19,10 @@ UNABLE = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 _warned = threading.Lock()  # taken by the first warning
 
 
-@contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path, which is renamed to `path` afterwards, or removed after an exception.
-
-    The temporary name contains the host and the process, so of several writers the last one wins.
-    """
-    temporary = path.with_name(f".{path.stem}.{platform.node()}-{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8 atomically."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    with atomic_file(path) as file:
+        file.write(text.encode())
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -84,20 +71,10 @@ def check_writable(folder: Path, flag: str) -> None:
 
 
 def read_yaml(path: Path, flag: str) -> Any:
-    """Return the content of a YAML (or JSON) file; raise ValueError with the file and the line that is invalid."""
-    try:
-        import yaml
-    except ImportError:
-        raise ValueError(f"{flag} needs PyYAML: run `bash scripts/setup.sh`, or pip install pyyaml") from None
-
+    """Return the content of a YAML (or JSON) file; raise ValueError, which quotes `flag`, if it is invalid."""
     try:
         return yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise ValueError(f"{flag} {path} cannot be read ({error.strerror}): name a file that can") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{flag} {path} is no text in UTF-8: name a YAML file") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "unreadable"
-        raise ValueError(f"{flag} {path}{line} is not YAML ({problem}): fix that line") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{flag} {path} is not YAML ({' '.join(str(error).split())}): correct it") from None

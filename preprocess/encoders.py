@@ -280,7 +280,7 @@ def _detect(folder: Path) -> str:
     files_of = {
         "gpt2": ["encoder.json"],
         # Files of wordpiece or of huggingface: the tokenizer decides.
-        "wordpiece": ["vocab.txt", "tokenizer.json", "vocab.json", "sentencepiece.bpe.model"],
+        "wordpiece": ["vocab.txt", "tokenizer.json", "vocab.json"],
         "sentencepiece": ["sentencepiece.model"],
     }
     found = [name for name, files in files_of.items() if any((folder / file).is_file() for file in files)]

@@ -11,13 +11,11 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from .encoder_files import checked_rows, damaged, part, read_object, read_text
 from .errors import DataError
-from .sentencepiece_file import read_unigram
 from .vocabulary import BERT_MASK, BERT_SPECIALS, BOS, EOS, MASK, SPECIALS, UNK
 
 CONFIG = "tokenizer_config.json"
 TOKENIZER = "tokenizer.json"
 OLD_ADDED = "added_tokens.json"
-SENTENCEPIECE = "sentencepiece.bpe.model"
 
 # Class of a model type, and pair format of a class.
 CLASSES = {"bert": "BertTokenizer", "roberta": "RobertaTokenizer", "xlm-roberta": "XLMRobertaTokenizer"}
@@ -69,7 +67,7 @@ def build_tokenizer(
             return byte_level_bpe(rows, merges, bool(prefix_space))
         except Exception as error:  # the library raises bare Exceptions
             raise damaged(folder, f"has merges that do not match the vocabulary ({error})") from None
-    pieces, charsmap = _read_xlm_roberta(folder, full, names)
+    pieces, charsmap = _read_xlm_roberta(folder, full)
     _check_specials({piece for piece, _ in pieces}, folder, full, settings, names)
     try:
         return unigram(pieces, charsmap, prefix_space is not False)
@@ -192,31 +190,23 @@ def _read_roberta(
     )
 
 
-def _read_xlm_roberta(
-    folder: Path, full: Mapping[str, Any] | None, names: Mapping[str, str]
-) -> tuple[list[tuple[str, float]], bytes]:
-    """Return pieces with scores, and the normalization, of tokenizer.json or, without it, of the SentencePiece model.
-
-    Ids of a SentencePiece model are shifted by one: fairseq's four special tokens replace its first three pieces.
-    """
+def _read_xlm_roberta(folder: Path, full: Mapping[str, Any] | None) -> tuple[list[tuple[str, float]], bytes]:
+    """Return pieces with scores, and the normalization, of tokenizer.json."""
     path = folder / TOKENIZER
-    if full is not None:
-        model, normalizer = part(path, full, "model"), part(path, full, "normalizer")
-        if model.get("type") == "Unigram":
-            try:
-                pieces = [(str(piece), float(score)) for piece, score in model["vocab"]]
-                steps = normalizer.get("normalizers") or [normalizer]
-                maps = [step["precompiled_charsmap"] for step in steps if step.get("type") == "Precompiled"]
-                return pieces, b64decode(maps[0]) if maps else b""
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                raise damaged(path, f"has pieces or a normalization that cannot be read ({error})") from None
-    elif (folder / SENTENCEPIECE).is_file():
-        stored = read_unigram(folder / SENTENCEPIECE)
-        *first, mask = ((names[role], 0.0) for role in ROLES)
-        return [*first, *stored.pieces[3:], mask], stored.charsmap
-    raise DataError(
-        f"{folder} has neither {SENTENCEPIECE} nor a Unigram {TOKENIZER}: give the folder of an XLM-RoBERTa tokenizer."
-    )
+    model = {} if full is None else part(path, full, "model")
+    if full is None or model.get("type") != "Unigram":
+        raise DataError(
+            f"{folder} has no Unigram {TOKENIZER}: give the folder of an XLM-RoBERTa tokenizer, or write that file with "
+            "transformers: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)."
+        )
+    try:
+        pieces = [(str(piece), float(score)) for piece, score in model["vocab"]]
+        normalizer = part(path, full, "normalizer")
+        steps = normalizer.get("normalizers") or [normalizer]
+        maps = [step["precompiled_charsmap"] for step in steps if step.get("type") == "Precompiled"]
+        return pieces, b64decode(maps[0]) if maps else b""
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise damaged(path, f"has pieces or a normalization that cannot be read ({error})") from None
 
 
 def _bert_settings(

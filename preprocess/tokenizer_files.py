@@ -31,7 +31,6 @@ from .tokenizer_classes import (
     FORMATS,
     OLD_ADDED,
     ROLES,
-    SENTENCEPIECE,
     TOKENIZER,
     build_tokenizer,
     content,
@@ -49,16 +48,7 @@ from .vocabulary import (
     gpt2_symbol,
 )
 
-FILES = (
-    TOKENIZER,
-    CONFIG,
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    SENTENCEPIECE,
-    OLD_ADDED,
-    "special_tokens_map.json",
-)
+FILES = (TOKENIZER, CONFIG, "vocab.txt", "vocab.json", "merges.txt", OLD_ADDED, "special_tokens_map.json")
 SPECIALS_IN_PAIR = {"roberta": 4, "bert": 3}
 AS_IT_IS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
@@ -282,8 +272,7 @@ def _class_of(folder: Path, kind: str | None, full: dict[str, Any] | None) -> st
             types = {"BPE": "roberta", "Unigram": "xlm-roberta"}
             kind = types.get(part(folder / TOKENIZER, full, "model").get("type"), "bert")
         else:
-            types = {"vocab.json": "roberta", SENTENCEPIECE: "xlm-roberta"}
-            kind = next((types[name] for name in types if (folder / name).is_file()), "bert")
+            kind = "roberta" if (folder / "vocab.json").is_file() else "bert"
     return CLASSES[kind]
 
 

@@ -10,22 +10,21 @@ valid rows are kept. First prints the required disk space, and starts only if it
 """
 
 import logging
-import signal
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import current_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.arguments import Parser, positive, split
 from launcher.execution.scheduler import interruptible, say_interrupted
-from launcher.execution.slots import PATIENCE
+from preprocess.errors import DataError
+from preprocess.worker_processes import run
 
 if TYPE_CHECKING:
-    from multiprocessing.process import BaseProcess
-
     import numpy as np
 
     from fairseq_kd.data.sequences import SequenceDataset
@@ -41,8 +40,8 @@ DEFAULTS = [
 ]
 EVERY_SECONDS = 10
 
-# Exit status of a worker that cleaned up after a signal -> name of the signal.
-STOPPED = {128 + number: number.name for number in (signal.SIGINT, signal.SIGTERM)}
+# How worker processes start: a forked one could not use a GPU.
+START = "spawn"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,15 +72,19 @@ def store(args: Namespace, flags: Sequence[str]) -> int:
         return 0
 
     teacher.allocate()
-    missing = [part.dataset.cached.invalid_rows(part.dataset) for part in splits]
-    rows = sum(map(len, missing))
+    batches = [batch for number, part in enumerate(splits) for batch in _missing_batches(number, part)]
+    rows = sum(len(numbers) for _, numbers in batches)
     print(f"{rows:,} rows to write", flush=True)
-    if rows and args.workers > 1:
-        status = _spawn(args.workers, flags, missing)
-        if status:
-            return status
-    elif rows:
-        _write(splits, missing, 0, 1)
+    done, printed = 0, time.monotonic()
+    try:
+        for written in run(batches, Writer(flags, args.workers, splits), args.workers, START):
+            done += written
+            if time.monotonic() - printed > EVERY_SECONDS:
+                printed = time.monotonic()
+                print(f"  {done:,} of {rows:,} rows", flush=True)
+    except DataError as error:
+        print(f"Cannot continue: {error}", file=sys.stderr)
+        return 1
     print(f"{rows:,} rows written in {time.monotonic() - began:.0f} s", flush=True)
     return 0
 
@@ -99,89 +102,38 @@ def _print_sizes(sizes: Mapping[str, int], folder: Path) -> None:
     )
 
 
-def _spawn(workers: int, flags: Sequence[str], missing: Sequence["np.ndarray"]) -> int:
-    """Write with several processes; return 0, or the exit status of the first failed process, which printed why."""
-    from torch.multiprocessing import ProcessExitedException, spawn
+def _missing_batches(number: int, part: "Split") -> list[tuple[int, "np.ndarray"]]:
+    """Return (number of the split, rows) for each batch of rows to write.
 
-    # Suppress a warning for each process that is terminated after the first failure.
-    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
-    # New processes ignore Ctrl-C until `_work`, so that they print no traceback.
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        stoppable = handler != signal.SIG_IGN
-        writing = spawn(_work, (workers, flags, missing, stoppable), workers, join=False, daemon=True)
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    try:
-        while not writing.join():
-            pass
-    except ProcessExitedException as ended:
-        name = ended.signal_name or STOPPED.get(ended.exit_code)
-        if name is None:
-            return ended.exit_code
-        print(
-            f"Cannot continue: one of --workers {workers} was killed by {name}, perhaps because memory ran out: "
-            "run the same command with fewer --workers to continue.",
-            file=sys.stderr,
-        )
-        return 1
-    finally:
-        _end(writing.processes)
-    return 0
-
-
-def _end(processes: Sequence["BaseProcess"]) -> None:
-    """Terminate the processes, so that they clean up; kill those that do not end in time."""
-    for process in processes:
-        process.terminate()
-    deadline = time.monotonic() + PATIENCE
-    try:
-        for process in processes:
-            process.join(max(0.0, deadline - time.monotonic()))
-    finally:  # also after another Ctrl-C
-        for process in processes:
-            process.kill()
-
-
-def _work(
-    rank: int, workers: int, flags: Sequence[str], missing: Sequence["np.ndarray"], stoppable: bool
-) -> None:
-    """Run a worker process; `stoppable` is False if the first process ignores Ctrl-C."""
-    signal.signal(signal.SIGTERM, _stop)
-    if stoppable:
-        signal.signal(signal.SIGINT, _stop)
-    import torch
-
-    logging.disable(logging.INFO)
-    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
-    _write(_splits(flags), missing, rank, workers)
-
-
-def _stop(number: int, _: Any) -> None:
-    """Exit with a status of STOPPED, once: another signal may arrive while the process cleans up.
-
-    After KeyboardInterrupt, torch would exit with status 0, as if all rows were written.
+    Batches of similar length have little padding; the longest come first, so that a lack of memory is found at once.
     """
-    for each in (signal.SIGINT, signal.SIGTERM):
-        # Not SIG_IGN: Python would print an error for a signal that has already arrived.
-        signal.signal(each, lambda *_: None)
-    sys.exit(128 + number)
+    dataset = part.dataset
+    rows = dataset.cached.invalid_rows(dataset)
+    rows = rows[dataset.sizes[rows].argsort(kind="stable")[::-1]]
+    return [(number, batch) for batch in dataset.batch_by_size(rows, part.max_tokens, part.batch_size)]
 
 
-def _write(splits: Iterable["Split"], missing: Iterable["np.ndarray"], rank: int, workers: int) -> None:
-    """Write every `workers`-th missing row of each split."""
-    printed = time.monotonic()
-    for part, rows in zip(splits, missing, strict=True):
-        dataset = part.dataset
-        # Batches of similar length have little padding; the longest come first, so that a lack of memory is found at once.
-        own = rows[dataset.sizes[rows].argsort(kind="stable")[::-1]][rank::workers]
-        done = 0
-        for batch in dataset.batch_by_size(own, part.max_tokens, part.batch_size):
-            part.teacher.store(part.moved(dataset.collater([dataset[int(row)] for row in batch]), rank))
-            done += len(batch)
-            if rank == 0 and time.monotonic() - printed > EVERY_SECONDS:
-                printed = time.monotonic()
-                print(f"  {part.name}: {workers * done:,} of {len(rows):,} rows", flush=True)
+class Writer:
+    """Stores the teacher's signals of batches; a spawned worker process loads data and teacher itself."""
+
+    def __init__(self, flags: Sequence[str], workers: int, splits: list["Split"]) -> None:
+        self.flags, self.workers, self.splits = flags, workers, splits
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "splits": []}
+
+    def __call__(self, batch: tuple[int, "np.ndarray"]) -> int:
+        """Store the rows of (number of the split, rows); return their number."""
+        if not self.splits:
+            import torch
+
+            logging.disable(logging.INFO)
+            torch.set_num_threads(max(1, torch.get_num_threads() // self.workers))
+            self.splits = list(_splits(self.flags))
+        number, rows = batch
+        part = self.splits[number]
+        part.teacher.store(part.moved(part.dataset.collater([part.dataset[int(row)] for row in rows])))
+        return len(rows)
 
 
 @dataclass(frozen=True)
@@ -199,14 +151,15 @@ class Split:
     max_tokens: int | None
     cpu: bool
 
-    def moved(self, sample: dict[str, Any], rank: int) -> dict[str, Any]:
-        """Return the batch on the teacher's device; processes are distributed over the GPUs."""
+    def moved(self, sample: dict[str, Any]) -> dict[str, Any]:
+        """Return the batch on the teacher's device; worker processes are distributed over the GPUs."""
         import torch
         from fairseq.utils import move_to_cuda
 
         if self.cpu or not torch.cuda.is_available():
             return sample
-        return move_to_cuda(sample, torch.device("cuda", rank % torch.cuda.device_count()))
+        number = sum(current_process()._identity)  # 1, 2, .. of a worker process, 0 of the main process
+        return move_to_cuda(sample, torch.device("cuda", number % torch.cuda.device_count()))
 
 
 def _splits(flags: Sequence[str]) -> Iterator[Split]:

@@ -9,8 +9,6 @@ batch of 32, in a process per model.
 """
 
 import argparse
-import csv
-import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -18,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.arguments import Parser, names, positive
+from launcher.arguments import Parser, positive
 from launcher.report import plots
-from scripts.options import add_inference_options
+from scripts.evaluate import write_csv
+from scripts.options import add_data_option, add_inference_options, add_split_option
 
 if TYPE_CHECKING:
     from fairseq_kd.evaluation.cost import Size, Timing
@@ -96,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _splits(models: Sequence["LoadedModel"], asked: Sequence[str] | None) -> list[str]:
     """Return the splits to score; by default all with labels but the training set. Raises CannotStart."""
     from fairseq_kd.errors import CannotStart
+    from fairseq_kd.evaluation.loaded_model import labelled_splits
 
     first = models[0]
     for model in models[1:]:
@@ -105,18 +105,8 @@ def _splits(models: Sequence["LoadedModel"], asked: Sequence[str] | None) -> lis
                 "of one task, and give its folder with --data.",
                 doing="compare",
             )
-    present = first.splits()
-    for split in asked or ():
-        if split not in present:
-            raise CannotStart(
-                f"--split {split} is not in {first.data}: it has {', '.join(present)}.", doing="compare"
-            )
-        if first.dataset(split).targets is None:
-            raise CannotStart(
-                f"--split {split} has no labels in {first.data}: name another.", doing="compare"
-            )
-    splits = asked or [split for split in present if split.startswith(("valid", "test"))]
-    splits = [split for split in splits if first.dataset(split).targets is not None]
+    [labelled] = labelled_splits(models[:1], asked)
+    splits = [split for split in labelled if asked or split.startswith(("valid", "test"))]
     if not splits:
         raise CannotStart(
             f"--data {first.data} has no dev or test set with labels: make it with one.", doing="compare"
@@ -215,14 +205,10 @@ def write(folder: Path, found: Sequence[Compared], splits: Sequence[str], metric
     """Write comparison.md, comparison.csv and comparison.png, each atomically."""
     from fairseq_kd.evaluation.output_file import atomic_write
 
+    with atomic_write(folder / "comparison.md") as file:
+        file.write(f"{text}\n".encode())
     records = [_record(each, splits) for each in found]
-    content = io.StringIO()
-    writer = csv.DictWriter(content, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    for name, written in (("comparison.md", f"{text}\n"), ("comparison.csv", content.getvalue())):
-        with atomic_write(folder / name) as file:
-            file.write(written.encode())
+    write_csv(folder / "comparison.csv", list(records[0]), records)
     draw(found, splits[0], metric, folder / "comparison.png")
 
 
@@ -269,19 +255,8 @@ def _parser() -> Parser:
     model = "checkpoint, or a folder with checkpoint_best.pt or model.pt"
     parser.add_argument("teacher", metavar="TEACHER", help=model)
     parser.add_argument("student", nargs="+", metavar="STUDENT", help=f"{model}; several are compared")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="binarized data, <TASK>-bin, or its parent folder, which is searched for the teacher's task",
-    )
-    parser.add_argument(
-        "--split",
-        type=names,
-        metavar="LIST",
-        help="splits, comma-separated (default: all dev and test sets with labels)",
-    )
+    add_data_option(parser)
+    add_split_option(parser, "all dev and test sets with labels")
     parser.add_argument(
         "--rounds",
         type=positive,

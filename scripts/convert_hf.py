@@ -32,12 +32,7 @@ from fairseq_kd.errors import CannotStart
 from fairseq_kd.evaluation.loaded_model import LoadedModel
 from fairseq_kd.evaluation.onnx_scores import score_table
 from fairseq_kd.evaluation.output_file import output_path_errors
-from fairseq_kd.evaluation.provenance import (
-    class_labels,
-    find_training_data,
-    score_scale,
-    trained_head,
-)
+from fairseq_kd.evaluation.provenance import class_labels, find_training_data, score_scale, trained_head
 from fairseq_kd.models.checkpoint import Checkpoint, read_checkpoint
 from fairseq_kd.models.label_order import check_names, is_placeholder
 from launcher.arguments import Parser, names
@@ -185,8 +180,6 @@ def _export_model(args: argparse.Namespace) -> str:
     labels = class_labels(checkpoint, head, data) if head else ()
     found = [] if args.onnx_only else transformers.unsupported_by_transformers(checkpoint, head)
     found += output_path_errors(args.out)
-    if args.without_tokenizer and args.encoder:
-        found.append(f"--encoder {args.encoder} conflicts with --without-tokenizer: give one of them.")
     if args.int8 and not (args.onnx or args.onnx_only):
         found.append("--int8 quantizes an ONNX file, but none is exported: add --onnx or --onnx-only.")
     if found:

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.arguments import Parser, names
-from scripts.options import add_data_option, add_inference_options
+from launcher.arguments import Parser
+from scripts.options import add_data_option, add_inference_options, add_split_option
 
 if TYPE_CHECKING:
     from fairseq_kd.evaluation.loaded_model import LoadedModel
@@ -28,15 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluate all models and return exit status 0. Errors exit with a message."""
     args = _parser().parse_args(arguments)
     models = read_models(args.checkpoint, args.data)
-    chosen = [choose_splits(model, args.split) for model in models]
-    check_splits(models, chosen, args)
-    originals = find_originals(models)
+    from fairseq_kd.evaluation.loaded_model import labelled_splits
+
+    chosen = labelled_splits(models, args.split)
 
     logged = {name for model in models for name in model.metrics()}
     columns = ["checkpoint", "task", "split", "sentences", *(name for name in METRICS if name in logged)]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
     rows = []
-    for row in evaluate(models, originals, chosen, args):
+    for row in evaluate(models, chosen, args):
         rows.append(row)
         # Print row by row, because a row can take minutes.
         print(f"| {' | '.join(_cell(row.get(name, '-')) for name in columns)} |", flush=True)
@@ -66,69 +66,17 @@ def read_models(given: Sequence[str], data: Path) -> list["LoadedModel"]:
     return models
 
 
-def choose_splits(model: "LoadedModel", asked: Sequence[str] | None) -> list[str]:
-    """Return the requested splits that this model's data has; by default all with labels."""
-    present = [split for split in model.splits() if asked is None or split in asked]
-    return [split for split in present if asked is not None or model.dataset(split).targets is not None]
-
-
-def check_splits(
-    models: Sequence["LoadedModel"], chosen: Sequence[Sequence[str]], args: argparse.Namespace
-) -> None:
-    """Raise CannotStart if a split is in no data or has no labels, or if there is no split to evaluate."""
-    from fairseq_kd.errors import CannotStart
-
-    found = {split for splits in chosen for split in splits}
-    for split in args.split or ():
-        if split not in found:
-            raise CannotStart(
-                f"--split {split} is not in the data of --data {args.data}: use one of its splits."
-            )
-    if not found:
-        raise CannotStart(f"--data {args.data} has no split with labels: make it with a dev set.")
-
-    for model, splits in zip(models, chosen, strict=True):
-        for split in splits:
-            if model.dataset(split).targets is None:
-                raise CannotStart(
-                    f"--split {split} has no labels in {model.data}: scripts/predict.py writes its logits."
-                )
-
-
-def find_originals(models: Sequence["LoadedModel"]) -> list["LoadedModel"]:
-    """Return for each model the first with the same weights and settings, which may be itself."""
-    originals: list[LoadedModel] = []
-    for model in models:
-        original = next((earlier for earlier in originals if model.predicts_same(earlier)), model)
-        originals.append(original)
-        if original is not model:
-            # Printed here, before the table, so that it is not between its rows on a terminal.
-            paths = f"{model.checkpoint.path} has the weights of {original.checkpoint.path}"
-            print(f"{paths}: reusing its scores.", file=sys.stderr)
-    return originals
-
-
 def evaluate(
-    models: Sequence["LoadedModel"],
-    originals: Sequence["LoadedModel"],
-    chosen: Sequence[Sequence[str]],
-    args: argparse.Namespace,
+    models: Sequence["LoadedModel"], chosen: Sequence[Sequence[str]], args: argparse.Namespace
 ) -> Iterator[dict]:
-    """Yield a row for each model and split; a copy has the scores of its original."""
+    """Yield a row for each model and split."""
     from fairseq_kd.evaluation.loaded_model import device
     from fairseq_kd.evaluation.scores import scores
 
-    evaluated: dict[int, list[dict]] = {}
-    for model, original, splits in zip(models, originals, chosen, strict=True):
-        path = str(model.checkpoint.path)
-        if original is not model:
-            yield from ({**row, "checkpoint": path} for row in evaluated[id(original)])
-            continue
-        rows = evaluated[id(model)] = []
+    for model, splits in zip(models, chosen, strict=True):
+        row = {"checkpoint": str(model.checkpoint.path), "task": model.metadata.task}
         for split, predictions in model.predict(splits, device(args.cpu), args.batch_size):
-            row = {"checkpoint": path, "task": model.metadata.task, "split": split}
-            rows.append({**row, "sentences": len(predictions.logits), **scores(predictions)})
-            yield rows[-1]
+            yield {**row, "split": split, "sentences": len(predictions.logits), **scores(predictions)}
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict]) -> None:
@@ -157,12 +105,7 @@ def _parser() -> Parser:
         help="checkpoint, run directory, or folder of runs",
     )
     add_data_option(parser)
-    parser.add_argument(
-        "--split",
-        type=names,
-        metavar="LIST",
-        help="splits, comma-separated, such as train,valid,valid1 (default: all splits with labels)",
-    )
+    add_split_option(parser, "all splits with labels")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write a CSV file (default: none)")
     add_inference_options(parser)
     return parser

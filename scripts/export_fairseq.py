@@ -31,11 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from fairseq_kd.convert.stock import notes, stock_state, unsupported_by_fairseq
     from fairseq_kd.errors import CannotStart
     from fairseq_kd.evaluation.output_file import atomic_write, output_path_errors
-    from fairseq_kd.evaluation.provenance import (
-        find_dictionary,
-        find_training_data,
-        in_order_of_data,
-    )
+    from fairseq_kd.evaluation.provenance import find_dictionary, find_training_data, in_order_of_data
     from fairseq_kd.models.checkpoint import read_checkpoint
 
     checkpoint = read_checkpoint(args.checkpoint, "--checkpoint")

@@ -20,15 +20,14 @@ from typing import Any
 from launcher import datasets
 from launcher.arguments import Parser, split
 from launcher.datasets import Data, task_name
-from launcher.execution.local import run_alone
-from launcher.execution.scheduler import say_interrupted
+from launcher.execution.scheduler import run_alone, say_interrupted
 from launcher.execution.slots import Slot, visible_gpus
 from launcher.files import check_writable
 from launcher.models import Unfinished, find_checkpoint
 from launcher.overrides import check_overrides, merge_overrides, read_overrides
 from launcher.planning.job import Job, teacher_spec
 from launcher.planning.prerequisites import NotReady
-from launcher.planning.run_spec import RunSpec
+from launcher.planning.run_spec import RunSpec, other_setting
 from launcher.plugin import find_trainer
 from launcher.results.logs import following
 from launcher.results.runs import print_problem
@@ -112,15 +111,9 @@ def check_unused(out: Path, spec: RunSpec) -> None:
     path = out / "spec.json"
     if not path.is_file() or not any([*out.glob("checkpoint*.pt"), *out.glob("result.json")]):
         return
-    there = RunSpec.from_json(json.loads(path.read_text("utf-8"))).to_json()
-    wanted = spec.to_json()
-    differing = [name for name in wanted if there.get(name) != wanted[name]]
-    if differing:
-        name = differing[0]
-        raise ValueError(
-            f"--out {out} has a training with another {name.replace('_', ' ')} ({there.get(name)}, now "
-            f"{wanted[name]}): name another folder, or remove this one"
-        )
+    there = RunSpec.from_json(json.loads(path.read_text("utf-8")))
+    if other := other_setting(there.to_json(), spec.to_json()):
+        raise ValueError(f"--out {out} has a training with {other}: name another folder, or remove this one")
 
 
 def train(job: Job, slot: Slot) -> int:
@@ -166,17 +159,13 @@ def dev_scores(subset: str, metrics: dict[str, float]) -> str:
 def _parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="BIN", help="binarized data of one task, <TASK>-bin"
-    )
-    parser.add_argument(
         "--model",
         type=Path,
         required=True,
         metavar="PATH",
         help="pre-trained model: a checkpoint, or a folder with checkpoint_best.pt or model.pt",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the teacher")
-    add_training_options(parser)
+    add_training_options(parser, "folder of the teacher")
     return parser
 
 

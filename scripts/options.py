@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from launcher.arguments import positive, rate
+from launcher.arguments import names, positive, rate
 from launcher.datasets import PUBLISHED_EPOCHS
 
 
@@ -28,8 +28,22 @@ def add_data_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_training_options(parser: argparse.ArgumentParser, when: str = "") -> None:
-    """Add the options of a script that trains one model; `when` is added to the help of --epochs."""
+def add_split_option(group: argparse._ActionsContainer, default: str) -> None:
+    """Add --split, a list; `default` describes the splits without it."""
+    group.add_argument(
+        "--split",
+        type=names,
+        metavar="LIST",
+        help=f"splits, comma-separated, such as valid,valid1,test (default: {default})",
+    )
+
+
+def add_training_options(parser: argparse.ArgumentParser, out: str, when: str = "") -> None:
+    """Add data, output and settings of a script that trains; `out` is the help of --out, `when` is added to --epochs."""
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="BIN", help="binarized data of one task, <TASK>-bin"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=out)
     parser.add_argument(
         "--epochs",
         type=positive,

@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.arguments import Parser, names
+from launcher.arguments import Parser
 from preprocess.commands import add_encoder_options
-from scripts.options import add_inference_options
+from scripts.options import add_inference_options, add_split_option
 
 if TYPE_CHECKING:
     from fairseq_kd.evaluation.loaded_model import LoadedModel
@@ -127,20 +127,13 @@ def _check(parser: Parser, args: argparse.Namespace) -> None:
             f"--out {args.out} would mix the predictions of {len(args.checkpoint)} checkpoints: remove it, or run the "
             "command once per checkpoint"
         )
-    if args.submission is not None and args.split is not None:
-        parser.error(f"--split {','.join(args.split)} conflicts with --submission: remove one of them")
     if args.text is not None:
         if len(args.checkpoint) > 1:
             parser.error(
                 f"--text takes one model, but {len(args.checkpoint)} --checkpoint are given: run the command once each"
             )
-        for flag, value in (("--split", args.split), ("--submission", args.submission)):
-            if value is not None:
-                parser.error(f"{flag} is for binarized data and conflicts with --text: remove one of them")
     elif args.data is None:
         parser.error("--data is missing: give the binarized data, or --text FILE to label text")
-    if args.cut and args.submission is None:
-        parser.error("--cut needs --submission: give --submission DIR, or remove --cut")
 
 
 def _parser() -> Parser:
@@ -159,30 +152,26 @@ def _parser() -> Parser:
         help="binarized data, <TASK>-bin, or its parent folder, which is searched for each checkpoint's task. With --text: "
         "names of the classes, if the checkpoint has none (default: the data that it was trained on)",
     )
-    parser.add_argument(
-        "--split",
-        type=names,
-        metavar="LIST",
-        help="splits, comma-separated, such as valid,valid1,test (default: all dev sets)",
-    )
+    kind = parser.add_mutually_exclusive_group()
+    add_split_option(kind, "all dev sets")
     parser.add_argument(
         "--out",
         type=Path,
         metavar="PATH",
         help="folder of .npz files (default: near the checkpoint); with --text a file (default: standard output)",
     )
-    parser.add_argument(
+    kind.add_argument(
         "--submission", type=Path, metavar="DIR", help="folder for GLUE's server (default: none)"
     )
     parser.add_argument(
         "--cut",
         action="store_true",
-        help="write the files even if rows are missing, which the server rejects (default: stop with an error)",
+        help="with --submission: write the files even if rows are missing, which the server rejects (default: an error)",
     )
-    text = parser.add_argument_group("text")
-    text.add_argument(
+    kind.add_argument(
         "--text", metavar="FILE", help="UTF-8 text to label; - reads standard input (default: none)"
     )
+    text = parser.add_argument_group("text")
     text.add_argument(
         "--format",
         choices=["tsv", "jsonl"],

@@ -1,15 +1,14 @@
 """Labels text for `scripts/predict.py --text`."""
 
 import argparse
-import io
 import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 from fairseq_kd.data.metadata import read_metadata
 from fairseq_kd.errors import CannotStart
@@ -55,7 +54,7 @@ def _predict_text(args: argparse.Namespace) -> None:
         truncated = total = 0
         while batch := list(islice(rows, LINES)):
             if total == 0 and args.format == "tsv":
-                print(*_header(labels, len(batch[0])), sep="\t", file=out)
+                out.write(_encoded("\t".join(_header(labels, len(batch[0])))))
             columns = [encoder.encode(column) for column in zip(*batch, strict=True)]
             encoded = list(zip(*columns, strict=True))
             limit = model.max_text_tokens(
@@ -65,7 +64,7 @@ def _predict_text(args: argparse.Namespace) -> None:
             total += len(batch)
             predicted = model.predict(encoded, args.batch_size or DEFAULT_BATCH_SIZE)
             for texts, label in zip(batch, predicted, strict=True):
-                print(_line(texts, label, labels, args.format), file=out)
+                out.write(_encoded(_line(texts, label, labels, args.format)))
             out.flush()
         if not total:
             raise CannotStart(
@@ -86,19 +85,9 @@ def _opened(given: str) -> AbstractContextManager[BinaryIO]:
     return Path(given).open("rb")
 
 
-@contextmanager
-def _output(path: Path | None) -> Iterator[TextIO]:
+def _output(path: Path | None) -> AbstractContextManager[BinaryIO]:
     """Return standard output, or a file that is written atomically."""
-    if path is None:
-        yield sys.stdout
-        return
-    with atomic_write(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
-        try:
-            yield text
-            text.flush()
-        finally:
-            text.detach()  # `atomic_write` closes the file
+    return nullcontext(sys.stdout.buffer) if path is None else atomic_write(path)
 
 
 def _rows(lines: Iterable[bytes], name: str, pairs: bool | None) -> Iterator[list[str]]:
@@ -125,6 +114,10 @@ def _rows(lines: Iterable[bytes], name: str, pairs: bool | None) -> Iterator[lis
                 doing="continue",
             )
         yield texts
+
+
+def _encoded(line: str) -> bytes:
+    return f"{line}\n".encode()
 
 
 def _header(labels: tuple[str, ...], texts: int) -> list[str]:

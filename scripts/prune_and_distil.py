@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING
 from launcher.arguments import Parser, positive, split
 from launcher.datasets import Data
 from launcher.execution.command import train_command
-from launcher.execution.local import run_alone
-from launcher.execution.scheduler import interruptible, say_interrupted
+from launcher.execution.scheduler import interruptible, run_alone, say_interrupted
 from launcher.execution.slots import Slot, visible_gpus
 from launcher.files import check_writable, take_lock
 from launcher.methods import check_methods, find_methods
@@ -194,10 +193,6 @@ def _parser() -> Parser:
         metavar="PATH",
         help="fine-tuned model to prune, and teacher of each step: a checkpoint, or a folder that has one",
     )
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="BIN", help="binarized data of one task, <TASK>-bin"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of all steps")
     add_size_options(parser, " in the end")
     parser.add_argument("--steps", type=positive, default=1, metavar="N", help="number of steps (default: 1)")
     parser.add_argument(
@@ -213,7 +208,7 @@ def _parser() -> Parser:
         metavar="NAME",
         help="--criterion of each step's training, or none: labels only (default: kd)",
     )
-    add_training_options(parser, " in each step")
+    add_training_options(parser, "folder of all steps", " in each step")
     return parser
 
 

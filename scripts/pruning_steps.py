@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from launcher.files import write_json
-from launcher.planning.run_spec import RunSpec
+from launcher.planning.run_spec import RunSpec, other_setting
 
 # A frozen dataclass of whole numbers, one of them `layers`, as that of fairseq_kd/models/pruning.py.
 Sizes = TypeVar("Sizes", bound=Any)
@@ -20,12 +20,6 @@ PRUNED = Path("pruned") / "model.pt"
 
 # File in the folder of all steps: their settings.
 RECORD = "schedule.json"
-
-# Settings that decide the first pruned model; trained models depend on all settings.
-PRUNED_BY = ("schedule", "task", "data", "teacher")
-
-# Settings whose values are hashes or long lists: messages do not quote them.
-NAMES = {"schedule": "another schedule", "data": "other data", "teacher": "another teacher"}
 
 
 def schedule(start: Sizes, end: Sizes, steps: int, order: str) -> list[Sizes]:
@@ -58,21 +52,12 @@ def _between(start: Sizes, end: Sizes, share: float) -> Sizes:
 def claim(out: Path, sizes: Sequence[Sizes], spec: RunSpec) -> None:
     """Record the settings of `out`; raise ValueError if it contains steps with other settings.
 
-    A pruned model depends on its schedule, data and teacher, a trained one on all settings.
-
     spec  the settings that all steps share
     """
     wanted = {"schedule": [vars(size) for size in sizes], **spec.to_json()}
-    trained = any(next(out.glob(f"*/{name}"), None) for name in ("checkpoint*.pt", "result.json"))
-    pruned = next(out.glob(f"*/{PRUNED}"), None) is not None
-    if trained or pruned:
-        there = _read(out)
-        bound = wanted if trained else PRUNED_BY
-        differing = next((name for name in bound if there.get(name) != wanted[name]), None)
-        if differing is not None:
-            values = f"({there.get(differing)}, now {wanted[differing]})"
-            held = NAMES.get(differing) or f"another {differing.replace('_', ' ')} {values}"
-            raise ValueError(f"--out {out} contains steps of {held}: name another folder, or remove that one")
+    begun = any(next(out.glob(f"*/{name}"), None) for name in (PRUNED, "checkpoint*.pt", "result.json"))
+    if begun and (other := other_setting(_read(out), wanted)):
+        raise ValueError(f"--out {out} contains steps of {other}: name another folder, or remove that one")
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / RECORD, wanted)
 

@@ -48,11 +48,7 @@ def write_checkpoint(model: Converted, folder: Path) -> Path:
         "dictionary_hash": dictionary_hash(folder / "dict.txt"),
         "class_names": list(model.labels),
     }
-    state = {
-        "args": None,
-        "cfg": {"model": config},
-        "model": model.weights,
-    }
+    state = {"args": None, "cfg": {"model": config}, "model": model.weights}
     path = folder / "model.pt"
     with path.open("wb") as file:  # with an open file, torch keeps the OSError of a failed write
         torch.save(state, file)

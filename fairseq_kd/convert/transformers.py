@@ -16,14 +16,7 @@ from torch import Tensor
 from ..models.checkpoint import Checkpoint
 from ..models.encoder import PAD
 from ..models.shape import LM_HEAD, SENTENCE_ENCODER
-from .huggingface import (
-    ACTIVATIONS,
-    CLASSIFIER_NAMES,
-    DROPOUT,
-    LAYER_NAMES,
-    LM_HEAD_BIAS,
-    LM_HEAD_NAMES,
-)
+from .huggingface import ACTIVATIONS, CLASSIFIER_NAMES, DROPOUT, LAYER_NAMES, LM_HEAD_BIAS, LM_HEAD_NAMES
 
 CLASSES = {"bert": "Bert", "roberta": "Roberta"}
 # fairseq's name -> the first of transformers' names.

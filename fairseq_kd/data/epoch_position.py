@@ -46,14 +46,12 @@ class ResumableEpochs(EpochBatchIterator):
     rows      size of the training set
     lengths   checksum of the lengths of all rows
     settings  flags that decide the data and the batches
-    updates   number of updates in that epoch
     trained   within an epoch: mask of the rows that were trained, as packed bits
     before    mask of the rows that were trained in batches of other settings; missing if there are none
     """
 
     make_batches: Callable[[np.ndarray], Sequence[Sequence[int]]]
     settings: Mapping[str, Any]
-    update_freq: Sequence[int]
     sharded: bool
     skip_remainder_batch: bool
 
@@ -66,19 +64,17 @@ class ResumableEpochs(EpochBatchIterator):
         iterator: EpochBatchIterator,
         make_batches: Callable[[np.ndarray], Sequence[Sequence[int]]],
         settings: Mapping[str, Any],
-        update_freq: Sequence[int],
         sharded: bool,
     ) -> "ResumableEpochs":
         """Change the class of an iterator to this one, because fairseq does not let a task choose it.
 
         make_batches  divides rows, in their order, into batches
         settings      flag -> value
-        update_freq   batches of each worker in an update, by epoch; the last value applies to all later epochs
         sharded       whether each epoch reads other data than the one before
         """
         iterator.__class__ = cls
         iterator.make_batches, iterator.settings = make_batches, settings
-        iterator.update_freq, iterator.sharded = update_freq, sharded
+        iterator.sharded = sharded
         return iterator
 
     def ordered_batches(self, epoch: int, fix_batches_to_gpus: bool, shuffle: bool) -> Batches:
@@ -93,7 +89,6 @@ class ResumableEpochs(EpochBatchIterator):
         """Return fairseq's state with the additional values of this class."""
         state = super().state_dict()
         state |= {"rows": len(self.dataset), "lengths": self._lengths, "settings": dict(self.settings)}
-        state["updates"] = self._updates(state["epoch"])
         if state["iterations_in_epoch"]:
             start = self._start
             read = start.batches[: (state["iterations_in_epoch"] - start.iterations) * self.num_shards]
@@ -122,14 +117,8 @@ class ResumableEpochs(EpochBatchIterator):
         self._check_data(state)
         if state["iterations_in_epoch"]:
             self._resume_within_epoch(state)
-        changes, updates = self._changes(state), self._updates(self.epoch)
-        if not changes:
-            return
-        logger.info(f"resuming with {', '.join(changes)}")
-        if self._same_rows(state) and updates != state["updates"]:
-            logger.info(
-                f"an epoch is now {updates} updates (was {state['updates']}); the learning rate schedule counts updates"
-            )
+        if changes := self._changes(state):
+            logger.info(f"resuming with {', '.join(changes)}; the learning rate schedule counts updates")
 
     def _get_iterator_for_epoch(self, *args: Any, **kwargs: Any) -> Any:
         """Return fairseq's iterator; with --skip-remainder-batch, without the last batch of the epoch.
@@ -189,10 +178,6 @@ class ResumableEpochs(EpochBatchIterator):
         order = np.concatenate(self.frozen_batches)
         left = order[~rows[order]]
         return self.make_batches(left) if len(left) else []
-
-    def _updates(self, epoch: int) -> int:
-        frequency = self.update_freq[min(epoch, len(self.update_freq)) - 1]
-        return math.ceil(len(self) / frequency)
 
     @cached_property
     def _lengths(self) -> int:

@@ -1,11 +1,11 @@
 """A trained student or teacher with the data of its task; computes the logits of any split."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from ..errors import CannotStart
 from ..metrics import metric_names
 from ..models.checkpoint import Checkpoint, read_checkpoint
 from ..tasks.sentence_prediction_kd import SentencePredictionKDConfig, SentencePredictionKDTask
-from .inference import Inference, uses_autocast, weights_dtype
+from .inference import Inference
 from .predictions import Predictions
 
 logger = logging.getLogger(__name__)
@@ -104,22 +104,6 @@ class LoadedModel:
             self.task.load_dataset(split)
         return self.task.dataset(split)
 
-    def predicts_same(self, other: "LoadedModel") -> bool:
-        """Return whether both models have equal weights, data and inference settings, and so equal predictions."""
-        if self._inference_settings != other._inference_settings:
-            return False
-        ours, theirs = self.checkpoint.weights, other.checkpoint.weights
-        # Compare the smallest first: usually one bias shows that two runs differ.
-        return ours.keys() == theirs.keys() and all(
-            ours[name].dtype == theirs[name].dtype and torch.equal(ours[name], theirs[name])
-            for name in sorted(ours, key=lambda name: ours[name].numel())
-        )
-
-    @property
-    def _inference_settings(self) -> tuple:
-        precision = uses_autocast(self.checkpoint), weights_dtype(self.checkpoint)
-        return self.data, self.head, self.checkpoint.shape, self.batch_size, *precision
-
     def predict(
         self, splits: Sequence[str], device: torch.device, batch_size: Optional[int] = None
     ) -> Iterator[tuple[str, Predictions]]:
@@ -130,7 +114,7 @@ class LoadedModel:
         inference = self.inference(device)
         for split in splits:
             dataset = self.dataset(split)
-            logits = self._logits(inference, dataset, batch_size or self.batch_size)
+            logits = split_logits(inference.logits, dataset, batch_size or self.batch_size)
             labels = None if dataset.targets is None else dataset.targets.numpy()
             yield split, Predictions(logits, labels)
 
@@ -138,13 +122,49 @@ class LoadedModel:
         """Return the model on a device."""
         return Inference(self.checkpoint, self.task.dictionary, self.head, device)
 
-    def _logits(self, inference: Inference, dataset: SentenceDataset, batch_size: int) -> np.ndarray:
-        """Return logits, float32 [N, C], of N sentences; batches have similar lengths, for little padding."""
-        logits = torch.zeros(len(dataset), self.metadata.num_classes)
-        for indices in torch.from_numpy(dataset.ordered_indices()).split(batch_size):
-            batch = dataset.collater([dataset[int(index)] for index in indices])
-            logits[indices] = inference.logits(batch["net_input"])
-        return logits.numpy()
+
+def split_logits(
+    compute: Callable[[Mapping[str, Any]], torch.Tensor], dataset: SentenceDataset, batch_size: int
+) -> np.ndarray:
+    """Return logits, float32 [N, C], of N sentences; batches have similar lengths, for little padding.
+
+    compute  returns the logits of a batch, [B, C], for its `net_input`
+    """
+    order = torch.from_numpy(dataset.ordered_indices())
+    batches = (dataset.collater([dataset[int(index)] for index in part]) for part in order.split(batch_size))
+    logits = torch.cat([compute(batch["net_input"]) for batch in batches])
+    return logits[order.argsort()].numpy()
+
+
+def labelled_splits(models: Sequence[LoadedModel], asked: Optional[Sequence[str]]) -> list[list[str]]:
+    """Return the splits of each model to score: the requested ones that its data has, by default all with labels.
+
+    Raises CannotStart if a requested split is in no data or has no labels, or if there is no split to score.
+    """
+    chosen = []
+    for model in models:
+        present = model.splits()
+        splits = [split for split in asked or present if split in present]
+        labelled = [split for split in splits if model.dataset(split).targets is not None]
+        if asked and labelled != splits:
+            without = next(split for split in splits if split not in labelled)
+            raise CannotStart(
+                f"--split {without} has no labels in {model.data}: scripts/predict.py writes its logits.",
+                doing="score",
+            )
+        chosen.append(labelled)
+    found = {split for splits in chosen for split in splits}
+    for split in asked or ():
+        if split not in found:
+            known = dict.fromkeys(split for model in models for split in model.splits())
+            raise CannotStart(
+                f"--split {split} is not in the data, which has {', '.join(known)}.", doing="score"
+            )
+    if not found:
+        raise CannotStart(
+            f"--data {models[0].data} has no split with labels: make it with a dev set.", doing="score"
+        )
+    return chosen
 
 
 def classifier(checkpoint: Checkpoint) -> str:

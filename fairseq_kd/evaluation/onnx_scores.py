@@ -1,14 +1,14 @@
 """Scores ONNX files of a model on the dev sets of its task."""
 
 from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import torch
 
 from ..convert.onnx import OnnxFile
 from ..models.checkpoint import Checkpoint
 from ..models.label_order import logit_columns
-from .loaded_model import LoadedModel
+from .loaded_model import LoadedModel, split_logits
 from .predictions import Predictions
 from .scores import scores
 
@@ -32,9 +32,8 @@ def score_table(files: Mapping[str, OnnxFile], checkpoint: Checkpoint, model: Lo
 
 
 def _predictions(file: OnnxFile, model: LoadedModel, split: str, columns: list[int]) -> Predictions:
+    def compute(net_input: Mapping[str, Any]) -> torch.Tensor:
+        return torch.from_numpy(file.outputs(net_input["src_tokens"])[:, columns])
+
     dataset = model.dataset(split)
-    logits = np.zeros((len(dataset), model.metadata.num_classes), dtype=np.float32)
-    for indices in torch.from_numpy(dataset.ordered_indices()).split(model.batch_size):
-        batch = dataset.collater([dataset[int(index)] for index in indices])
-        logits[indices.numpy()] = file.outputs(batch["net_input"]["src_tokens"])[:, columns]
-    return Predictions(logits, dataset.targets.numpy())
+    return Predictions(split_logits(compute, dataset, model.batch_size), dataset.targets.numpy())

@@ -19,10 +19,7 @@ def scores(predictions: Predictions) -> dict[str, float]:
     split = {"target": labels, "id": torch.arange(len(labels)), "split_sentences": len(labels)}
     statistics = label_statistics(logits, split, regression=logits.size(1) == 1, training=False)
     if "moments" in statistics:
-        return {
-            "pearson": pearson(statistics["moments"]),
-            "spearman": spearman(statistics["predictions"]),
-        }
+        return {"pearson": pearson(statistics["moments"]), "spearman": spearman(statistics["predictions"])}
 
     counts = statistics["confusion"]
     found = {"accuracy": accuracy(counts), "mcc": mcc(counts)}

@@ -58,10 +58,6 @@ class TimeBudgetConfig(FairseqDataclass):
     validation_interval: Optional[float] = flag(
         None, "share between two validations, each of which saves a checkpoint (default: none)"
     )
-    validation_begin: float = flag(0.0, "share up to which --validation-begin-interval applies (default: 0)")
-    validation_begin_interval: Optional[float] = flag(None, "share between first validations (default: none)")
-    validation_end: float = flag(1.0, "share from which --validation-end-interval applies (default: 1)")
-    validation_end_interval: Optional[float] = flag(None, "share between last validations (default: none)")
     count_validation_time: bool = flag(False, "count validations as training time (default: off)")
     lr: List[float] = II("optimization.lr")
     max_update: int = II("optimization.max_update")
@@ -84,13 +80,7 @@ def budget(cfg: TimeBudgetConfig) -> Budget:
 
     total = cfg.total_training_time * HOUR
     end = total if cfg.early_exit_time is None else cfg.early_exit_time * HOUR
-    shares = validation_shares(
-        cfg.validation_interval,
-        cfg.validation_begin,
-        cfg.validation_begin_interval,
-        cfg.validation_end,
-        cfg.validation_end_interval,
-    )
+    shares = validation_shares(cfg.validation_interval)
     validations = tuple(sorted(early_stop + [share * total for share in shares]))
     return Budget(total, end, validations, {share * total: share for share in cfg.finetune_checkpoint_shares})
 
@@ -118,20 +108,12 @@ def flag_errors(cfg: TimeBudgetConfig) -> Iterator[str]:
         below_1: lambda value: 0 <= value < 1,
     }
     ranges = dict.fromkeys(("total_training_time", "early_exit_time", "early_stop_minutes"), above_0)
-    ranges |= dict.fromkeys(
-        ("validation_interval", "validation_begin_interval", "validation_end_interval"), share
-    )
-    ranges["lr_warmup"] = below_1
+    ranges |= {"validation_interval": share, "lr_warmup": below_1}
     if cfg.lr_curve == "exponential":
         ranges |= {"lr_decay_rate": share, "lr_decay_step": above_0}
     for name, allowed in ranges.items():
         if cfg[name] is not None and not accepts[allowed](cfg[name]):
             yield f"{flag_name(name)} must be {allowed}, got {cfg[name]:g}."
-    if not 0 <= cfg.validation_begin <= cfg.validation_end <= 1:
-        yield (
-            f"--validation-begin must be at least 0 and at most --validation-end, which must be at most 1, got "
-            f"{cfg.validation_begin:g} and {cfg.validation_end:g}."
-        )
     if total is not None and early is not None and early > total:
         yield f"--early-exit-time {early:g} is later than --total-training-time {total:g}: give fewer hours."
     reached = min(1.0, early / total) if total and early else 1.0
@@ -153,10 +135,6 @@ def unused_flags(cfg: TimeBudgetConfig) -> list[str]:
         (too_late, "--early-stop-minutes", "training ends before"),
         (cfg.disable_validation, ("--early-stop-minutes", "--validation"), "--disable-validation"),
     ]
-    for side in ("begin", "end"):
-        share, interval = f"--validation-{side}", f"--validation-{side}-interval"
-        cases.append((interval not in given, share, f"no {interval}"))
-        cases.append((share not in given, interval, f"no {share}"))
     return [
         entry
         for applies, prefixes, reason in cases

@@ -51,14 +51,6 @@ class TimeBudget(FairseqLRScheduler):
             self.loop.low_updates = state_dict["low_loss_scale"]
         self.loop.last_validation = state_dict.get("judged")  # missing in checkpoints of earlier versions
 
-    def step_begin_epoch(self, epoch: int) -> None:
-        """Raise CannotStart, before the first update, if the timer does not run."""
-        if not self.timer.running:
-            raise CannotStart(
-                "--lr-scheduler time_budget needs fairseq_compat: start fairseq-train or fairseq-hydra-train in an "
-                "environment where this package is installed."
-            )
-
     def step_update(self, num_updates: int) -> float:
         """Read the clock and set the rate of the next update."""
         if self.timer.running:

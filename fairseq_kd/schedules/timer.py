@@ -129,23 +129,8 @@ def times_between(times: Iterable[float], before: float, now: float) -> list[flo
     return sorted(each for each in times if before < each <= now)
 
 
-def validation_shares(
-    interval: Optional[float],
-    begin: float = 0.0,
-    begin_interval: Optional[float] = None,
-    end: float = 1.0,
-    end_interval: Optional[float] = None,
-) -> list[float]:
-    """Return the shares of the budget that trigger a validation, without the end itself.
-
-    interval  None for no validations; `begin_interval` replaces it up to the share `begin`, `end_interval` from `end`
-    """
-    shares = []
-    for step, first, last in (
-        (begin_interval or interval, 0.0, begin),
-        (interval, begin, end),
-        (end_interval or interval, end, 1.0),
-    ):
-        count = int((last - first) / step + TOLERANCE) if step else 0
-        shares += [first + number * step for number in range(1, count + 1)]
+def validation_shares(interval: Optional[float]) -> list[float]:
+    """Return the shares of the budget that trigger a validation, without the end itself; none without an interval."""
+    count = int(1.0 / interval + TOLERANCE) if interval else 0
+    shares = [number * interval for number in range(1, count + 1)]
     return [share for share in shares if share < 1.0 - TOLERANCE]

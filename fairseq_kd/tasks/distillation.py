@@ -85,10 +85,7 @@ class DistillationTask(FairseqTask):
     dummy_batches_count = False
 
     def __init__(
-        self,
-        cfg: DistillationTaskConfig,
-        data: DataRequirements,
-        objective: SentenceLabels | MaskedWords,
+        self, cfg: DistillationTaskConfig, data: DataRequirements, objective: SentenceLabels | MaskedWords
     ) -> None:
         super().__init__(cfg)
         error = precision_error(cfg)
@@ -303,7 +300,7 @@ class DistillationTask(FairseqTask):
             "number of workers": iterator.num_shards,
         }
         make_batches = partial(dataset.batch_by_size, **sizes)
-        return ResumableEpochs.of(iterator, make_batches, settings, self.cfg.update_freq, self.shards > 1)
+        return ResumableEpochs.of(iterator, make_batches, settings, self.shards > 1)
 
     def train_step(
         self, sample: Mapping[str, Any], *args: Any, ignore_grad: bool = False, **kwargs: Any

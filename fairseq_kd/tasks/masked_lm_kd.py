@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Optional
 
 from fairseq.data import Dictionary, PrependTokenDataset, TokenBlockDataset
-from fairseq.data.iterators import EpochBatchIterator
 from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES
 from omegaconf import MISSING
@@ -154,17 +153,6 @@ class MaskedLMKDTask(DistillationTask):
         self.dataset_to_epoch_iter.pop(self.datasets.get(split), None)
         self.datasets[split] = dataset
         return dataset
-
-    def get_batch_iterator(
-        self, dataset: MaskedWordsDataset, *args: Any, **kwargs: Any
-    ) -> EpochBatchIterator:
-        """Return DistillationTask's iterator, with new data-loading processes (`--num-workers`) in each epoch.
-
-        Processes of an earlier epoch have a copy of its data set, with its masks.
-        """
-        iterator = super().get_batch_iterator(dataset, *args, **kwargs)
-        iterator.reuse_dataloader = False
-        return iterator
 
     def _read(self, split: str, shard: int, combine: bool) -> MaskedWordsDataset:
         """Return a split of a shard; with a teacher cache, also its stored signals."""

@@ -2,10 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from io import BytesIO
-from itertools import chain
 from pathlib import Path
 from typing import Any, Optional
 
@@ -164,20 +163,20 @@ class CachedTeacher:
             return  # writes nothing, not even a lock file
         self.identity.claim(self.folder)
         names = ", ".join(codec.name for codec in self.codecs)
-        files = chain(self._make_head(), *(rows.create_files() for rows in self.unallocated.values()))
-        preallocate(self.folder, f"{names} in {self.precision}", self.missing_bytes, files)
+        preallocate(self.folder, f"{names} in {self.precision}", self.missing_bytes, self._create_files)
 
     def _lacks_head(self) -> bool:
         return self.stores_words and not self._lm_head_path.is_file()
 
-    def _make_head(self) -> Iterator[Path]:
+    def _create_files(self) -> None:
         if self._lacks_head():
             state = self.live.model.encoder.lm_head.state_dict()
             content = BytesIO()  # torch.save would hide the OSError of a full disk
             torch.save({name: value.cpu() for name, value in state.items()}, content)
             with atomic_write(self._lm_head_path) as file:
                 file.write(content.getbuffer())
-            yield self._lm_head_path
+        for rows in self.unallocated.values():
+            rows.create_files()
 
     @cached_property
     def live(self) -> LiveTeacher:

@@ -18,8 +18,7 @@ from ..results.cells import group_runs
 from ..results.progress import Progress, say, summary
 from ..results.runs import Outcome, Run, read_result
 from .command import predict_command, shell_line, train_command
-from .local import LocalExecutor
-from .scheduler import interruptible, run_jobs, say_interrupted
+from .scheduler import LocalExecutor, interruptible, run_jobs, say_interrupted
 from .slots import PATIENCE, Slot
 
 FAILED = 1

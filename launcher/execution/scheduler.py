@@ -1,16 +1,17 @@
-"""Schedules jobs on an executor, each job after the jobs that it depends on."""
+"""Trains jobs on this machine, one in each slot, each job after the jobs that it depends on."""
 
 import contextlib
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any, Protocol
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
 
 from ..planning.job import Job
 from ..results.runs import Outcome
-from .slots import STOPPING
+from .slots import STOPPING, Processes, Slot
+from .worker import Worker
 
 # An exception from a signal handler can be lost, for example in a destructor, so this event is checked as well.
 _asked_to_end = threading.Event()
@@ -19,27 +20,44 @@ SECONDS_BETWEEN_LOOKS = 1.0
 INTERRUPTED = 130  # exit status
 
 
-class Executor(Protocol):
-    """Runs jobs while this program runs, such as `local.LocalExecutor` in the slots of this machine.
+class LocalExecutor:
+    """Trains jobs in a fixed set of slots; all methods are called from one thread.
 
-    All methods are called from one thread. Jobs that outlive this program are submitted by `submit_grid.py`.
+    Jobs that outlive this program are submitted by `submit_grid.py`.
+
+    retries  how often a failed run is resumed
+    begin    called with each job when its run is locked
     """
 
+    def __init__(
+        self, slots: Sequence[Slot], retries: int = 0, begin: Callable[[Job], None] = lambda job: None
+    ) -> None:
+        self.begin, self.processes = begin, Processes()
+        self.free = [Worker(slot, self.processes, retries, len(slots)) for slot in slots]
+        self.threads = ThreadPoolExecutor(len(slots))
+
     def has_capacity(self) -> bool:
-        """Return whether one more job can be submitted now."""
+        """Return whether a slot is free."""
+        return bool(self.free)
 
     def submit(self, job: Job) -> Future[Outcome]:
-        """Start a job; the future returns its outcome, also of a failed run, and raises nothing."""
+        """Train a job in a free slot; the future returns its outcome, also of a failed run, and raises nothing."""
+        return self.threads.submit(self._train, job, self.free.pop(0))
 
     def stop(self) -> None:
-        """Terminate all jobs that were submitted; their futures end."""
+        """Terminate all trainings; their futures end."""
+        self.processes.stop()
+
+    def _train(self, job: Job, worker: Worker) -> Outcome:
+        try:
+            return worker.train(job, lambda: self.begin(job))
+        except OSError as error:  # a full disk, a folder that may not be written
+            return Outcome(None, f"{type(error).__name__}: {error}")
+        finally:
+            self.free.append(worker)
 
 
-def run_jobs(
-    jobs: Sequence[Job],
-    executor: Executor,
-    report: Callable[[Job, Outcome], None],
-) -> None:
+def run_jobs(jobs: Sequence[Job], executor: LocalExecutor, report: Callable[[Job, Outcome], None]) -> None:
     """Train all jobs; a job without a result stops only the jobs that depend on it.
 
     After KeyboardInterrupt, all running jobs are terminated.
@@ -104,3 +122,12 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def run_alone(job: Job, slot: Slot) -> Outcome:
+    """Train one job; raise KeyboardInterrupt after any stop signal, when its processes have ended."""
+    outcomes: list[Outcome] = []
+    with interruptible():
+        run_jobs([job], LocalExecutor([slot]), lambda _, outcome: outcomes.append(outcome))
+    [outcome] = outcomes
+    return outcome

@@ -1,7 +1,6 @@
 """Trains one job: runs fairseq-train, resumes it, stores the result and saves the predictions."""
 
 import json
-import re
 import shutil
 import time
 from collections.abc import Callable
@@ -24,9 +23,6 @@ LAST_LINES, LINE_WIDTH = 6, 300  # fairseq prints its whole configuration in one
 
 # Exit codes of a process that a signal ended, as Python and as a shell report them.
 STOPPED = {code for number in STOPPING for code in (-number, 128 + number)}
-
-# The last line of argparse's error, and its exit status.
-WRONG_FLAGS, WRONG_FLAGS_STATUS = re.compile(r"(\S+): error: (.*)"), 2
 
 CLOCK = "clock.json"
 
@@ -170,14 +166,11 @@ def _ending(exit_code: int) -> str:
 def refusal(log: Path, offset: int, exit_code: int) -> str:
     """Return the error of a trainer that did not start, for which a retry is useless; empty if it started.
 
-    The error is that of fairseq_kd/errors.py ("Cannot start", with one sentence or an indented list), or of argparse.
+    The error is that of fairseq_kd/errors.py ("Cannot start", with one sentence or an indented list).
     """
     if exit_code <= 0:
         return ""
     lines = _lines(log, offset)
-    wrong = WRONG_FLAGS.fullmatch(lines[-1]) if lines and exit_code == WRONG_FLAGS_STATUS else None
-    if wrong:
-        return f"{wrong[1]} does not accept its command line ({wrong[2]}): correct the flags after --"
     at = next((at for at, line in enumerate(lines) if line.startswith("Cannot start")), len(lines))
     listed = takewhile(lambda line: line.startswith("  "), lines[at + 1 :])
     return "\n  ".join([*lines[at : at + 1], *listed])

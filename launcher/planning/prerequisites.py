@@ -137,19 +137,13 @@ def _find_data(config: GridConfig, task: str) -> Data:
 
 
 def _check_raw(config: GridConfig, task: str) -> None:
-    """Raise ValueError if the data of a task neither exists nor can be made."""
-    from preprocess.errors import DataError
-    from preprocess.sources import find_sources
-    from preprocess.tasks import find_task
-
+    """Raise ValueError if the data of a task neither exists nor can be made, for lack of raw files or vocabulary."""
     try:
         find_data(config.data, task)
     except ValueError as missing:
         if task not in TASKS:
             raise
-        try:
-            find_sources(find_task(task), config.glue_dir, {}, [])
-        except (DataError, OSError):
+        if not config.glue_dir.is_dir():
             raise ValueError(
                 f"{missing}, or the folder of its raw files with --glue-dir ({config.glue_dir} has none)"
             ) from None
@@ -223,13 +217,6 @@ def _new_teacher(config: GridConfig, task: str, data: Data, model: Path, trainer
     )
     folder = config.out / "teachers" / spec.name
     job = Job(
-        spec,
-        folder,
-        data,
-        trainer,
-        config.cpu,
-        start=model,
-        is_teacher=True,
-        processes=config.gpus_per_run,
+        spec, folder, data, trainer, config.cpu, start=model, is_teacher=True, processes=config.gpus_per_run
     )
     return Teacher(folder / BEST, spec.digest, job)

@@ -14,6 +14,14 @@ from ..overrides import Value, as_words, read_overrides
 ONE, FIRST, SECOND = "one", "first", "second"
 
 
+def other_setting(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
+    """Return the first setting that differs, such as `another lr (2e-05, now 0.0001)`; None if there is none."""
+    for name, value in wanted.items():
+        if there.get(name) != value:
+            return f"another {name.replace('_', ' ')} ({there.get(name)}, now {value})"
+    return None
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """All settings that decide a run's result; paths and speed are not among them.

@@ -76,8 +76,6 @@ def main(arguments: Sequence[str]) -> int:
         progress = (
             f"{len(finished)} of {len(runs)} runs that were started are finished, first stages included."
         )
-        if not page.available():
-            notes.append("No report.html, because jinja2 is not installed: pip install jinja2")
         report = Report(
             title=f"Group {args.group}",
             progress=progress,
@@ -90,8 +88,7 @@ def main(arguments: Sequence[str]) -> int:
         text = markdown(report)
         print(text)
         write_text(folder / "report.md", text)
-        if page.available():
-            write_text(folder / "report.html", page.page(report, found))
+        write_text(folder / "report.html", page.page(report, found))
         write_text(folder / "report.csv", cells_csv(studies))
         write_text(folder / "differences.csv", differences_csv(studies))
     except OSError as error:

@@ -137,27 +137,18 @@ def read_predictions(run: Path, split: str) -> Predictions | None:
     return Predictions(path, logits, labels)
 
 
-def same_labels(one: Predictions, other: Predictions) -> bool:
-    """Return whether both have equal labels and shapes, and so presumably the same sentences."""
-    return one.logits.shape == other.logits.shape and np.array_equal(one.labels, other.labels)
-
-
 def _with_most_frequent_labels(
     read: Mapping[str, Predictions], note: Callable[[str], None]
 ) -> dict[str, Predictions]:
     """Return the predictions with the most frequent labels, or with those of the first run if several are as frequent."""
-    groups: list[list[Predictions]] = []
-    for predictions in read.values():
-        group = next((group for group in groups if same_labels(group[0], predictions)), None)
-        if group is None:
-            groups.append([predictions])
-        else:
-            group.append(predictions)
-    largest = max(groups, key=len, default=[])
-    for predictions in read.values():
-        if not same_labels(largest[0], predictions):
+    groups: dict[tuple, list[str]] = {}
+    for name, predictions in read.items():
+        groups.setdefault((predictions.logits.shape, predictions.labels.tobytes()), []).append(name)
+    kept = max(groups.values(), key=len, default=[])
+    for name, predictions in read.items():
+        if name not in kept:
             note(
-                f"{largest[0].path} and {predictions.path} have labels of different sentences, so the second is not "
+                f"{read[kept[0]].path} and {predictions.path} have labels of different sentences, so the second is not "
                 "compared: predict both on the same data with scripts/predict.py"
             )
-    return {name: predictions for name, predictions in read.items() if same_labels(largest[0], predictions)}
+    return {name: read[name] for name in kept}

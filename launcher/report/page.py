@@ -1,24 +1,30 @@
 """Composes the report as one HTML file, from the template `page.html.j2`.
 
 The page has the same tables, plots and notes as the Markdown report, the learned weights of teacher layers, and the
-command of each run. It loads no other file: plots are data URIs. jinja2 is imported when needed.
+command of each run. It loads no other file: plots are data URIs.
 """
 
 import base64
-import importlib.util
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from statistics import mean
+from typing import NamedTuple
+
+import jinja2
+from markupsafe import Markup, escape
 
 from ..results.cells import Cell
 from ..results.runs import Run
 from .document import Report, ShownDifference, Table, body, provenance, reading, runs_of, with_counts
-from .layer_weights import attention, gates, mean_scores
 from .plots import DPI
 from .study import Study
 
 CSS_DPI = 96
+
+# Metrics of a validation that are weights of teacher layers: the attention of `alp_kd` and the gates of `lad`.
+ALPHA = re.compile(r"alpha_(\d+)_(\d+)")
+GATE = re.compile(r"gate_(\d+)")
 
 # The time at which fairseq-train, or fairseq-hydra-train, wrote a line.
 LOGGED_AT = re.compile(r"\[?(\d{4}-\d\d-\d\d \d\d:\d\d)")
@@ -36,15 +42,8 @@ class Matrix(NamedTuple):
     rows: Mapping[str, Sequence[float | None]]
 
 
-def available() -> bool:
-    """Return whether jinja2 is installed."""
-    return importlib.util.find_spec("jinja2") is not None
-
-
 def page(report: Report, cells: Sequence[Cell]) -> str:
     """Return the report as HTML; `cells` are those of all studies, tried ones included."""
-    import jinja2
-    from markupsafe import Markup, escape
 
     def inline(text: object) -> Markup:
         """Convert code and bold of Markdown, and escape everything else."""
@@ -137,7 +136,7 @@ def widest(table: Table) -> float:
 def attention_matrices(study: Study) -> list[Matrix]:
     """Return the attention of each cell that learned one: a row per student layer, the highest first."""
     found = []
-    for name, shares in _learned(study, attention).items():
+    for name, shares in _learned(study, ALPHA).items():
         layers, reached = (range(1, 1 + max(pair[side] for pair in shares)) for side in (0, 1))
         rows = {str(i): [shares.get((i, j)) for j in reached] for i in reversed(layers)}
         found.append(Matrix(name, "student layer", [str(j) for j in reached], rows))
@@ -146,15 +145,26 @@ def attention_matrices(study: Study) -> list[Matrix]:
 
 def gate_matrix(study: Study) -> Matrix | None:
     """Return the gates, with a row for each cell that learned them; None without such cells."""
-    of_cells = _learned(study, gates)
+    of_cells = _learned(study, GATE)
     if not of_cells:
         return None
     layers = sorted({layer for values in of_cells.values() for layer in values})
     rows = {name: [values.get(layer) for layer in layers] for name, values in of_cells.items()}
-    return Matrix("", "cell", [str(layer) for layer in layers], rows)
+    return Matrix("", "cell", [str(layer) for (layer,) in layers], rows)
 
 
-def _learned(study: Study, read: Callable[[Mapping[str, float]], Any]) -> dict[str, Any]:
-    """Return name of a cell -> what `read` finds in its metrics; without cells in which it finds nothing."""
-    found = {title: read(mean_scores(cell)) for cell, title in titles(study).items()}
-    return {title: weights for title, weights in found.items() if weights}
+def _learned(study: Study, metric: re.Pattern[str]) -> dict[str, dict[tuple[int, ...], float]]:
+    """Return name of a cell -> numbers in the name of a metric -> mean over seeds; without cells that lack the metric.
+
+    Scores are those at the best checkpoint of the stage that logs the metric.
+    """
+    found = {}
+    for cell, title in titles(study).items():
+        values: dict[tuple[int, ...], list[float]] = {}
+        for run in cell.trainings:
+            for name, value in run.result["at_best"].get("valid", {}).items():
+                if match := metric.fullmatch(name):
+                    values.setdefault(tuple(map(int, match.groups())), []).append(value)
+        if values:
+            found[title] = {layers: mean(of_seeds) for layers, of_seeds in values.items()}
+    return found

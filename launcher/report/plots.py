@@ -12,9 +12,10 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from ..files import atomic_write
+from preprocess.atomic_folder import atomic_file
+
 from ..results.cells import Cell
-from ..results.logs import validations
+from ..results.logs import read_validations
 from ..results.runs import Run, Score
 from .study import Study
 
@@ -57,8 +58,8 @@ def draw(study: Study, runs: Sequence[Run], folder: Path) -> dict[str, Path]:
 
 def save(figure: "Figure", path: Path) -> Path:
     """Write a PNG atomically."""
-    with atomic_write(path) as aside:
-        figure.savefig(aside, format="png", dpi=DPI, metadata={"Software": None})
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     return path
 
 
@@ -94,20 +95,13 @@ def curve(cell: Cell, runs: Mapping[str, Run], score: Score) -> dict[int, list[f
 
 
 def _points(run: Run, runs: Mapping[str, Run], score: Score) -> dict[int, float]:
-    before = max(_validations(runs[run.spec.after]), default=0) if run.spec.after in runs else 0
+    first = runs.get(run.spec.after)
+    before = 0 if first is None else max(read_validations(first.folder / "log.txt"), default=0)
     return {
         before + update: subsets[score.subset][score.metric]
-        for update, subsets in _validations(run).items()
+        for update, subsets in read_validations(run.folder / "log.txt").items()
         if score.metric in subsets.get(score.subset, {})
     }
-
-
-def _validations(run: Run) -> dict[int, dict[str, dict[str, float]]]:
-    try:
-        with open(run.folder / "log.txt", encoding="utf-8", errors="replace") as lines:
-            return validations(lines)
-    except OSError:
-        return {}
 
 
 def draw_curves(study: Study, runs: Sequence[Run]) -> "Figure":
@@ -163,11 +157,7 @@ def _size(study: Study, rows: int) -> tuple[float, float]:
 def _add_legend(axes: "Axes", handles: Mapping[str, Any]) -> None:
     """Add a legend right of the last panel of a row."""
     axes.legend(
-        handles.values(),
-        map(wrap_name, handles),
-        loc="upper left",
-        bbox_to_anchor=(1.02, 1.0),
-        frameon=False,
+        handles.values(), map(wrap_name, handles), loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False
     )
 
 

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from statistics import mean, stdev
 from typing import Any
@@ -29,7 +29,7 @@ DERIVED = ("updates", "warmup", *NAMED)
 TRIED = ("batch_size", "lr")
 TUNED = (*TRIED, "updates", "warmup")
 
-LOST = "stage 1 run"  # setting of a cell whose first stage is unknown
+LOST = "stage 1 run"  # setting of a cell whose first stage is unknown: the hash in its name
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ class Cell:
 
 
 def group_runs(runs: Sequence[Run], note: Callable[[str], None]) -> list[Cell]:
-    """Return the cells of runs, in the order of the runs; those with unknown first stages come last.
+    """Return the cells of runs, in the order of the runs.
 
     A first stage without a second stage belongs to no cell yet.
 
@@ -145,53 +145,33 @@ def sorted_cells(cells: Sequence[Cell], baseline: str) -> list[Cell]:
 
 def _members(runs: Sequence[Run], note: Callable[[str], None]) -> dict[tuple, list[Run]]:
     """Return the runs of each cell, by identity and settings."""
-    first_stages = _find_first_stages(runs)
+    known = {run.name: run.spec for run in runs}
     members: dict[tuple, list[Run]] = {}
-    lost: dict[tuple, list[Run]] = {}  # runs whose first stage is unknown
+    lost: list[Run] = []
     for run in runs:
         if run.spec.stage != FIRST:
-            first = first_stages.get(run.spec.after)
-            key = (*run.spec.cell, tuple(_settings(run.spec, first).items()))
-            (lost if run.spec.after and first is None else members).setdefault(key, []).append(run)
-
-    for (*identity, settings), started in lost.items():
-        # If a seed has several first stages, these have different settings, and their runs must not be averaged.
-        origins = {(run.spec.seed, run.spec.after) for run in started}
-        together = len(origins) == len({seed for seed, _ in origins})
-        for run in started:
-            which = "unknown" if together else run.spec.after.rpartition("-")[2]
-            members.setdefault((*identity, (*settings, (LOST, which))), []).append(run)
+            first = _first_stage(run.spec, known) if run.spec.after else None
+            settings = _settings(run.spec, first)
+            if run.spec.after and first is None:
+                lost.append(run)
+                settings[LOST] = run.spec.after.rpartition("-")[2]
+            members.setdefault((*run.spec.cell, tuple(settings.items())), []).append(run)
+    if lost:
         note(
-            f"{len(started)} runs started from unknown first stages, such as {started[0].spec.after}: "
-            + (
-                "they form one cell, though their first stages may differ"
-                if together
-                else "each first stage has its own cell"
-            )
+            f"{len(lost)} runs started from unknown first stages, such as {lost[0].spec.after}: each first stage has its "
+            "own cell"
         )
     return members
 
 
-def _find_first_stages(runs: Sequence[Run]) -> dict[str, RunSpec]:
-    """Return the specs of the first stages that second stages name in `after`; unknown ones are missing.
+def _first_stage(second: RunSpec, known: Mapping[str, RunSpec]) -> RunSpec | None:
+    """Return the spec of a first stage, also if its folder was deleted but its settings were those of the second.
 
-    The name of a deleted first stage ends in a hash of its settings. So candidates are tried: the settings of the second
-    stage, and first stages of other seeds. A candidate with that name is the right one.
+    A candidate whose name, which ends in a hash of its settings, is that of the first stage is the right one.
     """
-    known = {run.name: run.spec for run in runs}
-    of_any_seed = {
-        spec.name: spec for spec in (replace(run.spec, seed=0) for run in runs if run.spec.stage == FIRST)
-    }
-    found = {}
-    for second in (run.spec for run in runs if run.spec.after):
-        if second.after in known:
-            found[second.after] = known[second.after]
-            continue
-        same = replace(second, stage=FIRST, after="", stage2_from=RunSpec.stage2_from)
-        candidates = [same, replace(same, overrides=without_weights(same.overrides))]
-        candidates += [replace(first, seed=second.seed) for first in of_any_seed.values()]
-        found |= {first.name: first for first in candidates if first.name == second.after}
-    return found
+    same = replace(second, stage=FIRST, after="", stage2_from=RunSpec.stage2_from)
+    candidates = (same, replace(same, overrides=without_weights(same.overrides)))
+    return known.get(second.after) or next((each for each in candidates if each.name == second.after), None)
 
 
 def _by_seed(started: Iterable[Run], note: Callable[[str], None]) -> dict[int, Run]:

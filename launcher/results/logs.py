@@ -28,7 +28,7 @@ NOT_METRICS = frozenset({"wps", "wpb", "bsz", "num_updates"})
 def logged(log: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the kind (train_inner, train, valid, valid1, ...) and content of each JSON line.
 
-    An incomplete line, which a killed process leaves, is skipped: the resumed run logs it again.
+    An incomplete line, which a running or killed process leaves, is skipped.
     """
     for line in log:
         match = LOGGED.search(line)
@@ -51,6 +51,15 @@ def validations(log: Iterable[str]) -> dict[int, dict[str, dict[str, float]]]:
         }
         found.setdefault(int(plain["num_updates"]), {})[subset] = scores
     return dict(sorted(found.items()))
+
+
+def read_validations(log: Path) -> dict[int, dict[str, dict[str, float]]]:
+    """Return the validations in a log file; empty if it cannot be read."""
+    try:
+        with open(log, encoding="utf-8", errors="replace") as lines:
+            return validations(lines)
+    except OSError:
+        return {}
 
 
 def updates_done(log: Path) -> int:
@@ -108,37 +117,23 @@ SECONDS_BETWEEN_LOOKS = 1.0
 ReportValidation = Callable[[int, str, dict[str, float]], None]
 
 
-class AppendedLines:
-    """The lines that are appended to a log from now on; a log that became shorter is read from its start."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.offset = path.stat().st_size if path.is_file() else 0
-
-    def read(self) -> list[str]:
-        """Return the lines that were completed since the last call."""
-        try:
-            with open(self.path, "rb") as file:
-                self.offset = file.seek(self.offset if file.seek(0, 2) >= self.offset else 0)
-                complete = file.read().rpartition(b"\n")[0]
-        except FileNotFoundError:
-            return []
-        self.offset += len(complete) + 1 if complete else 0
-        return complete.decode("utf-8", "replace").splitlines()
-
-
 @contextlib.contextmanager
 def following(path: Path, report: ReportValidation, seconds: float = SECONDS_BETWEEN_LOOKS) -> Iterator[None]:
     """Call `report` for each validation that is logged meanwhile, from a thread.
 
     seconds  interval between two reads of the log
     """
-    lines, ended = AppendedLines(path), threading.Event()
+    seen, ended = (
+        {update: set(subsets) for update, subsets in read_validations(path).items()},
+        threading.Event(),
+    )
 
     def read() -> None:
-        for update, subsets in validations(lines.read()).items():
+        for update, subsets in read_validations(path).items():
             for subset, metrics in subsets.items():
-                report(update, subset, metrics)
+                if subset not in seen.setdefault(update, set()):
+                    seen[update].add(subset)
+                    report(update, subset, metrics)
 
     def keep_reading() -> None:
         while not ended.wait(seconds):

@@ -32,17 +32,15 @@ from tqdm import tqdm
 from ..commands import add_encoder_options, exit_status
 from ..encoders import cores, load_encoder, use_cores
 from ..errors import DataError
+from ..worker_processes import run
 from .encode_pieces import PieceEncoder, check_splits
 from .input_files import Source, find_sources
 from .join_shards import join, shard_folders
 from .pieces_folder import PiecesFolder, check_same, find_folder, open_folder
 from .plan_pieces import LARGEST, MIB, Options, Piece, cut
 from .submit_parts import submit_parts
-from .worker_processes import run
 
-OPTIONS = [
-    field.name for field in fields(Options)
-]  # no parser defaults: --merge must know which flags were given
+OPTIONS = [field.name for field in fields(Options)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -99,12 +97,6 @@ def _given_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _merge(args: argparse.Namespace) -> None:
-    unused = [
-        name for name, value in vars(args).items() if value is not None and name not in ("out", "merge")
-    ]
-    if unused:
-        flags = " and ".join(f"--{name.replace('_', '-')}" for name in unused)
-        raise DataError(f"--merge joins existing parts: remove {flags}.")
     _print_summary(args.out, join(find_folder(args.out), args.out))
 
 
@@ -266,7 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     output.add_argument(
         "--merge",
         action="store_true",
-        help="join the parts in DATA.parts; first copy parts from other machines there. Needs no text and no encoder",
+        help="join the parts in DATA.parts; first copy parts from other machines there. Needs no other flags",
     )
     return parser
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from launcher.cli import read_arguments
-from launcher.datasets import Data, find_task
+from launcher.datasets import TASKS, Data, task_name
 from launcher.execution.command import train_flags
 from launcher.planning.expand import plan
 from launcher.planning.job import Job
@@ -28,7 +28,7 @@ def test_a_grid_has_the_published_settings_of_its_task(name):
     lr, gate_lr, epochs, temperature, soft, hard, mu, share = PUBLISHED[name]
     grid, _ = read_arguments("", ["--grid", str(ROOT / "configs" / "grids" / f"lad_{name}.yaml")])
     config = grid.config
-    task = find_task(name)
+    task = TASKS[task_name(name)]
     total = math.ceil(task.sentences / 32) * epochs
     warmup = round(share * total)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from launcher.cli import read_arguments
-from launcher.datasets import TASKS, Data, find_task
+from launcher.datasets import TASKS, Data, task_name
 from launcher.execution.command import train_flags
 from launcher.overrides import Overrides
 from launcher.planning.expand import plan
@@ -81,7 +81,7 @@ def test_alp_kd_has_the_schedule_of_each_task():
     rest = re.search(r"other tasks: (.*?)\. ", " ".join(text.replace("#", " ").split()))[1]
     for entry in rest.split(", "):
         name, *numbers = entry.split()
-        found[find_task(name).name] = [int(number) for number in numbers]
+        found[task_name(name)] = [int(number) for number in numbers]
 
     grid, _ = read_arguments("", ["--grid", str(FOLDER / "alp_kd.yaml")])
     assert found == {task: [updates(task), round(0.1 * updates(task))] for task in grid.config.task}

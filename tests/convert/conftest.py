@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from sentencepiece import SentencePieceProcessor
 
 from preprocess.vocabulary import byte_symbols
-from tests.preprocess.test_tokenizer_files import xlm_roberta
+from tests.preprocess.test_tokenizer_files import write_folder, xlm_roberta
 
 SIZES = {
     "hidden_size": 24,
@@ -19,36 +18,7 @@ SIZES = {
     "intermediate_size": 40,
     "max_position_embeddings": 48,
 }
-WORDS = [
-    "the",
-    "a",
-    "cat",
-    "dog",
-    "sat",
-    "ran",
-    "on",
-    "under",
-    "mat",
-    "big",
-    "##s",
-    "##ly",
-    "##t",
-    "##ing",
-    ",",
-    ".",
-    "?",
-    "!",
-    "c",
-    "d",
-    "e",
-    "r",
-    "u",
-    "n",
-    "i",
-    "g",
-    "h",
-    "m",
-]
+WORDS = "the a cat dog sat ran on under mat big ##s ##ly ##t ##ing , . ? ! c d e r u n i g h m".split()
 MERGES = ["t h", "th e", "c a", "ca t", "Ġ th", "Ġth e", "o n", "Ġ on", "d o", "do g", "Ġ dog", "i n", "in g"]
 
 
@@ -72,9 +42,10 @@ def write_roberta_tokenizer(folder: Path) -> int:
 
 
 def write_xlm_roberta_tokenizer(folder: Path) -> int:
-    """sentencepiece.bpe.model; returns the number of fairseq's words, one more than its pieces, and <mask>."""
-    xlm_roberta(folder)
-    return SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model")).get_piece_size() + 2
+    """Write tokenizer.json; return the number of its tokens."""
+    write_folder(folder / "tokenizer", "xlm-roberta", None)
+    (folder / "tokenizer" / "tokenizer.json").rename(folder / "tokenizer.json")
+    return xlm_roberta().get_vocab_size()
 
 
 WRITERS = {

@@ -74,30 +74,13 @@ def test_heads_of_other_tasks_are_left_out(save_model, tmp_path, capsys, class_n
     assert "classifier" in output
 
 
-def test_a_masked_lm_head_with_untied_words_is_dropped(save_model, tmp_path, capsys):
+@pytest.mark.parametrize("fewer", [0, 1])
+def test_a_masked_lm_head_with_untied_words_is_dropped(save_model, tmp_path, capsys, fewer):
     _, folder = save_model("RobertaForMaskedLM")
-    edit_weights(
-        folder,
-        **{
-            "lm_head.decoder.weight": torch.zeros(
-                json.loads((folder / "config.json").read_text())["vocab_size"], 24
-            )
-        },
-    )
+    words = load_file(folder / "model.safetensors")["roberta.embeddings.word_embeddings.weight"]
+    edit_weights(folder, **{"lm_head.decoder.weight": torch.zeros(len(words) - fewer, 24)})
     import_model(folder, tmp_path / "teacher")
     assert "masked-LM head (its output matrix is not tied to the embeddings)" in capsys.readouterr().out
-
-
-def test_pytorch_model_bin_gives_the_same(save_model, tmp_path):
-    _, folder = save_model("RobertaModel")
-    import_model(folder, tmp_path / "safe")
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    (folder / "model.safetensors").unlink()
-    import_model(folder, tmp_path / "pickled")
-
-    first, second = (torch.load(tmp_path / name / "model.pt") for name in ("safe", "pickled"))
-    assert first["model"].keys() == second["model"].keys()
-    assert all(torch.equal(first["model"][name], second["model"][name]) for name in first["model"])
 
 
 def test_old_layernorm_names_and_half_precision(save_model, tmp_path):
@@ -136,10 +119,6 @@ def test_code_in_a_pickle_is_not_run(save_model, tmp_path):
         ({"position_embedding_type": "relative_key"}, "has relative_key positions"),
         ({"is_decoder": True}, "is a decoder"),
         ({"hidden_act": "silu"}, "uses the activation silu"),
-        ({"hidden_size": "24"}, "has an invalid hidden_size '24'"),
-        ({"num_attention_heads": 0}, "has an invalid num_attention_heads 0"),
-        ({"layer_norm_eps": None}, "has an invalid layer_norm_eps None"),
-        ({"id2label": ["no", "yes"]}, "has an invalid id2label ['no', 'yes']"),
     ],
 )
 def test_models_that_cannot_be_exact(save_model, tmp_path, changes, sentence):

@@ -202,30 +202,6 @@ def test_import_export_import_gives_the_same(save_model, tmp_path, class_name, t
         assert torch.equal(value, second.weights[name]), name
 
 
-@pytest.mark.parametrize("class_name", ["BertForSequenceClassification", "RobertaForMaskedLM"])
-def test_the_config_is_the_one_it_was_imported_with(save_model, tmp_path, class_name):
-    model, folder = save_model(class_name, type_vocab_size=2 if class_name.startswith("Bert") else 1)
-    import_model(folder, tmp_path / "teacher")
-    export(tmp_path / "teacher", tmp_path / "out")
-
-    found, expected = load(tmp_path / "out", class_name.partition("For")[2]).config, model.config
-    for name in (
-        "vocab_size",
-        "hidden_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "intermediate_size",
-        "max_position_embeddings",
-        "type_vocab_size",
-        "layer_norm_eps",
-        "hidden_act",
-        "hidden_dropout_prob",
-        "attention_probs_dropout_prob",
-        "initializer_range",
-    ):
-        assert getattr(found, name) == getattr(expected, name), name
-
-
 def test_dropout_is_that_of_the_training(tmp_path):
     dropout = {"dropout": 0.2, "attention_dropout": 0.05, "pooler_dropout": 0.3}
     config = {"_name": "roberta_student", **SHAPE.config(), **dropout}
@@ -312,15 +288,10 @@ def test_the_export_is_summarised(save_model, tmp_path, capsys):
     assert "Classes: 0 no, 1 yes." in card
     assert f'from_pretrained("{out.name}")' in card
     assert str(tmp_path) not in card
-    assert sorted(path.name for path in out.iterdir()) == [
-        "README.md",
-        "config.json",
-        "merges.txt",
-        "model.safetensors",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "vocab.json",
-    ]
+    files = (
+        "README.md config.json merges.txt model.safetensors tokenizer.json tokenizer_config.json vocab.json"
+    )
+    assert sorted(path.name for path in out.iterdir()) == files.split()
 
 
 def refusal(checkpoint: Path, out: Path, *flags) -> str:
@@ -371,8 +342,6 @@ def test_a_missing_vocabulary_is_an_error(tmp_path, capsys):
     with pytest.raises(SystemExit):
         export(model, tmp_path / "out", "--encoder-dir", tmp_path, "--without-tokenizer")
     assert "--without-tokenizer: not allowed with argument --encoder-dir" in capsys.readouterr().err
-    found = refusal(model, tmp_path / "out", "--encoder", "gpt2", "--without-tokenizer")
-    assert "--encoder gpt2 conflicts with --without-tokenizer" in found
 
 
 def test_a_folder_of_several_vocabularies_needs_a_word(save_model, tmp_path):

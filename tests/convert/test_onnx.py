@@ -78,16 +78,6 @@ def test_outputs_equal_those_of_torch_on_padded_batches_of_any_size(tmp_path, ch
         assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_padding_does_not_change_the_logits_of_a_sentence(tmp_path):
-    model = write_teacher(tmp_path / "model.pt", replace(SHAPE, **SEGMENTS))
-    file = export(model, tmp_path / "out", "--onnx-only", "--without-tokenizer") / "model.onnx"
-    tokens, types = sentences("bert")
-    alone = tokens[0][tokens[0].ne(1)]
-    padded = torch.nn.functional.pad(tokens[:1], (0, 12), value=1)
-    found = run(file, padded, torch.nn.functional.pad(types[:1], (0, 12)))
-    assert_close(found, run(file, alone[None], types[:1, : len(alone)]), atol=1e-5, rtol=1e-5)
-
-
 @pytest.mark.parametrize("changes", [{}, SEGMENTS], ids=["roberta", "bert"])
 def test_the_file_next_to_a_model_of_transformers_has_its_inputs_and_logits(tmp_path, capsys, changes):
     data = labelled(tmp_path / "data", "no", "yes")
@@ -232,15 +222,3 @@ def test_missing_packages_and_flags_are_an_error_before_anything_is_written(tmp_
     ):
         main([*flags, "--onnx-only"])
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
-
-
-def test_the_inputs_of_the_comparison_have_padding_and_both_token_types():
-    shape = replace(SHAPE, **SEGMENTS)
-    export = object.__new__(onnx.OnnxExport)
-    export.shape, export.words = shape, 65
-    batches = [onnx.onnx_inputs(tokens, shape) for tokens in export._batches()]
-    assert [batch["input_ids"].shape for batch in batches] == [(1, 4), (5, 12), (3, 40)]
-    for batch in batches:
-        assert batch["token_type_ids"].max() == 1
-        assert batch["input_ids"].max() < 65
-    assert all(batch["attention_mask"].min() == 0 for batch in batches[1:])

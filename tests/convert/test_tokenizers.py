@@ -86,15 +86,6 @@ def test_from_the_import_to_the_export(save_source, tmp_path, capsys):
     assert [[0, *row] for row in read_rows(tmp_path / "corpus" / "train") if row != [2]] == rows
 
 
-def test_added_tokens_without_embeddings_are_refused(save_source, tmp_path):
-    source = save_source(WORDS + len(ADDED) - 1)
-    with pytest.raises(
-        CannotStart, match=f"has {WORDS + 5} word embeddings, but its vocabulary has ids up to"
-    ):
-        import_model(source, tmp_path / "teacher")
-    assert not (tmp_path / "teacher").exists()
-
-
 def test_the_class_in_config_json_counts(save_model, tmp_path):
     _, folder = save_model("BertModel")
     config = json.loads((folder / "config.json").read_text())

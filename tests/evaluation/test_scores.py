@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
 
-from fairseq_kd.evaluation.loaded_model import LoadedModel
 from fairseq_kd.evaluation.predictions import Predictions
 from fairseq_kd.evaluation.scores import format_scores, scores
 
@@ -38,13 +36,3 @@ def test_regression_by_hand():
 def test_without_labels_there_is_no_score():
     with pytest.raises(ValueError, match="without labels"):
         scores(Predictions(np.zeros((2, 2), np.float32)))
-
-
-@pytest.mark.parametrize("name", ["three_classes", "regression"])
-def test_scores_are_those_the_training_logged(name, request):
-    run = request.getfixturevalue(name)
-    model = LoadedModel.read(str(run.folder), run.data)
-    for split, predictions in model.predict(list(run.seen), torch.device("cpu")):
-        found = scores(predictions)
-        assert found
-        assert found == {metric: run.logged[split][metric] for metric in found}

@@ -1,24 +1,17 @@
 """GLUE's files: names, words, counts, and the archive."""
 
 import hashlib
-import json
 import zipfile
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from fairseq.data import Dictionary
 
 from fairseq_kd.data.metadata import Metadata
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.evaluation.predictions import Predictions
 from fairseq_kd.evaluation.submission import GLUE_FILES, glue_predictions, write_archive, write_predictions
-from fairseq_kd.models.roberta_student import RobertaStudent
-from fairseq_kd.models.shape import ModelShape
-from fairseq_kd.teachers.live import NO_DROPOUT
-from preprocess.glue import main as preprocess
 from preprocess.tasks import TASKS
 from scripts.predict import main
 from tests.evaluation.conftest import rename
@@ -189,55 +182,3 @@ def test_data_without_a_test_split_is_refused(tmp_path):
     run = write_model(tmp_path / "rte", "RTE", classes=2)
     with pytest.raises(CannotStart, match="has no test split: make it with GLUE's test.tsv"):
         submit("--checkpoint", run, "--data", tmp_path, "--submission", tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (
-            ["--submission", "out", "--split", "test"],
-            "--split test conflicts with --submission",
-        ),
-        (["--cut"], "--cut needs --submission"),
-    ],
-)
-def test_flags_that_contradict_each_other_are_refused(flags, message, capsys):
-    with pytest.raises(SystemExit):
-        submit("--checkpoint", "a", "--data", "b", *flags)
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.real_data
-def test_the_real_test_files(real_data, tmp_path, capsys):
-    names = ["CoLA", "SST-2", "MRPC", "STS-B", "QNLI", "RTE"]
-    encoder = real_data / "gpt2_bpe"
-    made = ["--tasks", ",".join(names), "--splits", "test", "--encoder-dir", encoder, "--out", tmp_path]
-    assert preprocess(["--glue-dir", str(real_data / "glue"), *map(str, made)]) == 0
-
-    dictionary = Dictionary.load(str(encoder / "dict.txt"))
-    dictionary.add_symbol("<mask>")
-    shape = ModelShape(layers=1, width=4, ffn=4, heads=1)
-    runs = []
-    for name in names:
-        model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary)
-        model.register_classification_head("sentence_classification_head", TASKS[name].num_classes)
-        runs.append(tmp_path / "runs" / name)
-        runs[-1].mkdir(parents=True)
-        config = {**shape.config(), "fine_tuned_on": name}
-        torch.save({"cfg": {"model": config}, "model": model.state_dict()}, runs[-1] / "model.pt")
-
-    flags = ["--submission", tmp_path / "out", "--batch-size", 128]
-    assert submit("--checkpoint", *runs, "--data", tmp_path, *flags) == 0
-    assert "without QQP.tsv, MNLI-m.tsv, MNLI-mm.tsv, WNLI.tsv, AX.tsv" in capsys.readouterr().out
-
-    for name in names:
-        original = (real_data / "glue" / name / "test.tsv").read_text("utf-8").rstrip("\n").split("\n")
-        rows = (tmp_path / "out" / f"{name}.tsv").read_text().splitlines()
-        assert rows[0] == "index\tprediction"
-        assert [row.split("\t")[0] for row in rows] == [line.split("\t")[0] for line in original]
-
-        words = {row.split("\t")[1] for row in rows[1:]}
-        if name == "STS-B":
-            assert all(0 <= float(word) <= 5 for word in words)
-        else:
-            assert words <= set(json.loads((tmp_path / f"{name}-bin" / "meta.json").read_text())["labels"])

@@ -27,9 +27,6 @@ if os.environ.get("FAKE_REFUSE", "no run") in folder.name:
     print("a long line of settings")
     sys.exit("Cannot start distillation:\\n  --mapping is wrong.\\n  --teacher is wrong.")
 
-if os.environ.get("FAKE_FLAGS", "no run") in folder.name:
-    print("usage: fake-train [--many FLAGS]\\nfake-train: error: unrecognized arguments: --no-such 3")
-    sys.exit(2)
 
 last = folder / "checkpoint_last.pt"
 begin = int(last.read_text()) if last.exists() else 0

@@ -162,7 +162,7 @@ def test_mapping_names_of_liu_et_al_are_understood():
         ("flags: {clip-norm: {a: b}}", ": flags: has {'a': 'b'}"),
         ("flags: {no-epoch-checkpoints: false}", "switch off --no-epoch-checkpoints"),
         ("flags: {common.seed: 3}", "contain --seed, which this program sets: use --seeds"),
-        ("task: mrpc\nmethod: [kd", ", line 2 is not YAML"),
+        ("task: mrpc\nmethod: [kd", " is not YAML (while parsing a flow sequence in"),
         ("- task", " contains no keys"),
         ("task: mrpc", "arguments are required: --method"),
     ],

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from launcher.files import atomic_write, check_writable, write_text
+from launcher.files import check_writable, write_text
+from preprocess.atomic_folder import atomic_file
 
 
 def test_two_programs_that_write_one_file_do_not_interfere(tmp_path):
     """As two launchers of one group do with its table."""
     table = tmp_path / "table.md"
     code = f"from launcher.files import write_text; from pathlib import Path; write_text(Path({str(table)!r}), 'theirs')"
-    with atomic_write(table) as temporary:
-        temporary.write_text("ours")
+    with atomic_file(table) as file:
+        file.write(b"ours")
         subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)
         assert table.read_text() == "theirs"
     assert (table.read_text(), os.listdir(tmp_path)) == ("ours", ["table.md"])

@@ -16,18 +16,7 @@ from tests.tiny import SHAPE
 
 pytestmark = pytest.mark.slow
 
-WORDS = [
-    "the",
-    "a",
-    "cat",
-    "dog",
-    "sat",
-    "ran",
-    "big",
-    "mat",
-    "cats",
-    "bigly",
-]  # the last two have two pieces
+WORDS = "the a cat dog sat ran big mat cats bigly".split()  # the last two have two pieces
 
 
 @pytest.fixture(scope="module")

@@ -94,19 +94,6 @@ def test_words_that_the_bpe_cannot_make_keep_their_rows(gpt2_folder, tmp_path, a
     assert tokenizer(awkward)["input_ids"] == [joined(encoder, row) for row in encoder.encode(awkward)]
 
 
-@pytest.mark.real_data
-def test_robertas_own_vocabulary(real_data, tmp_path, awkward):
-    encoder, tokenizer = export(real_data / "gpt2_bpe", tmp_path / "out")
-    assert len(tokenizer) == 50265
-    assert tokenizer("Hello world")["input_ids"] == [
-        0,
-        31414,
-        232,
-        2,
-    ]  # as in the documentation of transformers
-    assert tokenizer(awkward)["input_ids"] == [joined(encoder, row) for row in encoder.encode(awkward)]
-
-
 def changed_dictionary(source: Path, target: Path, change) -> Path:
     shutil.copytree(source, target)
     lines = change((source / "dict.txt").read_text().splitlines())

@@ -84,7 +84,6 @@ FULL = {"added_tokens": [], "model": {"type": "BPE", "vocab": TINY, "merges": []
             r"tokenizer\.json cannot be read by the library tokenizers",
         ),
         ({"tokenizer.json": b'{"model": {"type": "Unigram", "vocab": [["a"]]}}'}, r"tokenizer\.json has pieces or"),
-        ({"sentencepiece.bpe.model": b"\x0a"}, r"sentencepiece\.bpe\.model is not a SentencePiece model"),
     ],
 )  # fmt: skip
 def test_damaged_files_are_an_error(tmp_path, files, message):

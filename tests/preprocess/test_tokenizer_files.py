@@ -13,7 +13,6 @@ from preprocess.encoders import load_encoder
 from preprocess.errors import DataError
 from preprocess.export_tokenizer import export_tokenizer
 from preprocess.huggingface import import_encoder
-from preprocess.sentencepiece_file import read_unigram
 from preprocess.tokenizer_classes import ROLES, unigram
 from preprocess.tokenizer_files import read_tokenizer
 from preprocess.vocabulary import byte_symbols, symbols_hash
@@ -86,12 +85,15 @@ def trained_sentencepiece(**options) -> bytes:
     return model.getvalue()
 
 
-def xlm_roberta(folder: Path) -> Tokenizer:
-    """Write sentencepiece.bpe.model; return the tokenizer with fairseq's ids."""
-    (folder / "sentencepiece.bpe.model").write_bytes(trained_sentencepiece())
-    model = read_unigram(folder / "sentencepiece.bpe.model")
+def xlm_roberta() -> Tokenizer:
+    """Return the tokenizer of a SentencePiece model, with fairseq's ids."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    model = sentencepiece_model_pb2.ModelProto()
+    model.ParseFromString(trained_sentencepiece())
     specials = [(name, 0.0) for name in NAMES["roberta"].values()]
-    return unigram([*specials[:4], *model.pieces[3:], specials[4]], model.charsmap)
+    pieces = [(each.piece, each.score) for each in model.pieces[3:]]
+    return unigram([*specials[:4], *pieces, specials[4]], model.normalizer_spec.precompiled_charsmap)
 
 
 def write_folder(
@@ -111,11 +113,10 @@ def write_folder(
     names = NAMES[kind]
     settings = {**names, **({"tokenizer_class": class_name} if class_name else {}), **(config or {})}
     if kind == "xlm-roberta":
-        tokenizer = xlm_roberta(folder)
+        tokenizer = xlm_roberta()
     else:
         tokenizer = Tokenizer(byte_level_model() if kind == "roberta" else wordpiece_model())
     if complete:
-        (folder / "sentencepiece.bpe.model").unlink(missing_ok=True)
         if kind != "xlm-roberta" or pre_tokenizer is not None:
             tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
         ids = {role: (token, tokenizer.token_to_id(token)) for role, token in names.items()}
@@ -129,8 +130,7 @@ def write_folder(
         tokenizer.add_tokens(list(added))
         tokenizer.save(str(folder / "tokenizer.json"))
     else:
-        if kind != "xlm-roberta":
-            tokenizer.model.save(str(folder))
+        tokenizer.model.save(str(folder))
         listed = enumerate(added, tokenizer.get_vocab_size())
         if added:
             settings["added_tokens_decoder"] = {str(row): token.__getstate__() for row, token in listed}
@@ -258,16 +258,7 @@ CASES = {
     "bert without a normalizer": ("bert", "TokenizersBackend", BERT, "huggingface"),
     "xlm-roberta": ("xlm-roberta", "XLMRobertaTokenizer", {}, "huggingface"),
     "xlm-roberta of the model type": ("xlm-roberta", None, {}, "huggingface"),
-    "xlm-roberta files": ("xlm-roberta", "XLMRobertaTokenizerFast", {"complete": False}, "huggingface"),
-    "xlm-roberta files of the model type": ("xlm-roberta", None, {"complete": False}, "huggingface"),
-    "xlm-roberta without a prefix space": (
-        "xlm-roberta",
-        None,
-        {"complete": False, "config": {"add_prefix_space": False}},
-        "huggingface",
-    ),
     "xlm-roberta added": ("xlm-roberta", "XLMRobertaTokenizer", {"added": ADDED}, "huggingface"),
-    "xlm-roberta added, files": ("xlm-roberta", None, {"complete": False, "added": ADDED}, "huggingface"),
     "xlm-roberta generic": ("xlm-roberta", GENERIC, {}, "huggingface"),
     "unigram of another kind": (
         "xlm-roberta",
@@ -451,7 +442,7 @@ def test_other_names_of_special_tokens(tmp_path):
         (GENERIC, {**BERT, "template": "roberta"}, "but its tokenizer joins pairs in the format of roberta"),
         (GENERIC, {**BERT, "config": {"mask_token": None, "pad_token": None}}, "names no pad_token, mask_token"),
         (GENERIC, {**BERT, "config": {"pad_token": "[SEP]"}}, "uses '[SEP]' for two of cls_token"),
-        ("XLMRobertaTokenizer", {**BERT, "normalizer": bert_normalizer()}, "nor a Unigram tokenizer.json: give"),
+        ("XLMRobertaTokenizer", {**BERT, "normalizer": bert_normalizer()}, "has no Unigram tokenizer.json: give"),
         (GENERIC, {**BERT, "config": {"added_tokens_decoder": {"7": 1}}}, "describes tokens that cannot be read"),
     ],
 )  # fmt: skip
@@ -511,7 +502,7 @@ def test_contradicting_or_random_settings_are_refused(tmp_path):
 def test_rows_of_xlm_roberta_are_those_of_sentencepiece_shifted_by_one(tmp_path):
     from sentencepiece import SentencePieceProcessor
 
-    source = write_folder(tmp_path / "source", "xlm-roberta", None, complete=False)
+    source = write_folder(tmp_path / "source", "xlm-roberta", None)
     processor = SentencePieceProcessor(model_proto=trained_sentencepiece())
     tokenizer, encoder = imported("xlm-roberta", source, tmp_path / "out")
     pieces = [processor.id_to_piece(number) for number in range(3, processor.get_piece_size())]

@@ -65,7 +65,6 @@ EXPONENTIAL = {"lr_curve": "exponential"}
             "--finetune-checkpoint-shares .* below 0.5, got 0.5",
         ),
         (TIME | {"validation_interval": 0.0}, "--validation-interval .*got 0"),
-        (TIME | {"validation_begin": 0.6, "validation_end": 0.5}, "--validation-begin .*got 0.6 and 0.5"),
         (TIME | {"early_stop_loss": 6.0}, "--early-stop-loss 6 needs --early-stop-minutes"),
     ],
 )
@@ -81,7 +80,6 @@ def test_invalid_flags_are_refused(options, found):
         ({"lr_by": "updates", "total_num_update": 9}, []),
         (TIME | EXPONENTIAL | {"lr_decay_rate": 0.9, "lr_decay_step": 0.2}, []),
         (TIME | {"finetune_checkpoint_shares": [0.1, 0.9], "finetune_checkpoint_at_end": True}, []),
-        (TIME | {"validation_interval": 0.1, "validation_begin": 0.1, "validation_begin_interval": 0.01}, []),
         (TIME | EARLY_STOP, []),
         (TIME | {"lr_decay_rate": 7.0}, ["--lr-decay-rate (--lr-curve linear)"]),
         (TIME | {"total_num_update": 9}, ["--total-num-update (--lr-by time)"]),
@@ -91,12 +89,7 @@ def test_invalid_flags_are_refused(options, found):
         ),
         (TIME | EARLY_STOP | {"early_stop_minutes": 60.0}, ["--early-stop-minutes (training ends before)"]),
         (TIME | {"early_stop_minutes": 6.0}, ["--early-stop-minutes (no --early-stop-loss)"]),
-        (TIME | {"validation_begin": 0.1}, ["--validation-begin (no --validation-begin-interval)"]),
-        (TIME | {"validation_end_interval": 0.1}, ["--validation-end-interval (no --validation-end)"]),
-        (
-            UPDATES | {"validation_interval": 0.1},
-            ["--validation-interval (no --total-training-time)"],
-        ),
+        (UPDATES | {"validation_interval": 0.1}, ["--validation-interval (no --total-training-time)"]),
     ],
 )
 def test_flags_without_effect_are_listed(options, listed):

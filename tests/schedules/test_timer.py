@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 
-from fairseq_kd.schedules.timer import Budget, Due, Timer, times_between, validation_shares
+from fairseq_kd.schedules.timer import Budget, Due, Timer, validation_shares
 
 
 class FakeTime:
@@ -105,24 +105,8 @@ def test_a_restored_timer_continues(running):
 
 
 @pytest.mark.parametrize(
-    ("given", "shares"),
-    [
-        ({"interval": None}, []),
-        ({"interval": 0.1}, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]),
-        ({"interval": 1.0}, []),
-        ({"interval": 0.4, "end": 0.8, "end_interval": 0.05}, [0.4, 0.8, 0.85, 0.9, 0.95]),
-        ({"interval": None, "begin": 0.1, "begin_interval": 0.05}, [0.05, 0.1]),
-        (
-            {"interval": 0.3, "begin": 0.1, "begin_interval": 0.05, "end": 0.9, "end_interval": 0.04},
-            [0.05, 0.1, 0.4, 0.7, 0.94, 0.98],
-        ),
-    ],
+    ("interval", "shares"),
+    [(None, []), (0.1, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]), (0.4, [0.4, 0.8]), (1.0, [])],
 )
-def test_validation_shares(given, shares):
-    assert validation_shares(**given) == pytest.approx(shares)
-
-
-def test_a_time_is_passed_once():
-    readings = [0.0, 0.5, 1.0, 1.0, 2.9, 3.5, 9.0]
-    found = [times_between([1.0, 2.0, 3.0], a, b) for a, b in zip(readings, readings[1:], strict=False)]
-    assert found == [[], [1.0], [], [2.0], [3.0], []]
+def test_validation_shares(interval, shares):
+    assert validation_shares(interval) == pytest.approx(shares)

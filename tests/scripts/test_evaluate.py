@@ -1,22 +1,99 @@
-"""`scripts/evaluate.py`: its table is not interrupted by other output."""
+"""`scripts/evaluate.py`: every metric of every checkpoint on every labelled split."""
 
-import sys
+import csv
 
+import pytest
+
+from fairseq_kd.errors import CannotStart
 from scripts.evaluate import main
-from tests.tiny import write_data, write_teacher
+from tests.tiny import train_command, train_here
 
 
-def test_all_notes_come_before_the_table(tmp_path, capsys, monkeypatch):
-    data = write_data(tmp_path / "TINY-bin", [("train", 9), ("valid", 12)])
-    models = [write_teacher(tmp_path / name / "model.pt", seed=seed) for name, seed in [("a", 1), ("b", 2)]]
-    copy = tmp_path / "a" / "copy.pt"
-    copy.write_bytes(models[0].read_bytes())
-    monkeypatch.setattr(sys, "stderr", sys.stdout)  # as on a terminal
-    given = ["--checkpoint", *map(str, [*models, copy]), "--data", str(data)]
-    assert main([*given, "--split", "valid", "--cpu"]) == 0
+def evaluate(*arguments) -> int:
+    return main([*map(str, arguments), "--cpu"])
 
-    lines = capsys.readouterr().out.splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("| checkpoint"))
-    assert any("reusing its scores" in line for line in lines[:start])
-    assert len(lines) == start + 2 + 3
-    assert all(line.startswith("|") for line in lines[start:])
+
+def rows(path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["three_classes", "regression"])
+def test_metrics_are_those_the_training_logged(name, request, tmp_path, capsys):
+    run = request.getfixturevalue(name)
+    assert evaluate("--checkpoint", run.folder, "--data", run.data.parent, "--csv", tmp_path / "a.csv") == 0
+
+    # All checkpoints of a run are its last one, for it had one epoch.
+    found = rows(tmp_path / "a.csv")
+    assert {row["checkpoint"] for row in found} == {str(path) for path in run.folder.glob("*.pt")}
+    for row in found:
+        metrics = {metric: row[metric] for metric in run.logged["valid"] if metric in row}
+        assert metrics
+        if row["split"] != "train":
+            assert metrics == {metric: str(run.logged[row["split"]][metric]) for metric in metrics}
+
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 2 + len(found)
+    metric = "accuracy" if name == "three_classes" else "pearson"
+    score = run.logged["valid"][metric]
+    assert any(
+        f"| {run.data.name.removesuffix('-bin')} | valid | 40 | {score:.2f} |" in row for row in printed
+    )
+
+
+def test_every_labelled_split_by_default(three_classes, tmp_path):
+    model = three_classes.folder / "checkpoint_best.pt"
+    evaluate("--checkpoint", model, "--data", three_classes.data, "--csv", tmp_path / "a.csv")
+    splits = [(row["split"], row["sentences"]) for row in rows(tmp_path / "a.csv")]
+    assert splits == [("train", "64"), ("valid", "40"), ("valid1", "30")]
+
+
+@pytest.mark.slow
+def test_runs_of_several_tasks_make_one_table(three_classes, regression, tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    for run in (three_classes, regression):
+        (tmp_path / "data" / run.data.name).symlink_to(run.data)
+    given = ["--checkpoint", three_classes.folder, regression.folder / "checkpoint_best.pt"]
+    evaluate(*given, "--data", tmp_path / "data", "--split", "valid,valid1", "--csv", tmp_path / "a.csv")
+
+    header, _, *table = capsys.readouterr().out.splitlines()
+    assert (
+        header == "| checkpoint | task | split | sentences | accuracy | macro_f1 | mcc | pearson | spearman |"
+    )
+    assert table[-1].startswith(
+        f"| {regression.folder / 'checkpoint_best.pt'} | STS-B | valid | 40 | - | - | "
+    )
+    assert rows(tmp_path / "a.csv")[-1]["accuracy"] == ""
+
+
+@pytest.mark.slow
+def test_first_stages_are_skipped_in_folders(three_classes, tmp_path, capsys):
+    flags = ["--criterion", "hidden_mse_learn", "--hard-weight", "0", "--soft-weight", "0"]
+    teacher = three_classes.folder.parent / "teacher"
+    command = train_command(three_classes.data, tmp_path / "runs" / "first", "--teacher", str(teacher))
+    train_here([*command, "--init-layers", "0,3", *flags, "--no-epoch-checkpoints"])
+
+    assert evaluate("--checkpoint", tmp_path / "runs" / "first", three_classes.folder / "checkpoint_best.pt",
+                    "--data", three_classes.data, "--split", "valid") == 0  # fmt: skip
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 3
+    assert "first/checkpoint_best.pt is a first stage, without a trained classifier: skipped" in captured.err
+
+    with pytest.raises(CannotStart, match="has only first stages"):
+        evaluate("--checkpoint", tmp_path / "runs" / "first", "--data", three_classes.data)
+    with pytest.raises(CannotStart, match="is a first stage"):
+        evaluate("--checkpoint", tmp_path / "runs/first/checkpoint_best.pt", "--data", three_classes.data)
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("valid,dev", "--split dev is not in the data, which has train, valid, valid1, test, test1"),
+        ("test", r"--split test has no labels in .*: scripts/predict.py writes"),
+    ],
+)
+def test_splits_that_cannot_be_scored_are_refused(three_classes, split, message, capsys):
+    with pytest.raises(CannotStart, match=message):
+        evaluate("--checkpoint", three_classes.folder, "--data", three_classes.data, "--split", split)
+    assert capsys.readouterr().out == ""

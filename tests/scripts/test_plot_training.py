@@ -34,13 +34,6 @@ def test_training_and_validation_are_read_separately(log):
     assert read("a", log, "loss") == Curve("a", {10: 3.0, 20: 2.0}, {20: 2.25})
 
 
-def test_log_of_hydra_gives_the_same_curve(log):
-    hydra = log.read_text().replace(TRAIN, "[2026-01-01 00:00:00,1][train_inner][INFO] - ")
-    hydra = hydra.replace(VALID, "[2026-01-01 00:00:00,1][valid][INFO] - ")
-    log.write_text(hydra)
-    assert read("a", log, "loss") == Curve("a", {10: 3.0, 20: 2.0}, {20: 2.25})
-
-
 @pytest.mark.slow
 def test_png_has_all_logs(log, tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")

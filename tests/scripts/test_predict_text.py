@@ -183,9 +183,15 @@ def test_a_tokenizer_of_another_model_is_refused(encoder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "flags", [(), ("--text", "a", "--split", "valid"), ("--text", "a", "--submission", "b")]
+    "flags",
+    [
+        (),
+        ("--text", "a", "--split", "b"),
+        ("--text", "a", "--submission", "b"),
+        ("--split", "a", "--submission", "b"),
+    ],
 )
 def test_conflicting_flags_are_refused_before_the_import(flags, capsys):
     with pytest.raises(SystemExit):
         predict("--checkpoint", "nowhere", *flags)
-    assert "--data is missing" in (said := capsys.readouterr().err) or "conflicts with --text" in said
+    assert "--data is missing" in (said := capsys.readouterr().err) or "not allowed with argument" in said

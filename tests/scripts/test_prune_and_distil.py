@@ -70,23 +70,6 @@ def test_a_schedule_is_as_long_as_the_batches_of_an_update_leave_it(call):
     assert gathered.updates == pytest.approx(each.updates / 4, abs=1)
 
 
-@pytest.mark.slow
-def test_finished_steps_of_another_method_are_no_student_of_this_one(call, tmp_path, capsys, monkeypatch):
-    def train(job, slot):
-        shutil.copy(job.folder / "pruned" / "model.pt", job.folder / "checkpoint_best.pt")
-        (job.folder / "result.json").write_text("{}")
-        return Outcome({})
-
-    monkeypatch.setattr(prune_and_distil, "train", train)
-    assert prune_and_distil.main([*call, "--layers", "2"]) == 0
-    assert (
-        prune_and_distil.main([*call, "--layers", "2", "--method", "hidden_mse_learn", "--lr", "1e-3"]) == 2
-    )
-    assert (
-        "contains steps of another method (kd, now hidden_mse_learn): name another" in capsys.readouterr().err
-    )
-
-
 def interrupted(*_):
     raise KeyboardInterrupt
 
@@ -168,10 +151,7 @@ def test_a_small_student(call, tmp_path, capfd, monkeypatch):
             ["--layers", "2", "--", "--no-such", "3"],
             r"unrecognized arguments: --no-such 3\): correct the flags after --",
         ),
-        (
-            ["--layers", "2", "--", "--temperature", "0"],
-            "a student of 2 layers, .*: --temperature 0.0",
-        ),
+        (["--layers", "2", "--", "--temperature", "0"], "a student of 2 layers, .*: --temperature 0.0"),
         (
             [*SIZES, "--steps", "2", "--method", "att_kl_learn"],
             "a student of 3 layers, 3 heads, .* cannot be trained: .* head by head, but the student has 3 heads",

@@ -48,33 +48,23 @@ def fill(out: Path, *names: str) -> None:
         (out / name).touch()
 
 
-TRAINED_BY = [
-    ({"method": "pkd"}, r"another method \(kd, now pkd\)"),
-    ({"batch_size": 8}, r"another batch size \(16, now 8\)"),
-    ({"lr": 1e-3}, r"another lr \(2e-05, now 0.001\)"),
-    ({"overrides": {}}, r"another flags \(\['--temperature', '4'\], now \[\]\)"),
-]
-PRUNED_BY = [
-    ({"data": "more"}, "other data:"),
-    ({"teacher": "another"}, "another teacher:"),
-    ({"task": "MRPC"}, r"another task \(RTE, now MRPC\)"),
-]
-
-
-@pytest.mark.parametrize("there", [(PRUNED,), (PRUNED, HALF), (PRUNED, DONE)])
-@pytest.mark.parametrize(("other", "sentence"), TRAINED_BY + PRUNED_BY)
-def test_steps_with_other_settings_are_refused_if_the_files_depend_on_them(tmp_path, there, other, sentence):
-    """A pruned model depends on its schedule, data and teacher; a trained one on all settings."""
+@pytest.mark.parametrize("there", [PRUNED, HALF, DONE])
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        ({"method": "pkd"}, r"another method \(kd, now pkd\)"),
+        ({"lr": 1e-3}, r"another lr \(2e-05, now 0.001\)"),
+        ({"overrides": {}}, r"another flags \(\['--temperature', '4'\], now \[\]\)"),
+        ({"data": "more"}, r"another data \("),
+        ({"teacher": "another"}, r"another teacher \("),
+    ],
+)
+def test_steps_with_other_settings_are_refused(tmp_path, there, other, sentence):
     claim(tmp_path, [END], SPEC)
-    fill(tmp_path, *there)
+    fill(tmp_path, there)
     claim(tmp_path, [END], SPEC)
-    with pytest.raises(
-        ValueError, match=f"--out {tmp_path} contains steps of another schedule: name another"
-    ):
+    with pytest.raises(ValueError, match=f"--out {tmp_path} contains steps of another schedule"):
         claim(tmp_path, [replace(END, layers=9), END], SPEC)
-    if there == (PRUNED,) and (other, sentence) in TRAINED_BY:
-        claim(tmp_path, [END], replace(SPEC, **other))
-        return
     with pytest.raises(
         ValueError, match=f"--out {tmp_path} contains steps of {sentence}.* name another folder"
     ):

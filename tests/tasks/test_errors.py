@@ -194,35 +194,34 @@ def test_a_label_that_is_no_number(tmp_path):
         task.load_dataset("valid")
 
 
-def test_a_damaged_index(tmp_path, teacher):
-    data = write_data(tmp_path / "data")
+def truncate_index(data):
     index = data / "input0" / "valid.idx"
     index.write_bytes(index.read_bytes()[:20])
-    task, _, _ = build(data, teacher, "kd")
-    with pytest.raises(CannotStart, match=r"valid\.idx or \.bin cannot be read .* may be damaged"):
-        task.load_dataset("valid")
 
 
-def test_missing_split(data, teacher):
-    task, _, _ = build(data, teacher, "kd")
-    with pytest.raises(CannotStart, match="no split valid1: it has train, valid"):
-        task.load_dataset("valid1")
-
-
-def test_labels_outside_the_classes(tmp_path, teacher):
+@pytest.mark.parametrize(
+    ("damage", "split", "sentence"),
+    [
+        (lambda data: None, "valid1", "no split valid1: it has train, valid"),
+        (truncate_index, "valid", r"valid\.idx or \.bin cannot be read .* may be damaged"),
+        (
+            lambda data: write_indexed(data / "label" / "valid", [np.array([4 + 2, 2])] * 40),
+            "valid",
+            "has a label outside the 2 classes 0..1",
+        ),
+        (
+            lambda data: write_indexed(data / "label" / "valid", [np.array([4, 2])] * 39),
+            "valid",
+            "39 labels for 40 sentences",
+        ),
+    ],
+)
+def test_a_split_that_cannot_be_read(tmp_path, teacher, damage, split, sentence):
     data = write_data(tmp_path / "data")
-    write_indexed(data / "label" / "valid", [np.array([4 + 2, 2])] * 40)
+    damage(data)
     task, _, _ = build(data, teacher, "kd")
-    with pytest.raises(CannotStart, match="has a label outside the 2 classes 0..1"):
-        task.load_dataset("valid")
-
-
-def test_missing_labels(tmp_path, teacher):
-    data = write_data(tmp_path / "data")
-    write_indexed(data / "label" / "valid", [np.array([4, 2])] * 39)
-    task, _, _ = build(data, teacher, "kd")
-    with pytest.raises(CannotStart, match="39 labels for 40 sentences"):
-        task.load_dataset("valid")
+    with pytest.raises(CannotStart, match=sentence):
+        task.load_dataset(split)
 
 
 def test_examples_longer_than_the_model(data, tmp_path):

@@ -60,8 +60,7 @@ def test_a_tracker_without_its_package_is_refused(data, teacher, monkeypatch, op
     found = dict.fromkeys(["tensorboard", "tensorboardX", "wandb"])
     monkeypatch.setattr("importlib.util.find_spec", found.__getitem__)
     with pytest.raises(
-        CannotStart,
-        match=f"--{option.replace('_', '-')} tb needs a package .*: `pip install {packages[0]}`",
+        CannotStart, match=f"--{option.replace('_', '-')} tb needs a package .*: `pip install {packages[0]}`"
     ):
         build(data, teacher, "kd", task={option: "tb"})
     found[packages[-1]] = "there"

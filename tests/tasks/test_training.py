@@ -10,15 +10,7 @@ from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
 from tests.processes import Process, run, torchrun
-from tests.tiny import (
-    ROOT,
-    distil_command,
-    logged,
-    train_command,
-    train_here,
-    write_data,
-    write_teacher,
-)
+from tests.tiny import ROOT, distil_command, logged, train_command, train_here, write_data, write_teacher
 
 
 def checkpoint(folder: Path, name: str = "checkpoint_last.pt") -> dict:
@@ -73,17 +65,9 @@ def test_the_best_checkpoint_follows_the_task_metric(data, teacher, tmp_path):
 def test_accumulation_equals_one_large_batch(data, teacher, tmp_path):
     # With a large epsilon the update is as smooth in the gradient as SGD's.
     smooth = ("--adam-eps", "0.1")
-    one = distil_command(data, tmp_path / "one", teacher, "att_kl_hidden_mse", "--batch-size", "64", *smooth)
-    four = distil_command(
-        data,
-        tmp_path / "four",
-        teacher,
-        "att_kl_hidden_mse",
-        "--batch-size",
-        "16",
-        "--update-freq",
-        "4",
-        *smooth,
+    one, four = (
+        distil_command(data, tmp_path / name, teacher, "att_kl_hidden_mse", *flags.split(), *smooth)
+        for name, flags in {"one": "--batch-size 64", "four": "--batch-size 16 --update-freq 4"}.items()
     )
     (expected,), (found,) = losses(train_here(one)), losses(train_here(four))
     assert found == pytest.approx(expected, abs=2e-5)
@@ -105,8 +89,7 @@ def test_resuming_does_not_initialise_again(data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("method", "last"),
-    [("hidden_mse_learn", "checkpoint_2_77.pt"), ("crd", "checkpoint_1_21.pt")],
+    ("method", "last"), [("hidden_mse_learn", "checkpoint_2_77.pt"), ("crd", "checkpoint_1_21.pt")]
 )
 def test_killed_in_mid_epoch_and_resumed_equals_straight_through(tmp_path, teacher, method, last):
     data = write_data(tmp_path / "data", sentences=[("train", 400), ("valid", 40)])

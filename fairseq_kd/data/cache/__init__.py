@@ -7,7 +7,7 @@
     DIR/SPLIT/masked.npy        [N] number of masked words of each row, with masked words only
     DIR/SPLIT/RECORD.PRECISION.bin    the records of all N rows, concatenated
     DIR/SPLIT/RECORD.PRECISION.sums   [N] uint32, their checksums
-    DIR/SPLIT/RECORD.PRECISION.lock   empty; the writer of row r locks byte r
+    DIR/lock, DIR/SPLIT/lock    empty; locked while files are created, or rows written
 
 A row is one example of the split. It is numbered by its position in the data, not in the training order. A record holds
 one signal of a row's n tokens, without padding. Values are fp16, bf16 or fp32, little-endian. A record is padded to a
@@ -26,11 +26,9 @@ multiple of 4 bytes:
                       With magnitude_sentence, the first two are values [E] and their indices among k H, uint32 [E]
 
 The checksum of a record is the CRC-32 of the row's token numbers (int32), continued over the record; 0 means not
-written. A writer locks the row, and does nothing if the row is valid, so the first of several writers wins. It writes
+written. A writer locks the split, and does nothing if the row is valid, so the first of several writers wins. It writes
 the record before the checksum. A record with a wrong checksum counts as not written: a killed writer left it
 incomplete, the disk damaged it, or the data has other tokens. Readers take no lock.
-
-Outside Unix there are no locks. There, two writers of different bits can leave an invalid row.
 
 Files are created at full size and renamed into place.
 """

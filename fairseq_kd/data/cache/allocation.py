@@ -1,9 +1,8 @@
-"""Disk space of a cache: estimated for all splits, then preallocated for all or none."""
+"""Disk space of a cache: compared with the free space for all splits, then preallocated."""
 
-import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ...errors import CannotStart
@@ -14,17 +13,16 @@ logger = logging.getLogger(__name__)
 
 
 def preallocate(
-    folder: Path, contents: str, missing: Callable[[], Mapping[str, int]], files: Iterable[Path]
+    folder: Path, contents: str, missing: Callable[[], Mapping[str, int]], create: Callable[[], None]
 ) -> None:
     """Create the files of a cache at full size, and log that size.
 
     contents  description of the files, for messages
     missing   returns split -> bytes of its files that do not exist yet
-    files     creates one file after another, and yields the path of each
+    create    creates them
 
-    Raises CannotStart if there is too little space; created files are then removed.
+    Raises CannotStart if there is too little space for all of them, before it creates one.
     """
-    created: list[Path] = []
     try:
         with folder_lock(folder):
             # Computed under the lock, because another process may just have created the same files.
@@ -40,12 +38,7 @@ def preallocate(
                     f"{FLAG} {folder} needs {describe_sizes(sizes)} for {contents}, but {format_bytes(free)} are free: free "
                     "some space, name a folder on another disk, or store less (--hsk-keep, --mapping, --cache-precision)."
                 )
-            try:
-                for path in files:
-                    created.append(path)
-            except BaseException:
-                _remove(created)
-                raise
+            create()
     except OSError as error:
         raise CannotStart(
             f"{FLAG} {folder} cannot be written ({error.strerror}): free some space, or name another folder."
@@ -70,10 +63,3 @@ def format_bytes(size: float) -> str:
     power = min(4, max(0, int(size).bit_length() - 1) // 10)
     unit = ("bytes", "KiB", "MiB", "GiB", "TiB")[power]
     return f"{size / 1024**power:.{min(power, 1)}f} {unit}"
-
-
-def _remove(files: Iterable[Path]) -> None:
-    for path in files:
-        path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # the folder has other files
-            path.parent.rmdir()

@@ -8,8 +8,6 @@ from typing import IO, Optional
 
 import numpy as np
 
-from .locks import row_lock
-
 
 class RecordFile:
     """Reads and writes the records of one codec, row by row.
@@ -33,14 +31,16 @@ class RecordFile:
         return record if self.sums[row] == _checksum(record, token_sum) else None
 
     def write(self, row: int, token_sum: int, record: bytes) -> None:
-        """Write a record, unless the row is valid; token_sum as for `read`."""
+        """Write a record, unless the row is valid; token_sum as for `read`.
+
+        The caller holds a lock against other writers: two writers of different bits could otherwise leave one's record with
+        the other's checksum.
+        """
         record = record.ljust(int(self.ends[row]) - self._start(row), b"\0")
         records, sums = self._open
-        # Without the lock, two writers of different bits could leave one's record with the other's checksum.
-        with row_lock(self.path.with_suffix(".lock"), row):
-            if self.read(row, token_sum) is None:
-                _write_all(records, record, self._start(row))
-                _write_all(sums, np.uint32(_checksum(record, token_sum)).tobytes(), 4 * row)
+        if self.read(row, token_sum) is None:
+            _write_all(records, record, self._start(row))
+            _write_all(sums, np.uint32(_checksum(record, token_sum)).tobytes(), 4 * row)
 
     def _start(self, row: int) -> int:
         return int(self.ends[row - 1]) if row else 0

@@ -3,7 +3,7 @@
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Optional
@@ -17,6 +17,7 @@ from ...files import atomic_write
 from ...signals import Signals
 from .codecs import Codec
 from .identity import write_json
+from .locks import folder_lock
 from .record_file import RecordFile
 
 FLAG = "--teacher-cache"
@@ -62,17 +63,15 @@ class SplitCache:
         """Return the size of the files that do not exist yet, in bytes."""
         return sum(self._size(codec) for codec in self._absent())
 
-    def create_files(self) -> Iterator[Path]:
-        """Create the missing files at full size; yield the path of each. Raises OSError if the disk is full."""
+    def create_files(self) -> None:
+        """Create the missing files at full size. Raises OSError if the disk is full."""
         self.folder.mkdir(exist_ok=True)
         description, counts = self.folder / "rows.json", self.folder / "masked.npy"
         if self.has_masked_words and not (description.is_file() and counts.is_file()):
             with atomic_write(counts) as file:
                 np.save(file, self.masked)
-            yield counts
         if not description.is_file():
             write_json(description, self._description)
-            yield description
         self._check_data()
 
         for codec in self._absent():
@@ -80,7 +79,6 @@ class SplitCache:
             for each, own in ((path.with_suffix(".sums"), 4 * len(self)), (path, size - 4 * len(self))):
                 with atomic_write(each) as file:
                     _fill_with_zeros(file, own)
-                yield each
 
     @cached_property
     def masked(self) -> np.ndarray:
@@ -176,8 +174,9 @@ class SplitCache:
         try:
             for codec, file in zip(self.codecs, self._files, strict=True):
                 contents = codec.encode(signals, sizes, self.precision)
-                for row, token_sum, content in zip(rows, token_sums, contents, strict=True):
-                    file.write(row, token_sum, content)
+                with folder_lock(self.folder):
+                    for row, token_sum, content in zip(rows, token_sums, contents, strict=True):
+                        file.write(row, token_sum, content)
         except ValueError as error:
             raise SystemExit(
                 f"Cannot cache {codec.name}: --cache-precision {error}: use bf16 or fp32."

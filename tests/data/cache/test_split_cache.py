@@ -1,13 +1,12 @@
 """Concurrent writers of one cache leave every row valid, even if their bits differ."""
 
 import multiprocessing
-import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from fairseq_kd.data.cache import SplitCache, locks, record_file
+from fairseq_kd.data.cache import SplitCache, record_file
 from fairseq_kd.data.cache.codecs import DenseCodec
 from fairseq_kd.signals import Signals
 
@@ -22,13 +21,8 @@ def rows(tmp_path):
     made = SplitCache(
         tmp_path / "train", [DenseCodec("logits", (NUMBERS,), "logits")], "fp32", np.full(ROWS, 4), "hash"
     )
-    make(made)
+    made.create_files()
     return made
-
-
-def make(rows: SplitCache) -> None:
-    for path in rows.create_files():
-        assert path.is_file()
 
 
 def write(rows: SplitCache, row: int, number: float) -> None:
@@ -53,7 +47,7 @@ def together(*works) -> None:
     assert [process.exitcode for process in processes] == [0] * len(works)
 
 
-def raced(first, second, meanwhile=lambda: None):
+def raced(first, second):
     """Run two writers of row 3: the second writes while the first pauses between its record and its checksum."""
     begun, done = FORK.Event(), FORK.Event()
     write_all = record_file._write_all
@@ -61,7 +55,6 @@ def raced(first, second, meanwhile=lambda: None):
     def pausing(file, content, at):
         if len(content) == 4:
             record_file._write_all = write_all
-            meanwhile()
             begun.set()
             done.wait(1)
         write_all(file, content, at)
@@ -82,34 +75,6 @@ def raced(first, second, meanwhile=lambda: None):
 def test_writer_that_pauses_between_record_and_checksum_wins(rows):
     """Without a lock, the record of the second writer would have the checksum of the first."""
     raced(lambda: write(rows, 3, 1.0), lambda: write(rows, 3, 2.0))
-    assert read(rows, 3) == {1.0}
-
-
-@pytest.mark.slow
-def test_reading_the_files_keeps_the_lock_of_a_row(rows):
-    """Closing any descriptor of a file releases all locks of the process on that file."""
-
-    def meanwhile():
-        rows.missing()
-        write(SplitCache(rows.folder, rows.codecs, "fp32", rows.tokens, "hash"), 4, 1.0)
-
-    raced(lambda: write(rows, 3, 1.0), lambda: write(rows, 3, 2.0), meanwhile)
-    assert read(rows, 3) == {1.0}
-
-
-@pytest.mark.slow
-def test_recreated_folder_has_its_own_locks(rows):
-    """The process must not use the lock file of the same name that it opened before."""
-    write(rows, 3, 1.0)
-    shutil.rmtree(rows.folder)
-    rows = SplitCache(rows.folder, rows.codecs, "fp32", rows.tokens, "hash")
-    make(rows)
-
-    def elsewhere():  # a process that never opened the old lock file
-        locks._lock_file.cache_clear()
-        write(rows, 3, 2.0)
-
-    raced(lambda: write(rows, 3, 1.0), elsewhere)
     assert read(rows, 3) == {1.0}
 
 

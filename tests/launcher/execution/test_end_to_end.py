@@ -58,32 +58,9 @@ def test_a_task_of_the_user_is_trained_like_one_of_glue(tmp_path):
     names = {"0": "bad", "1": "good"}
     with (tmp_path / "reviews.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["text", "mood"], *([text, names[label]] for text, label in rows)])
-    own = [
-        "--name",
-        "reviews",
-        "--train-file",
-        "reviews.csv",
-        "--text",
-        "text",
-        "--label",
-        "mood",
-        "--out",
-        "data",
-    ]
+    own = "--name reviews --train-file reviews.csv --text text --label mood --out data".split()
     own += ["--split-dev", "0.2", "--limit-train", "80", "--keep-unlabelled", "--encoder-dir", "models/tiny"]
-    call = [
-        "--task",
-        "reviews",
-        "--method",
-        "none,kd",
-        "--cpu",
-        "--seeds",
-        "1",
-        "--epochs",
-        "1",
-        "--teacher-epochs",
-        "1",
-    ]
+    call = "--task reviews --method none,kd --cpu --seeds 1 --epochs 1 --teacher-epochs 1".split()
     call += ["--trainer", processes.programs() / "fairseq-train"]
     call += ["--unlabelled-subset", "unlabelled", "--", "--num-workers", "0"]
     for command in (["-m", "preprocess.custom", *own], [ROOT / "experiments.py", *call]):

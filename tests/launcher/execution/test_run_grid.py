@@ -191,21 +191,13 @@ def test_a_failure_shows_the_end_of_its_log_and_stops_no_other_run(train, group,
     assert len(results_in(group)) == 1
 
 
-@pytest.mark.parametrize(
-    ("variable", "refusal"),
-    [
-        ("FAKE_REFUSE", "Cannot start distillation:\n    --mapping is wrong.\n    --teacher is wrong."),
-        ("FAKE_FLAGS", "fake-train does not accept its command line (unrecognized arguments: --no-such 3): correct the "
-         "flags after --"),
-    ],
-)  # fmt: skip
-def test_a_run_that_the_trainer_refuses_is_not_started_again(train, group, monkeypatch, variable, refusal):
-    monkeypatch.setenv(variable, "kd")
+def test_a_run_that_the_trainer_refuses_is_not_started_again(train, group, monkeypatch):
+    monkeypatch.setenv("FAKE_REFUSE", "kd")
     text = train(*KD, "--retries", "5", status=1)
+    refusal = "Cannot start distillation:\n    --mapping is wrong.\n    --teacher is wrong."
     assert f"FAILED, {refusal}\n    (the end of " in text
     assert "a long line of settings" not in text
-    log = (only_run(group) / "log.txt").read_text()
-    assert log.count("settings") + log.count("usage") == 1
+    assert (only_run(group) / "log.txt").read_text().count("settings") == 1
 
 
 @pytest.mark.parametrize("ending", [-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT])

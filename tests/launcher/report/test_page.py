@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from launcher.report import main, page, plots
+from launcher.report import main, plots
 from tests.launcher.report.folders import classes_with, spec, write_run, write_two_stages
 
 
@@ -108,26 +108,6 @@ def test_page_contains_its_plots_loads_nothing_and_is_reproducible(group, report
     loading = {value for _, name, value in attributes if name in ("src", "srcset", "href", "data", "action")}
     assert all(value.startswith(("data:", "#")) for value in loading)
     assert not re.search(r"@import|url\(|https?://", first)
-
-
-def test_without_matplotlib_the_page_has_tables_and_a_note(group, report, monkeypatch):
-    monkeypatch.setattr(plots, "available", lambda: False)
-    report()
-    shown = read_page(group)
-    assert len(shown.tables) == 2
-    assert not [tag for tag, *_ in shown.attributes if tag == "img"]
-    assert "No plots, because matplotlib is not installed: pip install matplotlib." in shown.texts["li"]
-
-
-def test_without_jinja2_the_other_files_and_a_note_are_written(group, report, monkeypatch, capsys):
-    monkeypatch.setattr(page, "available", lambda: False)
-    assert report() == 0
-    assert "* No report.html, because jinja2 is not installed: pip install jinja2." in capsys.readouterr().out
-    assert {path.name for path in (group / "report").iterdir()} == {
-        "report.md",
-        "report.csv",
-        "differences.csv",
-    }
 
 
 def test_names_flags_and_commands_are_escaped(tmp_path):

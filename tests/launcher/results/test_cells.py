@@ -98,35 +98,9 @@ def test_seeds_with_their_own_first_stages_form_a_cell(tmp_path):
     assert len(found(tmp_path)) == 3
 
 
-def without_first_stages(group, seeds=(1, 2, 3)):
+def without_first_stages(group):
     for path in group.glob("*-first-*"):
-        if any(f"-seed{seed}-" in path.name for seed in seeds):
-            shutil.rmtree(path)
-
-
-def scored(group):
-    """Return the scores by seed of each cell, by the epochs of its first stage, and the notes."""
-    notes = []
-    several = group_runs(read(group), notes.append)
-    return [(cell.settings.get("stage 1 epochs"), cell.scores(ACCURACY)) for cell in several], notes
-
-
-def test_deleted_first_stages_are_inferred_from_other_seeds(tmp_path):
-    for seed in (1, 2):
-        for epochs in (5, 7):
-            run = spec("crd", mapping="", seed=seed)
-            write_two_stages(tmp_path, run, classes_with(2 * epochs), first={"epochs": epochs})
-    complete = [(5, {1: 95.0, 2: 95.0}), (7, {1: 93.0, 2: 93.0})]
-    several, notes = scored(tmp_path)
-    assert (sorted(several), notes) == (complete, [])
-
-    without_first_stages(tmp_path, seeds=(1,))
-    several, [note] = scored(tmp_path)
-    assert sorted(several) == complete
-    assert note.startswith(
-        "2 runs started from first stages that no longer exist, such as SST-2-crd-0_1_2-first-seed1-"
-    )
-    assert "training time" in note
+        shutil.rmtree(path)
 
 
 def test_deleted_first_stages_are_inferred_from_the_second_stage(tmp_path):
@@ -136,42 +110,36 @@ def test_deleted_first_stages_are_inferred_from_the_second_stage(tmp_path):
             run = spec("crd", mapping="", seed=seed, epochs=epochs, overrides=weights)
             write_two_stages(tmp_path, run, classes_with(4), first={"overrides": {}})
     without_first_stages(tmp_path)
-    several = group_runs(read(tmp_path), [].append)
+    notes = []
+    several = group_runs(read(tmp_path), notes.append)
     assert sorted((cell.settings["epochs"], sorted(cell.runs)) for cell in several) == [
         (2, [1, 2]),
         (4, [1, 2]),
     ]
     assert [name for cell in several for name in cell.settings if name.startswith("stage 1 ")] == []
+    [note] = notes
+    assert note.startswith(
+        "4 runs started from first stages that no longer exist, such as SST-2-crd-0_1_2-first-"
+    )
+    assert "training time" in note
 
 
-def test_runs_with_unknown_first_stages_form_a_cell_if_their_seeds_differ(tmp_path):
-    for seed in (1, 2):
-        run = write_two_stages(
-            tmp_path, spec("crd", mapping="", seed=seed), classes_with(4), first={"epochs": 5}
-        )
-    shutil.copytree(run, tmp_path / "a-copy")  # has the same first stage
+def test_runs_with_unknown_first_stages_are_never_averaged(tmp_path):
+    for seed, epochs, wrong in ((1, 5, 4), (2, 5, 6), (2, 7, 8)):
+        run = spec("crd", mapping="", seed=seed)
+        write_two_stages(tmp_path, run, classes_with(wrong), first={"epochs": epochs})
     without_first_stages(tmp_path)
-    several, notes = scored(tmp_path)
-    assert several == [(None, {1: 98.0, 2: 98.0})]
-    assert [
-        note for note in notes if note.endswith(": they form one cell, though their first stages may differ")
+    write_two_stages(tmp_path, spec("crd", mapping="", seed=3), classes_with(10))
+    notes = []
+    several = group_runs(read(tmp_path), notes.append)
+    assert sorted(cell.scores(ACCURACY).popitem() for cell in several) == [
+        (1, 98.0),
+        (2, 96.0),
+        (2, 97.0),
+        (3, 95.0),
     ]
-    shutil.rmtree(tmp_path / "a-copy")
-
-    write_two_stages(tmp_path, spec("crd", mapping="", seed=2), classes_with(6), first={"epochs": 7})
-    without_first_stages(tmp_path)
-    several, notes = scored(tmp_path)
-    assert sorted(scores.popitem() for _, scores in several) == [(1, 98.0), (2, 97.0), (2, 98.0)]
     assert notes[-1].endswith(": each first stage has its own cell")
-
-
-def test_unknown_first_stages_differ_from_existing_ones(tmp_path):
-    write_two_stages(tmp_path, spec("crd", mapping="", seed=1), classes_with(4), first={"epochs": 5})
-    without_first_stages(tmp_path)
-    write_two_stages(tmp_path, spec("crd", mapping="", seed=2), classes_with(4))
-    several = group_runs(read(tmp_path), [].append)
-    shown = {tuple(cell.runs): [setting(cell, name) for name in differing(several)] for cell in several}
-    assert shown == {(1,): ["unknown"], (2,): [""]}
+    assert differing(several) == ["stage 1 run"]
 
 
 def test_copy_of_a_run_counts_once_and_is_noted(tmp_path):

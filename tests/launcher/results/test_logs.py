@@ -3,14 +3,7 @@ import time
 
 import pytest
 
-from launcher.results.logs import (
-    AppendedLines,
-    best_update,
-    following,
-    peak_memory,
-    updates_done,
-    validations,
-)
+from launcher.results.logs import best_update, following, peak_memory, updates_done, validations
 
 
 def line(update: int, subset: str = "valid", **scores) -> str:
@@ -84,33 +77,20 @@ def test_peak_memory_is_the_highest_of_all_lines():
     assert peak_memory(["nothing"]) is None
 
 
-def test_only_appended_lines_are_read_and_only_complete_ones(tmp_path):
-    path = tmp_path / "log.txt"
-    lines = AppendedLines(path)
-    assert lines.read() == []
-    for text, expected in (
-        ("one\ntwo\nthr", ["one", "two"]),
-        ("one\ntwo\nthree\n", ["three"]),
-        ("new\n", ["new"]),  # a log that begins again
-        ("new\nnewer\n", ["newer"]),
-    ):
-        path.write_text(text)
-        assert lines.read() == expected
-    assert AppendedLines(path).read() == []
-
-
 def test_validations_are_reported_during_the_training_and_the_last_at_its_end(tmp_path):
     path, told = tmp_path / "log.txt", []
     path.write_text(line(5, accuracy=50))
     with following(path, lambda *what: told.append(what), seconds=0.01):
         with open(path, "a") as file:
-            file.write(f"some other line\n{line(10, accuracy=80)}{line(10, 'valid1', accuracy=70)}")
+            file.write(
+                f"some other line\n{line(10, accuracy=80)}{line(10, 'valid1', accuracy=70)}{line(20)[:-30]}"
+            )
         deadline = time.monotonic() + 10
         while len(told) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         with open(path, "a") as file:
-            file.write(line(20, accuracy=81))
+            file.write(f"\n{line(20, accuracy=81)}")
     assert told == [
         (10, "valid", {"accuracy": 80}), (10, "valid1", {"accuracy": 70}), (20, "valid", {"accuracy": 81})
     ]  # fmt: skip

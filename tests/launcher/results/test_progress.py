@@ -67,10 +67,7 @@ def test_an_outcome_as_text(outcome, text):
 
 def test_the_summary_names_the_runs_of_each_problem():
     outcomes = {f"failed{number}": Outcome(None, "exit status 1") for number in range(12)}
-    outcomes |= {
-        "done": DONE,
-        "noted": replace(DONE, note="no predictions"),
-    }
+    outcomes |= {"done": DONE, "noted": replace(DONE, note="no predictions")}
     first, second = summary(outcomes)
     assert first.startswith("12 without a result, ")
     assert first.endswith("failed9 and 2 more)")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import sys
@@ -71,18 +70,6 @@ def test_every_shard_is_a_data_folder_of_stock_fairseq(make, wiki, tmp_path, gpt
     }  # fmt: skip
 
 
-@pytest.mark.slow
-def test_both_outputs_of_wikiextractor_give_the_same_data(make, wiki, tmp_path):
-    assert make("--input", wiki) == 0
-    articles = "".join(path.read_text() for path in sorted((wiki / "AA").iterdir()))
-    for head, body in re.findall(r'<doc .*title="(.*)">\n.*\n\n((?:.*\n)*?)</doc>', articles):
-        with (tmp_path / "json").open("a") as file:
-            file.write(json.dumps({"title": head, "text": body.rstrip("\n")}) + "\n")
-    assert make("--input", tmp_path / "json", out="json_data") == 0
-    for name in ("train.bin", "train.idx", "valid.bin"):
-        assert (tmp_path / "data" / name).read_bytes() == (tmp_path / "json_data" / name).read_bytes()
-
-
 def test_dropped_lines_are_counted(make, wiki, tmp_path, capsys):
     lines = ["|- style=x", "{{stub}}", "* * *", "At {{noon}} we left.", "{{open"]
     with (wiki / "AA" / "wiki_00").open("a") as file:
@@ -142,14 +129,6 @@ def test_the_text_determines_the_split_and_shard(make, wiki, tmp_path):
         assert {*other} != {*here}
         everything += here
     assert len(everything) == 120
-
-
-def test_a_copy_of_a_document_stays_with_it(make, wiki, tmp_path):
-    shutil.copyfile(wiki / "AA/wiki_00", wiki / "AA/wiki_copy")
-    assert make("--input", wiki, "--valid-share", "0.3") == 0
-    train, valid = (documents_of(read_rows(tmp_path / "data" / split)) for split in ("train", "valid"))
-    assert not {*train} & {*valid}
-    assert len(train) + len(valid) == 150
 
 
 def test_long_sentences_are_cut_at_words(make, tmp_path, wordpiece_folder):

@@ -19,7 +19,6 @@ BAD = "The ferry leaves.\nNobody said so.\n\nA kite.\ncaf\xe9\n".encode("latin-1
         (["--input", "{wiki}", "--part", "0/4"], "--part 0/4 is invalid: give i/n with i from 1 to n"),
         (["--input", "{wiki}", "--part", "half"], "--part half is invalid"),
         (["--input", "{wiki}", "--longest", "3"], "--longest 3 is out of range"),
-        (["--merge", "--input", "{wiki}", "--part", "1/2"], "remove --input and --part."),
         (["--input", "{wiki}", "--shards", "150"], "has none of 120 documents"),
         (
             ["--input", "{wiki}", "--valid-share", "1e-9"],
@@ -30,7 +29,6 @@ BAD = "The ferry leaves.\nNobody said so.\n\nA kite.\ncaf\xe9\n".encode("latin-1
         (["--input", "{wiki}", "--parts", "2"], "--parts are for --launcher slurm"),
         (["--input", "{wiki}", "--launcher", "slurm"], "--parts N"),
         (["--input", "{wiki}", "--launcher", "slurm", "--parts", "2", "--part", "1/2"], "--parts N"),
-        (["--merge", "--launcher", "slurm"], "remove --launcher"),
         (["--merge"], "data.parts with the parts to join is missing"),
     ],
 )

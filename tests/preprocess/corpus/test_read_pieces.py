@@ -130,24 +130,6 @@ def test_any_number_of_processes_parts_and_held_tokens_gives_the_same_bytes(
     assert contents(tmp_path / "held") == contents(tmp_path / "parts")
 
 
-def test_a_changed_compressed_file_is_noticed(make, wiki, capsys):
-    path = compress(wiki / "AA/wiki_01", ".gz")
-    assert make("--input", wiki) == 0
-    assert make("--input", wiki) == 0
-    assert "is up to date" in capsys.readouterr().out
-
-    path.touch()
-    assert make("--input", wiki) == 0
-    output = capsys.readouterr()
-    assert "comparing their contents" in output.err
-    assert "is up to date" in output.out
-
-    changed = gzip.decompress(path.read_bytes()).replace(b"noon", b"dusk")
-    path.write_bytes(gzip.compress(changed))
-    assert make("--input", wiki) == 1
-    assert "--out" in capsys.readouterr().err
-
-
 def test_clean_lines_reads_compressed_text(tmp_path):
     (tmp_path / "a.txt").write_text("It is noon. A kite.\n\nIt is dusk.\n")
     compress(tmp_path / "a.txt", ".xz")

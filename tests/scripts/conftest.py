@@ -1,0 +1,3 @@
+"""Trained runs for the tests of scripts that evaluate."""
+
+from tests.evaluation.conftest import regression, three_classes, train  # noqa: F401
