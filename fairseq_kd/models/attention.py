@@ -47,7 +47,7 @@ class _PackedAttention(Function):
                 (mixed,) = _heads(output[rows], 1, heads)
                 for block in _blocks(len(q[0])):
                     p = _probabilities(q[:, block], k)
-                    mixed[:, block] = torch.bmm(masks.drop(p), v)
+                    mixed[:, block] = torch.bmm(_drop(p, masks.next(p)), v)
         output[sum(lengths) :] = 0
         return output
 
@@ -55,34 +55,22 @@ class _PackedAttention(Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Optional[Tensor], ...]:
         (qkv,), (lengths, heads, dropout, seed) = ctx.saved_tensors, ctx.options
-        result, masks = torch.empty_like(qkv), _Masks(dropout, seed, qkv.dtype)
+        # Zeros for filler, and for the sums over the blocks of a sentence.
+        result, masks = torch.zeros_like(qkv), _Masks(dropout, seed, qkv.dtype)
         with torch.autocast("cpu", enabled=False):
             for rows in _sentences(lengths):
                 q, k, v = _heads(qkv[rows], 3, heads)
-                (upstream,) = _heads(gradient[rows].to(qkv.dtype), 1, heads)
                 d_q, d_k, d_v = _heads(result[rows], 3, heads)
-                blocks = list(_blocks(len(q[0])))
-                if len(blocks) > 1:
-                    d_k.zero_(), d_v.zero_()
-                for block in blocks:
+                (d_mixed,) = _heads(gradient[rows].to(qkv.dtype), 1, heads)
+                scale = q.size(-1) ** -0.5
+                for block in _blocks(len(q[0])):
                     p = _probabilities(q[:, block], k)
-                    keep = masks.next(p.shape)
-                    d_p = torch.bmm(upstream[:, block], v.transpose(1, 2))
-                    dropped = p if keep is None else p * keep
-                    part_v = torch.bmm(dropped.transpose(1, 2), upstream[:, block])
-                    if keep is not None:
-                        d_p *= keep
+                    keep = masks.next(p)
+                    d_v += torch.bmm(_drop(p, keep).transpose(1, 2), d_mixed[:, block])
+                    d_p = _drop(torch.bmm(d_mixed[:, block], v.transpose(1, 2)), keep)
                     d_scores = torch._softmax_backward_data(d_p, p, -1, p.dtype)
-                    scale = q.size(-1) ** -0.5
                     d_q[:, block] = _product(d_scores, k, scale)
-                    part_k = _product(d_scores.transpose(1, 2), q[:, block], scale)
-                    if len(blocks) > 1:
-                        d_k += part_k
-                        d_v += part_v
-                    else:
-                        d_k.copy_(part_k)
-                        d_v.copy_(part_v)
-        result[sum(lengths) :] = 0
+                    d_k += _product(d_scores.transpose(1, 2), q[:, block], scale)
         return result, None, None, None, None
 
 
@@ -94,20 +82,19 @@ class _Masks:
         self.generator = torch.Generator().manual_seed(seed) if dropout else None
         self.values = torch.empty(0)
 
-    def next(self, shape: torch.Size) -> Optional[Tensor]:
-        """Return the factors of the next block; None without dropout."""
+    def next(self, p: Tensor) -> Optional[Tensor]:
+        """Return the factors of the next block of probabilities, in its shape; None without dropout."""
         if not self.dropout:
             return None
-        count = shape.numel()
+        count = p.numel()
         if len(self.values) < count:
             self.values = keep_mask([max(DRAW, count)], self.dropout, self.dtype, self.generator)
-        factors, self.values = self.values[:count].view(shape), self.values[count:]
+        factors, self.values = self.values[:count].view_as(p), self.values[count:]
         return factors
 
-    def drop(self, p: Tensor) -> Tensor:
-        """Return probabilities after dropout, in place."""
-        keep = self.next(p.shape)
-        return p if keep is None else p.mul_(keep)
+
+def _drop(p: Tensor, keep: Optional[Tensor]) -> Tensor:
+    return p if keep is None else p * keep
 
 
 def _sentences(lengths: Sequence[int]) -> Iterator[slice]:
