@@ -17,8 +17,8 @@ from torch.autograd.function import Function, once_differentiable
 
 from .precision import at_least_float32, lowest
 
-# Largest number of scores of a block, all heads together. On a CPU, it has 2 MB in fp32, which fits into a cache. On other
-# devices, large blocks need fewer calls.
+# Largest number of scores of a block, all heads together. On a CPU, it has 2 MB of fp32 for each thread, which fits into
+# a cache. On other devices, large blocks need fewer calls.
 CPU_BLOCK, BLOCK = 1 << 19, 1 << 24
 
 
@@ -143,13 +143,14 @@ def _blocks(mask: Tensor, heads: int) -> Iterator[_Block]:
     are not read from other devices, because that would wait for them.
     """
     sentences, tokens = mask.shape
-    if mask.device.type == "cpu" and sentences * heads * tokens**2 > CPU_BLOCK:
+    limit = CPU_BLOCK * torch.get_num_threads()
+    if mask.device.type == "cpu" and sentences * heads * tokens**2 > limit:
         ends = ((mask * torch.arange(1, tokens + 1)).amax(dim=1)).tolist()
         real = mask.sum(dim=1).tolist()
         for number, (end, count) in enumerate(zip(ends, real, strict=True)):
             one = slice(number, number + 1)
             padding = None if end == count else ~mask[one, :end]
-            yield from _split(one, end, max(1, CPU_BLOCK // (heads * max(1, end))), padding)
+            yield from _split(one, end, max(1, limit // (heads * max(1, end))), padding)
         return
 
     size = max(1, BLOCK // (heads * tokens**2))

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+# Scores of one head that occupy a thread.
+SCORES_OF_A_THREAD = 1 << 13
+
 
 @dataclass(frozen=True)
 class Packing:
@@ -18,7 +21,7 @@ class Packing:
 
     real  positions of real tokens in the flattened batch, ascending; None without padding, then N = B T
     rows  [N] positions of all rows: those in `real`, then 0 for filler
-    lengths  rows of each sentence, on a CPU; None on other devices, where reading them would wait for the device
+    lengths  rows of each sentence, where attention of each sentence alone is faster; else None (see `has_enough_work`)
     """
 
     batch: int
@@ -38,7 +41,8 @@ class Packing:
             real = mask.flatten().nonzero().squeeze(1)
         batch, length = mask.shape
         rows = torch.cat((real, real.new_zeros(filler(len(real))))) if padded else None
-        lengths = mask.sum(dim=1).tolist() if mask.device.type == "cpu" else None
+        alone = mask.device.type == "cpu" and has_enough_work(length)
+        lengths = mask.sum(dim=1).tolist() if alone else None
         return cls(batch, length, real if padded else None, rows, lengths)
 
     def pack(self, x: Tensor) -> Tensor:
@@ -95,6 +99,16 @@ class _Padded(Function):
         packed = gradient.index_select(0, rows)
         packed[len(real) :] = 0
         return packed, None, None, None
+
+
+def has_enough_work(length: int) -> bool:
+    """Return whether one sentence of this length has enough attention scores for all threads of a CPU.
+
+    With several threads, a padded batch of short sentences is faster. Other devices always get a padded batch: reading
+    the lengths would wait for them.
+    """
+    threads = torch.get_num_threads()
+    return threads == 1 or length**2 >= threads * SCORES_OF_A_THREAD
 
 
 def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:

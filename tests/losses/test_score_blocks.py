@@ -30,6 +30,7 @@ def scores(queries, keys):
 @pytest.fixture(params=["one block", "a sentence a block", "two queries a block"])
 def size(request, monkeypatch):
     """Divide a batch of 3 heads and 5 tokens in three ways."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(
         score_blocks, "CPU_BLOCK", {"one block": 1 << 19, "a sentence a block": 75}.get(request.param, 30)
     )

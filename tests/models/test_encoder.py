@@ -98,6 +98,19 @@ def test_padding_changes_nothing():
             )
 
 
+def test_a_padded_batch_gives_the_outputs_and_gradients_of_single_sentences(monkeypatch):
+    """Several threads compute a padded batch, one thread each sentence alone."""
+    results = []
+    for threads in (1, 8):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        student = model()
+        logits = student(TOKENS, wanted=Wanted(logits=True), classification_head_name=HEAD).logits
+        logits.square().sum().backward()
+        results.append([logits, *(p.grad for p in student.parameters() if p.grad is not None)])
+    for alone, padded in zip(*results, strict=True):
+        assert_close(alone, padded, rtol=1e-4, atol=1e-6)
+
+
 def test_scores_are_those_that_attention_uses():
     student = model()
     signals = student(TOKENS, wanted=Wanted.of(attention=[2], projections=[2], states=[2]))
