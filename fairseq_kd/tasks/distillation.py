@@ -12,7 +12,6 @@ import numpy as np
 from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary
 from fairseq.data.iterators import EpochBatchIterator
-from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
 from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import FairseqTask
@@ -24,7 +23,7 @@ from ..criterions.distillation import DistillationCriterion
 from ..data.epoch_position import ResumableEpochs
 from ..data.sequences import SequenceDataset
 from ..errors import CannotStart
-from ..flags import flag, flag_name
+from ..flags import flag_name
 from ..memory import keep_freed_memory, peak_memory
 from ..metrics import HIGHER_IS_BETTER, reset_meters
 from ..models.data_requirements import DataRequirements
@@ -37,18 +36,13 @@ from ..precisions import student_autocast
 from ..teachers.cached import CachedTeacher
 from ..teachers.source import TeacherFlags, TeacherSource
 from ..unused_flags import warn_unused
-from .precision import PrecisionFlags, in_16_bits, precision_error
+from .precision import PrecisionFlags, choose_bf16_products, in_16_bits, precision_error
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class DistillationTaskConfig(PrecisionFlags, TeacherFlags):
-    autocast: ChoiceEnum(["none", "bf16"]) = flag(
-        "none",
-        "compute the student's matrix products in bf16, on CPU or GPU; weights, optimizer and losses stay in "
-        "fp32 (default: none)",
-    )
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
     max_tokens: Optional[int] = II("dataset.max_tokens")
@@ -139,6 +133,7 @@ class DistillationTask(FairseqTask):
         student = self._new_student(cfg, from_checkpoint)  # step 4
         self.initialized = found.apply(student, self.data.head)
         self.resumed = found.resumed
+        choose_bf16_products(self.cfg, self.resumed.checkpoint.run.get("task") if self.resumed else None)
         with open_dict(cfg):
             cfg.update(self.saved_settings())
         return student
@@ -206,7 +201,7 @@ class DistillationTask(FairseqTask):
             data=self.cfg.data,
             train_subset=self.cfg.train_subset,
             train_labels=self.train_labels,
-            autocast=partial(student_autocast, autocast=self.cfg.autocast),
+            autocast=partial(student_autocast, autocast=str(self.cfg.autocast)),
             student=student,
         )
 

@@ -2,8 +2,9 @@
 
 import logging
 import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -87,7 +88,10 @@ class MaskedLMKDTask(DistillationTask):
         data = DataRequirements(
             cfg.data, dictionary, dictionary_hash, pair_format, length=cfg.tokens_per_sample
         )
-        autocast = partial(student_autocast, autocast=cfg.autocast)
+
+        def autocast(sample: Mapping[str, Any]) -> AbstractContextManager:
+            return student_autocast(sample, str(cfg.autocast))  # `build_model` may replace bf16
+
         kappa = cfg.mask_prob * cfg.tokens_per_sample
         super().__init__(cfg, data, MaskedWords(len(dictionary), kappa, cfg.vocabulary_chunk, autocast))
 

@@ -19,8 +19,9 @@ from ..data.sequences import PAD, SequenceDataset
 from ..errors import CannotStart
 from ..files import atomic_write
 from ..models.encoder import LMHead
+from ..precisions import PRECISIONS
 from ..signals import Signals, Wanted
-from .live import LiveTeacher
+from .live import LiveTeacher, move
 
 HEAD = "lm_head"
 
@@ -37,6 +38,7 @@ class CachedTeacher:
     words       whether the task predicts masked words
     load_live   loads the live teacher; None without `--teacher`
     head_size   bytes of the teacher's masked-LM head
+    in_fp32     whether that head computes in fp32, with weights of the teacher's precision
     """
 
     def __init__(
@@ -48,13 +50,15 @@ class CachedTeacher:
         words: bool,
         load_live: Optional[Callable[[], LiveTeacher]],
         head_size: int = 0,
+        in_fp32: bool = False,
     ) -> None:
         self.folder, self.identity, self.wanted, self.precision = folder, identity, wanted, precision
         self.shape = identity.shape
         self.codecs = codecs_of(wanted, self.shape, None if words else identity.num_classes)
         self.stores_words = words and wanted.logits
-        self.load_live, self.head_size = load_live, head_size
+        self.load_live, self.head_size, self.in_fp32 = load_live, head_size, in_fp32
         self.splits: dict[str, SplitCache] = {}
+        self.datasets: dict[str, SequenceDataset] = {}
         self.unallocated: dict[str, SplitCache] = {}  # splits attached since the last `allocate`
 
     def attach(
@@ -85,6 +89,7 @@ class CachedTeacher:
         if not is_attached(data_hash):
             self.splits[split] = self._rows(dataset, split, data_hash)
         dataset.cached = self.unallocated[split] = self.splits[split]
+        self.datasets[split] = dataset
 
     def missing_bytes(self) -> dict[str, int]:
         """Return the bytes of the files to create, for each split attached since the last `allocate`."""
@@ -129,8 +134,18 @@ class CachedTeacher:
         return signals
 
     def store(self, sample: Mapping[str, Any]) -> None:
-        """Run the live teacher on a batch, and store all signals of the constructor's `wanted`."""
+        """Run the live teacher on the rows of a batch that are not stored, and store the constructor's `wanted`.
+
+        Another run may have stored rows since the batch was made. So several runs together compute each row about once.
+        """
         self.allocate()
+        dataset, device = self.datasets[sample["cached_rows"]], sample["net_input"]["src_tokens"].device
+        examples = [dataset[row] for row in sample["id"].tolist()]
+        missing = [example for example in examples if example["cached"] is None]
+        if not missing:
+            return
+        if len(missing) < len(examples):
+            sample = move(dataset.collater(missing), device)
         signals = self.live.signals(sample, self.wanted)
         rows = self.splits[sample["cached_rows"]]
         rows.write(sample["id"].tolist(), sample["net_input"]["src_tokens"], signals)
@@ -172,7 +187,8 @@ class CachedTeacher:
         if self._lacks_head():
             state = self.live.model.encoder.lm_head.state_dict()
             content = BytesIO()  # torch.save would hide the OSError of a full disk
-            torch.save({name: value.cpu() for name, value in state.items()}, content)
+            dtype = PRECISIONS[self.identity.precision]
+            torch.save({name: value.to("cpu", dtype) for name, value in state.items()}, content)
             with atomic_write(self._lm_head_path) as file:
                 file.write(content.getbuffer())
         for rows in self.unallocated.values():
@@ -194,7 +210,8 @@ class CachedTeacher:
         projection = Parameter(state["projection"]) if self.shape.rank else None
         head = LMHead(self.shape, Parameter(state["weight"]), projection)
         head.load_state_dict(state)
-        return head.to(state["weight"].dtype).requires_grad_(False).eval()
+        dtype = torch.float32 if self.in_fp32 else state["weight"].dtype
+        return head.to(dtype).requires_grad_(False).eval()
 
     @torch.no_grad()
     def _word_scores(self, states: Tensor) -> Tensor:

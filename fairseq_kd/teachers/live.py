@@ -32,6 +32,7 @@ class LiveTeacher:
     head        classification head of the logits; None for the masked-LM head
     device      device of the teacher; None for that of the batch
     precision   of weights and signals: fp32, bf16 or fp16
+    in_fp32     whether to compute in fp32 with the weights of `precision`, for a CPU where bf16 is slow
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class LiveTeacher:
         head: Optional[str],
         device: Optional[str] = None,
         precision: str = "fp32",
+        in_fp32: bool = False,
     ) -> None:
         self.shape = checkpoint.shape
         self.head = head if head is not None and checkpoint.head(head) else None
@@ -50,6 +52,8 @@ class LiveTeacher:
         lm_head = head is None and checkpoint.has_lm_head
         model = frozen_model(checkpoint, dictionary, self.head, "--teacher", lm_head)
         self.model = model.to(PRECISIONS[precision])
+        if in_fp32:
+            self.model = self.model.float()
 
     @torch.no_grad()
     def signals(self, sample: Mapping[str, Any], wanted: Wanted) -> Signals:

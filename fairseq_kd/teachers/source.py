@@ -15,7 +15,7 @@ from ..flags import flag
 from ..models.checkpoint import Checkpoint, read_checkpoint
 from ..models.data_requirements import DataRequirements
 from ..models.shape import LM_HEAD, ModelShape
-from ..precisions import PRECISIONS
+from ..precisions import BF16_PRODUCTS, PRECISIONS, SLOW
 from ..signals import Wanted
 from ..unused_flags import unused
 from .cached import CachedTeacher
@@ -38,6 +38,11 @@ class TeacherFlags(FairseqDataclass):
         None,
         "precision of the teacher's weights and signals (default: fp32; without --teacher, that of "
         "--teacher-cache)",
+    )
+    bf16_products: ChoiceEnum(list(BF16_PRODUCTS)) = flag(
+        "auto",
+        "how --autocast bf16 and --teacher-precision bf16 compute matrix products: auto is fp32 on a CPU where bf16 takes "
+        f"over {SLOW:g} times as long as fp32, else bf16; a resumed run keeps its first choice (default: auto)",
     )
     teacher_cache: Optional[str] = flag(
         None,
@@ -101,6 +106,11 @@ class TeacherSource:
         """Precision of the live teacher."""
         return str(self.flags.teacher_precision or "fp32")
 
+    @property
+    def in_fp32(self) -> bool:
+        """Whether a teacher in bf16 computes in fp32, with its weights in bf16 (`--bf16-products`)."""
+        return self.precision == "bf16" and str(self.flags.bf16_products) == "fp32"
+
     def logits_error(self) -> Optional[str]:
         """Return an error message if the teacher's logits cannot be used as targets on this data, else None."""
         if self.checkpoint_or_cache is None:
@@ -135,7 +145,8 @@ class TeacherSource:
             identity, load, head_size = self._identity(), self._live, self._lm_head_size()
             identity.agree(folder)
         precision = str(self.flags.cache_precision or "fp16")
-        return CachedTeacher(folder, identity, wanted, precision, self.data.head is None, load, head_size)
+        words = self.data.head is None
+        return CachedTeacher(folder, identity, wanted, precision, words, load, head_size, self.in_fp32)
 
     def log_warnings(self, wanted: Wanted, student_in_16_bits: bool) -> None:
         """Log warnings about the checkpoint of a teacher that is used.
@@ -165,7 +176,12 @@ class TeacherSource:
 
     def _live(self) -> LiveTeacher:
         return LiveTeacher(
-            self.checkpoint, self.data.dictionary, self.data.head, self.flags.teacher_device, self.precision
+            self.checkpoint,
+            self.data.dictionary,
+            self.data.head,
+            self.flags.teacher_device,
+            self.precision,
+            self.in_fp32,
         )
 
     def _identity(self) -> Identity:
