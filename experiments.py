@@ -22,6 +22,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from launcher.cache_note import cache_note
 from launcher.cli import read_arguments
 from launcher.config import SLURM, Grid
 from launcher.execution.run_grid import FAILED, check_origins, make_data, print_table, run_grid, show
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"Note: --unlabelled-subset: {note}.", file=sys.stderr)
             if not dry_run:
                 check_flags(jobs)
+            if note := cache_note(jobs):
+                print(f"Note: {note}.", file=sys.stderr)
     except NotReady as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -23,6 +23,8 @@ RECIPE: Overrides = {
     "--lr-scheduler": "polynomial_decay",
 }
 
+CACHE = "--teacher-cache"
+
 # checkpoint_last.pt is kept: an interrupted run resumes from it.
 REPORTING: Overrides = {"--no-epoch-checkpoints": True, "--no-progress-bar": True, "--log-format": "json"}
 
@@ -89,13 +91,18 @@ def _initial_weights(job: Job) -> Overrides:
 def _teacher(job: Job) -> Overrides:
     if job.teacher is None or job.spec.method == NO_TEACHER:
         return {}
-    cache = {"--teacher-cache": str(job.cache)} if uses_cache(job) else {}
+    cache = {CACHE: str(job.cache)} if uses_cache(job) else {}
     return {"--teacher": str(job.teacher), **cache}
 
 
 def uses_cache(job: Job) -> bool:
     """Return whether the run has a teacher cache, and a loss term that needs the teacher."""
-    if job.cache is None or job.teacher is None or job.spec.method == NO_TEACHER:
+    return job.cache is not None and learns_from_teacher(job)
+
+
+def learns_from_teacher(job: Job) -> bool:
+    """Return whether the run has a loss term that needs the teacher."""
+    if job.teacher is None or job.spec.method == NO_TEACHER:
         return False
     return job.spec.criterion != LOGITS or not is_zero(job.spec.overrides.get("--soft-weight"))
 

@@ -1,6 +1,7 @@
 """Trains one job: runs fairseq-train, resumes it, stores the result and saves the predictions."""
 
 import json
+import shlex
 import shutil
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from ..planning.job import Job
 from ..plugin import find_python
 from ..results.logs import summarize
 from ..results.runs import Outcome, read_result
-from .command import predict_command, shell_line, train_command
+from .command import CACHE, predict_command, shell_line, train_command
 from .provenance import provenance
 from .slots import STOPPING, Processes, Slot
 
@@ -24,7 +25,7 @@ LAST_LINES, LINE_WIDTH = 6, 300  # fairseq prints its whole configuration in one
 # Exit codes of a process that a signal ended, as Python and as a shell report them.
 STOPPED = {code for number in STOPPING for code in (-number, 128 + number)}
 
-CLOCK = "clock.json"
+CLOCK, COMMAND = "clock.json", "command.txt"
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,9 @@ class Worker:
             return outcome if outcome.result is None else replace(outcome, note=self._predict(job, file))
 
     def _train(self, job: Job, held: TextIO) -> Outcome:
+        job = with_first_cache(job)
         command = train_command(job)
-        write_text(job.folder / "command.txt", shell_line(command, self.slot) + "\n")
+        write_text(job.folder / COMMAND, shell_line(command, self.slot) + "\n")
         write_json(job.folder / "spec.json", job.spec.to_json())
 
         log = job.folder / "log.txt"
@@ -135,6 +137,20 @@ class Worker:
         except OSError as error:  # a full disk
             return f"no predictions, {error}"
         return f"no predictions, {_ending(exit_code)}: see {log}" if exit_code != 0 else ""
+
+
+def with_first_cache(job: Job) -> Job:
+    """Return the job with the teacher cache of its interrupted training: a run learns from stored or live signals only.
+
+    A new run, and one that began with another cache, keeps the cache of the job.
+    """
+    path = job.folder / COMMAND
+    if not (job.folder / LAST).is_file() or not path.is_file():
+        return job
+    words = shlex.split(path.read_text("utf-8"))
+    if CACHE not in words:
+        return replace(job, cache=None)
+    return job if job.cache is not None else replace(job, cache=Path(words[words.index(CACHE) + 1]))
 
 
 def begin_attempt(folder: Path, resumed: bool, now: Callable[[], float] = time.time) -> float:

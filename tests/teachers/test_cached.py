@@ -269,6 +269,30 @@ def test_what_is_served_is_what_was_checked(data, teacher, tmp_path):
     assert_close(dataset.collater([checked])["cached"], expected, rtol=0, atol=0)
 
 
+def test_runs_that_fill_a_cache_at_the_same_time_compute_each_row_once(data, teacher, tmp_path, monkeypatch):
+    """Their batches were made before the other run wrote; each run then computes what is still missing."""
+    first, second = (cached(data, teacher, tmp_path)[0] for _ in range(2))
+    computed, compute = [], LiveTeacher.signals
+    monkeypatch.setattr(
+        LiveTeacher,
+        "signals",
+        lambda self, sample, wanted: computed.extend(sample["id"].tolist()) or compute(self, sample, wanted),
+    )
+    orders = [range(40), [(7 * row) % 40 for row in range(40)]]
+    batches = [
+        [batch(task, order[at : at + 8]) for at in range(0, 40, 8)]
+        for task, order in zip((first, second), orders, strict=True)
+    ]
+    for pair in zip(*batches, strict=True):
+        for task, sample in zip((first, second), pair, strict=True):
+            task.teacher.signals(sample, WANTED)
+    assert sorted(computed) == list(range(40))
+
+    live, _, _ = build(data, teacher, "kd")
+    found = second.teacher.signals(batch(second, [3, 17, 20, 5]), WANTED)
+    check_signals(found, live.teacher.signals(batch(live, [3, 17, 20, 5]), WANTED), TOLERANCES["fp16"])
+
+
 @pytest.mark.slow
 def test_a_damaged_row_without_a_teacher_is_said_before_training(data, teacher, tmp_path):
     task, _, _ = cached(data, teacher, tmp_path, None)
