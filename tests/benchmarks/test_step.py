@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import record, step, synthetic
+from benchmarks import step, synthetic
 from benchmarks.ours import Ours, Setting, write_teacher
 from benchmarks.peers import EagerTransformers, StockFairseq, Transformers
 from benchmarks.plain_losses import METHODS
@@ -48,7 +48,7 @@ def test_losses_of_other_libraries_are_ours_before_and_after_an_update(folder, m
 
 @pytest.mark.slow
 def test_each_variant_has_rows_of_speed_and_memory(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(record, "RESULTS", tmp_path / "results.csv")
+    results = tmp_path / "results.csv"
     variants = f"{step.OURS}; {step.CACHED}; transformers; {step.PRODUCTS}"
     monkeypatch.setattr(step, "PACKAGES", {"stock fairseq": "no_such_package"})
     given = f"--data {folder} --models 2x16:1x16 --methods hidden_mse_learn,crd --rounds 1 --batches 1 --batch-size 4"
@@ -56,7 +56,7 @@ def test_each_variant_has_rows_of_speed_and_memory(folder, tmp_path, monkeypatch
         "sys.argv", ["step", *given.split(), "--variants", f"{variants}; stock fairseq", "--record"]
     )
     step.main()
-    with (tmp_path / "results.csv").open() as file:
+    with results.open() as file:
         rows = list(csv.DictReader(file))
     found = [(row["variant"], row["unit"]) for row in rows]
     expected = []
