@@ -79,6 +79,13 @@ class Ours:
                 example["tokens"] = words.repeat(tokens // len(words) + 1)[:tokens]
         return self.dataset.collater(examples)
 
+    def compile_layers(self, backend: str = "inductor") -> None:
+        """Compile each layer of the student by torch.compile, at its first use."""
+        # Training and evaluation of each layer, with fixed and with any sizes.
+        torch._dynamo.config.recompile_limit = 4 * self.student.shape.layers
+        for layer in self.student.encoder.sentence_encoder.layers:
+            layer.compile(backend=backend)
+
     def student_checkpoint(self) -> Checkpoint:
         """Return the student's weights and shape."""
         weights = {name: weight.detach().clone() for name, weight in self.student.state_dict().items()}

@@ -15,11 +15,20 @@ RESULTS = Path(__file__).parent / "results.csv"
 COLUMNS = ["benchmark", "variant", "value", "unit", "ratio", "device", "torch", "commit", "date"]
 
 
-def record(benchmark: str, variant: str, value: float, unit: str, ratio: float, device: torch.device) -> None:
-    """Append one row. ratio: value of the variant / value of ours."""
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+def record(
+    benchmark: str,
+    variant: str,
+    value: float,
+    unit: str,
+    ratio: float,
+    device: torch.device,
+    file: Path | None = None,
+) -> None:
+    """Append one row to a file (None: results.csv). ratio: value of the variant / value of ours."""
+    path = file or RESULTS
+    new = not path.exists()
+    with path.open("a", newline="") as rows:
+        writer = csv.writer(rows, lineterminator="\n")
         if new:
             writer.writerow(COLUMNS)
         row = [benchmark, variant, f"{value:.4g}", unit, f"{ratio:.2f}", describe(device)]

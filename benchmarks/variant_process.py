@@ -47,7 +47,7 @@ class VariantProcess:
         self.connection.send((kind, method))
         try:
             return self.connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             raise SystemExit("a variant has failed; its error is above.") from None
 
 
@@ -61,7 +61,7 @@ def _serve(build: Callable[[], Any], device: torch.device, connection: Connectio
     while True:
         try:
             kind, method = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             return
         connection.send(answers[kind](getattr(variant, method)))
 

@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 # Tests that `--quick` leaves out.
-NOT_QUICK = ("longest", "real_data", "slow")
+NOT_QUICK = ("gpu", "longest", "real_data", "slow")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,6 +37,14 @@ def quick(items: list[pytest.Item]) -> list[pytest.Item]:
         if not any(item.get_closest_marker(name) for name in NOT_QUICK):
             first.setdefault(item.nodeid.partition("[")[0], item)
     return list(first.values())
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")
 
 
 @pytest.fixture(autouse=True)

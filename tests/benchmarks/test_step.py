@@ -1,17 +1,24 @@
 """The benchmark of a step compares steps with equal losses."""
 
 import csv
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import record, step, synthetic
+from benchmarks import step, synthetic
 from benchmarks.ours import Ours, Setting, write_teacher
 from benchmarks.peers import EagerTransformers, StockFairseq, Transformers
 from benchmarks.plain_losses import METHODS
 from benchmarks.products import Products
+from fairseq_kd.models import dropout, unpad
 from fairseq_kd.models.checkpoint import read_checkpoint
+from tests.tiny import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +48,15 @@ def test_losses_of_other_libraries_are_ours_before_and_after_an_update(folder, m
 
 @pytest.mark.slow
 def test_each_variant_has_rows_of_speed_and_memory(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(record, "RESULTS", tmp_path / "results.csv")
+    results = tmp_path / "results.csv"
     variants = f"{step.OURS}; {step.CACHED}; transformers; {step.PRODUCTS}"
+    monkeypatch.setattr(step, "PACKAGES", {"stock fairseq": "no_such_package"})
     given = f"--data {folder} --models 2x16:1x16 --methods hidden_mse_learn,crd --rounds 1 --batches 1 --batch-size 4"
-    monkeypatch.setattr("sys.argv", ["step", *given.split(), "--variants", variants, "--record"])
+    monkeypatch.setattr(
+        "sys.argv", ["step", *given.split(), "--variants", f"{variants}; stock fairseq", "--record"]
+    )
     step.main()
-    with (tmp_path / "results.csv").open() as file:
+    with results.open() as file:
         rows = list(csv.DictReader(file))
     found = [(row["variant"], row["unit"]) for row in rows]
     expected = []
@@ -57,7 +67,50 @@ def test_each_variant_has_rows_of_speed_and_memory(folder, tmp_path, monkeypatch
         expected += [(f"{method}, {name}", unit) for name in names for unit in ("sentences/s", "MiB")]
     assert found == expected
     assert all(float(row["value"]) > 0 for row in rows)
-    assert "| crd | ours | " in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "| crd | ours | " in output
+    assert "Left out: stock fairseq. The package no_such_package is not installed." in output
+
+
+@pytest.mark.slow
+def test_compiled_layers_train_as_others(folder, monkeypatch):
+    """With the code of GPUs, which torch compiles as a whole."""
+    packing = unpad.Packing.of
+    monkeypatch.setattr(unpad.Packing, "of", lambda *args: replace(packing(*args), lengths=None))
+    monkeypatch.setattr(dropout.Dropout, "forward", torch.nn.Dropout.forward)
+    plain, compiled = (build(folder, "att_mse_hidden_mse")[0] for _ in range(2))
+    compiled.compile_layers("eager")
+    for rows in (range(6), range(6, 11)):
+        losses = []
+        for trained in (plain, compiled):
+            torch.manual_seed(1)
+            trained.step(trained.batch(rows, None))
+            losses.append(float(trained.loss(trained.batch(range(6), None))))
+        assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 1
+    assert not torch._dynamo.utils.counters["graph_break"]
+
+
+def run_gpu_script(out: Path, **settings: str) -> tuple[int, list[str]]:
+    """Run benchmarks/gpu.sh with tiny models on the CPU; return its status and the result of each part."""
+    settings |= {"DEVICE": "cpu", "SIZES": "tiny", "OUT": str(out), "PYTHON": sys.executable}
+    done = subprocess.run(["bash", ROOT / "benchmarks" / "gpu.sh"], env=os.environ | settings)
+    pattern = r"^(passed|failed with status \d+|not run: no time left), \d+ s$"
+    return done.returncode, re.findall(pattern, (out / "results.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_the_commands_for_a_gpu_run_on_the_cpu_and_report_a_part_that_fails(tmp_path):
+    found = run_gpu_script(tmp_path, VARIANTS="ours", PRECISIONS="fp32 fp17")
+    assert found == (1, ["passed", "passed", "failed with status 2"])
+    assert "| att_mse_hidden_mse | ours | " in (tmp_path / "results.md").read_text()
+    with (tmp_path / "results.csv").open() as file:
+        assert [row["unit"] for row in csv.DictReader(file)] == ["sentences/s", "MiB"]
+
+
+@pytest.mark.slow
+def test_parts_without_time_left_are_not_run(tmp_path):
+    assert run_gpu_script(tmp_path, SECONDS_IN_TOTAL="0") == (1, 3 * ["not run: no time left"])
 
 
 def test_another_loss_stops_the_benchmark():
