@@ -20,6 +20,8 @@ _work: Work  # set in each worker process
 # Forked processes inherit the work; spawned ones receive a copy.
 START = "fork" if sys.platform == "linux" else "spawn"
 
+KILLED = "--workers: a process was killed, perhaps because memory ran out: run again with fewer --workers to continue."
+
 
 def run(items: Sequence[Any], work: Work, workers: int, start: str = START) -> Iterator[int]:
     """Apply `work` to every item, in any order, and yield its results as they finish.
@@ -37,6 +39,8 @@ def run(items: Sequence[Any], work: Work, workers: int, start: str = START) -> I
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         futures = [pool.submit(_do, item) for item in items]
+    except BrokenProcessPool:
+        raise DataError(KILLED) from None
     finally:
         signal.signal(signal.SIGINT, handler)
     return _results(pool, futures)
@@ -47,9 +51,7 @@ def _results(pool: ProcessPoolExecutor, futures: list[Future]) -> Iterator[int]:
         for done in as_completed(futures):
             yield done.result()
     except BrokenProcessPool:
-        raise DataError(
-            "--workers: a process was killed, perhaps because memory ran out: run again with fewer --workers to continue."
-        ) from None
+        raise DataError(KILLED) from None
     finally:
         pool.shutdown(cancel_futures=True)  # waits for items in progress
 
