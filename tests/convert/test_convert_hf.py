@@ -65,6 +65,7 @@ def test_a_pooler_without_a_classifier_is_dropped_and_reported(save_model, tmp_p
     assert not read_checkpoint(str(tmp_path / "teacher"), "--teacher").head("sentence_classification_head")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("class_name", ["BertForMultipleChoice", "BertForTokenClassification"])
 def test_heads_of_other_tasks_are_left_out(save_model, tmp_path, capsys, class_name):
     _, folder = save_model(class_name)

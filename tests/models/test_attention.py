@@ -38,6 +38,7 @@ def test_output_and_gradient_are_those_of_the_formula(qkv, block):
     assert_close(torch.autograd.grad(found, qkv, weights)[0], torch.autograd.grad(wanted, qkv, weights)[0])
 
 
+@pytest.mark.slow
 def test_gradient_with_dropout_equals_finite_differences(qkv, block):
     def with_the_same_dropout(x):
         torch.manual_seed(3)
@@ -47,6 +48,7 @@ def test_gradient_with_dropout_equals_finite_differences(qkv, block):
     assert torch.autograd.gradcheck(with_the_same_dropout, qkv)
 
 
+@pytest.mark.slow
 def test_dropout_keeps_the_mean(qkv):
     torch.manual_seed(1)
     with torch.no_grad():
