@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from launcher.execution.slots import Processes, Slot, make_slots, share, visible_gpus
+from launcher.execution.slots import CPU_VARIABLES, Processes, Slot, make_slots, share, visible_gpus
 
 
 @pytest.mark.parametrize(
@@ -53,11 +53,11 @@ def test_the_gpus_that_the_user_leaves_are_used(monkeypatch):
         assert visible_gpus() == gpus
 
 
-def test_cpu_runs_get_huge_pages_and_the_threads_of_their_slot(monkeypatch):
-    for name in ("GLIBC_TUNABLES", "OMP_NUM_THREADS"):
+def test_cpu_runs_get_the_variables_of_a_cpu_and_the_threads_of_their_slot(monkeypatch):
+    for name in (*CPU_VARIABLES, "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
 
-    assert Slot().environment() == {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    assert Slot().environment() == CPU_VARIABLES
     assert Slot(cores=(0, 1), threads=2).environment()["OMP_NUM_THREADS"] == "2"
     assert Slot(gpu="1").environment() == {"CUDA_VISIBLE_DEVICES": "1"}
 
