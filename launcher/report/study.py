@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..datasets import UNLABELLED_SUBSET
 from ..methods import NO_TEACHER, criterion_of, find_methods, fitting
 from ..overrides import without_weights
 from ..results.cells import (
@@ -144,11 +145,14 @@ def study(
 def find_baseline(cell: Cell, others: Sequence[Cell], method: str, apart: Sequence[str] = ()) -> Cell | None:
     """Return the cell of the baseline `method` with the same task, init and settings as `cell`; None without one.
 
-    Flags that the baseline's criterion does not have are ignored. If several cells differ in mapping or stages, the
-    one with those of `cell` is returned, else None.
+    Flags that the baseline's criterion does not have are ignored. Without a teacher, these are the text without labels and
+    the longer schedule that it gives. If several cells differ in mapping or stages, the one with those of `cell` is
+    returned, else None.
 
     apart  names of settings that may differ
     """
+    if method == NO_TEACHER and UNLABELLED_SUBSET in dict(cell.settings["flags"]):
+        apart = (*apart, "updates", "warmup")
 
     def shared(one: Cell, flags: Flags) -> tuple:
         settings = settings_without(one, apart) | {"flags": flags}
@@ -175,7 +179,10 @@ def _flags_of(method: str, flags: Flags) -> Flags:
         return ()
     methods = find_methods()
     fitted = fitting(dict(flags), criterion_of(method), methods) if method in methods else dict(flags)
-    return tuple((without_weights(fitted) if method == NO_TEACHER else fitted).items())
+    if method == NO_TEACHER:
+        fitted = without_weights(fitted)
+        fitted.pop(UNLABELLED_SUBSET, None)
+    return tuple(fitted.items())
 
 
 def find_init(cell: Cell, others: Sequence[Cell], init: str, apart: Sequence[str] = ()) -> Cell | None:

@@ -247,6 +247,20 @@ def test_weights_are_ignored_without_a_teacher_and_in_first_stages(tmp_path):
     assert not [name for name in cell.settings if name.startswith("stage 1 ")]
 
 
+def test_a_baseline_without_a_teacher_reads_no_unlabelled_text_and_has_its_own_schedule(tmp_path):
+    text = {"overrides": {"--unlabelled-subset": "unlabelled"}, "updates": 4000, "warmup": 240}
+    runs = [spec("none"), spec("kd", **text), spec("hidden_mse_learn", **text), spec("kd")]
+    for run in runs:
+        write_run(tmp_path, run, classes_with(10))
+    cells = found(tmp_path)
+    of = {(cell.method, bool(cell.settings["flags"])): cell for cell in cells}
+
+    assert find_baseline(of["kd", True], cells, "none") is of["none", False]
+    assert find_baseline(of["hidden_mse_learn", True], cells, "none") is of["none", False]
+    # A teacher reads the text, so kd with the same text is the baseline.
+    assert find_baseline(of["hidden_mse_learn", True], cells, "kd") is of["kd", True]
+
+
 def test_of_several_baselines_the_one_with_equal_mapping_and_stages_is_used(tmp_path):
     for mapping in ("skip", "last"):
         write_run(tmp_path, spec("hidden_mse_learn", mapping=mapping), classes_with(4))
