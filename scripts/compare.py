@@ -122,6 +122,7 @@ def compare(
     from fairseq_kd.evaluation.inference import precision_of
     from fairseq_kd.evaluation.loaded_model import device
     from fairseq_kd.evaluation.scores import agreement, scores
+    from scripts.model_card import model_name
 
     built = [model.inference(device(args.cpu)) for model in models]
     datasets = [model.dataset(splits[0]) for model in models]
@@ -130,7 +131,7 @@ def compare(
     predicted = [dict(model.predict(splits, device(args.cpu), args.batch_size)) for model in models]
     return [
         Compared(
-            _name(model.checkpoint.path),
+            model_name(model.checkpoint.path),
             str(model.checkpoint.shape),
             precision_of(model.checkpoint),
             size_of(built[number]),
@@ -142,15 +143,6 @@ def compare(
         )
         for number, model in enumerate(models)
     ]
-
-
-def _name(path: Path) -> str:
-    """Return a short name: the run directory of its best checkpoint, else folder and file."""
-    return (
-        path.parent.name
-        if path.name in ("checkpoint_best.pt", "model.pt")
-        else f"{path.parent.name}/{path.name}"
-    )
 
 
 def rows(found: Sequence[Compared], splits: Sequence[str]) -> list[tuple[str, list[str]]]:

@@ -45,8 +45,8 @@ def model_card(
         parts.append(f"The output is a number; times {regression_scale:g} it is the score of {task}.")
     parts += ["## Use", f"```python\nimport {library}\n\nmodel = {load}\n```"]
     if comparison is not None:
-        parts += ["## Scores, size and speed", _read_comparison(comparison)]
-    elif scores := _dev_scores(checkpoint.path.parent):
+        parts += ["## Scores, size and speed", _read_comparison(comparison, checkpoint.path)]
+    elif scores := _dev_scores(checkpoint.path):
         parts += ["## Scores", scores]
     if training := _training(checkpoint):
         parts += ["## Training", training]
@@ -73,20 +73,32 @@ def _short(path: Path) -> str:
     return path.parent.name if path.name in NAMES_IN_FOLDER else path.name
 
 
-def _read_comparison(folder: Path) -> str:
-    path = folder / COMPARISON
+def model_name(path: Path) -> str:
+    """Return the name of a checkpoint in a comparison: the folder of the best one, else folder and file."""
+    return path.parent.name if path.name in NAMES_IN_FOLDER else f"{path.parent.name}/{path.name}"
+
+
+def _read_comparison(folder: Path, checkpoint: Path) -> str:
+    path, made_by = folder / COMPARISON, f"scripts/compare.py --out {folder}"
     if not path.is_file():
         raise CannotStart(
-            f"--comparison {folder} has no {COMPARISON}: make it with scripts/compare.py --out {folder}.",
+            f"--comparison {folder} has no {COMPARISON}: make it with {made_by}.", doing="export"
+        )
+    text, name = path.read_text(encoding="utf-8").strip(), model_name(checkpoint)
+    if f"| {name} |" not in text.split("\n")[0]:
+        raise CannotStart(
+            f"--comparison {folder} has no column of {name}: compare this model, too, with {made_by}.",
             doing="export",
         )
-    return path.read_text(encoding="utf-8").strip()
+    return text
 
 
-def _dev_scores(folder: Path) -> str:
-    """Return the scores of the run's best checkpoint; empty if the launcher did not train it."""
+def _dev_scores(checkpoint: Path) -> str:
+    """Return the scores of a run's best checkpoint; empty for other ones, or if the launcher did not train it."""
+    if checkpoint.name not in NAMES_IN_FOLDER:
+        return ""
     try:
-        scores = json.loads((folder / "result.json").read_text(encoding="utf-8"))["at_best"]
+        scores = json.loads(checkpoint.with_name("result.json").read_text(encoding="utf-8"))["at_best"]
     except (OSError, ValueError, KeyError):
         return ""
     rows = [
@@ -115,6 +127,8 @@ def _settings(run: Mapping[str, Any]) -> str:
     """Return the settings that matter most, from the configuration that fairseq saved."""
     wanted = {
         "batch size": ("dataset", "batch_size"),
+        "workers": ("distributed_training", "distributed_world_size"),
+        "batches per update": ("optimization", "update_freq"),
         "learning rate": ("optimization", "lr"),
         "epochs": ("optimization", "max_epoch"),
         "updates": ("optimization", "max_update"),
@@ -125,4 +139,5 @@ def _settings(run: Mapping[str, Any]) -> str:
         name: ", ".join(map(str, value)) if isinstance(value, list) else value
         for name, value in found.items()
     }
-    return "; ".join(f"{name} {text}" for name, text in texts.items() if text)
+    usual = {"workers": 1, "batches per update": "1"}
+    return "; ".join(f"{name} {text}" for name, text in texts.items() if text and text != usual.get(name))

@@ -1,6 +1,7 @@
 """The model card of an export: model, scores, cost and settings, without paths of the machine."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -45,10 +46,29 @@ def test_a_comparison_takes_the_place_of_the_scores(checkpoint, tmp_path):
         CannotStart, match="--comparison .* has no comparison.md: make it with scripts/compare.py"
     ):
         model_card("tiny", checkpoint, ("bad", "good"), None, LOAD, tmp_path)
-    (tmp_path / "comparison.md").write_text("| model | speed |\n")
+    (tmp_path / "comparison.md").write_text("| model | teacher | another student |\n")
+    with pytest.raises(CannotStart, match="--comparison .* has no column of student: "):
+        model_card("tiny", checkpoint, ("bad", "good"), None, LOAD, tmp_path)
+    (tmp_path / "comparison.md").write_text("| model | teacher | student |\n")
     card = model_card("tiny", checkpoint, ("bad", "good"), None, LOAD, tmp_path)
-    assert "| model | speed |" in card
+    assert "| model | teacher | student |" in card
     assert "| valid | accuracy |" not in card
+
+
+def test_scores_are_those_of_the_best_checkpoint_only(checkpoint):
+    last = read_checkpoint(str(checkpoint.path.with_name("checkpoint_last.pt")), "--checkpoint")
+    card = model_card("tiny", last, ("bad", "good"), None, LOAD)
+    assert "## Scores" not in card
+    assert "Versions: torch 2.9" in card
+
+
+def test_several_workers_and_accumulated_batches_are_settings(checkpoint):
+    run = checkpoint.run | {
+        "distributed_training": {"distributed_world_size": 2},
+        "optimization": {**checkpoint.run["optimization"], "update_freq": [4]},
+    }
+    card = model_card("tiny", replace(checkpoint, run=run), ("bad", "good"), None, LOAD)
+    assert "Settings: batch size 8; workers 2; batches per update 4; learning rate 0.001;" in card
 
 
 def test_classes_named_by_their_numbers_are_listed_once(checkpoint):
