@@ -49,6 +49,9 @@ def _predict_text(args: argparse.Namespace) -> None:
     model = TextModel(checkpoint, encoder.symbols, labels, scale, device(args.cpu))
 
     pairs = None if metadata is None else metadata.pairs
+    longest = checkpoint.shape.max_positions
+    if metadata is not None and metadata.max_positions is not None:
+        longest = min(longest, metadata.max_positions)  # truncated as in training
     with _opened(args.text) as lines, _output(args.out) as out:
         rows = _rows(lines, args.text, pairs)
         truncated = total = 0
@@ -57,9 +60,7 @@ def _predict_text(args: argparse.Namespace) -> None:
                 out.write(_encoded("\t".join(_header(labels, len(batch[0])))))
             columns = [encoder.encode(column) for column in zip(*batch, strict=True)]
             encoded = list(zip(*columns, strict=True))
-            limit = model.max_text_tokens(
-                len(batch[0]) == 2, None if metadata is None else metadata.max_positions
-            )
+            limit = model.max_text_tokens(len(batch[0]) == 2, longest)
             truncated += sum(shorten(sentences, limit) for sentences in encoded)
             total += len(batch)
             predicted = model.predict(encoded, args.batch_size or DEFAULT_BATCH_SIZE)
@@ -72,7 +73,7 @@ def _predict_text(args: argparse.Namespace) -> None:
             )
     if truncated:
         print(
-            f"{truncated:,} of {total:,} texts were truncated to the model's {checkpoint.shape.max_positions} tokens.",
+            f"{truncated:,} of {total:,} texts were truncated to {longest} tokens, special tokens included.",
             file=sys.stderr,
         )
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
 
 import torch
 from fairseq.data import Dictionary
@@ -51,13 +50,12 @@ class TextModel:
         self.shape, self.labels, self.score_scale = checkpoint.shape, tuple(labels), score_scale
         self.inference = Inference(checkpoint, dictionary, classifier(checkpoint), device)
 
-    def max_text_tokens(self, pairs: bool, longest: Optional[int] = None) -> int:
+    def max_text_tokens(self, pairs: bool, longest: int) -> int:
         """Return the maximum number of tokens of a sentence, or of both sentences of a pair, without special tokens.
 
-        longest  maximum tokens of the training data, if known: longer text is truncated as in training
+        longest  maximum tokens of an input, special tokens included
         """
-        specials = 2 + pairs * (1 + (self.shape.pair_format == "roberta"))
-        return min(self.shape.max_positions, longest or self.shape.max_positions) - specials
+        return longest - 2 - pairs * (1 + (self.shape.pair_format == "roberta"))
 
     def predict(self, texts: Sequence[Sequence[Sequence[int]]], batch_size: int) -> list[Labelled]:
         """Return the prediction for each text; batches have similar lengths, for little padding.

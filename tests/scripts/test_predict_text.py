@@ -124,7 +124,7 @@ def test_text_has_the_predictions_of_the_same_data(encoder, tmp_path, capsys, mo
         expected = torch.from_numpy(logits).softmax(dim=1).numpy()
         np.testing.assert_allclose([[float(each) for each in row[1:4]] for row in found], expected, atol=1e-4)
         assert [row[0] for row in found] == [TOPICS[number] for number in logits.argmax(axis=1)]
-    assert ("texts were truncated to the model's 24 tokens" in printed.err) == pairs
+    assert ("texts were truncated to 24 tokens" in printed.err) == pairs
 
     (tmp_path / "text.txt").write_bytes(lines)
     assert predict(*text, tmp_path / "text.txt", "--format", "jsonl", "--out", tmp_path / "out.jsonl") == 0
@@ -136,6 +136,17 @@ def test_text_has_the_predictions_of_the_same_data(encoder, tmp_path, capsys, mo
         assert records[0]["probabilities"].keys() == set(TOPICS)
         assert [record["prediction"] for record in records] == [row[0] for row in found]
     assert records[0]["text1" if pairs else "text"] == rows[0][0]
+
+
+def test_the_limit_of_the_training_data_is_named_for_truncated_text(encoder, tmp_path, capsys):
+    data = binarized(tmp_path, encoder, texts(pairs=False), False)
+    meta = json.loads((data / "meta.json").read_text())
+    (data / "meta.json").write_text(json.dumps(meta | {"max_positions": 6}))
+    model = write_model(tmp_path / "run", encoder, 3, "own")
+    (tmp_path / "text.txt").write_text("the cat sat\nthe big dog ran . the cat sat .\n")
+    text = ("--encoder-dir", encoder, "--data", data, "--text", tmp_path / "text.txt")
+    assert predict("--checkpoint", model, *text) == 0
+    assert "1 of 2 texts were truncated to 6 tokens" in capsys.readouterr().err
 
 
 def test_a_checkpoint_keeps_the_scale_of_its_numbers(encoder, tmp_path, capsys):
