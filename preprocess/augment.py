@@ -101,7 +101,8 @@ def _augment(args: argparse.Namespace, found: dict[str, Any]) -> None:
         )
     if not checkpoint.has_lm_head:
         raise DataError(
-            f"--model {args.model} has no masked-LM head: give the pre-trained model, not a fine-tuned one."
+            f"--model {args.model} has no masked-LM head: give a pre-trained model with one and with the vocabulary of the "
+            "data, such as RoBERTa or BERT."
         )
 
     dictionary = load_dictionary(args.data / "input0" / "dict.txt")

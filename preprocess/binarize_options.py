@@ -62,6 +62,7 @@ def _print_summary(meta: dict, folder: Path) -> None:
         line += f"  {counts['dropped']:,} dropped  {counts['truncated']:,} cut"
         why = ", ".join(f"{number:,} {reason}" for reason, number in counts["dropped_why"].items())
         line += f"  ({why})" if why else ""
+        line += f"  {counts['empty']:,} with an empty text" if counts["empty"] else ""
         line += "" if counts["labelled"] else "  no labels"
         print(f"{line}  from {counts['source']}")
 

@@ -306,7 +306,7 @@ def _name(text: str) -> str:
 
 def _setting(path: Path, name: str, value: object) -> float:
     try:
-        number = SETTINGS[name](value)
+        number = SETTINGS[name](str(value))  # int(32.5) would be 32
     except (TypeError, ValueError):
         number = 0
     if not 0 < number < math.inf:

@@ -128,6 +128,17 @@ def test_the_seed_decides_the_text_and_batches_do_not(folder):
     assert not list((folder / "own-bin").rglob("*.part.*"))
 
 
+def test_a_model_without_masked_lm_head_is_refused(folder, tmp_path, capsys):
+    state = torch.load(folder / "model/model.pt", weights_only=True)
+    state["model"] = {name: value for name, value in state["model"].items() if "lm_head" not in name}
+    torch.save(state, tmp_path / "model.pt")
+    flags = ("--model", str(tmp_path / "model.pt"), "--encoder-dir", str(folder / "model"))
+    assert run(folder, *flags) == 1
+    error = capsys.readouterr().err
+    assert f"--model {tmp_path / 'model.pt'} has no masked-LM head" in error
+    assert "vocabulary" in error
+
+
 @pytest.mark.parametrize(
     ("flags", "found"),
     [

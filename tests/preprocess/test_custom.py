@@ -198,6 +198,18 @@ def test_types_of_labels(run, folder, capsys, train, dev, flags, expected):
         assert labels(folder, "valid", "t") == expected
 
 
+def test_rows_with_an_empty_text_are_kept_and_reported(run, folder, capsys):
+    write_csv(
+        folder / "t.csv",
+        [(TOPICS[n % 4], "" if n < 3 else f"title {n}") for n in range(8)],
+        ("topic", "title"),
+    )
+    assert run(*TOPIC_FLAGS, "--train-file", "t.csv", "--text", "title") == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  train")]
+    assert "8 sentences" in line
+    assert "3 with an empty text" in line
+
+
 def test_a_test_set_with_an_empty_label_column_has_no_labels(run, folder):
     write_csv(folder / "test.csv", [("", GERMAN[n % 4], "x") for n in range(6)])
     assert run(*TOPIC_FLAGS, *PAIR, "--test-file", "test.csv") == 0
@@ -431,6 +443,8 @@ def test_an_error_is_one_line_with_file_and_line_and_leaves_nothing(
         ("colour: red", "unknown setting colour"),
         ("labels: [no, yes]", "put names in quotes"),
         ("lr: fast", "lr is 'fast'"),
+        ("batch-size: 32.5", "batch-size is 32.5"),
+        ("batch-size: true", "batch-size is True"),
         ('regression: "yes"', "regression is 'yes': give true or false"),
         ("labels: [2024-13-01, b]", "cannot be read"),
         ("name: [a, b]", "name takes one value, not 2"),
