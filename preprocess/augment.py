@@ -7,8 +7,9 @@ is replaced with probability `--rate` by one of the `--top` words that the model
 split has no labels: a student learns from it with `--unlabelled-subset augmented`, as the teacher labels it.
 
 Follows the data augmentation of TinyBERT (Jiao et al., EMNLP Findings 2020), which masks words of one piece and
-otherwise takes neighbours of GloVe vectors. Here, a word of several pieces is masked as a whole. The same seed gives
-the same text. First words of RoBERTa's sentences stay, because their pieces differ from those of inner words.
+otherwise takes neighbours of GloVe vectors. Here, a word of several pieces is masked as a whole; with RoBERTa's pieces,
+punctuation after a word is one of them. The same seed gives the same text. First words of RoBERTa's sentences stay,
+because their pieces differ from those of inner words.
 """
 
 import argparse

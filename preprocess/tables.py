@@ -60,7 +60,7 @@ def read_table(
     Raises DataError if the file is empty or damaged, or if a column is missing.
     """
     if not raw.removeprefix(BOM).strip():
-        raise DataError(f"{path} is empty: download it (scripts/download_glue.sh) or name another file.")
+        raise DataError(f"{path} is empty: name another file, or download it again.")
 
     ending = path.suffix.lower()
     if ending in (".parquet", ".arrow"):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.arguments import Parser, positive
+from launcher.files import check_writable
 from launcher.report import plots
 from scripts.evaluate import write_csv
 from scripts.options import add_data_option, add_inference_options, add_split_option
@@ -62,6 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.out is not None and not plots.available():
         parser.error("--out draws a plot with matplotlib, which is not installed: pip install matplotlib")
+    try:
+        if args.out is not None:
+            check_writable(args.out, "--out")
+    except ValueError as error:
+        parser.error(str(error))
 
     # Imported here because it takes seconds, and --help and invalid flags should be fast.
     import torch

@@ -218,6 +218,7 @@ def _export_model(args: argparse.Namespace) -> str:
         if scored is not None:
             files = {name: OnnxFile(folder / name, checkpoint.shape) for name in (ONNX, ONNX_INT8)}
             table = score_table(files, checkpoint, scored)
+            card += "\n".join(["\n## Dev scores of the ONNX files\n", *table, ""])
         (folder / "README.md").write_text(card, encoding="utf-8")
     return "\n".join([*lines, *onnx_lines, f"Load it: {load}", *table])
 

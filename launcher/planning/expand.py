@@ -133,7 +133,7 @@ def _with_unlabelled(spec: RunSpec, grid: Grid, data: Data) -> RunSpec:
             raise NotReady(
                 [
                     f"--unlabelled-subset {name} is no split of {data.folder} (it has {', '.join(data.splits)}): make "
-                    f"it with `{command_for(spec.task)} --unlabelled FILE`"
+                    f"it with `{command_for(spec.task)} --unlabelled FILE`, or with `python -m preprocess.augment`"
                 ]
             )
     added = {UNLABELLED_SUBSET: given}

@@ -20,7 +20,7 @@ def submit_parts(words: list[str], out: Path, parts: int, slurm: str) -> None:
     try:
         queue = open_slurm(out.with_name(f"{out.name}.slurm"), slurm)
         cores = queue.parameters.get("cpus_per_task")
-        if cores and "--workers" not in words:
+        if cores and not any(word.startswith("--workers") for word in words):
             words = [*words, "--workers", str(cores)]
         encode = [Command([*program, *words, "--part", f"{part}/{parts}"]) for part in range(1, parts + 1)]
         encoding = queue.submit(encode, f"{out.name}-encode")

@@ -148,6 +148,7 @@ def test_int8_halves_the_file_and_is_scored_beside_fp32(tmp_path, capsys, names)
     ]
     assert abs(float(rows[0][4]) - expected["accuracy"]) < 10
     assert "| split | sentences | metric | model.onnx | model_int8.onnx |" in lines
+    assert "\n".join(lines[-5:]) in (out / "README.md").read_text()
 
 
 def write_student(path: Path, shape: ModelShape, encoder: Encoder) -> None:

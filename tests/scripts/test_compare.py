@@ -63,6 +63,13 @@ def test_agreement_of_classes_and_of_numbers():
     assert agreement(line, Predictions(3 - 2 * line.logits)) == pytest.approx(-100)
 
 
+def test_an_out_that_cannot_be_made_is_refused_before_the_measurement(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit):
+        compare("nowhere", "nowhere", "--data", tmp_path, "--out", tmp_path / "file")
+    assert f"--out {tmp_path / 'file'} cannot be made" in capsys.readouterr().err
+
+
 def test_other_tasks_and_splits_are_refused(models, tmp_path):
     data = write_data(tmp_path / "TINY-bin", [("train", 9), ("valid", 6)])
     with pytest.raises(CannotStart, match="--split nosuch is not in the data, which has train, valid"):

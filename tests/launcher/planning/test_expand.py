@@ -131,6 +131,7 @@ def test_methods_with_a_teacher_learn_from_unlabelled_splits_and_the_schedule_fo
     ]
     config = GridConfig(**settings, unlabelled_subset="other")
     with pytest.raises(
-        NotReady, match="--unlabelled-subset other is no split of d .it has train, unlabelled"
+        NotReady,
+        match="--unlabelled-subset other is no split of d .it has train, unlabelled.*--unlabelled FILE.*preprocess.augment",
     ):
         plan(Grid(config, methods), {"MRPC": data}, TEACHERS, {})

@@ -3,6 +3,7 @@
 import pytest
 
 from launcher.execution import slurm
+from preprocess.corpus.submit_parts import submit_parts
 from tests.launcher.execution.local_queue import LocalQueue
 from tests.launcher.execution.slurm_cluster import is_idle, needs_slurm, slurm_cluster, wait_until
 from tests.preprocess.corpus.conftest import contents
@@ -27,6 +28,24 @@ def test_jobs_encode_the_parts_and_join_them_to_the_same_bytes(make, wiki, tmp_p
     assert contents(tmp_path / "data") == contents(tmp_path / "here")
     assert make("--input", f"{wiki}=wiki", "--shards", "2", *jobs) == 0  # up to date
     assert len(queue.submitted) == 2
+
+
+@pytest.mark.parametrize("words", [["--workers", "3"], ["--workers=3"]])
+def test_given_workers_win_over_the_cores_of_a_job(tmp_path, monkeypatch, words):
+    submitted = []
+
+    class Queue:
+        parameters, folder = {"cpus_per_task": 8}, tmp_path
+
+        def submit(self, tasks, name, dependency=""):
+            submitted.extend(tasks)
+            return ["1"]
+
+    monkeypatch.setattr(slurm, "open_slurm", lambda *_: Queue())
+    submit_parts(words, tmp_path / "data", 1, "time=5")
+    assert "8" not in submitted[0].command
+    submit_parts([], tmp_path / "data", 1, "time=5")
+    assert submitted[2].command[3:5] == ["--workers", "8"]
 
 
 @pytest.mark.slurm
