@@ -140,8 +140,10 @@ class Slurm:
             with contextlib.redirect_stderr(io.StringIO()):
                 return [job.job_id for job in executor.submit_array(tasks)]
         except FailedJobError as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"sbatch refused a job ({reason}): correct --slurm") from None
+            reason = _one_line(str(error))
+            raise ValueError(
+                f"sbatch refused a job ({reason}): correct --slurm, or check that the Slurm controller runs"
+            ) from None
 
     def states(self) -> dict[str, str]:
         """Return the state of each unfinished job of this user. Raises ValueError if squeue fails."""
@@ -150,7 +152,7 @@ class Slurm:
         )
         if listing.returncode != 0:
             raise ValueError(
-                f"squeue failed ({listing.stderr.strip()}): check that the Slurm controller runs"
+                f"squeue failed ({_one_line(listing.stderr)}): check that the Slurm controller runs"
             )
         found = dict(line.split() for line in listing.stdout.splitlines())
         return {id: PENDING if state in PENDING_STATES else RUNNING for id, state in found.items()}
@@ -159,7 +161,7 @@ class Slurm:
         """Cancel jobs; those that have ended are ignored. Raises ValueError if scancel fails."""
         done = subprocess.run(["scancel", "--quiet", *ids], capture_output=True, text=True)
         if done.returncode != 0:
-            raise ValueError(f"scancel failed ({done.stderr.strip()}): run the same command again")
+            raise ValueError(f"scancel failed ({_one_line(done.stderr)}): run the same command again")
 
     def _executor(self) -> Any:
         from submitit import SlurmExecutor
@@ -179,6 +181,10 @@ class Slurm:
             additional_parameters={"requeue": True, "kill-on-invalid-dep": "yes"},
         )
         return executor
+
+
+def _one_line(errors: str) -> str:
+    return " ".join(errors.split())
 
 
 def open_slurm(folder: Path, parameters: str, limit: int | None = None, nodes: int = 1) -> Slurm:

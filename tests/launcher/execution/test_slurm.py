@@ -93,6 +93,11 @@ def test_the_queue_is_read_and_cancelled(programs, tmp_path):
 
 
 def test_a_failed_controller_is_an_error_of_one_sentence(programs, tmp_path):
-    (programs / "squeue").write_text("#!/bin/sh\necho 'slurm_load_jobs error: no controller' >&2; exit 1\n")
-    with pytest.raises(ValueError, match="no controller"):
+    for name in ("squeue", "scancel"):
+        (programs / name).write_text(
+            "#!/bin/sh\nprintf 'error: no host\\nerror: no controller\\n' >&2; exit 1\n"
+        )
+    with pytest.raises(ValueError, match=r"squeue failed \(error: no host error: no controller\)"):
         Slurm(tmp_path).states()
+    with pytest.raises(ValueError, match=r"scancel failed \(error: no host error: no controller\)"):
+        Slurm(tmp_path).cancel(["1"])
