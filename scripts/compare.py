@@ -128,8 +128,10 @@ def compare(
     from fairseq_kd.evaluation.inference import precision_of
     from fairseq_kd.evaluation.loaded_model import device
     from fairseq_kd.evaluation.scores import agreement, scores
-    from scripts.model_card import model_name
+    from scripts.model_card import model_names
 
+    short, long = zip(*(model_names(model.checkpoint.path) for model in models), strict=True)
+    names = short if len(set(short)) == len(models) else long
     built = [model.inference(device(args.cpu)) for model in models]
     datasets = [model.dataset(splits[0]) for model in models]
     single = time_in_turns(built, datasets, 1, args.rounds)
@@ -137,7 +139,7 @@ def compare(
     predicted = [dict(model.predict(splits, device(args.cpu), args.batch_size)) for model in models]
     return [
         Compared(
-            model_name(model.checkpoint.path),
+            names[number],
             str(model.checkpoint.shape),
             precision_of(model.checkpoint),
             size_of(built[number]),

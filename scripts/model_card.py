@@ -73,9 +73,13 @@ def _short(path: Path) -> str:
     return path.parent.name if path.name in NAMES_IN_FOLDER else path.name
 
 
-def model_name(path: Path) -> str:
-    """Return the name of a checkpoint in a comparison: the folder of the best one, else folder and file."""
-    return path.parent.name if path.name in NAMES_IN_FOLDER else f"{path.parent.name}/{path.name}"
+def model_names(path: Path) -> tuple[str, str]:
+    """Return the names that a checkpoint may have in comparisons: its folder, and file if not the best.
+
+    The second name also has the folder above, for models in folders of one name.
+    """
+    name = path.parent.name if path.name in NAMES_IN_FOLDER else f"{path.parent.name}/{path.name}"
+    return name, f"{path.absolute().parents[1].name}/{name}"
 
 
 def _read_comparison(folder: Path, checkpoint: Path) -> str:
@@ -84,10 +88,11 @@ def _read_comparison(folder: Path, checkpoint: Path) -> str:
         raise CannotStart(
             f"--comparison {folder} has no {COMPARISON}: make it with {made_by}.", doing="export"
         )
-    text, name = path.read_text(encoding="utf-8").strip(), model_name(checkpoint)
-    if f"| {name} |" not in text.split("\n")[0]:
+    text, names = path.read_text(encoding="utf-8").strip(), model_names(checkpoint)
+    header = text.split("\n")[0]
+    if not any(f"| {name} |" in header for name in names):
         raise CannotStart(
-            f"--comparison {folder} has no column of {name}: compare this model, too, with {made_by}.",
+            f"--comparison {folder} has no column of {names[0]}: compare this model, too, with {made_by}.",
             doing="export",
         )
     return text

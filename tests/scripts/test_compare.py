@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fairseq_kd.errors import CannotStart
+from fairseq_kd.evaluation import cost
 from fairseq_kd.evaluation.predictions import Predictions
 from fairseq_kd.evaluation.scores import agreement
 from scripts.compare import main
@@ -53,6 +54,22 @@ def test_table_csv_and_plot_have_the_same_numbers(models, tmp_path, capsys):
     times = int(teacher["parameters"]) / int(student["parameters"])
     assert f"small: {times:.1f}x fewer parameters" in printed
     assert (tmp_path / "out/comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_models_in_folders_of_one_name_have_the_folder_above_in_their_names(
+    models, tmp_path, monkeypatch, capsys
+):
+    data = write_data(tmp_path / "TINY-bin", [("train", 9), ("valid", 6)])
+    for model, folder in zip(models, ("teachers", "runs"), strict=True):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tiny").symlink_to(model.parent)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cost, "peak_memory_of", lambda *_: None)
+    assert compare("teachers/tiny", "runs/tiny", "--data", data) == 0
+    printed = capsys.readouterr().out
+    assert "| model | teachers/tiny | runs/tiny |" in printed
+    assert "runs/tiny: " in printed
+    assert "teachers/tiny on valid" in printed
 
 
 def test_agreement_of_classes_and_of_numbers():

@@ -49,6 +49,10 @@ def test_a_comparison_takes_the_place_of_the_scores(checkpoint, tmp_path):
     (tmp_path / "comparison.md").write_text("| model | teacher | another student |\n")
     with pytest.raises(CannotStart, match="--comparison .* has no column of student: "):
         model_card("tiny", checkpoint, ("bad", "good"), None, LOAD, tmp_path)
+    (tmp_path / "comparison.md").write_text(
+        f"| model | teachers/student | {checkpoint.path.parts[-3]}/student |\n"
+    )
+    assert "/student |" in model_card("tiny", checkpoint, ("bad", "good"), None, LOAD, tmp_path)
     (tmp_path / "comparison.md").write_text("| model | teacher | student |\n")
     card = model_card("tiny", checkpoint, ("bad", "good"), None, LOAD, tmp_path)
     assert "| model | teacher | student |" in card
