@@ -14,6 +14,7 @@ because their pieces differ from those of inner words.
 
 import argparse
 import hashlib
+import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -317,4 +318,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.INFO)  # fairseq logs every opened file
     sys.exit(main())

@@ -20,7 +20,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
 
     def work() -> None:
-        parser, task_file = _parser(), argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser, task_file = _parser(), _Parser(add_help=False, allow_abbrev=False)
         task_file.add_argument("--task-file", type=Path)
         path = task_file.parse_known_args(arguments)[0].task_file
         given, settings = ([], {}) if path is None else _read_task_file(path, parser)
@@ -314,8 +314,15 @@ def _setting(path: Path, name: str, value: object) -> float:
     return number
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise DataError(
+            f"{message}: correct the flag, or its line in the --task-file (--help shows all flags)."
+        )
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m preprocess.custom",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -122,7 +122,8 @@ def _training(checkpoint: "Checkpoint") -> str:
     try:
         environment = json.loads((checkpoint.path.parent / "environment.json").read_text(encoding="utf-8"))
         versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
-        lines.append(f"Versions: {versions}, fairseq_kd at commit {environment['commit']}.")
+        changed = " with uncommitted changes" if environment.get("modified") else ""
+        lines.append(f"Versions: {versions}, fairseq_kd at commit {environment['commit']}{changed}.")
     except (OSError, ValueError, KeyError):
         pass  # not trained by the launcher
     return "\n\n".join(lines)

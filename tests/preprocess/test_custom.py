@@ -448,6 +448,8 @@ def test_an_error_is_one_line_with_file_and_line_and_leaves_nothing(
         ('regression: "yes"', "regression is 'yes': give true or false"),
         ("labels: [2024-13-01, b]", "cannot be read"),
         ("name: [a, b]", "name takes one value, not 2"),
+        ("limit-train: many", "argument --limit-train: invalid int value: 'many'"),
+        ("score-range: 5", "argument --score-range: expected 2 arguments"),
     ],
 )
 def test_an_invalid_task_file_is_one_line(run, folder, capsys, content, found):

@@ -66,6 +66,14 @@ def test_scores_are_those_of_the_best_checkpoint_only(checkpoint):
     assert "Versions: torch 2.9" in card
 
 
+def test_uncommitted_changes_of_the_code_are_stated(checkpoint):
+    path = checkpoint.path.with_name("environment.json")
+    before = path.read_text()
+    path.write_text(json.dumps(json.loads(before) | {"modified": True}))
+    assert "at commit abc with uncommitted changes." in model_card("tiny", checkpoint, (), None, LOAD)
+    path.write_text(before)
+
+
 def test_several_workers_and_accumulated_batches_are_settings(checkpoint):
     run = checkpoint.run | {
         "distributed_training": {"distributed_world_size": 2},

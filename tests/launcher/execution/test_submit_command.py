@@ -229,11 +229,11 @@ def test_cancel_and_a_failure_of_one_node_end_the_job_on_all_nodes(program, tmp_
     words = [*ON_TWO, str(program), "--save-dir", str(folder)]
     with slurm_cluster(nodes=2):
         assert experiments.main(words) == 0
-        wait_until(lambda: len(list(folder.glob("started*"))) == 2)
+        wait_until(lambda: len(list(folder.glob("started*"))) == 2, seconds=240)
         assert experiments.main(["cancel", "--out", str(tmp_path), "--group", "runs"]) == 0
-        wait_until(is_idle)
+        wait_until(is_idle, seconds=240)
         assert state() == "cancelled 0"
         assert experiments.main([*words, "--fail", "message"]) == 0
-        wait_until(is_idle)
+        wait_until(is_idle, seconds=240)
         assert state() == "failed 0"
     assert "exit status 1 on 127.0.0." in (folder / "problem.txt").read_text()
