@@ -46,6 +46,11 @@ def binarize(
         return None
 
     splits = read_splits(task, sources, options, report)
+    before = (meta.read(folder) or {}).get("splits", {})
+    if made := [split for split, counts in before.items() if "augmented" in counts]:
+        report(
+            f"{folder}: the split {', '.join(made)} of preprocess.augment is removed with the old data: make it again."
+        )
     with atomic_folder(folder) as temporary:
         counts = _write(task, splits, encoder, options, temporary)
         for split, kept in counts.items():

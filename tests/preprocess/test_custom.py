@@ -210,6 +210,17 @@ def test_rows_with_an_empty_text_are_kept_and_reported(run, folder, capsys):
     assert "3 with an empty text" in line
 
 
+def test_a_split_of_augment_that_overwrite_removes_is_named(run, folder, capsys):
+    assert run(*TOPIC_FLAGS, *PAIR) == 0
+    path = folder / "data/topics-bin/meta.json"
+    found = json.loads(path.read_text())
+    found["splits"]["more"] = {"sentences": 3, "labelled": False, "augmented": {"seed": 1}}
+    path.write_text(json.dumps(found))
+    capsys.readouterr()
+    assert run(*TOPIC_FLAGS, "--text", "title", "--overwrite") == 0
+    assert "the split more of preprocess.augment" in capsys.readouterr().err
+
+
 def test_a_test_set_with_an_empty_label_column_has_no_labels(run, folder):
     write_csv(folder / "test.csv", [("", GERMAN[n % 4], "x") for n in range(6)])
     assert run(*TOPIC_FLAGS, *PAIR, "--test-file", "test.csv") == 0
