@@ -237,8 +237,8 @@ def _check_first_rows(tables: Sequence[Table], task: Task, names: set[str]) -> N
     """Raise DataError if the first line of a file without header seems to be one: no other row has its label."""
     others = {label_name(label) for table in tables for label in _labels_in(table, task, first=1)}
     for table in tables:
-        if tuple(table.names) != task.headerless:
-            continue
+        if table.typed or (table.lines[0] if table.lines else table.first) > 1:
+            continue  # it has a header
         name = label_name(plain_label(table.rows[0][table.names.index(task.label[0])]))
         if name in names - others:
             raise DataError(

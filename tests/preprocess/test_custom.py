@@ -356,6 +356,14 @@ def test_files_without_header_take_their_columns_from_the_flag(run, folder):
     assert meta(folder)["splits"]["train"]["sentences"] == 40
 
 
+def test_a_first_row_with_a_class_of_its_own_is_no_header_below_a_header(run, folder):
+    rows = [("Rare", "a", "b"), *((TOPICS[n % 4], GERMAN[n % 4], f"Nr. {n}") for n in range(8))]
+    write_csv(folder / "t.csv", rows)
+    columns = ("--columns", "topic", "title", "body")
+    assert run(*TOPIC_FLAGS, *PAIR, "--train-file", "t.csv", *columns) == 0
+    assert meta(folder)["splits"]["train"]["sentences"] == 9
+
+
 @pytest.mark.parametrize(
     ("header", "flags", "found"),
     [
