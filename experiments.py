@@ -22,7 +22,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from launcher.cache_note import cache_note
 from launcher.cli import read_arguments
 from launcher.config import SLURM, Grid
 from launcher.execution.run_grid import FAILED, check_origins, make_data, print_table, run_grid, show
@@ -32,7 +31,7 @@ from launcher.execution.slurm import Slurm, open_slurm
 from launcher.execution.submit_grid import LOGS, submit_grid
 from launcher.planning.expand import plan_jobs
 from launcher.planning.prerequisites import NotReady, find_prerequisites
-from launcher.validate import check_batches, check_flags, check_layers, unused_flags, without_unlabelled
+from launcher.validate import check_batches, check_flags, check_layers, notes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,15 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             jobs = plan_jobs(prerequisites)
             check_origins(jobs)
             check_batches(jobs)
-            if unused := unused_flags(grid, jobs):
-                print(f"Warning: no run of this grid uses {', '.join(unused)}.", file=sys.stderr)
-            if names := without_unlabelled(grid, jobs):
-                note = f"{', '.join(names)} has runs that learn from labelled sentences only"
-                print(f"Note: --unlabelled-subset: {note}.", file=sys.stderr)
+            for note in notes(grid, jobs):
+                print(note, file=sys.stderr)
             if not dry_run:
                 check_flags(jobs)
-            if note := cache_note(jobs):
-                print(f"Note: {note}.", file=sys.stderr)
     except NotReady as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -1,17 +1,20 @@
-"""Checks the layers and flags of a plan before training, and finds flags without effect."""
+"""Checks the layers and flags of a plan before training, and notes what the user may not expect."""
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .config import METHOD, Grid
 from .datasets import UNLABELLED_SUBSET
-from .execution.command import train_arguments, uses_cache
+from .execution.command import learns_from_teacher, train_arguments, uses_cache
 from .planning.job import Job
 from .planning.prerequisites import NotReady, Prerequisites
 from .planning.run_spec import FIRST, SECOND, RunSpec
 from .plugin import describe, find_python, run_module
 from .results.runs import read_result
+
+# Below this number of sentences that the teacher computes again, no cache is suggested.
+WORTHWHILE = 50_000
 
 
 def check_layers(prerequisites: Prerequisites) -> None:
@@ -90,6 +93,19 @@ def _kind(spec: RunSpec) -> tuple:
     return spec.criterion, spec.stage, tuple(spec.overrides.items())
 
 
+def notes(grid: Grid, jobs: Sequence[Job]) -> Iterator[str]:
+    """Yield a line for each thing that the user may not expect of the plan."""
+    if unused := unused_flags(grid, jobs):
+        yield f"Warning: no run of this grid uses {', '.join(unused)}."
+    if names := without_unlabelled(grid, jobs):
+        yield f"Note: --unlabelled-subset: {', '.join(names)} has runs that learn from labelled sentences only."
+    if passes := repeated_passes(jobs):
+        yield (
+            f"Note: the teacher computes the training data {passes} times; with --teacher-cache DIR, all runs read its stored "
+            "signals (scripts/cache_teacher.py --dry-run prints their size)."
+        )
+
+
 def without_unlabelled(grid: Grid, jobs: Sequence[Job]) -> list[str]:
     """Return the methods with a teacher of which a run learns from labelled sentences only, despite --unlabelled-subset."""
     if not grid.config.unlabelled_subset:
@@ -98,6 +114,20 @@ def without_unlabelled(grid: Grid, jobs: Sequence[Job]) -> list[str]:
         job.spec.method for job in jobs if not job.is_teacher and UNLABELLED_SUBSET not in job.spec.overrides
     ]
     return list(dict.fromkeys(name for name in lacking if grid.methods[name].needs_teacher))
+
+
+def repeated_passes(jobs: Sequence[Job]) -> int:
+    """Return how often live teachers compute the training data; 0 if a cache would spare them few sentences.
+
+    Finished runs and runs with a cache are not counted.
+    """
+    live = [
+        job
+        for job in jobs
+        if job.cache is None and learns_from_teacher(job) and read_result(job.folder) is None
+    ]
+    repeated = sum((job.spec.epochs - 1) * job.data.training_sentences(job.spec.overrides) for job in live)
+    return sum(job.spec.epochs for job in live) if repeated >= WORTHWHILE else 0
 
 
 def unused_flags(grid: Grid, jobs: Sequence[Job]) -> list[str]:

@@ -66,9 +66,6 @@ if "fairseq_kd.describe" in sys.argv:
 if "fairseq_kd.tasks.check_flags" in sys.argv:
     print(os.environ.get("FAKE_REFUSALS", "[]"))
     sys.exit()
-if "fairseq_kd.tasks.cache_sizes" in sys.argv:
-    print(os.environ.get("FAKE_SIZES", "[]"))
-    sys.exit()
 if os.environ.get("FAKE_PREDICT") == "fail":
     sys.exit("Cannot predict: it was told to fail.")
 flag = lambda name: sys.argv[sys.argv.index(name) + 1]

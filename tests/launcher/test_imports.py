@@ -35,7 +35,7 @@ def test_imports_go_one_way(package):
     found = {path.stem: imported(path) - {package} for path in files}
     if not package:
         entrances = {name for name, modules in found.items() if modules & set(ALLOWED)}
-        assert entrances == {"validate", "cache_note"}
+        assert entrances == {"validate"}
         return
     for modules in found.values():
         assert modules & set(ALLOWED) <= ALLOWED[package]

@@ -61,11 +61,7 @@ class SplitCache:
 
     def missing_bytes(self) -> int:
         """Return the size of the files that do not exist yet, in bytes."""
-        return sum(self.missing_sizes().values())
-
-    def missing_sizes(self) -> dict[str, int]:
-        """Return the bytes of each record of all rows, by name of its codec, if its files do not exist yet."""
-        return {codec.name: self._size(codec) for codec in self._absent()}
+        return sum(map(self._size, self._absent()))
 
     def create_files(self) -> None:
         """Create the missing files at full size. Raises OSError if the disk is full."""
