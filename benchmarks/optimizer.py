@@ -20,7 +20,7 @@ from fairseq.optim.adam import Adam as FairseqAdam
 from torch import Tensor
 from torch.nn import Parameter
 
-from benchmarks.record import add_device_options, describe, record, synchronize
+from benchmarks.record import describe, record, synchronize
 from fairseq_kd.optim.grouped_adamw import GroupedAdamW
 from launcher.arguments import Parser
 
@@ -86,7 +86,8 @@ def check_equal(weights: dict[str, list[Parameter]]) -> None:
 def main() -> None:
     """Run the benchmark."""
     parser = Parser(__doc__)
-    add_device_options(parser)
+    parser.add_argument("--device", type=torch.device, default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)

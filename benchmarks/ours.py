@@ -1,5 +1,6 @@
 """One training step of this package, through fairseq's trainer, for `benchmarks.step`."""
 
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,11 @@ from fairseq.data import Dictionary
 from fairseq.logging import metrics
 from torch import Tensor
 
-from benchmarks import synthetic
-from fairseq_kd.models.checkpoint import Checkpoint
+from benchmarks.synthetic import CLASSES
+from fairseq_kd.models.checkpoint import DEFAULT_HEAD, Checkpoint
+from fairseq_kd.models.roberta_student import RobertaStudent
+from fairseq_kd.models.shape import ModelShape
+from fairseq_kd.teachers.live import NO_DROPOUT
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,22 @@ class Ours:
 
 
 def write_teacher(path: Path, setting: Setting, tokens: int) -> Path:
-    """Write a new teacher with the vocabulary of the data."""
+    """Write a checkpoint of a new teacher with the vocabulary of the data, for sentences of up to `tokens` tokens.
+
+    A feed-forward block has 4 x width neurons.
+    """
+    layers, width = setting.teacher
+    shape = ModelShape(layers, width, 4 * width, heads_of(width), max_positions=max(tokens, 40))
     dictionary = Dictionary.load(str(setting.data / "input0" / "dict.txt"))
     dictionary.add_symbol("<mask>")
-    return synthetic.write_teacher(path, *setting.teacher, tokens, dictionary)
+    torch.manual_seed(1)
+    model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary)
+    model.register_classification_head(DEFAULT_HEAD, CLASSES)
+    config = {"_name": "roberta_student", **shape.config()}
+    torch.save({"args": None, "cfg": {"model": config}, "model": model.state_dict()}, path)
+    return path
+
+
+def heads_of(width: int) -> int:
+    """Return the number of heads of a model: a head has 64 dimensions, or 32 if the width is below 768."""
+    return max(1, width // (64 if width >= 768 else 32))

@@ -1,33 +1,40 @@
-"""Compares the preprocessing of GLUE with fairseq's scripts: seconds on the same file and cores.
+"""Compares preprocessing with fairseq's scripts: seconds on the same text and cores.
 
-    python -m benchmarks.preprocess --input glue/SST-2/train.tsv --encoder-dir gpt2_bpe --record
+    python -m benchmarks.preprocess --sst2 glue/SST-2/train.tsv --encoder-dir gpt2_bpe --record
+    python -m benchmarks.preprocess --text wiki/AA/wiki_00 --text wiki/AA/wiki_01 --encoder-dir gpt2_bpe --record
 
-Timed   ours      python -m preprocess.glue: reads the TSV, writes sentences, labels, meta.json; start-up included
+Timed   ours      with --sst2, python -m preprocess.glue: reads the TSV, writes sentences, labels, meta.json;
+                  with --text, python -m preprocess.corpus on lines, one sentence each; start-up included
+        from raw  with --text, the same on the files themselves: cleaned and split into sentences
         fairseq   multiprocessing_bpe_encoder.py, then fairseq-preprocess, on the sentences only (no labels),
-                  extracted from the TSV before; start-up included
+                  extracted before; start-up included
         encoder   the Rust tokenizer alone: `encode_batch` of all sentences, in a process that has loaded both
 Check   our .bin and .idx files must equal fairseq's, byte for byte, or nothing is printed
-Method  --workers processes; one run of ours to warm the file cache; then all in turn, ours and the encoder --repeats
-        times, fairseq's scripts --slow-repeats times: median, fastest and slowest
+Method  --workers processes, or threads of the encoder; one run of ours to warm the file cache; then all in turn,
+        --repeats times, fairseq's scripts --slow-repeats times: median, fastest and slowest
 Output  with --record, one row per variant in benchmarks/results.csv, with device, versions, commit, date
 """
 
 import argparse
 import filecmp
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
-from benchmarks.record import add_numbers, add_record_option, record
+from benchmarks.record import add_numbers, record
+from preprocess.corpus.read_pieces import clean_lines
+
+UNLIMITED = 1_000_000  # tokens of a line, so that none is cut; fairseq cuts none
 
 ENCODER_ALONE = """
 import sys, time
@@ -43,11 +50,19 @@ print(time.perf_counter() - start)
 """
 
 
-def ours(args: argparse.Namespace, out: Path) -> float:
+def glue(args: argparse.Namespace, out: Path) -> float:
     """Return the seconds of preprocess.glue."""
-    command = ["-m", "preprocess.glue", "--tasks", "SST-2", "--train-file", args.input, "--splits", "train"]
+    command = ["-m", "preprocess.glue", "--tasks", "SST-2", "--train-file", args.sst2, "--splits", "train"]
     command += ["--encoder-dir", args.encoder_dir, "--workers", args.workers, "--out", out, "--overwrite"]
     return timed([sys.executable, *command])
+
+
+def corpus(args: argparse.Namespace, inputs: Sequence[str], out: Path, longest: int) -> float:
+    """Return the seconds of preprocess.corpus."""
+    shutil.rmtree(out, ignore_errors=True)
+    command = ["-m", "preprocess.corpus", "--encoder-dir", args.encoder_dir, "--out", out]
+    command += ["--valid-share", "0", "--longest", longest, "--workers", args.workers]
+    return timed([sys.executable, *command, *(f"--input={given}" for given in inputs)])
 
 
 def fairseq(args: argparse.Namespace, text: Path, out: Path) -> float:
@@ -69,14 +84,6 @@ def encoder_alone(args: argparse.Namespace, text: Path) -> float:
     """Return the seconds of the Rust tokenizer."""
     done = _run([sys.executable, "-c", ENCODER_ALONE, args.encoder_dir, text], args.workers)
     return float(done.stdout)
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of all benchmarks against fairseq's scripts, except the input."""
-    parser.add_argument("--encoder-dir", type=Path, required=True, metavar="DIR", help="gpt2 encoder folder")
-    numbers = {"workers": (os.cpu_count() or 1, "processes or threads"), "repeats": (5, "timed runs of ours")}
-    add_numbers(parser, numbers | {"slow-repeats": (3, "timed runs of fairseq's scripts")})
-    add_record_option(parser)
 
 
 def compare(
@@ -103,36 +110,39 @@ def compare(
 
 def main() -> int:
     """Run the benchmark and return exit status 0."""
-    parser = argparse.ArgumentParser(description="Preprocessing of GLUE, ours and fairseq's: seconds.")
-    parser.add_argument(
-        "--input", type=Path, required=True, metavar="TSV", help="a file like SST-2's train.tsv"
-    )
-    add_options(parser)
-    args = parser.parse_args()
-
+    args = _parser().parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        text = _sentences(args.input, work / "sentences.txt")
-        times = compare(args, text, work, {"ours": lambda: ours(args, work)})
-        lines = text.read_bytes().count(b"\n")
-        check_equal(work / "SST-2-bin" / "input0", work / "fairseq0" / "bin")
+        text = work / "lines.txt"
+        lines = _sentences(args.sst2) if args.sst2 else clean_lines(args.text)
+        with text.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{line}\n" for line in lines)
+        if args.sst2:
+            ours, names = work / "SST-2-bin" / "input0", {"ours": "preprocess.glue"}
+            own = {"ours": lambda: glue(args, work)}
+        else:
+            ours = work / "ours"
+            names = {"ours": "preprocess.corpus", "ours from raw": "preprocess.corpus from raw text"}
+            own = {
+                "ours": lambda: corpus(args, [f"{text}=text"], ours, UNLIMITED),
+                "ours from raw": lambda: corpus(args, args.text, work / "raw", 127),
+            }
+        times = compare(args, text, work, own)
+        check_equal(ours, work / "fairseq0" / "bin")
+        size = f"{text.stat().st_size / 1e6:.1f} MB of lines"
 
-    print(f"{lines:,} lines of {args.input.name}, {args.workers} workers; files equal byte for byte")
+    print(f"{size}, {args.workers} workers; files equal byte for byte")
     print_times(times)
     if args.record:
-        own = {"ours": "preprocess.glue"}
-        record_times(times, own, f"preprocess {lines} lines {args.workers} workers")
+        record_times(times, names, f"preprocess {size} {args.workers} workers")
     return 0
 
 
-def _sentences(tsv: Path, out: Path) -> Path:
-    """Write the input of fairseq's scripts: the sentence column, one sentence per line."""
+def _sentences(tsv: Path) -> list[str]:
+    """Return the column of sentences."""
     rows = tsv.read_bytes().decode().removesuffix("\n").split("\n")
     column = rows[0].split("\t").index("sentence")
-    out.write_text(
-        "".join(row.split("\t")[column] + "\n" for row in rows[1:]), encoding="utf-8", newline="\n"
-    )
-    return out
+    return [row.split("\t")[column] for row in rows[1:]]
 
 
 def check_equal(mine: Path, theirs: Path) -> None:
@@ -179,6 +189,22 @@ def record_times(times: dict[str, list[float]], own: dict[str, str], benchmark: 
     for name, seconds in times.items():
         middle = statistics.median(seconds)
         record(benchmark, names[name], middle, "s", middle / mine, torch.device("cpu"))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--sst2", type=Path, metavar="TSV", help="SST-2's train.tsv, or a file like it")
+    given.add_argument(
+        "--text", action="append", metavar="PATH", help="text, as for preprocess.corpus; may be repeated"
+    )
+    parser.add_argument("--encoder-dir", type=Path, required=True, metavar="DIR", help="gpt2 encoder folder")
+    numbers = {"workers": (os.cpu_count() or 1, "processes or threads"), "repeats": (5, "timed runs of ours")}
+    add_numbers(parser, numbers | {"slow-repeats": (3, "timed runs of fairseq's scripts")})
+    parser.add_argument("--record", action="store_true", help="append to results.csv (default: print only)")
+    return parser
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.ours import Setting
-from benchmarks.synthetic import heads_of
+from benchmarks.ours import Setting, heads_of
 from fairseq_kd.models.encoder import PAD
 
 

@@ -49,17 +49,6 @@ def add_numbers(parser: argparse.ArgumentParser, numbers: Mapping[str, tuple[int
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} (default: {default})")
 
 
-def add_record_option(parser: argparse.ArgumentParser) -> None:
-    """Add --record."""
-    parser.add_argument("--record", action="store_true", help="append to results.csv (default: print only)")
-
-
-def add_device_options(parser: argparse.ArgumentParser) -> None:
-    """Add --device and --threads."""
-    parser.add_argument("--device", type=torch.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
-
-
 def synchronize() -> None:
     """Wait for the GPU, if there is one."""
     if torch.cuda.is_available():

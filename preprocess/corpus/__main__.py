@@ -13,9 +13,8 @@ stream. The same command resumes a killed run from its finished pieces. --part i
 machine that has the input; --merge joins them. --launcher slurm submits these commands as Slurm jobs.
 
 Memory of a process does not depend on the size of the corpus: encoder and one piece need 75 MiB for pieces of 1 MiB,
-170 MiB for 16 MiB, and 180 MiB with documents as long as the longest piece. The first process needs 0.7 KiB more for
-each file and piece (measured by benchmarks/corpus_memory.py with the gpt2 encoder). Disk: twice the size of the
-result during joining.
+170 MiB for 16 MiB, and 180 MiB with documents as long as the longest piece (measured with the gpt2 encoder). The first
+process needs 0.7 KiB more for each file and piece. Disk: twice the size of the result during joining.
 """
 
 import argparse
