@@ -16,23 +16,10 @@ from .methods import LOGITS, NO_TEACHER, check_methods, find_methods
 from .models import Entry, check_names, read_models, read_models_file, seeds_for
 from .overrides import Overrides, check_overrides, merge_overrides, read_mapping, read_overrides
 
-# The program's options that replace flags of fairseq-train.
-INSTEAD = {
-    "--save-dir": "--out and --group",
-    "--seed": "--seeds",
-    "--max-epoch": "--epochs",
-    "--max-sentences": "--batch-size",
-    "--criterion": "--method",
-    "--init-layers": "--init",
-    "--encoder-layers": "--init random:N",
-    **{
-        flag: flag
-        for flag in (
-            *("--batch-size", "--lr", "--cpu", "--teacher", "--teacher-cache", "--mapping", "--data"),
-            *("--unlabelled-subset", "--tensorboard-logdir", "--wandb-project"),
-        )
-    },
-}
+# Flags of fairseq-train that each run gets from a flag of this program.
+SET_BY_OPTIONS = frozenset(
+    {"--init-layers", "--encoder-layers", *(f"--{name.replace('_', '-')}" for name in OPTIONS)}
+)
 
 # Settings that a list of models implies. The user may repeat them.
 IMPLIED = {
@@ -113,7 +100,7 @@ def _read_grid(path: Path | None, typed: Mapping[str, Any], typed_overrides: Ove
             raise ValueError(f"--grid {path}: flags: {error}") from None
     given |= merge(merged, typed, "--")
     overrides = merge_overrides(overrides, typed_overrides)
-    check_overrides(overrides, INSTEAD)
+    check_overrides(overrides, SET_BY_OPTIONS)
 
     config = cast(GridConfig, OmegaConf.to_object(merged))
     entries = _apply_experiment(config, given)

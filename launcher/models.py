@@ -35,19 +35,6 @@ class Unfinished(ValueError):
     """The checkpoint exists, but its training has not ended."""
 
 
-def find_teacher(given: str, task: str) -> Path:
-    """Return the checkpoint of a task's teacher; raise ValueError if it is missing."""
-    try:
-        return find_checkpoint(Path(given.replace("{task}", task)), "--teacher")
-    except Unfinished:
-        raise
-    except ValueError as error:
-        raise ValueError(
-            f"{error}: give a model fine-tuned on {task} (scripts/finetune_teacher.py makes one); "
-            "{task} in the path stands for the task's name"
-        ) from None
-
-
 def find_checkpoint(given: Path, flag: str) -> Path:
     """Return the checkpoint in a file or folder; raise ValueError, which quotes `flag`, if it is missing.
 
@@ -68,7 +55,9 @@ def find_checkpoint(given: Path, flag: str) -> Path:
             return candidate
 
     found = f"contains neither {' nor '.join(CHECKPOINT_NAMES)}" if given.is_dir() else "does not exist"
-    raise ValueError(f"{flag} {given} {found}")
+    raise ValueError(
+        f"{flag} {given} {found}: give a checkpoint, or a folder that has {' or '.join(CHECKPOINT_NAMES)}"
+    )
 
 
 def file_fingerprint(path: Path) -> str:

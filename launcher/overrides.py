@@ -5,7 +5,7 @@ under `flags:` in a grid file.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 # True is a switch that is on; a tuple has the values of a flag that takes several.
@@ -53,9 +53,6 @@ WEIGHTS = frozenset(("--hard-weight", "--soft-weight", "--temperature"))
 ALWAYS_ON = frozenset(
     "--no-epoch-checkpoints --no-progress-bar --maximize-best-checkpoint-metric --cpu".split()
 )
-
-# Flags of fairseq-train to use instead of others: it validates whenever it saves.
-SAME = {"--validate-interval-updates": "--save-interval-updates"}
 
 
 def read_overrides(words: Sequence[str]) -> dict[str, Value]:
@@ -145,21 +142,16 @@ def is_zero(value: Value | None) -> bool:
         return False
 
 
-def check_overrides(overrides: Overrides, options: Mapping[str, str]) -> None:
+def check_overrides(overrides: Overrides, own: Collection[str]) -> None:
     """Raise ValueError for flags that the program sets itself.
 
-    options  the program's option for a flag of fairseq-train; most flags of SET_HERE have none
+    own  flags besides those of SET_HERE
     """
-    options = SAME | dict(options)
-    if own := [flag for flag in overrides if flag in SET_HERE or flag in options]:
-        remedies = ", ".join(_remedy(flag, options.get(flag)) for flag in own)
-        raise ValueError(f"the flags after -- contain {', '.join(own)}, which this program sets: {remedies}")
-
-
-def _remedy(flag: str, option: str | None) -> str:
-    if option is None:
-        return f"remove {flag}"
-    return f"give {flag} before --" if option == flag else f"use {option} for {flag}"
+    if found := [flag for flag in overrides if flag in SET_HERE or flag in own]:
+        raise ValueError(
+            f"the flags after -- contain {', '.join(found)}, which this program sets: remove them, or give its own flags "
+            "before --"
+        )
 
 
 def _set(overrides: dict[str, Value], flag: str, value: Value) -> None:

@@ -23,7 +23,7 @@ from launcher.datasets import Data, task_name
 from launcher.execution.scheduler import run_alone, say_interrupted
 from launcher.execution.slots import Slot, visible_gpus
 from launcher.files import check_writable
-from launcher.models import Unfinished, find_checkpoint
+from launcher.models import find_checkpoint
 from launcher.overrides import check_overrides, merge_overrides, read_overrides
 from launcher.planning.job import Job, teacher_spec
 from launcher.planning.prerequisites import NotReady
@@ -36,15 +36,6 @@ from scripts.options import add_training_options
 
 FAILED, NOT_STARTED = 1, 2
 
-# Flags of fairseq-train that this command sets -> its own flag to use instead.
-INSTEAD = {
-    "--save-dir": "--out",
-    "--init-from": "--model",
-    "--max-epoch": "--epochs",
-    "--max-sentences": "--batch-size",
-    **{flag: flag for flag in ("--batch-size", "--lr", "--cpu", "--seed", "--data")},
-}
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train the teacher and return the exit status.
@@ -55,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(own)
     try:
         overrides = merge_overrides({}, read_overrides(words))
-        check_overrides(overrides, INSTEAD)
+        check_overrides(overrides, ["--init-from"])
         task, data = find_data(args.data)
-        model = find_model(args.model)
+        model = find_checkpoint(args.model, "--model")
         spec = teacher_spec(task, data, model, args.epochs, args.batch_size, args.lr, args.seed, overrides)
         check_writable(args.out, "--out")
         check_unused(args.out, spec)
@@ -89,18 +80,6 @@ def find_data(folder: Path) -> tuple[str, Data]:
         raise ValueError(f"--data {folder} has an invalid meta.json: make the data again") from None
     name = task_name(task)
     return name, datasets.find_data(folder, name)
-
-
-def find_model(given: Path) -> Path:
-    """Return the checkpoint to start from. Raises ValueError if there is none."""
-    try:
-        return find_checkpoint(given, "--model")
-    except Unfinished:
-        raise
-    except ValueError as error:
-        raise ValueError(
-            f"{error}: give a fairseq RoBERTa checkpoint, or a folder written by `scripts/convert_hf.py import`"
-        ) from None
 
 
 def check_unused(out: Path, spec: RunSpec) -> None:

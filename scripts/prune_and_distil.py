@@ -44,16 +44,6 @@ from scripts.pruning_steps import ORDERS, PRUNED, TOGETHER, claim, schedule
 if TYPE_CHECKING:
     from fairseq_kd.models.pruning import Sizes
 
-# Flags of fairseq-train that this command sets -> its own flag to use instead.
-INSTEAD = {
-    "--save-dir": "--out",
-    "--init-from": "--teacher",
-    "--max-epoch": "--epochs",
-    "--max-sentences": "--batch-size",
-    "--criterion": "--method",
-    **{flag: flag for flag in ("--batch-size", "--lr", "--cpu", "--seed", "--data", "--teacher")},
-}
-
 
 @dataclass(frozen=True)
 class Training:
@@ -109,7 +99,7 @@ def locked(out: Path) -> Iterator[None]:
 
 def find_training(args: Namespace, overrides: Overrides, cpu: bool) -> Training:
     """Return the common training settings. Raises ValueError if flags or files are invalid or missing."""
-    check_overrides(overrides, INSTEAD)
+    check_overrides(overrides, ["--init-from", "--teacher"])
     methods = find_methods(args.trainer)
     check_methods([args.method], methods)
     task, data = find_data(args.data)

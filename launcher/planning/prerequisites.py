@@ -12,7 +12,7 @@ from preprocess.tasks import TASKS
 from ..config import PREDICTION, Grid, GridConfig
 from ..datasets import Data, command_for, find_data, has_data
 from ..files import check_writable
-from ..models import BEST, Listed, Unfinished, file_fingerprint, find_checkpoint, find_models, find_teacher
+from ..models import BEST, Listed, Unfinished, file_fingerprint, find_checkpoint, find_models
 from ..overrides import is_zero
 from ..plugin import describe, find_python, find_trainer
 from .job import Job, teacher_spec
@@ -197,7 +197,8 @@ def _pretrained(config: GridConfig) -> Path:
 def _find_teacher(config: GridConfig, task: str) -> tuple[Path | None, Path]:
     """Return the existing teacher or None, and the checkpoint with its layers; raise ValueError if neither exists."""
     try:
-        checkpoint = find_teacher(config.teacher or TEACHER, task)
+        named = Path((config.teacher or TEACHER).replace("{task}", task))
+        checkpoint = find_checkpoint(named, "--teacher")
         return checkpoint, checkpoint
     except Unfinished:
         raise

@@ -161,7 +161,7 @@ def test_mapping_names_of_liu_et_al_are_understood():
         ("flags: 3", ": flags: expected a list of words, or a mapping of flags to values, got 3"),
         ("flags: {clip-norm: {a: b}}", ": flags: has {'a': 'b'}"),
         ("flags: {no-epoch-checkpoints: false}", "switch off --no-epoch-checkpoints"),
-        ("flags: {common.seed: 3}", "contain --seed, which this program sets: use --seeds"),
+        ("flags: {common.seed: 3}", "contain --seed, which this program sets"),
         ("task: mrpc\nmethod: [kd", " is not YAML (while parsing a flow sequence in"),
         ("- task", " contains no keys"),
         ("task: mrpc", "arguments are required: --method"),
@@ -192,10 +192,10 @@ def test_an_error_in_a_file_names_file_and_key(write, text, sentence, capsys):
         (["--stage2-from", "x"], "--stage2-from: 'x' is unknown: choose among best, last"),
         (["--epo", "1"], "unrecognized arguments: --epo 1"),
         (["--group", "${x}"], "Interpolation key 'x' not found"),
-        (["--", "--teacher-cache", "c"], "give --teacher-cache before --"),
+        (["--", "--teacher-cache", "c"], "contain --teacher-cache, which this program sets"),
         (["--", "--update-freq", "4,0"], "--update-freq 4,0, which is no number of batches"),
         (["--", "--save-dir", "x", "--encoder-layers", "4"],
-         "--save-dir, --encoder-layers, .*: use --out and --group for --save-dir, use --init random:N for --encoder-layers"),
+         "contain --save-dir, --encoder-layers, which"),
     ],
 )  # fmt: skip
 def test_an_error_in_a_command_line_names_the_flag_and_its_value(words, sentence, capsys):

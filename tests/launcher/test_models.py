@@ -25,10 +25,10 @@ def test_the_launcher_and_the_plugin_look_for_the_same_checkpoints():
 
 def test_a_checkpoint_is_a_file_or_in_a_folder(tmp_path):
     with pytest.raises(
-        ValueError, match=f"--model {tmp_path} contains neither checkpoint_best.pt nor model.pt$"
+        ValueError, match=f"--model {tmp_path} contains neither checkpoint_best.pt nor model.pt:"
     ):
         find_checkpoint(tmp_path, "--model")
-    with pytest.raises(ValueError, match="--model nowhere does not exist$"):
+    with pytest.raises(ValueError, match="--model nowhere does not exist: give a checkpoint"):
         find_checkpoint(Path("nowhere"), "--model")
     for name in ("model.pt", "checkpoint_best.pt"):
         (tmp_path / name).touch()

@@ -285,7 +285,7 @@ def test_an_interruption_leaves_a_table_of_all_finished_runs(train, monkeypatch)
     [
         (["--task", "mnli"], "MRPC is one model for MRPC and MNLI: each task needs its own: write {task} in the path"),
         (["--data", "nowhere"], "--data nowhere has no data of MRPC (nowhere/MRPC-bin/meta.json is missing): give"),
-        (["--teacher", "no/{task}"], "--teacher no/MRPC does not exist: give a model fine-tuned on MRPC"),
+        (["--teacher", "no/{task}"], "--teacher no/MRPC does not exist: give a checkpoint"),
         (["--out", "experiments.py"], "--out experiments.py/g cannot be made: experiments.py is no folder"),
         (["--trainer", "no-such-program"], "--trainer no-such-program is not a program"),
         (["--data", "nowhere", "--teacher", "nobody"], "Cannot start:\n  --data nowhere "),
