@@ -14,7 +14,7 @@ from typing import Any
 from .loaders import end_workers_with_epoch, stop_early_readers
 from .output import collect_warnings, repeat_warnings, short_output
 from .resume import exact_resume, resume_within_epoch
-from .validation import required_task, trained_criterion
+from .validation import trained_criterion
 from .wrap import is_ours, wrap
 
 # The classes that fairseq pickles into a checkpoint, in addition to tensors and plain containers.
@@ -234,5 +234,5 @@ PATCHES: dict[str, list[Callable[[ModuleType], None]]] = {
         short_output,
         collect_warnings,
     ],
-    "fairseq_cli.validate": [trained_criterion, required_task, stop_early_readers, short_output],
+    "fairseq_cli.validate": [trained_criterion, stop_early_readers, short_output],
 }

@@ -1,9 +1,6 @@
-"""Makes fairseq-validate use the trained criterion, and require `--task`.
+"""Makes fairseq-validate use the trained criterion: fairseq builds a new one on the CPU, with untrained parameters."""
 
-fairseq builds a new criterion on the CPU, with untrained parameters. Without `--task`, it ends with a `KeyError`.
-"""
-
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 from .wrap import wrap
@@ -36,14 +33,3 @@ def trained_criterion(module: Any) -> None:
         return models, cfg, task
 
     module.checkpoint_utils = SimpleNamespace(load_model_ensemble_and_task=load_model_ensemble_and_task)
-
-
-def required_task(module: ModuleType) -> None:
-    """Make `--task` required, because fairseq-validate fails with its default."""
-
-    @wrap(module.options, "get_validation_parser")
-    def requiring_task(original, *args, **kwargs):
-        parser = original(*args, **kwargs)
-        parser.usage = "%(prog)s DATA --task TASK --path CHECKPOINT [options]"
-        next(action for action in parser._actions if action.dest == "task").required = True
-        return parser

@@ -52,10 +52,3 @@ def test_the_numbers_are_those_of_the_last_validation(data, teacher, tmp_path, v
     names = set(logged) - LEFT_OUT
     assert len(names) >= 3
     assert {each: float(found[each]) for each in names} == {each: logged[each] for each in names}
-
-
-def test_a_missing_task_is_asked_for(validated, capsys):
-    with pytest.raises(SystemExit) as end:
-        validated("data", "--path", "checkpoint_best.pt")
-    assert end.value.code == 2
-    assert "required: --task" in capsys.readouterr().err
