@@ -6,8 +6,7 @@ matplotlib is optional (extra `plots`) and imported when needed.
 import importlib.util
 import itertools
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -73,15 +72,13 @@ STYLES = (
 
 PANEL = (3.1, 2.9)  # inches
 LEGEND = 2.6
-SPACING = 7.0  # points between markers of one update, more than their width
 MARK: dict[str, Any] = {
     "markersize": 5,
     "markerfacecolor": "none",
     "linewidth": 1.4,
 }  # hollow, so overlapping markers are visible
 
-# Margin right of the last update, as a share of it: for one marker, and for several side by side.
-MARGIN, WIDE_MARGIN = 0.05, 0.3
+MARGIN = 0.05  # right of the last update, as a share of it
 
 
 def curve(cell: Cell, runs: Mapping[str, Run], score: Score) -> dict[int, list[float]]:
@@ -107,8 +104,7 @@ def _points(run: Run, runs: Mapping[str, Run], score: Score) -> dict[int, float]
 def draw_curves(study: Study, runs: Sequence[Run]) -> "Figure":
     """Draw the mean over seeds with a band from the lowest to the highest; at most eight lines per panel.
 
-    A cell that was validated once has a bar instead of a band. The bars of a panel are side by side. A row
-    of panels has all inits, and the baseline in each.
+    A cell that was validated once has a bar instead of a band. A row of panels has all inits, and the baseline in each.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -124,17 +120,15 @@ def draw_curves(study: Study, runs: Sequence[Run]) -> "Figure":
         for init, axes in zip(study.inits, panels, strict=True):
             of_init = {names[cell]: points for cell, points in curves.items() if cell.init == init}
             shown = {name: of_init[name] for name in styles if name in of_init}
-            handles |= _draw_panel(axes, shown, styles)
+            handles |= {name: _draw_line(axes, points, *styles[name]) for name, points in shown.items()}
         _add_legend(panels[-1], {name: handles[name] for name in styles if name in handles})
     _finish_panels(study, grid)
     last = max((update for points in curves.values() for update in points), default=1)
-    has_bars = any(len(points) == 1 for points in curves.values())
-    grid[0, 0].set_xlim(0, (1 + (WIDE_MARGIN if has_bars else MARGIN)) * last)
+    grid[0, 0].set_xlim(0, (1 + MARGIN) * last)
     for axes in grid.flat:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    equal = "; equal ones side by side" if has_bars else ""
-    figure.supxlabel(f"updates, first stages included{equal}", fontsize="medium")
-    figure.suptitle(f"{study.task}: {_describe_seeds(curves.values())}", fontsize="medium")
+    figure.supxlabel("updates, first stages included", fontsize="medium")
+    figure.suptitle(f"{study.task}: mean over seeds, range from lowest to highest", fontsize="medium")
     return figure
 
 
@@ -173,54 +167,16 @@ def _finish_panels(study: Study, grid: "NDArray") -> None:
         axes.spines[["top", "right"]].set_visible(False)
 
 
-def _describe_seeds(curves: Iterable[Mapping[int, Sequence[float]]]) -> str:
-    several = [points for points in curves if any(len(scores) > 1 for scores in points.values())]
-    if not several:
-        return "one seed"
-    kinds = sorted({"bar" if len(points) == 1 else "band" for points in several})
-    return f"mean over seeds, {' or '.join(kinds)} from lowest to highest"
-
-
-def _draw_panel(
-    axes: "Axes", curves: Mapping[str, Mapping[int, Sequence[float]]], styles: Mapping[str, tuple[str, str]]
-) -> dict[str, object]:
-    """Draw the curves of one panel; return name -> handle for the legend."""
-    handles = {}
-    once = [name for name, points in curves.items() if len(points) == 1]
-    for name, points in curves.items():
-        draw = _draw_line
-        if name in once:
-            draw = partial(_draw_bar, offset=SPACING * (once.index(name) - (len(once) - 1) / 2))
-        handles[name] = draw(axes, points, *styles[name])
-    return handles
-
-
 def _draw_line(axes: "Axes", points: Mapping[int, Sequence[float]], colour: str, marker: str) -> object:
-    updates = list(points)
-    if any(len(scores) > 1 for scores in points.values()):
-        lowest, highest = ([pick(scores) for scores in points.values()] for pick in (min, max))
+    """Draw the means of a cell, and the range of its seeds: a band, or a bar if it has one update."""
+    updates, means = list(points), [mean(scores) for scores in points.values()]
+    lowest, highest = ([pick(scores) for scores in points.values()] for pick in (min, max))
+    if len(updates) > 1:
         axes.fill_between(updates, lowest, highest, color=colour, alpha=0.12, linewidth=0)
-    means = [mean(scores) for scores in points.values()]
+    else:
+        axes.vlines(updates, lowest, highest, color=colour)
     (line,) = axes.plot(updates, means, color=colour, marker=marker, **MARK)
     return line
-
-
-def _draw_bar(
-    axes: "Axes", points: Mapping[int, Sequence[float]], colour: str, marker: str, offset: float
-) -> object:
-    """Draw a cell with one update, `offset` points to the right of it."""
-    from matplotlib.transforms import ScaledTranslation
-
-    ((update, scores),) = points.items()
-    middle = mean(scores)
-    spread = [[middle - min(scores)], [max(scores) - middle]] if len(scores) > 1 else None
-    # Artists with their own transform do not update the data limits.
-    axes.update_datalim([(update, min(scores)), (update, max(scores))])
-    shifted = axes.transData + ScaledTranslation(offset / 72, 0, axes.figure.dpi_scale_trans)
-    drawn = axes.errorbar(
-        [update], [middle], spread, color=colour, marker=marker, transform=shifted, capsize=2.5, **MARK
-    )
-    return drawn.lines[0]
 
 
 COSTS: dict[str, Callable[[Cell], float | None]] = {
