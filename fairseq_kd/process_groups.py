@@ -1,11 +1,19 @@
-"""gloo process groups of all workers, for communication from host memory with any training backend."""
+"""Communication of all workers from host memory (gloo groups), with any training backend; work done once per machine."""
 
+import socket
 import weakref
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 
 import torch
 import torch.distributed as dist
+
+# Work of one worker, such as hashing and masking a corpus, may take longer than torch's default of half an hour. A worker
+# that ends is an error at once, before this timeout.
+TIMEOUT = timedelta(days=7)
+
+T = TypeVar("T")
 
 # Weak references, so that destroy_process_group frees the groups. A group that outlives it has two effects: it stops
 # its threads while the interpreter exits, which aborts the process; a later init_process_group would reuse it.
@@ -39,3 +47,30 @@ def broadcast_from_rank0(value: float) -> float:
     shared = torch.tensor([value], dtype=torch.float64)
     dist.broadcast(shared, src=0, group=None if dist.get_backend() == "gloo" else host_group())
     return shared.item()
+
+
+def run_on_local_rank_zero(work: Callable[[], T]) -> T:
+    """Run `work` on the first worker of each machine, and return its result on all workers of that machine.
+
+    Every worker must call this. The result is sent to the others, so it should be small. If `work` raises SystemExit on
+    any machine, all workers raise SystemExit: the first of each machine with the message, the others with status 1.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return work()
+
+    machines = gather_objects(socket.gethostname(), TIMEOUT)
+    first = machines.index(socket.gethostname())
+    is_first = first == dist.get_rank()
+    outcomes = gather_objects(_outcome(work) if is_first else (None, None), TIMEOUT)
+    message = next((message for message, _ in outcomes if message is not None), None)
+    if message is not None:
+        raise SystemExit(message if is_first else 1)
+    return outcomes[first][1]
+
+
+def _outcome(work: Callable[[], T]) -> tuple[Optional[str], Optional[T]]:
+    """Return (message of SystemExit, None) or (None, result)."""
+    try:
+        return None, work()
+    except SystemExit as ended:
+        return str(ended), None

@@ -49,7 +49,6 @@ def read_models(given: Sequence[str], data: Path) -> list["LoadedModel"]:
     """Return all models with their data. Raises CannotStart if there is none."""
     # Imported here because it takes seconds, and --help and invalid flags should be fast.
     from fairseq_kd.errors import CannotStart
-    from fairseq_kd.evaluation.discover import find_checkpoints
     from fairseq_kd.evaluation.loaded_model import LoadedModel, first_stage
     from fairseq_kd.models.checkpoint import read_checkpoint
 
@@ -64,6 +63,28 @@ def read_models(given: Sequence[str], data: Path) -> list["LoadedModel"]:
     if not models:
         raise CannotStart(f"--checkpoint {' '.join(given)} has only first stages: give second stages.")
     return models
+
+
+def find_checkpoints(given: str) -> list[Path]:
+    """Return the file itself, all checkpoints of a run directory, or the best checkpoint of each run in a folder.
+
+    Raises CannotStart if there is no checkpoint.
+    """
+    from fairseq_kd.errors import CannotStart
+    from fairseq_kd.models.checkpoint import NAMES_IN_FOLDER
+
+    path = Path(given)
+    if path.is_file():
+        return [path]
+
+    of_run = sorted(path.glob("*.pt"))
+    found = of_run or sorted(best for name in NAMES_IN_FOLDER for best in path.rglob(name))
+    if not found:
+        raise CannotStart(
+            f"--checkpoint {given} {'has no checkpoint' if path.is_dir() else 'does not exist'}: give a checkpoint, "
+            "a run directory, or a folder of runs."
+        )
+    return found
 
 
 def evaluate(

@@ -11,10 +11,9 @@ from fairseq.optim import FairseqOptimizer
 from torch import Tensor, nn
 
 from ..context import DistillationContext
-from ..flags import flag_name
+from ..flags import flag_name, given_flags, unused
 from ..metrics import log_metrics
 from ..signals import Signals, Wanted
-from ..unused_flags import given_flags, unused
 from .config import DistillationConfig, IntermediateConfig
 from .stages import Stage, Stages
 from .transfer.hidden import MIXTURES

@@ -8,8 +8,7 @@ from typing import List, Optional  # noqa: UP035 - fairseq creates no flag for l
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
-from ..flags import flag, flag_name
-from ..unused_flags import given_flags, unused
+from ..flags import flag, flag_name, given_flags, unused
 from .timer import Budget, validation_shares
 
 HOUR = 3600.0
@@ -123,7 +122,7 @@ def flag_errors(cfg: TimeBudgetConfig) -> Iterator[str]:
 
 
 def unused_flags(cfg: TimeBudgetConfig) -> list[str]:
-    """Return the flags without effect, with the reason; see `fairseq_kd/unused_flags.py`."""
+    """Return the flags without effect, with the reason; see `warn_unused`."""
     given = given_flags(cfg, TimeBudgetConfig, without=["finetune_checkpoint_shares"])
     too_late = budget(cfg).end <= (cfg.early_stop_minutes or 0) * MINUTE
     # Whether the case applies, prefixes of the flags without effect, reason.

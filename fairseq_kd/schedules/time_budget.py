@@ -7,7 +7,7 @@ from fairseq.optim import FairseqOptimizer
 from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
 
 from ..errors import CannotStart
-from ..unused_flags import warn_unused
+from ..flags import warn_unused
 from .flags import TimeBudgetConfig, budget, flag_errors, unused_flags, updates
 from .timed_trainer import TimedTrainer
 from .timer import Timer

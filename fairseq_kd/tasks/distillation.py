@@ -23,7 +23,7 @@ from ..criterions.distillation import DistillationCriterion
 from ..data.epoch_position import ResumableEpochs
 from ..data.sequences import SequenceDataset
 from ..errors import CannotStart
-from ..flags import flag_name
+from ..flags import flag_name, warn_unused
 from ..memory import keep_freed_memory, peak_memory
 from ..metrics import HIGHER_IS_BETTER, reset_meters
 from ..models.data_requirements import DataRequirements
@@ -35,7 +35,6 @@ from ..optim import drop_frozen_gradients
 from ..precisions import student_autocast
 from ..teachers.cached import CachedTeacher
 from ..teachers.source import TeacherFlags, TeacherSource
-from ..unused_flags import warn_unused
 from .precision import PrecisionFlags, choose_bf16_products, in_16_bits, precision_error
 
 logger = logging.getLogger(__name__)

@@ -14,12 +14,12 @@ from torch.nn import Parameter
 
 from ..data.cache import Identity, SplitCache, codecs_of, hash_files
 from ..data.cache.allocation import preallocate
-from ..data.cache.local_rank_zero import run_on_local_rank_zero
 from ..data.sequences import PAD, SequenceDataset
 from ..errors import CannotStart
 from ..files import atomic_write
 from ..models.encoder import LMHead
 from ..precisions import PRECISIONS
+from ..process_groups import run_on_local_rank_zero
 from ..signals import Signals, Wanted
 from .live import LiveTeacher, move
 

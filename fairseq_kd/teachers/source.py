@@ -11,13 +11,12 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from ..context import teacher_missing
 from ..data.cache import Identity, hash_files
 from ..errors import CannotStart
-from ..flags import flag
+from ..flags import flag, unused
 from ..models.checkpoint import Checkpoint, read_checkpoint
 from ..models.data_requirements import DataRequirements
 from ..models.shape import LM_HEAD, ModelShape
 from ..precisions import BF16_PRODUCTS, PRECISIONS, SLOW
 from ..signals import Wanted
-from ..unused_flags import unused
 from .cached import CachedTeacher
 from .live import LiveTeacher
 

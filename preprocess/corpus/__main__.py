@@ -37,7 +37,6 @@ from .input_files import Source, find_sources
 from .join_shards import join, shard_folders
 from .pieces_folder import PiecesFolder, check_same, find_folder, open_folder
 from .plan_pieces import LARGEST, MIB, Options, Piece, cut
-from .submit_parts import submit_parts
 
 OPTIONS = [field.name for field in fields(Options)]
 
@@ -52,7 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _submit(arguments: list[str], args: argparse.Namespace) -> None:
-    """Submit the parts as Slurm jobs, unless the corpus exists already."""
+    """Submit the parts as an array of Slurm jobs, and a job that joins them, unless the corpus exists already."""
+    from launcher.execution.slurm import Command, after_all, open_slurm
+
     if args.out.exists():
         _make(args)
         return
@@ -60,8 +61,26 @@ def _submit(arguments: list[str], args: argparse.Namespace) -> None:
     if args.part or args.parts is None or args.parts < 1:
         raise DataError("--launcher slurm needs --parts N, the number of jobs, instead of --part i/n.")
     find_sources(args.input)
-    _, words = _slurm_parser().parse_known_args(arguments)
-    submit_parts(words, args.out, args.parts, args.slurm or "")
+    _, words = _slurm_parser().parse_known_args(arguments)  # the arguments that encode and join all parts
+    out, program = args.out, [sys.executable, "-m", "preprocess.corpus"]
+    try:
+        queue = open_slurm(out.with_name(f"{out.name}.slurm"), args.slurm or "")
+        cpus = queue.parameters.get("cpus_per_task")
+        if cpus and "--workers" not in words:
+            words = [*words, "--workers", str(cpus)]
+        shares = [f"{part}/{args.parts}" for part in range(1, args.parts + 1)]
+        encode = [Command([*program, *words, "--part", share]) for share in shares]
+        encoding = queue.submit(encode, f"{out.name}-encode")
+        merge = Command([*program, "--merge", "--out", str(out)])
+        joining = queue.submit([merge], f"{out.name}-join", after_all(encoding))
+    except ValueError as error:
+        raise DataError(f"{error}.") from None
+    ids = f"{encoding[0].partition('_')[0]} {joining[0]}"
+    print(
+        f"Submitted {args.parts} jobs that encode, and one that joins; the same command continues after a failure."
+    )
+    print(f"Watch them: squeue --me; logs in {queue.folder}")
+    print(f"Stop them:  scancel {ids}")
 
 
 def _make(args: argparse.Namespace) -> None:

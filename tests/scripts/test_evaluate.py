@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from fairseq_kd.errors import CannotStart
-from scripts.evaluate import main
+from scripts.evaluate import find_checkpoints, main
 from tests.tiny import train_command, train_here
 
 
@@ -97,3 +97,32 @@ def test_splits_that_cannot_be_scored_are_refused(three_classes, split, message,
     with pytest.raises(CannotStart, match=message):
         evaluate("--checkpoint", three_classes.folder, "--data", three_classes.data, "--split", split)
     assert capsys.readouterr().out == ""
+
+
+@pytest.fixture
+def runs(tmp_path):
+    for name in ("a/checkpoint_best.pt", "a/checkpoint_last.pt", "b/checkpoint_best.pt", "deep/c/model.pt"):
+        path = tmp_path / "runs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "empty").mkdir()
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("a/checkpoint_last.pt", ["a/checkpoint_last.pt"]),
+        ("a", ["a/checkpoint_best.pt", "a/checkpoint_last.pt"]),
+        ("", ["a/checkpoint_best.pt", "b/checkpoint_best.pt", "deep/c/model.pt"]),
+    ],
+)
+def test_a_file_a_run_a_folder_of_runs(runs, given, found):
+    assert find_checkpoints(str(runs / given)) == [runs / name for name in found]
+
+
+def test_nothing_there(runs):
+    with pytest.raises(CannotStart, match="empty has no checkpoint: give"):
+        find_checkpoints(str(runs.parent / "empty"))
+    with pytest.raises(CannotStart, match="elsewhere does not exist: give"):
+        find_checkpoints(str(runs.parent / "elsewhere"))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ...errors import CannotStart
-from .locks import folder_lock
+from ...files import folder_lock
 from .split_cache import FLAG
 
 logger = logging.getLogger(__name__)

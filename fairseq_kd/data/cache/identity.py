@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ...errors import CannotStart
-from ...files import atomic_write
+from ...files import atomic_write, folder_lock
 from ...models.shape import ModelShape
-from .locks import folder_lock
 
 FORMAT = 4
 

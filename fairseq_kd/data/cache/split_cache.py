@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from ...errors import CannotStart
-from ...files import atomic_write
+from ...files import atomic_write, folder_lock
 from ...signals import Signals
 from .codecs import Codec
 from .identity import write_json
-from .locks import folder_lock
 from .record_file import RecordFile
 
 FLAG = "--teacher-cache"
