@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .atomic_folder import atomic_file
 from .encoders import Encoder
 from .rows import UNLABELLED
 from .sources import Source
@@ -124,9 +125,8 @@ def _given(value: Any) -> str:
 def write(folder: Path, meta: dict) -> None:
     """Write the folder's meta.json."""
     text = json.dumps(meta, indent=2, ensure_ascii=False)
-    aside = folder / f"{NAME}.part"
-    aside.write_text(text + "\n", encoding="utf-8")
-    aside.replace(folder / NAME)
+    with atomic_file(folder / NAME) as file:
+        file.write(f"{text}\n".encode())
 
 
 def read(folder: Path) -> dict | None:
