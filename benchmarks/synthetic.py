@@ -29,4 +29,3 @@ def write_sentences(folder: Path, count: int, tokens: int, words: int = WORDS) -
                 builder.add_item(torch.from_numpy(row))
             builder.finalize(str(folder / name / f"{split}.idx"))
     return folder
-

@@ -101,8 +101,8 @@ def notes(grid: Grid, jobs: Sequence[Job]) -> Iterator[str]:
         yield f"Note: --unlabelled-subset: {', '.join(names)} has runs that learn from labelled sentences only."
     if passes := repeated_passes(jobs):
         yield (
-            f"Note: the teacher computes the training data {passes} times; with --teacher-cache DIR, all runs read its stored "
-            "signals (scripts/cache_teacher.py --dry-run prints their size)."
+            f"Note: the teacher computes the training data {passes} times; with --teacher-cache DIR, all runs read its "
+            "stored signals (scripts/cache_teacher.py --dry-run prints their size)."
         )
 
 

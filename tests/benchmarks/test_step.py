@@ -1,10 +1,10 @@
 """The benchmark of a step compares steps with equal losses."""
 
 import csv
+import multiprocessing
 import os
 import re
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from benchmarks.plain_losses import METHODS
 from benchmarks.products import Products
 from fairseq_kd.models import dropout, unpad
 from fairseq_kd.models.checkpoint import read_checkpoint
+from tests.processes import programs
 from tests.tiny import ROOT
 
 
@@ -49,6 +50,8 @@ def test_losses_of_other_libraries_are_ours_before_and_after_an_update(folder, m
 @pytest.mark.slow
 def test_each_variant_has_rows_of_speed_and_memory(folder, tmp_path, monkeypatch, capsys):
     results, names = tmp_path / "results.csv", [step.OURS, step.CACHED, step.PRODUCTS]
+    fork = multiprocessing.get_context("fork")  # starts faster; gpu.sh below spawns, as a GPU needs
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: fork)
     monkeypatch.setattr(step, "PACKAGES", {"stock fairseq": "no_such_package"})
     given = (
         f"--data {folder} --models 2x16:1x16 --methods crd --rounds 1 --batches 1 --batch-size 4 --variants"
@@ -87,7 +90,7 @@ def test_compiled_layers_train_as_others(folder, monkeypatch):
 
 def run_gpu_script(out: Path, **settings: str) -> tuple[int, list[str]]:
     """Run benchmarks/gpu.sh with tiny models on the CPU; return its status and the result of each part."""
-    settings |= {"DEVICE": "cpu", "SIZES": "tiny", "OUT": str(out), "PYTHON": sys.executable}
+    settings |= {"DEVICE": "cpu", "SIZES": "tiny", "OUT": str(out), "PYTHON": str(programs() / "python")}
     done = subprocess.run(["bash", ROOT / "benchmarks" / "gpu.sh"], env=os.environ | settings)
     pattern = r"^(passed|failed with status \d+|not run: no time left), \d+ s$"
     return done.returncode, re.findall(pattern, (out / "results.md").read_text(), re.MULTILINE)

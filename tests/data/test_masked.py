@@ -5,8 +5,7 @@ import pytest
 import torch
 from fairseq.data import Dictionary, ListDataset
 
-from fairseq_kd.data.masked import MaskedWordsDataset
-from fairseq_kd.data.masked import replace_words
+from fairseq_kd.data.masked import MaskedWordsDataset, replace_words
 
 TOKENS = torch.full((50,), 3)
 FREE = torch.arange(50) % 2 == 0

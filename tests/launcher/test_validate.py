@@ -156,7 +156,9 @@ def test_methods_that_learn_from_labelled_sentences_only_are_named(methods):
     assert without_unlabelled(replace(grid, config=replace(grid.config, unlabelled_subset=None)), jobs) == []
 
 
-@pytest.mark.parametrize(("epochs", "more", "noted"), [(4, [], True), (2, [], False), (4, ["--teacher-cache", "c"], False)])
+@pytest.mark.parametrize(
+    ("epochs", "more", "noted"), [(4, [], True), (2, [], False), (4, ["--teacher-cache", "c"], False)]
+)
 def test_a_cache_is_suggested_if_teachers_repeat_many_sentences(call, capsys, epochs, more, noted):
     """Two runs of `none` and six with a teacher: 6 x 3 x 3,668 repeated sentences, or with 2 epochs a third."""
     grid = ["--method", "none,kd,att_kl_learn", "--seeds", "1,2", "--epochs", str(epochs), "--dry-run"]

@@ -145,7 +145,7 @@ def test_a_small_student(call, tmp_path, capfd, monkeypatch):
         ([], "the sizes equal those of the model: give --layers"),
         (["--heads", "9"], "--heads 9, but the model has 4"),
         (["--layers", "2", "--method", "foo"], "--method foo is not a method: choose among none, alp_kd"),
-        (["--layers", "2", "--", "--criterion", "kd"], "--criterion.*--method"),
+        (["--layers", "2", "--", "--criterion", "kd"], "contain --criterion, which"),
         (["--layers", "2", "--", "--hsk-keep", "1l"], "unrecognized arguments: --hsk-keep"),
         (
             ["--layers", "2", "--", "--no-such", "3"],

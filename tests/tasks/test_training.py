@@ -89,10 +89,10 @@ def test_resuming_does_not_initialise_again(data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("method", "last"), [("hidden_mse_learn", "checkpoint_2_77.pt"), ("crd", "checkpoint_1_21.pt")]
+    ("method", "last"), [("hidden_mse_learn", "checkpoint_2_35.pt"), ("crd", "checkpoint_1_7.pt")]
 )
 def test_killed_in_mid_epoch_and_resumed_equals_straight_through(tmp_path, teacher, method, last):
-    data = write_data(tmp_path / "data", sentences=[("train", 400), ("valid", 40)])
+    data = write_data(tmp_path / "data", sentences=[("train", 240), ("valid", 40)])
     flags = ["--max-epoch", "2", "--save-interval-updates", "7", "--dropout", "0.1"]
     flags += ["--mapping", "combine"] if method == "hidden_mse_learn" else []
     straight = train_here(distil_command(data, tmp_path / "straight", teacher, method, *flags))
@@ -105,7 +105,7 @@ def test_killed_in_mid_epoch_and_resumed_equals_straight_through(tmp_path, teach
 
     rows = train_here(distil_command(data, run_dir, teacher, method, *flags))
     resumed = losses(rows)
-    assert 0 < len(resumed) < 100
+    assert 0 < len(resumed) < 60
     assert resumed == losses(straight)[-len(resumed) :]
 
     expected, found = checkpoint(tmp_path / "straight"), checkpoint(run_dir)

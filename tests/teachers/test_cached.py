@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
-from torch.utils.data import DataLoader
 
 from fairseq_kd.data.cache import split_cache
 from fairseq_kd.errors import CannotStart
@@ -19,7 +18,7 @@ from fairseq_kd.signals import Wanted
 from fairseq_kd.teachers import LiveTeacher
 from fairseq_kd.teachers.cached import CachedTeacher
 from tests.stored import check_signals
-from tests.tiny import batch, build, write_data, write_teacher, write_text
+from tests.tiny import batch, build, write_teacher, write_text
 
 KEPT = [
     (4, Compression()),
@@ -124,23 +123,6 @@ def test_one_row_is_enough_and_all_are_equal_to_it(data, teacher, tmp_path):
                 kept.values[0][kept.values[0] != 0],
                 together.compressed[key].values[b][together.compressed[key].values[b] != 0],
             )
-
-
-@pytest.mark.slow
-def test_new_processes_read_it(data, teacher, tmp_path):
-    """As where data-loading processes are not forked: fairseq's own number of them is 1."""
-    task, _, _ = cached(data, teacher, tmp_path)
-    fill(task)
-    dataset = task.dataset("valid")
-    loader = DataLoader(
-        dataset,
-        batch_sampler=[[3, 17], [20]],
-        collate_fn=dataset.collater,
-        num_workers=1,
-        multiprocessing_context="spawn",
-    )
-    for found, rows in zip(loader, ([3, 17], [20]), strict=True):
-        assert_close(found["cached"], batch(task, rows)["cached"], rtol=0, atol=0)
 
 
 METHODS = [
@@ -548,12 +530,3 @@ def test_what_a_later_shard_lacks_is_said_before_the_first_epoch(tmp_path, monke
     monkeypatch.undo()
     load(both, teacher)
     assert (tmp_path / "cache" / "train.1" / "masked.fp16.bin").is_file()
-
-
-def test_regression_does_as_well(tmp_path):
-    data = write_data(tmp_path / "data", regression=True)
-    teacher = write_teacher(tmp_path / "model.pt", classes=1)
-    task, student, criterion = cached(data, teacher, tmp_path / "cache", None)
-    expected, _, _ = criterion(student, batch(task, [0, 1]))
-    found, _, _ = criterion(student, batch(task, [0, 1]))
-    assert_close(found, expected, rtol=1e-3, atol=1e-3)

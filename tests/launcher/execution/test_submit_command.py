@@ -16,6 +16,7 @@ import experiments
 from launcher.execution import status, submit_command
 from launcher.execution.submit_command import find_save_dir, torchrun_command
 from launcher.execution.submit_grid import Submission, read_submission
+from tests import processes
 from tests.launcher.execution.local_queue import LocalQueue
 from tests.launcher.execution.slurm_cluster import is_idle, needs_slurm, output, slurm_cluster, wait_until
 from tests.launcher.execution.test_submit_grid import only_child
@@ -140,8 +141,9 @@ def test_a_save_directory_with_a_job_in_the_queue_is_refused(programs, program, 
 
 
 @pytest.fixture
-def queue(tmp_path, monkeypatch):
-    """Replace Slurm by submitit's local executor; cancel all jobs at the end."""
+def queue(tmp_path, program, monkeypatch):
+    """Replace Slurm by submitit's local executor, and Python by a fork of a server; cancel all jobs at the end."""
+    program.with_name("python").symlink_to(processes.programs() / "python")
     queue = LocalQueue(tmp_path / "logs")
     monkeypatch.setattr(submit_command, "open_slurm", lambda *_, **__: queue)
     monkeypatch.setattr(status, "Slurm", lambda *_: queue)
@@ -180,38 +182,43 @@ def test_a_failed_training_names_its_reason_or_log(queue, program, folder, state
     assert message in (folder / "log.txt").read_text()
 
 
+@pytest.fixture(scope="module")
+def two_nodes():
+    with slurm_cluster(nodes=2):
+        yield
+
+
 @pytest.mark.slow
 @pytest.mark.slurm
 @needs_slurm
 def test_two_nodes_of_a_real_slurm_resume_after_a_requeue_and_equal_one_process(
-    tmp_path, folder, state, monkeypatch
+    two_nodes, tmp_path, folder, state, monkeypatch
 ):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     text = write_text(tmp_path / "text", lines=(("train", 300), ("valid", 20)))
     teacher = write_teacher(tmp_path / "teacher.pt", classes=None, lm_head=True)
-    flags = ["--teacher", str(teacher), "--criterion", "att_kl_learn", "--max-epoch", "8",
+    flags = ["--teacher", str(teacher), "--criterion", "att_kl_learn", "--max-epoch", "4",
              "--tokens-per-sample", "24", "--batch-size", "4", "--adam-eps", "0.1",
              "--save-interval-updates", "2", "--ddp-backend", "legacy_ddp"]  # fmt: skip
 
     def command(save_dir: Path, *more: str) -> list[str]:
         return train_command(text, save_dir, *flags, *more, task="masked_lm_kd")
 
-    with slurm_cluster(nodes=2):
-        words = [*ON_TWO, *command(folder, "--distributed-backend", "gloo")]
-        assert experiments.main(words) == 0
-        wait_until(lambda: (folder / "checkpoint_last.pt").exists(), seconds=240)
-        assert state().startswith("running")
-        job = read_submission(folder).id
-        # Slurm sends this signal before the time limit, to all processes of the job.
-        subprocess.run(["scancel", "--signal", "USR2", job], check=True)
-        wait_until(lambda: f"{job} PENDING" in output("squeue", "--noheader", "--format", "%i %T"))
-        wait_until(is_idle, seconds=240)
-        assert state().startswith("finished 128 loss")
+    words = [*ON_TWO, *command(folder, "--distributed-backend", "gloo")]
+    assert experiments.main(words) == 0
+    wait_until(lambda: (folder / "checkpoint_last.pt").exists(), seconds=240)
+    assert state().startswith("running")
+    job = read_submission(folder).id
+    # Slurm sends this signal before the time limit, to all processes of the job.
+    subprocess.run(["scancel", "--signal", "USR2", job], check=True)
+    wait_until(lambda: f"{job} PENDING" in output("squeue", "--noheader", "--format", "%i %T"))
+    wait_until(is_idle, seconds=240)
+    assert state().startswith("finished 64 loss")
 
     assert "Requeued job" in "".join(path.read_text() for path in folder.glob("slurm/*_log.*"))
     logs = "".join(path.read_text() for path in folder.glob("log*.txt"))
     updates = Counter(int(values["num_updates"]) for values in logged(logs, "train_inner"))
-    assert sorted(updates) == list(range(1, 129))
+    assert sorted(updates) == list(range(1, 65))
     assert updates[1] == 1  # the second attempt continued
     train_here(command(tmp_path / "one", "--update-freq", "2"))
     found, expected = (
@@ -225,15 +232,16 @@ def test_two_nodes_of_a_real_slurm_resume_after_a_requeue_and_equal_one_process(
 @pytest.mark.slow
 @pytest.mark.slurm
 @needs_slurm
-def test_cancel_and_a_failure_of_one_node_end_the_job_on_all_nodes(program, tmp_path, folder, state):
+def test_cancel_and_a_failure_of_one_node_end_the_job_on_all_nodes(
+    two_nodes, program, tmp_path, folder, state
+):
     words = [*ON_TWO, str(program), "--save-dir", str(folder)]
-    with slurm_cluster(nodes=2):
-        assert experiments.main(words) == 0
-        wait_until(lambda: len(list(folder.glob("started*"))) == 2, seconds=240)
-        assert experiments.main(["cancel", "--out", str(tmp_path), "--group", "runs"]) == 0
-        wait_until(is_idle, seconds=240)
-        assert state() == "cancelled 0"
-        assert experiments.main([*words, "--fail", "message"]) == 0
-        wait_until(is_idle, seconds=240)
-        assert state() == "failed 0"
+    assert experiments.main(words) == 0
+    wait_until(lambda: len(list(folder.glob("started*"))) == 2, seconds=240)
+    assert experiments.main(["cancel", "--out", str(tmp_path), "--group", "runs"]) == 0
+    wait_until(is_idle, seconds=240)
+    assert state() == "cancelled 0"
+    assert experiments.main([*words, "--fail", "message"]) == 0
+    wait_until(is_idle, seconds=240)
+    assert state() == "failed 0"
     assert "exit status 1 on 127.0.0." in (folder / "problem.txt").read_text()

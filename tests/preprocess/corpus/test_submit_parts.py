@@ -3,7 +3,6 @@
 import pytest
 
 from launcher.execution import slurm
-from preprocess.corpus.submit_parts import submit_parts
 from tests.launcher.execution.local_queue import LocalQueue
 from tests.launcher.execution.slurm_cluster import is_idle, needs_slurm, slurm_cluster, wait_until
 from tests.preprocess.corpus.conftest import contents
@@ -31,7 +30,7 @@ def test_jobs_encode_the_parts_and_join_them_to_the_same_bytes(make, wiki, tmp_p
 
 
 @pytest.mark.parametrize("words", [["--workers", "3"], ["--workers=3"]])
-def test_given_workers_win_over_the_cores_of_a_job(tmp_path, monkeypatch, words):
+def test_given_workers_win_over_the_cores_of_a_job(make, wiki, tmp_path, monkeypatch, words):
     submitted = []
 
     class Queue:
@@ -42,10 +41,11 @@ def test_given_workers_win_over_the_cores_of_a_job(tmp_path, monkeypatch, words)
             return ["1"]
 
     monkeypatch.setattr(slurm, "open_slurm", lambda *_: Queue())
-    submit_parts(words, tmp_path / "data", 1, "time=5")
+    jobs = ["--input", f"{wiki}=wiki", "--launcher", "slurm", "--slurm", "time=5", "--parts", "1"]
+    assert make(*jobs, *words) == 0
     assert "8" not in submitted[0].command
-    submit_parts([], tmp_path / "data", 1, "time=5")
-    assert submitted[2].command[3:5] == ["--workers", "8"]
+    assert make(*jobs) == 0
+    assert submitted[2].command[-4:-2] == ["--workers", "8"]
 
 
 @pytest.mark.slurm
