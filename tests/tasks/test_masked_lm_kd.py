@@ -280,7 +280,7 @@ def test_words_are_learned_and_perplexity_is_told(text, teacher, tmp_path):
     rows = pretrain(text, tmp_path, "--criterion", "kd", "--hard-weight", "1", "--soft-weight", "0",
                     "--init-layers", "random", "--arch", "roberta_student", "--encoder-layers", "2",
                     "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "32", "--encoder-attention-heads", "4",
-                    "--max-positions", "40", "--max-epoch", "30", "--lr", "1e-2")  # fmt: skip
+                    "--max-positions", "40", "--max-epoch", "20", "--lr", "1e-2")  # fmt: skip
     valid = [values for tag, values in rows if tag == "valid"]
     assert valid[-1]["valid_ppl"] < 0.85 * valid[0]["valid_ppl"] < 60
 
