@@ -94,21 +94,6 @@ def test_sum_over_layers_equals_the_original(name, criterion_class, mapping):
     assert_close(each.mean().item(), float(recorded["out_loss"]), rtol=1e-9, atol=0)
 
 
-def test_combine_equals_the_original():
-    recorded = dict(np.load(golden_file("hidden_mse_learn_combine")))
-    criterion = criterion_of(HiddenMSE, "combine").double()
-    projection = criterion.hidden.mixture.projection
-    weight, bias = (
-        next(recorded[key] for key in recorded if recorded[key].shape == p.shape)
-        for p in projection.parameters()
-    )
-    projection.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
-
-    terms = criterion.terms(signals(recorded, "student"), signals(recorded, "teacher"))
-
-    assert_close(terms["hidden"].mean().item(), float(recorded["out_loss"]), rtol=1e-9, atol=0)
-
-
 @pytest.mark.parametrize(
     ("name", "criterion_class", "mapping", "student", "options"),
     [
