@@ -66,7 +66,7 @@ def _submit(arguments: list[str], args: argparse.Namespace) -> None:
     try:
         queue = open_slurm(out.with_name(f"{out.name}.slurm"), args.slurm or "")
         cpus = queue.parameters.get("cpus_per_task")
-        if cpus and not any(word.startswith("--workers") for word in words):
+        if cpus and args.workers is None:
             words = [*words, "--workers", str(cpus)]
         shares = [f"{part}/{args.parts}" for part in range(1, args.parts + 1)]
         encode = [Command([*program, *words, "--part", share]) for share in shares]

@@ -3,6 +3,7 @@
 import pytest
 
 from launcher.execution import slurm
+from preprocess.corpus.__main__ import main
 from tests.launcher.execution.local_queue import LocalQueue
 from tests.launcher.execution.slurm_cluster import is_idle, needs_slurm, slurm_cluster, wait_until
 from tests.preprocess.corpus.conftest import contents
@@ -30,7 +31,7 @@ def test_jobs_encode_the_parts_and_join_them_to_the_same_bytes(make, wiki, tmp_p
 
 
 @pytest.mark.parametrize("words", [["--workers", "3"], ["--workers=3"]])
-def test_given_workers_win_over_the_cores_of_a_job(make, wiki, tmp_path, monkeypatch, words):
+def test_given_workers_win_over_the_cores_of_a_job(wordpiece_folder, wiki, tmp_path, monkeypatch, words):
     submitted = []
 
     class Queue:
@@ -41,10 +42,18 @@ def test_given_workers_win_over_the_cores_of_a_job(make, wiki, tmp_path, monkeyp
             return ["1"]
 
     monkeypatch.setattr(slurm, "open_slurm", lambda *_: Queue())
-    jobs = ["--input", f"{wiki}=wiki", "--launcher", "slurm", "--slurm", "time=5", "--parts", "1"]
-    assert make(*jobs, *words) == 0
+    jobs = [
+        "--input",
+        f"{wiki}=wiki",
+        "--encoder-dir",
+        str(wordpiece_folder),
+        "--out",
+        str(tmp_path / "data"),
+    ]
+    jobs += ["--launcher", "slurm", "--slurm", "time=5", "--parts", "1"]
+    assert main([*jobs, *words]) == 0
     assert "8" not in submitted[0].command
-    assert make(*jobs) == 0
+    assert main(jobs) == 0
     assert submitted[2].command[-4:-2] == ["--workers", "8"]
 
 
