@@ -29,7 +29,7 @@ from launcher.planning.job import Job, teacher_spec
 from launcher.planning.prerequisites import NotReady
 from launcher.planning.run_spec import RunSpec, other_setting
 from launcher.plugin import find_trainer
-from launcher.results.logs import following
+from launcher.results.logs import following, updates_done
 from launcher.results.runs import print_problem
 from launcher.validate import check_flags
 from scripts.options import add_training_options
@@ -103,10 +103,12 @@ def train(job: Job, slot: Slot) -> int:
         f"{spec.task}: {epochs}, batch {spec.batch_size}, lr {spec.lr:g}, log in {out / 'log.txt'}",
         flush=True,
     )
-    began = time.monotonic()
+    began, resumed = time.monotonic(), updates_done(out / "log.txt")
 
     def report(update: int, subset: str, metrics: dict[str, float]) -> None:
-        after = f"  update {update} of {job.updates}, {time.monotonic() - began:.0f} s"
+        seconds = time.monotonic() - began
+        left = seconds * (job.updates - update) / max(1, update - resumed)
+        after = f"  update {update} of {job.updates}, {seconds:.0f} s, {left:.0f} s left"
         print(f"{after}: {dev_scores(subset, metrics)}", flush=True)
 
     try:

@@ -2,17 +2,29 @@
 
     python scripts/make_small_glue.py OUT
 
-Writes OUT/SST-2/{train,dev,test}.tsv: 4,000, 400 and 100 short sentences about films. Their words, including
-negation, determine the label. Scores only show that the software works.
+Writes OUT/SST-2/{train,dev,test}.tsv: 8,000, 800 and 100 short sentences about films. One of 160 adjectives, and negation,
+determine the label. A few hundred sentences contain most adjectives only once or twice, so a model has to know similar
+words from its pre-training.
 """
 
 import argparse
 import random
 from pathlib import Path
 
-SPLITS = {"train": 4000, "dev": 400, "test": 100}
-GOOD = "moving warm clever funny bright honest graceful tender gripping lovely sharp fresh".split()
-BAD = "dull clumsy tired flat bleak hollow noisy lazy bland messy stale tedious".split()
+SPLITS = {"train": 8000, "dev": 800, "test": 100}
+GOOD = """moving warm clever funny bright honest graceful tender gripping lovely sharp fresh brilliant charming
+delightful elegant engaging enjoyable entertaining excellent exciting exquisite fascinating fine flawless gentle genuine
+glorious gorgeous great hilarious hopeful imaginative impressive inspired intelligent intense joyful likable lively
+magical magnificent masterful memorable original passionate perfect playful pleasant polished powerful profound
+refreshing remarkable rewarding rich romantic satisfying seductive sensitive sincere smart soulful sparkling spectacular
+splendid stirring stunning stylish subtle superb surprising sweet terrific thoughtful thrilling touching vivid witty
+wonderful""".split()
+BAD = """dull clumsy tired flat bleak hollow noisy lazy bland messy stale tedious absurd amateurish annoying appalling
+artificial awful awkward banal boring careless cheap childish chaotic cold confused contrived crude cynical dreadful
+dreary empty exhausting failed fake feeble foolish forced forgettable generic grating heavy horrible idiotic incoherent
+inept irritating lame lifeless mediocre mindless monotonous muddled obnoxious painful pathetic pointless poor
+predictable pretentious repetitive ridiculous sappy shallow silly slow sloppy stiff stupid terrible tiresome trite
+ugly unfunny uninspired unpleasant vulgar weak worthless""".split()
 THINGS = "film story script cast plot ending score dialogue camera hero music pace".split()
 FILLERS = (
     "from the first scene|for most of two hours|to my surprise|in its own way|as the critics said".split("|")
@@ -23,11 +35,9 @@ def sentence(rng: random.Random) -> tuple[str, int]:
     """Return a sentence and its label: 1 for positive, 0 for negative."""
     label = rng.randrange(2)
     negated = rng.random() < 0.3
-    words = GOOD if (label == 1) != negated else BAD
-    first, second = rng.sample(words, 2)
+    word = rng.choice(GOOD if (label == 1) != negated else BAD)
     verb = rng.choice(["is never", "is not"]) if negated else rng.choice(["is", "stays", "feels"])
-    joined = rng.choice([first, f"{first} {'or' if negated else 'and'} {second}"])
-    parts = [f"the {rng.choice(THINGS)} {verb} {joined}"]
+    parts = [f"the {rng.choice(THINGS)} {verb} {word}"]
     if rng.random() < 0.5:
         parts.insert(rng.randrange(2), rng.choice(FILLERS))
     return " ".join(parts) + " ", label

@@ -9,6 +9,10 @@ import pytest
 
 from tests.tiny import ROOT
 
+UPDATES = (
+    "--max-update 240 --total-num-update 240 --warmup-updates 24 "
+    "--save-interval-updates 100 --keep-interval-updates 1 --validate-interval 100"
+)
 DEMO = ROOT / "scripts" / "demo.sh"
 
 
@@ -21,11 +25,18 @@ def project(tmp_path: Path) -> Path:
         shutil.copy(DEMO.with_name(name), scripts)
     for name in ("setup.sh", "fetch_minilm.sh"):
         (scripts / name).write_text(f'echo "{name} $*"\n')
-    (scripts / "download_glue.sh").write_text('echo "download $*"; [ -n "${ONLINE:-}" ]\n')
+    # Both make an empty training file: the download if there is a network, and make_small_glue.py.
+    make = 'mkdir -p "$folder/SST-2" && touch "$folder/SST-2/train.tsv"\n'
+    (scripts / "download_glue.sh").write_text(
+        f'[ "$1" = --check ] && shift; echo "download $*"; [ -n "${{ONLINE:-}}" ] || exit 1; folder=$1; {make}'
+    )
 
     python = scripts.parent / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/sh\n[ "$1" = -c ] && exit 1\necho "python $*"\n')  # torch sees no GPU
+    made_up = f'case "$1" in *make_small_glue.py) folder=$2; {make.strip()};; esac'
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" = -c ] && exit 1\necho "python $*"\n{made_up}\n'
+    )  # torch sees no GPU
     python.chmod(0o755)
     return scripts.parent
 
@@ -70,7 +81,7 @@ def test_each_source_has_its_own_folder(project, tmp_path):
     one, two = glue(tmp_path / "one" / "glue"), glue(tmp_path / "two" / "glue")
 
     outs = [
-        line(done, "python experiments.py").split("--out ")[1].split()[0]
+        line(done, "python experiments.py --task").split("--out ")[1].split()[0]
         for done in (
             demo(script=script),
             demo(script=script, ONLINE="1"),
@@ -86,7 +97,7 @@ def test_each_source_has_its_own_folder(project, tmp_path):
 
 def test_students_train_two_at_a_time_on_a_cpu_and_more_flags_come_last(project):
     done = demo("--", "--seeds", "1,2", script=project / "scripts" / "demo.sh")
-    students = line(done, "python experiments.py")
-    assert "--init 0,1,2 --init 3,4,5 --stage one --epochs 1 " in students
-    assert students.endswith("--cpu --jobs 2 --seeds 1,2")
-    assert line(done, "python scripts/finetune_teacher.py").endswith("--lr 5e-5 --cpu")
+    students = line(done, "python experiments.py --task")
+    assert "--method none,hidden_mse_learn --init 0,1 --stage one --unlabelled-subset unlabelled " in students
+    assert students.endswith("--cpu --jobs 2 --seeds 1,2 -- " + UPDATES)
+    assert line(done, "python scripts/finetune_teacher.py").endswith("--lr 1e-4 --cpu")

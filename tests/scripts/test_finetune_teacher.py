@@ -43,8 +43,10 @@ def test_a_model_becomes_a_teacher(call, data, tmp_path, capsys, monkeypatch):
     assert main([*call, "--", "--num-workers", "0"]) == 0
     output = capsys.readouterr().out
     assert "\ndev loss" in output
-    each = re.findall(r"^  update (\d+) of 8, \d+ s: dev loss .*accuracy \d", output, re.MULTILINE)
-    assert each == ["4", "8"]
+    line = r"^  update (\d+) of 8, (\d+) s, (\d+) s left: dev loss .*accuracy \d"
+    (half, seconds, left), end = re.findall(line, output, re.MULTILINE)
+    assert (half, left) == ("4", seconds)
+    assert end[::2] == ("8", "0")
     assert "best accuracy, update" in output
 
     out = tmp_path / "teacher"
