@@ -16,7 +16,7 @@ from .dropout import keep_mask
 # Largest number of scores [queries, keys] of a block, per head. 12 heads in fp32 take 1.5 MB, which fits into a cache.
 BLOCK = 1 << 15
 
-# Number of dropout values that are drawn at once.
+# Largest number of dropout values that are drawn at once, unless one block needs more.
 DRAW = 1 << 20
 
 SEEDS = 1 << 62
@@ -40,7 +40,8 @@ class _PackedAttention(Function):
     ) -> Tensor:
         ctx.save_for_backward(qkv)
         ctx.options = lengths, heads, dropout, seed
-        output, masks = qkv.new_empty(len(qkv), qkv.size(1) // 3), _Masks(dropout, seed, qkv.dtype)
+        output = qkv.new_empty(len(qkv), qkv.size(1) // 3)
+        masks = _Masks(dropout, seed, qkv.dtype, _scores(lengths, heads))
         with torch.autocast("cpu", enabled=False):
             for rows in _sentences(lengths):
                 q, k, v = _heads(qkv[rows], 3, heads)
@@ -56,7 +57,8 @@ class _PackedAttention(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Optional[Tensor], ...]:
         (qkv,), (lengths, heads, dropout, seed) = ctx.saved_tensors, ctx.options
         # Zeros for filler, and for the sums over the blocks of a sentence.
-        result, masks = torch.zeros_like(qkv), _Masks(dropout, seed, qkv.dtype)
+        result = torch.zeros_like(qkv)
+        masks = _Masks(dropout, seed, qkv.dtype, _scores(lengths, heads))
         with torch.autocast("cpu", enabled=False):
             for rows in _sentences(lengths):
                 q, k, v = _heads(qkv[rows], 3, heads)
@@ -75,10 +77,10 @@ class _PackedAttention(Function):
 
 
 class _Masks:
-    """The dropout of successive blocks: the same for the same seed."""
+    """The dropout of successive blocks: the same for the same seed and number of values in all blocks."""
 
-    def __init__(self, dropout: float, seed: int, dtype: torch.dtype) -> None:
-        self.dropout, self.dtype = dropout, dtype
+    def __init__(self, dropout: float, seed: int, dtype: torch.dtype, count: int) -> None:
+        self.dropout, self.dtype, self.left = dropout, dtype, count
         self.generator = torch.Generator().manual_seed(seed) if dropout else None
         self.values = torch.empty(0)
 
@@ -88,13 +90,20 @@ class _Masks:
             return None
         count = p.numel()
         if len(self.values) < count:
-            self.values = keep_mask([max(DRAW, count)], self.dropout, self.dtype, self.generator)
+            drawn = max(count, min(DRAW, self.left))
+            self.values = keep_mask([drawn], self.dropout, self.dtype, self.generator)
+        self.left -= count
         factors, self.values = self.values[:count].view_as(p), self.values[count:]
         return factors
 
 
 def _drop(p: Tensor, keep: Optional[Tensor]) -> Tensor:
     return p if keep is None else p * keep
+
+
+def _scores(lengths: Sequence[int], heads: int) -> int:
+    """Return the number of attention scores of all sentences."""
+    return heads * sum(length**2 for length in lengths)
 
 
 def _sentences(lengths: Sequence[int]) -> Iterator[slice]:

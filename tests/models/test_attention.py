@@ -72,3 +72,17 @@ def test_16_bits_stay_close_and_in_their_type(qkv, dtype):
     found.sum().backward()
     assert (found.dtype, half.grad.dtype) == (dtype, dtype)
     assert_close(found.double(), expected(half.detach().double()), rtol=0, atol=0.03)
+
+
+@pytest.mark.parametrize(("at_once", "expected_draws"), [(1000, [2 * (25 + 49 + 9)]), (64, [64, 98, 18])])
+def test_short_sentences_draw_only_the_dropout_values_that_they_need(qkv, monkeypatch, at_once, expected_draws):
+    drawn, original = [], attention.keep_mask
+
+    def counted(shape, *options):
+        drawn.append(shape[0])
+        return original(shape, *options)
+
+    monkeypatch.setattr(attention, "keep_mask", counted)
+    monkeypatch.setattr(attention, "DRAW", at_once)
+    packed_attention(qkv, LENGTHS, HEADS, 0.3)
+    assert drawn == expected_draws
