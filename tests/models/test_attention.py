@@ -75,7 +75,9 @@ def test_16_bits_stay_close_and_in_their_type(qkv, dtype):
 
 
 @pytest.mark.parametrize(("at_once", "expected_draws"), [(1000, [2 * (25 + 49 + 9)]), (64, [64, 98, 18])])
-def test_short_sentences_draw_only_the_dropout_values_that_they_need(qkv, monkeypatch, at_once, expected_draws):
+def test_short_sentences_draw_only_the_dropout_values_that_they_need(
+    qkv, monkeypatch, at_once, expected_draws
+):
     drawn, original = [], attention.keep_mask
 
     def counted(shape, *options):
