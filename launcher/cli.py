@@ -16,10 +16,13 @@ from .methods import LOGITS, NO_TEACHER, check_methods, find_methods
 from .models import Entry, check_names, read_models, read_models_file, seeds_for
 from .overrides import Overrides, check_overrides, merge_overrides, read_mapping, read_overrides
 
-# Flags of fairseq-train that each run gets from a flag of this program.
-SET_BY_OPTIONS = frozenset(
-    {"--init-layers", "--encoder-layers", *(f"--{name.replace('_', '-')}" for name in OPTIONS)}
-)
+# Flags of fairseq-train that each run gets from a flag of this program, and that flag.
+SET_BY_OPTIONS = {
+    **{flag: flag for flag in (f"--{name.replace('_', '-')}" for name in OPTIONS)},
+    **dict.fromkeys(("--init-layers", "--encoder-layers"), "--init"),
+    "--criterion": "--method",
+    "--seed": "--seeds",
+}
 
 # Settings that a list of models implies. The user may repeat them.
 IMPLIED = {

@@ -5,7 +5,7 @@ under `flags:` in a grid file.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # True is a switch that is on; a tuple has the values of a flag that takes several.
@@ -45,6 +45,14 @@ SET_HERE = frozenset(
     "--best-checkpoint-metric --maximize-best-checkpoint-metric --log-format "
     "--seed --max-epoch --batch-size --max-sentences --lr --cpu".split()
 )
+
+# Those that the launcher and the training scripts have as flags of their own.
+OWN_FLAGS: Mapping[str, str] = {
+    **{flag: flag for flag in ("--lr", "--batch-size", "--seed", "--cpu")},
+    "--max-sentences": "--batch-size",
+    "--max-epoch": "--epochs",
+    "--save-dir": "--out",
+}
 
 # The weights of labels and logits, and the temperature of the logits.
 WEIGHTS = frozenset(("--hard-weight", "--soft-weight", "--temperature"))
@@ -142,15 +150,17 @@ def is_zero(value: Value | None) -> bool:
         return False
 
 
-def check_overrides(overrides: Overrides, own: Collection[str]) -> None:
-    """Raise ValueError for flags that the program sets itself.
+def check_overrides(overrides: Overrides, own: Mapping[str, str]) -> None:
+    """Raise ValueError for flags that the program sets itself, which names the program's flags for them.
 
-    own  flags besides those of SET_HERE
+    own  flag of fairseq-train -> flag of the program that sets it, besides OWN_FLAGS
     """
+    own = {**OWN_FLAGS, **own}
     if found := [flag for flag in overrides if flag in SET_HERE or flag in own]:
+        instead = dict.fromkeys(own[flag] for flag in found if flag in own)
+        remedy = f", or give {', '.join(instead)} before --" if instead else ""
         raise ValueError(
-            f"the flags after -- contain {', '.join(found)}, which this program sets: remove them, or give its own flags "
-            "before --"
+            f"the flags after -- contain {', '.join(found)}, which this program sets: remove them{remedy}"
         )
 
 

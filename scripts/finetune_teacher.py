@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(own)
     try:
         overrides = merge_overrides({}, read_overrides(words))
-        check_overrides(overrides, ["--init-from"])
+        check_overrides(overrides, {"--init-from": "--model"})
         task, data = find_data(args.data)
         model = find_checkpoint(args.model, "--model")
         spec = teacher_spec(task, data, model, args.epochs, args.batch_size, args.lr, args.seed, overrides)

@@ -99,7 +99,7 @@ def locked(out: Path) -> Iterator[None]:
 
 def find_training(args: Namespace, overrides: Overrides, cpu: bool) -> Training:
     """Return the common training settings. Raises ValueError if flags or files are invalid or missing."""
-    check_overrides(overrides, ["--init-from", "--teacher"])
+    check_overrides(overrides, {"--init-from": "--teacher", "--teacher": "--teacher"})
     methods = find_methods(args.trainer)
     check_methods([args.method], methods)
     task, data = find_data(args.data)

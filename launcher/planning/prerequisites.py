@@ -196,20 +196,24 @@ def _pretrained(config: GridConfig) -> Path:
 
 def _find_teacher(config: GridConfig, task: str) -> tuple[Path | None, Path]:
     """Return the existing teacher or None, and the checkpoint with its layers; raise ValueError if neither exists."""
+    named = Path((config.teacher or TEACHER).replace("{task}", task))
     try:
-        named = Path((config.teacher or TEACHER).replace("{task}", task))
         checkpoint = find_checkpoint(named, "--teacher")
         return checkpoint, checkpoint
     except Unfinished:
         raise
     except ValueError as error:
+        make = (
+            f"{error}, or make one with `python scripts/finetune_teacher.py --data {config.data / f'{task}-bin'} "
+            f"--model MODEL --out {named}`"
+        )
         # A wrong --teacher is an error. It does not start hours of training.
         if config.teacher is not None and config.pretrained is None:
-            raise
+            raise ValueError(make) from None
         try:
             return None, _pretrained(config)
         except ValueError as reason:
-            raise ValueError(f"{error}; to fine-tune one, {reason}") from None
+            raise ValueError(f"{make}; to have it made, {reason}") from None
 
 
 def _new_teacher(config: GridConfig, task: str, data: Data, model: Path, trainer: str) -> Teacher:
