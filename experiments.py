@@ -24,14 +24,14 @@ from dataclasses import replace
 
 from launcher.cli import read_arguments
 from launcher.config import SLURM, Grid
-from launcher.execution.run_grid import FAILED, check_origins, make_data, print_table, run_grid, show
-from launcher.execution.scheduler import interruptible, say_interrupted
+from launcher.execution.scheduler import FAILED, interruptible, run_grid, say_interrupted, show
 from launcher.execution.slots import Slot, make_slots, visible_gpus
 from launcher.execution.slurm import Slurm, open_slurm
 from launcher.execution.submit_grid import LOGS, submit_grid
 from launcher.planning.expand import plan_jobs
-from launcher.planning.prerequisites import NotReady, find_prerequisites
-from launcher.validate import check_batches, check_flags, check_layers, notes
+from launcher.planning.prerequisites import NotReady, find_prerequisites, make_data
+from launcher.results.table import print_table
+from launcher.validate import check_batches, check_flags, check_layers, check_origins, notes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,9 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     name, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if name == "report":
-        from launcher import report
+        from launcher.report import command
 
-        return report.main(rest)
+        return command.main(rest)
     if name == "submit":
         from launcher.execution import submit_command
 
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_grid(jobs, slots, config.retries, config.folder)
     try:
         if not submit_grid(jobs, queue, config.folder, config.retries):
-            print_table(jobs, {}, config.folder)
+            print_table(jobs, config.folder)
     except ValueError as error:
         print(f"Not all runs were submitted: {error}; the same command submits the others.", file=sys.stderr)
         return FAILED

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from .config import METHOD, Grid
 from .datasets import UNLABELLED_SUBSET
 from .execution.command import learns_from_teacher, train_arguments, uses_cache
+from .planning.expand import origin
 from .planning.job import Job
 from .planning.prerequisites import NotReady, Prerequisites
 from .planning.run_spec import FIRST, SECOND, RunSpec
@@ -52,6 +53,26 @@ def check_layers(prerequisites: Prerequisites) -> None:
 def _highest_state(mapping: str) -> int:
     """Return the highest teacher state in a mapping: 10 for top10, 4 for 0:0,1:4; 0 if it contains no number."""
     return max((int(number) for number in re.findall(r"(?:^top|:)(\d+)", mapping)), default=0)
+
+
+def check_origins(jobs: Sequence[Job]) -> None:
+    """Raise NotReady if an unfinished job starts from a checkpoint that was removed from a finished job."""
+    finished = {job.name: job.folder for job in jobs if read_result(job.folder) is not None}
+    needed = {
+        origin(finished[name], job.spec, name): (name, job)
+        for job in jobs
+        if job.name not in finished
+        for name in job.after
+        if name in finished
+    }
+    problems = [
+        f"{checkpoint} is missing, and {job.name} starts from it, {job.role(name)}: put it back, or delete "
+        f"{checkpoint.parent} to train it again"
+        for checkpoint, (name, job) in needed.items()
+        if not checkpoint.is_file()
+    ]
+    if problems:
+        raise NotReady(problems)
 
 
 def check_batches(jobs: Sequence[Job]) -> None:

@@ -1,4 +1,4 @@
-"""Trains jobs on this machine, one in each slot, each job after the jobs that it depends on."""
+"""Shows jobs, or trains them on this machine: one in each slot, each after the jobs that it depends on."""
 
 import contextlib
 import signal
@@ -6,10 +6,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any
 
 from ..planning.job import Job
-from ..results.runs import Outcome
+from ..results.progress import Progress, say, summary
+from ..results.runs import Outcome, read_result
+from ..results.table import print_table
+from .command import predict_command, shell_line, train_command
 from .slots import STOPPING, Processes, Slot
 from .worker import Worker
 
@@ -17,84 +21,100 @@ from .worker import Worker
 _asked_to_end = threading.Event()
 SECONDS_BETWEEN_LOOKS = 1.0
 
-INTERRUPTED = 130  # exit status
+FAILED, INTERRUPTED = 1, 130  # exit status
 
 
-class LocalExecutor:
-    """Trains jobs in a fixed set of slots; all methods are called from one thread.
+def show(jobs: Sequence[Job], slot: Slot, how: str) -> None:
+    """Print the plan and every command.
 
-    Jobs that outlive this program are submitted by `submit_grid.py`.
-
-    retries  how often a failed run is resumed
-    begin    called with each job when its run is locked
+    how  the jobs are executed, such as "2 at a time"
     """
+    for job in jobs:
+        finished = read_result(job.folder) is not None
+        print(f"# {job.name}{'  (finished)' if finished else ''}")
+        for command in (train_command(job), *([predict_command(job)] if job.predicts else [])):
+            print(shell_line(command, slot))
+    print(f"# {_count(jobs)} in {_places(jobs)}, {how}")
 
-    def __init__(
-        self, slots: Sequence[Slot], retries: int = 0, begin: Callable[[Job], None] = lambda job: None
-    ) -> None:
-        self.begin, self.processes = begin, Processes()
-        self.free = [Worker(slot, self.processes, retries, len(slots)) for slot in slots]
-        self.threads = ThreadPoolExecutor(len(slots))
 
-    def has_capacity(self) -> bool:
-        """Return whether a slot is free."""
-        return bool(self.free)
-
-    def submit(self, job: Job) -> Future[Outcome]:
-        """Train a job in a free slot; the future returns its outcome, also of a failed run, and raises nothing."""
-        return self.threads.submit(self._train, job, self.free.pop(0))
-
-    def stop(self) -> None:
-        """Terminate all trainings; their futures end."""
-        self.processes.stop()
-
-    def _train(self, job: Job, worker: Worker) -> Outcome:
+def run_grid(jobs: Sequence[Job], slots: Sequence[Slot], retries: int, folder: Path) -> int:
+    """Train the unfinished jobs, print the table and write it to `folder`; return the exit status."""
+    progress = Progress(jobs)
+    say(
+        f"{_count(jobs)}, each with its log.txt in its own folder, in {_places(jobs)}, {len(slots)} at a time"
+    )
+    interrupted = False
+    with interruptible(), progress.showing():
         try:
-            return worker.train(job, lambda: self.begin(job))
-        except OSError as error:  # a full disk, a folder that may not be written
-            return Outcome(None, f"{type(error).__name__}: {error}")
-        finally:
-            self.free.append(worker)
+            run_jobs(jobs, slots, progress.end, retries, progress.begin)
+        except KeyboardInterrupt:
+            interrupted = True
+
+    written = print_table(jobs, folder)
+    for line in summary(progress.ended):
+        say(line)
+    if interrupted:
+        return say_interrupted()
+    well = all(outcome.well for outcome in progress.ended.values())
+    return 0 if well and written else FAILED
 
 
-def run_jobs(jobs: Sequence[Job], executor: LocalExecutor, report: Callable[[Job, Outcome], None]) -> None:
+def run_jobs(
+    jobs: Sequence[Job],
+    slots: Sequence[Slot],
+    report: Callable[[Job, Outcome], None],
+    retries: int = 0,
+    begin: Callable[[Job], None] = lambda job: None,
+) -> None:
     """Train all jobs; a job without a result stops only the jobs that depend on it.
 
     After KeyboardInterrupt, all running jobs are terminated.
 
-    report  called when a job ends
+    report   called when a job ends
+    retries  how often a failed run is resumed
+    begin    called with each job when its run is locked, from a thread
     """
+    processes = Processes()
+    free = [Worker(slot, processes, retries, len(slots)) for slot in slots]
     waiting = list(jobs)
-    running: dict[Future[Outcome], Job] = {}
+    running: dict[Future[Outcome], tuple[Job, Worker]] = {}
     ended: dict[str, Outcome] = {}
+
+    def train(job: Job, worker: Worker) -> Outcome:
+        try:
+            return worker.train(job, lambda: begin(job))
+        except OSError as error:  # a full disk, a folder that may not be written
+            return Outcome(None, f"{type(error).__name__}: {error}")
 
     def end(job: Job, outcome: Outcome) -> None:
         ended[job.name] = outcome
         report(job, outcome)
 
-    def can_start(job: Job) -> bool:
-        return ended.keys() >= set(job.after)
-
-    try:
-        while waiting or running:
-            job = next(filter(can_start, waiting), None)
-            failed = next((name for name in job.after if ended[name].result is None), None) if job else None
-            if failed is not None:
-                waiting.remove(job)
-                end(job, Outcome(None, f"not started because {job.role(failed)} has no result: {failed}"))
-            elif job is not None and executor.has_capacity():
-                waiting.remove(job)
-                running[executor.submit(job)] = job
-            else:
-                done = wait(running, SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED).done
-                if _asked_to_end.is_set():
-                    raise KeyboardInterrupt
-                for future in done:
-                    end(running.pop(future), future.result())
-    except KeyboardInterrupt:
-        executor.stop()
-        wait(running)
-        raise
+    with ThreadPoolExecutor(len(slots)) as threads:  # waits for its threads at the end
+        try:
+            while waiting or running:
+                job = next((job for job in waiting if ended.keys() >= set(job.after)), None)
+                failed = (
+                    next((name for name in job.after if ended[name].result is None), None) if job else None
+                )
+                if failed is not None:
+                    waiting.remove(job)
+                    end(job, Outcome(None, f"not started because {job.role(failed)} has no result: {failed}"))
+                elif job is not None and free:
+                    waiting.remove(job)
+                    worker = free.pop(0)
+                    running[threads.submit(train, job, worker)] = job, worker
+                else:
+                    done = wait(running, SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED).done
+                    if _asked_to_end.is_set():
+                        raise KeyboardInterrupt
+                    for future in done:
+                        job, worker = running.pop(future)
+                        free.append(worker)
+                        end(job, future.result())
+        except KeyboardInterrupt:
+            processes.stop()
+            raise
 
 
 def say_interrupted() -> int:
@@ -128,6 +148,17 @@ def run_alone(job: Job, slot: Slot) -> Outcome:
     """Train one job; raise KeyboardInterrupt after any stop signal, when its processes have ended."""
     outcomes: list[Outcome] = []
     with interruptible():
-        run_jobs([job], LocalExecutor([slot]), lambda _, outcome: outcomes.append(outcome))
+        run_jobs([job], [slot], lambda _, outcome: outcomes.append(outcome))
     [outcome] = outcomes
     return outcome
+
+
+def _places(jobs: Sequence[Job]) -> str:
+    """Return the parent folders of all jobs: the group, and the folder of teachers."""
+    return " and ".join(dict.fromkeys(str(job.folder.parent) for job in jobs))
+
+
+def _count(jobs: Sequence[Job]) -> str:
+    teachers = sum(job.is_teacher for job in jobs)
+    counts = {"teacher": teachers, "run": len(jobs) - teachers}
+    return " and ".join(f"{number} {name}{'s' * (number != 1)}" for name, number in counts.items() if number)

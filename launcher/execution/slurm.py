@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ..plugin import importing_project
 from .slots import Processes, Slot
@@ -94,25 +94,9 @@ class Command(Task):
         return f"exit status {exit_code} of {shlex.join(self.command)}" if exit_code else ""
 
 
-class Queue(Protocol):
-    """A queue of jobs that outlive this process, for example that of Slurm."""
-
-    def submit(self, tasks: Sequence[Task], name: str, dependency: str = "") -> list[str]:
-        """Submit an array of tasks; return their ids.
-
-        dependency  in the syntax of `sbatch --dependency`
-        """
-
-    def states(self) -> dict[str, str]:
-        """Return the state, pending or running, of each unfinished job of this user, by id."""
-
-    def cancel(self, ids: Sequence[str]) -> None:
-        """Cancel jobs; those that have ended are ignored."""
-
-
 @dataclass(frozen=True)
 class Slurm:
-    """The `Queue` of a Slurm cluster.
+    """The queue of a Slurm cluster, whose jobs outlive this process.
 
     folder      for the logs, scripts and stored tasks of submitit
     parameters  of submitit's SlurmExecutor
@@ -126,7 +110,10 @@ class Slurm:
     nodes: int = 1
 
     def submit(self, tasks: Sequence[Task], name: str, dependency: str = "") -> list[str]:
-        """Submit an array of tasks; return their ids. Raises ValueError if sbatch refuses it."""
+        """Submit an array of tasks; return their ids. Raises ValueError if sbatch refuses it.
+
+        dependency  in the syntax of `sbatch --dependency`
+        """
         executor = self._executor()
         executor.update_parameters(
             job_name=name,
@@ -146,7 +133,10 @@ class Slurm:
             ) from None
 
     def states(self) -> dict[str, str]:
-        """Return the state of each unfinished job of this user. Raises ValueError if squeue fails."""
+        """Return the state, pending or running, of each unfinished job of this user, by id.
+
+        Raises ValueError if squeue fails.
+        """
         listing = subprocess.run(
             ["squeue", "--me", "--noheader", "--array", "--format", "%i %T"], capture_output=True, text=True
         )

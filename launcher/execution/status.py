@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..arguments import Parser
 from ..files import is_locked
-from ..results.logs import updates_done, validations
+from ..results.logs import read_validations, updates_done
 from ..results.runs import read_result
-from .slurm import RUNNING, Queue, Slurm, check_slurm
+from .slurm import RUNNING, Slurm, check_slurm
 from .submit_command import FINISHED_FILE
 from .submit_grid import LOGS, PROBLEM, SUBMISSION, Submission, read_submission
 
@@ -80,7 +80,7 @@ def cancel_main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def cancel(group: Path, queue: Queue) -> list[str]:
+def cancel(group: Path, queue: Slurm) -> list[str]:
     """Cancel the jobs of a group, and of its teachers unless other groups need these; return the names of the runs."""
     states = queue.states()
     folders = [folder for folder in run_folders(group) if _is_queued(folder, states)]
@@ -154,10 +154,9 @@ def _last_score(folder: Path, log: Path) -> str:
     """Return the metric of the last validation that selects the best checkpoint; an empty text without one."""
     try:
         words = shlex.split((folder / "command.txt").read_text("utf-8"))
-        with open(log, encoding="utf-8", errors="replace") as file:
-            found = validations(file)
     except FileNotFoundError:
         return ""
+    found = read_validations(log)
     metric = words[words.index(METRIC) + 1] if METRIC in words else "loss"
     scores = found[max(found)].get("valid", {}) if found else {}
     return f"{metric} {scores[metric]:.4g}" if metric in scores else ""

@@ -1,4 +1,4 @@
-"""Submits the runs of a grid to a queue such as Slurm's: teachers, then first stages, then second stages."""
+"""Submits the runs of a grid to Slurm: teachers, then first stages, then second stages."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from ..plugin import ROOT
 from ..results.progress import say
 from ..results.runs import read_result
 from .slots import Processes, Slot, visible_gpus
-from .slurm import LARGEST_ARRAY, Queue, Task
+from .slurm import LARGEST_ARRAY, Slurm, Task
 from .worker import Worker
 
 SUBMISSION, PROBLEM = "job.json", "problem.txt"
@@ -102,7 +102,7 @@ def is_cancelled(folder: Path, job_id: str) -> bool:
     return submission is not None and submission.cancelled and submission.id == job_id
 
 
-def submit_grid(jobs: Sequence[Job], queue: Queue, group: Path, retries: int = 0) -> bool:
+def submit_grid(jobs: Sequence[Job], queue: Slurm, group: Path, retries: int = 0) -> bool:
     """Submit the runs that are neither finished nor in the queue; return False if all runs are finished.
 
     Runs of other grids that are already in the queue, such as a common teacher, are not submitted again. Raises

@@ -1,6 +1,9 @@
-"""Finds the data, teachers and models of a grid, or plans how to make the missing ones."""
+"""Finds the data, teachers and models of a grid, makes missing data, and plans the training of missing teachers."""
 
 import contextlib
+import shlex
+import signal
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +17,12 @@ from ..datasets import Data, command_for, find_data, has_data
 from ..files import check_writable
 from ..models import BEST, Listed, Unfinished, file_fingerprint, find_checkpoint, find_models
 from ..overrides import is_zero
-from ..plugin import describe, find_python, find_trainer
+from ..plugin import describe, find_python, find_trainer, importing_project
 from .job import Job, teacher_spec
 
 MODELS, TEACHER = Path("models"), "teachers/{task}"
 USUAL_POSITIONS = 512
+PATIENCE = 10  # seconds that an interrupted command gets to remove its files
 
 
 class NotReady(ValueError):
@@ -106,6 +110,28 @@ def find_prerequisites(grid: Grid) -> Prerequisites:
         listed = [model.checkpoint for of_task in models.values() for model in of_task]
         command = _data_command(config, missing, trainer, [*origins.values(), *listed])
     return Prerequisites(grid, trainer, data, teachers, origins, models, missing, command)
+
+
+def make_data(prerequisites: Prerequisites) -> None:
+    """Run the command that makes the missing data; raise NotReady if the command fails.
+
+    After an interruption the command has ended when KeyboardInterrupt is raised.
+    """
+    print(shlex.join(prerequisites.data_command), flush=True)
+    # Its own session receives one interrupt only: a second one would interrupt the removal of partial files.
+    making = subprocess.Popen(prerequisites.data_command, env=importing_project(), start_new_session=True)
+    try:
+        making.wait()
+    except KeyboardInterrupt:
+        making.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            making.wait(PATIENCE)
+        raise
+    finally:
+        making.kill()
+    if making.returncode != 0:
+        tasks = " and ".join(prerequisites.missing)
+        raise NotReady([f"the data of {tasks} could not be made, see the error above"])
 
 
 def _without_classes(grid: Grid, data: Mapping[str, Data | None]) -> list[str]:

@@ -2,12 +2,17 @@
 
 import csv
 import io
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from .cells import Cell, families
-from .runs import Score
+from ..files import write_text
+from ..planning.job import Job
+from .cells import Cell, families, group_runs
+from .progress import say
+from .runs import Run, Score, read_result
 
 NO_VALUE = "-"
 IDENTITY = ("task", "method", "init", "mapping", "stages")
@@ -16,6 +21,27 @@ WARNING = (
     "The dev scores of a row are the highest mean among its batch sizes and learning rates, so they increase with the "
     "number of combinations tried"
 )
+
+
+def print_table(jobs: Sequence[Job], folder: Path) -> bool:
+    """Print the table of all finished runs, then write it; return False if it cannot be written (a full disk)."""
+    students = [job for job in jobs if not job.is_teacher]
+    metrics = {job.spec.task: job.data.metric for job in students}
+    cells = group_runs([Run(job.folder, job.spec, read_result(job.folder)) for job in students], say)
+    text = markdown(cells, metrics)
+    say(f"\n{text}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "table.md", text)
+        write_text(folder / "table.csv", as_csv(cells, metrics))
+    except OSError as error:
+        print(
+            f"The table could not be written ({error}): free some space, and run the same command again.",
+            file=sys.stderr,
+        )
+        return False
+    say(f"Also in {folder / 'table.md'} and {folder / 'table.csv'}")
+    return True
 
 
 def markdown(cells: Sequence[Cell], metrics: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ SECONDS = 60
 
 @dataclass
 class LocalQueue:
-    """A `Queue` that starts a job when those have ended that it depends on; `submit` waits for them.
+    """Has the methods of `Slurm`. A job starts when those have ended that it depends on; `submit` waits for them.
 
     submitted  ids, name and dependency of each array
     """

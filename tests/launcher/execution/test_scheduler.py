@@ -1,11 +1,14 @@
+"""Which job runs next, and how all jobs stop; the trainings themselves are in test_worker.py and test_experiments.py."""
+
 import os
 import signal
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+import threading
+from dataclasses import dataclass
 
 import pytest
 
 from launcher.execution import scheduler
+from launcher.execution.slots import Slot
 from launcher.results.runs import Outcome
 
 DONE, FAILED = Outcome({"best": 1}), Outcome(None, "exit status 1")
@@ -20,57 +23,49 @@ class FakeJob:
         return "its teacher"
 
 
-@dataclass
-class FakeExecutor:
-    """An executor whose jobs have ended when they are submitted."""
+def run(jobs, train, monkeypatch) -> dict[str, Outcome]:
+    """Train jobs in two slots with the function `train(job, processes)`; return their outcomes."""
 
-    outcomes: dict[str, Outcome]
-    submitted: list[str] = field(default_factory=list)
-    stopped: bool = False
+    class FakeWorker:
+        def __init__(self, slot, processes, *_):
+            self.processes = processes
 
-    def has_capacity(self) -> bool:
-        return True
+        def train(self, job, begin):
+            return train(job, self.processes)
 
-    def submit(self, job: FakeJob) -> Future[Outcome]:
-        self.submitted.append(job.name)
-        future: Future[Outcome] = Future()
-        future.set_result(self.outcomes[job.name])
-        return future
-
-    def stop(self) -> None:
-        self.stopped = True
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(scheduler, "SECONDS_BETWEEN_LOOKS", 0.01)
-
-
-def run(jobs, executor) -> dict[str, Outcome]:
     ended: dict[str, Outcome] = {}
-    scheduler.run_jobs(jobs, executor, lambda job, outcome: ended.update({job.name: outcome}))
+    monkeypatch.setattr(scheduler, "Worker", FakeWorker)
+    monkeypatch.setattr(scheduler, "SECONDS_BETWEEN_LOOKS", 0.01)
+    scheduler.run_jobs(jobs, [Slot(), Slot()], lambda job, outcome: ended.update({job.name: outcome}))
     return ended
 
 
-def test_a_job_starts_after_those_it_depends_on_and_not_after_a_failure():
+def test_a_job_starts_after_those_it_depends_on_and_not_after_a_failure(monkeypatch):
     jobs = [FakeJob("b", after=("a",)), FakeJob("a"), FakeJob("d", after=("c",)), FakeJob("c")]
-    executor = FakeExecutor({"a": DONE, "b": DONE, "c": FAILED, "d": DONE})
-    ended = run(jobs, executor)
-    assert executor.submitted == ["a", "c", "b"]
-    assert {name: ended[name] for name in "abc"} == {"a": DONE, "b": DONE, "c": FAILED}
-    assert ended["d"].problem == "not started because its teacher has no result: c"
+    trained = []
+
+    def train(job, processes) -> Outcome:
+        trained.append(job.name)
+        if job.name == "a":
+            raise OSError("No space left on device")
+        return FAILED if job.name == "c" else DONE
+
+    ended = run([*jobs, FakeJob("e")], train, monkeypatch)
+    assert sorted(trained) == ["a", "c", "e"]
+    assert ended["a"].problem == "OSError: No space left on device"
+    assert (ended["c"], ended["e"]) == (FAILED, DONE)
+    for name, failed in (("b", "a"), ("d", "c")):
+        assert ended[name].problem == f"not started because its teacher has no result: {failed}"
+
+    trained.clear()
+    ended = run(jobs[:2], lambda job, _: trained.append(job.name) or DONE, monkeypatch)
+    assert (trained, ended) == (["a", "b"], {"a": DONE, "b": DONE})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_whose_exception_is_lost_still_stops_the_jobs(number, monkeypatch):
-    future: Future[Outcome] = Future()
-
-    class Endless(FakeExecutor):
-        def submit(self, job: FakeJob) -> Future[Outcome]:
-            return future
-
-        def stop(self) -> None:
-            future.set_result(FAILED)
+    stopped, real = threading.Event(), scheduler.wait
+    monkeypatch.setattr(scheduler.Processes, "stop", lambda processes: stopped.set())
 
     def interrupt_and_lose_it(*arguments, **options):
         monkeypatch.setattr(scheduler, "wait", real)
@@ -78,8 +73,7 @@ def test_a_signal_whose_exception_is_lost_still_stops_the_jobs(number, monkeypat
             os.kill(os.getpid(), number)
         return real(*arguments, **options)
 
-    real = scheduler.wait
     monkeypatch.setattr(scheduler, "wait", interrupt_and_lose_it)
     with scheduler.interruptible(), pytest.raises(KeyboardInterrupt):
-        run([FakeJob("a")], Endless({}))
-    assert future.done()
+        run([FakeJob("a")], lambda job, _: FAILED if stopped.wait(60) else DONE, monkeypatch)
+    assert stopped.is_set()

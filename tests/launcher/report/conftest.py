@@ -24,7 +24,7 @@ def group(tmp_path: Path) -> Path:
 @pytest.fixture
 def report(group: Path) -> Callable[..., int]:
     """Return a function that runs the command on the group with few samples."""
-    from launcher.report import main
+    from launcher.report.command import main
 
     def call(*more: str) -> int:
         return main(["--out", str(group.parent), "--group", "g", "--samples", "500", *more])

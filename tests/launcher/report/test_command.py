@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launcher.report import main, plots
+from launcher.report import plots
+from launcher.report.command import main
 from tests.launcher.report.folders import classes_with, spec, write_predictions, write_run, write_two_stages
 
 ROOT = Path(__file__).parents[3]
@@ -269,7 +270,7 @@ def test_group_without_finished_runs_or_without_runs_is_an_error(group, report, 
 @pytest.mark.slow
 def test_error_imports_neither_torch_nor_matplotlib(tmp_path):
     code = (
-        "import sys; from launcher.report import main\n"
+        "import sys; from launcher.report.command import main\n"
         "try: main(['--out', sys.argv[1]])\n"
         "except SystemExit: print(*({'torch', 'matplotlib', 'fairseq', 'scipy'} & sys.modules.keys()))"
     )

@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from launcher.report import main, plots
+from launcher.report import plots
+from launcher.report.command import main
 from tests.launcher.report.folders import classes_with, spec, write_run, write_two_stages
 
 

@@ -16,11 +16,11 @@ import pytest
 import experiments
 from fairseq_kd.layers import layer_map
 from launcher import files
-from launcher.execution import run_grid, worker
+from launcher.execution import scheduler, worker
 from launcher.execution.slots import Processes
 from tests.launcher.waiting import wait_for
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 KD = ["--method", "kd", "--seeds", "1"]
 BOTH = ["--method", "kd", "--seeds", "1,2"]
 TWO_STAGES = ["--method", "att_kl_learn", "--seeds", "1"]
@@ -146,7 +146,7 @@ def test_a_model_that_changed_since_the_runs_were_planned_is_used_by_none(
     model = tmp_path / "mine.pt"
     model.write_bytes(b"mine")
     path = model if "MODEL" in grid else teacher / "checkpoint_best.pt"
-    checked = run_grid.check_origins
+    checked = experiments.check_origins
     monkeypatch.setattr(experiments, "check_origins", lambda jobs: (checked(jobs), change(path)))
     text = train(*(word.replace("MODEL", str(model)) for word in grid), "--seeds", "1", status=1)
     assert text.count(f"FAILED, {path} changed since this run was planned") == (1 if "MODEL" in grid else 2)
@@ -277,7 +277,7 @@ def test_an_interruption_leaves_a_table_of_all_finished_runs(train, monkeypatch)
         raise KeyboardInterrupt
 
     train(*KD)
-    monkeypatch.setattr(run_grid, "run_jobs", interrupted)
+    monkeypatch.setattr(scheduler, "run_jobs", interrupted)
     assert "| MRPC | kd | 0,1,2 | - | one | accuracy | 73.00 | 1 of 2 |" in train(*BOTH, status=130)
 
 
