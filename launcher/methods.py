@@ -54,11 +54,6 @@ def check_methods(names: Collection[str], methods: Methods) -> None:
             raise ValueError(f"--method {name} is not a method: choose among {', '.join(methods)}")
 
 
-def criterion_of(method: str) -> str:
-    """Return the --criterion of a method: its own, but kd with a logit weight of 0 for `none`."""
-    return LOGITS if method == NO_TEACHER else method
-
-
 def fitting(overrides: Overrides, criterion: str, methods: Methods) -> dict[str, Value]:
     """Return the overrides without flags that only other criterions have."""
     others = set().union(*(method.flags for method in methods.values())) - methods[criterion].flags.keys()

@@ -9,10 +9,10 @@ from ..config import METHOD, PREDICTION, Grid, GridConfig
 from ..datasets import UNLABELLED_SUBSET, Data, command_for, scheduled, settings_of
 from ..methods import LOGITS, NO_TEACHER, fitting
 from ..models import ALL_LAYERS, BEST, STAGE2_FROM, Listed
-from ..overrides import is_zero, without_weights
+from ..overrides import Value, is_zero, without_weights
 from .job import Job
 from .prerequisites import NotReady, Prerequisites
-from .run_spec import FIRST, ONE, SECOND, RunSpec
+from .run_spec import FIRST, ONE, SECOND, RunSpec, criterion_of
 
 
 def plan(
@@ -93,23 +93,25 @@ def _stages(
     config = grid.config
 
     def of_stage(stage: str, epochs: int) -> RunSpec:
-        spec = RunSpec(
+        overrides = _overrides(grid, cell.method, stage, task, data)
+        sentences = data.training_sentences(overrides)
+        return RunSpec(
             task=task,
             method=cell.method,
             init=cell.init,
             mapping=cell.mapping,
             stage=stage,
             seed=seed,
-            **scheduled(settings_of(task, data), epochs, batch_size, data.sentences, grid.overrides),
+            **scheduled(settings_of(task, data), epochs, batch_size, sentences, grid.overrides),
             batch_size=batch_size,
             lr=lr,
-            data=data.fingerprint,
+            data=data.identity(overrides),
             teacher=teacher,
+            overrides=overrides,
             start=cell.start,
             layers=cell.layers,
             start_of_seed=cell.seed is not None,
         )
-        return _with_unlabelled(_with_overrides(spec, grid), grid, data)
 
     last = of_stage(SECOND if cell.stages in (SECOND, "two") else ONE, config.epochs)
     if cell.stages != "two":
@@ -118,36 +120,33 @@ def _stages(
     return [first, replace(last, after=first.name, stage2_from=config.stage2_from)]
 
 
-def _with_unlabelled(spec: RunSpec, grid: Grid, data: Data) -> RunSpec:
-    """Add --unlabelled-subset to a run whose criterion learns from text without labels; its schedule gets longer.
+def _overrides(grid: Grid, method: str, stage: str, task: str, data: Data) -> dict[str, Value]:
+    """Return the user's flags that the criterion has and that take effect in the stage.
 
-    Raises NotReady if the data lacks a split.
+    With --unlabelled-subset if the criterion learns from text without labels; raises NotReady if the data lacks a split.
     """
+    criterion = criterion_of(method, stage)
+    overrides = fitting(grid.overrides, criterion, grid.methods)
+    if stage == FIRST or method == NO_TEACHER:
+        overrides = without_weights(overrides)
     given = grid.config.unlabelled_subset
-    if not given or not grid.methods[spec.method].needs_teacher or grid.methods[spec.criterion].needs_classes:
-        return spec
-    if spec.criterion == LOGITS and is_zero(spec.overrides.get("--soft-weight")):
-        return spec  # it learns from labels only
+    from_labels = criterion == LOGITS and is_zero(overrides.get("--soft-weight"))
+    if (
+        not given
+        or not grid.methods[method].needs_teacher
+        or grid.methods[criterion].needs_classes
+        or from_labels
+    ):
+        return overrides
     for name in given.split(","):
         if name not in data.splits:
             raise NotReady(
                 [
                     f"--unlabelled-subset {name} is no split of {data.folder} (it has {', '.join(data.splits)}): make "
-                    f"it with `{command_for(spec.task)} --unlabelled FILE`, or with `python -m preprocess.augment`"
+                    f"it with `{command_for(task)} --unlabelled FILE`, or with `python -m preprocess.augment`"
                 ]
             )
-    added = {UNLABELLED_SUBSET: given}
-    sentences = data.training_sentences(added)
-    settings = settings_of(spec.task, data)
-    schedule = scheduled(settings, spec.epochs, spec.batch_size, sentences, grid.overrides)
-    return replace(spec, overrides={**spec.overrides, **added}, data=data.identity(added), **schedule)
-
-
-def _with_overrides(spec: RunSpec, grid: Grid) -> RunSpec:
-    """Add the user's flags that the criterion has and that take effect in the stage."""
-    overrides = fitting(grid.overrides, spec.criterion, grid.methods)
-    uses_weights = spec.stage != FIRST and spec.method != NO_TEACHER
-    return replace(spec, overrides=overrides if uses_weights else without_weights(overrides))
+    return {**overrides, UNLABELLED_SUBSET: given}
 
 
 def _job(spec: RunSpec, prerequisites: Prerequisites) -> Job:

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
-from ..methods import LOGITS, criterion_of
+from ..methods import LOGITS, NO_TEACHER
 from ..models import ALL_LAYERS
 from ..overrides import Value, as_words, read_overrides
 
 # A cell of the grid is trained in one stage with all loss terms, or in two: first the method's own terms, then the logits.
 ONE, FIRST, SECOND = "one", "first", "second"
+
+
+def criterion_of(method: str, stage: str) -> str:
+    """Return the --criterion: that of the method, but kd for labels only (its other weights are 0) and in a second stage."""
+    return LOGITS if stage == SECOND or method == NO_TEACHER else method
 
 
 def other_setting(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
@@ -92,8 +97,8 @@ class RunSpec:
 
     @property
     def criterion(self) -> str:
-        """The --criterion: that of the method, but kd for labels only (its other weights are 0) and in a second stage."""
-        return LOGITS if self.stage == SECOND else criterion_of(self.method)
+        """Its --criterion."""
+        return criterion_of(self.method, self.stage)
 
     @property
     def cell(self) -> tuple[str, str, str, str, str]:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..datasets import UNLABELLED_SUBSET
-from ..methods import NO_TEACHER, criterion_of, find_methods, fitting
+from ..methods import NO_TEACHER, find_methods, fitting
 from ..overrides import without_weights
+from ..planning.run_spec import ONE, criterion_of
 from ..results.cells import (
     NAMED,
     TUNED,
@@ -178,7 +179,7 @@ def _flags_of(method: str, flags: Flags) -> Flags:
     if not flags:
         return ()
     methods = find_methods()
-    fitted = fitting(dict(flags), criterion_of(method), methods) if method in methods else dict(flags)
+    fitted = fitting(dict(flags), criterion_of(method, ONE), methods) if method in methods else dict(flags)
     if method == NO_TEACHER:
         fitted = without_weights(fitted)
         fitted.pop(UNLABELLED_SUBSET, None)
