@@ -164,6 +164,17 @@ def refused(capsys) -> Callable[..., str]:
 
 
 @pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a grid file, and returns the arguments that name it."""
+
+    def write(text: str) -> list[str]:
+        (tmp_path / "grid.yaml").write_text(text)
+        return ["--grid", str(tmp_path / "grid.yaml")]
+
+    return write
+
+
+@pytest.fixture
 def spec() -> RunSpec:
     """Return the spec of one run."""
     return RunSpec(

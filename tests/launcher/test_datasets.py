@@ -4,9 +4,20 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from fairseq.data.data_utils import batch_by_size
 
-from launcher.datasets import TASKS, Data, find_data, scheduled, settings_of, task_name, update_freqs
+from launcher.datasets import (
+    TASKS,
+    Data,
+    batches_of_an_epoch,
+    find_data,
+    scheduled,
+    settings_of,
+    task_name,
+    update_freqs,
+)
 from launcher.planning.job import Job, teacher_spec
 
 MRPC = TASKS["MRPC"]
@@ -109,15 +120,6 @@ def test_an_unknown_name_may_be_data_of_the_user(tmp_path):
         find_data(tmp_path, "MRPC")
 
 
-def test_unlabelled_sentences_count_as_sentences_of_an_epoch(tmp_path, spec):
-    data = find_data(write_meta(tmp_path), "topics")
-    overrides = {"--unlabelled-subset": "unlabelled"}
-    assert data.training_sentences({}) == 640
-    assert data.training_sentences(overrides) == 1640
-    run = replace(spec, batch_size=8, epochs=2, overrides=overrides)
-    assert Job(run, Path("r"), data, "t", True, Path("t.pt")).updates == 2 * 1640 // 8
-
-
 @pytest.mark.parametrize(("meta", "problem"), [("{", "JSONDecodeError"), ('{"task": "MRPC"}', "splits")])
 def test_metadata_that_cannot_be_read_is_refused(data, meta, problem):
     path = data / "MRPC-bin" / "meta.json"
@@ -130,3 +132,17 @@ def test_data_of_another_task_is_refused(data):
     (data / "MRPC-bin" / "meta.json").write_text((data / "MNLI-bin" / "meta.json").read_text())
     with pytest.raises(ValueError, match=f"--data {data} .* MNLI, not MRPC: .* --task mnli"):
         find_data(data, "MRPC")
+
+
+@pytest.mark.parametrize("multiple", [1, 4, 8])
+@pytest.mark.parametrize("batch_size", [1, 6, 8, 12, 16])
+def test_batches_of_an_epoch_are_those_that_fairseq_makes(batch_size, multiple):
+    for sentences in (1, 7, 8, 23, 24, 26, 47, 100):
+        made = batch_by_size(
+            np.arange(sentences),
+            None,
+            num_tokens_vec=np.ones(sentences, dtype=np.int64),
+            max_sentences=batch_size,
+            required_batch_size_multiple=multiple,
+        )
+        assert batches_of_an_epoch(sentences, batch_size, multiple) == len(made)

@@ -229,7 +229,7 @@ def test_all_runs_with_a_teacher_share_a_cache_that_names_no_run(train):
 
 
 @pytest.mark.slow
-def test_trackers_get_the_names_of_group_and_run_and_rename_no_run(train, call, capsys):
+def test_trackers_get_the_names_of_group_and_run_and_rename_no_run(train):
     grid = ("--method", "none,kd", "--seeds", "1", "--dry-run")
     plain = train(*grid)
     tracked = train(*grid, "--tensorboard-logdir", "tb", "--wandb-project", "distil")
@@ -237,9 +237,6 @@ def test_trackers_get_the_names_of_group_and_run_and_rename_no_run(train, call, 
     assert names == [line[2:] for line in tracked.splitlines() if line.startswith("# MRPC")]
     assert all(f"--tensorboard-logdir tb/g/{name} --wandb-project distil " in tracked for name in names)
     assert "--tensorboard-logdir" not in plain
-    with pytest.raises(SystemExit):
-        experiments.main([*call, *grid, "--", "--tensorboard-logdir", "tb"])
-    assert "--tensorboard-logdir" in capsys.readouterr().err
 
 
 def test_an_interruption_stops_the_training_and_the_same_command_resumes(launch, group):
@@ -285,12 +282,10 @@ def test_an_interruption_leaves_a_table_of_all_finished_runs(train, monkeypatch)
     ("change", "message"),
     [
         (["--task", "mnli"], "MRPC is one model for MRPC and MNLI: each task needs its own: write {task} in the path"),
-        (["--data", "nowhere"], "--data nowhere has no data of MRPC (nowhere/MRPC-bin/meta.json is missing): give"),
-        (["--teacher", "no/{task}"], "--teacher no/MRPC does not exist: give a checkpoint"),
         (["--out", "experiments.py"], "--out experiments.py/g cannot be made: experiments.py is no folder"),
         (["--trainer", "no-such-program"], "--trainer no-such-program is not a program"),
-        (["--data", "nowhere", "--teacher", "nobody"], "Cannot start:\n  --data nowhere "),
-        (["--data", "nowhere", "--teacher", "nobody"], ".\n  --teacher nobody "),
+        (["--data", "nowhere", "--teacher", "no/{task}"], "Cannot start:\n  --data nowhere has no data of MRPC (nowhere/"),
+        (["--data", "nowhere", "--teacher", "no/{task}"], ".\n  --teacher no/MRPC does not exist: give a checkpoint"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
@@ -309,13 +304,6 @@ def test_a_table_that_cannot_be_written_is_still_shown(call, group, capsys):
     output = capsys.readouterr()
     assert "| MRPC | kd | 0,1,2 | - | one | accuracy | 73.00 | 1 |" in output.out
     assert output.err.startswith("The table could not be written")
-
-
-@pytest.mark.slow
-def test_help_and_plans_need_neither_torch_nor_fairseq():
-    code = "import experiments, sys; print({'torch', 'fairseq', 'numpy', 'fairseq_kd'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == "set()\n"
 
 
 def test_the_launcher_takes_the_mappings_of_the_plugin(train):

@@ -1,6 +1,8 @@
-"""The packages of the launcher import each other in one direction only."""
+"""The packages of the launcher import each other in one direction only, and nothing that is slow to import."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,22 @@ def test_imports_go_one_way(package):
     for modules in found.values():
         assert modules & set(ALLOWED) <= ALLOWED[package]
         assert not modules & ENTRANCES
+
+
+REPORT_ERROR = (
+    "from launcher.report import command\ntry: command.main(['--out', 'nowhere'])\nexcept SystemExit: pass"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "slow"),
+    [
+        ("import experiments", {"torch", "fairseq", "numpy", "fairseq_kd"}),
+        (REPORT_ERROR, {"torch", "fairseq", "matplotlib", "scipy"}),
+    ],
+)
+def test_plans_and_reports_import_no_slow_package(code, slow):
+    code = f"{code}\nimport sys\nprint(sorted({slow} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=LAUNCHER.parent, capture_output=True, text=True)
+    assert done.stdout == "[]\n"

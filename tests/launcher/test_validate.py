@@ -1,7 +1,6 @@
 """Checks of layers and flags before training, and the warning about unused flags."""
 
 import json
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -128,21 +127,6 @@ def test_flags_that_no_run_uses_are_named_once(call, teacher, tmp_path, words, u
     words = words.replace("TEACHER", str(teacher)).replace("GRID", str(grid))
     assert experiments.main([*call, "--dry-run", *words.split()]) == 0
     assert capsys.readouterr().err == (f"Warning: no run of this grid uses {unused}.\n" if unused else "")
-
-
-def test_the_published_study_is_planned(call, data, teacher, capsys):
-    names = ("MNLI", "QNLI", "QQP", "RTE", "SST-2", "MRPC", "CoLA")
-    for name in names:
-        (data / f"{name}-bin").mkdir(exist_ok=True)
-        meta = {"task": name, "metric": "accuracy", "splits": {"train": {"sentences": 2490}, "valid": {}}}
-        (data / f"{name}-bin" / "meta.json").write_text(json.dumps(meta))
-        if name != teacher.name:
-            shutil.copytree(teacher, teacher.parent / name)
-    methods = ("kd", "crd", "hidden_mse_learn", "hidden_mse_token", "att_kl_learn", "att_mse_learn")
-    given = ["--task", ",".join(names).lower(), "--method", ",".join(methods), "--seeds", "1", "--dry-run"]
-    assert experiments.main([*call[2:], *given, "--teacher", f"{teacher.parent}/{{task}}"]) == 0
-    runs = [line for line in capsys.readouterr().out.splitlines() if line.startswith("# ")][:-1]
-    assert len(runs) == len(names) * (1 + 2 * (len(methods) - 1))
 
 
 def test_methods_that_learn_from_labelled_sentences_only_are_named(methods):

@@ -96,13 +96,6 @@ def test_a_teacher_has_settings_of_its_own(home, bare, capsys):
     ]  # fmt: skip
 
 
-@pytest.mark.slow
-def test_students_of_a_teacher_that_failed_are_not_started(home, bare, monkeypatch, capsys):
-    monkeypatch.setenv("FAKE_FAIL", "MRPC-none-all")
-    assert experiments.main([*bare, "--method", "att_kl_learn", "--seeds", "1"]) == 1
-    assert capsys.readouterr().out.count("not started because its teacher has no result: MRPC-none-all") == 2
-
-
 @pytest.mark.parametrize("more", ["", "--teacher teachers/{task}", "-e pred --models a=teachers/MRPC"])
 def test_an_unfinished_model_is_neither_used_nor_made_again(home, bare, teacher, more, refused):
     (teacher / "spec.json").write_text('{"task": "MRPC"}')

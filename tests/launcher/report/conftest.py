@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.report import plots
 from tests.launcher.report.folders import classes_with, spec, write_run, write_two_stages
 
 
@@ -30,3 +31,15 @@ def report(group: Path) -> Callable[..., int]:
         return main(["--out", str(group.parent), "--group", "g", "--samples", "500", *more])
 
     return call
+
+
+@pytest.fixture
+def drawn() -> None:
+    """Draw the plots of a test."""
+
+
+@pytest.fixture(autouse=True)
+def without_plots(request, monkeypatch) -> None:
+    """Draw no plots, because that takes most of the time, except for tests with `drawn`."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(plots, "draw", lambda *_: {})

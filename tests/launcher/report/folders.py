@@ -1,5 +1,7 @@
 """Made-up run directories in the launcher's format."""
 
+import csv
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -90,3 +92,15 @@ def read(group: Path) -> list[Run]:
     runs = read_group(group, notes.append)
     assert notes == []
     return runs
+
+
+def table(text, title) -> list[list[str]]:
+    """Return the rows of the first table below a heading or sentence, as lists of cells."""
+    lines = text.split(title, 1)[1].strip().splitlines()
+    return [line.strip("| ").split(" | ") for line in itertools.takewhile(bool, lines)]
+
+
+def lines(path) -> list[dict[str, str]]:
+    """Return the lines of a CSV file."""
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))

@@ -54,11 +54,6 @@ def write_plot(study, runs, folder):
     return {"Learning curves": path}
 
 
-@pytest.fixture(autouse=True)
-def without_plots(monkeypatch):
-    monkeypatch.setattr(plots, "draw", lambda *_: {})
-
-
 def read_page(group) -> Page:
     return Page((group / "report" / "report.html").read_text("utf-8"))
 

@@ -155,7 +155,7 @@ def test_names_have_the_flags_that_differ_and_fit_into_plots(tmp_path):
 
 
 @pytest.mark.slow
-def test_equal_runs_give_equal_files(group, tmp_path):
+def test_equal_runs_give_equal_files(group, tmp_path, drawn):
     import matplotlib
 
     contents = []

@@ -19,43 +19,33 @@ def test_validations_are_by_update_and_subset():
         line(10, "valid1", accuracy=60),
         line(20, loss=0.4, accuracy=68),
         line(20, loss=0.4, accuracy=69),  # again, after an interruption
+        line(30, loss=0.3)[:-20] + '"}\n',  # incomplete
+        # As fairseq-hydra-train writes it.
+        line(40, loss=0.2).replace(
+            "2000-01-01 00:00:00 | INFO | valid | ", "[2000-01-01 00:00:00,7][valid][INFO] - "
+        ),
     ]
     assert validations(log) == {
         10: {"valid": {"loss": 0.5, "accuracy": 70}, "valid1": {"accuracy": 60}},
         20: {"valid": {"loss": 0.4, "accuracy": 69}},
+        40: {"valid": {"loss": 0.2}},
     }
 
 
-def test_a_log_of_hydra_has_the_same_validations():
-    log = [
-        line(10, loss=0.5).replace(
-            "2000-01-01 00:00:00 | INFO | valid | ", "[2000-01-01 00:00:00,7][valid][INFO] - "
-        )
-    ]
-    assert log[0].startswith("[2000")
-    assert validations(log) == {10: {"valid": {"loss": 0.5}}}
-
-
-def test_an_incomplete_line_is_skipped():
-    torn = line(10, loss=0.5)[:-20] + '"}\n'
-    assert validations([torn, line(20, loss=0.4)]) == {20: {"valid": {"loss": 0.4}}}
-
-
-@pytest.mark.parametrize(("metric", "best"), [("accuracy", 10), ("loss", 20)])
-def test_best_is_the_highest_metric_or_the_lowest_loss(metric, best):
-    found = validations([line(10, loss=0.5, accuracy=70), line(20, loss=0.4, accuracy=69)])
-    assert best_update(found, metric) == best
-
-
-@pytest.mark.parametrize("metric", ["accuracy", "loss"])
-def test_of_equal_validations_the_last_is_the_best(metric):
-    """As fairseq chooses checkpoint_best.pt, of which at_best tells the other metrics."""
-    found = validations([line(update, loss=0.5, accuracy=70, f1=update) for update in (10, 20)])
-    assert best_update(found, metric) == 20
-
-
-def test_nan_is_never_the_best():
-    assert best_update(validations([line(10, mcc="nan"), line(20, mcc=0)]), "mcc") == 20
+@pytest.mark.parametrize(
+    ("metric", "scores", "best"),
+    [
+        ("accuracy", (70, 69), 10),
+        ("loss", (0.5, 0.4), 20),
+        # Of equal ones the last, as fairseq chooses checkpoint_best.pt, of which at_best has the other metrics.
+        ("accuracy", (70, 70), 20),
+        ("loss", (0.5, 0.5), 20),
+        ("mcc", ("nan", 0), 20),
+    ],
+)
+def test_best_is_the_highest_metric_or_the_lowest_loss(metric, scores, best):
+    log = [line(update, **{metric: score}) for update, score in zip((10, 20), scores, strict=True)]
+    assert best_update(validations(log), metric) == best
 
 
 @pytest.mark.parametrize(

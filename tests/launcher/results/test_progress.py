@@ -3,52 +3,17 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from fairseq.data.data_utils import batch_by_size
 from rich.console import Console
 
 from launcher.datasets import Data
-from launcher.planning.job import Job, batches_of_an_epoch
+from launcher.planning.job import Job
 from launcher.results.progress import Progress, format_outcome, summary
 from launcher.results.runs import Outcome
 
 # One hundred updates of 16 sentences in ten epochs.
 DATA = Data(Path("d"), 160, "accuracy", ("valid",), "d")
 DONE = Outcome({"metric": "accuracy", "best": 81.234, "seconds": 71.6})
-
-
-@pytest.mark.parametrize(
-    ("overrides", "sentences", "updates"),
-    [
-        ({}, 160, 20),  # two epochs of ten batches of sixteen
-        ({}, 161, 22),
-        ({}, 170, 24),  # ten batches of sixteen, one of eight, one of two
-        ({}, 168, 22),
-        ({"--required-batch-size-multiple": "1"}, 170, 22),
-        ({"--update-freq": "2"}, 170, 12),
-        ({"--max-update": "7"}, 160, 7),
-        ({"--max-update": "100", "--update-freq": "4"}, 160, 6),
-    ],
-)
-def test_updates_of_a_run_follow_from_its_data_and_flags(spec, overrides, sentences, updates):
-    data = replace(DATA, sentences=sentences)
-    run = replace(spec, epochs=2, overrides=overrides)
-    assert Job(run, Path("r"), data, "fairseq-train", True, Path("t.pt")).updates == updates
-
-
-@pytest.mark.parametrize("multiple", [1, 4, 8])
-@pytest.mark.parametrize("batch_size", [1, 6, 8, 12, 16])
-def test_batches_of_an_epoch_are_those_that_fairseq_makes(batch_size, multiple):
-    for sentences in (1, 7, 8, 23, 24, 26, 47, 100):
-        made = batch_by_size(
-            np.arange(sentences),
-            None,
-            num_tokens_vec=np.ones(sentences, dtype=np.int64),
-            max_sentences=batch_size,
-            required_batch_size_multiple=multiple,
-        )
-        assert batches_of_an_epoch(sentences, batch_size, multiple) == len(made)
 
 
 @pytest.mark.parametrize(

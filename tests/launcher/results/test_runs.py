@@ -18,14 +18,6 @@ def test_spec_and_result_of_a_run_are_read(tmp_path):
     )
 
 
-def test_missing_field_of_an_older_run_has_its_default(tmp_path):
-    folder = write_run(tmp_path, spec(), classes_with(20))
-    result = json.loads((folder / "result.json").read_text())
-    del result["spec"]["flags"]
-    (folder / "result.json").write_text(json.dumps(result))
-    assert read_group(tmp_path, pytest.fail)[0].spec == spec()
-
-
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
