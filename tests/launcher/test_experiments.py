@@ -1,6 +1,5 @@
 """experiments.py from its flags to its run directories, with a trainer that takes no time."""
 
-import errno
 import json
 import os
 import shlex
@@ -8,14 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 import experiments
 from fairseq_kd.layers import layer_map
-from launcher import files
 from launcher.execution import scheduler, worker
 from launcher.execution.slots import Processes
 from tests.launcher.waiting import wait_for
@@ -170,17 +167,6 @@ def test_a_killed_run_resumes_from_its_checkpoint(train, group, monkeypatch, ret
 
 
 @pytest.mark.slow
-def test_a_run_without_a_checkpoint_starts_a_new_log(train, group, monkeypatch):
-    monkeypatch.setenv("FAKE_FAIL", "MRPC")
-    train(*KD, status=1)
-    log = only_run(group) / "log.txt"
-    assert "it was told to fail" in log.read_text()
-    monkeypatch.delenv("FAKE_FAIL")
-    train(*KD)
-    assert "it was told to fail" not in log.read_text()
-
-
-@pytest.mark.slow
 def test_a_failure_shows_the_end_of_its_log_and_stops_no_other_run(train, group, monkeypatch):
     monkeypatch.setenv("FAKE_FAIL", "att_kl_learn")
     text = train("--method", "att_kl_learn,kd", "--seeds", "1", "--retries", "2", status=1)
@@ -189,6 +175,11 @@ def test_a_failure_shows_the_end_of_its_log_and_stops_no_other_run(train, group,
     assert "not started because its first stage has no result" in text
     assert "| MRPC | att_kl_learn | 0,1,2 | skip | two | accuracy | - | 0 of 1 |" in text
     assert len(results_in(group)) == 1
+
+    # Without a checkpoint it starts again, with a new log.
+    monkeypatch.delenv("FAKE_FAIL")
+    train("--method", "att_kl_learn", "--seeds", "1")
+    assert "it was told to fail" not in "".join(log.read_text() for log in group.glob("*/log.txt"))
 
 
 def test_a_run_that_the_trainer_refuses_is_not_started_again(train, group, monkeypatch):
@@ -354,26 +345,20 @@ def test_a_training_that_saved_no_best_checkpoint_is_a_failure(train, group, tra
 
 
 @pytest.mark.slow
-def test_a_removed_checkpoint_of_a_first_stage_starts_no_second(call, train, group, refused):
-    train(*TWO_STAGES)
-    [first], [second] = group.glob("*-first-*"), group.glob("*-second-*")
-    (first / "checkpoint_best.pt").unlink()
-    train(*TWO_STAGES)
-
-    (second / "result.json").unlink()
-    assert refused(*call, *TWO_STAGES) == (
-        f"Cannot start: {first}/checkpoint_best.pt is missing, and {second.name} starts from it, its first stage: "
-        f"put it back, or delete {first} to train it again.\n"
-    )
-
-
-@pytest.mark.slow
-def test_second_stages_start_from_the_last_checkpoint_with_stage2_from_last(call, train, group, refused):
+def test_second_stages_start_from_the_best_or_the_last_checkpoint_of_the_first(call, train, group, refused):
     train(*TWO_STAGES)
     [first], [best] = group.glob("*-first-*"), group.glob("*-second-*")
     assert f"--init-from {first}/checkpoint_best.pt" in (best / "command.txt").read_text()
 
-    # The first stage is shared, and it kept no last checkpoint.
+    # A finished second stage needs the checkpoint no longer, an unfinished one does.
+    (first / "checkpoint_best.pt").unlink()
+    train(*TWO_STAGES)
+    (best / "result.json").unlink()
+    assert refused(*call, *TWO_STAGES) == (
+        f"Cannot start: {first}/checkpoint_best.pt is missing, and {best.name} starts from it, its first stage: "
+        f"put it back, or delete {first} to train it again.\n"
+    )
+    # The first stage kept no last checkpoint.
     error = refused(*call, *TWO_STAGES, "--stage2-from", "last")
     assert f"Cannot start: {first}/checkpoint_last.pt is missing" in error
     shutil.rmtree(first)
@@ -382,23 +367,3 @@ def test_second_stages_start_from_the_last_checkpoint_with_stage2_from_last(call
     assert f"--init-from {first}/checkpoint_last.pt" in (last / "command.txt").read_text()
     assert (first / "checkpoint_last.pt").is_file()
     assert not (last / "checkpoint_last.pt").exists()
-
-
-def test_without_file_locks_all_is_trained_with_one_warning(call, group, monkeypatch, capsys):
-    def unable(*_) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr("fcntl.flock", unable)
-    monkeypatch.setattr(files, "_warned", threading.Lock())
-    assert experiments.main([*call, *BOTH, "--jobs", "2"]) == 0
-    assert len(results_in(group)) == 2
-    [warning] = capsys.readouterr().err.splitlines()
-    assert "/lock cannot be locked (No locks available)" in warning
-
-
-def test_a_lock_with_another_error_fails_its_run(train, monkeypatch):
-    def fail(*_) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr("fcntl.flock", fail)
-    assert "FAILED, OSError: [Errno 5] Input/output error" in train(*KD, status=1)

@@ -1,11 +1,15 @@
+import errno
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from launcher.files import check_writable, write_text
+from launcher import files
+from launcher.files import check_writable, take_lock, write_text
 from preprocess.atomic_folder import atomic_file
 
 
@@ -38,3 +42,20 @@ def test_an_output_folder_is_checked_without_creating_it(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
     with pytest.raises(ValueError, match=f"--out {tmp_path}/g .* {tmp_path} may not be written"):
         check_writable(tmp_path / "g", "--out")
+
+
+def test_a_file_system_without_locks_gives_one_warning_and_another_error_is_raised(
+    tmp_path, monkeypatch, capsys
+):
+    def fail(file, _) -> None:
+        raise OSError(file.error, "message")
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    monkeypatch.setattr(files, "_warned", threading.Lock())
+    file = SimpleNamespace(name="run/lock", error=errno.ENOLCK)
+    assert take_lock(file)
+    assert take_lock(file)
+    [warning] = capsys.readouterr().err.splitlines()
+    assert "run/lock cannot be locked (message)" in warning
+    with pytest.raises(OSError, match="message"):
+        take_lock(SimpleNamespace(error=errno.EIO))

@@ -179,19 +179,9 @@ def test_second_stages_start_from_the_listed_models(planned, words, started):
 
 
 @pytest.mark.parametrize("words", [["-e", "finetune"], ["--stage", "finetune"]])
-def test_fine_tuning_tries_every_learning_rate_with_every_batch_size(planned, call, capsys, words, models):
-    teacher = call.index("--teacher")
-    given = [
-        *call[:teacher],
-        *call[teacher + 2 :],
-        *words,
-        "--models",
-        f"{models}/other.pt",
-        "--seeds",
-        "1,2",
-        "--dry-run",
-    ]
-    assert experiments.main(given) == 0
+def test_fine_tuning_tries_every_learning_rate_with_every_batch_size(call, capsys, words, models):
+    given = [*words, "--models", f"{models}/other.pt", "--seeds", "1,2", "--dry-run"]
+    assert experiments.main([*call, *given]) == 0
     commands = [shlex.split(line) for line in capsys.readouterr().out.splitlines() if "--batch-size" in line]
     flags = ("--batch-size", "--lr", "--total-num-update")
     tried = [tuple(command[command.index(flag) + 1] for flag in flags) for command in commands]
@@ -206,18 +196,11 @@ def test_a_listed_model_gives_all_layers_some_or_none(planned):
     listed = ["trained=DIR/other.pt", "cut=DIR/other.pt@1,3,5", "untrained=DIR/other.pt@random:3"]
     one = ["--seeds", "1", "--batch-size", "16", "--lr", "1e-5"]
     found = planned("-e", "finetune", "--models", *listed, *one)
-    assert {
-        name: (
-            flags["--init-from"],
-            flags["--init-layers"],
-            flags.get("--encoder-layers"),
-            "--teacher" in flags,
-        )
-        for name, flags in found.items()
-    } == {
-        "MRPC-none-trained-one-seed1": ("DIR/other.pt", "all", None, False),
-        "MRPC-none-cut-one-seed1": ("DIR/other.pt", "1,3,5", None, False),
-        "MRPC-none-untrained-one-seed1": ("DIR/other.pt", "random", "3", False),
+    names = ("--init-from", "--init-layers", "--encoder-layers", "--teacher")
+    assert {name: tuple(map(flags.get, names)) for name, flags in found.items()} == {
+        "MRPC-none-trained-one-seed1": ("DIR/other.pt", "all", None, None),
+        "MRPC-none-cut-one-seed1": ("DIR/other.pt", "1,3,5", None, None),
+        "MRPC-none-untrained-one-seed1": ("DIR/other.pt", "random", "3", None),
     }
     assert planned("-e", "pred", "--models", "DIR/other.pt@0,1", "--seeds", "1").keys() == {
         "MRPC-kd-other-0_1-second-seed1"
@@ -230,28 +213,13 @@ def test_a_listed_model_gives_all_layers_some_or_none(planned):
         ("-e pred", "-e pred needs models to start from"),
         ("--method kd --pass_dic DIR/mnli.json", "--pass_dic is for -e pred and -e finetune"),
         ("--method kd --models x", "--models is for -e pred and -e finetune"),
-        (
-            "-e pred --pass_dic DIR/mnli.json -m crd",
-            "has no entry for --method crd, only paths without names",
-        ),
-        (
-            "-e pred --pass_dic DIR/first.json -m crd",
-            "has no entry for --method crd, only att_kl_learn, minilm",
-        ),
+        ("-e pred --pass_dic DIR/mnli.json -m crd", "has no entry for --method crd, only paths without names"),
+        ("-e pred --pass_dic DIR/first.json -m crd", "has no entry for --method crd, only att_kl_learn, minilm"),
         ("-e pred --pass_dic DIR/first.json --mapping skip,last", "--mapping skip,last contains 2 mappings"),
         ("-e pred --pass_dic DIR/first.json -s one", "--stage one does not go with -e pred"),
-        (
-            "-e pred --pass_dic DIR/first.json --seeds 1,2,3",
-            "2 checkpoints for att_kl_learn, .* --seeds has 3 .1,2,3.",
-        ),
-        (
-            "-e pred --pass_dic DIR/first.json --seeds 4 -m minilm",
-            "2 checkpoints for minilm, .* --seeds has 1 .4.",
-        ),
-        (
-            "-e pred --pass_dic DIR/mixed.json --seeds 1,2",
-            "--pass_dic lists 2 checkpoints for minilm, of which 1 is of MRPC",
-        ),
+        ("-e pred --pass_dic DIR/first.json --seeds 1,2,3", "2 checkpoints for att_kl_learn, .* --seeds has 3 .1,2,3."),
+        ("-e pred --pass_dic DIR/first.json --seeds 4 -m minilm", "2 checkpoints for minilm, .* --seeds has 1 .4."),
+        ("-e pred --pass_dic DIR/mixed.json --seeds 1,2", "--pass_dic lists 2 .* of which 1 is of MRPC"),
         ("-e pred --pass_dic DIR/mnli.json", "--pass_dic lists no model of MRPC: .* --task MRPC"),
         ("-e pred --pass_dic nowhere", "--pass_dic nowhere cannot be read"),
         ("-e pred --models x -m crd", "--method crd does not go with -e pred"),
@@ -263,7 +231,7 @@ def test_a_listed_model_gives_all_layers_some_or_none(planned):
         ("-e pred --models x@random", "--models x@random does not give the student's depth"),
         ("-e finetune --models mine=nowhere", "--models: mine = nowhere does not exist"),
     ],
-)
+)  # fmt: skip
 def test_settings_that_conflict_are_refused(call, models, words, sentence, refused):
     assert re.search(sentence, refused(*call, *words.replace("DIR", str(models)).split(), "--dry-run"))
 

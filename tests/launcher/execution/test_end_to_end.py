@@ -27,14 +27,10 @@ def test_one_command_makes_data_teacher_and_student(tmp_path):
     call += ["--seeds", "1", "--epochs", "1", "--teacher-epochs", "1"]
     call += ["--", "optimization.max_update=2", "--num-workers", "0"]
 
-    def run() -> str:
-        done = processes.run(call, cwd=tmp_path)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout
-
-    output = run()
-    assert "| SST-2 | crd | 0,1,2 | - | one | accuracy | " in output
-    assert "no predictions" not in output
+    done = processes.run(call, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "| SST-2 | crd | 0,1,2 | - | one | accuracy | " in done.stdout
+    assert "no predictions" not in done.stdout
 
     meta = json.loads((tmp_path / "data" / "SST-2-bin" / "meta.json").read_text())
     results = list((tmp_path / "runs").glob("*/*/result.json"))
@@ -44,8 +40,6 @@ def test_one_command_makes_data_teacher_and_student(tmp_path):
         assert predictions["logits"].shape == (meta["splits"]["valid"]["sentences"], 2)
         right = 100 * (predictions["logits"].argmax(axis=1) == predictions["labels"]).mean()
         assert right == pytest.approx(json.loads(result.read_text())["best"], abs=0.01)
-
-    assert output.splitlines()[-6:-3] == run().splitlines()[-6:-3]  # all exists: the same table
 
 
 @pytest.mark.slow

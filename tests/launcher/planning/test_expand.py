@@ -23,21 +23,16 @@ def planned(methods):
     return planned
 
 
-def test_lists_multiply(planned):
+def test_lists_multiply_and_each_batch_size_has_its_schedule(planned):
     lists = {
         "task": ["MRPC", "RTE"],
         "init": ["0,1,2", "3,4,5"],
         "mapping": ["skip", "last"],
         "seeds": [1, 2, 3],
     }
-    runs = planned(**lists, stage=["one"])
-    assert len(runs) == len({run.name for run in runs}) == 2 * 2 * 2 * 3
-
-
-def test_batch_sizes_and_rates_multiply_and_each_batch_size_has_its_schedule(planned):
-    runs = planned(method=["none"], batch_size=[16, 32], lr=[1e-5, 8e-5], seeds=[1, 2])
-    assert len({run.name for run in runs}) == 2 * 2 * 2
-    assert {(run.batch_size, run.lr, run.updates, run.warmup) for run in runs} == {
+    runs = planned(**lists, stage=["one"], batch_size=[16, 32], lr=[1e-5, 8e-5])
+    assert len(runs) == len({run.name for run in runs}) == 2 * 2 * 2 * 3 * 2 * 2
+    assert {(run.batch_size, run.lr, run.updates, run.warmup) for run in runs if run.task == "MRPC"} == {
         (16, 1e-5, 2296, 137), (16, 8e-5, 2296, 137), (32, 1e-5, 1148, 68), (32, 8e-5, 1148, 68)
     }  # fmt: skip
 
@@ -59,15 +54,8 @@ def test_mappings_and_stages_multiply_only_methods_that_have_them(planned):
         ("MRPC", "kd", "0,1,2", "", "one"),
         *(("MRPC", "crd", "0,1,2", "", stage) for stage in ("one", "first", "two")),
     ]
-
-
-def test_without_a_mapping_each_method_has_its_own(planned):
-    runs = planned(method=["att_kl_learn", "minilm", "kd"], mapping=[], stage=["one"])
-    assert [(run.method, run.mapping) for run in runs] == [
-        ("att_kl_learn", "skip"),
-        ("minilm", "last"),
-        ("kd", ""),
-    ]
+    runs = planned(method=["att_kl_learn", "minilm"], mapping=[], stage=["one"])
+    assert [run.mapping for run in runs] == ["skip", "last"]
 
 
 def test_a_flag_of_one_criterion_reaches_the_runs_that_have_it(planned):
@@ -116,19 +104,11 @@ def test_methods_with_a_teacher_learn_from_unlabelled_splits_and_the_schedule_fo
     }
     labels_only = {"--soft-weight": "0"}
     of_labels = plan(Grid(config, methods, labels_only), {"MRPC": data}, TEACHERS, {})
-    assert [run.overrides.get("--unlabelled-subset") for run in of_labels if run.criterion == "kd"] == [
-        None
-    ] * 4
+    assert not any("--unlabelled-subset" in run.overrides for run in of_labels if run.criterion == "kd")
     made_again = replace(data, added={"unlabelled": {"seed": 2}})
     other = plan(Grid(config, methods), {"MRPC": made_again}, TEACHERS, {})
-    assert [a.name == b.name for a, b in zip(runs, other, strict=True)] == [
-        True,
-        False,
-        True,
-        False,
-        False,
-        False,
-    ]
+    same = [run.name for run in runs if "--unlabelled-subset" not in run.overrides]
+    assert [run.name for run in other if run in runs] == same
     config = GridConfig(**settings, unlabelled_subset="other")
     with pytest.raises(
         NotReady,
