@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from torch.testing import assert_close
 
 import experiments
 from launcher.execution import status, submit_command
-from launcher.execution.submit_command import find_save_dir, torchrun_command
+from launcher.execution.slots import Processes
+from launcher.execution.submit_command import NodesTraining, find_save_dir, torchrun_command
 from launcher.execution.submit_grid import Submission, read_submission
 from tests import processes
 from tests.launcher.execution.local_queue import LocalQueue
@@ -168,18 +170,20 @@ def test_a_requeued_job_runs_all_workers_again_and_status_says_that_it_finished(
     assert state() == "finished 12 loss 0.5"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("message", ["RuntimeError: no more memory.", "Cannot start: no data."])
-def test_a_failed_training_names_its_reason_or_log(queue, program, folder, state, monkeypatch, message):
-    monkeypatch.setattr(submit_command, "MAX_RESTARTS", 0)
-    words = ["submit", "--nodes", "1", "--processes-per-node", "1", "--slurm", "time=5", "--"]
-    assert experiments.main([*words, str(program), "--fail", message, "--save-dir", str(folder)]) == 0
-    queue.wait()
-    assert state() == "failed 0"
-    problem = (folder / "problem.txt").read_text().strip()
-    unknown = f"exit status 1 on {os.uname().nodename}: see {folder / 'log.txt'}"
+def test_a_failed_training_names_its_reason_or_log(tmp_path, monkeypatch, message):
+    def fail(_, command, slot, sink) -> int:
+        sink.write(message.encode())
+        sink.flush()
+        return 1
+
+    monkeypatch.setattr(Processes, "call", fail)
+    job = SimpleNamespace(job_id="7", node=0, hostnames=["host"])
+    monkeypatch.setattr("submitit.JobEnvironment", lambda: job)
+    problem = NodesTraining(["fairseq-train"], 1, tmp_path).work(Processes())
+    unknown = f"exit status 1 on host: see {tmp_path / 'log.txt'}"
     assert problem == (message if message.startswith("Cannot start") else unknown)
-    assert message in (folder / "log.txt").read_text()
+    assert (tmp_path / "problem.txt").read_text() == problem + "\n"
 
 
 @pytest.fixture(scope="module")
