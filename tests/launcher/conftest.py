@@ -149,6 +149,12 @@ def call(tmp_path: Path, trainer: Path, data: Path, teacher: Path) -> list[str]:
 
 
 @pytest.fixture
+def group(tmp_path: Path) -> Path:
+    """Return the folder of the group of `call`."""
+    return tmp_path / "runs" / "g"
+
+
+@pytest.fixture
 def refused(capsys) -> Callable[..., str]:
     """Return a function that calls experiments.py, checks that nothing starts, and returns the error."""
 

@@ -15,17 +15,12 @@ import experiments
 from fairseq_kd.layers import layer_map
 from launcher.execution import scheduler, worker
 from launcher.execution.slots import Processes
-from tests.launcher.waiting import wait_for
+from tests.launcher.run_directories import results_in, wait_for
 
 ROOT = Path(__file__).parents[2]
 KD = ["--method", "kd", "--seeds", "1"]
 BOTH = ["--method", "kd", "--seeds", "1,2"]
 TWO_STAGES = ["--method", "att_kl_learn", "--seeds", "1"]
-
-
-@pytest.fixture
-def group(tmp_path) -> Path:
-    return tmp_path / "runs" / "g"
 
 
 @pytest.fixture
@@ -49,10 +44,6 @@ def launch(call):
         return subprocess.Popen(command, env=os.environ | variables, start_new_session=True, **pipes)
 
     return launch
-
-
-def results_in(folder: Path) -> dict[str, dict]:
-    return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/result.json")}
 
 
 def only_run(folder: Path) -> Path:

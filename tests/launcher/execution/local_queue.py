@@ -61,3 +61,16 @@ class LocalQueue:
         while self.states().keys() & set(ids or self.jobs):
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+
+def states_in(printed: str) -> dict[str, str]:
+    """Return the states of the runs in a printed table, by name."""
+    rows = [line.split() for line in printed.splitlines()[1:] if line.startswith("MRPC")]
+    return {row[0]: row[1] for row in rows if not row[0].endswith(":")}
+
+
+def only_child(pid: int) -> int:
+    """Return the only child of a process."""
+    stats = [path.read_text().rsplit(")", 1) for path in Path("/proc").glob("[0-9]*/stat")]
+    [child] = [int(head.split()[0]) for head, tail in stats if int(tail.split()[1]) == pid]
+    return child

@@ -14,14 +14,12 @@ import torch
 from torch.testing import assert_close
 
 import experiments
-from launcher.execution import status, submit_command
 from launcher.execution.slots import Processes
 from launcher.execution.submit_command import NodesTraining, find_save_dir, torchrun_command
 from launcher.execution.submit_grid import Submission, read_submission
 from tests import processes
-from tests.launcher.execution.local_queue import LocalQueue
+from tests.launcher.execution.local_queue import only_child
 from tests.launcher.execution.slurm_cluster import is_idle, needs_slurm, output, slurm_cluster, wait_until
-from tests.launcher.execution.test_submit_grid import only_child
 from tests.tiny import logged, train_command, train_here, write_teacher, write_text
 
 NODES = ["submit", "--nodes", "2", "--processes-per-node", "1"]
@@ -142,24 +140,12 @@ def test_a_save_directory_with_a_job_in_the_queue_is_refused(programs, program, 
     assert experiments.main(words) == 0
 
 
-@pytest.fixture
-def queue(tmp_path, program, monkeypatch):
-    """Replace Slurm by submitit's local executor, and Python by a fork of a server; cancel all jobs at the end."""
-    program.with_name("python").symlink_to(processes.programs() / "python")
-    queue = LocalQueue(tmp_path / "logs")
-    monkeypatch.setattr(submit_command, "open_slurm", lambda *_, **__: queue)
-    monkeypatch.setattr(status, "Slurm", lambda *_: queue)
-    monkeypatch.setattr(status, "check_slurm", lambda: None)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    yield queue
-    queue.cancel(list(queue.states()))
-    queue.wait()
-
-
 @pytest.mark.slow
 def test_a_requeued_job_runs_all_workers_again_and_status_says_that_it_finished(
-    queue, program, folder, state
+    queue, program, folder, state, monkeypatch
 ):
+    program.with_name("python").symlink_to(processes.programs() / "python")  # a fork of a server
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     words = ["submit", "--nodes", "1", "--processes-per-node", "2", "--slurm", "time=5", "--"]
     assert experiments.main([*words, str(program), "--save-dir", str(folder)]) == 0
     wait_until(lambda: len(list(folder.glob("started*"))) == 2)

@@ -1,40 +1,21 @@
 """experiments.py --launcher slurm, with a trainer that takes no time and submitit's local executor instead of Slurm."""
 
-import json
 import os
 import signal
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import experiments
-from launcher.execution import status, submit_grid
+from launcher.execution import submit_grid
 from launcher.execution.submit_grid import Submission, arrays, read_submission
-from tests.launcher.execution.local_queue import LocalQueue
-from tests.launcher.waiting import wait_for
+from tests.launcher.execution.local_queue import only_child, states_in
+from tests.launcher.run_directories import results_in, wait_for
 
 pytestmark = pytest.mark.slow
 
 KD = ["--method", "kd", "--seeds", "1"]
 TWO_STAGES = ["--method", "att_kl_learn", "--seeds", "1,2"]
-
-
-@pytest.fixture
-def queue(tmp_path, monkeypatch):
-    """Replace Slurm; cancel all jobs at the end."""
-    queue = LocalQueue(tmp_path / "logs")
-    monkeypatch.setattr(experiments, "open_slurm", lambda *_: queue)
-    monkeypatch.setattr(status, "Slurm", lambda *_: queue)
-    monkeypatch.setattr(status, "check_slurm", lambda: None)
-    yield queue
-    queue.cancel(list(queue.states()))
-    queue.wait()
-
-
-@pytest.fixture
-def group(tmp_path) -> Path:
-    return tmp_path / "runs" / "g"
 
 
 @pytest.fixture
@@ -47,34 +28,6 @@ def submit(call, queue, capsys):
         return printed.out + printed.err
 
     return submit
-
-
-@pytest.fixture
-def ask(group, capsys):
-    """Return a function that calls `experiments.py status` or `cancel` for the group, and returns its output."""
-
-    def ask(command: str) -> str:
-        assert experiments.main([command, "--out", str(group.parent), "--group", group.name]) == 0
-        return capsys.readouterr().out
-
-    return ask
-
-
-def results_in(folder: Path) -> dict[str, dict]:
-    return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/result.json")}
-
-
-def states_in(printed: str) -> dict[str, str]:
-    """Return the states of the runs in a printed table, by name."""
-    rows = [line.split() for line in printed.splitlines()[1:] if line.startswith("MRPC")]
-    return {row[0]: row[1] for row in rows if not row[0].endswith(":")}
-
-
-def only_child(pid: int) -> int:
-    """Return the only child of a process."""
-    stats = [path.read_text().rsplit(")", 1) for path in Path("/proc").glob("[0-9]*/stat")]
-    [child] = [int(head.split()[0]) for head, tail in stats if int(tail.split()[1]) == pid]
-    return child
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import experiments
-from tests.launcher.waiting import wait_for
+from tests.launcher.run_directories import wait_for
 
 ROOT = Path(__file__).parents[3]
 KD = ["--method", "kd", "--seeds", "1"]
