@@ -29,6 +29,7 @@ from launcher.execution.slots import Slot, make_slots, visible_gpus
 from launcher.execution.slurm import Slurm, open_slurm
 from launcher.execution.submit_grid import LOGS, submit_grid
 from launcher.planning.expand import plan_jobs
+from launcher.planning.job import Job
 from launcher.planning.prerequisites import NotReady, find_prerequisites, make_data
 from launcher.results.table import print_table
 from launcher.validate import check_batches, check_flags, check_layers, check_origins, notes
@@ -55,32 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with interruptible():
             grid, slots, queue = find_devices(grid)
-            config = grid.config
-            prerequisites = find_prerequisites(grid)
-            check_layers(prerequisites)
-            if prerequisites.missing and dry_run:
-                print(shlex.join(prerequisites.data_command))
-                print(
-                    f"# the runs can be planned when the data of {' and '.join(prerequisites.missing)} exists"
-                )
-                return 0
-            if prerequisites.missing:
-                make_data(prerequisites)
-                prerequisites = find_prerequisites(grid)
-            jobs = plan_jobs(prerequisites)
-            check_origins(jobs)
-            check_batches(jobs)
-            for note in notes(grid, jobs):
-                print(note, file=sys.stderr)
-            if not dry_run:
-                check_flags(jobs)
+            jobs = plan(grid, dry_run)
     except NotReady as error:
         print(error, file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         return say_interrupted()
+    config = grid.config
     if dry_run:
-        show(jobs, slots[0], f"{len(slots)} at a time" if queue is None else "as Slurm jobs")
+        if jobs:
+            show(jobs, slots[0], f"{len(slots)} at a time" if queue is None else "as Slurm jobs")
         return 0
     if queue is None:
         return run_grid(jobs, slots, config.retries, config.folder)
@@ -91,6 +76,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Not all runs were submitted: {error}; the same command submits the others.", file=sys.stderr)
         return FAILED
     return 0
+
+
+def plan(grid: Grid, dry_run: bool) -> list[Job]:
+    """Return the checked jobs of a grid, after missing data is made; raise NotReady if they cannot start.
+
+    With `dry_run` nothing is made: the command that makes missing data is printed, and there are no jobs yet.
+    """
+    prerequisites = find_prerequisites(grid)
+    check_layers(prerequisites)
+    if prerequisites.missing and dry_run:
+        print(shlex.join(prerequisites.data_command))
+        print(f"# the runs can be planned when the data of {' and '.join(prerequisites.missing)} exists")
+        return []
+    if prerequisites.missing:
+        make_data(prerequisites)
+        prerequisites = find_prerequisites(grid)
+    jobs = plan_jobs(prerequisites)
+    check_origins(jobs)
+    check_batches(jobs)
+    for note in notes(grid, jobs):
+        print(note, file=sys.stderr)
+    if not dry_run:
+        check_flags(jobs)
+    return jobs
 
 
 def find_devices(grid: Grid) -> tuple[Grid, list[Slot], Slurm | None]:

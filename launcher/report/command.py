@@ -33,62 +33,42 @@ def main(arguments: Sequence[str]) -> int:
     """Write the report and return exit status 0. Exits with 2 if there is nothing to report or compare with."""
     parser = _parser()
     args = parser.parse_args(arguments)
+    group, folder = args.out / args.group, args.to or args.out / args.group / "report"
+    baseline = args.baseline or BASELINE
     notes: list[str] = []
     try:
-        runs = _selected(read_group(args.out / args.group, notes.append), args.task)
+        runs = _selected(read_group(group, notes.append), args.task)
+        finished = sum(run.result is not None for run in runs)
+        if not finished:
+            problems = "".join(f"; {note}" for note in notes)
+            raise ValueError(f"none of the {len(runs)} runs in {group} is finished yet{problems}")
+        cells = sorted_cells(group_runs(runs, notes.append), baseline)
+        _check_compared(cells, args.baseline, args.init)
+        studies = _studies(cells, baseline, args, notes)
     except ValueError as error:
         parser.error(str(error))
-
-    finished = [run for run in runs if run.result is not None]
-    if not finished:
-        problems = "".join(f"; {note}" for note in notes)
-        parser.error(f"none of the {len(runs)} runs in {args.out / args.group} is finished yet{problems}")
-
-    baseline = args.baseline or BASELINE
-    found = sorted_cells(group_runs(runs, notes.append), baseline)
-    try:
-        _check_compared(found, args.baseline, args.init)
-        studies = [
-            study(
-                task,
-                [cell for cell in found if cell.task == task],
-                baseline,
-                args.samples,
-                args.seed,
-                notes.append,
-                args.init,
-            )
-            for task in dict.fromkeys(cell.task for cell in found)
-        ]
-    except ValueError as error:
-        parser.error(str(error))
-    notes += provenance_notes(found)
-    methods = dict.fromkeys(cell.method for cell in found)
+    notes += provenance_notes(cells)
+    methods = dict.fromkeys(cell.method for cell in cells)
     if baseline not in methods and len(methods) > 1:
         notes.append(
             f"No cell has the baseline method {baseline}: give --baseline, one of {' and '.join(methods)}"
         )
 
-    folder = args.to or args.out / args.group / "report"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        drawn = _draw(studies, runs, folder, notes)
-        progress = (
-            f"{len(finished)} of {len(runs)} runs that were started are finished, first stages included."
-        )
         report = Report(
             title=f"Group {args.group}",
-            progress=progress,
+            progress=f"{finished} of {len(runs)} runs that were started are finished, first stages included.",
             studies=studies,
             baseline=baseline,
             samples=args.samples,
-            plots=drawn,
+            plots=_draw(studies, runs, folder, notes),
             notes=list(dict.fromkeys(notes)),
         )
         text = markdown(report)
         print(text)
         write_text(folder / "report.md", text)
-        write_text(folder / "report.html", page.page(report, found))
+        write_text(folder / "report.html", page.page(report, cells))
         write_text(folder / "report.csv", cells_csv(studies))
         write_text(folder / "differences.csv", differences_csv(studies))
     except OSError as error:
@@ -97,6 +77,17 @@ def main(arguments: Sequence[str]) -> int:
         )
     print(f"Written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return 0
+
+
+def _studies(cells: Sequence[Cell], baseline: str, args: argparse.Namespace, notes: list[str]) -> list[Study]:
+    """Return the analysis of each task."""
+    by_task: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_task.setdefault(cell.task, []).append(cell)
+    return [
+        study(task, of_task, baseline, args.samples, args.seed, notes.append, args.init)
+        for task, of_task in by_task.items()
+    ]
 
 
 def _selected(runs: Sequence[Run], tasks: Sequence[str] | None) -> list[Run]:
