@@ -109,8 +109,8 @@ def test_a_missing_model_starts_no_training(home, bare, refused, capsys):
 
 @pytest.fixture
 def raw(home) -> Path:
-    """Write MRPC's raw files, and remove its data."""
-    shutil.rmtree(home / "data")
+    """Write MRPC's raw files, and rename the folder of its data to `made`."""
+    (home / "data").rename(home / "made")
     (home / "glue" / "MRPC").mkdir(parents=True)
     for split in ("train", "dev"):
         (home / "glue" / "MRPC" / f"{split}.tsv").write_text("Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n")
@@ -161,10 +161,16 @@ def test_data_that_is_longer_than_asked_is_refused(home, bare, refused):
     assert "--max-positions is 128, and data/MRPC-bin is truncated to 512 tokens" in refused(*call)
 
 
-def test_data_is_made_first_or_nothing_starts(raw, bare, refused, trainer):
+def test_data_is_made_first_or_nothing_starts(raw, bare, refused, trainer, capsys):
     assert "the data of MRPC could not be made" in refused(*bare, *KD)
     calls = trainer.with_name("calls").read_text()
     assert calls.startswith("-m preprocess.glue --glue-dir glue --tasks MRPC")
+
+    python = trainer.with_name("python")
+    make = "import shutil; shutil.copytree('made', 'data'); sys.exit()"
+    python.write_text(python.read_text().replace('sys.exit("It was told to fail.")', make))
+    assert experiments.main([*bare, *KD]) == 0
+    assert "| MRPC | kd | 0,1,2 | - | one | accuracy | 72.00 | 1 |" in capsys.readouterr().out
 
 
 def test_missing_data_that_cannot_be_made_is_refused(raw, bare, refused):
