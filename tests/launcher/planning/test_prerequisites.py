@@ -109,8 +109,8 @@ def test_a_missing_model_starts_no_training(home, bare, refused, capsys):
 
 @pytest.fixture
 def raw(home) -> Path:
-    """Write MRPC's raw files, and rename the folder of its data to `made`."""
-    (home / "data").rename(home / "made")
+    """Write MRPC's raw files, without sentences, and remove its data."""
+    shutil.rmtree(home / "data")
     (home / "glue" / "MRPC").mkdir(parents=True)
     for split in ("train", "dev"):
         (home / "glue" / "MRPC" / f"{split}.tsv").write_text("Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n")
@@ -161,16 +161,24 @@ def test_data_that_is_longer_than_asked_is_refused(home, bare, refused):
     assert "--max-positions is 128, and data/MRPC-bin is truncated to 512 tokens" in refused(*call)
 
 
+@pytest.mark.slow
 def test_data_is_made_first_or_nothing_starts(raw, bare, refused, trainer, capsys):
     assert "the data of MRPC could not be made" in refused(*bare, *KD)
     calls = trainer.with_name("calls").read_text()
     assert calls.startswith("-m preprocess.glue --glue-dir glue --tasks MRPC")
 
+    # With the real program.
+    lines = "".join(f"{number % 2}\t1\t2\tA word.\tWord {number}!\n" for number in range(20))
+    for split in ("train", "dev"):
+        with open(raw / "glue" / "MRPC" / f"{split}.tsv", "a") as file:
+            file.write(lines)
+    (raw / "models" / "minilm" / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nword\na\n")
     python = trainer.with_name("python")
-    make = "import shutil; shutil.copytree('made', 'data'); sys.exit()"
-    python.write_text(python.read_text().replace('sys.exit("It was told to fail.")', make))
+    real = f"os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])"
+    python.write_text(python.read_text().replace('sys.exit("It was told to fail.")', real))
     assert experiments.main([*bare, *KD]) == 0
     assert "| MRPC | kd | 0,1,2 | - | one | accuracy | 72.00 | 1 |" in capsys.readouterr().out
+    assert json.loads(Path("data/MRPC-bin/meta.json").read_text())["splits"]["train"]["sentences"] == 20
 
 
 def test_missing_data_that_cannot_be_made_is_refused(raw, bare, refused):
