@@ -176,6 +176,7 @@ def test_second_stages_start_from_the_listed_models(planned, words, started):
     }
     assert {flags["--criterion"] for flags in found.values()} == {"kd"}
     assert {flags["--init-layers"] for flags in found.values()} == {"all"}
+    assert all("--teacher" in flags for flags in found.values())
 
 
 @pytest.mark.parametrize("words", [["-e", "finetune"], ["--stage", "finetune"]])

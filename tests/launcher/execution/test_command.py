@@ -6,7 +6,6 @@ import pytest
 from launcher.datasets import Data
 from launcher.execution.command import predict_command, train_command, train_flags, uses_cache
 from launcher.planning.job import Job
-from launcher.planning.run_spec import RunSpec
 
 DATA = Data(Path("data/MRPC-bin"), 3668, "accuracy", ("valid", "valid1"), "d")
 SECOND = {"stage": "second", "after": "F"}
@@ -52,12 +51,6 @@ def test_a_spec_becomes_these_flags(job, changes, flags):
     assert {flag: found.get(flag) for flag in flags} == flags
 
 
-def test_a_command_is_the_program_the_data_and_the_flags(job):
-    command = train_command(job(overrides={"--bf16": True, "--lr-list": ("1", "2")}))
-    assert command[:2] == ["fairseq-train", "data/MRPC-bin"]
-    assert command[-5:] == ["--cpu", "--bf16", "--lr-list", "1", "2"]
-
-
 def test_several_processes_divide_the_batch_through_torchrun(job):
     several = replace(job(), processes=4)
     command = train_command(several)
@@ -78,17 +71,6 @@ def test_only_a_run_that_needs_its_teacher_has_a_cache(job):
     assert not uses_cache(job(cache=cache, **SECOND, overrides=labels))
     assert not uses_cache(job(cache=cache, **LABELS))
     assert "--teacher-cache" not in train_flags(job(cache=cache, **LABELS))
-
-
-def test_a_listed_model_is_the_origin_of_both_kinds_of_run():
-    model = Path("mine/model.pt")
-    spec = RunSpec("MRPC", "none", "mine", "", "one", 1, 1, 16, 1e-5, 10, 1, "d", "", start="f")
-    finetuned = Job(spec, Path("r"), DATA, "fairseq-train", True, model)
-    second = replace(finetuned, spec=replace(spec, method="kd", stage="second"), teacher=Path("t.pt"))
-    for job, teacher in ((finetuned, None), (second, "t.pt")):
-        flags = train_flags(job)
-        assert (flags["--init-from"], flags["--init-layers"]) == ("mine/model.pt", "all")
-        assert (flags["--criterion"], flags.get("--teacher")) == ("kd", teacher)
 
 
 def test_predictions_are_made_of_every_dev_set_at_the_best_checkpoint(spec, trainer):

@@ -99,8 +99,3 @@ def test_a_spec_is_read_from_its_file_also_from_an_older_one(spec):
     assert RunSpec.from_json(contents) == planned
     older = {key: value for key, value in contents.items() if key not in ("flags", "layers")}
     assert RunSpec.from_json(older) == spec
-
-
-def test_a_cell_is_shared_by_all_seeds(spec):
-    assert spec.cell == replace(spec, seed=2).cell == ("MRPC", "att_kl_learn", "0,1,2", "0:0,1:4", "one")
-    assert replace(spec, stage="second").cell[-1] == "two"

@@ -6,18 +6,6 @@ from launcher.results.runs import read_group
 from tests.launcher.report.folders import classes_with, spec, write_run
 
 
-def test_spec_and_result_of_a_run_are_read(tmp_path):
-    planned = spec("att_kl_learn", overrides={"--clip-norm": "1.0"})
-    folder = write_run(tmp_path, planned, classes_with(20))
-    (run,) = read_group(tmp_path, pytest.fail)
-    assert (run.folder, run.spec, run.name) == (folder, planned, planned.name)
-    assert (run.score("valid", "accuracy"), run.score("valid", "f1"), run.score("valid1", "accuracy")) == (
-        90,
-        None,
-        None,
-    )
-
-
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

@@ -33,13 +33,6 @@ def test_a_row_is_mean_and_sample_deviation_over_the_finished_seeds(spec):
     ]
 
 
-def test_first_stages_have_no_row_and_their_time_counts(spec):
-    first = replace(spec, stage="first")
-    second = replace(spec, stage="second", after=first.name)
-    cells = group_runs([finished(first, 0.1), finished(second, 81.0)], print)
-    assert "| two | accuracy | 81.00 | 1 | 20 |" in table.markdown(cells, METRICS)
-
-
 def tried(spec, scores: dict[tuple[int, float], list[float]]) -> list[Cell]:
     """Return cells of batch sizes and rates with the scores of their seeds; seeds without a score are not finished."""
     runs = []
