@@ -22,7 +22,7 @@ flag = lambda name: sys.argv[sys.argv.index(name) + 1]
 folder, metric = Path(flag("--save-dir")), flag("--best-checkpoint-metric")
 if os.environ.get("FAKE_FAIL", "no run") in folder.name:
     print("Traceback (most recent call last):")
-    sys.exit("RuntimeError: it was told to fail.")
+    sys.exit("RuntimeError: it fails on purpose.")
 if os.environ.get("FAKE_REFUSE", "no run") in folder.name:
     print("a long line of settings")
     sys.exit("Cannot start distillation:\\n  --mapping is wrong.\\n  --teacher is wrong.")
@@ -67,7 +67,7 @@ if "fairseq_kd.tasks.check_flags" in sys.argv:
     print(os.environ.get("FAKE_REFUSALS", "[]"))
     sys.exit()
 if os.environ.get("FAKE_PREDICT") == "fail":
-    sys.exit("Cannot predict: it was told to fail.")
+    sys.exit("Cannot predict: it fails on purpose.")
 flag = lambda name: sys.argv[sys.argv.index(name) + 1]
 with open(Path(__file__).with_name("calls"), "a") as calls:
     print(*sys.argv[1:], file=calls)
@@ -79,7 +79,7 @@ if "preprocess.glue" in sys.argv:
             time.sleep(60)
         finally:
             half.rmdir()
-    sys.exit("It was told to fail.")
+    sys.exit("it fails on purpose.")
 folder = Path(flag("--checkpoint")).parent / "predictions"
 folder.mkdir(exist_ok=True)
 for split in flag("--split").split(","):

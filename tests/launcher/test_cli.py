@@ -88,10 +88,10 @@ def test_the_parser_has_a_flag_for_each_setting_and_no_other():
         assert f"--{name.replace('_', '-')}" in actions[name].option_strings
     # Defaults in the help are those of the dataclass.
     defaults = {name: getattr(GridConfig(), name) for name in OPTIONS}
-    told = {name: re.search(r"\(default: ([\w./-]+)\)$", action.help) for name, action in actions.items()}
+    stated = {name: re.search(r"\(default: ([\w./-]+)\)$", action.help) for name, action in actions.items()}
     numbers = {
         name: match[1]
-        for name, match in told.items()
+        for name, match in stated.items()
         if match and re.fullmatch(r"[\d.]+|best|runs|glue|data", match[1])
     }
     assert len(numbers) > 6

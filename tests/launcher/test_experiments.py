@@ -162,7 +162,7 @@ def test_a_failure_shows_the_end_of_its_log_and_stops_no_other_run(train, group,
     monkeypatch.setenv("FAKE_FAIL", "att_kl_learn")
     text = train("--method", "att_kl_learn,kd", "--seeds", "1", "--retries", "2", status=1)
     assert "FAILED, exit status 1 in try 3 of 3; the end of " in text
-    assert "    RuntimeError: it was told to fail." in text
+    assert "    RuntimeError: it fails on purpose." in text
     assert "not started because its first stage has no result" in text
     assert "| MRPC | att_kl_learn | 0,1,2 | skip | two | accuracy | - | 0 of 1 |" in text
     assert len(results_in(group)) == 1
@@ -170,7 +170,7 @@ def test_a_failure_shows_the_end_of_its_log_and_stops_no_other_run(train, group,
     # Without a checkpoint it starts again, with a new log.
     monkeypatch.delenv("FAKE_FAIL")
     train("--method", "att_kl_learn", "--seeds", "1")
-    assert "it was told to fail" not in "".join(log.read_text() for log in group.glob("*/log.txt"))
+    assert "it fails on purpose" not in "".join(log.read_text() for log in group.glob("*/log.txt"))
 
 
 def test_a_run_that_the_trainer_refuses_is_not_started_again(train, group, monkeypatch):
@@ -307,7 +307,7 @@ def test_missing_predictions_are_reported_and_made_by_the_next_call(train, group
     assert (
         text.splitlines()[-1] == f"1 finished without predictions, which the same command makes ({run.name})"
     )
-    assert "it was told to fail" in (run / "log.txt").read_text()
+    assert "it fails on purpose" in (run / "log.txt").read_text()
 
     monkeypatch.delenv("FAKE_PREDICT")
     trained = (run / "result.json").read_text()

@@ -83,8 +83,8 @@ def test_a_teacher_has_settings_of_its_own(home, bare, capsys):
     for own in ([], ["--teacher-batch-size", "32"], ["--teacher-lr", "4e-5"]):
         experiments.main([*bare, *KD, *students, *own, "--dry-run"])
     made = [line for line in commands(capsys.readouterr().out) if "--save-dir runs/teachers" in line]
-    told = [shlex.split(line) for line in made]
-    assert [(line[line.index("--batch-size") + 1], line[line.index("--lr") + 1]) for line in told] == [
+    parsed = [shlex.split(line) for line in made]
+    assert [(line[line.index("--batch-size") + 1], line[line.index("--lr") + 1]) for line in parsed] == [
         ("16", "1e-05"), ("32", "1e-05"), ("16", "4e-05")
     ]  # fmt: skip
 
@@ -175,7 +175,7 @@ def test_data_is_made_first_or_nothing_starts(raw, bare, refused, trainer, capsy
     (raw / "models" / "minilm" / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nword\na\n")
     python = trainer.with_name("python")
     real = f"os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])"
-    python.write_text(python.read_text().replace('sys.exit("It was told to fail.")', real))
+    python.write_text(python.read_text().replace('sys.exit("it fails on purpose.")', real))
     assert experiments.main([*bare, *KD]) == 0
     assert "| MRPC | kd | 0,1,2 | - | one | accuracy | 72.00 | 1 |" in capsys.readouterr().out
     assert json.loads(Path("data/MRPC-bin/meta.json").read_text())["splits"]["train"]["sentences"] == 20

@@ -18,10 +18,10 @@ LABELS = np.arange(SENTENCES) % 2
 
 def spec(method: str = "kd", init: str = "0,1,2", seed: int = 1, **changes) -> RunSpec:
     """Return the spec of a run on SST-2; `changes` are other fields."""
-    told = {"task": "SST-2", "mapping": "" if method in ("none", "kd") else "skip", "stage": "one"}
-    told |= {"epochs": 2, "batch_size": 32, "lr": 5e-5, "updates": 500, "warmup": 30}
+    content = {"task": "SST-2", "mapping": "" if method in ("none", "kd") else "skip", "stage": "one"}
+    content |= {"epochs": 2, "batch_size": 32, "lr": 5e-5, "updates": 500, "warmup": 30}
     return RunSpec(
-        **(told | {"data": "d" * 64, "teacher": "t" * 64} | changes), method=method, init=init, seed=seed
+        **(content | {"data": "d" * 64, "teacher": "t" * 64} | changes), method=method, init=init, seed=seed
     )
 
 
@@ -60,9 +60,9 @@ def write_run(
         score = float(scorer(metric, logits[None], labels)(np.ones((1, len(labels))))[0, 0])
     scores = {"loss": 0.5, metric: score} if run.stage != "first" else {"loss": 0.5}
     at_best = {"valid": scores, **result.pop("more", {})}
-    told = {"metric": metric, "best": score, "best_update": 500, "at_best": at_best, "at_end": at_best}
-    told |= {"seconds": 100.0, "resumed": False, "spec": run.to_json()} | result
-    (folder / "result.json").write_text(json.dumps(told))
+    content = {"metric": metric, "best": score, "best_update": 500, "at_best": at_best, "at_end": at_best}
+    content |= {"seconds": 100.0, "resumed": False, "spec": run.to_json()} | result
+    (folder / "result.json").write_text(json.dumps(content))
     write_log(folder, {250: {**scores, metric: score - 2} if metric in scores else scores, 500: scores})
     if logits is not None and predictions:
         write_predictions(folder, logits, labels)
@@ -72,9 +72,9 @@ def write_run(
 def write_log(folder: Path, validations: dict[int, dict[str, float]]) -> None:
     lines = []
     for update, scores in validations.items():
-        told = {"epoch": 1, "valid_num_updates": str(update)}
-        told |= {f"valid_{name}": str(score) for name, score in scores.items()}
-        lines.append(f"2000-01-01 00:00:00 | INFO | valid | {json.dumps(told)}\n")
+        content = {"epoch": 1, "valid_num_updates": str(update)}
+        content |= {f"valid_{name}": str(score) for name, score in scores.items()}
+        lines.append(f"2000-01-01 00:00:00 | INFO | valid | {json.dumps(content)}\n")
     (folder / "log.txt").write_text("".join(lines))
 
 

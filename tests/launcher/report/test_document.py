@@ -50,8 +50,8 @@ def trained_by(group, pattern, commit, torch="2.4", gpu=None, modified=False):
     """Record the provenance of runs."""
     for path in group.glob(f"{pattern}/result.json"):
         machine = {"system": "Linux", "cores": 4, "cpu": "A CPU", "gpu": gpu, "slots": 1}
-        told = {"commit": commit, "modified": modified, "versions": {"torch": torch}, "machine": machine}
-        path.write_text(json.dumps({**json.loads(path.read_text()), **told}))
+        content = {"commit": commit, "modified": modified, "versions": {"torch": torch}, "machine": machine}
+        path.write_text(json.dumps({**json.loads(path.read_text()), **content}))
 
 
 def notes_of(report, capsys) -> list[str]:

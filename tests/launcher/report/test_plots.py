@@ -138,14 +138,14 @@ def test_names_have_the_flags_that_differ_and_fit_into_plots(tmp_path):
     for own in ({}, {"--inter-weight": "100", "--gate-lr": "1e-6", "--gate-weight-decay": "0.01"}):
         write_run(tmp_path, spec("lad", overrides=common | own, mapping=""), classes_with(4))
 
-    told = studied(tmp_path)
-    assert dict(told.shared) == common
-    assert list(told.names.values()) == [
+    found = studied(tmp_path)
+    assert dict(found.shared) == common
+    assert list(found.names.values()) == [
         "kd",
         "lad",
         "lad --inter-weight 100 --gate-lr 1e-6 --gate-weight-decay 0.01",
     ]
-    curves, heatmap = draw_curves(told, read(tmp_path)), draw_heatmap(told)
+    curves, heatmap = draw_curves(found, read(tmp_path)), draw_heatmap(found)
     for figure in (curves, heatmap):
         plots.save(figure, tmp_path / "plot.png")
     lines = "lad --inter-weight 100\n--gate-lr 1e-6\n--gate-weight-decay 0.01"

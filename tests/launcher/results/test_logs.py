@@ -7,9 +7,9 @@ from launcher.results.logs import best_update, following, peak_memory, updates_d
 
 
 def line(update: int, subset: str = "valid", **scores) -> str:
-    told = {"epoch": 1, f"{subset}_num_updates": str(update), f"{subset}_wps": "7"}
-    told |= {f"{subset}_{name}": str(score) for name, score in scores.items()}
-    return f"2000-01-01 00:00:00 | INFO | {subset} | {json.dumps(told)}\n"
+    content = {"epoch": 1, f"{subset}_num_updates": str(update), f"{subset}_wps": "7"}
+    content |= {f"{subset}_{name}": str(score) for name, score in scores.items()}
+    return f"2000-01-01 00:00:00 | INFO | {subset} | {json.dumps(content)}\n"
 
 
 def test_validations_are_by_update_and_subset():
@@ -68,20 +68,20 @@ def test_peak_memory_is_the_highest_of_all_lines():
 
 
 def test_validations_are_reported_during_the_training_and_the_last_at_its_end(tmp_path):
-    path, told = tmp_path / "log.txt", []
+    path, reported = tmp_path / "log.txt", []
     path.write_text(line(5, accuracy=50))
-    with following(path, lambda *what: told.append(what), seconds=0.01):
+    with following(path, lambda *what: reported.append(what), seconds=0.01):
         with open(path, "a") as file:
             file.write(
                 f"some other line\n{line(10, accuracy=80)}{line(10, 'valid1', accuracy=70)}{line(20)[:-30]}"
             )
         deadline = time.monotonic() + 10
-        while len(told) < 2:
+        while len(reported) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         with open(path, "a") as file:
             file.write(f"\n{line(20, accuracy=81)}")
-    assert told == [
+    assert reported == [
         (10, "valid", {"accuracy": 80}), (10, "valid1", {"accuracy": 70}), (20, "valid", {"accuracy": 81})
     ]  # fmt: skip
 
