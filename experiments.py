@@ -118,7 +118,7 @@ def find_devices(grid: Grid) -> tuple[Grid, list[Slot], Slurm | None]:
         gpus = [] if config.cpu else visible_gpus()
         slots = make_slots(config.jobs, gpus, config.gpus_per_run)
     except ValueError as error:
-        raise NotReady([str(error)]) from None
+        raise NotReady(str(error)) from None
     return replace(grid, config=replace(config, cpu=not gpus)), slots, None
 
 

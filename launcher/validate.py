@@ -9,9 +9,9 @@ from .datasets import UNLABELLED_SUBSET
 from .execution.command import learns_from_teacher, train_arguments, uses_cache
 from .planning.expand import origin
 from .planning.job import Job
-from .planning.prerequisites import NotReady, Prerequisites
+from .planning.prerequisites import NotReady, Prerequisites, read_shapes
 from .planning.run_spec import FIRST, SECOND, RunSpec
-from .plugin import describe, find_python, run_module
+from .plugin import find_python, run_module
 from .results.runs import read_result
 
 # Below this number of sentences that the teacher computes again, no cache is suggested.
@@ -24,10 +24,7 @@ def check_layers(prerequisites: Prerequisites) -> None:
     The layers of a teacher that is trained first are those of its pre-trained model.
     """
     grid, config = prerequisites.grid, prerequisites.grid.config
-    found = describe(config.trainer, set(prerequisites.origins.values()))
-    if problems := [each["problem"].rstrip(".") for each in found.values() if "problem" in each]:
-        raise NotReady(problems)
-
+    found = read_shapes(config.trainer, set(prerequisites.origins.values()))
     # With --init-from, students are initialised from another model.
     inits = config.init if "--init-from" not in grid.overrides else ()
     maps = any(grid.methods[name].mapping is not None for name in config.method)
@@ -47,7 +44,7 @@ def check_layers(prerequisites: Prerequisites) -> None:
                     f"--mapping {mapping} contains state {_highest_state(mapping)}, and {has}: name 0 to {layers}"
                 )
     if sentences:
-        raise NotReady(sentences)
+        raise NotReady(*sentences)
 
 
 def _highest_state(mapping: str) -> int:
@@ -72,7 +69,7 @@ def check_origins(jobs: Sequence[Job]) -> None:
         if not checkpoint.is_file()
     ]
     if problems:
-        raise NotReady(problems)
+        raise NotReady(*problems)
 
 
 def check_batches(jobs: Sequence[Job]) -> None:
@@ -80,10 +77,8 @@ def check_batches(jobs: Sequence[Job]) -> None:
     sizes = sorted({job.spec.batch_size for job in jobs if job.spec.batch_size % job.processes})
     if sizes:
         raise NotReady(
-            [
-                f"--gpus-per-run {jobs[0].processes} does not divide batches of {' and '.join(map(str, sizes))} sentences: "
-                "change it, or --batch-size and --teacher-batch-size"
-            ]
+            f"--gpus-per-run {jobs[0].processes} does not divide batches of {' and '.join(map(str, sizes))} sentences: "
+            "change it, or --batch-size and --teacher-batch-size"
         )
 
 
@@ -105,8 +100,8 @@ def check_flags(jobs: Sequence[Job]) -> None:
         refusals = run_module(python, "tasks.check_flags", text=json.dumps(commands))
     except ValueError:
         return
-    if problems := list(dict.fromkeys(refusal.rstrip(".") for refusal in refusals if refusal)):
-        raise NotReady(problems)
+    if problems := dict.fromkeys(refusal.rstrip(".") for refusal in refusals if refusal):
+        raise NotReady(*problems)
 
 
 def _kind(spec: RunSpec) -> tuple:

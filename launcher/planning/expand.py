@@ -141,10 +141,8 @@ def _overrides(grid: Grid, method: str, stage: str, task: str, data: Data) -> di
     for name in given.split(","):
         if name not in data.splits:
             raise NotReady(
-                [
-                    f"--unlabelled-subset {name} is no split of {data.folder} (it has {', '.join(data.splits)}): make "
-                    f"it with `{command_for(task)} --unlabelled FILE`, or with `python -m preprocess.augment`"
-                ]
+                f"--unlabelled-subset {name} is no split of {data.folder} (it has {', '.join(data.splits)}): make it with "
+                f"`{command_for(task)} --unlabelled FILE`, or with `python -m preprocess.augment`"
             )
     return {**overrides, UNLABELLED_SUBSET: given}
 

@@ -4,7 +4,7 @@ import contextlib
 import shlex
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ PATIENCE = 10  # seconds that an interrupted command gets to remove its files
 class NotReady(ValueError):
     """Reasons why nothing can start, one sentence each."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, *problems: str) -> None:
         sentences = [f"{problem}." for problem in problems]
         separator = " " if len(sentences) == 1 else "\n  "
         super().__init__(separator.join(["Cannot start:", *sentences]))
@@ -103,7 +103,7 @@ def find_prerequisites(grid: Grid) -> Prerequisites:
         )
     models = find(find_models, grid.models, config.task, config.experiment == PREDICTION) or {}
     if problems:
-        raise NotReady(problems)
+        raise NotReady(*problems)
 
     command: tuple[str, ...] = ()
     if missing:
@@ -131,7 +131,7 @@ def make_data(prerequisites: Prerequisites) -> None:
         making.kill()
     if making.returncode != 0:
         tasks = " and ".join(prerequisites.missing)
-        raise NotReady([f"the data of {tasks} could not be made, see the error above"])
+        raise NotReady(f"the data of {tasks} could not be made, see the error above")
 
 
 def _without_classes(grid: Grid, data: Mapping[str, Data | None]) -> list[str]:
@@ -183,16 +183,22 @@ def _data_command(
     config: GridConfig, tasks: Sequence[str], trainer: str, models: Sequence[Path]
 ) -> tuple[str, ...]:
     """Return the command that makes the data of tasks, no longer than the models take; raise NotReady if one is damaged."""
-    described = describe(config.trainer, {_pretrained(config), *models})
-    if problems := [each["problem"].rstrip(".") for each in described.values() if "problem" in each]:
-        raise NotReady(problems)
-    fewest = min(each["positions"] for each in described.values())
+    shapes = read_shapes(config.trainer, {_pretrained(config), *models})
+    fewest = min(shape["positions"] for shape in shapes.values())
     positions = config.max_positions or (fewest if fewest < USUAL_POSITIONS else None)
     return (
         *(find_python(trainer), "-m", "preprocess.glue", "--glue-dir", str(config.glue_dir)),
         *("--tasks", ",".join(tasks), "--encoder-dir", str(_vocabulary(config)), "--out", str(config.data)),
         *(("--max-positions", str(positions)) if positions is not None else ()),
     )
+
+
+def read_shapes(trainer: str | None, models: Collection[Path]) -> dict[Path, dict[str, int]]:
+    """Return `layers` and `positions` of each checkpoint; raise NotReady for those that cannot be read."""
+    described = describe(trainer, models)
+    if problems := [each["problem"].rstrip(".") for each in described.values() if "problem" in each]:
+        raise NotReady(*problems)
+    return described
 
 
 def _vocabulary(config: GridConfig) -> Path:
