@@ -181,12 +181,12 @@ def settings_of(task: str, data: Data) -> TaskSettings:
 
 def has_data(data: Path, task: str) -> bool:
     """Return whether the data of a task exists."""
-    return _meta(data, task).is_file()
+    return meta_file(data, task).is_file()
 
 
 def find_data(data: Path, task: str) -> Data:
     """Return the data of a task, in `data` or below; raise ValueError if it is missing or invalid."""
-    path, known = _meta(data, task), ", ".join(TASKS)
+    path, known = meta_file(data, task), ", ".join(TASKS)
     if not path.is_file():
         raise ValueError(
             f"--data {data} has no data of {task} ({path} is missing): give the folder that "
@@ -240,6 +240,7 @@ def _own_settings(task: str, sentences: int, given: Mapping[str, Any]) -> TaskSe
     return TaskSettings(task, sentences, batch_size, lr, updates=0, warmup=0, published=False)
 
 
-def _meta(data: Path, task: str) -> Path:
+def meta_file(data: Path, task: str) -> Path:
+    """Return the path of meta.json of a task, in `data` or below."""
     own = data / "meta.json"
     return own if own.is_file() else data / f"{task}-bin" / "meta.json"

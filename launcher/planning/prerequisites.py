@@ -13,7 +13,7 @@ from preprocess.encoder_files import VOCABULARIES
 from preprocess.tasks import TASKS
 
 from ..config import PREDICTION, Grid, GridConfig
-from ..datasets import Data, command_for, find_data, has_data
+from ..datasets import Data, command_for, find_data, has_data, meta_file
 from ..files import check_writable
 from ..models import BEST, Listed, Unfinished, file_fingerprint, find_checkpoint, find_models
 from ..overrides import is_zero
@@ -236,7 +236,7 @@ def _find_teacher(config: GridConfig, task: str) -> tuple[Path | None, Path]:
         raise
     except ValueError as error:
         make = (
-            f"{error}, or make one with `python scripts/finetune_teacher.py --data {config.data / f'{task}-bin'} "
+            f"{error}, or make one with `python scripts/finetune_teacher.py --data {meta_file(config.data, task).parent} "
             f"--model MODEL --out {named}`"
         )
         # A wrong --teacher is an error. It does not start hours of training.

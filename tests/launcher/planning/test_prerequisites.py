@@ -100,7 +100,9 @@ def test_an_unfinished_model_is_neither_used_nor_made_again(home, bare, teacher,
 def test_a_missing_model_starts_no_training(home, bare, refused, capsys):
     error = refused(*bare, *KD, "--teacher", "typo")
     assert "--teacher typo does not exist: give a checkpoint" in error
-    assert "python scripts/finetune_teacher.py --data data/MRPC-bin --model MODEL --out typo" in error
+    command = "python scripts/finetune_teacher.py --data data/MRPC-bin --model MODEL --out typo"
+    assert command in error
+    assert command in refused(*bare, *KD, "--teacher", "typo", "--data", "data/MRPC-bin")
     assert "--pretrained typo does not exist" in refused(*bare, *KD, "--pretrained", "typo")
     shutil.copytree("models/minilm", "models/roberta")
     assert "--pretrained (models contains models/minilm and models/roberta)" in refused(*bare, *KD)
