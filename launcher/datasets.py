@@ -179,6 +179,12 @@ def settings_of(task: str, data: Data) -> TaskSettings:
     return data.own or TASKS[task]
 
 
+def meta_file(data: Path, task: str) -> Path:
+    """Return the path of meta.json of a task, in `data` or below."""
+    own = data / "meta.json"
+    return own if own.is_file() else data / f"{task}-bin" / "meta.json"
+
+
 def has_data(data: Path, task: str) -> bool:
     """Return whether the data of a task exists."""
     return meta_file(data, task).is_file()
@@ -238,9 +244,3 @@ def _own_settings(task: str, sentences: int, given: Mapping[str, Any]) -> TaskSe
     """Return the settings of a task of the user: its task file's, or our defaults."""
     batch_size, lr = int(given.get("batch_size", OWN_BATCH_SIZE)), float(given.get("lr", OWN_RATE))
     return TaskSettings(task, sentences, batch_size, lr, updates=0, warmup=0, published=False)
-
-
-def meta_file(data: Path, task: str) -> Path:
-    """Return the path of meta.json of a task, in `data` or below."""
-    own = data / "meta.json"
-    return own if own.is_file() else data / f"{task}-bin" / "meta.json"
