@@ -1,0 +1,98 @@
+"""A newcomer finds the test of a module at the module's place in `tests/`.
+
+`launcher/cli.py` is tested by `tests/launcher/test_cli.py`, `fairseq_kd/losses/kd.py` by `tests/losses/test_kd.py`,
+`fairseq_kd/__main__.py` by `tests/test_main.py`. `TESTED_BY` lists the exceptions.
+"""
+
+from pathlib import Path
+
+from tests.test_style import ROOT, tracked
+
+# Pattern of modules -> the file that tests them.
+TESTED_BY = {
+    "fairseq_compat/activate.py": "tests/fairseq_compat/test_commands.py",
+    "fairseq_compat/wrap.py": "tests/fairseq_compat/test_patches.py",
+    "fairseq_kd/context.py": "tests/test_start_up.py",
+    "fairseq_kd/convert/[htw]*.py": "tests/convert/test_convert_hf.py",
+    "fairseq_kd/convert/stock.py": "tests/scripts/test_export_fairseq.py",
+    "fairseq_kd/criterions/*_learn.py": "tests/criterions/test_golden.py",
+    "fairseq_kd/criterions/config.py": "tests/criterions/test_distillation.py",
+    "fairseq_kd/criterions/att_*_hidden_mse.py": "tests/criterions/test_golden.py",
+    "fairseq_kd/criterions/hidden_mse_token.py": "tests/criterions/test_golden.py",
+    "fairseq_kd/criterions/kd.py": "tests/criterions/test_golden.py",
+    "fairseq_kd/criterions/minilm*.py": "tests/criterions/test_golden.py",
+    "fairseq_kd/criterions/pearson.py": "tests/criterions/test_golden.py",
+    "fairseq_kd/criterions/transfer/*.py": "tests/criterions/test_golden.py",
+    "fairseq_kd/data/binarized.py": "tests/data/test_sentences.py",
+    "fairseq_kd/data/cache/[air]*.py": "tests/teachers/test_cached.py",
+    "fairseq_kd/data/cache/codecs.py": "tests/data/cache/test_split_cache.py",
+    "fairseq_kd/data/sequences.py": "tests/data/test_sentences.py",
+    "fairseq_kd/data/words.py": "tests/data/test_masked.py",
+    "fairseq_kd/errors.py": "tests/test_start_up.py",
+    "fairseq_kd/evaluation/[it]*.py": "tests/scripts/test_predict_text.py",
+    "fairseq_kd/evaluation/cost.py": "tests/scripts/test_compare.py",
+    "fairseq_kd/evaluation/onnx_scores.py": "tests/convert/test_onnx.py",
+    "fairseq_kd/evaluation/provenance.py": "tests/evaluation/test_loaded_model.py",
+    "fairseq_kd/flags.py": "tests/criterions/test_unused_flags.py",
+    "fairseq_kd/losses/p*.py": "tests/losses/test_attention.py",
+    "fairseq_kd/models/data_requirements.py": "tests/evaluation/test_loaded_model.py",
+    "fairseq_kd/models/roberta_student.py": "tests/models/test_pruned.py",
+    "fairseq_kd/models/shape.py": "tests/models/test_pruned.py",
+    "fairseq_kd/models/torch_file.py": "tests/models/test_checkpoint.py",
+    "fairseq_kd/objectives/*.py": "tests/tasks/test_training.py",
+    "fairseq_kd/optim/group*.py": "tests/optim/test_adamw_fused.py",
+    "fairseq_kd/precisions.py": "tests/tasks/test_precision.py",
+    "fairseq_kd/tasks/[bdl]*.py": "tests/tasks/test_training.py",
+    "fairseq_kd/tasks/sentence_prediction_kd.py": "tests/tasks/test_training.py",
+    "fairseq_kd/teachers/source.py": "tests/teachers/test_cached.py",
+    # The launcher, preprocessing, scripts, benchmarks and documents.
+    "benchmarks/[!os]*.py": "tests/benchmarks/test_step.py",
+    "benchmarks/ours.py": "tests/benchmarks/test_step.py",
+    "benchmarks/synthetic.py": "tests/benchmarks/test_step.py",
+    "docs/*.py": "tests/docs/test_site.py",
+    "experiments.py": "tests/launcher/execution/test_run_grid.py",
+    "launcher/cli.py": "tests/launcher/test_config.py",
+    "launcher/execution/status.py": "tests/launcher/execution/test_submit_command.py",
+    "launcher/planning/job.py": "tests/launcher/planning/test_expand.py",
+    "launcher/report/document.py": "tests/launcher/report/test_page.py",
+    "launcher/report/study.py": "tests/launcher/report/test_comparison.py",
+    "preprocess/binarize_options.py": "tests/preprocess/test_glue.py",
+    "preprocess/commands.py": "tests/preprocess/test_glue.py",
+    "preprocess/corpus/__main__.py": "tests/preprocess/corpus/test_corpus.py",
+    "preprocess/corpus/encode_pieces.py": "tests/preprocess/corpus/test_corpus.py",
+    "preprocess/corpus/join_shards.py": "tests/preprocess/corpus/test_corpus.py",
+    "preprocess/corpus/pieces_folder.py": "tests/preprocess/corpus/test_corpus.py",
+    "preprocess/encoder_files.py": "tests/preprocess/test_encoders.py",
+    "preprocess/errors.py": "tests/preprocess/test_tables.py",
+    "preprocess/meta.py": "tests/preprocess/test_glue.py",
+    "preprocess/tokenizer_classes.py": "tests/preprocess/test_tokenizer_files.py",
+    "preprocess/worker_processes.py": "tests/preprocess/test_tokenizer_files.py",
+    "scripts/convert_hf.py": "tests/convert/test_convert_hf.py",
+    "scripts/options.py": "tests/scripts/test_predict.py",
+    "scripts/score_importance.py": "tests/scripts/test_prune.py",
+    "scripts/vocabulary.py": "tests/scripts/test_predict_text.py",
+}
+
+
+def modules() -> list[Path]:
+    """Return the Python files of the project outside `tests/`, relative to its root."""
+    paths = [path.relative_to(ROOT) for path in tracked() if path.suffix == ".py"]
+    return [path for path in paths if path.parts[0] != "tests" and path.name != "__init__.py"]
+
+
+def has_own_test(module: Path) -> bool:
+    folders = module.parts[:-1]
+    if folders[:1] == ("fairseq_kd",):
+        folders = folders[1:]
+    return ROOT.joinpath("tests", *folders, f"test_{module.stem.strip('_')}.py").is_file()
+
+
+def test_each_module_has_a_test_file_at_its_place_or_one_row():
+    tests = {str(module): sum(map(module.match, TESTED_BY)) + has_own_test(module) for module in modules()}
+    assert {name: count for name, count in tests.items() if count != 1} == {}
+
+
+def test_each_row_matches_a_module_and_names_an_existing_file():
+    found = modules()
+    assert [row for row in TESTED_BY if not any(module.match(row) for module in found)] == []
+    assert [row for row, test in TESTED_BY.items() if not (ROOT / test).is_file()] == []
