@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -94,21 +94,26 @@ def write_indexed(path: Path, rows: Sequence[np.ndarray]) -> None:
     builder.finalize(f"{path}.idx")
 
 
+def dictionary_of(symbols: Iterable[str]):
+    """Return fairseq's dictionary of the symbols, with `<mask>` as its last entry."""
+    from fairseq.data import Dictionary
+
+    dictionary = Dictionary()
+    for symbol in [*symbols, "<mask>"]:
+        dictionary.add_symbol(symbol)
+    return dictionary
+
+
 def weights(
     shape: ModelShape, classes: int | None = 2, seed: int = 0, scale: float = 0.3, lm_head: bool = False
 ) -> dict[str, torch.Tensor]:
     """Random weights under their names in a checkpoint."""
     from argparse import Namespace
 
-    from fairseq.data import Dictionary
-
     from fairseq_kd.models.roberta_student import RobertaStudent
     from fairseq_kd.teachers.live import NO_DROPOUT
 
-    dictionary = Dictionary()
-    for symbol in [*SYMBOLS, "<mask>"]:
-        dictionary.add_symbol(symbol)
-    model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary, lm_head)
+    model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary_of(SYMBOLS), lm_head)
     if classes is not None:
         model.register_classification_head("sentence_classification_head", classes)
 
@@ -125,13 +130,23 @@ def weights(
 
 
 def write_teacher(
-    path: Path, shape: ModelShape = SHAPE, classes: int | None = 2, seed: int = 0, lm_head: bool = False
+    path: Path,
+    shape: ModelShape = SHAPE,
+    classes: int | None = 2,
+    seed: int = 0,
+    lm_head: bool = False,
+    config: Mapping[str, object] | None = None,
+    **sections: Mapping[str, object],
 ) -> Path:
-    """Write a checkpoint with random weights; return its path."""
+    """Write a checkpoint with random weights; return its path.
+
+    config    more settings of the model
+    sections  other sections of the configuration of its training
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    config = {"_name": "roberta_student", **shape.config()}
+    model = {"_name": "roberta_student", **shape.config(), **(config or {})}
     state = weights(shape, classes, seed, lm_head=lm_head)
-    torch.save({"args": None, "cfg": {"model": config}, "model": state}, path)
+    torch.save({"args": None, "cfg": {"model": model, **sections}, "model": state}, path)
     return path
 
 

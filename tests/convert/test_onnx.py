@@ -15,11 +15,9 @@ from fairseq_kd.evaluation.loaded_model import LoadedModel
 from fairseq_kd.evaluation.scores import scores
 from fairseq_kd.models.shape import ModelShape
 from preprocess.encoders import Encoder, load_encoder
-from preprocess.train_sentencepiece import train
 from preprocess.vocabulary import write_dictionary
 from scripts.convert_hf import import_model, main
-from tests.convert.test_export import HEAD, SEGMENTS, classifier, export, labelled, load, ours, sentences
-from tests.preprocess.conftest import SENTENCES
+from tests.convert.conftest import HEAD, SEGMENTS, export, inputs_of, labelled, load, sentences, signals_of
 from tests.tiny import SHAPE, weights, write_data, write_teacher
 
 pytestmark = pytest.mark.slow
@@ -33,9 +31,7 @@ PRUNED = {"head_width": 2, "rank": 6}
 def run(path: Path, tokens: torch.Tensor, types: torch.Tensor | None = None) -> torch.Tensor:
     """Return the only output of the file, without code of this package."""
     session = onnxruntime.InferenceSession(path)
-    inputs = {"input_ids": tokens.numpy(), "attention_mask": tokens.ne(1).long().numpy()}
-    if types is not None:
-        inputs["token_type_ids"] = types.numpy()
+    inputs = {name: value.numpy() for name, value in inputs_of(tokens, types).items()}
     assert [each.name for each in session.get_inputs()] == [*inputs]
     [output] = session.run(None, inputs)
     return torch.from_numpy(output)
@@ -63,17 +59,17 @@ def test_outputs_equal_those_of_torch_on_padded_batches_of_any_size(tmp_path, ch
 
     tokens, types = sentences(shape.pair_format, pairs)
     longest = torch.tensor([[0, *[7] * 38, 2], [0, 5, 2, *[1] * 37]])
-    for batch, batch_types in [
+    for batch, batch_types in (
         (tokens, types),
         (tokens[:1], types[:1]),
         (longest, torch.zeros_like(longest)),
-    ]:
+    ):
         found = run(file, batch, batch_types if shape.segments else None)
         if classes:
-            expected = ours(model, batch).logits
+            expected = signals_of(model, batch).logits
             assert found.shape == (len(batch), classes)
         else:
-            signals = ours(model, batch, head=None)
+            signals = signals_of(model, batch, head=None)
             expected, found = signals.states[shape.layers][signals.mask], found[signals.mask]
         assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
@@ -82,27 +78,18 @@ def test_outputs_equal_those_of_torch_on_padded_batches_of_any_size(tmp_path, ch
 def test_the_file_next_to_a_model_of_transformers_has_its_inputs_and_logits(tmp_path, capsys, changes):
     data = labelled(tmp_path / "data", "no", "yes")
     shape = replace(SHAPE, **changes)
-    model = classifier(tmp_path / "model.pt", task={"data": str(data)})
-    state = torch.load(model)
-    state["cfg"]["model"] = {"_name": "roberta_student", **shape.config()}
-    torch.save({**state, "model": weights(shape)}, model)
+    model = write_teacher(tmp_path / "model.pt", shape, task={"data": str(data)})
     out = export(model, tmp_path / "out", "--onnx", "--without-tokenizer")
-    assert sorted(path.name for path in out.iterdir()) == [
-        "README.md",
-        "config.json",
-        "model.onnx",
-        "model.safetensors",
-    ]
+    files = "README.md config.json model.onnx model.safetensors".split()
+    assert sorted(path.name for path in out.iterdir()) == files
     line = capsys.readouterr().out.splitlines()[-2]
     assert float(re.fullmatch(r"  onnx        model.onnx, .* MB, output logits, .* (\S+)", line)[1]) < 1e-5
 
     tokens, types = sentences(shape.pair_format)
-    inputs = {"input_ids": tokens, "attention_mask": tokens.ne(1).long()}
-    if shape.segments:
-        inputs["token_type_ids"] = types
+    types = types if shape.segments else None
     with torch.no_grad():
-        expected = load(out)(**inputs).logits
-    found = run(out / "model.onnx", tokens, types if shape.segments else None)
+        expected = load(out)(**inputs_of(tokens, types)).logits
+    found = run(out / "model.onnx", tokens, types)
     assert_close(found, expected, atol=1e-5, rtol=1e-5)
     session = onnxruntime.InferenceSession(out / "model.onnx")
     names = session.get_modelmeta().custom_metadata_map["class_names"]
@@ -160,22 +147,16 @@ def write_student(path: Path, shape: ModelShape, encoder: Encoder) -> None:
     write_dictionary(path.with_name("dict.txt"), encoder.symbols)
 
 
-def test_a_sentencepiece_encoder_goes_with_the_onnx_file_alone(tmp_path):
-    (tmp_path / "text.txt").write_text("\n".join(SENTENCES * 20))
-    train([tmp_path / "text.txt"], vocab_size=60, out=tmp_path / "encoder")
-    encoder = load_encoder(tmp_path / "encoder")
+def test_a_sentencepiece_encoder_goes_with_the_onnx_file_alone(sentencepiece_folder, tmp_path):
+    encoder = load_encoder(sentencepiece_folder)
     write_student(tmp_path / "model.pt", SHAPE, encoder)
-    flags = ("--encoder-dir", tmp_path / "encoder")
+    flags = ("--encoder-dir", sentencepiece_folder)
     with pytest.raises(CannotStart, match="is a sentencepiece encoder, .*--without-tokenizer.*--onnx-only"):
         export(tmp_path / "model.pt", tmp_path / "out", "--onnx", *flags)
 
     out = export(tmp_path / "model.pt", tmp_path / "out", "--onnx-only", *flags)
-    assert sorted(path.name for path in out.iterdir()) == [
-        "README.md",
-        "dict.txt",
-        "model.onnx",
-        "sentencepiece.model",
-    ]
+    files = "README.md dict.txt model.onnx sentencepiece.model".split()
+    assert sorted(path.name for path in out.iterdir()) == files
     text = ["A red kite circles over the old mill."]
     assert load_encoder(out).encode(text) == encoder.encode(text)
     assert run(out / "model.onnx", torch.tensor([[0, *encoder.encode(text)[0], 2]])).shape == (1, 2)
@@ -196,7 +177,7 @@ def test_a_pruned_student_has_its_tokenizer_next_to_the_onnx_file(save_model, tm
     batch = AutoTokenizer.from_pretrained(out)(["the cat sat", "dog"], ["a mat", "ran"], padding=True)
     [logits] = onnxruntime.InferenceSession(out / "model.onnx").run(None, {**batch.convert_to_tensors("np")})
     tokens = torch.tensor(batch["input_ids"])
-    expected = ours(tmp_path / "model.pt", tokens, encoder.symbols).logits
+    expected = signals_of(tmp_path / "model.pt", tokens, symbols=encoder.symbols).logits
     assert_close(torch.from_numpy(logits), expected, atol=1e-5, rtol=1e-5)
     assert f'Load it: onnxruntime.InferenceSession("{out}/model.onnx")' in capsys.readouterr().out
 
