@@ -164,3 +164,20 @@ def glue_dir(tmp_path) -> Path:
         for split, text in files.items():
             (folder / task / f"{split}.tsv").write_text(text, encoding="utf-8", newline="")
     return folder
+
+
+@pytest.fixture
+def run_glue(glue_dir, gpt2_folder, tmp_path):
+    """Return a function that runs the command on the small GLUE and returns its exit status."""
+
+    from preprocess.glue import main
+
+    def call(*arguments, encoder=gpt2_folder):
+        where = ["--glue-dir", glue_dir, "--encoder-dir", encoder, "--out", tmp_path / "out"]
+        return main([str(word) for word in (*where, *arguments)])
+
+    return call
+
+
+def meta_of(tmp_path, task):
+    return json.loads((tmp_path / "out" / f"{task}-bin" / "meta.json").read_text())

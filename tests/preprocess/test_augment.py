@@ -12,7 +12,7 @@ from fairseq.data.indexed_dataset import MMapIndexedDataset
 
 from preprocess import augment, custom
 from preprocess.encoders import load_encoder
-from tests.tiny import SHAPE
+from tests.tiny import SHAPE, dictionary_of
 
 pytestmark = pytest.mark.slow
 
@@ -39,19 +39,12 @@ def folder(tmp_path_factory) -> Path:
         texts = [" ".join(random.choice(WORDS, random.integers(1, 9))) for _ in range(2)]
         lines.append(f"{texts[0]},{texts[1]},{'xyz'[number % 3]}")
     (folder / "t.csv").write_text("\n".join(lines) + "\n")
-    given = ["--name", "own", "--train-file", "t.csv", "--dev-file", "t.csv", "--text", "first", "second"]
-    given = [str(folder / each) if each == "t.csv" else each for each in given]
-    assert (
-        custom.main(
-            [*given, "--label", "label", "--encoder-dir", str(folder / "model"), "--out", str(folder)]
-        )
-        == 0
-    )
+    table, given = folder / "t.csv", ["--name", "own", "--text", "first", "second", "--label", "label"]
+    given += ["--train-file", table, "--dev-file", table, "--encoder-dir", folder / "model", "--out", folder]
+    assert custom.main([str(word) for word in given]) == 0
 
     symbols = load_encoder(folder / "model").symbols
-    dictionary = Dictionary()
-    for symbol in [*symbols, "<mask>"]:
-        dictionary.add_symbol(symbol)
+    dictionary = dictionary_of(symbols)
     shape = ModelShape(**{**vars(SHAPE), "segments": 2, "pair_format": "bert"})
     model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary, True)
     state = model.state_dict()
@@ -65,18 +58,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 def run(folder: Path, *flags: str) -> int:
-    given = [
-        "--data",
-        folder / "own-bin",
-        "--model",
-        folder / "model",
-        "--cpu",
-        "--top",
-        "3",
-        "--overwrite",
-        *flags,
-    ]
-    return augment.main([str(each) for each in given])
+    given = ["--data", folder / "own-bin", "--model", folder / "model", "--cpu", "--top", "3", "--overwrite"]
+    return augment.main([str(each) for each in (*given, *flags)])
 
 
 def texts(folder: Path, split: str, column: int) -> list[list[str]]:

@@ -8,24 +8,8 @@ import pytest
 from preprocess.encoders import load_encoder
 from preprocess.glue import main
 from preprocess.tasks import TASKS
-from preprocess.vocabulary import read_dictionary, symbols_hash
-
-
-@pytest.fixture
-def run(glue_dir, gpt2_folder, tmp_path):
-    """Return a function that runs the command on the small GLUE and returns its exit status."""
-
-    def call(*arguments, encoder=gpt2_folder, glue=True):
-        where = ["--glue-dir", str(glue_dir)] if glue else []
-        return main(
-            [*where, "--encoder-dir", str(encoder), "--out", str(tmp_path / "out"), *map(str, arguments)]
-        )
-
-    return call
-
-
-def meta_of(tmp_path, task):
-    return json.loads((tmp_path / "out" / f"{task}-bin" / "meta.json").read_text())
+from tests.preprocess.conftest import meta_of
+from tests.tiny import ROOT
 
 
 def stock_task(folder: Path, meta: dict):
@@ -47,10 +31,10 @@ def stock_task(folder: Path, meta: dict):
 
 
 @pytest.mark.parametrize("task", list(TASKS))
-def test_stock_fairseq_reads_every_task(task, request, run, glue_dir, tmp_path):
+def test_stock_fairseq_reads_every_task(task, request, run_glue, glue_dir, tmp_path):
     kind = ("gpt2", "wordpiece", "sentencepiece")[list(TASKS).index(task) % 3]
     encoder_folder = request.getfixturevalue(f"{kind}_folder")
-    assert run("--tasks", task, encoder=encoder_folder) == 0
+    assert run_glue("--tasks", task, encoder=encoder_folder) == 0
     meta = meta_of(tmp_path, task)
     encoder = load_encoder(encoder_folder)
     between = [2, 2] if meta["pair_format"] == "roberta" else [2]
@@ -96,51 +80,23 @@ def expected_rows(glue_dir, task, split):
     return [first[task, split]] if (task, split) in first else []
 
 
-def test_meta_describes_the_data(run, gpt2_folder, tmp_path):
-    assert run("--tasks", " mnli,") == 0  # spaces and case do not matter
-    meta = meta_of(tmp_path, "MNLI")
-    encoder = meta.pop("encoder")
-    train = meta["splits"].pop("train")
-
-    assert encoder == {"name": "gpt2", "lowercase": False, "hash": load_encoder(gpt2_folder).hash}
-    assert (train["sentences"], train["dropped"], train["truncated"]) == (2, 1, 0)
-    assert train["dropped_why"] == {"no label": 1}
-    assert train["source"] == "train.tsv"
-    assert len(train["sha256"]) == 64
-    assert list(meta["splits"]) == ["valid", "valid1", "test", "test1"]
-    written = read_dictionary(tmp_path / "out/MNLI-bin/input1/dict.txt")
-    assert meta["dictionary_hash"] == symbols_hash(written)
-    assert {name: meta[name] for name in list(meta)[:9]} == {
-        "format": 1,
-        "task": "MNLI",
-        "num_classes": 3,
-        "regression": False,
-        "labels": ["entailment", "neutral", "contradiction"],
-        "metric": "accuracy",
-        "pairs": True,
-        "pair_format": "roberta",
-        "max_positions": 512,
-    }
-
-
-def test_all_tasks_of_a_folder_at_once(run, tmp_path, capsys):
-    assert run() == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
-        f"{task}-bin" for task in TASKS
-    )
+def test_all_tasks_of_a_folder_at_once(run_glue, tmp_path, capsys):
+    assert run_glue() == 0
+    made = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert made == sorted(f"{task}-bin" for task in TASKS)
     printed = capsys.readouterr()
     assert "2 pairs  1 dropped  0 cut  (1 malformed)  from train.tsv" in printed.out
     assert "QQP/train.tsv line 3: 4 fields instead of 6; dropped" in printed.err
     assert "QQP/test.tsv line 3: 2 fields instead of 3; kept with the text that it has" in printed.err
 
 
-def test_a_limit_and_a_dev_share_are_seeded_and_recorded(run, glue_dir, tmp_path):
+def test_a_limit_and_a_dev_share_are_seeded_and_recorded(run_glue, glue_dir, tmp_path):
     (glue_dir / "QQP" / "dev.tsv").unlink()
     lines = (glue_dir / "QQP" / "train.tsv").read_text().splitlines()[:2]
     rows = [f"{i}\t1\t2\tWhy {i}?\tWho {i}?\t{i % 2}" for i in range(50)]
     (glue_dir / "QQP" / "train.tsv").write_text("\n".join([lines[0], *rows]))
 
-    assert run("--tasks", "QQP", "--split-dev", 0.2, "--limit-train", 15, "--seed", 7) == 0
+    assert run_glue("--tasks", "QQP", "--split-dev", 0.2, "--limit-train", 15, "--seed", 7) == 0
     meta = meta_of(tmp_path, "QQP")
     train, valid = meta["splits"]["train"], meta["splits"]["valid"]
     assert (train["sentences"], train["available"], valid["sentences"]) == (15, 50, 10)
@@ -156,8 +112,8 @@ def test_a_limit_and_a_dev_share_are_seeded_and_recorded(run, glue_dir, tmp_path
     assert not splits["train"] & splits["valid"]
 
 
-def test_hugging_face_files_give_the_same_data(run, glue_dir, tmp_path):
-    assert run("--tasks", "RTE,STS-B") == 0
+def test_hugging_face_files_give_the_same_data(run_glue, glue_dir, tmp_path):
+    assert run_glue("--tasks", "RTE,STS-B") == 0
     before = {task: content(tmp_path / f"out/{task}-bin") for task in ("RTE", "STS-B")}
 
     for path in [*(glue_dir / "RTE").iterdir(), *(glue_dir / "STS-B").iterdir()]:
@@ -175,7 +131,7 @@ def test_hugging_face_files_give_the_same_data(run, glue_dir, tmp_path):
         text = json.dumps(records) if name.endswith("json") else "\n".join(map(json.dumps, records))
         (glue_dir / name).write_text(text)
 
-    assert run("--tasks", "RTE,STS-B", "--overwrite") == 0
+    assert run_glue("--tasks", "RTE,STS-B", "--overwrite") == 0
     assert {task: content(tmp_path / f"out/{task}-bin") for task in before} == before
 
 
@@ -185,35 +141,6 @@ def content(folder):
         for path in folder.rglob("*")
         if path.is_file() and path.name != "meta.json"
     }
-
-
-def test_a_second_run_is_up_to_date_until_something_changes(run, glue_dir, tmp_path, capsys):
-    assert run("--tasks", "RTE") == 0
-    made = (tmp_path / "out/RTE-bin").stat().st_ino
-    assert run("--tasks", "RTE", "--seed", 5) == 0  # nothing is chosen, so the seed does not matter
-    assert "RTE-bin is up to date" in capsys.readouterr().out
-    assert (tmp_path / "out/RTE-bin").stat().st_ino == made
-
-    with (glue_dir / "RTE" / "dev.tsv").open("a") as file:
-        file.write("1\tNoon.\tNight.\tnot_entailment\n")
-    assert run("--tasks", "RTE") == 1
-    assert "(other input files, columns or classes" in capsys.readouterr().err
-    assert run("--tasks", "RTE", "--limit-train", 2, "--max-positions", 100) == 1
-    assert "(--max-positions 512, now 100; --limit-train not given, now 2)" in capsys.readouterr().err
-    assert run("--tasks", "RTE", "--overwrite") == 0
-    assert meta_of(tmp_path, "RTE")["splits"]["valid"]["sentences"] == 2
-
-    (tmp_path / "out/RTE-bin/input1/train.bin").unlink()
-    assert run("--tasks", "RTE") == 1
-    assert "files are missing from" in capsys.readouterr().err
-
-
-def test_a_folder_made_by_others_is_kept(run, tmp_path, capsys):
-    (tmp_path / "out/RTE-bin").mkdir(parents=True)
-    (tmp_path / "out/RTE-bin/notes.txt").write_text("mine")
-    assert run("--tasks", "RTE", "--overwrite") == 1
-    assert "has no meta.json" in capsys.readouterr().err
-    assert (tmp_path / "out/RTE-bin/notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
@@ -231,8 +158,8 @@ def test_a_folder_made_by_others_is_kept(run, tmp_path, capsys):
         (["--tasks", "RTE", "--splits", ","], "--splits ',' names no split"),
     ],
 )
-def test_an_error_has_one_line_and_leaves_no_files(arguments, found, run, tmp_path, capsys):
-    assert run(*arguments) == 1
+def test_an_error_has_one_line_and_leaves_no_files(arguments, found, run_glue, tmp_path, capsys):
+    assert run_glue(*arguments) == 1
     error = capsys.readouterr().err
     assert found in error
     assert error.startswith("preprocess.glue: ")
@@ -241,37 +168,10 @@ def test_an_error_has_one_line_and_leaves_no_files(arguments, found, run, tmp_pa
     assert not out.exists() or not list(out.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "message"),
-    [
-        (
-            OSError(28, "No space left on device"),
-            1,
-            "out: No space left on device; partial output was removed.",
-        ),
-        (KeyboardInterrupt(), 130, "interrupted; partial output was removed."),
-    ],
-)
-def test_a_full_disk_or_an_interruption_leaves_no_files(
-    run, tmp_path, capsys, monkeypatch, error, status, message
-):
-    def fail(*_):
-        raise error
-
-    monkeypatch.setattr("preprocess.indexed.IndexedWriter.add", fail)
-    assert run("--tasks", "RTE") == status
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("preprocess.glue: ")
-    assert line.endswith(message)
-    assert list((tmp_path / "out").iterdir()) == []
-
-
 def test_it_starts_without_torch_and_fairseq():
     code = "import sys, preprocess.glue; print([m for m in ('torch', 'fairseq', 'transformers') if m in sys.modules])"
-    repository = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
@@ -285,15 +185,9 @@ PUBLISHED = {
 @pytest.mark.real_data
 @pytest.mark.parametrize("task", list(PUBLISHED))
 def test_no_row_of_the_real_files_is_lost(task, real_data, tmp_path):
-    folders = [
-        "--glue-dir",
-        real_data / "glue",
-        "--encoder-dir",
-        real_data / "gpt2_bpe",
-        "--out",
-        tmp_path / "out",
-    ]
-    assert main([*map(str, folders), "--tasks", task, "--strict"]) == 0
+    folders = {"--glue-dir": "glue", "--encoder-dir": "gpt2_bpe"}
+    given = [word for flag, name in folders.items() for word in (flag, str(real_data / name))]
+    assert main([*given, "--out", str(tmp_path / "out"), "--tasks", task, "--strict"]) == 0
     splits = meta_of(tmp_path, task)["splits"]
     assert {split: counts["sentences"] for split, counts in splits.items()} == PUBLISHED[task]
     assert [counts["dropped"] for counts in splits.values()] == [0, 0, 0]

@@ -27,24 +27,11 @@ def make(folder: Path, *names: str) -> Path:
         ("SNLI", ["snli_1.0/snli_1.0_train.jsonl", "snli_1.0/snli_1.0_dev.jsonl"], None, None),
         ("MRPC", ["MRPC/train.tsv", "MRPC/dev.tsv", "MRPC/dev_ids.tsv", "MRPC/train.json"], None, None),
         ("CoLA", ["cola/glue-train.arrow", "cola/glue-validation.arrow"], "glue-train.arrow", None),
-        (
-            "RTE",
-            [
-                "rte/validation.parquet",
-                "rte/train-00001-of-00002.parquet",
-                "rte/train-00000-of-00002.parquet",
-            ],
-            "train-00000-of-00002.parquet, train-00001-of-00002.parquet",
-            "validation.parquet",
-        ),
-        (
-            "QQP",
-            ["qqp/train/data-00000-of-00001.arrow", "qqp/validation/data-00000-of-00001.arrow"],
-            "data-00000-of-00001.arrow",
-            "data-00000-of-00001.arrow",
-        ),
+        ("RTE", [f"rte/{name}.parquet" for name in ("validation", "train-1-of-2", "train-0-of-2")],
+         "train-0-of-2.parquet, train-1-of-2.parquet", "validation.parquet"),
+        ("QQP", ["qqp/train/data-00000-of-00001.arrow", "qqp/validation/data-00000-of-00001.arrow"], None, None),
     ],
-)
+)  # fmt: skip
 def test_layouts(task, files, train, valid, tmp_path):
     names = found(task, make(tmp_path, *files))
     assert names["train"] == (train or Path(files[0]).name)
@@ -67,7 +54,7 @@ def test_a_test_set_may_be_missing_and_splits_may_be_selected(glue_dir):
     assert found("AX", glue_dir) == {"test": "AX.tsv"}
 
 
-def test_given_files_go_before_messageones(glue_dir):
+def test_given_files_go_before_found_ones(glue_dir):
     subset = make(glue_dir, "train_10k.tsv") / "train_10k.tsv"
     names = found("MNLI", glue_dir, given={"train": subset})
     assert (names["train"], names["valid1"]) == ("train_10k.tsv", "dev_mismatched.tsv")

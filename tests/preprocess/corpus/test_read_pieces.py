@@ -36,12 +36,11 @@ def blocks_of(path: Path, kind: str) -> list[bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", COMPRESS)
-def test_compressed_files_give_the_data_of_their_text(make, wiki, tmp_path, ending, capsys):
+def test_compressed_files_give_the_data_of_their_text(make, wiki, tmp_path, capsys):
     assert make("--input", wiki, out="plain") == 0
     first, *others = sorted((wiki / "AA").iterdir())
-    compress(first, ending).rename(first)  # the name may lack the ending
-    for path in others:
+    compress(first, ".gz").rename(first)  # the name may lack the ending
+    for path, ending in zip(others, COMPRESS, strict=True):
         compress(path, ending)
     capsys.readouterr()
     assert make("--input", wiki) == 0
@@ -52,9 +51,8 @@ def test_compressed_files_give_the_data_of_their_text(make, wiki, tmp_path, endi
         json.loads((tmp_path / out / "meta.json").read_text())["sources"] for out in ("plain", "data")
     )
     assert compressed["documents"] == plain["documents"] == 120
-    assert (
-        compressed["bytes"] == sum(path.stat().st_size for path in (wiki / "AA").iterdir()) < plain["bytes"]
-    )
+    size = sum(path.stat().st_size for path in (wiki / "AA").iterdir())
+    assert compressed["bytes"] == size < plain["bytes"]
 
 
 @pytest.mark.parametrize("kind", ["json", "book"])
@@ -137,13 +135,12 @@ def test_clean_lines_reads_compressed_text(tmp_path):
     assert list(clean_lines([f"{tmp_path}/a.txt.xz=text"])) == lines
 
 
-@pytest.mark.parametrize("ending", [".gz"])
-def test_an_incomplete_file_is_named(make, wiki, tmp_path, capsys, ending):
-    path = compress(wiki / "AA/wiki_01", ending)
+def test_an_incomplete_file_is_named(make, wiki, tmp_path, capsys):
+    path = compress(wiki / "AA/wiki_01", ".gz")
     path.write_bytes(path.read_bytes()[:-40])
     assert make("--input", f"{wiki}=wiki") == 1
     error = capsys.readouterr().err.strip().split("\n")[-1]
-    assert f"wiki/AA/wiki_01{ending} is damaged or incomplete (" in error
+    assert "wiki/AA/wiki_01.gz is damaged or incomplete (" in error
     assert not (tmp_path / "data").exists()
 
 
@@ -160,11 +157,7 @@ def test_a_wrong_encoding_names_the_line_of_the_text(make, tmp_path, capsys):
     [
         (b"PK\x03\x04rest", "=text", "is an archive or another binary file"),
         (b"<mediawiki xmlns='x'>\n", "", "is a dump of MediaWiki: run WikiExtractor on it"),
-        (
-            bz2.compress(b"<mediawiki xmlns='x'>\n"),
-            "=text",
-            "is a dump of MediaWiki: run WikiExtractor on it",
-        ),
+        (bz2.compress(b"<mediawiki>\n"), "=text", "is a dump of MediaWiki: run WikiExtractor on it"),
         (b"\x01\x02\xff\0\0", "=text", "is a binary file, line 1 is not text: give a text file"),
     ],
 )
