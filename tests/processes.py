@@ -209,7 +209,7 @@ def run_command(program: str, *words: str) -> None:
         sys.argv.insert(0, first)
         runpy.run_path(first, run_name="__main__")
     else:
-        os.execv(sys.executable, ["python", *words])
+        os.execv(sys.executable, [sys.executable, *words])
 
 
 def end(*words: str) -> None:

@@ -4,7 +4,6 @@ import csv
 import os
 import re
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from benchmarks.plain_losses import METHODS
 from benchmarks.products import Products
 from fairseq_kd.models import dropout, unpad
 from fairseq_kd.models.checkpoint import read_checkpoint
+from tests.processes import programs
 from tests.tiny import ROOT
 
 
@@ -73,7 +73,7 @@ def test_compiled_layers_train_as_others(folder, monkeypatch):
 
 def run_gpu_script(out: Path, **settings: str) -> tuple[int, list[str]]:
     """Run benchmarks/gpu.sh with tiny models on the CPU; return its status and the result of each part."""
-    settings |= {"DEVICE": "cpu", "SIZES": "tiny", "OUT": str(out), "PYTHON": sys.executable}
+    settings |= {"DEVICE": "cpu", "SIZES": "tiny", "OUT": str(out), "PYTHON": str(programs() / "python")}
     done = subprocess.run(["bash", ROOT / "benchmarks" / "gpu.sh"], env=os.environ | settings)
     pattern = r"^(passed|failed with status \d+|not run: no time left), \d+ s$"
     return done.returncode, re.findall(pattern, (out / "results.md").read_text(), re.MULTILINE)

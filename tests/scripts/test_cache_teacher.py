@@ -22,7 +22,25 @@ from tests.tiny import ROOT, build, train_command, train_here, write_data, write
 
 SCRIPT = ("python", str(ROOT / "scripts" / "cache_teacher.py"))
 HSK = ("--criterion", "hsk", "--hsk-keep", "2l_4t_0.5h", "--init-layers", "0,3")
-WORDS = ("--task", "masked_lm_kd", "--frozen-masking", "--tokens-per-sample", "24")
+WORDS = ("--task", "masked_lm_kd", "--frozen-masking", "--tokens-per-sample", "24", "--init-layers", "0,3")
+
+
+def flags(data: Path | str, teacher: Path, cache: Path, more=HSK) -> list[str]:
+    return [str(data), "--teacher", str(teacher), "--teacher-cache", str(cache), *more]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Path:
+    """Return data that takes a second to cache in batches of one sentence."""
+    return write_data(tmp_path_factory.mktemp("many") / "data", sentences=[("train", 1500), ("valid", 10)])
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory) -> tuple[list[Path], Path]:
+    """Return two shards of text, and a teacher of words."""
+    folder = tmp_path_factory.mktemp("text")
+    shards = [write_text(folder / f"shard{number}", seed=number) for number in range(2)]
+    return shards, write_teacher(folder / "model.pt", classes=None, lm_head=True)
 
 
 def sums(cache: Path) -> dict[str, np.ndarray]:
@@ -53,7 +71,7 @@ def forbid_live(monkeypatch):
 
 @pytest.mark.slow
 def test_a_training_finds_all_it_needs(data, teacher, tmp_path, monkeypatch, capsys):
-    given = [str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), *HSK]
+    given = flags(data, teacher, tmp_path / "cache")
     assert main(["--cpu", "--", *given]) == 0
     assert "104 rows to write" in capsys.readouterr().out
     written = sums(tmp_path / "cache")
@@ -70,20 +88,19 @@ def test_a_training_finds_all_it_needs(data, teacher, tmp_path, monkeypatch, cap
 @pytest.mark.slow
 def test_combined_validation_sets_are_one_as_in_a_training(teacher, tmp_path, monkeypatch):
     data = write_data(tmp_path / "data", sentences=[("train", 16), ("valid", 10), ("valid1", 6)])
-    given = ["--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), *HSK]
-    given += ["--combine-valid-subsets"]
-    assert main(["--cpu", "--", str(data), *given]) == 0
+    given = flags(data, teacher, tmp_path / "cache", (*HSK, "--combine-valid-subsets"))
+    assert main(["--cpu", "--", *given]) == 0
     written = sums(tmp_path / "cache")
     assert {name.split("/")[0]: len(each) for name, each in written.items()} == {"train": 16, "valid": 16}
     forbid_live(monkeypatch)
-    rows = train_here(train_command(data, tmp_path / "run", *given))
+    rows = train_here(train_command(data, tmp_path / "run", *given[1:]))
     assert [name for name, _ in rows].count("valid") == 1
 
 
 @pytest.mark.slow
 def test_a_dry_run_prints_sizes_and_writes_nothing(data, teacher, tmp_path, monkeypatch, capsys):
     cache = tmp_path / "not" / "yet"
-    given = ["--cpu", "--", str(data), "--teacher", str(teacher), "--teacher-cache", str(cache), *HSK]
+    given = ["--cpu", "--", *flags(data, teacher, cache)]
     before = sorted(tmp_path.rglob("*"))
     with monkeypatch.context() as patched:
         forbid_live(patched)
@@ -92,12 +109,9 @@ def test_a_dry_run_prints_sizes_and_writes_nothing(data, teacher, tmp_path, monk
     *each, total = capsys.readouterr().out.splitlines()
 
     assert main(given) == 0
-    sizes = {
-        split: sum(
-            path.stat().st_size for kind in ("bin", "sums") for path in (cache / split).glob(f"*.{kind}")
-        )
-        for split in ("train", "valid")
-    }
+    sizes = dict.fromkeys(("train", "valid"), 0)
+    for path in [*cache.rglob("*.bin"), *cache.rglob("*.sums")]:
+        sizes[path.parent.name] += path.stat().st_size
     assert each == [f"  {split}: {size:,} bytes" for split, size in sizes.items()]
     assert total.startswith(f"{sum(sizes.values()):,} bytes required (")
     assert main(["--dry-run", *given]) == 0
@@ -105,12 +119,10 @@ def test_a_dry_run_prints_sizes_and_writes_nothing(data, teacher, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_a_dry_run_counts_the_head_of_a_teacher_of_words_and_all_shards(tmp_path, capsys):
-    shards = [write_text(tmp_path / f"shard{number}", seed=number) for number in range(2)]
-    teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
+def test_a_dry_run_counts_the_head_of_a_teacher_of_words_and_all_shards(text, tmp_path, capsys):
+    shards, teacher = text
     cache = tmp_path / "cache"
-    given = ["--cpu", "--", ":".join(map(str, shards)), *WORDS]
-    given += ["--teacher", str(teacher), "--teacher-cache", str(cache), "--init-layers", "0,3"]
+    given = ["--cpu", "--", *flags(":".join(map(str, shards)), teacher, cache, WORDS)]
     assert main(["--dry-run", *given]) == 0
     printed = dict(line.split(": ") for line in capsys.readouterr().out.splitlines()[:-1])
     assert list(printed) == ["  train.0", "  train.1", "  valid.0", "  lm_head"]
@@ -121,7 +133,7 @@ def test_a_dry_run_counts_the_head_of_a_teacher_of_words_and_all_shards(tmp_path
 
 @pytest.mark.slow
 def test_a_second_call_writes_only_missing_and_damaged_rows(data, teacher, tmp_path, capsys):
-    given = [str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path), *HSK]
+    given = flags(data, teacher, tmp_path)
     main(["--cpu", "--", *given])
     before = sums(tmp_path)
     path = tmp_path / "train" / "logits.fp16.sums"
@@ -136,24 +148,21 @@ def test_a_second_call_writes_only_missing_and_damaged_rows(data, teacher, tmp_p
 
 
 @pytest.mark.slow
-def test_two_workers_and_every_shard(tmp_path):
-    shards = [write_text(tmp_path / f"shard{number}", seed=number) for number in range(2)]
-    teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
-    given = [":".join(map(str, shards)), *WORDS]
-    given += ["--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), "--init-layers", "0,3"]
-    script = [*SCRIPT, "--workers", "2", "--cpu", "--"]
-    done = run([*script, *given])
+def test_two_workers_and_every_shard(text, tmp_path):
+    shards, teacher = text
+    places = ":".join(map(str, shards))
+    given = flags(places, teacher, tmp_path / "cache", WORDS)
+    done = run([*SCRIPT, "--workers", "2", "--cpu", "--", *given])
     assert done.returncode == 0, done.stderr[-3000:]
     written = sums(tmp_path / "cache")
     assert sorted(written) == [f"{name}/masked.fp16.sums" for name in ("train.0", "train.1", "valid.0")]
 
-    text = {"frozen_masking": True, "tokens_per_sample": 24}
+    how = {"frozen_masking": True, "tokens_per_sample": 24}
+    cached = how | {"data": places, "teacher_cache": str(tmp_path / "cache")}
+    start = {"init_from": str(teacher)}
     for shard, splits in zip(shards, (["train", "valid"], ["train"]), strict=True):
-        live, _, _ = build(shard, teacher, "kd", task=text, task_name="masked_lm_kd")
-        places = {"data": ":".join(map(str, shards)), "teacher_cache": str(tmp_path / "cache")}
-        task, _, _ = build(
-            shard, None, "kd", task=text | places, task_name="masked_lm_kd", model={"init_from": str(teacher)}
-        )
+        live, _, _ = build(shard, teacher, "kd", task=how, task_name="masked_lm_kd")
+        task, _, _ = build(shard, None, "kd", task=cached, task_name="masked_lm_kd", model=start)
         for split in splits:
             task.load_dataset(split, epoch=1 + shards.index(shard))
             check_stored(task, live, split)
@@ -161,7 +170,7 @@ def test_two_workers_and_every_shard(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("flags", "problem"),
+    ("given", "problem"),
     [
         (["--teacher", "T"], "--teacher-cache is missing"),
         (["--teacher-cache", "C"], "--teacher is missing"),
@@ -172,25 +181,25 @@ def test_two_workers_and_every_shard(tmp_path):
         (["--teacher", "T", "--teacher-cache", "C", *HSK, "--max-tokens", "9"], "--max-tokens 9 .*train"),
     ],
 )
-def test_flags_that_store_nothing_are_refused(data, teacher, tmp_path, flags, problem):
+def test_flags_that_store_nothing_are_refused(data, teacher, tmp_path, given, problem):
     places = {"T": str(teacher), "C": str(tmp_path)}
     with pytest.raises(CannotStart, match=problem):
-        main(["--cpu", "--", str(data), *(places.get(flag, flag) for flag in flags)])
+        main(["--cpu", "--", str(data), *(places.get(flag, flag) for flag in given)])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("flags", "sentences", "tokens"),
+    ("more", "sentences", "tokens"),
     [([], 32, None), (["--max-sentences", "5"], 5, None), (["--max-tokens", "90"], None, 90)],
 )
-def test_batches_have_the_given_size(data, teacher, tmp_path, monkeypatch, flags, sentences, tokens):
+def test_batches_have_the_given_size(data, teacher, tmp_path, monkeypatch, more, sentences, tokens):
     asked = []
-    monkeypatch.setattr(
-        CachedTeacher, "store", lambda _, sample: asked.append(sample["net_input"]["src_tokens"].shape)
-    )
-    main(
-        ["--cpu", "--", str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path), *HSK, *flags]
-    )
+
+    def store(_, sample):
+        asked.append(sample["net_input"]["src_tokens"].shape)
+
+    monkeypatch.setattr(CachedTeacher, "store", store)
+    main(["--cpu", "--", *flags(data, teacher, tmp_path, (*HSK, *more))])
     assert sum(size for size, _ in asked) == 104
     if sentences is not None:
         assert max(size for size, _ in asked) == sentences
@@ -204,18 +213,17 @@ def test_an_error_of_a_worker_ends_the_command(data, teacher, tmp_path, capfd, f
     state = torch.load(teacher, weights_only=True)
     state["model"]["classification_heads.sentence_classification_head.out_proj.bias"] += 1e6
     torch.save(state, tmp_path / "model.pt")
-    given = [str(data), "--teacher", str(tmp_path / "model.pt"), "--teacher-cache", str(tmp_path / "cache")]
+    given = flags(data, tmp_path / "model.pt", tmp_path / "cache")
     with pytest.raises(SystemExit, match="Cannot cache logits: --cache-precision fp16"):
-        main(["--workers", "2", "--cpu", "--", *given, *HSK])
+        main(["--workers", "2", "--cpu", "--", *given])
     printed = capfd.readouterr()
     assert "rows written" not in printed.out
     assert "Traceback" not in printed.err
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_an_error(teacher, tmp_path, capsys, forked):
-    data = write_data(tmp_path / "data", sentences=[("train", 1500), ("valid", 10)])
-    given = [str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), *HSK]
+def test_a_killed_worker_is_an_error(many, teacher, tmp_path, capsys, forked):
+    given = flags(many, teacher, tmp_path / "cache")
 
     def kill():
         _soon(lambda: any(each.any() for each in sums(tmp_path).values()))
@@ -232,7 +240,7 @@ def test_a_killed_worker_is_an_error(teacher, tmp_path, capsys, forked):
 
 @pytest.mark.slow
 def test_an_interruption_is_reported(data, teacher, tmp_path, monkeypatch, capsys):
-    given = ["--cpu", "--", str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path), *HSK]
+    given = ["--cpu", "--", *flags(data, teacher, tmp_path)]
     with monkeypatch.context() as patched:
         patched.setattr(CachedTeacher, "store", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
         assert main(given) == 130
@@ -241,9 +249,8 @@ def test_an_interruption_is_reported(data, teacher, tmp_path, monkeypatch, capsy
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_all_workers_and_the_same_command_continues(teacher, tmp_path):
-    data = write_data(tmp_path / "data", sentences=[("train", 1500), ("valid", 10)])
-    given = [str(data), "--teacher", str(teacher), "--teacher-cache", str(tmp_path / "cache"), *HSK]
+def test_ctrl_c_ends_all_workers_and_the_same_command_continues(many, teacher, tmp_path):
+    given = flags(many, teacher, tmp_path / "cache")
     (tmp_path / "forked.py").write_text(FORKED)
     command = ["python", tmp_path / "forked.py", "--workers", "2", "--cpu", "--", *given, "--batch-size", "1"]
 

@@ -8,17 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fairseq.data import Dictionary
 from torch.nn.functional import gelu, layer_norm
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.checkpoint import read_checkpoint
-from fairseq_kd.signals import Wanted
-from fairseq_kd.teachers.live import frozen_model
 from scripts.export_fairseq import main
-from tests.tiny import SHAPE, SYMBOLS, weights, write_data
-
-HEAD = "sentence_classification_head"
+from tests.convert.conftest import sentences, signals_of
+from tests.tiny import SHAPE, write_data, write_teacher
 
 # Runs in a separate process without --user-dir, once for all models, because its start is slow.
 STOCK = """
@@ -67,13 +63,13 @@ def exported(tmp_path_factory) -> Path:
     """Return a folder with each of MODELS as NAME.pt, its export NAME/, and the outputs of stock fairseq."""
     folder = tmp_path_factory.mktemp("exported")
     for name, (changes, classes, pairs, flags) in MODELS.items():
-        shape = replace(SHAPE, **changes)
-        names = [str(number) for number in range(classes)]
-        model = write_model(folder / f"{name}.pt", shape, classes, name == "lm_head", class_names=names)
+        shape, lm_head = replace(SHAPE, **changes), name == "lm_head"
+        named = {"class_names": [str(number) for number in range(classes)]}
+        model = write_teacher(folder / f"{name}.pt", shape, classes, lm_head=lm_head, config=named)
         data = write_data(folder / f"{name}-bin", pairs=pairs, pair_format=shape.pair_format)
         export(model, folder / name, "--data", data, *flags)
     for pairs in (True, False):
-        np.save(folder / f"{pairs}.npy", sentences(pairs).numpy())
+        np.save(folder / f"{pairs}.npy", tokens_of(pairs).numpy())
 
     asked = [f"{name}:1e-5:{pairs}" for name, (_, _, pairs, _) in MODELS.items()]
     command = [sys.executable, "-c", STOCK, *asked, "eps:1e-12:True"]
@@ -82,43 +78,8 @@ def exported(tmp_path_factory) -> Path:
     return folder
 
 
-def write_model(path, shape=SHAPE, classes=2, lm_head=False, **config):
-    """Write a checkpoint with random weights."""
-    model = weights(shape, classes)
-    if lm_head:
-        generator = torch.Generator().manual_seed(3)
-        model |= {
-            "encoder.lm_head.dense.weight": torch.randn(shape.width, shape.width, generator=generator) * 0.3,
-            "encoder.lm_head.dense.bias": torch.randn(shape.width, generator=generator) * 0.3,
-            "encoder.lm_head.layer_norm.weight": torch.ones(shape.width) * 1.2,
-            "encoder.lm_head.layer_norm.bias": torch.zeros(shape.width) + 0.1,
-            "encoder.lm_head.bias": torch.randn(len(SYMBOLS) + 5, generator=generator) * 0.3,
-            "encoder.lm_head.weight": model["encoder.sentence_encoder.embed_tokens.weight"],
-        }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"args": None, "cfg": {"model": {**shape.config(), **config}}, "model": model}, path)
-    return path
-
-
-def sentences(pairs: bool, seed: int = 0) -> torch.Tensor:
-    """Return a padded batch, [8, T]."""
-    rng = np.random.default_rng(seed)
-
-    def text():
-        return [*rng.integers(4, 64, size=rng.integers(1, 9)), 2]
-
-    rows = [[0, *text(), *([2, *text()] if pairs else [])] for _ in range(8)]
-    longest = max(map(len, rows))
-    return torch.tensor([row + [1] * (longest - len(row)) for row in rows])
-
-
-def ours(checkpoint, tokens):
-    dictionary = Dictionary()
-    for symbol in [*SYMBOLS, "<mask>"]:
-        dictionary.add_symbol(symbol)
-    read = read_checkpoint(str(checkpoint), "--checkpoint")
-    model = frozen_model(read, dictionary, HEAD, "--checkpoint")
-    return model.signals(tokens, Wanted.of(logits=True, states=range(read.shape.layers + 1)), HEAD)
+def tokens_of(pairs: bool) -> torch.Tensor:
+    return sentences("roberta", pairs)[0]
 
 
 def export(checkpoint, out, *flags) -> int:
@@ -138,9 +99,9 @@ def export(checkpoint, out, *flags) -> int:
     ],
 )
 def test_stock_fairseq_computes_the_same(exported, name, eps, tolerance):
-    tokens = sentences(pairs=MODELS[name][2])
+    tokens = tokens_of(MODELS[name][2])
     found = np.load(exported / name / f"{eps}.npz")
-    signals, mask = ours(exported / f"{name}.pt", tokens), tokens.ne(1)
+    signals, mask = signals_of(exported / f"{name}.pt", tokens), tokens.ne(1)
     assert 0 < mask.float().mean() < 1  # some padding
 
     def same(found, expected):
@@ -162,7 +123,7 @@ def test_a_masked_lm_head_is_converted(exported):
     x = torch.from_numpy(found["features"]) @ head["dense.weight"].T + head["dense.bias"]
     x = layer_norm(gelu(x), x.shape[-1:], head["layer_norm.weight"], head["layer_norm.bias"])
     expected = x @ saved["encoder.sentence_encoder.embed_tokens.weight"].T + head["bias"]
-    mask = sentences(pairs=True).ne(1)
+    mask = tokens_of(True).ne(1)
     np.testing.assert_allclose(found["words"][mask], expected[mask], atol=1e-4)
 
 
@@ -177,7 +138,8 @@ def test_a_masked_lm_head_is_converted(exported):
 )
 def test_differences_are_reported(tmp_path, capsys, name, notes):
     changes, classes, pairs, flags = MODELS[name]
-    model = write_model(tmp_path / "model.pt", replace(SHAPE, **changes), classes, name == "lm_head")
+    lm_head, shape = name == "lm_head", replace(SHAPE, **changes)
+    model = write_teacher(tmp_path / "model.pt", shape, classes, lm_head=lm_head)
     data = write_data(tmp_path / "TINY-bin", pairs=pairs)
     assert export(model, tmp_path / "out", "--data", data, *flags) == 0
 
@@ -188,39 +150,21 @@ def test_differences_are_reported(tmp_path, capsys, name, notes):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dict.txt", "model.pt"]
 
 
-def test_this_package_reads_it_again(tmp_path, data):
-    model = write_model(tmp_path / "model.pt", fine_tuned_on="RTE")
-    export(model, tmp_path / "out", "--data", data)
-    again = read_checkpoint(str(tmp_path / "out"), "--teacher")
-
-    assert again.shape == SHAPE
-    assert again.config["fine_tuned_on"] == "RTE"
-    tokens = sentences(pairs=True)
-    assert torch.equal(ours(tmp_path / "out" / "model.pt", tokens).logits, ours(model, tokens).logits)
-
-
-def test_the_dictionary_next_to_the_checkpoint_is_used(tmp_path, data):
-    model = write_model(tmp_path / "teacher" / "model.pt")
+def test_this_package_reads_it_again_with_the_dictionary_next_to_the_checkpoint(tmp_path, data):
+    model = write_teacher(tmp_path / "teacher" / "model.pt", config={"fine_tuned_on": "RTE"})
     (tmp_path / "teacher" / "dict.txt").write_bytes((data / "input0" / "dict.txt").read_bytes())
     assert export(model.parent, tmp_path / "out") == 0
     assert (tmp_path / "out" / "dict.txt").read_bytes() == (data / "input0" / "dict.txt").read_bytes()
 
-
-@pytest.mark.parametrize(
-    ("shape", "message"),
-    [
-        ({"segments": 2}, "has segment embeddings and its data has pairs"),
-        ({"layernorm_eps": 1e-6}, "has a LayerNorm eps of 1e-06"),
-    ],
-)
-def test_a_model_that_stock_roberta_cannot_represent_is_refused(tmp_path, data, shape, message):
-    model = write_model(tmp_path / "model.pt", replace(SHAPE, **shape))
-    with pytest.raises(CannotStart, match=f"Cannot export: --checkpoint .* {message}"):
-        export(model, tmp_path / "out", "--data", data)
+    again = read_checkpoint(str(tmp_path / "out"), "--teacher")
+    assert again.shape == SHAPE
+    assert again.config["fine_tuned_on"] == "RTE"
+    tokens = tokens_of(True)
+    assert torch.equal(signals_of(tmp_path / "out", tokens).logits, signals_of(model, tokens).logits)
 
 
-def test_other_vocabularies_and_used_folders_are_refused(tmp_path, data):
-    model = write_model(tmp_path / "model.pt")
+def test_models_vocabularies_and_folders_that_do_not_fit_are_refused(tmp_path, data):
+    model = write_teacher(tmp_path / "model.pt")
     with pytest.raises(CannotStart, match="has no dict.txt next to it: give --data"):
         export(model, tmp_path / "out")
     (tmp_path / "dict.txt").write_text("one 1\ntwo 1\n")
@@ -229,3 +173,10 @@ def test_other_vocabularies_and_used_folders_are_refused(tmp_path, data):
     (tmp_path / "dict.txt").unlink()
     with pytest.raises(CannotStart, match="exists and is not empty: name a new folder"):
         export(model, tmp_path, "--data", data)
+    for changes, message in (
+        ({"segments": 2}, "has segment embeddings and its data has pairs"),
+        ({"layernorm_eps": 1e-6}, "has a LayerNorm eps of 1e-06"),
+    ):
+        write_teacher(model, replace(SHAPE, **changes))
+        with pytest.raises(CannotStart, match=f"Cannot export: --checkpoint .* {message}"):
+            export(model, tmp_path / "out", "--data", data)
