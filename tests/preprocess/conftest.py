@@ -35,11 +35,6 @@ AWKWARD = [
 
 
 @pytest.fixture(scope="session")
-def awkward() -> list[str]:
-    return AWKWARD
-
-
-@pytest.fixture(scope="session")
 def gpt2_folder(tmp_path_factory) -> Path:
     """Write a byte-level BPE with a few merges; dict.txt has another order, as RoBERTa's."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -84,12 +79,11 @@ def sentencepiece_folder(tmp_path_factory) -> Path:
     return folder / "encoder"
 
 
-@pytest.fixture(scope="session", params=["gpt2", "wordpiece", "sentencepiece"])
-def encoder_folder(request) -> Path:
-    """Return the folder of each kind of encoder in turn."""
-    return request.getfixturevalue(f"{request.param}_folder")
-
-
+STS = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore"
+SOURCES = "\tg\tf\ty\to\tnone\tnone\t"
+NLI = "index\tpromptID\tpairID\tgenre\tp1\tp2\tq1\tq2\tsentence1\tsentence2"
+BETWEEN, NEUTRAL = 7 * "\t-" + "\t", "\tneutral"
+FIVE = "\tlabel1\tlabel2\tlabel3\tlabel4\tlabel5\tgold_label"
 FILES = {
     "CoLA": {
         "train": "gj04\t1\t\tThe ferry leaves.\ngj04\t0\t*\tLeaves ferry the.\n",
@@ -113,26 +107,16 @@ FILES = {
         "test": "id\tquestion1\tquestion2\n0\tIs it?\tIt is?\n1\tno second\n",
     },
     "STS-B": {
-        "train": "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n"
-        "0\tg\tf\ty\to\tnone\tnone\tA kite.\tA bird.\t3.800\n1\tg\tf\ty\to\tnone\tnone\tNoon.\tMidday.\t5.000\n",
-        "dev": "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n"
-        "0\tg\tf\ty\to\tnone\tnone\tBread.\tMill.\t0.000\n",
+        "train": f"{STS}\n0{SOURCES}A kite.\tA bird.\t3.800\n1{SOURCES}Noon.\tMidday.\t5.000\n",
+        "dev": f"{STS}\n0{SOURCES}Bread.\tMill.\t0.000\n",
     },
     "MNLI": {
-        "train": "index\tpromptID\tpairID\tgenre\tp1\tp2\tq1\tq2\tsentence1\tsentence2\tlabel1\tgold_label\n"
-        "0\t-\t-\t-\t-\t-\t-\t-\tA kite.\tA bird.\tneutral\tneutral\n"
-        "1\t-\t-\t-\t-\t-\t-\t-\tNoon.\tMidday.\t-\t-\n"
-        "2\t-\t-\t-\t-\t-\t-\t-\tNoon.\tNight.\tcontradiction\tcontradiction\n",
-        "dev_matched": "index\tpromptID\tpairID\tgenre\tp1\tp2\tq1\tq2\tsentence1\tsentence2"
-        "\tlabel1\tlabel2\tlabel3\tlabel4\tlabel5\tgold_label\n"
-        "0\t-\t-\t-\t-\t-\t-\t-\tA mill.\tA building.\tneutral\tneutral\tneutral\tneutral\tneutral\tentailment\n",
-        "dev_mismatched": "index\tpromptID\tpairID\tgenre\tp1\tp2\tq1\tq2\tsentence1\tsentence2"
-        "\tlabel1\tlabel2\tlabel3\tlabel4\tlabel5\tgold_label\n"
-        "0\t-\t-\t-\t-\t-\t-\t-\tA goat.\tA sheep.\tneutral\tneutral\tneutral\tneutral\tneutral\tcontradiction\n",
-        "test_matched": "index\tpromptID\tpairID\tgenre\tp1\tp2\tq1\tq2\tsentence1\tsentence2\n"
-        "0\t-\t-\t-\t-\t-\t-\t-\tA goat.\tA horn.\n",
-        "test_mismatched": "index\tpromptID\tpairID\tgenre\tp1\tp2\tq1\tq2\tsentence1\tsentence2\n"
-        "0\t-\t-\t-\t-\t-\t-\t-\tA horn.\tA goat.\n",
+        "train": f"{NLI}\tlabel1\tgold_label\n0{BETWEEN}A kite.\tA bird.\tneutral\tneutral\n"
+        f"1{BETWEEN}Noon.\tMidday.\t-\t-\n2{BETWEEN}Noon.\tNight.\tcontradiction\tcontradiction\n",
+        "dev_matched": f"{NLI}{FIVE}\n0{BETWEEN}A mill.\tA building.{5 * NEUTRAL}\tentailment\n",
+        "dev_mismatched": f"{NLI}{FIVE}\n0{BETWEEN}A goat.\tA sheep.{5 * NEUTRAL}\tcontradiction\n",
+        "test_matched": f"{NLI}\n0{BETWEEN}A goat.\tA horn.\n",
+        "test_mismatched": f"{NLI}\n0{BETWEEN}A horn.\tA goat.\n",
     },
     "QNLI": {
         "train": 'index\tquestion\tsentence\tlabel\n0\tWhen?\tAt "noon.\tentailment\n1\tWho?\tNoon.\tnot_entailment\n',

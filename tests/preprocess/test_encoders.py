@@ -7,8 +7,7 @@ import pytest
 from preprocess.encoders import load_encoder
 from preprocess.errors import DataError
 from preprocess.tokenizer_files import read_tokenizer
-
-SPECIALS = {0, 1, 2}
+from tests.preprocess.conftest import AWKWARD
 
 
 def random_texts(number, seed=0):
@@ -36,15 +35,12 @@ def fairseq_rows(folder, texts):
     return [dictionary.encode_line(bpe.encode(text), **fixed).tolist() for text in texts]
 
 
-def test_gpt2_equals_fairseq_on_awkward_text(gpt2_folder, awkward):
-    texts = [*awkward, *random_texts(300)]
-    assert load_encoder(gpt2_folder).encode(texts) == fairseq_rows(gpt2_folder, texts)
-
-
-@pytest.mark.real_data
-def test_gpt2_equals_fairseq_with_roberta_vocabulary(real_data, awkward):
-    texts = [*awkward, *random_texts(500, seed=1)]
-    assert load_encoder(real_data / "gpt2_bpe").encode(texts) == fairseq_rows(real_data / "gpt2_bpe", texts)
+@pytest.mark.parametrize("vocabulary", ["tiny", pytest.param("roberta", marks=pytest.mark.real_data)])
+def test_gpt2_equals_fairseq_on_awkward_text(request, vocabulary, gpt2_folder):
+    roberta = vocabulary == "roberta"
+    folder = request.getfixturevalue("real_data") / "gpt2_bpe" if roberta else gpt2_folder
+    texts = [*AWKWARD, *random_texts(500)]
+    assert load_encoder(folder).encode(texts) == fairseq_rows(folder, texts)
 
 
 @pytest.mark.real_data
@@ -65,10 +61,10 @@ def test_gpt2_equals_fairseq_for_every_kind_of_character(real_data):
     assert encoder.encode(texts) == expected
 
 
-def test_wordpiece_equals_transformers(wordpiece_folder, awkward):
+def test_wordpiece_equals_transformers(wordpiece_folder):
     from transformers import BertTokenizer
 
-    texts = [*awkward, *random_texts(300)]
+    texts = [*AWKWARD, *random_texts(300)]
     tokenizer = BertTokenizer.from_pretrained(str(wordpiece_folder), do_lower_case=True)
     theirs = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
@@ -76,10 +72,10 @@ def test_wordpiece_equals_transformers(wordpiece_folder, awkward):
     assert load_encoder(wordpiece_folder).encode(texts) == [[index[i] for i in row] for row in theirs]
 
 
-def test_sentencepiece_equals_its_library(sentencepiece_folder, awkward):
+def test_sentencepiece_equals_its_library(sentencepiece_folder):
     from sentencepiece import SentencePieceProcessor
 
-    texts = [*awkward, *random_texts(300)]
+    texts = [*AWKWARD, *random_texts(300)]
     encoder = load_encoder(sentencepiece_folder)
     library = SentencePieceProcessor(model_file=str(sentencepiece_folder / "sentencepiece.model"))
 
@@ -87,16 +83,6 @@ def test_sentencepiece_equals_its_library(sentencepiece_folder, awkward):
     expected = [[3 if i == 0 else i + 1 for i in row] for row in library.encode(texts)]
     assert encoder.encode(texts) == expected
     assert encoder.symbols[0] == library.id_to_piece(3)
-
-
-def test_text_that_spells_a_special_is_ordinary(encoder_folder):
-    encoder = load_encoder(encoder_folder)
-    mask = 4 + len(encoder.symbols)
-    spelled = "<mask>|</s>|<s>|<pad>|[SEP]|[MASK]|[CLS]|[PAD]|a <mask> b|a [SEP] b"
-    for row in encoder.encode(spelled.split("|")):
-        assert row
-        assert not SPECIALS & set(row)
-        assert mask not in row
 
 
 def test_an_id_that_the_dictionary_lacks_is_unknown(gpt2_folder, tmp_path):

@@ -10,6 +10,8 @@ from preprocess.binarize import SPECIALS_IN_PAIR, shorten
 from preprocess.encoders import load_encoder
 from preprocess.errors import DataError
 from preprocess.export_tokenizer import export_tokenizer
+from tests.preprocess.conftest import AWKWARD
+from tests.preprocess.hugging_face_folders import joined
 
 KINDS = ["gpt2", "wordpiece"]
 
@@ -24,29 +26,21 @@ def export(source: Path, target: Path, max_positions: int = 5000, segments: bool
     return encoder, AutoTokenizer.from_pretrained(target)
 
 
-def joined(encoder, first: list[int], second: list[int] | None = None) -> list[int]:
-    """Return a row as the training data sets join sentences."""
-    row = [0, *first, 2]
-    if second is not None:
-        row += [*([2] if encoder.pair_format == "roberta" else []), *second, 2]
-    return row
-
-
 @pytest.fixture(params=KINDS)
 def folder(request) -> Path:
     return request.getfixturevalue(f"{request.param}_folder")
 
 
 @pytest.mark.parametrize("file", ["tokenizer.json", "vocabulary"])
-def test_each_of_the_two_forms_is_sufficient(folder, tmp_path, awkward, file):
+def test_each_of_the_two_forms_is_sufficient(folder, tmp_path, file):
     from transformers import AutoTokenizer
 
     encoder, _ = export(folder, tmp_path / "out")
     plain = ["vocab.json", "merges.txt", "vocab.txt"]
     for name in ["tokenizer.json"] if file == "vocabulary" else plain:
         (tmp_path / "out" / name).unlink(missing_ok=True)
-    found = AutoTokenizer.from_pretrained(tmp_path / "out")(awkward)["input_ids"]
-    assert found == [joined(encoder, row) for row in encoder.encode(awkward)]
+    found = AutoTokenizer.from_pretrained(tmp_path / "out")(AWKWARD)["input_ids"]
+    assert found == [joined(encoder, row) for row in encoder.encode(AWKWARD)]
 
 
 @pytest.mark.parametrize("limit", [3, 4, 9])
@@ -84,14 +78,14 @@ def test_decoding_restores_text(gpt2_folder, tmp_path):
     assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
 
 
-def test_words_that_the_bpe_cannot_make_keep_their_rows(gpt2_folder, tmp_path, awkward):
+def test_words_that_the_bpe_cannot_make_keep_their_rows(gpt2_folder, tmp_path):
     shutil.copytree(gpt2_folder, tmp_path / "filled")
     lines = (gpt2_folder / "dict.txt").read_text().splitlines()
     lines[7:7] = ["madeupword0000 0", "\\12 0", "99999 0"]
     (tmp_path / "filled" / "dict.txt").write_text("\n".join(lines) + "\n")
     encoder, tokenizer = export(tmp_path / "filled", tmp_path / "out")
     assert tokenizer.convert_ids_to_tokens([11, 12, 13]) == ["madeupword0000", "\\12", "99999"]
-    assert tokenizer(awkward)["input_ids"] == [joined(encoder, row) for row in encoder.encode(awkward)]
+    assert tokenizer(AWKWARD)["input_ids"] == [joined(encoder, row) for row in encoder.encode(AWKWARD)]
 
 
 def changed_dictionary(source: Path, target: Path, change) -> Path:

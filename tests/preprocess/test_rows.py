@@ -19,47 +19,35 @@ def test_blanks_around_a_sentence_go_those_inside_stay():
 
 
 @pytest.mark.parametrize(
-    ("task", "value", "label"),
+    ("task", "values", "labels"),
     [
-        ("RTE", "entailment", 0),
-        ("MNLI", "neutral", 1),
-        ("SNLI", "contradiction", 2),
-        ("WNLI", "1", 1),
-        ("STS-B", "3.800", 0.76),
-        ("STS-B", "0.0", 0.0),
+        ("RTE", ["entailment"], [0]),
+        ("MNLI", ["neutral"], [1]),
+        ("SNLI", ["contradiction"], [2]),
+        ("WNLI", ["1"], [1]),
+        ("STS-B", ["3.800", "0.0"], [0.76, 0.0]),
+        # Of Hugging Face.
+        ("RTE", [1], [1]),
+        ("MNLI", [2, "neutral"], [2, 1]),
+        ("STS-B", [2.5], [0.5]),
+        ("SST-2", [1], [1]),
     ],
 )
-def test_labels(task, value, label):
-    assert read_rows(table([["a", "b", value]]), TASKS[task], "train").labels == [
-        pytest.approx(label, abs=1e-12)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("task", "value", "label"),
-    [("RTE", 1, 1), ("MNLI", 2, 2), ("MNLI", "neutral", 1), ("STS-B", 2.5, 0.5), ("SST-2", 1, 1)],
-)
-def test_labels_of_hugging_face(task, value, label):
+def test_labels(task, values, labels):
     names = ("sentence1", "sentence2", "label") if TASKS[task].pairs else ("sentence", "idx", "label")
-    assert read_rows(table([["a", "b", value]], names, typed=True), TASKS[task], "train").labels == [label]
+    typed = not isinstance(values[0], str)
+    found = read_rows(
+        table([["a", "b", value] for value in values], names, typed=typed), TASKS[task], "train"
+    )
+    assert found.labels == pytest.approx(labels, abs=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("task", "value", "typed"),
-    [
-        ("RTE", "yes", False),
-        ("RTE", "", False),
-        ("RTE", "-", False),
-        ("RTE", -1, True),
-        ("RTE", 2, True),
-        ("RTE", ["entailment"], True),
-        ("STS-B", "5.1", False),
-        ("STS-B", "nan", False),
-        ("STS-B", None, True),
-    ],
-)
-def test_an_unknown_label_is_an_error_with_its_line(task, value, typed):
-    good = {"RTE": "entailment", "STS-B": "1.0"}[task]
+UNKNOWN = {"RTE": ["yes", "", "-", -1, 2, ["entailment"]], "STS-B": ["5.1", "nan", None]}
+
+
+@pytest.mark.parametrize(("task", "value"), [(task, value) for task in UNKNOWN for value in UNKNOWN[task]])
+def test_an_unknown_label_is_an_error_with_its_line(task, value):
+    good, typed = {"RTE": "entailment", "STS-B": "1.0"}[task], not isinstance(value, str)
     with pytest.raises(DataError, match=rf"train.tsv line 3 has the label .*, expected for {task}: "):
         read_rows(table([["a", "b", good], ["c", "d", value]], typed=typed), TASKS[task], "train")
 
@@ -68,9 +56,7 @@ def test_an_unknown_label_is_an_error_with_its_line(task, value, typed):
 def test_rows_without_a_gold_label_are_dropped_and_counted(value, typed):
     good = [["a", "b", "neutral"], ["c", "d", value], ["e", "f", "entailment"]]
     rows = read_rows(table(good, typed=typed), TASKS["MNLI"], "train", strict=True)
-    assert rows.texts == [["a", "e"], ["b", "f"]]
-    assert rows.labels == [1, 0]
-    assert rows.dropped == {"no label": 1}
+    assert (rows.texts, rows.labels, rows.dropped) == ([["a", "e"], ["b", "f"]], [1, 0], {"no label": 1})
 
 
 def test_malformed_rows_are_dropped_reported_and_with_strict_an_error():
@@ -153,9 +139,7 @@ def test_rows_of_one_and_of_five_annotators_in_one_file(annotators, order):
 def test_other_widths_stay_malformed(row):
     names = ("index", "sentence1", "sentence2", "label1", "gold_label")
     good = ["1", "a", "b", "neutral", "neutral"]
-    given = Table(
-        Path("train.tsv"), list(names), [good, row], {1: f"{len(row)} fields instead of 5"}, first=2
-    )
+    given = table([good, row], names, bad={1: f"{len(row)} fields instead of 5"})
     rows = read_rows(given, TASKS["SNLI"], "train")
     assert (rows.texts, rows.labels) == ([["a"], ["b"]], [1])
     assert rows.dropped == {"malformed": 1}

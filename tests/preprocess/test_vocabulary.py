@@ -16,9 +16,13 @@ def test_fairseq_reads_what_we_write(tmp_path):
     assert read_dictionary(tmp_path / "dict.txt") == symbols
 
 
-def test_a_line_that_is_no_dictionary_line_is_named(tmp_path):
-    (tmp_path / "dict.txt").write_text("a 1\nb\n")
-    with pytest.raises(DataError, match="line 2 is 'b'"):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"a 1\nb\n", "line 2 is 'b'"), (b"a 1\n\xff 1\n", r"dict\.txt is not UTF-8 \(byte 4\)")],
+)
+def test_a_damaged_dictionary_is_an_error(tmp_path, content, message):
+    (tmp_path / "dict.txt").write_bytes(content)
+    with pytest.raises(DataError, match=message):
         read_dictionary(tmp_path / "dict.txt")
 
 
@@ -27,12 +31,6 @@ def test_a_line_that_is_no_dictionary_line_is_named(tmp_path):
 )
 def test_a_piece_never_becomes_a_special(piece, symbol):
     assert dictionary_symbol(piece) == symbol
-
-
-def test_a_dictionary_that_is_not_utf8_is_an_error(tmp_path):
-    (tmp_path / "dict.txt").write_bytes(b"a 1\n\xff 1\n")
-    with pytest.raises(DataError, match=r"dict\.txt is not UTF-8 \(byte 4\)"):
-        read_dictionary(tmp_path / "dict.txt")
 
 
 @pytest.mark.real_data
