@@ -18,6 +18,13 @@ DOCS = ROOT / "docs"
 METHODS = sorted(set(find_methods()) - {"none"})
 
 
+SHARED = "--hard-weight --soft-weight --inter-weight --temperature --two-stage --first-weights".split()
+# Flags of fairseq itself that every criterion reads.
+OF_FAIRSEQ = (
+    "--ddp-backend --find-unused-parameters --fp16 --fp16-no-flatten-grads --memory-efficient-fp16".split()
+)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     """Build the site and return its folder. Fails on a broken link, a missing page or a page outside the contents."""
@@ -38,48 +45,23 @@ def text_of(page: Path) -> str:
 
 
 def test_no_marker_is_left_in_a_page(site):
-    assert [
-        page
-        for page in site.rglob("*.html")
-        if re.search(r"<!-- (options|figure|launcher)", page.read_text())
-    ] == []
+    marker = re.compile(r"<!-- (options|figure|launcher)")
+    assert [page for page in site.rglob("*.html") if marker.search(page.read_text())] == []
 
 
 def test_a_method_page_has_its_figure_and_each_of_its_flags(site):
-    shared = (
-        "--hard-weight",
-        "--soft-weight",
-        "--inter-weight",
-        "--temperature",
-        "--two-stage",
-        "--first-weights",
-    )
     for name in METHODS:
         page = site / "methods" / name / "index.html"
         text = text_of(page)
         assert "<svg" in page.read_text(), name
-        assert [
-            flag
-            for flag in find_methods()[name].flags
-            if flag not in (*shared, *ELSEWHERE) and flag not in text
-        ] == []
-
-
-# Flags of fairseq itself that every criterion reads.
-ELSEWHERE = (
-    "--ddp-backend",
-    "--find-unused-parameters",
-    "--fp16",
-    "--fp16-no-flatten-grads",
-    "--memory-efficient-fp16",
-)
+        own = set(find_methods()[name].flags) - {*SHARED, *OF_FAIRSEQ}
+        assert {flag for flag in own if flag not in text} == set()
 
 
 def test_the_launcher_page_lists_the_flags_of_experiments(site):
     text = text_of(site / "launcher" / "index.html")
-    assert [
-        flag for flag in ("--task", "--method", "--pass_dic", "--jobs", "--dry-run") if flag not in text
-    ] == []
+    flags = "--task --method --pass_dic --jobs --dry-run".split()
+    assert [flag for flag in flags if flag not in text] == []
 
 
 def test_every_page_is_in_the_table_of_contents():
@@ -102,7 +84,6 @@ def test_methods_without_a_mapping_are_listed():
 
     page = (DOCS / "methods" / "index.md").read_text()
     listed = re.search(r"methods without `--mapping` \(([^)]*)\)", page)[1]
-    without = [
-        name for name in METHODS if "mapping" not in CRITERION_DATACLASS_REGISTRY[name].__dataclass_fields__
-    ]
+    fields = {name: CRITERION_DATACLASS_REGISTRY[name].__dataclass_fields__ for name in METHODS}
+    without = [name for name in METHODS if "mapping" not in fields[name]]
     assert re.findall(r"`(\w+)`", listed) == without

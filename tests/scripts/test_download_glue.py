@@ -55,27 +55,20 @@ def test_mrpc_is_divided_by_the_list_of_ids(tmp_path):
     made = {path.name: path.read_text().split("\n") for path in (tmp_path / "MRPC").iterdir()}
     assert made["train.tsv"][1:] == ['1\t10\t11\ta "b\tc', "1\t14\t15\tf\tg", ""]
     assert made["dev.tsv"][1:] == ["0\t12\t13\td\te", ""]
-    assert made["test.tsv"] == [
-        "index\t#1 ID\t#2 ID\t#1 String\t#2 String",
-        "0\t20\t21\th\ti",
-        "1\t22\t23\tj\tk",
-        "",
-    ]
+    names = "index\t#1 ID\t#2 ID\t#1 String\t#2 String"
+    assert made["test.tsv"] == [names, "0\t20\t21\th\ti", "1\t22\t23\tj\tk", ""]
 
 
 @pytest.mark.real_data
 def test_the_real_list_of_ids_gives_the_real_dev_set(real_data, tmp_path):
-    real = {
-        split: (real_data / "glue" / "MRPC" / f"{split}.tsv").read_bytes()
-        for split in ("train", "dev", "test")
-    }
+    folder = real_data / "glue" / "MRPC"
+    real = {split: (folder / f"{split}.tsv").read_bytes() for split in ("train", "dev", "test")}
     (tmp_path / "train.txt").write_bytes(real["train"].rstrip() + b"\n" + real["dev"].split(b"\n", 1)[1])
     (tmp_path / "test.txt").write_bytes(real["test"])
-    (tmp_path / "dev_ids.tsv").write_bytes((real_data / "glue" / "MRPC" / "dev_ids.tsv").read_bytes())
+    (tmp_path / "dev_ids.tsv").write_bytes((folder / "dev_ids.tsv").read_bytes())
     make_mrpc(tmp_path, tmp_path / "MRPC")
 
     for split in ("train", "dev"):
         made = (tmp_path / "MRPC" / f"{split}.tsv").read_bytes()
-        assert sorted(made.split(b"\n")[1:]) == sorted(
-            real[split].replace(b"\r", b"").rstrip(b"\n").split(b"\n")[1:] + [b""]
-        )
+        expected = real[split].replace(b"\r", b"").rstrip(b"\n").split(b"\n")[1:] + [b""]
+        assert sorted(made.split(b"\n")[1:]) == sorted(expected)

@@ -37,9 +37,8 @@ def test_metrics_are_those_the_training_logged(name, request, tmp_path, capsys):
     assert len(printed) == 2 + len(found)
     metric = "accuracy" if name == "three_classes" else "pearson"
     score = run.logged["valid"][metric]
-    assert any(
-        f"| {run.data.name.removesuffix('-bin')} | valid | 40 | {score:.2f} |" in row for row in printed
-    )
+    expected = f"| {run.data.name.removesuffix('-bin')} | valid | 40 | {score:.2f} |"
+    assert any(expected in row for row in printed)
 
 
 def test_every_labelled_split_by_default(three_classes, tmp_path):
@@ -58,12 +57,10 @@ def test_runs_of_several_tasks_make_one_table(three_classes, regression, tmp_pat
     evaluate(*given, "--data", tmp_path / "data", "--split", "valid,valid1", "--csv", tmp_path / "a.csv")
 
     header, _, *table = capsys.readouterr().out.splitlines()
-    assert (
-        header == "| checkpoint | task | split | sentences | accuracy | macro_f1 | mcc | pearson | spearman |"
-    )
-    assert table[-1].startswith(
-        f"| {regression.folder / 'checkpoint_best.pt'} | STS-B | valid | 40 | - | - | "
-    )
+    metrics = "accuracy | macro_f1 | mcc | pearson | spearman"
+    assert header == f"| checkpoint | task | split | sentences | {metrics} |"
+    best = regression.folder / "checkpoint_best.pt"
+    assert table[-1].startswith(f"| {best} | STS-B | valid | 40 | - | - | ")
     assert rows(tmp_path / "a.csv")[-1]["accuracy"] == ""
 
 

@@ -1,6 +1,5 @@
 """`scripts/prune_and_distil.py`: a small student in steps, and what it cannot start with."""
 
-import json
 import re
 import shutil
 from dataclasses import replace
@@ -12,22 +11,21 @@ from launcher.execution.command import train_command
 from launcher.results.runs import Outcome
 from scripts import prune_and_distil
 from scripts.pruning_steps import PRUNED
+from tests.convert.conftest import labelled
 from tests.processes import programs
-from tests.tiny import write_data, write_teacher
+from tests.tiny import write_teacher
 
 
 @pytest.fixture
 def call(tmp_path):
-    data = write_data(tmp_path / "RTE-bin")
-    meta = json.loads((data / "meta.json").read_text())
-    (data / "meta.json").write_text(json.dumps({**meta, "task": "RTE"}))
+    data = labelled(tmp_path / "RTE-bin", task="RTE")
     teacher = write_teacher(tmp_path / "teacher" / "model.pt")
     given = {"--data": data, "--teacher": teacher, "--out": tmp_path / "out", "--epochs": 1}
     given["--trainer"] = programs() / "fairseq-train"
     return ["--cpu", *(text for flag, value in given.items() for text in (flag, str(value)))]
 
 
-SIZES = ["--layers", "2", "--heads", "2", "--ffn", "8", "--rank", "6"]
+SIZES = "--layers 2 --heads 2 --ffn 8 --rank 6".split()
 
 
 @pytest.mark.slow
@@ -63,11 +61,10 @@ def test_each_step_starts_from_the_one_before(call, tmp_path, capsys, monkeypatc
 @pytest.mark.slow
 def test_a_schedule_is_as_long_as_the_batches_of_an_update_leave_it(call):
     args = prune_and_distil._parser().parse_args([*call, "--epochs", "4000"])
-    each, gathered = (
-        prune_and_distil.find_training(args, flags, True).spec for flags in ({}, {"--update-freq": "4"})
-    )
-    assert each.updates > 100
-    assert gathered.updates == pytest.approx(each.updates / 4, abs=1)
+    each = prune_and_distil.find_training(args, {}, True).spec.updates
+    assert each > 100
+    gathered = prune_and_distil.find_training(args, {"--update-freq": "4"}, True).spec.updates
+    assert gathered == pytest.approx(each / 4, abs=1)
 
 
 def interrupted(*_):
@@ -142,28 +139,20 @@ def test_a_small_student(call, tmp_path, capfd, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "the sizes equal those of the model: give --layers"),
-        (["--heads", "9"], "--heads 9, but the model has 4"),
-        (["--layers", "2", "--method", "foo"], "--method foo is not a method: choose among none, alp_kd"),
-        (["--layers", "2", "--", "--criterion", "kd"], "contain --criterion, which"),
-        (["--layers", "2", "--", "--hsk-keep", "1l"], "unrecognized arguments: --hsk-keep"),
-        (
-            ["--layers", "2", "--", "--no-such", "3"],
-            r"unrecognized arguments: --no-such 3\): correct the flags after --",
-        ),
-        (["--layers", "2", "--", "--temperature", "0"], "a student of 2 layers, .*: --temperature 0.0"),
-        (
-            [*SIZES, "--steps", "2", "--method", "att_kl_learn"],
-            "a student of 3 layers, 3 heads, .* cannot be trained: .* head by head, but the student has 3 heads",
-        ),
-        (
-            ["--layers", "2", "--method", "pkd", "--", "--mapping", "3:4"],
-            "names student state 3, but the student has 2",
-        ),
+        ("", "the sizes equal those of the model: give --layers"),
+        ("--heads 9", "--heads 9, but the model has 4"),
+        ("--layers 2 --method foo", "--method foo is not a method: choose among none, alp_kd"),
+        ("--layers 2 -- --criterion kd", "contain --criterion, which"),
+        ("--layers 2 -- --hsk-keep 1l", "unrecognized arguments: --hsk-keep"),
+        ("--layers 2 -- --no-such 3", r"unrecognized arguments: --no-such 3\): correct the flags after --"),
+        ("--layers 2 -- --temperature 0", "a student of 2 layers, .*: --temperature 0.0"),
+        (f"{' '.join(SIZES)} --steps 2 --method att_kl_learn",
+         "a student of 3 layers, 3 heads, .* cannot be trained: .* head by head, but the student has 3 heads"),
+        ("--layers 2 --method pkd -- --mapping 3:4", "names student state 3, but the student has 2"),
     ],
-)
+)  # fmt: skip
 def test_wrong_arguments_are_an_error(call, tmp_path, capsys, flags, message):
-    assert prune_and_distil.main([*call, *flags]) == 2
+    assert prune_and_distil.main([*call, *flags.split()]) == 2
     said = capsys.readouterr().err
     assert re.fullmatch("Cannot start: .*\\.\n", said)
     assert re.search(message, said)
@@ -173,14 +162,9 @@ def test_wrong_arguments_are_an_error(call, tmp_path, capsys, flags, message):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "flags"),
-    [
-        ("minilm_v2", ["--relation-heads", "4"]),
-        ("sda", []),
-        ("none", []),
-        ("crd", []),
-        ("hsk", ["--hsk-keep", "1l"]),
-    ],
+    [("minilm_v2", "--relation-heads 4"), ("sda", ""), ("none", ""), ("crd", ""), ("hsk", "--hsk-keep 1l")],
 )
 def test_methods_for_a_student_of_fewer_heads(call, monkeypatch, method, flags):
     monkeypatch.setattr(prune_and_distil, "take_steps", lambda sizes, *_: len(sizes))
-    assert prune_and_distil.main([*call, *SIZES, "--steps", "3", "--method", method, "--", *flags]) == 3
+    given = [*call, *SIZES, "--steps", "3", "--method", method, "--", *flags.split()]
+    assert prune_and_distil.main(given) == 3
