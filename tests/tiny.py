@@ -105,7 +105,12 @@ def dictionary_of(symbols: Iterable[str]):
 
 
 def weights(
-    shape: ModelShape, classes: int | None = 2, seed: int = 0, scale: float = 0.3, lm_head: bool = False
+    shape: ModelShape,
+    classes: int | None = 2,
+    seed: int = 0,
+    scale: float = 0.3,
+    lm_head: bool = False,
+    symbols: Iterable[str] = SYMBOLS,
 ) -> dict[str, torch.Tensor]:
     """Random weights under their names in a checkpoint."""
     from argparse import Namespace
@@ -113,7 +118,7 @@ def weights(
     from fairseq_kd.models.roberta_student import RobertaStudent
     from fairseq_kd.teachers.live import NO_DROPOUT
 
-    model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary_of(SYMBOLS), lm_head)
+    model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary_of(symbols), lm_head)
     if classes is not None:
         model.register_classification_head("sentence_classification_head", classes)
 
@@ -136,6 +141,7 @@ def write_teacher(
     seed: int = 0,
     lm_head: bool = False,
     config: Mapping[str, object] | None = None,
+    symbols: Iterable[str] = SYMBOLS,
     **sections: Mapping[str, object],
 ) -> Path:
     """Write a checkpoint with random weights; return its path.
@@ -145,7 +151,7 @@ def write_teacher(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     model = {"_name": "roberta_student", **shape.config(), **(config or {})}
-    state = weights(shape, classes, seed, lm_head=lm_head)
+    state = weights(shape, classes, seed, lm_head=lm_head, symbols=symbols)
     torch.save({"args": None, "cfg": {"model": model, **sections}, "model": state}, path)
     return path
 

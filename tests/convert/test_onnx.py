@@ -140,10 +140,7 @@ def test_int8_halves_the_file_and_is_scored_beside_fp32(tmp_path, capsys, names)
 
 def write_student(path: Path, shape: ModelShape, encoder: Encoder) -> None:
     """Write a model with the vocabulary of the encoder, and its dict.txt."""
-    state = weights(shape)
-    words = "encoder.sentence_encoder.embed_tokens.weight"
-    state[words] = torch.randn(len(encoder.symbols) + 5, shape.rank or shape.width)
-    torch.save({"args": None, "cfg": {"model": shape.config()}, "model": state}, path)
+    write_teacher(path, shape, symbols=encoder.symbols)
     write_dictionary(path.with_name("dict.txt"), encoder.symbols)
 
 

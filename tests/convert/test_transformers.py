@@ -11,7 +11,6 @@ from torch.testing import assert_close
 from fairseq_kd.models.checkpoint import read_checkpoint
 from fairseq_kd.models.roberta_student import RobertaStudent
 from fairseq_kd.teachers.live import NO_DROPOUT
-from preprocess.vocabulary import read_dictionary
 from scripts.convert_hf import import_model
 from tests.convert.conftest import (
     HEAD,
@@ -23,17 +22,10 @@ from tests.convert.conftest import (
     load,
     sentences,
     signals_of,
-    tokenize_ours,
-    tokenize_theirs,
 )
 from tests.tiny import SHAPE, SYMBOLS, dictionary_of, weights, write_teacher
 
 BERT = {"pair_format": "bert", "layernorm_eps": 1e-12}
-TEXTS = [
-    ("the cat sat on the mat .", "A dog  under the Mat?"),
-    ("naïve café 中文 🙂 <mask> [SEP]", "the"),
-    ("", "Running , a big dog !"),
-]
 
 
 @pytest.mark.parametrize(
@@ -70,35 +62,6 @@ def test_masked_lm(tmp_path, changes):
         expected = student(tokens)[0]
         found = load(out, "MaskedLM")(**inputs_of(tokens, types if shape.segments else None)).logits
     assert_close(found[tokens.ne(1)], expected[tokens.ne(1)], atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("changes", [{}, BERT], ids=["roberta", "bert"])
-def test_the_longest_input(tmp_path, changes):
-    shape = replace(SHAPE, **changes)
-    model = write_teacher(tmp_path / "model.pt", shape, None)
-    out = export(model, tmp_path / "out", "--without-tokenizer")
-    tokens = torch.tensor([[0, *[7] * 38, 2], [0, *[9] * 30, 2, *[1] * 8]])
-    assert tokens.size(1) == shape.max_positions
-    with torch.no_grad():
-        found = load(out, "")(**inputs_of(tokens), output_hidden_states=True)
-    assert_same_signals(signals_of(model, tokens, None), found, tokens.ne(1))
-
-
-@pytest.mark.parametrize("pairs", [True, False], ids=["pairs", "singles"])
-@pytest.mark.parametrize("class_name", ["BertForSequenceClassification", "RobertaForSequenceClassification"])
-def test_from_the_text_on(save_model, tmp_path, class_name, pairs):
-    """The folder alone gives what our own encoder and model give for a text."""
-    model, folder = save_model(class_name, num_labels=3)
-    teacher = tmp_path / "teacher"
-    import_model(folder, teacher)
-    out = export(teacher, tmp_path / "out")
-    examples = TEXTS if pairs else [(text, None) for text, _ in TEXTS]
-    batch, tokens = tokenize_theirs(out, examples, model.config.model_type), tokenize_ours(teacher, examples)
-    assert torch.equal(batch["input_ids"], tokens)
-    with torch.no_grad():
-        found = load(out)(**batch, output_hidden_states=True)
-    expected = signals_of(teacher, tokens, symbols=read_dictionary(teacher / "dict.txt"))
-    assert_same_signals(expected, found, tokens.ne(1))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from fairseq.data.indexed_dataset import MMapIndexedDataset
 
 from preprocess import augment, custom
 from preprocess.encoders import load_encoder
-from tests.tiny import SHAPE, dictionary_of
+from preprocess.vocabulary import symbols_hash
+from tests.convert.conftest import write_bert_tokenizer
+from tests.tiny import SHAPE, dictionary_of, write_teacher
 
 pytestmark = pytest.mark.slow
 
@@ -22,14 +25,6 @@ WORDS = "the a cat dog sat ran big mat cats bigly".split()  # the last two have 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Write data of pairs, and a masked model whose most likely words are always `cat`, `dog` and `mat`."""
-    from argparse import Namespace
-
-    from fairseq_kd.models.roberta_student import RobertaStudent
-    from fairseq_kd.models.shape import ModelShape
-    from fairseq_kd.teachers.live import NO_DROPOUT
-    from preprocess.vocabulary import symbols_hash
-    from tests.convert.conftest import write_bert_tokenizer
-
     folder = tmp_path_factory.mktemp("augment")
     (folder / "model").mkdir()
     write_bert_tokenizer(folder / "model")
@@ -44,16 +39,16 @@ def folder(tmp_path_factory) -> Path:
     assert custom.main([str(word) for word in given]) == 0
 
     symbols = load_encoder(folder / "model").symbols
-    dictionary = dictionary_of(symbols)
-    shape = ModelShape(**{**vars(SHAPE), "segments": 2, "pair_format": "bert"})
-    model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary, True)
-    state = model.state_dict()
-    bias = next(name for name in state if name.endswith("lm_head.bias"))
+    shape = replace(SHAPE, segments=2, pair_format="bert")
+    hashed = {"dictionary_hash": symbols_hash(symbols)}
+    model = folder / "model" / "model.pt"
+    write_teacher(model, shape, classes=None, lm_head=True, config=hashed, symbols=symbols)
+    saved, dictionary = torch.load(model, weights_only=True), dictionary_of(symbols)
+    bias = saved["model"]["encoder.lm_head.bias"]
     for place, word in enumerate(["cat", "dog", "mat"]):
-        state[bias][dictionary.index(word)] = 100 - place
-    state[bias][dictionary.index("##s")] = 1000  # not the beginning of a word: never taken
-    config = {"_name": "roberta_student", **shape.config(), "dictionary_hash": symbols_hash(symbols)}
-    torch.save({"args": None, "cfg": {"model": config}, "model": state}, folder / "model" / "model.pt")
+        bias[dictionary.index(word)] = 100 - place
+    bias[dictionary.index("##s")] = 1000  # not the beginning of a word: never taken
+    torch.save(saved, model)
     return folder
 
 

@@ -14,18 +14,17 @@ import torch
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.evaluation.predictions import Predictions
-from fairseq_kd.models.roberta_student import RobertaStudent
 from fairseq_kd.models.shape import ModelShape
-from fairseq_kd.teachers.live import NO_DROPOUT
 from preprocess import custom
 from preprocess.encoders import load_encoder
 from preprocess.vocabulary import symbols_hash
 from scripts.predict import main
 from tests.convert.conftest import write_bert_tokenizer
-from tests.tiny import dictionary_of
+from tests.tiny import write_teacher
 
 pytestmark = pytest.mark.slow
 
+SHAPE = ModelShape(layers=2, width=16, ffn=32, heads=4, max_positions=24, segments=2, pair_format="bert")
 TOPICS = ["World", "Sports", "Sci/Tech"]
 WORDS = ["the", "a", "cat", "dog", "sat", "ran", "big", "mat", "."]
 
@@ -33,18 +32,9 @@ WORDS = ["the", "a", "cat", "dog", "sat", "ran", "big", "mat", "."]
 def write_model(folder: Path, encoder: Path, classes: int, task: str) -> Path:
     """Write a checkpoint with random weights and this vocabulary; return its path."""
     symbols = load_encoder(encoder).symbols
-    shape = ModelShape(layers=2, width=16, ffn=32, heads=4, max_positions=24, segments=2, pair_format="bert")
-    torch.manual_seed(3)
-    model = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary_of(symbols), False)
-    model.register_classification_head("sentence_classification_head", classes)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    config = {**shape.config(), "fine_tuned_on": task, "dictionary_hash": symbols_hash(symbols)}
+    config = {"fine_tuned_on": task, "dictionary_hash": symbols_hash(symbols)}
     config["class_names"] = TOPICS[:classes] if classes > 1 else []
-    folder.mkdir()
-    path = folder / "checkpoint_best.pt"
-    torch.save({"args": None, "cfg": {"model": config}, "model": model.state_dict()}, path)
-    return path
+    return write_teacher(folder / "checkpoint_best.pt", SHAPE, classes, config=config, symbols=symbols)
 
 
 @pytest.fixture(scope="module")

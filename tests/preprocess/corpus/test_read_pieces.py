@@ -13,7 +13,7 @@ from preprocess.corpus.input_files import File, find_source
 from preprocess.corpus.plan_pieces import cut
 from preprocess.corpus.read_pieces import clean_lines, decompressed_blocks
 from preprocess.errors import DataError
-from tests.preprocess.corpus.conftest import article, contents, read_rows
+from tests.preprocess.corpus.conftest import article, contents
 
 pytestmark = pytest.mark.usefixtures("small_pieces")
 
@@ -53,22 +53,6 @@ def test_compressed_files_give_the_data_of_their_text(make, wiki, tmp_path, caps
     assert compressed["documents"] == plain["documents"] == 120
     size = sum(path.stat().st_size for path in (wiki / "AA").iterdir())
     assert compressed["bytes"] == size < plain["bytes"]
-
-
-@pytest.mark.parametrize("kind", ["json", "book"])
-def test_compressed_text_of_every_kind(make, tmp_path, kind):
-    text = {"json": ARTICLE, "book": DOCUMENT}[kind] * 300
-    for ending in ("", ".xz"):
-        folder = tmp_path / f"in{ending}"
-        folder.mkdir()
-        (folder / "a").write_text(text)
-        (folder / "b").write_text(text.replace("noon", "dusk").replace("ferry", "kite"))
-        if ending:
-            compress(folder / "a", ending)
-            compress(folder / "b", ending)
-        assert make("--input", f"{folder}={kind}", "--valid-share", "0", out=f"data{ending}") == 0
-    assert contents(tmp_path / "data")["train.bin"] == contents(tmp_path / "data.xz")["train.bin"]
-    assert read_rows(tmp_path / "data/train").count([2]) == {"json": 600, "book": 2}[kind]
 
 
 def test_a_compressed_file_is_one_piece_and_others_are_divided(tmp_path, wiki):
