@@ -19,7 +19,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
@@ -82,6 +83,19 @@ def run(command: Sequence[str | Path], **options) -> Process:
     process = Process(command, **options)
     process.wait()
     return process
+
+
+def bash(*words: str | Path, **options) -> subprocess.CompletedProcess:
+    """Run bash to its end."""
+    return subprocess.run(["bash", *map(str, words)], capture_output=True, text=True, **options)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Return once the condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def torchrun(command: Sequence[str | Path], *flags: str, **options) -> Process:

@@ -1,15 +1,12 @@
 """The grids of LAD have the published settings of each task, and their commands use them."""
 
 import math
-from pathlib import Path
 
 import pytest
 
 from launcher.cli import read_arguments
-from launcher.datasets import TASKS, Data, task_name
-from launcher.execution.command import train_flags
-from launcher.planning.expand import plan
-from launcher.planning.job import Job
+from launcher.datasets import TASKS, task_name
+from tests.configs.written import flags_by_task
 from tests.tiny import ROOT
 
 # lr, of the gates, epochs, T, soft, hard, mu, share of warm-up
@@ -48,9 +45,7 @@ def test_a_grid_has_the_published_settings_of_its_task(name):
         "--gate-total-updates": total,
     }
     assert {flag: float(grid.overrides[flag]) for flag in numbers} == numbers
-    data = Data(Path("d"), task.sentences, "accuracy", ("valid",), "d")
-    (spec,) = plan(grid, {task.name: data}, {task.name: "t"}, {})
-    flags = train_flags(Job(spec, Path("r"), data, "fairseq-train", True, Path("t.pt"), Path("t.pt")))
+    flags = flags_by_task(grid)[task.name]
     shared = {"--weight-decay": 0.01, "--clip-norm": 1.0, "--adam-eps": 1e-8}
     shared |= {"--gate-clip-norm": 1.0, "--gate-eps": 1e-8, "--dropout": 0.1, "--pooler-dropout": 0.1}
     expected = numbers | shared | {"--max-epoch": epochs, "--batch-size": 32, "--lr": lr}

@@ -3,16 +3,12 @@
 import math
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 
 from launcher.cli import read_arguments
-from launcher.datasets import TASKS, Data, task_name
-from launcher.execution.command import train_flags
-from launcher.overrides import Overrides
-from launcher.planning.expand import plan
-from launcher.planning.job import Job
+from launcher.datasets import TASKS, task_name
+from tests.configs.written import flags_by_task
 from tests.tiny import ROOT
 
 FOLDER = ROOT / "configs" / "grids"
@@ -24,16 +20,8 @@ def header(name: str) -> str:
     return (FOLDER / f"{name}.yaml").read_text().split("\ntask:")[0]
 
 
-def flags_by_task(*arguments: str) -> dict[str, Overrides]:
-    """Return the flags of one student of each task."""
-    grid, _ = read_arguments("", arguments)
-    tasks = grid.config.task
-    data = {task: Data(Path("d"), TASKS[task].sentences, "accuracy", ("valid",), "d") for task in tasks}
-    specs = {spec.task: spec for spec in plan(grid, data, dict.fromkeys(tasks, "t"), {})}
-    files = (Path("t.pt"), Path("t.pt"))
-    return {
-        task: train_flags(Job(spec, Path("r"), data[task], "t", True, *files)) for task, spec in specs.items()
-    }
+def grid(name: str):
+    return read_arguments("", ["--grid", str(FOLDER / f"{name}.yaml")])[0]
 
 
 def updates(task: str) -> int:
@@ -49,7 +37,7 @@ def test_inherited_settings_are_stated(name):
     )
     assert re.search(r"eight decay 0.1, no clipping, betas \(0.9, 0.98\)(,| and) epsilon 1e-6", text)
 
-    found = flags_by_task("--grid", str(FOLDER / f"{name}.yaml"))
+    found = flags_by_task(grid(name))
     assert len(found) == 7
     for task, flags in found.items():
         names = ("batch-size", "weight-decay", "clip-norm", "adam-betas", "adam-eps")
@@ -62,27 +50,27 @@ def test_inherited_settings_are_stated(name):
 
 def test_patience_starts_from_the_pre_trained_model_with_inputs_of_128_tokens():
     for name in ("pkd_search_1", "pkd_search_2"):
-        grid, _ = read_arguments("", ["--grid", str(FOLDER / f"{name}.yaml")])
-        assert grid.config.max_positions == 128
-        for flags in flags_by_task("--grid", str(FOLDER / f"{name}.yaml")).values():
+        assert grid(name).config.max_positions == 128
+        for flags in flags_by_task(grid(name)).values():
             assert flags["--init-from"] == "models/roberta.base"
 
 
 def test_the_study_starts_second_stages_from_the_last_checkpoint():
-    grid, _ = read_arguments("", ["--grid", str(FOLDER / "acl2023.yaml")])
-    assert (grid.config.stage, grid.config.stage2_from) == (["two"], "last")
+    config = grid("acl2023").config
+    assert (config.stage, config.stage2_from) == (["two"], "last")
 
 
 def test_alp_kd_has_the_schedule_of_each_task():
     text = header("alp_kd").replace("\\\n#", " ")
     (line,) = re.findall(r"python experiments.py (.*)", text)
-    ((task, flags),) = flags_by_task(*shlex.split(line.replace("$mu", "100"))).items()
+    given, _ = read_arguments("", shlex.split(line.replace("$mu", "100")))
+    ((task, flags),) = flags_by_task(given).items()
     found = {task: [int(flags[flag]) for flag in FLAGS]}
     rest = re.search(r"other tasks: (.*?)\. ", " ".join(text.replace("#", " ").split()))[1]
     for entry in rest.split(", "):
         name, *numbers = entry.split()
         found[task_name(name)] = [int(number) for number in numbers]
 
-    grid, _ = read_arguments("", ["--grid", str(FOLDER / "alp_kd.yaml")])
-    assert found == {task: [updates(task), round(0.1 * updates(task))] for task in grid.config.task}
+    tasks = grid("alp_kd").config.task
+    assert found == {task: [updates(task), round(0.1 * updates(task))] for task in tasks}
     assert flags["--inter-weight"] == "100"

@@ -1,8 +1,15 @@
-"""Reads a config of fairseq-hydra-train without hydra, whose global state would affect later tests."""
+"""Reads configs of fairseq-hydra-train, without hydra, whose global state would affect later tests, and grids."""
 
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+
+from launcher.datasets import TASKS, Data
+from launcher.execution.command import train_flags
+from launcher.overrides import Overrides
+from launcher.planning.expand import plan
+from launcher.planning.job import Job
 
 
 def written(folder: Path, name: str) -> DictConfig:
@@ -33,3 +40,14 @@ def written(folder: Path, name: str) -> DictConfig:
             dataclass = FairseqConfig.__dataclass_fields__[section].type
         OmegaConf.merge(OmegaConf.structured(dataclass), values)
     return config
+
+
+def flags_by_task(grid: Any) -> dict[str, Overrides]:
+    """Return the flags of one student of each task of a grid."""
+    tasks = grid.config.task
+    data = {task: Data(Path("d"), TASKS[task].sentences, "accuracy", ("valid",), "d") for task in tasks}
+    specs = plan(grid, data, dict.fromkeys(tasks, "t"), {})
+    files = (Path("t.pt"), Path("t.pt"))
+    return {
+        spec.task: train_flags(Job(spec, Path("r"), data[spec.task], "t", True, *files)) for spec in specs
+    }

@@ -14,7 +14,6 @@ from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.checkpoint import read_checkpoint
 from fairseq_kd.signals import Wanted
 from fairseq_kd.teachers.live import frozen_model
-from preprocess.encoders import load_encoder
 from preprocess.vocabulary import byte_symbols
 from scripts.convert_hf import import_model, main
 from tests.preprocess.conftest import sentencepiece_folder  # noqa: F401
@@ -205,28 +204,6 @@ def inputs_of(tokens: torch.Tensor, types: torch.Tensor | None = None) -> dict[s
     """Return a batch as transformers and onnxruntime take it."""
     inputs = {"input_ids": tokens, "attention_mask": tokens.ne(1).long()}
     return inputs if types is None else {**inputs, "token_type_ids": types}
-
-
-def tokenize_theirs(folder: Path, examples, kind: str) -> dict[str, torch.Tensor]:
-    """Return a padded batch, tokenized by transformers."""
-    import transformers
-
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    first = [a for a, _ in examples]
-    second = [b for _, b in examples] if examples[0][1] is not None else None
-    return tokenizer(first, second, padding=True, return_tensors="pt", return_token_type_ids=kind == "bert")
-
-
-def tokenize_ours(folder: Path, examples) -> torch.Tensor:
-    """Return the same batch from our encoder: `<s> a </s> b </s>`, for RoBERTa `<s> a </s> </s> b </s>`."""
-    encoder = load_encoder(folder)
-    rows = []
-    for a, b in examples:
-        row = [0, *encoder.encode([a])[0], 2]
-        if b is not None:
-            row += [*([] if encoder.pair_format == "bert" else [2]), *encoder.encode([b])[0], 2]
-        rows.append(torch.tensor(row))
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=1)
 
 
 def assert_same_signals(ours, theirs, mask: torch.Tensor) -> None:

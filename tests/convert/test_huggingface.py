@@ -25,17 +25,40 @@ from tests.convert.conftest import (
     pickle_weights,
     refusal,
     signals_of,
-    tokenize_ours,
-    tokenize_theirs,
     weights_of,
 )
-from tests.preprocess.conftest import AWKWARD
+from tests.preprocess.conftest import (
+    AWKWARD,
+    sentencepiece_folder,  # noqa: F401
+)
 from tests.tiny import ROOT, dictionary_of
 
 SINGLES = [("the cat sat on the mat .", None), ("dog", None), ("Running, a big dog ?", None)]
 PAIRS = [("the cat sat", "on a mat , the dog ran under"), ("a dog", "the"), ("big cats running", "ok !")]
 TYPELESS = ("model_type", "architectures")
 DENSE = "encoder.layer.1.output.dense.weight"
+
+
+def tokenize_theirs(folder: Path, examples, kind: str) -> dict[str, torch.Tensor]:
+    """Return a padded batch, tokenized by transformers."""
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    first = [a for a, _ in examples]
+    second = [b for _, b in examples] if examples[0][1] is not None else None
+    return tokenizer(first, second, padding=True, return_tensors="pt", return_token_type_ids=kind == "bert")
+
+
+def tokenize_ours(folder: Path, examples) -> torch.Tensor:
+    """Return the same batch from our encoder: `<s> a </s> b </s>`, for RoBERTa `<s> a </s> </s> b </s>`."""
+    encoder = load_encoder(folder)
+    rows = []
+    for a, b in examples:
+        row = [0, *encoder.encode([a])[0], 2]
+        if b is not None:
+            row += [*([] if encoder.pair_format == "bert" else [2]), *encoder.encode([b])[0], 2]
+        rows.append(torch.tensor(row))
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=1)
 
 
 def check_text(model, folder: Path, out: Path, examples, head: str | None = None) -> None:

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from fairseq_kd.teachers import LiveTeacher
 from fairseq_kd.teachers.cached import CachedTeacher
 from scripts import cache_teacher
 from scripts.cache_teacher import main
-from tests.processes import Process, run
+from tests.processes import Process, run, wait_until
 from tests.stored import check_stored
 from tests.tiny import ROOT, build, train_command, train_here, write_data, write_teacher, write_text
 
@@ -226,7 +225,7 @@ def test_a_killed_worker_is_an_error(many, teacher, tmp_path, capsys, forked):
     given = flags(many, teacher, tmp_path / "cache")
 
     def kill():
-        _soon(lambda: any(each.any() for each in sums(tmp_path).values()))
+        wait_until(lambda: any(each.any() for each in sums(tmp_path).values()))
         multiprocessing.active_children()[0].kill()
 
     with ThreadPoolExecutor(1) as killer:
@@ -258,13 +257,13 @@ def test_ctrl_c_ends_all_workers_and_the_same_command_continues(many, teacher, t
         return sum(np.count_nonzero(np.fromfile(path, np.uint32)) for path in tmp_path.rglob("*.sums"))
 
     storing = Process(command)
-    _soon(lambda: written() > 50 or storing.poll() is not None)
+    wait_until(lambda: written() > 50 or storing.poll() is not None)
     os.killpg(storing.pid, signal.SIGINT)  # to all processes, as from a terminal
     assert storing.wait(60) == 130, storing.stderr
     errors = storing.stderr
     assert errors.splitlines()[-1].startswith("Interrupted:")
     assert "Traceback" not in errors
-    assert _soon(lambda: not _group_exists(storing.pid))
+    wait_until(lambda: not _group_exists(storing.pid))
     assert 50 < written() < 3 * 1510
     assert main(["--cpu", "--", *given]) == 0
     assert written() == 3 * 1510
@@ -274,15 +273,6 @@ def test_without_a_training_there_is_nothing_to_store(capsys):
     with pytest.raises(SystemExit):
         main(["--workers", "2"])
     assert "flags of the training are missing" in capsys.readouterr().err
-
-
-def _soon(condition) -> bool:
-    """Return whether the condition holds within a minute."""
-    for _ in range(1200):
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def _group_exists(number: int) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import bash
 from tests.tiny import ROOT
 
 UPDATES = (
@@ -34,18 +35,15 @@ def project(tmp_path: Path) -> Path:
     python = scripts.parent / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     made_up = f'case "$1" in *make_small_glue.py) folder=$2; {make.strip()};; esac'
-    python.write_text(
-        f'#!/bin/sh\n[ "$1" = -c ] && exit 1\necho "python $*"\n{made_up}\n'
-    )  # torch sees no GPU
+    no_gpu = '[ "$1" = -c ] && exit 1'  # torch sees none
+    python.write_text(f'#!/bin/sh\n{no_gpu}\necho "python $*"\n{made_up}\n')
     python.chmod(0o755)
     return scripts.parent
 
 
 def demo(*arguments: str, script: Path = DEMO, **variables: str) -> subprocess.CompletedProcess:
     environment = {name: value for name, value in os.environ.items() if name != "GLUE_DIR"}
-    return subprocess.run(
-        ["bash", script, *arguments], env={**environment, **variables}, capture_output=True, text=True
-    )
+    return bash(script, *arguments, env={**environment, **variables})
 
 
 def glue(folder: Path) -> Path:

@@ -1,13 +1,11 @@
-import subprocess
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "download_glue.sh"
+from tests.processes import bash
+from tests.tiny import ROOT
 
-
-def bash(*arguments, **options):
-    return subprocess.run(["bash", *map(str, arguments)], capture_output=True, text=True, **options)
+SCRIPT = ROOT / "scripts" / "download_glue.sh"
 
 
 def make_mrpc(source: Path, target: Path) -> None:

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from fairseq_kd.models.checkpoint import read_checkpoint
 from scripts.finetune_teacher import main
 from tests.convert.conftest import labelled
-from tests.processes import Process, programs
+from tests.processes import Process, programs, wait_until
 from tests.tiny import ROOT, write_teacher
 
 SCRIPT = ROOT / "scripts" / "finetune_teacher.py"
@@ -97,9 +96,7 @@ def test_stopping_it_stops_the_training(call, tmp_path, number):
     )
     hanging.chmod(0o755)
     script = Process(["python", SCRIPT, *call, "--trainer", hanging])
-    while not (tmp_path / "pid").exists():
-        assert script.poll() is None
-        time.sleep(0.01)
+    wait_until((tmp_path / "pid").exists)
 
     script.send_signal(number)
     assert script.wait(30) == 130

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.preprocess.corpus.conftest import contents, start, write_wiki
+from tests.processes import wait_until
 
 pytestmark = pytest.mark.usefixtures("small_pieces")
 
@@ -22,11 +23,11 @@ def test_a_killed_run_goes_on_from_what_it_has(make, tmp_path, wordpiece_folder)
     slow += "pieces.PieceEncoder._write = lambda *args: (time.sleep(0.1), work(*args))"
     killed = start(*arguments, "--out", tmp_path / "killed", setup=f"{SMALL}\n{slow}")
     parts = tmp_path / "killed.parts"
-    until(lambda: len(list(parts.glob("*.piece"))) >= 5)
+    wait_until(lambda: len(list(parts.glob("*.piece"))) >= 5)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert not (tmp_path / "killed").exists()
-    until(lambda: not _changes(parts))  # its workers end with it
+    wait_until(lambda: not _changes(parts))  # its workers end with it
 
     done = {path: path.stat().st_mtime_ns for path in parts.glob("*.piece")}
     again = start(*arguments, "--out", tmp_path / "killed", "--part", "1/1", setup=SMALL)
@@ -45,13 +46,6 @@ def _changes(folder) -> bool:
     before = sorted(folder.iterdir())
     time.sleep(0.5)
     return sorted(folder.iterdir()) != before
-
-
-def until(condition, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.slow

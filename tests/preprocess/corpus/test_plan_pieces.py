@@ -3,7 +3,6 @@ import pytest
 from preprocess.corpus import plan_pieces as plan
 from preprocess.corpus.input_files import find_source
 from preprocess.corpus.plan_pieces import cut
-from preprocess.errors import DataError
 from tests.preprocess.corpus.conftest import article
 
 DOCUMENT = "A red kite circles.\nIt is noon.\n\n"
@@ -52,28 +51,3 @@ def test_small_files_are_taken_together_and_books_left_whole(tmp_path, monkeypat
     pieces = cut([find_source(f"{tmp_path}=book")])
     assert [[span.file.path.name for span in piece.spans] for piece in pieces] == [list("abcd"), list("ef")]
     assert [piece.number for piece in pieces] == [0, 1]
-
-
-def test_text_without_blank_lines_is_cut_at_line_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "SMALLEST", 100)
-    monkeypatch.setattr(plan, "LARGEST", 300)
-    path = tmp_path / "one sentence a line"
-    path.write_text("A red kite circles.\n" * 200)
-    found = texts(cut([find_source(f"{path}=text")]))
-    assert b"".join(found) == path.read_bytes()
-    assert all(piece.endswith(b"circles.\n") and len(piece) <= 300 + 100 + 40 for piece in found)
-
-
-@pytest.mark.parametrize(
-    ("text", "kind", "message"),
-    [
-        ("short\n" + "x" * 1000, "text", r"^corpus line 2 is longer than"),
-        ('<doc id="1">\n' + "word\n" * 200, "wiki", r"^corpus line \d+ is in an article above"),
-    ],
-)
-def test_an_endless_line_or_article_is_an_error(tmp_path, monkeypatch, text, kind, message):
-    monkeypatch.setattr(plan, "SMALLEST", 100)
-    monkeypatch.setattr(plan, "LARGEST", 300)
-    (tmp_path / "corpus").write_text(text)
-    with pytest.raises(DataError, match=message):
-        cut([find_source(f"{tmp_path / 'corpus'}={kind}")])

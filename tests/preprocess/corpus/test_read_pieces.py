@@ -14,6 +14,7 @@ from preprocess.corpus.plan_pieces import cut
 from preprocess.corpus.read_pieces import clean_lines, decompressed_blocks
 from preprocess.errors import DataError
 from tests.preprocess.corpus.conftest import article, contents
+from tests.preprocess.corpus.test_plan_pieces import texts
 
 pytestmark = pytest.mark.usefixtures("small_pieces")
 
@@ -85,19 +86,8 @@ def test_blocks_begin_and_end_between_documents(tmp_path, monkeypatch, kind, tex
     assert all(block.startswith(begins) for block in found)
 
 
-def test_text_without_blank_lines_is_cut_at_line_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "LARGEST", 8192)
-    path = tmp_path / "file.gz"
-    path.write_bytes(gzip.compress(b"It is noon.\n" * 4000))
-    found = blocks_of(path, "text")
-    assert b"".join(found) == b"It is noon.\n" * 4000
-    assert all(len(block) <= 4096 + 8192 + 24 for block in found)
-
-
 @pytest.mark.slow
-def test_any_number_of_processes_parts_and_held_tokens_gives_the_same_bytes(
-    make, wiki, tmp_path, monkeypatch
-):
+def test_any_number_of_processes_and_held_tokens_gives_the_same_bytes(make, wiki, tmp_path, monkeypatch):
     for path in sorted((wiki / "AA").iterdir()):
         compress(path, ".bz2")
     flags = ["--input", wiki, "--shards", "2", "--valid-share", "0.2"]
@@ -106,10 +96,6 @@ def test_any_number_of_processes_parts_and_held_tokens_gives_the_same_bytes(
     monkeypatch.setattr("preprocess.corpus.encode_pieces.BATCH", 300)
     assert make(*flags, "--workers", "3") == 0
     assert contents(tmp_path / "held") == contents(tmp_path / "data")
-    for part in (2, 1):
-        assert make(*flags, "--part", f"{part}/2", out="parts") == 0
-    assert make("--merge", out="parts") == 0
-    assert contents(tmp_path / "held") == contents(tmp_path / "parts")
 
 
 def test_clean_lines_reads_compressed_text(tmp_path):
@@ -161,16 +147,35 @@ def test_a_file_compressed_and_decompressed_is_an_error(wiki):
         find_source(str(wiki))
 
 
+@pytest.fixture(params=["plain", "compressed"])
+def divide(request, tmp_path, monkeypatch):
+    """Return a function that divides a text, in a plain or a compressed file, into small pieces or blocks."""
+
+    def divided(text: str, kind: str) -> list[bytes]:
+        path = tmp_path / "corpus"
+        path.write_text(text)
+        if request.param == "compressed":
+            return blocks_of(compress(path, ".gz"), kind)
+        return texts(cut([find_source(f"{path}={kind}")]))
+
+    monkeypatch.setattr(plan, "SMALLEST", 100)
+    monkeypatch.setattr(plan, "LARGEST", 300)
+    return divided
+
+
+def test_text_without_blank_lines_is_cut_at_line_ends(divide):
+    found = divide("A red kite circles.\n" * 200, "text")
+    assert b"".join(found) == b"A red kite circles.\n" * 200
+    assert all(piece.endswith(b"circles.\n") and len(piece) <= 300 + 100 + 40 for piece in found)
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
-        ("short\n" + "x" * 9000, "text", "^file.gz line 2 is longer than"),
-        ('<doc id="1">\n' + "word\n" * 4000, "wiki", r"^file.gz line \d+ is in an article above"),
+        ("short\n" + "x" * 1000, "text", r"^corpus(\.gz)? line 2 is longer than"),
+        ('<doc id="1">\n' + "word\n" * 200, "wiki", r"^corpus(\.gz)? line \d+ is in an article above"),
     ],
 )
-def test_an_endless_line_or_article_is_an_error(tmp_path, monkeypatch, text, kind, message):
-    monkeypatch.setattr(plan, "LARGEST", 8192)
-    path = tmp_path / "file.gz"
-    path.write_bytes(gzip.compress(text.encode()))
+def test_an_endless_line_or_article_is_an_error(divide, text, kind, message):
     with pytest.raises(DataError, match=message):
-        blocks_of(path, kind)
+        divide(text, kind)
