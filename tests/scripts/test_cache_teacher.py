@@ -69,31 +69,32 @@ def forbid_live(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_training_finds_all_it_needs(data, teacher, tmp_path, monkeypatch, capsys):
-    given = flags(data, teacher, tmp_path / "cache")
+@pytest.mark.parametrize(
+    ("splits", "more", "rows"),
+    [
+        ([("train", 64), ("valid", 40)], (), {"train": 64, "valid": 40}),
+        (
+            [("train", 16), ("valid", 10), ("valid1", 6)],
+            ("--combine-valid-subsets",),
+            {"train": 16, "valid": 16},
+        ),
+    ],
+)
+def test_a_training_finds_all_it_needs(teacher, tmp_path, monkeypatch, capsys, splits, more, rows):
+    data = write_data(tmp_path / "data", sentences=splits)
+    given = flags(data, teacher, tmp_path / "cache", (*HSK, *more))
     assert main(["--cpu", "--", *given]) == 0
-    assert "104 rows to write" in capsys.readouterr().out
+    assert f"{sum(rows.values())} rows to write" in capsys.readouterr().out
     written = sums(tmp_path / "cache")
     assert len(written) == 6
     assert all(each.all() for each in written.values())
+    assert {name.split("/")[0]: len(each) for name, each in written.items()} == rows
 
     forbid_live(monkeypatch)
     assert main(["--cpu", "--", *given]) == 0
     assert "0 rows to write\n0 rows written" in capsys.readouterr().out
-    rows = train_here(train_command(data, tmp_path / "run", *given[1:]))
-    assert [name for name, _ in rows].count("valid") == 1
-
-
-@pytest.mark.slow
-def test_combined_validation_sets_are_one_as_in_a_training(teacher, tmp_path, monkeypatch):
-    data = write_data(tmp_path / "data", sentences=[("train", 16), ("valid", 10), ("valid1", 6)])
-    given = flags(data, teacher, tmp_path / "cache", (*HSK, "--combine-valid-subsets"))
-    assert main(["--cpu", "--", *given]) == 0
-    written = sums(tmp_path / "cache")
-    assert {name.split("/")[0]: len(each) for name, each in written.items()} == {"train": 16, "valid": 16}
-    forbid_live(monkeypatch)
-    rows = train_here(train_command(data, tmp_path / "run", *given[1:]))
-    assert [name for name, _ in rows].count("valid") == 1
+    logged = train_here(train_command(data, tmp_path / "run", *given[1:]))
+    assert [name for name, _ in logged].count("valid") == 1
 
 
 @pytest.mark.slow
