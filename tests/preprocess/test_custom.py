@@ -270,9 +270,15 @@ def test_shares_are_split_off_without_overlap_and_several_dev_files_are_several_
     run, folder, gpt2_folder
 ):
     given = ("--name", "topics", "--train-file", "train.csv", "--text", "body", "--label", "topic")
-    assert run(*given, "--split-dev", "0.25", "--split-test", "0.2") == 0
+    shares = ("--split-dev", "0.25", "--split-test", "0.2", "--limit-train", "20")
+    assert run(*given, *shares) == 0
     parts = [texts(folder, gpt2_folder, split) for split in ("train", "valid", "test")]
-    assert list(map(len, parts)) == [24, 8, 8]
+    assert list(map(len, parts)) == [20, 8, 8]
+    assert len({*sum(parts, [])} & {f"Nr. {n}" for n in range(40)}) == 36
+    found = meta(folder)
+    train, valid = found["splits"]["train"], found["splits"]["valid"]
+    assert (train["available"], train["sha256"]) == (40, valid["sha256"])
+    assert found["options"] | {"split_dev": 0.25, "limit_train": 20, "seed": 1} == found["options"]
     assert sorted(sum(parts, [])) == sorted(f"Nr. {n}" for n in range(40))
 
     assert run(*given, "--dev-file", "dev.csv", "train.csv", "--overwrite") == 0

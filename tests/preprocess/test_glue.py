@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -88,59 +87,6 @@ def test_all_tasks_of_a_folder_at_once(run_glue, tmp_path, capsys):
     assert "2 pairs  1 dropped  0 cut  (1 malformed)  from train.tsv" in printed.out
     assert "QQP/train.tsv line 3: 4 fields instead of 6; dropped" in printed.err
     assert "QQP/test.tsv line 3: 2 fields instead of 3; kept with the text that it has" in printed.err
-
-
-def test_a_limit_and_a_dev_share_are_seeded_and_recorded(run_glue, glue_dir, tmp_path):
-    (glue_dir / "QQP" / "dev.tsv").unlink()
-    lines = (glue_dir / "QQP" / "train.tsv").read_text().splitlines()[:2]
-    rows = [f"{i}\t1\t2\tWhy {i}?\tWho {i}?\t{i % 2}" for i in range(50)]
-    (glue_dir / "QQP" / "train.tsv").write_text("\n".join([lines[0], *rows]))
-
-    assert run_glue("--tasks", "QQP", "--split-dev", 0.2, "--limit-train", 15, "--seed", 7) == 0
-    meta = meta_of(tmp_path, "QQP")
-    train, valid = meta["splits"]["train"], meta["splits"]["valid"]
-    assert (train["sentences"], train["available"], valid["sentences"]) == (15, 50, 10)
-    assert valid["sha256"] == train["sha256"]
-    assert meta["options"] | {"limit_train": 15, "split_dev": 0.2, "seed": 7} == meta["options"]
-
-    stock = stock_task(tmp_path / "out/QQP-bin", meta)
-    splits = {
-        split: {tuple(row["net_input.src_tokens"].tolist()) for row in stock.load_dataset(split)}
-        for split in ("train", "valid")
-    }
-    assert [len(rows) for rows in splits.values()] == [15, 10]
-    assert not splits["train"] & splits["valid"]
-
-
-def test_hugging_face_files_give_the_same_data(run_glue, glue_dir, tmp_path):
-    assert run_glue("--tasks", "RTE,STS-B") == 0
-    before = {task: content(tmp_path / f"out/{task}-bin") for task in ("RTE", "STS-B")}
-
-    for path in [*(glue_dir / "RTE").iterdir(), *(glue_dir / "STS-B").iterdir()]:
-        path.unlink()
-    write = {
-        "RTE/train.jsonl": [{"sentence1": "A kite.", "sentence2": "A bird.", "label": 1, "idx": 0}],
-        "RTE/validation.jsonl": [{"sentence1": "Noon.", "sentence2": "Midday.", "label": 0, "idx": 0}],
-        "STS-B/train.json": [
-            {"sentence1": "A kite.", "sentence2": "A bird.", "label": 3.8},
-            {"sentence1": "Noon.", "sentence2": "Midday.", "label": 5},
-        ],
-        "STS-B/validation.jsonl": [{"sentence1": "Bread.", "sentence2": "Mill.", "label": 0.0}],
-    }
-    for name, records in write.items():
-        text = json.dumps(records) if name.endswith("json") else "\n".join(map(json.dumps, records))
-        (glue_dir / name).write_text(text)
-
-    assert run_glue("--tasks", "RTE,STS-B", "--overwrite") == 0
-    assert {task: content(tmp_path / f"out/{task}-bin") for task in before} == before
-
-
-def content(folder):
-    return {
-        path.name: path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name != "meta.json"
-    }
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,3 @@ def test_a_damaged_dictionary_is_an_error(tmp_path, content, message):
 )
 def test_a_piece_never_becomes_a_special(piece, symbol):
     assert dictionary_symbol(piece) == symbol
-
-
-@pytest.mark.real_data
-def test_roberta_dictionary_has_its_published_size(real_data):
-    assert len(read_dictionary(real_data / "gpt2_bpe" / "dict.txt")) == 50_260

@@ -19,6 +19,8 @@ from tests.processes import Process, run, wait_until
 from tests.stored import check_stored
 from tests.tiny import ROOT, build, train_command, train_here, write_data, write_teacher, write_text
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = ("python", str(ROOT / "scripts" / "cache_teacher.py"))
 HSK = ("--criterion", "hsk", "--hsk-keep", "2l_4t_0.5h", "--init-layers", "0,3")
 WORDS = ("--task", "masked_lm_kd", "--frozen-masking", "--tokens-per-sample", "24", "--init-layers", "0,3")
@@ -68,7 +70,6 @@ def forbid_live(monkeypatch):
     monkeypatch.setattr(LiveTeacher, "__init__", refuse)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("splits", "more", "rows"),
     [
@@ -97,7 +98,6 @@ def test_a_training_finds_all_it_needs(teacher, tmp_path, monkeypatch, capsys, s
     assert [name for name, _ in logged].count("valid") == 1
 
 
-@pytest.mark.slow
 def test_a_dry_run_prints_sizes_and_writes_nothing(data, teacher, tmp_path, monkeypatch, capsys):
     cache = tmp_path / "not" / "yet"
     given = ["--cpu", "--", *flags(data, teacher, cache)]
@@ -118,7 +118,6 @@ def test_a_dry_run_prints_sizes_and_writes_nothing(data, teacher, tmp_path, monk
     assert "  train: 0 bytes\n  valid: 0 bytes\n0 bytes required (0 bytes), " in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_a_dry_run_counts_the_head_of_a_teacher_of_words_and_all_shards(text, tmp_path, capsys):
     shards, teacher = text
     cache = tmp_path / "cache"
@@ -131,7 +130,6 @@ def test_a_dry_run_counts_the_head_of_a_teacher_of_words_and_all_shards(text, tm
     assert printed["  lm_head"] == f"{sum(value.nbytes for value in head.values()):,} bytes"
 
 
-@pytest.mark.slow
 def test_a_second_call_writes_only_missing_and_damaged_rows(data, teacher, tmp_path, capsys):
     given = flags(data, teacher, tmp_path)
     main(["--cpu", "--", *given])
@@ -147,7 +145,6 @@ def test_a_second_call_writes_only_missing_and_damaged_rows(data, teacher, tmp_p
     assert all((after[name] != 0).all() for name in before)
 
 
-@pytest.mark.slow
 def test_two_workers_and_every_shard(text, tmp_path):
     shards, teacher = text
     places = ":".join(map(str, shards))
@@ -168,7 +165,6 @@ def test_two_workers_and_every_shard(text, tmp_path):
             check_stored(task, live, split)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
@@ -187,7 +183,6 @@ def test_flags_that_store_nothing_are_refused(data, teacher, tmp_path, given, pr
         main(["--cpu", "--", str(data), *(places.get(flag, flag) for flag in given)])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "sentences", "tokens"),
     [([], 32, None), (["--max-sentences", "5"], 5, None), (["--max-tokens", "90"], None, 90)],
@@ -208,7 +203,6 @@ def test_batches_have_the_given_size(data, teacher, tmp_path, monkeypatch, more,
         assert max(size for size, _ in asked) > 1
 
 
-@pytest.mark.slow
 def test_an_error_of_a_worker_ends_the_command(data, teacher, tmp_path, capfd, forked):
     state = torch.load(teacher, weights_only=True)
     state["model"]["classification_heads.sentence_classification_head.out_proj.bias"] += 1e6
@@ -221,7 +215,6 @@ def test_an_error_of_a_worker_ends_the_command(data, teacher, tmp_path, capfd, f
     assert "Traceback" not in printed.err
 
 
-@pytest.mark.slow
 def test_a_killed_worker_is_an_error(many, teacher, tmp_path, capsys, forked):
     given = flags(many, teacher, tmp_path / "cache")
 
@@ -238,7 +231,6 @@ def test_a_killed_worker_is_an_error(many, teacher, tmp_path, capsys, forked):
     assert "rows written" not in printed.out
 
 
-@pytest.mark.slow
 def test_an_interruption_is_reported(data, teacher, tmp_path, monkeypatch, capsys):
     given = ["--cpu", "--", *flags(data, teacher, tmp_path)]
     with monkeypatch.context() as patched:
@@ -248,7 +240,6 @@ def test_an_interruption_is_reported(data, teacher, tmp_path, monkeypatch, capsy
     assert main(given) == 0
 
 
-@pytest.mark.slow
 def test_ctrl_c_ends_all_workers_and_the_same_command_continues(many, teacher, tmp_path):
     given = flags(many, teacher, tmp_path / "cache")
     (tmp_path / "forked.py").write_text(FORKED)

@@ -15,6 +15,8 @@ from tests.convert.conftest import labelled
 from tests.processes import programs
 from tests.tiny import write_teacher
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def call(tmp_path):
@@ -28,7 +30,6 @@ def call(tmp_path):
 SIZES = "--layers 2 --heads 2 --ffn 8 --rank 6".split()
 
 
-@pytest.mark.slow
 def test_each_step_starts_from_the_one_before(call, tmp_path, capsys, monkeypatch):
     commands = []
 
@@ -58,7 +59,6 @@ def test_each_step_starts_from_the_one_before(call, tmp_path, capsys, monkeypatc
     assert "contains steps of another schedule" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_a_schedule_is_as_long_as_the_batches_of_an_update_leave_it(call):
     args = prune_and_distil._parser().parse_args([*call, "--epochs", "4000"])
     each = prune_and_distil.find_training(args, {}, True).spec.updates
@@ -71,7 +71,6 @@ def interrupted(*_):
     raise KeyboardInterrupt
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("where", [prune_and_distil.score_importance, prune_and_distil.prune_once])
 def test_an_interruption_before_training_is_reported(call, capsys, monkeypatch, where):
     monkeypatch.setattr(prune_and_distil.score_importance, "main", lambda _: 0)
@@ -80,7 +79,6 @@ def test_an_interruption_before_training_is_reported(call, capsys, monkeypatch, 
     assert capsys.readouterr().err == "Interrupted: the same command continues from here.\n"
 
 
-@pytest.mark.slow
 def test_the_seed_is_that_of_importance_too(call, monkeypatch):
     asked = []
     monkeypatch.setattr(prune_and_distil.score_importance, "main", lambda given: asked.extend(given))
@@ -89,7 +87,6 @@ def test_the_seed_is_that_of_importance_too(call, monkeypatch):
     assert asked[asked.index("--seed") + 1] == "7"
 
 
-@pytest.mark.slow
 def test_two_calls_do_not_prune_in_one_folder(call, tmp_path, capsys, monkeypatch):
     statuses = []
 
@@ -103,7 +100,6 @@ def test_two_calls_do_not_prune_in_one_folder(call, tmp_path, capsys, monkeypatc
     assert "out is in use by another call of this command: wait for it" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_missing_predictions_do_not_stop_steps_but_are_a_failure(call, tmp_path, capsys, monkeypatch):
     outcomes = [Outcome({"at_best": {"valid": {"loss": 0.5}}}, note="no predictions"), Outcome(None, "lost")]
     outcomes.insert(1, replace(outcomes[0], note=""))
@@ -125,7 +121,6 @@ def write_pruned(large, training, size, folder):
     (folder / PRUNED).write_text("pruned")
 
 
-@pytest.mark.slow
 def test_a_small_student(call, tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert prune_and_distil.main([*call, *SIZES, "--", "--num-workers", "0"]) == 0
@@ -135,7 +130,6 @@ def test_a_small_student(call, tmp_path, capfd, monkeypatch):
     assert (tmp_path / "out" / "1" / "predictions" / "valid.npz").is_file()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -159,7 +153,6 @@ def test_wrong_arguments_are_an_error(call, tmp_path, capsys, flags, message):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "flags"),
     [("minilm_v2", "--relation-heads 4"), ("sda", ""), ("none", ""), ("crd", ""), ("hsk", "--hsk-keep 1l")],

@@ -9,12 +9,11 @@ import pytest
 from tests.preprocess.corpus.conftest import contents, start, write_wiki
 from tests.processes import wait_until
 
-pytestmark = pytest.mark.usefixtures("small_pieces")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_pieces")]
 
 SMALL = "from preprocess.corpus import plan_pieces as plan; plan.SMALLEST = 4096"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="kills a process of Linux")
 def test_a_killed_run_goes_on_from_what_it_has(make, tmp_path, wordpiece_folder):
     wiki = write_wiki(tmp_path / "wiki", files=8, articles=50)
@@ -48,7 +47,6 @@ def _changes(folder) -> bool:
     return sorted(folder.iterdir()) != before
 
 
-@pytest.mark.slow
 def test_a_changed_file_is_encoded_again(make, wiki, tmp_path):
     assert make("--input", wiki, "--part", "1/1") == 0
     changed = wiki / "AA/wiki_01"
@@ -58,7 +56,6 @@ def test_a_changed_file_is_encoded_again(make, wiki, tmp_path):
     assert contents(tmp_path / "data") == contents(tmp_path / "new")
 
 
-@pytest.mark.slow
 def test_a_damaged_piece_is_named_and_encoded_again(make, wiki, tmp_path, capsys):
     """It is empty, ends in its header or just before its end, is too long, or has another header."""
     assert make("--input", wiki, "--part", "1/1") == 0
