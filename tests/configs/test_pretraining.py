@@ -1,6 +1,7 @@
 """The configs of pre-training: fairseq accepts them, and the small one trains."""
 
 import json
+import math
 import re
 from dataclasses import replace
 
@@ -20,11 +21,8 @@ PUBLISHED = ("one_gpu", "eight_gpus", "multi_node")
 def test_a_batch_is_the_published_one(name):
     config = written(FOLDER, name)
     command = (FOLDER / f"{name}.yaml").read_text()
-    nodes, workers = (
-        int(found[1]) if (found := re.search(rf"--{flag} (\d+)", command)) else 1
-        for flag in ("nnodes", "nproc-per-node")
-    )
-    assert nodes * workers * config.dataset.batch_size * config.optimization.update_freq[0] == 1024
+    workers = math.prod(map(int, re.findall(r"--(?:nnodes|nproc-per-node) (\d+)", command)))
+    assert workers * config.dataset.batch_size * config.optimization.update_freq[0] == 1024
     assert config.optimization.lr == [5e-4]
     assert config.optimizer.adam_betas == "(0.9, 0.98)"
     assert (config.optimizer.weight_decay, config.optimizer.adam_eps) == (0.01, 1e-6)

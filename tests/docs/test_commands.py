@@ -40,9 +40,7 @@ def test_each_command_is_accepted(page, number):
 
 
 def test_the_example_of_a_task_file_has_known_settings(tmp_path):
-    [text] = re.findall(
-        r"^```yaml\n(.*?)^```", (ROOT / "docs/own_task.md").read_text(), re.MULTILINE | re.DOTALL
-    )
+    [text] = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/own_task.md").read_text(), re.M | re.S)
     (tmp_path / "topics.yaml").write_text(text)
     flags, settings = custom._read_task_file(tmp_path / "topics.yaml", custom._parser())
     assert settings == {"batch_size": 32, "lr": 3e-5}

@@ -82,12 +82,8 @@ def test_whole_words_become_likely_words_at_the_stated_rate(folder):
         candidates = originals[tuple(map(len, pair))]
         differences = []
         for row in candidates:
-            words = [
-                (old, word)
-                for column in (0, 1)
-                for old, word in zip(train[column][row], pair[column], strict=True)
-            ]
-            differences.append([word for old, word in words if old != word])
+            old, words = train[0][row] + train[1][row], pair[0] + pair[1]
+            differences.append([word for word, before in zip(words, old, strict=True) if word != before])
         possible = [len(words) for words in differences if set(words) <= {"cat", "dog", "mat"}]
         assert possible, pair  # it comes from one of the rows, with likely words only
         changed += min(possible)

@@ -10,9 +10,8 @@ from tests.preprocess.test_tokenizer_files import TINY
 
 WORDS = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nx\n"
 BPE = json.dumps(TINY)
-NEW = json.dumps(
-    {"added_tokens": [], "model": {"type": "BPE", "vocab": TINY, "merges": []}, "normalizer": {"type": "New"}}
-)
+MODEL = {"type": "BPE", "vocab": TINY, "merges": []}
+NEW = json.dumps({"added_tokens": [], "model": MODEL, "normalizer": {"type": "New"}})
 
 
 @pytest.mark.parametrize(

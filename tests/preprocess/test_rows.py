@@ -36,10 +36,8 @@ def test_blanks_around_a_sentence_go_those_inside_stay():
 def test_labels(task, values, labels):
     names = ("sentence1", "sentence2", "label") if TASKS[task].pairs else ("sentence", "idx", "label")
     typed = not isinstance(values[0], str)
-    found = read_rows(
-        table([["a", "b", value] for value in values], names, typed=typed), TASKS[task], "train"
-    )
-    assert found.labels == pytest.approx(labels, abs=1e-12)
+    given = table([["a", "b", value] for value in values], names, typed=typed)
+    assert read_rows(given, TASKS[task], "train").labels == pytest.approx(labels, abs=1e-12)
 
 
 UNKNOWN = {"RTE": ["yes", "", "-", -1, 2, ["entailment"]], "STS-B": ["5.1", "nan", None]}

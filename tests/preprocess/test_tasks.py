@@ -7,11 +7,8 @@ from preprocess.tasks import TASKS, find_task
 def test_class_orders_and_metrics_are_fixed():
     nli, entailment = ("entailment", "neutral", "contradiction"), ("entailment", "not_entailment")
     labels = dict.fromkeys(("CoLA", "SST-2", "MRPC", "QQP", "WNLI"), ("0", "1"))
-    labels |= (
-        dict.fromkeys(("MNLI", "SNLI", "AX"), nli)
-        | dict.fromkeys(("RTE", "QNLI"), entailment)
-        | {"STS-B": ()}
-    )
+    labels |= dict.fromkeys(("MNLI", "SNLI", "AX"), nli) | {"STS-B": ()}
+    labels |= dict.fromkeys(("RTE", "QNLI"), entailment)
     assert {name: task.labels for name, task in TASKS.items()} == labels
     assert {name for name, task in TASKS.items() if not task.pairs} == {"CoLA", "SST-2"}
     metrics = {name: task.metric for name, task in TASKS.items() if task.metric != "accuracy"}

@@ -73,16 +73,12 @@ def forbid_live(monkeypatch):
 @pytest.mark.parametrize(
     ("splits", "more", "rows"),
     [
-        ([("train", 64), ("valid", 40)], (), {"train": 64, "valid": 40}),
-        (
-            [("train", 16), ("valid", 10), ("valid1", 6)],
-            ("--combine-valid-subsets",),
-            {"train": 16, "valid": 16},
-        ),
+        ({"train": 64, "valid": 40}, (), {"train": 64, "valid": 40}),
+        ({"train": 16, "valid": 10, "valid1": 6}, ("--combine-valid-subsets",), {"train": 16, "valid": 16}),
     ],
 )
 def test_a_training_finds_all_it_needs(teacher, tmp_path, monkeypatch, capsys, splits, more, rows):
-    data = write_data(tmp_path / "data", sentences=splits)
+    data = write_data(tmp_path / "data", sentences=[*splits.items()])
     given = flags(data, teacher, tmp_path / "cache", (*HSK, *more))
     assert main(["--cpu", "--", *given]) == 0
     assert f"{sum(rows.values())} rows to write" in capsys.readouterr().out
@@ -168,19 +164,16 @@ def test_two_workers_and_every_shard(text, tmp_path):
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        (["--teacher", "T"], "--teacher-cache is missing"),
-        (["--teacher-cache", "C"], "--teacher is missing"),
-        (
-            ["--teacher", "T", "--teacher-cache", "C", "--soft-weight", "0"],
-            "--criterion kd .*uses no teacher",
-        ),
-        (["--teacher", "T", "--teacher-cache", "C", *HSK, "--max-tokens", "9"], "--max-tokens 9 .*train"),
+        ("--teacher T", "--teacher-cache is missing"),
+        ("--teacher-cache C", "--teacher is missing"),
+        ("--teacher T --teacher-cache C --soft-weight 0", "--criterion kd .*uses no teacher"),
+        (f"--teacher T --teacher-cache C {' '.join(HSK)} --max-tokens 9", "--max-tokens 9 .*train"),
     ],
 )
 def test_flags_that_store_nothing_are_refused(data, teacher, tmp_path, given, problem):
     places = {"T": str(teacher), "C": str(tmp_path)}
     with pytest.raises(CannotStart, match=problem):
-        main(["--cpu", "--", str(data), *(places.get(flag, flag) for flag in given)])
+        main(["--cpu", "--", str(data), *(places.get(flag, flag) for flag in given.split())])
 
 
 @pytest.mark.parametrize(

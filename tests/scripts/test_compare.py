@@ -1,6 +1,7 @@
 """`scripts/compare.py`: what a student costs and scores beside its teacher."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,16 +15,14 @@ from tests.tiny import SHAPE, write_data, write_teacher
 
 pytestmark = pytest.mark.slow
 
-SMALL = SHAPE.__class__(layers=1, width=16, ffn=32, heads=4, max_positions=40)
+SMALL, BIG = replace(SHAPE, layers=1), replace(SHAPE, layers=12, width=64, ffn=256)
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    big = SHAPE.__class__(layers=12, width=64, ffn=256, heads=4, max_positions=40)
-    return write_teacher(folder / "big" / "model.pt", big), write_teacher(
-        folder / "small" / "model.pt", SMALL
-    )
+    sizes = {"big": BIG, "small": SMALL}
+    return [write_teacher(folder / name / "model.pt", shape) for name, shape in sizes.items()]
 
 
 def compare(*arguments) -> int:
@@ -56,9 +55,7 @@ def test_table_csv_and_plot_have_the_same_numbers(models, tmp_path, capsys):
     assert (tmp_path / "out/comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_models_in_folders_of_one_name_have_the_folder_above_in_their_names(
-    models, tmp_path, monkeypatch, capsys
-):
+def test_models_of_one_name_have_the_folder_above_in_their_names(models, tmp_path, monkeypatch, capsys):
     data = write_data(tmp_path / "TINY-bin", [("train", 9), ("valid", 6)])
     for model, folder in zip(models, ("teachers", "runs"), strict=True):
         (tmp_path / folder).mkdir()

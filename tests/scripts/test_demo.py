@@ -78,15 +78,11 @@ def test_each_source_has_its_own_folder(project, tmp_path):
     script = project / "scripts" / "demo.sh"
     one, two = glue(tmp_path / "one" / "glue"), glue(tmp_path / "two" / "glue")
 
-    outs = [
-        line(done, "python experiments.py --task").split("--out ")[1].split()[0]
-        for done in (
-            demo(script=script),
-            demo(script=script, ONLINE="1"),
-            demo("--glue-dir", str(one), script=script),
-            demo("--glue-dir", str(two), script=script),
-        )
-    ]
+    def out_of(*arguments: str, **variables: str) -> str:
+        done = demo(*arguments, script=script, **variables)
+        return line(done, "python experiments.py --task").split("--out ")[1].split()[0]
+
+    outs = [out_of(), out_of(ONLINE="1"), out_of("--glue-dir", str(one)), out_of("--glue-dir", str(two))]
     assert outs[:2] == ["runs/demo/made-up", "runs/demo/sst-2"]
     assert all(out.startswith("runs/demo/glue-") for out in outs[2:])
     assert len(set(outs)) == 4

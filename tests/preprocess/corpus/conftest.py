@@ -23,12 +23,11 @@ def sentence(generator: random.Random) -> str:
 def article(number: int) -> str:
     """Return a WikiExtractor article of a few paragraphs, the same for the same number."""
     generator = random.Random(number)
-    lines = [
-        " ".join(sentence(generator) for _ in range(generator.randint(1, 5)))
-        for _ in range(generator.randint(2, 8))
-    ]
+    text = ""
+    for _ in range(generator.randint(2, 8)):
+        text += " ".join(sentence(generator) for _ in range(generator.randint(1, 5))) + "\n"
     head = f'<doc id="{number}" url="http://wiki/{number}" title="Article {number}">\nArticle {number}\n\n'
-    return head + "\n".join(lines) + "\n</doc>\n"
+    return f"{head}{text}</doc>\n"
 
 
 def write_wiki(folder: Path, files: int, articles: int) -> Path:

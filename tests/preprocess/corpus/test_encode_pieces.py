@@ -84,9 +84,8 @@ def test_the_text_determines_the_split_and_shard(make, wiki, tmp_path):
 
     everything = []
     for split in ("shard0/train", "shard1/train", "shard0/valid", "shard0/test"):
-        here, there, fewer, other = (
-            documents_of(read_rows(tmp_path / out / split)) for out in ("data", "backwards", "fewer", "other")
-        )
+        folders = [tmp_path / out / split for out in ("data", "backwards", "fewer", "other")]
+        here, there, fewer, other = map(documents_of, map(read_rows, folders))
         assert sorted(here) == sorted(there)
         assert here != there
         assert {*fewer} <= {*here}

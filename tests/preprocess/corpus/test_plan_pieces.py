@@ -27,9 +27,7 @@ def test_a_file_is_cut_between_documents(tmp_path, monkeypatch, kind, step, piec
 
     found = texts(cut([find_source(f"{path}={kind}")]))
     assert b"".join(found) == path.read_bytes()
-    assert all(
-        piece.decode() in "".join(documents) and piece.startswith((b"<doc ", b"A red")) for piece in found
-    )
+    assert all(piece.startswith((b"<doc ", b"A red")) for piece in found)
     assert len(found) == pieces
     assert all(len(piece) >= step for piece in found[:-1])
 

@@ -48,9 +48,8 @@ def test_compressed_files_give_the_data_of_their_text(make, wiki, tmp_path, caps
     assert "wiki: 4 files, 0.0 MiB (4 of them compressed), read as wiki" in capsys.readouterr().err
     for name in TOKENS:
         assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "data" / name).read_bytes()
-    [plain], [compressed] = (
-        json.loads((tmp_path / out / "meta.json").read_text())["sources"] for out in ("plain", "data")
-    )
+    metas = [json.loads((tmp_path / out / "meta.json").read_text()) for out in ("plain", "data")]
+    [plain], [compressed] = (meta["sources"] for meta in metas)
     assert compressed["documents"] == plain["documents"] == 120
     size = sum(path.stat().st_size for path in (wiki / "AA").iterdir())
     assert compressed["bytes"] == size < plain["bytes"]

@@ -19,7 +19,7 @@ def test_jobs_encode_the_parts_and_join_them_to_the_same_bytes(make, wiki, tmp_p
     assert make("--input", f"{wiki}=wiki", "--shards", "2", *jobs) == 0
     assert "Stop them:  scancel 0 1" in capsys.readouterr().out
     queue.wait()
-    assert [(ids, name, dependency) for ids, name, dependency in queue.submitted] == [
+    assert queue.submitted == [
         (["0_0", "0_1"], "data-encode", ""),
         (["1"], "data-join", "afterok:0"),
     ]
@@ -42,15 +42,8 @@ def test_given_workers_win_over_the_cores_of_a_job(wordpiece_folder, wiki, tmp_p
             return ["1"]
 
     monkeypatch.setattr(slurm, "open_slurm", lambda *_: Queue())
-    jobs = [
-        "--input",
-        f"{wiki}=wiki",
-        "--encoder-dir",
-        str(wordpiece_folder),
-        "--out",
-        str(tmp_path / "data"),
-    ]
-    jobs += ["--launcher", "slurm", "--slurm", "time=5", "--parts", "1"]
+    jobs = ["--input", f"{wiki}=wiki", "--launcher", "slurm", "--slurm", "time=5", "--parts", "1"]
+    jobs += ["--encoder-dir", str(wordpiece_folder), "--out", str(tmp_path / "data")]
     assert main([*jobs, *words]) == 0
     assert "8" not in submitted[0].command
     assert main(jobs) == 0
