@@ -251,11 +251,7 @@ def test_a_config_without_model_type(save_model, tmp_path, class_name, removed, 
 )
 def test_an_unknown_or_another_type_is_refused(save_model, removed, prefix, sentence):
     _, folder = save_model("BertModel")
-    edit_config(
-        folder,
-        remove=removed,
-        **({} if removed == TYPELESS else {"architectures": ["DistilBertForMaskedLM"]}),
-    )
+    edit_config(folder, remove=removed, architectures=["DistilBertForMaskedLM"])
     pickle_weights(folder, {f"{prefix}{name}": value for name, value in weights_of(folder).items()})
     assert sentence in refusal(folder)
 

@@ -18,6 +18,7 @@ from tests.convert.conftest import (
 
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
+INDEX = f"{PICKLED}.index.json"
 
 
 def write_shards(folder: Path, kind: str) -> list[Path]:
@@ -34,10 +35,9 @@ def write_shards(folder: Path, kind: str) -> list[Path]:
     return [folder / file for file in files]
 
 
+OLD = {"_use_new_zipfile_serialization": False}
 FORMS = {
-    "before torch 1.6": lambda folder: pickle_weights(
-        folder, weights_of(folder), _use_new_zipfile_serialization=False
-    ),
+    "before torch 1.6": lambda folder: pickle_weights(folder, weights_of(folder), **OLD),
     "safetensors and another pickle": lambda folder: torch.save({"other": torch.zeros(1)}, folder / PICKLED),
     "shards": lambda folder: write_shards(folder, SAFE),
     "pickled shards": lambda folder: write_shards(folder, PICKLED),
@@ -82,10 +82,7 @@ def test_a_missing_shard_is_named(save_model, kind):
         (SAFE, LFS_POINTER, "it is a Git LFS pointer, run git lfs pull"),
         (PICKLED, LFS_POINTER, "it is a Git LFS pointer, run git lfs pull"),
         *((name, content, f"{name} cannot be read") for name in (SAFE, PICKLED) for content in ("<html>", "")),
-        *(
-            (f"{PICKLED}.index.json", json.dumps({"weight_map": files}), f"{PICKLED}.index.json has no weight_map")
-            for files in (None, ["a"], {"a": 1})
-        ),
+        *((INDEX, f'{{"weight_map": {files}}}', f"{INDEX} has no weight_map") for files in ("null", '["a"]', '{"a": 1}')),
     ],
 )  # fmt: skip
 def test_files_that_are_no_weights(save_model, name, content, sentence):

@@ -20,7 +20,7 @@ METHODS = sorted(set(find_methods()) - {"none"})
 
 SHARED = "--hard-weight --soft-weight --inter-weight --temperature --two-stage --first-weights".split()
 # Flags of fairseq itself that every criterion reads.
-OF_FAIRSEQ = (
+FAIRSEQ = (
     "--ddp-backend --find-unused-parameters --fp16 --fp16-no-flatten-grads --memory-efficient-fp16".split()
 )
 
@@ -50,7 +50,7 @@ def test_a_method_page_has_its_figure_and_each_of_its_flags(site):
         page = site / "methods" / name / "index.html"
         text = text_of(page)
         assert "<svg" in page.read_text(), name
-        own = set(find_methods()[name].flags) - {*SHARED, *OF_FAIRSEQ}
+        own = set(find_methods()[name].flags) - {*SHARED, *FAIRSEQ}
         assert {flag for flag in own if flag not in text} == set()
 
 

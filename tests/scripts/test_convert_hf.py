@@ -31,9 +31,8 @@ def names_in(folder: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_the_command_runs_from_any_folder(save_model, tmp_path):
-    _, folder = save_model(
-        "BertForSequenceClassification", id2label={0: "no", 1: "yes"}, label2id={"no": 0, "yes": 1}
-    )
+    names = {"id2label": {0: "no", 1: "yes"}, "label2id": {"no": 0, "yes": 1}}
+    _, folder = save_model("BertForSequenceClassification", **names)
     done = run(["python", ROOT / "scripts/convert_hf.py", "import", folder.name, "teacher"], cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr

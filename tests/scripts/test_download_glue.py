@@ -43,9 +43,8 @@ def test_wrong_arguments_are_errors(arguments, message, tmp_path):
 
 def test_mrpc_is_divided_by_the_list_of_ids(tmp_path):
     header = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\r\n"
-    (tmp_path / "train.txt").write_text(
-        header + '1\t10\t11\ta "b\tc\r\n0\t12\t13\td\te\r\n1\t14\t15\tf\tg\r\n'
-    )
+    rows = '1\t10\t11\ta "b\tc\r\n0\t12\t13\td\te\r\n1\t14\t15\tf\tg\r\n'
+    (tmp_path / "train.txt").write_text(header + rows)
     (tmp_path / "test.txt").write_text(header + "1\t20\t21\th\ti\r\n0\t22\t23\tj\tk\r\n")
     (tmp_path / "dev_ids.tsv").write_text("12\t13\n")
     make_mrpc(tmp_path, tmp_path / "MRPC")

@@ -91,9 +91,7 @@ def test_a_training_with_other_settings_is_kept(call, tmp_path, capsys, begun):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_stopping_it_stops_the_training(call, tmp_path, number):
     hanging = tmp_path / "hanging-train"
-    hanging.write_text(
-        f"#!/bin/sh\necho $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 60"
-    )
+    hanging.write_text(f"#!/bin/sh\ncd {tmp_path}; echo $$ > new; mv new pid; exec sleep 60")
     hanging.chmod(0o755)
     script = Process(["python", SCRIPT, *call, "--trainer", hanging])
     wait_until((tmp_path / "pid").exists)

@@ -10,10 +10,9 @@ from tests.tiny import write_teacher
 
 def test_a_missing_or_another_vocabulary_is_an_error(save_model, tmp_path, capsys):
     model = write_teacher(tmp_path / "model.pt")
-    expected = (
-        "has no vocabulary next to it: give --encoder-dir, as for preprocess.glue, or --without-tokenizer"
-    )
-    assert expected in export_refusal(model, tmp_path / "out")
+    found = export_refusal(model, tmp_path / "out")
+    assert "has no vocabulary next to it: give --encoder-dir, " in found
+    assert "or --without-tokenizer" in found
     with pytest.raises(SystemExit):
         export(model, tmp_path / "out", "--encoder-dir", tmp_path, "--without-tokenizer")
     assert "--without-tokenizer: not allowed with argument --encoder-dir" in capsys.readouterr().err

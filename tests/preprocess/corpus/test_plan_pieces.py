@@ -17,29 +17,27 @@ def texts(pieces) -> list[bytes]:
 
 @pytest.mark.parametrize(
     ("kind", "step", "pieces"),
-    [("text", 32, 20), ("text", 33, 10), ("text", 34, 10), ("text", 660, 1), ("wiki", 1, 20)],
+    [
+        ("text", 32, 20),
+        ("text", 33, 10),
+        ("text", 34, 10),
+        ("text", 660, 1),
+        ("wiki", 1, 20),
+        ("json", 1, 20),
+    ],
 )
 def test_a_file_is_cut_between_documents(tmp_path, monkeypatch, kind, step, pieces):
     monkeypatch.setattr(plan, "SMALLEST", step)
-    documents = [article(i) if kind == "wiki" else DOCUMENT for i in range(20)]
+    made = {"wiki": article, "json": lambda i: f'{{"text": "{i * "word "}"}}\n', "text": lambda _: DOCUMENT}
+    documents = [made[kind](i) for i in range(20)]
     path = tmp_path / "corpus"
     path.write_text("".join(documents))
 
     found = texts(cut([find_source(f"{path}={kind}")]))
     assert b"".join(found) == path.read_bytes()
-    assert all(piece.startswith((b"<doc ", b"A red")) for piece in found)
+    assert all(piece.startswith((b"<doc ", b"{", b"A red")) for piece in found)
     assert len(found) == pieces
     assert all(len(piece) >= step for piece in found[:-1])
-
-
-def test_json_is_cut_between_lines(tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "SMALLEST", 100)
-    lines = [b'{"text": "%b"}\n' % (b"word " * i) for i in range(40)]
-    (tmp_path / "json").write_bytes(b"".join(lines))
-    found = texts(cut([find_source(f"{tmp_path}/json")]))
-    assert b"".join(found) == b"".join(lines)
-    assert len(found) > 20
-    assert all(piece.startswith(b"{") and piece.endswith(b"}\n") for piece in found)
 
 
 def test_small_files_are_taken_together_and_books_left_whole(tmp_path, monkeypatch):
