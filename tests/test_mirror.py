@@ -48,12 +48,7 @@ TESTED_BY = {
     # The launcher, preprocessing, scripts, benchmarks and documents.
     "benchmarks/*[!pr].py": "tests/benchmarks/test_step.py",
     "docs/*.py": "tests/docs/test_site.py",
-    "experiments.py": "tests/launcher/execution/test_run_grid.py",
-    "launcher/cli.py": "tests/launcher/test_config.py",
-    "launcher/execution/status.py": "tests/launcher/execution/test_submit_command.py",
-    "launcher/planning/job.py": "tests/launcher/planning/test_expand.py",
-    "launcher/report/document.py": "tests/launcher/report/test_page.py",
-    "launcher/report/study.py": "tests/launcher/report/test_comparison.py",
+    "experiments.py": "tests/launcher/test_experiments.py",
     "preprocess/binarize_options.py": "tests/preprocess/test_glue.py",
     "preprocess/errors.py": "tests/preprocess/test_tables.py",
     "preprocess/worker_processes.py": "tests/scripts/test_cache_teacher.py",
