@@ -40,7 +40,6 @@ TESTED_BY = {
     "fairseq_kd/models/shape.py": "tests/models/test_pruned.py",
     "fairseq_kd/models/torch_file.py": "tests/models/test_checkpoint.py",
     "fairseq_kd/objectives/*.py": "tests/tasks/test_training.py",
-    "fairseq_kd/optim/group*.py": "tests/optim/test_adamw_fused.py",
     "fairseq_kd/precisions.py": "tests/tasks/test_precision.py",
     "fairseq_kd/tasks/[bdl]*.py": "tests/tasks/test_training.py",
     "fairseq_kd/tasks/sentence_prediction_kd.py": "tests/tasks/test_training.py",

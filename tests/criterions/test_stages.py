@@ -8,7 +8,7 @@ from fairseq.optim import FP16Optimizer
 from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
-from tests.optim.test_adamw_fused import config
+from tests.optim.updates import config
 from tests.tiny import batch, build, write_teacher, write_text
 
 ALONE = {"ddp_backend": "pytorch_ddp", "find_unused_parameters": False, "fp16": False}
