@@ -34,7 +34,6 @@ TESTED_BY = {
     "fairseq_kd/evaluation/onnx_scores.py": "tests/convert/test_onnx.py",
     "fairseq_kd/evaluation/provenance.py": "tests/evaluation/test_loaded_model.py",
     "fairseq_kd/flags.py": "tests/criterions/test_unused_flags.py",
-    "fairseq_kd/losses/p*.py": "tests/losses/test_attention.py",
     "fairseq_kd/models/data_requirements.py": "tests/evaluation/test_loaded_model.py",
     "fairseq_kd/models/roberta_student.py": "tests/models/test_pruned.py",
     "fairseq_kd/models/shape.py": "tests/models/test_pruned.py",

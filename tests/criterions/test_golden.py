@@ -1,231 +1,187 @@
-"""The criterions' sums over layers against the numbers of the original implementations."""
+"""The terms of the criterions against the numbers of the original implementations."""
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
+from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY
+from fairseq.dataclass.utils import merge_with_parent
+from omegaconf import OmegaConf
 from torch.testing import assert_close
 
+import fairseq_kd  # noqa: F401
 from fairseq_kd.context import DistillationContext
-from fairseq_kd.criterions.alp_kd import ALPKD
-from fairseq_kd.criterions.att_kl_hidden_mse import AttentionKLHiddenMSE
-from fairseq_kd.criterions.att_kl_learn import AttentionKL
-from fairseq_kd.criterions.att_mse_hidden_mse import AttentionMSEHiddenMSE
-from fairseq_kd.criterions.att_mse_learn import AttentionMSE
-from fairseq_kd.criterions.hidden_mse_learn import HiddenMSE
-from fairseq_kd.criterions.hidden_mse_token import HiddenMSEToken
-from fairseq_kd.criterions.lad import LAD
-from fairseq_kd.criterions.minilm import MiniLM
-from fairseq_kd.criterions.minilm_v2 import MiniLMv2
-from fairseq_kd.criterions.pearson import Pearson
-from fairseq_kd.criterions.pkd import PKD
 from fairseq_kd.models.shape import ModelShape
 from fairseq_kd.objectives import SentenceLabels
 from fairseq_kd.signals import Signals
-from tests.originals import golden_file
+from tests.originals import check_original, recorded, with_gradients
 
-GATE_FLAGS = ["lr", "warmup_updates", "total_updates", "weight_decay", "clip_norm", "betas", "eps"]
-
-
-def shape(layers: int, width: int = 24) -> ModelShape:
-    return ModelShape(layers=layers, width=width, ffn=48, heads=4)
+MASK = torch.ones(3, 7, dtype=torch.bool)
 
 
-def signals(recorded, side: str) -> Signals:
-    states = recorded.get(f"in_{side}_hidden", np.zeros((0,)))
-
-    def by_layer(name: str) -> dict[int, torch.Tensor]:
-        layers = recorded.get(f"in_{side}_{name}", np.zeros((0,)))
-        return {number: torch.from_numpy(layer) for number, layer in enumerate(layers, start=1)}
-
-    return Signals(
-        mask=torch.ones(3, 7, dtype=torch.bool),
-        states={number: torch.from_numpy(state) for number, state in enumerate(states)},
-        attention=by_layer("attention"),
-        queries=by_layer("query"),
-        keys=by_layer("key"),
-        values=by_layer("value"),
+def criterion_of(method: str, layers: int = 3, width: int = 24, teacher_layers: int = 12, **options):
+    """Return a criterion for a student and a teacher of these sizes."""
+    student, teacher = (
+        ModelShape(layers=number, width=size, ffn=48, heads=4)
+        for number, size in ((layers, width), (teacher_layers, 8 if width == 8 else 24))
     )
-
-
-def criterion_of(criterion_class, mapping: str, student: ModelShape | None = None, **options):
-    context = DistillationContext(
-        SentenceLabels(3, regression=False), student or shape(3), shape(12), head="head"
-    )
-    settings = {
-        "_name": "golden",
-        "hard_weight": 0.0,
-        "soft_weight": 0.0,
-        "inter_weight": 1.0,
-        "temperature": 2.0,
-        "mapping": mapping,
-        "attention_clamp": None,
-        "two_stage": None,
-        "first_weights": [],
-    }
-    cfg = SimpleNamespace(**settings | options)
-    criterion = criterion_class(cfg, SimpleNamespace(context=context))
+    context = DistillationContext(SentenceLabels(3, regression=False), student, teacher, head="head")
+    given = {"hard_weight": 0.0, "soft_weight": 0.0, "optimizer_name": "adam", **options}
+    known = CRITERION_DATACLASS_REGISTRY[method]()
+    given = {name: value for name, value in given.items() if hasattr(known, name)}
+    cfg = merge_with_parent(known, OmegaConf.create(given))
+    criterion = CRITERION_REGISTRY[method](cfg, SimpleNamespace(context=context))
     assert criterion.errors == []
-    return criterion
+    return criterion.double()
+
+
+def terms(criterion, d, first_state: int = 0) -> dict[str, torch.Tensor]:
+    """Return the method's own terms of a recorded case.
+
+    first_state  the number of the first recorded state
+    """
+
+    def signals(side: str) -> Signals:
+        def numbered(name: str, first: int) -> dict[int, torch.Tensor]:
+            layers = d.get(f"in_{side}_{name}", ())
+            return dict(enumerate(layers, start=first))
+
+        states, inner = numbered("hidden", first_state), ("attention", "query", "key", "value")
+        attention, queries, keys, values = (numbered(name, 1) for name in inner)
+        return Signals(MASK, None, states, attention, queries=queries, keys=keys, values=values)
+
+    return criterion.terms(signals("student"), signals("teacher"))
+
+
+def set_weights(layer, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    """Let a layer use these tensors, which may be parts of others, as its parameters."""
+    del layer.weight, layer.bias
+    layer.weight, layer.bias = weight, bias
+
+
+# file, criterion, layers of the student, options, relative tolerance (1e-6 where the original is in float32)
+CASES = [
+    ("hidden_mse_learn_skip", "hidden_mse_learn", 3, {"mapping": "skip"}, 1e-9),
+    ("hidden_mse_learn_last", "hidden_mse_learn", 3, {"mapping": "last"}, 1e-9),
+    ("hidden_mse_learn_combine", "hidden_mse_learn", 3, {"mapping": "combine"}, 1e-9),
+    ("hidden_mse_token_skip", "hidden_mse_token", 3, {"mapping": "skip"}, 1e-9),
+    ("hidden_mse_token_last", "hidden_mse_token", 3, {"mapping": "last"}, 1e-9),
+    ("att_kl_learn", "att_kl_learn", 3, {"mapping": "skip"}, 1e-9),
+    ("att_kl_learn_clamped", "att_kl_learn", 3, {"mapping": "skip", "attention_clamp": 1e-7}, 1e-9),
+    ("att_mse_learn", "att_mse_learn", 3, {"mapping": "skip"}, 1e-9),
+    ("att_mse_hidden_mse", "att_mse_hidden_mse", 3, {"mapping": "skip"}, 1e-9),
+    ("att_kl_hidden_mse", "att_kl_hidden_mse", 3, {"mapping": "skip"}, 1e-9),
+    ("minilm_last", "minilm", 3, {"mapping": "last"}, 1e-9),
+    ("minilm_all", "minilm", 3, {"mapping": "skip"}, 1e-9),
+    ("agnostic_minilm_last", "minilm", 6, {"mapping": "last"}, 1e-9),
+    ("agnostic_minilm_all", "minilm", 6, {"mapping": "skip"}, 1e-9),
+    ("agnostic_att_mse_last", "att_mse_learn", 6, {"mapping": "last"}, 2e-6),
+    # In these two, the first recorded state is that of layer 1.
+    ("agnostic_hidden_mse_last", "hidden_mse_learn", 6, {"mapping": "last"}, 1e-9),
+    ("agnostic_hidden_mse_combine", "hidden_mse_learn", 6, {"mapping": "combine-layers", "width": 8}, 1e-9),
+    ("qkv_relation", "minilm_v2", 3, {"mapping": "skip"}, 1e-9),
+    ("minilm_v2", "minilm_v2", 6, {"mapping": "last"}, 1e-9),
+    ("minilm_v2_other_width", "minilm_v2", 6, {"mapping": "last", "width": 16, "relation_heads": 4}, 1e-9),
+    ("minilm_v2_relation_heads", "minilm_v2", 6, {"mapping": "last", "relation_heads": 6}, 1e-9),
+    ("pearson", "pearson", 1, {"mapping": "last", "teacher_layers": 1}, 1e-6),
+]
 
 
 @pytest.mark.parametrize(
-    ("name", "criterion_class", "mapping"),
-    [
-        ("hidden_mse_learn_skip", HiddenMSE, "skip"),
-        ("hidden_mse_learn_last", HiddenMSE, "last"),
-        ("hidden_mse_token_skip", HiddenMSEToken, "skip"),
-        ("hidden_mse_token_last", HiddenMSEToken, "last"),
-        ("att_kl_learn", AttentionKL, "skip"),
-        ("att_mse_learn", AttentionMSE, "skip"),
-        ("att_mse_hidden_mse", AttentionMSEHiddenMSE, "skip"),
-        ("att_kl_hidden_mse", AttentionKLHiddenMSE, "skip"),
-    ],
+    ("name", "method", "layers", "options", "rtol"), CASES, ids=[case[0] for case in CASES]
 )
-def test_sum_over_layers_equals_the_original(name, criterion_class, mapping):
-    recorded = dict(np.load(golden_file(name)))
-    criterion = criterion_of(criterion_class, mapping)
+def test_terms_and_their_gradients_equal_the_original(name, method, layers, options, rtol):
+    d = recorded(name)
+    criterion = criterion_of(method, layers, **options)
+    leaves = [key.removeprefix("grad_") for key in d if key.startswith("grad_")]
+    with_gradients(d, *leaves)
+    if "in_weight" in d:
+        set_weights(criterion.hidden.mixture.projection, d["in_weight"], d["in_bias"])
+    stacked = d if name != "pearson" else {key: d[key][None] for key in d if key.startswith("in_")}
 
-    terms = criterion.terms(signals(recorded, "student"), signals(recorded, "teacher"))
+    found = terms(criterion, stacked, first_state=int(name.startswith("agnostic_hidden")))
 
-    each = sum(terms.values())
-    assert each.shape == (3,)
-    assert_close(each.mean().item(), float(recorded["out_loss"]), rtol=1e-9, atol=0)
-
-
-@pytest.mark.parametrize(
-    ("name", "criterion_class", "mapping", "student", "options"),
-    [
-        ("minilm_last", MiniLM, "last", shape(3), {}),
-        ("minilm_all", MiniLM, "skip", shape(3), {}),
-        ("agnostic_minilm_last", MiniLM, "last", shape(6), {}),
-        ("agnostic_minilm_all", MiniLM, "skip", shape(6), {}),
-        ("qkv_relation", MiniLMv2, "skip", shape(3), {"relation_heads": None}),
-        ("minilm_v2", MiniLMv2, "last", shape(6), {"relation_heads": None}),
-        ("minilm_v2_other_width", MiniLMv2, "last", shape(6, width=16), {"relation_heads": 4}),
-        ("minilm_v2_relation_heads", MiniLMv2, "last", shape(6), {"relation_heads": 6}),
-    ],
-)
-def test_relations_equal_the_original(name, criterion_class, mapping, student, options):
-    recorded = dict(np.load(golden_file(name)))
-    criterion = criterion_of(criterion_class, mapping, student, **options)
-
-    terms = criterion.terms(signals(recorded, "student"), signals(recorded, "teacher"))
-
-    assert_close(sum(terms.values()).mean().item(), float(recorded["out_loss"]), rtol=1e-9, atol=0)
-    for term, each in terms.items():
-        if f"out_loss_{term}" in recorded:
-            assert_close(each.mean().item(), float(recorded[f"out_loss_{term}"]), rtol=1e-9, atol=0)
+    alone = None if name == "pearson" else "out_each_sentence_alone"  # its batch term needs the whole batch
+    check_original(d, sum(found.values()), leaves, alone=alone, rtol=rtol)
+    for term, each in found.items():
+        if f"out_loss_{term}" in d:
+            assert each.mean().item() == pytest.approx(d[f"out_loss_{term}"], rel=rtol)
 
 
-def test_pearson_equals_the_original():
-    recorded = dict(np.load(golden_file("pearson")))
-    sides = [
-        Signals(torch.ones(3, 7, dtype=torch.bool), attention={top: torch.from_numpy(recorded[name])})
-        for name, top in (("in_student_attention", 3), ("in_teacher_attention", 12))
-    ]
-    terms = criterion_of(Pearson, "last").terms(*sides)
-    assert_close(terms["attention"].mean().item(), float(recorded["out_loss"]), rtol=1e-6, atol=0)
-
-
-PKD_OPTIONS = {"pkd_unnormalized": False, "pkd_kl": "sum"}
-LAD_OPTIONS = {"lad_form": "lad", "lad_partial": None, "lad_scope": "tokens", "lad_frozen": False}
-LAD_OPTIONS |= dict.fromkeys([f"gate_{name}" for name in GATE_FLAGS])
-
-
-def logits(recorded, side: str) -> Signals:
-    return Signals(torch.ones(3, 7, dtype=torch.bool), logits=torch.from_numpy(recorded[f"in_{side}_logits"]))
+def logits(d, side: str) -> Signals:
+    return Signals(MASK, logits=d[f"in_{side}_logits"])
 
 
 @pytest.mark.parametrize("name", ["skip", "last"])
 def test_all_terms_of_patience_equal_those_of_a_public_implementation(name):
-    recorded = dict(np.load(golden_file(f"pkd_reimplementation_{name}")))
-    criterion = criterion_of(PKD, f"pkd-{name}", shape(6), **PKD_OPTIONS | {"temperature": 5.0})
-    weights, sample = {"hard": 1.0, "soft": 1.0}, {"target": torch.from_numpy(recorded["in_target"])}
+    d = recorded(f"pkd_reimplementation_{name}")
+    criterion = criterion_of("pkd", 6, mapping=f"pkd-{name}", temperature=5.0)
+    weights, sample = {"hard": 1.0, "soft": 1.0}, {"target": d["in_target"]}
 
-    terms = criterion.objective_terms(
-        weights, logits(recorded, "student"), logits(recorded, "teacher"), sample
-    )
-    terms |= criterion.terms(signals(recorded, "student"), signals(recorded, "teacher"))
+    found = criterion.objective_terms(weights, logits(d, "student"), logits(d, "teacher"), sample)
+    found |= terms(criterion, d)
 
     for ours, theirs in {"hard": "ce", "soft": "kd", "patience": "patience"}.items():
-        assert_close(terms[ours].mean().item(), float(recorded[f"out_{theirs}"]), rtol=1e-9, atol=0)
-    assert_close(
-        sum(terms.values()), torch.from_numpy(recorded["out_each_sentence_alone"]), rtol=1e-9, atol=0
-    )
+        assert found[ours].mean().item() == pytest.approx(d[f"out_{theirs}"], rel=1e-9)
+    assert_close(sum(found.values()), d["out_each_sentence_alone"], rtol=1e-9, atol=0)
 
 
 def test_logits_of_patience_are_those_of_the_authors_where_the_mean_over_classes_is_taken():
-    recorded = dict(np.load(golden_file("pkd_logits")))
-    options = PKD_OPTIONS | {"pkd_kl": "mean", "temperature": 10.0}
-    criterion = criterion_of(PKD, "pkd-skip", shape(6), **options)
-    weights, sample = {"hard": 0.3, "soft": 0.7}, {"target": torch.from_numpy(recorded["in_target"])}
+    d = recorded("pkd_logits")
+    criterion = criterion_of("pkd", 6, mapping="pkd-skip", pkd_kl="mean", temperature=10.0)
+    weights, sample = {"hard": 0.3, "soft": 0.7}, {"target": d["in_target"]}
 
-    terms = criterion.objective_terms(
-        weights, logits(recorded, "student"), logits(recorded, "teacher"), sample
-    )
+    found = criterion.objective_terms(weights, logits(d, "student"), logits(d, "teacher"), sample)
 
-    assert_close(terms["soft"].mean().item(), float(recorded["out_kd"]), rtol=1e-9, atol=0)
-    total = sum(weight * terms[name].mean().item() for name, weight in weights.items())
-    assert_close(total, float(recorded["out_loss"]), rtol=1e-9, atol=0)
+    assert found["soft"].mean().item() == pytest.approx(d["out_kd"], rel=1e-9)
+    total = sum(weight * found[name].mean().item() for name, weight in weights.items())
+    assert total == pytest.approx(d["out_loss"], rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("name", "scope", "reach"),
-    [("cls", "cls", "all"), ("tokens", "tokens", "all"), ("tokens_prefix", "tokens", "prefix")],
-)
-def test_attended_layers_equal_the_original(name, scope, reach):
-    recorded = dict(np.load(golden_file(f"alp_kd_{name}")))
-    options = {"alp_scope": scope, "alp_reach": reach, "alp_detach": False}
-    criterion = criterion_of(ALPKD, "", shape(6), **options).eval()
+HIDDEN = {"alone": "out_each_sentence_alone_hidden", "loss": "out_hidden_loss"}
 
-    terms = criterion.terms(signals(recorded, "student"), signals(recorded, "teacher"))
 
-    expected = torch.from_numpy(recorded["out_each_sentence_alone_hidden"] / recorded["opt_mu"])
-    assert_close(terms["hidden"], expected, rtol=1e-9, atol=0)
-    weights = recorded["out_weights"].reshape(6, 3, -1, 12).mean(axis=2)
+@pytest.mark.parametrize("name", ["cls", "tokens", "tokens_prefix"])
+def test_attended_layers_equal_the_original(name):
+    d = with_gradients(recorded(f"alp_kd_{name}"), "student_hidden")
+    scope, _, reach = name.partition("_")
+    criterion = criterion_of("alp_kd", 6, alp_scope=scope, alp_reach=reach or "all").eval()
+
+    check_original(d, d["opt_mu"] * terms(criterion, d)["hidden"], ["student_hidden"], **HIDDEN)
+    weights = d["out_weights"].reshape(6, 3, -1, 12).mean(dim=2)
     for layer, layers in criterion.hidden.attention.reached.items():
         for number in layers:
-            seen = criterion.observed[f"alpha_{layer}_{number}"]
-            assert_close(seen, torch.from_numpy(weights[layer - 1, :, number - 1]), rtol=1e-9, atol=0)
+            found = criterion.observed[f"alpha_{layer}_{number}"]
+            assert_close(found, weights[layer - 1, :, number - 1], rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize(
-    ("name", "mapping", "student", "options"),
-    [
-        ("lad", "skip", shape(6), {}),
-        ("lad_cls", "skip", shape(6), {"lad_scope": "cls"}),
-        ("lad_user_mapping", "6:12,5:10,2:3", shape(6), {}),
-        ("lad_partial", "skip", shape(6), {"lad_partial": 2}),
-        ("lad_reverse", "skip", shape(6), {"lad_form": "reverse"}),
-        ("lad_no", "skip", shape(6), {"lad_form": "no"}),
-        ("lad_no_4layers", "skip", shape(4), {"lad_form": "no"}),
-    ],
+    ("name", "options"),
+    {
+        "lad": {},
+        "lad_cls": {"lad_scope": "cls"},
+        "lad_user_mapping": {"mapping": "6:12,5:10,2:3"},
+        "lad_partial": {"lad_partial": 2},
+        "lad_reverse": {"lad_form": "reverse"},
+        "lad_no": {"lad_form": "no"},
+        "lad_no_4layers": {"lad_form": "no"},
+    }.items(),
 )
-def test_gated_layers_equal_the_original(name, mapping, student, options):
-    recorded = dict(np.load(golden_file(name)))
-    criterion = criterion_of(LAD, mapping, student, **LAD_OPTIONS | options).double()
-    # Where there is recurrence, the original holds one gate more, which nothing passes.
-    first = 0 if name.startswith("lad_no") else 1
-    for number, gate in enumerate(criterion.hidden.gates.gates, start=first):
-        for part in ("weight", "bias"):
-            getattr(gate.linear, part).data = torch.from_numpy(recorded[f"in_gate_{part}"][number])
-            getattr(gate.norm, part).data = torch.from_numpy(recorded[f"in_norm_{part}"][number])
+def test_gated_layers_equal_the_original(name, options):
+    leaves = ["student_hidden", "gate_weight", "gate_bias", "norm_weight", "norm_bias"]
+    d = with_gradients(recorded(name), *leaves)
+    criterion = criterion_of("lad", d["opt_student_layers"], **{"mapping": "skip"} | options)
+    # With recurrence, the original has one more gate, which is never used.
+    for number, gate in enumerate(criterion.hidden.gates.gates, start=0 if name.startswith("lad_no") else 1):
+        set_weights(gate.linear, d["in_gate_weight"][number], d["in_gate_bias"][number])
+        set_weights(gate.norm, d["in_norm_weight"][number], d["in_norm_bias"][number])
 
-    terms = criterion.terms(signals(recorded, "student"), signals(recorded, "teacher"))
-
-    # The release divides by the student's layers, whatever is paired; we, by the pairs.
-    scale = recorded["opt_mu"] * len(criterion.hidden.pairs) / recorded["opt_student_layers"]
-    expected = torch.from_numpy(recorded["out_each_sentence_alone_hidden"])
-    assert_close(scale * terms["hidden"], expected, rtol=1e-9, atol=0)
+    # The original divides by the student's layers, however many are paired; ours by the pairs.
+    scale = d["opt_mu"] * len(criterion.hidden.pairs) / d["opt_student_layers"]
+    check_original(d, scale * terms(criterion, d)["hidden"], leaves, **HIDDEN)
 
 
 def test_the_pkd_of_lads_code_is_hidden_mse_without_the_embedding_pair():
-    recorded = dict(np.load(golden_file("lad_code_pkd")))
-    criterion = criterion_of(HiddenMSE, "1:2,2:4,3:6,4:8,5:10,6:12", shape(6))
-
-    terms = criterion.terms(signals(recorded, "student"), signals(recorded, "teacher"))
-
-    expected = torch.from_numpy(recorded["out_each_sentence_alone_hidden"])
-    assert_close(recorded["opt_mu"] / 6 * terms["hidden"], expected, rtol=1e-9, atol=0)
+    d = with_gradients(recorded("lad_code_pkd"), "student_hidden")
+    criterion = criterion_of("hidden_mse_learn", 6, mapping="1:2,2:4,3:6,4:8,5:10,6:12")
+    check_original(d, d["opt_mu"] / 6 * terms(criterion, d)["hidden"], ["student_hidden"], **HIDDEN)

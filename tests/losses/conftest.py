@@ -1,29 +1,8 @@
-"""Random batches and recorded numbers for the tests of the losses."""
+"""Random batches for the tests of the losses."""
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
-
-from tests.originals import golden_file
-
-
-@pytest.fixture
-def golden():
-    """Read one recorded case: `golden("kd", torch.float64)` -> name -> tensor, string or number."""
-
-    def read(name: str, dtype: torch.dtype) -> dict:
-        with np.load(golden_file(name)) as file:
-            return {key: _value(file[key], dtype) for key in file.files}
-
-    return read
-
-
-def _value(array: np.ndarray, dtype: torch.dtype):
-    if array.ndim == 0 or array.dtype.kind == "U":
-        return array.item()
-    tensor = torch.from_numpy(array.copy())
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Targets that combine several teacher layers: by hand, by loops, and against recorded numbers."""
+"""Targets that combine several teacher layers, by loops; `criterions/test_golden.py` compares them with the originals."""
 
 import math
 
@@ -7,23 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from fairseq_kd.losses import FORMS, REACHES, Gates, LayerAttention, hidden_mse, token_mse
-
-REAL = torch.ones(3, 7, dtype=torch.bool)
-
-
-def targets_of_attention(module, s, t):
-    """Return one target per student layer. s [L_s, B, .., H], t [L_t, B, .., H]."""
-    return torch.stack([module(s[k - 1], t, k) for k in range(1, len(s) + 1)])
-
-
-def loss_over(s, targets):
-    """Return the mean loss over student layers, [B]."""
-    each = [
-        token_mse(a, b) if a.dim() == 2 else hidden_mse(a, b, REAL) for a, b in zip(s, targets, strict=True)
-    ]
-    return sum(each) / len(each)
-
+from fairseq_kd.losses import FORMS, REACHES, Gates, LayerAttention
 
 # attention
 
@@ -47,21 +31,16 @@ def test_layers_in_reach(reach, student, teacher, expected):
 
 
 @pytest.mark.parametrize(
-    ("student", "teacher", "reach", "sentence"),
+    ("student", "reach", "found"),
     [
-        (2, 4, "some", "reach must be one of all, prefix, buckets, neighbours, got 'some'"),
-        (
-            6,
-            3,
-            "buckets",
-            "reach buckets gives student layer 1 of 6 no teacher layer, because the teacher has 3 layers",
-        ),
-        (6, 3, "prefix", "gives student layer 1 of 6 no teacher layer"),
+        (2, "some", "one of all, prefix, buckets, neighbours, got 'some'"),
+        (6, "buckets", "buckets gives student layer 1 of 6 no .* teacher has 3 layers"),
+        (6, "prefix", "prefix gives student layer 1 of 6 no"),
     ],
 )
-def test_impossible_reach_raises(student, teacher, reach, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        LayerAttention(student, teacher, reach)
+def test_impossible_reach_raises(student, reach, found):
+    with pytest.raises(ValueError, match=f"reach .*{found}"):
+        LayerAttention(student, 3, reach)
 
 
 @pytest.mark.parametrize("reach", REACHES)
@@ -78,30 +57,6 @@ def test_attention_equals_explicit_loops(reach, shape, random):
                 sum(score / sum(scores) * state for score, state in zip(scores, states, strict=True))
             )
         assert_close(found, torch.stack(expected).view(shape))
-
-
-@pytest.mark.parametrize(
-    ("name", "reach"), [("alp_kd_cls", "all"), ("alp_kd_tokens", "all"), ("alp_kd_tokens_prefix", "prefix")]
-)
-def test_attention_equals_the_original(golden, name, reach):
-    d = golden(name, torch.float64)
-    mu = d["opt_mu"]
-    student = d["in_student_hidden"].requires_grad_()
-    s, t = student[1:], d["in_teacher_hidden"][1:]
-    if name.endswith("cls"):
-        s, t = s[:, :, 0], t[:, :, 0]
-    module = LayerAttention(6, 12, reach)
-
-    targets = targets_of_attention(module, s, t)
-    assert_close(targets, d["out_targets"], rtol=1e-9, atol=1e-12)
-    for layer, weights in enumerate(d["out_weights"], start=1):
-        assert_close(module.weights(s[layer - 1], t, layer), weights[..., : len(module.reached[layer])])
-
-    each = mu * loss_over(s, targets)
-    assert_close(each, d["out_each_sentence_alone_hidden"], rtol=1e-9, atol=0)
-    assert each.mean().item() == pytest.approx(d["out_hidden_loss"], rel=1e-9)
-    each.mean().backward()
-    assert_close(student.grad, d["grad_student_hidden"], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("detach", [False, True])
@@ -174,7 +129,7 @@ def test_form_no_aggregates_the_given_layers(random):
         ({"form": "other"}, "form must be one of lad, reverse, no, got 'other'"),
         (
             {"form": "no", "layers": [1, 2]},
-            "layer 1 is out of range: an aggregated layer is one of 2 to 4",
+            "layer 1 is out of range: .* 2 to 4",
         ),
         ({"form": "no", "layers": [5]}, "layer 5 is out of range"),
         ({"form": "lad", "layers": [2]}, "form lad aggregates all 4 layers and takes no list"),
@@ -203,61 +158,3 @@ def test_gates_compute_in_their_own_precision(random):
     assert_close(module(states.bfloat16())[1], module(states)[1], rtol=0.05, atol=0.05)
     with torch.autocast("cpu", dtype=torch.bfloat16):  # as --amp puts around a criterion
         assert torch.equal(module(states)[-1], expected)
-
-
-FILES = {
-    # file: form, gated layers, pairs (student layer, index of the aggregate), number of layers in the mean
-    "lad": ("lad", range(12), [(k, 2 * k) for k in range(1, 7)]),
-    "lad_cls": ("lad", range(12), [(k, 2 * k) for k in range(1, 7)]),
-    "lad_user_mapping": ("lad", range(12), [(6, 12), (5, 10), (2, 3)]),
-    "lad_reverse": ("reverse", range(12), [(k, 2 * k) for k in range(1, 7)]),
-    "lad_partial": ("lad", range(4), [(1, 2), (2, 4)]),
-    "lad_no": ("no", [2, 4, 6, 8, 10, 12], [(k, k) for k in range(1, 7)]),
-    "lad_no_4layers": ("no", [3, 6, 9, 12], [(k, k) for k in range(1, 5)]),
-}
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_gates_equal_the_original(golden, name):
-    """With recurrence, the original has one more gate, which is never used."""
-    form, layers, pairs = FILES[name]
-    d = golden(name, torch.float64)
-    module = Gates(12, 24, form, layers).double() if form == "no" else Gates(len(layers), 24, form).double()
-    unused = 0 if form == "no" else 1
-    rows = {
-        "linear.weight": "gate_weight",
-        "linear.bias": "gate_bias",
-        "norm.weight": "norm_weight",
-        "norm.bias": "norm_bias",
-    }
-    for number, gate in enumerate(module.gates, start=unused):
-        gate.load_state_dict({ours: d[f"in_{theirs}"][number] for ours, theirs in rows.items()})
-    student = d["in_student_hidden"].requires_grad_()
-    s, t = student, d["in_teacher_hidden"][1:]
-    if name == "lad_cls":
-        s, t = s[:, :, 0], t[:, :, 0]
-
-    aggregates = module(t if form == "no" else t[: len(layers)])
-
-    recorded = d["out_aggregates"]
-    for ours, theirs in zip(aggregates, recorded.flip(0) if form == "reverse" else recorded, strict=True):
-        assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
-
-    targets = [aggregates[end - 1] for _, end in pairs]
-    states = [s[k] for k, _ in pairs]
-    if name == "lad_partial":
-        states += [s[k] for k in range(3, 7)]
-        targets += [t[j - 1] for j in (6, 8, 10, 12)]
-    each = loss_over(states, targets) * len(states) / d["opt_student_layers"] * d["opt_mu"]
-    assert_close(each, d["out_each_sentence_alone_hidden"], rtol=1e-9, atol=0)
-    each.mean().backward()
-    assert_close(student.grad, d["grad_student_hidden"], rtol=1e-9, atol=1e-12)
-    for number, gate in enumerate(module.gates, start=unused):
-        for ours, theirs in rows.items():
-            recorded, gradient = d[f"grad_{theirs}"][number], gate.get_parameter(ours).grad
-            if gradient is None:  # top-down, no student layer learns the aggregate that ends at layer 1
-                assert (name, number) == ("lad_reverse", 11)
-                gradient = torch.zeros_like(recorded)
-            assert_close(gradient, recorded, rtol=1e-8, atol=1e-11)
-    if unused:
-        assert d["grad_gate_weight"][0].abs().max() == 0

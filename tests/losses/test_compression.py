@@ -1,4 +1,4 @@
-"""Compression of hidden states, and the loss on compressed states."""
+"""Compression of hidden states, and the loss on compressed ones; `criterions/test_hsk.py` compares it with the original."""
 
 import math
 
@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from fairseq_kd.losses import Compression, compress, compressed_mse, hidden_mse
 from fairseq_kd.losses.compression import fixed_dimensions
+from tests.originals import recorded
 
 B, T, A, H = 3, 6, 2, 8
 # Sentences of 6, 4 and 3 tokens; the last one's real tokens are no prefix.
@@ -40,47 +41,8 @@ def inputs(random):
     return random(B, T, H), random(B, T, H), random(B, A, T, T)
 
 
-GOLDEN = {
-    "depth": {},
-    "length_left": {"tokens": 4, "length": "left"},
-    "length_attention_padded": {"tokens": 4, "length": "attention", "ranking": 1},
-    "length_attention_no_sep_padded": {"tokens": 4, "length": "attention_no_sep", "ranking": 1},
-    "length_attention_top12": {"tokens": 4, "length": "attention", "ranking": 1},
-    "width_uniform": {"share": 0.3, "width": "uniform"},
-    "width_magnitude": {"share": 0.25, "width": "magnitude_sentence"},
-    "3d": {
-        "tokens": 4,
-        "length": "attention_no_sep",
-        "ranking": 1,
-        "share": 0.25,
-        "width": "magnitude_sentence",
-    },
-}
-
-
-@pytest.mark.parametrize("name", GOLDEN)
-def test_loss_equals_the_original_on_each_sentence_alone(golden, name):
-    """One sentence at a time, because the original compares magnitudes across a batch; it masks the teacher only."""
-    d, how = golden(f"hsk_{name}", torch.float64), Compression(**GOLDEN[name])
-    s = d["in_student_hidden"].requires_grad_()
-    layers = range(len(s))
-    scores = d.get("in_teacher_attention", torch.zeros(len(s), 1))
-    each = sum(
-        loss(s[k], d["in_teacher_hidden"][k], d["in_mask"], scores[k], d["in_separator"], how, True)
-        for k in layers
-    )
-
-    assert_close(each, d["out_each_sentence_alone"], rtol=1e-9, atol=0)
-    if "width_magnitude" != name != "3d":  # in that file, out_loss is that of a batch
-        [gradient] = torch.autograd.grad(each.mean(), s)
-        assert_close(gradient, d["grad_student_hidden"], rtol=1e-9, atol=1e-12)
-    for k in layers if "out_token_positions" in d else []:
-        kept = compress(d["in_teacher_hidden"][k], d["in_mask"], how, scores[k], d["in_separator"])
-        assert torch.equal(kept.positions, d["out_token_positions"][k])
-
-
-def test_random_dimensions_equal_the_original_given_its_mask(golden, monkeypatch):
-    d = golden("hsk_width_random", torch.float64)
+def test_random_dimensions_equal_the_original_given_its_mask(monkeypatch):
+    d = recorded("hsk_width_random")
     drawn = d["out_mask"].nonzero().squeeze(1)
     monkeypatch.setattr("fairseq_kd.losses.compression.fixed_dimensions", lambda *_: drawn)
     how = Compression(share=(len(drawn) + 0.5) / 16, width="random")
@@ -89,8 +51,8 @@ def test_random_dimensions_equal_the_original_given_its_mask(golden, monkeypatch
     assert_close(each, d["out_each_sentence_alone"], rtol=1e-9, atol=0)
 
 
-def test_uniform_dimensions_equal_the_original(golden):
-    tables = golden("hsk_uniform_tables", torch.float64)
+def test_uniform_dimensions_equal_the_original():
+    tables = recorded("hsk_uniform_tables")
     for name, kept in tables.items():
         _, _, width, share = name.split("_")
         found = fixed_dimensions("uniform", float(share), int(width), torch.device("cpu"))

@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from fairseq_kd.losses import Combine, hidden_mse, patience, token_mse
+from tests.originals import check_original, recorded, with_gradients
 
 
 def test_hidden_mse_by_hand():
@@ -41,33 +42,9 @@ def test_one_position_in_half_precision_is_computed_in_float32(dtype, random):
         assert_close(found.double(), loss(s.double(), t.double()), rtol=1e-5, atol=0)
 
 
-def combined(golden):
-    """Return the recorded case: 3 layers of width 24 learn from 12, embedding outputs included."""
-    d = golden("hidden_mse_learn_combine", torch.float64)
-    module = Combine(4, 24, 13, 24).double()
-    with torch.no_grad():
-        module.projection.weight.copy_(d["in_weight"])
-        module.projection.bias.copy_(d["in_bias"])
-    return d, module
-
-
-def test_combine_equals_the_original_with_gradients(golden):
-    d, module = combined(golden)
-    mask = torch.ones(3, 7, dtype=torch.bool)
-    s = d["in_student_hidden"].requires_grad_()
-
-    ours = hidden_mse(*module(s.unbind(), d["in_teacher_hidden"].unbind(), mask), mask)
-    ours.mean().backward()
-
-    assert ours.mean().item() == pytest.approx(d["out_loss"], rel=1e-9)
-    assert_close(s.grad, d["grad_student_hidden"], rtol=1e-9, atol=1e-12)
-    assert_close(module.projection.weight.grad, d["grad_weight"], rtol=1e-9, atol=1e-12)
-    assert_close(module.projection.bias.grad, d["grad_bias"], rtol=1e-9, atol=1e-12)
-
-
-def test_combine_at_one_position(golden):
-    d, module = combined(golden)
-    s, t = d["in_student_hidden"][:, :, 0], d["in_teacher_hidden"][:, :, 0]
+def test_combine_at_one_position(random):
+    """The criterion tests compare it at all positions with the original."""
+    module, s, t = Combine(4, 3, 5, 2).double(), random(4, 6, 3), random(5, 6, 2)
     expected = (torch.cat(list(s), -1) - module.projection(torch.cat(list(t), -1))).square().mean(dim=-1)
     assert_close(token_mse(*module(s, t)), expected)
 
@@ -84,3 +61,40 @@ def test_combine_learns_nothing_from_padding(random):
         assert t.isfinite().all()
     assert_close(gradients[1], gradients[0], rtol=0, atol=0)
     assert_close(gradients[2], gradients[0], rtol=0, atol=0)
+
+
+def test_padded_hidden_mse_equals_the_original():
+    """The original averages over all real tokens of the batch."""
+    d = with_gradients(recorded("textbrewer_hid_mse"), "student_hidden")
+    lengths = d["in_mask"].sum(dim=1)
+    each = hidden_mse(d["in_student_hidden"], d["in_teacher_hidden"], d["in_mask"].bool())
+    check_original(d, each, ["student_hidden"], lengths / lengths.sum().double())
+
+
+def patience_layers(d):
+    s, t = d["in_student_patience"], d["in_teacher_patience"]
+    return sum(patience(s[:, j], t[:, j], normalize=d["opt_normalize"]) for j in range(s.size(1))) / s.size(1)
+
+
+def patience_of_states(d):
+    """Return the sum over the dimensions."""
+    s, t = d["in_student_hidden"], d["in_teacher_hidden"]
+    return 24 * sum(patience(s[i][:, 0], t[j][:, 0]) for i, j in [(0, 0), (1, 4), (2, 8), (3, 12)])
+
+
+def patience_of_one_state(d):
+    return 24 * patience(d["in_student_hidden"][:, 0], d["in_teacher_hidden"][:, 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "compute", "leaf", "weights", "rtol"),
+    [
+        ("pkd_normalized", patience_layers, "student_patience", None, 1e-6),  # float32 there
+        ("pkd_unnormalized", patience_layers, "student_patience", None, 1e-6),
+        ("pkd_acl2023", patience_of_states, "student_hidden", 1.0, 1e-9),  # the sum over the batch
+        ("textbrewer_pkd", patience_of_one_state, "student_hidden", None, 1e-9),
+    ],
+)
+def test_patience_equals_the_original(name, compute, leaf, weights, rtol):
+    d = with_gradients(recorded(name), leaf)
+    check_original(d, compute(d), [leaf], weights, rtol=rtol)

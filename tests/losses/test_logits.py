@@ -1,4 +1,4 @@
-"""Losses on logits, by hand and against torch's functions."""
+"""Losses on logits, by hand, against torch's functions, and against the originals."""
 
 import math
 
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from fairseq_kd.losses import cross_entropy, kd, logits_mse, soft_cross_entropy, squared_error
+from tests.originals import check_original, recorded, with_gradients
 
 
 def test_kd_by_hand():
@@ -69,3 +70,32 @@ def test_labels_in_half_precision(dtype, random):
     s, label, target = random(4, 3).to(dtype), torch.tensor([0, 2, 1, 1]), torch.tensor([0.1, 5.0, 2.5, 3.3])
     assert_close(cross_entropy(s, label), cross_entropy(s.float(), label))
     assert_close(squared_error(s[:, 0], target), (s[:, 0].float() - target).square())
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "factor", "weights", "rtol"),
+    [
+        ("kd", kd, 1, 1.0, 1e-7),  # a sum; temperature and sum are float32 there
+        ("kd_t5", kd, 1, 1.0, 1e-7),
+        ("soft_cross_entropy", soft_cross_entropy, 1 / 3, None, 1e-9),  # the mean over classes
+        ("soft_cross_entropy_t4", soft_cross_entropy, 1 / 3, None, 1e-9),
+        ("textbrewer_logits", soft_cross_entropy, 1, None, 1e-9),
+    ],
+)
+def test_losses_equal_the_original(name, loss, factor, weights, rtol):
+    d = with_gradients(recorded(name), "student_logits")
+    each = factor * loss(d["in_student_logits"], d["in_teacher_logits"], d["opt_temperature"])
+    check_original(d, each, ["student_logits"], weights, rtol=rtol)
+    if name == "textbrewer_logits":
+        found = logits_mse(d["in_student_logits"], d["in_teacher_logits"]).mean().item()
+        assert found == pytest.approx(d["out_mse"], rel=1e-9)
+
+
+def test_regression_is_not_broadcast_over_the_batch():
+    """The release subtracts a teacher [B, 1] from a student [B]; the definition is elementwise."""
+    d = recorded("kd_regression")
+    s, t, each = d["in_student_logits"], d["in_teacher_logits"], d["out_each_sentence_alone"]
+    assert_close(logits_mse(s, t), each, rtol=1e-6, atol=0)
+    assert_close(squared_error(s, t.flatten()), each, rtol=1e-6, atol=0)
+    total = 0.5 * squared_error(s, d["in_target"]) + 0.5 * logits_mse(s, t)
+    assert total.sum().item() == pytest.approx(d["out_total_teacher_flat_w05"], rel=1e-6)

@@ -2,10 +2,12 @@
 
 import math
 
+import pytest
 import torch
 from torch.testing import assert_close
 
 from fairseq_kd.losses import relation_heads, relation_kl
+from tests.originals import recorded
 
 
 def test_relation_kl_equals_explicit_loops(random):
@@ -41,3 +43,14 @@ def test_heads_are_regrouped_token_by_token():
     for r in range(3):
         assert_close(regrouped[:, r], joined[:, :, 2 * r : 2 * r + 2])
     assert_close(relation_heads(attention_heads, 2), attention_heads)
+
+
+def test_relations_do_not_mix_heads_and_tokens():
+    """In contrast to the original: a student with 6 heads and a teacher with 4 are both regrouped to 4 relation heads."""
+    d = recorded("minilm_v2_scrambled")
+    ours = 0
+    for name in ("query", "key", "value"):
+        s, t = (relation_heads(d[f"in_{side}_{name}"][-1], 4) for side in ("student", "teacher"))
+        ours += relation_kl(s, t, torch.ones(3, 7).bool()).mean().item()
+    assert ours == pytest.approx(d["out_definition"], rel=1e-9)
+    assert abs(ours - d["out_loss"]) > 0.05
