@@ -79,3 +79,19 @@ def teacher(tmp_path_factory) -> Path:
     from tests.tiny import write_teacher
 
     return write_teacher(tmp_path_factory.mktemp("teacher") / "model.pt")
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory) -> Path:
+    """Write tiny binarized running text and return its folder."""
+    from tests.tiny import write_text
+
+    return write_text(tmp_path_factory.mktemp("text") / "text")
+
+
+@pytest.fixture(scope="session")
+def lm_teacher(tmp_path_factory) -> Path:
+    """Write the checkpoint of a tiny teacher with a masked-LM head and return its path."""
+    from tests.tiny import write_teacher
+
+    return write_teacher(tmp_path_factory.mktemp("lm_teacher") / "model.pt", classes=None, lm_head=True)

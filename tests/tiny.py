@@ -157,8 +157,11 @@ def write_teacher(
 
 
 def train_command(data: Path, save_dir: Path, *flags: str, task: str = "sentence_prediction_kd") -> list[str]:
-    """Return the command of a short `fairseq-train` run: fp32, no dropout, a batch of 8."""
-    given = list(flags)
+    """Return the command of a short `fairseq-train` run: fp32, no dropout, a batch of 8.
+
+    flags  words, or several of them in one string that begins with a flag
+    """
+    given = [word for flag in flags for word in (flag.split() if flag.startswith("--") else [flag])]
     defaults = {
         "--arch": "roberta_student",
         "--optimizer": "adamw_fused",
@@ -213,6 +216,47 @@ def _number(value: object) -> float:
         return float(value)
     except (TypeError, ValueError):
         return float("nan")
+
+
+def values_of(rows: Sequence[tuple[str, dict[str, float]]], tag: str) -> list[dict[str, float]]:
+    """Return the statistics that `train_here` returned under a tag."""
+    return [values for found, values in rows if found == tag]
+
+
+def losses(rows: Sequence[tuple[str, dict[str, float]]]) -> list[float]:
+    """Return the loss of each update."""
+    return [values["loss"] for values in values_of(rows, "train_inner")]
+
+
+def train_by_two_workers(command: Sequence[str], *flags: str) -> str:
+    """Run a `train_command` by two workers; return the output."""
+    from tests.processes import torchrun
+
+    done = torchrun([*command, "--distributed-backend", "gloo", *(flags or ("--ddp-backend", "legacy_ddp"))])
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout + done.stderr
+
+
+def checkpoint(run_dir: Path, name: str = "checkpoint_last.pt") -> dict:
+    """Return the content of a run's checkpoint."""
+    return torch.load(run_dir / name, weights_only=True, map_location="cpu")
+
+
+def check_same_weights(found: Path, expected: Path, **tolerance: float) -> None:
+    """Assert that two runs ended with the same weights and buffers of student and criterion.
+
+    tolerance  of `assert_close`; without, the bits are equal
+    """
+    ours, theirs = checkpoint(found), checkpoint(expected)
+    for part in ("model", "criterion"):
+        assert ours[part].keys() == theirs[part].keys()
+        for name, value in theirs[part].items():
+            torch.testing.assert_close(
+                ours[part][name],
+                value,
+                **tolerance or {"rtol": 0, "atol": 0},
+                msg=lambda m, name=name: f"{name}: {m}",
+            )
 
 
 def train_here(command: Sequence[str]) -> list[tuple[str, dict[str, float]]]:
@@ -311,6 +355,12 @@ def build(
     if hasattr(dataclass, "amp"):
         options.setdefault("amp", False)
     return built, student, built.build_criterion(config(dataclass, _name=criterion, **options))
+
+
+def pretraining(text: Path | str, teacher: Path | None, criterion: str, task=(), **options):
+    """Task, student and criterion of masked words, in blocks of 24 tokens."""
+    given = {"tokens_per_sample": 24, "sample_break_mode": "complete", **dict(task)}
+    return build(text, teacher, criterion, task=given, task_name="masked_lm_kd", **options)
 
 
 def batch(task, indices: Sequence[int], split: str = "valid"):

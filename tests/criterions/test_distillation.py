@@ -165,26 +165,6 @@ def test_the_criterion_owns_a_parameter_and_no_more_than_it_learns(data, teacher
     assert shapes["hidden.mixture.projection.weight"] == (3 * SHAPE.width, 5 * SHAPE.width)
 
 
-def test_the_mixture_can_leave_out_the_embedding_outputs(data, teacher):
-    task, student, criterion = build(
-        data, teacher, "hidden_mse_learn", mapping="combine-layers", hard_weight=0.0, soft_weight=0.0
-    )
-    mixture = criterion.hidden.mixture.projection
-    assert mixture.weight.shape == (2 * SHAPE.width, 4 * SHAPE.width)
-    assert criterion.hidden.describe_pairs() == "1..2 <- a learned mixture of 1..4"
-
-    sample = batch(task, range(3))
-    s = student(**sample["net_input"], wanted=criterion.student_wanted).states
-    t = task.teacher.signals(sample, criterion.teacher_wanted).states
-    assert sorted(s) == [1, 2]
-    assert sorted(t) == [1, 2, 3, 4]
-    mask = sample["net_input"]["src_tokens"].ne(1)
-    learned = mixture(torch.cat([t[k] for k in (1, 2, 3, 4)], -1).masked_fill(~mask[:, :, None], 0))
-    difference = (torch.cat([s[1], s[2]], -1) - learned).square().masked_fill(~mask[:, :, None], 0)
-    expected = (difference.sum((1, 2)) / (mask.sum(1) * 2 * SHAPE.width)).sum()
-    assert_close(criterion(student, sample)[0], expected)
-
-
 def test_regression_learns_from_the_teacher_score(tmp_path):
     data = write_data(tmp_path / "data", regression=True)
     teacher = write_teacher(tmp_path / "model.pt", classes=1)

@@ -1,28 +1,18 @@
-"""Students that are narrower than their teacher, or have another number of heads."""
+"""Students that are narrower than their teacher, and a learned mixture of states."""
 
 import pytest
 import torch
 from torch.testing import assert_close
 
 from fairseq_kd.models.shape import ModelShape
-from tests.tiny import batch, build, write_teacher
+from tests.tiny import SHAPE, batch, build, write_teacher
 
 WIDE = ModelShape(layers=4, width=32, ffn=32, heads=4, max_positions=40)
 NARROW = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_attention_heads": 4}
 FEWER_HEADS = {**NARROW, "encoder_attention_heads": 2}
 
 # With a learned map of the student's states, 16 -> 32.
-HIDDEN = [
-    "hidden_mse_learn",
-    "hidden_mse_token",
-    "att_mse_hidden_mse",
-    "att_kl_hidden_mse",
-    "pkd",
-    "alp_kd",
-    "hsk",
-    "lad",
-]
-ATTENTION = ["att_kl_learn", "att_mse_learn", "minilm", "pearson"]
+HIDDEN = "hidden_mse_learn hidden_mse_token att_mse_hidden_mse att_kl_hidden_mse pkd alp_kd hsk lad".split()
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +70,10 @@ def test_padding_reaches_neither_the_loss_nor_the_map(data, wide):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ATTENTION)
-def test_as_many_heads_are_compared_whatever_their_width(data, wide, method):
-    task, student, criterion = narrow(data, wide, method)
-    loss, _, _ = criterion(student, batch(task, [0, 1]))
-    assert torch.isfinite(loss)
-    assert not learned(criterion)
-
-
-def test_relations_need_neither_width_nor_heads(data, wide):
-    task, student, criterion = narrow(data, wide, "minilm_v2", FEWER_HEADS, relation_heads=8)
+@pytest.mark.parametrize("method", ["att_kl_learn", "att_mse_learn", "minilm", "pearson", "minilm_v2"])
+def test_attention_and_relations_need_no_map(data, wide, method):
+    heads, options = (FEWER_HEADS, {"relation_heads": 8}) if method == "minilm_v2" else (NARROW, {})
+    task, student, criterion = narrow(data, wide, method, heads, **options)
     loss, _, _ = criterion(student, batch(task, [0, 1]))
     assert torch.isfinite(loss)
     assert not learned(criterion)
@@ -101,7 +85,21 @@ def test_all_states_are_compared_in_a_width_of_their_own(data, wide):
     assert learned(criterion)["crd.loss.teacher_projection.weight"] == (12, 5 * 32)
 
 
-def test_the_summary_tells_of_the_map(data, wide, caplog):
-    with caplog.at_level("INFO"):
-        narrow(data, wide, "hidden_mse_learn")
-    assert "hidden: 0 <- 0  1 <- 2  2 <- 4  (student's width 16 -> 32 learned)" in caplog.text
+def test_the_mixture_can_leave_out_the_embedding_outputs(data, teacher):
+    task, student, criterion = build(
+        data, teacher, "hidden_mse_learn", mapping="combine-layers", hard_weight=0.0, soft_weight=0.0
+    )
+    mixture = criterion.hidden.mixture.projection
+    assert mixture.weight.shape == (2 * SHAPE.width, 4 * SHAPE.width)
+    assert criterion.hidden.describe_pairs() == "1..2 <- a learned mixture of 1..4"
+
+    sample = batch(task, range(3))
+    s = student(**sample["net_input"], wanted=criterion.student_wanted).states
+    t = task.teacher.signals(sample, criterion.teacher_wanted).states
+    assert sorted(s) == [1, 2]
+    assert sorted(t) == [1, 2, 3, 4]
+    mask = sample["net_input"]["src_tokens"].ne(1)
+    learned = mixture(torch.cat([t[k] for k in (1, 2, 3, 4)], -1).masked_fill(~mask[:, :, None], 0))
+    difference = (torch.cat([s[1], s[2]], -1) - learned).square().masked_fill(~mask[:, :, None], 0)
+    expected = (difference.sum((1, 2)) / (mask.sum(1) * 2 * SHAPE.width)).sum()
+    assert_close(criterion(student, sample)[0], expected)
