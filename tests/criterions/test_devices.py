@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from fairseq_kd.describe import describe
 from fairseq_kd.objectives import sentence_labels
-from tests.tiny import batch, build, write_teacher, write_text
+from tests.tiny import batch, build, pretraining
 
 CRITERIONS = list(describe()["criterions"])
 DEVICES = ["meta", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -94,37 +94,24 @@ def test_sentences(data, teacher, method, device):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["kd", "hidden_mse_token", "minilm", "att_kl_learn"])
 @pytest.mark.parametrize("device", DEVICES)
-def test_running_text(tmp_path, method, device):
-    text = write_text(tmp_path / "text")
-    teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
-    task = {"tokens_per_sample": 24}
-    task, student, criterion = build(
-        text, teacher, method, task=task, task_name="masked_lm_kd", hard_weight=1.0
-    )
+def test_running_text(text, lm_teacher, method, device):
+    task, student, criterion = pretraining(text, lm_teacher, method, hard_weight=1.0)
     step(task, student, criterion, batch(task, [0, 1, 2], "train"), device)
 
 
+FAULTS = {
+    "read": lambda loss: loss * loss.max().item(),
+    "moved": lambda loss: loss + torch.tensor([1.0, 2.0, 3.0]).to(loss.device),
+    "created": lambda loss: loss + torch.tensor([1.0, 2.0, 3.0], device=loss.device),
+    "on the host": lambda loss: loss + torch.ones(3),
+}
+
+
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda loss: loss * loss.max().item(),
-        lambda loss: loss + torch.tensor([1.0, 2.0, 3.0]).to(loss.device),
-        lambda loss: loss + torch.tensor([1.0, 2.0, 3.0], device=loss.device),
-    ],
-    ids=["read", "moved", "created"],
-)
-def test_a_copy_fails(data, teacher, monkeypatch, device, change):
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_copy_and_a_tensor_on_the_host_fail(data, teacher, monkeypatch, device, fault):
     task, student, criterion = build(data, teacher, "kd")
     kd = sentence_labels.kd
-    monkeypatch.setattr(sentence_labels, "kd", lambda *args: change(kd(*args)))
-    with pytest.raises(RuntimeError, match=r"meta|synchroniz"):
+    monkeypatch.setattr(sentence_labels, "kd", lambda *args: FAULTS[fault](kd(*args)))
+    with pytest.raises(RuntimeError, match=r"meta|synchroniz|same device"):
         step(task, student, criterion, batch(task, [0, 1, 2], "train"), device)
-
-
-def test_a_tensor_on_the_host_fails(data, teacher, monkeypatch):
-    task, student, criterion = build(data, teacher, "kd")
-    kd = sentence_labels.kd
-    monkeypatch.setattr(sentence_labels, "kd", lambda *args: kd(*args) + torch.ones(3))
-    with pytest.raises(RuntimeError, match="meta"):
-        step(task, student, criterion, batch(task, [0, 1, 2], "train"), "meta")

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from fairseq_kd.losses import kd, patience
 from launcher.cli import read_arguments
-from tests.tiny import ROOT, batch, build, write_data, write_teacher, write_text
+from tests.tiny import ROOT, batch, build, pretraining, write_data, write_teacher
 
 SEARCH = [ROOT / "configs" / "grids" / f"pkd_search_{step}.yaml" for step in (1, 2)]
 
@@ -21,15 +21,8 @@ def sides(task, student, criterion, sample):
 
 @pytest.mark.parametrize("unnormalized", [False, True])
 def test_the_term_by_hand(data, teacher, unnormalized):
-    task, student, criterion = build(
-        data,
-        teacher,
-        "pkd",
-        mapping="1:2,2:3",
-        pkd_unnormalized=unnormalized,
-        hard_weight=0.0,
-        soft_weight=0.0,
-    )
+    options = {"mapping": "1:2,2:3", "pkd_unnormalized": unnormalized, "hard_weight": 0.0, "soft_weight": 0.0}
+    task, student, criterion = build(data, teacher, "pkd", **options)
     sample = batch(task, [0, 1, 2])
     each, _, logged = criterion(student, sample, reduce=False)
 
@@ -42,16 +35,8 @@ def test_the_term_by_hand(data, teacher, unnormalized):
 @pytest.mark.parametrize(("kl", "classes"), [("sum", 1), ("mean", 2)])
 def test_alpha_and_beta_are_the_weights_of_all_methods(data, teacher, kl, classes):
     alpha, beta = 0.7, 100.0
-    task, student, criterion = build(
-        data,
-        teacher,
-        "pkd",
-        pkd_kl=kl,
-        soft_weight=alpha,
-        hard_weight=1 - alpha,
-        inter_weight=beta,
-        temperature=10.0,
-    )
+    weights = {"soft_weight": alpha, "hard_weight": 1 - alpha, "inter_weight": beta, "temperature": 10.0}
+    task, student, criterion = build(data, teacher, "pkd", pkd_kl=kl, **weights)
     sample = batch(task, [0, 1, 2])
     each, _, _ = criterion(student, sample, reduce=False)
 
@@ -63,13 +48,10 @@ def test_alpha_and_beta_are_the_weights_of_all_methods(data, teacher, kl, classe
 
 
 @pytest.mark.slow
-def test_the_mean_over_words(tmp_path):
-    teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
-    text = write_text(tmp_path / "text")
+def test_the_mean_over_words(text, lm_teacher):
     found = []
     for kl in ("sum", "mean"):
-        task, student, criterion = build(text, teacher, "pkd", task={"tokens_per_sample": 24}, soft_weight=1.0,
-                                         task_name="masked_lm_kd", pkd_kl=kl)  # fmt: skip
+        task, student, criterion = pretraining(text, lm_teacher, "pkd", soft_weight=1.0, pkd_kl=kl)
         found.append(criterion(student, batch(task, [0, 1]))[2]["token_soft"])
     assert_close(found[0], found[1] * len(task.dictionary))
 

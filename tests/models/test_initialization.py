@@ -7,8 +7,7 @@ from torch.testing import assert_close
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.shape import ModelShape
 from fairseq_kd.signals import Wanted
-from fairseq_kd.tasks.build import build_parts, read_config
-from tests.tiny import SHAPE, batch, build, train_command, weights, write_data, write_teacher
+from tests.tiny import SHAPE, batch, build, weights, write_data, write_teacher
 
 PREFIX = "encoder.sentence_encoder."
 
@@ -56,13 +55,8 @@ def test_sizes_come_from_the_source(data, teacher):
 
 
 def test_a_random_student_takes_unset_sizes_from_the_teacher(data, teacher):
-    task, student, _ = build(
-        data,
-        teacher,
-        "kd",
-        layers="random",
-        model={"encoder_layers": 1, "encoder_embed_dim": 8, "encoder_ffn_embed_dim": 12},
-    )
+    sizes = {"encoder_layers": 1, "encoder_embed_dim": 8, "encoder_ffn_embed_dim": 12}
+    task, student, _ = build(data, teacher, "kd", layers="random", model=sizes)
     assert student.shape == ModelShape(layers=1, width=8, ffn=12, heads=4, max_positions=40)
     assert task.initialized == ["everything: random"]
 
@@ -86,14 +80,10 @@ def test_another_checkpoint_can_be_the_source(data, teacher, tmp_path):
         (
             "random",
             {"encoder_layers": 2, "encoder_embed_dim": 10},
-            r"--encoder-embed-dim 10 is not a multiple of .* 4",
+            "--encoder-embed-dim 10 is not a multiple of .* 4",
         ),
         ("0,1", {"init_from": "nowhere.pt"}, r"--init-from nowhere\.pt does not exist"),
-        (
-            "random",
-            {"init_head": True},
-            "--init-head .*: give --init-from",
-        ),
+        ("random", {"init_head": True}, "--init-head .*: give --init-from"),
     ],
 )
 def test_a_mismatch_is_an_error(data, teacher, layers, model, sentence):
@@ -101,53 +91,41 @@ def test_a_mismatch_is_an_error(data, teacher, layers, model, sentence):
         build(data, teacher, "kd", layers=layers, model=model)
 
 
-def test_a_source_with_gaps_is_refused(data, tmp_path):
-    path = write_teacher(tmp_path / "model.pt")
-    state = torch.load(path, weights_only=True)
-    del state["model"][PREFIX + "layers.1.fc2.bias"]
-    torch.save(state, path)
-    with pytest.raises(CannotStart, match=r"has no encoder.*layers\.1\.fc2\.bias, which the student needs"):
-        build(data, path, "kd", layers="0,1")
-
-
-def test_a_head_that_does_not_fit_is_refused(data, tmp_path):
+def test_a_source_without_a_needed_tensor_is_refused(data, tmp_path):
     path = write_teacher(tmp_path / "model.pt", classes=None)
     with pytest.raises(
         CannotStart, match="--init-head: .* has no classification head with the student's sizes"
     ):
         build(data, path, "kd", soft_weight=0.0, hard_weight=1.0, model={"init_head": True})
 
-
-def test_without_any_source_the_sizes_must_be_given(data):
-    with pytest.raises(CannotStart, match="incomplete: --encoder-layers, --encoder-embed-dim"):
-        build(data, None, "kd", layers="random", soft_weight=0.0)
-    with pytest.raises(CannotStart, match="--init-layers 0,1 .*: give --init-from or --teacher"):
-        build(data, None, "kd", layers="0,1", soft_weight=0.0)
-
-    _, student, _ = build(
-        data, None, "kd", layers="random", soft_weight=0.0, model={"_name": "roberta_student_4x312"}
-    )
-    assert student.shape == ModelShape(layers=4, width=312, ffn=1200, heads=12)
+    state = torch.load(path, weights_only=True)
+    del state["model"][PREFIX + "layers.1.fc2.bias"]
+    torch.save(state, path)
+    with pytest.raises(CannotStart, match=r"has no encoder.*layers\.1\.fc2\.bias, which the student needs"):
+        build(data, path, "kd", layers="0,1", soft_weight=0.0)
 
 
-def test_without_any_source_there_is_no_head_to_copy(data):
-    random = {"_name": "roberta_student_4x312", "init_head": True}
-    with pytest.raises(CannotStart, match="--init-head .*: give --init-from"):
-        build(data, None, "kd", layers="random", soft_weight=0.0, model=random)
+ALONE = {"layers": "random", "soft_weight": 0.0}
 
 
-def test_a_model_that_is_no_student_is_refused(data, tmp_path):
-    command = train_command(data, tmp_path, "--criterion", "kd", "--arch", "roberta_base")
-    with pytest.raises(CannotStart, match="--arch roberta_base .* give --arch roberta_student, which takes"):
-        build_parts(read_config(command[1:]))
+@pytest.mark.parametrize(
+    ("layers", "model", "found"),
+    [
+        ("random", {}, "incomplete: --encoder-layers, --encoder-embed-dim"),
+        ("0,1", {}, "--init-layers 0,1 .*: give --init-from or --teacher"),
+        ("random", {"_name": "roberta_student_4x312", "init_head": True}, "--init-head .*: give --init-from"),
+    ],
+)
+def test_without_any_source_the_sizes_must_be_given_and_nothing_is_copied(data, layers, model, found):
+    with pytest.raises(CannotStart, match=found):
+        build(data, None, "kd", layers=layers, soft_weight=0.0, model=model)
 
 
 def test_a_student_without_source_is_made_for_the_data(tmp_path):
     data = write_data(tmp_path / "data", pair_format="bert")
-    arch = {"_name": "roberta_student_4x312"}
-    _, student, _ = build(data, None, "kd", layers="random", soft_weight=0.0, model=arch)
-    shape = student.shape
-    assert (shape.pair_format, shape.segments, shape.layernorm_eps) == ("bert", 2, 1e-12)
+    _, student, _ = build(data, None, "kd", model={"_name": "roberta_student_4x312"}, **ALONE)
+    sizes = ModelShape(layers=4, width=312, ffn=1200, heads=12)
+    assert student.shape == replace(sizes, pair_format="bert", segments=2, layernorm_eps=1e-12)
 
 
 def test_a_student_of_a_pre_layernorm_teacher_is_one_too(data, tmp_path):

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from fairseq_kd.errors import CannotStart
-from fairseq_kd.models.resume import resumed_run
-from tests.tiny import build, train_command, train_here
+from tests.tiny import build, distil_command, train_here
 
 LAST = "checkpoint_last.pt"
 AS_BEGUN = {"optimizer": "adamw_fused", "lr_scheduler": "fixed"}
@@ -17,12 +16,8 @@ AS_BEGUN = {"optimizer": "adamw_fused", "lr_scheduler": "fixed"}
 def begun(data, teacher, tmp_path_factory):
     """Train for one update and return the run directory."""
     folder = tmp_path_factory.mktemp("begun")
-    train_here(train_command(data, folder, *_flags(teacher), "--max-update", "1"))
+    train_here(distil_command(data, folder, teacher, "kd", "--max-update 1"))
     return folder
-
-
-def _flags(teacher) -> list[str]:
-    return ["--teacher", str(teacher), "--criterion", "kd", "--init-layers", "0,3"]
 
 
 def resume(data, teacher, begun, criterion="kd", **model):
@@ -60,20 +55,15 @@ def test_a_last_checkpoint_comes_before_one_to_begin_with(data, teacher, begun):
 def test_a_bare_name_is_not_looked_for_in_the_folder(data, teacher, begun):
     best = "checkpoint_best.pt"
     with pytest.raises(
-        CannotStart,
-        match=f"--restore-file {best} does not exist, and fairseq would start a new run: give --restore-file "
-        f"{begun / best}, or remove the flag",
+        CannotStart, match=f"--restore-file {best} does not exist.*: give --restore-file {begun / best}"
     ):
         resume(data, teacher, begun, restore_file=best)
 
 
 @pytest.mark.parametrize("flag", ["--restore-file", "--continue-once"])
 def test_a_missing_file_is_an_error(data, teacher, tmp_path, flag):
-    name = flag[2:].replace("-", "_")
-    with pytest.raises(
-        CannotStart, match=f"{flag} /typo.pt does not exist, .* give the path of an existing file"
-    ):
-        resume(data, teacher, tmp_path, **{name: "/typo.pt"})
+    with pytest.raises(CannotStart, match=f"{flag} /typo.pt does not exist, .* give"):
+        resume(data, teacher, tmp_path, **{flag[2:].replace("-", "_"): "/typo.pt"})
 
 
 def test_a_model_without_training_is_no_run(data, teacher, tmp_path):
@@ -137,23 +127,6 @@ def test_sizes_that_were_given_may_be_left_out(data, teacher, begun, tmp_path):
 def test_a_file_of_another_criterion_is_refused(data, teacher, begun, tmp_path):
     path = begun / LAST
     with pytest.raises(
-        CannotStart,
-        match=f"the run of --restore-file {path} was started with --criterion kd, now att_kl_learn: give --init-from "
-        "instead of --restore-file to load only its weights",
+        CannotStart, match=f"--restore-file {path} .* --criterion kd, now att_kl_learn: give --init-from"
     ):
         resume(data, teacher, tmp_path, "att_kl_learn", restore_file=str(path))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("given", [["--optimizer", "sgd"], ["--optimizer", "adamw_fused"]])
-def test_the_command_line_prints_labels_and_loader(begun, given):
-    """Names of optimizers that are no dataclasses among them."""
-    from fairseq.dataclass.utils import merge_with_parent
-
-    from fairseq_kd.models.roberta_student import RobertaStudentConfig
-    from fairseq_kd.tasks.build import read_config
-
-    command = train_command(begun, begun, "--criterion", "kd", "--init-layers", "0,3", *given)[1:]
-    cfg = merge_with_parent(RobertaStudentConfig(), read_config(command).model)
-    assert (cfg.optimizer, cfg.lr_scheduler) == (given[1], "fixed")
-    assert resumed_run(cfg).checkpoint.path == begun / LAST

@@ -2,17 +2,13 @@
 
 import logging
 import re
-from pathlib import Path
 
 import pytest
 import torch
 
-from fairseq_kd import precisions
+from fairseq_kd.errors import CannotStart
 from fairseq_kd.tasks import precision
-from tests.tiny import batch, build, train_command, train_here, write_teacher, write_text
-
-TEXT = {"tokens_per_sample": 24, "mask_prob": 0.3}
-INSTRUCTIONS = {"amx_bf16", "avx512_bf16"}
+from tests.tiny import batch, build, check_same_weights, checkpoint, distil_command, pretraining, train_here
 
 
 @pytest.fixture
@@ -27,14 +23,6 @@ def fast(monkeypatch):
 
 def choice(task) -> tuple[str, str]:
     return str(task.cfg.bf16_products), str(task.cfg.autocast)
-
-
-def test_a_cpu_with_instructions_is_measured_as_fast():
-    info = Path("/proc/cpuinfo")
-    if not info.is_file() or not INSTRUCTIONS & set(info.read_text().split()):
-        pytest.skip("needs a CPU with bf16 instructions")
-    precisions.cpu_bf16_ratio.cache_clear()
-    assert 0 < precisions.cpu_bf16_ratio() < precisions.SLOW
 
 
 @pytest.mark.parametrize(
@@ -76,16 +64,30 @@ def test_a_slow_teacher_computes_its_bf16_weights_in_fp32(data, teacher, slow):
         assert torch.equal(weights[name], value.bfloat16().float())
 
 
-def test_slow_bf16_of_masked_words_is_replaced(tmp_path, slow):
-    teacher = write_teacher(tmp_path / "model.pt", classes=None, lm_head=True)
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [
+        ({"bf16": True}, "--bf16 with --cpu .* --autocast bf16"),
+        ({"fp16": True}, "--fp16 with --cpu .* add --fp16-no-flatten-grads"),
+        ({"autocast": "bf16", "fp16": True}, "--autocast bf16 conflicts with --fp16.*remove"),
+        ({"autocast": "bf16", "bf16": True}, "--autocast bf16 conflicts with --bf16.*remove"),
+        ({"autocast": "bf16", "amp": True}, "--autocast bf16 conflicts with --amp.*remove"),
+    ],
+)
+def test_precisions_that_conflict_are_refused(data, teacher, flags, found):
+    with pytest.raises(CannotStart, match=found):
+        build(data, teacher, "kd", task={"fp16_no_flatten_grads": "autocast" in flags, **flags})
+
+
+def test_half_precision_on_a_cpu_is_warned_of(data, teacher, caplog):
+    build(data, teacher, "kd", task={"fp16": True, "fp16_no_flatten_grads": True})
+    assert "--fp16 with --cpu: training ends with an error" in caplog.text
+
+
+def test_slow_bf16_of_masked_words_is_replaced(text, lm_teacher, tmp_path, slow):
     cache = {"teacher_cache": str(tmp_path / "cache"), "frozen_masking": True, "teacher_precision": "bf16"}
-    task, _, _ = build(
-        write_text(tmp_path / "text"),
-        teacher,
-        "kd",
-        task={**TEXT, **cache, "autocast": "bf16"},
-        task_name="masked_lm_kd",
-    )
+    given = {"mask_prob": 0.3, **cache, "autocast": "bf16"}
+    task, _, _ = pretraining(text, lm_teacher, "kd", task=given)
     assert choice(task) == ("fp32", "none")
     sample = batch(task, [0, 1], "train")
     with task.objective.autocast(sample):
@@ -106,14 +108,11 @@ def test_a_resumed_run_keeps_its_precision_on_another_cpu(
 
     def train(folder, ratio, epochs):
         monkeypatch.setattr(precision, "cpu_bf16_ratio", lambda: ratio)
-        flags = ["--teacher", str(teacher), "--criterion", "kd", "--init-layers", "0,3", "--autocast", "bf16"]
-        train_here(train_command(data, folder, *flags, "--max-epoch", str(epochs)))
-        return torch.load(folder / "checkpoint_last.pt", weights_only=True)
+        train_here(distil_command(data, folder, teacher, "kd", f"--autocast bf16 --max-epoch {epochs}"))
 
-    through = train(tmp_path / "through", first, 2)
+    train(tmp_path / "through", first, 2)
     train(tmp_path / "resumed", first, 1)
-    resumed = train(tmp_path / "resumed", second, 2)
-    for name, value in through["model"].items():
-        assert torch.equal(value, resumed["model"][name]), name
-    task = resumed["cfg"]["task"]
+    train(tmp_path / "resumed", second, 2)
+    check_same_weights(tmp_path / "resumed", tmp_path / "through")
+    task = checkpoint(tmp_path / "resumed")["cfg"]["task"]
     assert (task["bf16_products"], task["autocast"]) == (kept, "none" if kept == "fp32" else "bf16")

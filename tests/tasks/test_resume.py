@@ -1,4 +1,4 @@
-"""Runs that are resumed with other settings, and runs that have ended."""
+"""Runs that are stopped and resumed, also with other settings, and runs that have ended."""
 
 from collections import Counter
 
@@ -8,11 +8,20 @@ from fairseq import checkpoint_utils
 from fairseq.tasks import FairseqTask
 
 from fairseq_kd.errors import CannotStart
-from tests.tiny import train_command, train_here, write_data
+from tests.tiny import (
+    check_same_weights,
+    checkpoint,
+    distil_command,
+    losses,
+    train_command,
+    train_here,
+    values_of,
+    write_data,
+    write_teacher,
+)
 
 LAST = "checkpoint_last.pt"
 BEST = "checkpoint_best.pt"
-ONE_STEP = ["--hard-weight", "1", "--soft-weight", "0", "--criterion", "kd"]
 
 
 class Trained(list):
@@ -41,16 +50,14 @@ def start(data, teacher, tmp_path):
 
     def started(*flags: str):
         return train_here(
-            train_command(
-                data, tmp_path, "--teacher", str(teacher), "--init-layers", "0,3", *ONE_STEP, *flags
-            )
+            distil_command(data, tmp_path, teacher, "kd", "--hard-weight 1 --soft-weight 0", *flags)
         )
 
     return started
 
 
 def updates(rows) -> list[float]:
-    return [values["num_updates"] for tag, values in rows if tag == "train_inner"]
+    return [values["num_updates"] for values in values_of(rows, "train_inner")]
 
 
 def files(folder) -> dict[str, bytes]:
@@ -58,7 +65,7 @@ def files(folder) -> dict[str, bytes]:
 
 
 def saved(folder, name: str = LAST) -> dict:
-    return torch.load(folder / name, weights_only=True)["extra_state"]
+    return checkpoint(folder, name)["extra_state"]
 
 
 @pytest.mark.slow
@@ -87,47 +94,94 @@ def test_other_batches_train_the_rest_of_the_epoch(teacher, tmp_path, trained):
         assert Counter(epoch) == Counter(range(64))
 
 
+FP16 = "--fp16 --fp16-no-flatten-grads"
+GATES = "--gate-lr 1e-4 --gate-warmup-updates 4 --gate-total-updates 40 --gate-clip-norm 0.1"
+
+
 @pytest.mark.slow
-def test_other_data_is_refused_by_a_method_that_remembers_it(data, teacher, tmp_path):
-    flags = ["--criterion", "crd", "--init-layers", "0,3", "--teacher", str(teacher)]
-    train_here(train_command(data, tmp_path / "run", *flags))
-    other = write_data(tmp_path / "other", sentences=(("train", 50), ("valid", 8)))
-    with pytest.raises(CannotStart, match="crd .* 64 sentences, but the training data has 50"):
-        train_here(train_command(other, tmp_path / "run", *flags, "--max-epoch", "2"))
+@pytest.mark.parametrize(
+    "flags",
+    [
+        f"hidden_mse_learn --mapping combine {FP16}",
+        "crd --memory-efficient-fp16",
+        f"lad {FP16} {GATES}",
+        "sda --sda-window 3",
+        f"sda --sda-form ema {FP16}",
+        "kd --unlabelled-subset valid",
+    ],
+    ids=lambda flags: flags[:18],
+)
+def test_stopped_in_mid_epoch_and_resumed_equals_straight_through(data, teacher, tmp_path, flags):
+    method, _, flags = flags.partition(" ")
+    flags = f"{flags} --dropout 0.1 --max-epoch 2"
+    straight = train_here(distil_command(data, tmp_path / "straight", teacher, method, flags))
+    command = distil_command(data, tmp_path / "twice", teacher, method, flags)
+    train_here([*command, "--max-update", "11"])
+    resumed = train_here(command)
+
+    found, expected = values_of(resumed, "train_inner"), values_of(straight, "train_inner")[11:]
+    assert len(found) == len(expected) > 0
+    for ours, theirs in zip(found, expected, strict=True):
+        terms = ours.keys() - {"wall", "train_wall", "wps", "ups", "wpb", "peak_gb"}
+        assert "loss" in terms
+        assert {name: ours[name] for name in terms} == {name: theirs[name] for name in terms}
+    check_same_weights(tmp_path / "twice", tmp_path / "straight")
+    banks = [value for name, value in checkpoint(tmp_path / "twice")["criterion"].items() if "bank" in name]
+    assert all(value.dtype == torch.float32 for value in banks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "before", "now", "found"),
+    [
+        ("lad", "", "--lad-scope cls", "--lad-scope tokens, now cls: give another --save-dir"),
+        ("kd", "--unlabelled-subset valid", "--max-epoch 3", "--unlabelled-subset"),
+    ],
+)
+def test_a_setting_that_a_run_cannot_change_is_refused(data, teacher, tmp_path, method, before, now, found):
+    train_here(distil_command(data, tmp_path, teacher, method, *filter(None, [before]), "--max-update 1"))
+    with pytest.raises(CannotStart, match=found):
+        train_here(distil_command(data, tmp_path, teacher, method, now))
+
+
+@pytest.mark.slow
+def test_resuming_does_not_initialise_again(data, teacher, tmp_path):
+    source = write_teacher(tmp_path / "source.pt", seed=3)
+    command = distil_command(data, tmp_path / "run", teacher, "kd", "--init-from", str(source))
+    train_here(command)
+    source.unlink()
+    assert len(losses(train_here([*command, "--max-epoch", "2"]))) == 8
 
 
 # With a learning rate of 0 no validation is better than the first.
-STUCK = ["--lr", "0", "--max-epoch", "9"]
+STUCK = "--lr 0 --max-epoch 9"
 
 
 @pytest.mark.slow
 def test_a_run_that_lost_patience_stays_stopped(start, tmp_path):
-    assert updates(start(*STUCK, "--patience", "2"))[-1] == 24
+    assert updates(start(STUCK, "--patience 2"))[-1] == 24
     before = files(tmp_path)
-    assert start(*STUCK, "--patience", "2") == []
+    assert start(STUCK, "--patience 2") == []
     assert files(tmp_path) == before
 
-    assert updates(start(*STUCK, "--patience", "4")) == list(range(25, 41))
-    assert start(*STUCK, "--patience", "4") == []
+    assert updates(start(STUCK, "--patience 4")) == list(range(25, 41))
+    assert start(STUCK, "--patience 4") == []
 
 
 @pytest.mark.slow
 def test_a_run_that_is_stopped_in_mid_patience_counts_on(start, tmp_path):
-    in_mid_epoch = ["--validate-interval-updates", "4", "--save-interval-updates", "4"]
-    flags = [*STUCK, "--patience", "5", *in_mid_epoch]
-    start(*flags, "--max-update", "12")
+    flags = [STUCK, "--patience 5 --validate-interval-updates 4 --save-interval-updates 4"]
+    start(*flags, "--max-update 12")
     assert saved(tmp_path)["early_stopping"]["num_runs"] == 2
     assert updates(start(*flags)) == list(range(13, 25))
 
 
 @pytest.mark.slow
 def test_another_metric_has_its_own_best(start, tmp_path, caplog):
-    start(*STUCK, "--patience", "2")
-    maximum = ["--best-checkpoint-metric", "accuracy", "--maximize-best-checkpoint-metric"]
-    rows = start(*STUCK, "--patience", "2", *maximum)
+    start(STUCK, "--patience 2")
+    rows = start(STUCK, "--patience 2 --best-checkpoint-metric accuracy --maximize-best-checkpoint-metric")
     assert updates(rows)[0] == 25
-    accuracy = [values["valid_accuracy"] for tag, values in rows if tag == "valid"]
-    assert saved(tmp_path)["best"] == accuracy[0]
+    assert saved(tmp_path)["best"] == values_of(rows, "valid")[0]["valid_accuracy"]
     assert "it was the lowest loss, but this run keeps the highest accuracy" in caplog.text
 
 
@@ -135,34 +189,34 @@ def test_another_metric_has_its_own_best(start, tmp_path, caplog):
 @pytest.mark.parametrize(
     "end",
     [
-        ["--max-epoch", "2"],
-        ["--max-update", "11", "--max-epoch", "9"],
-        ["--stop-time-hours", "1e-6", "--max-epoch", "9"],
-        ["--stop-min-lr", "1e-4", "--max-epoch", "9", "--lr-shrink", "0.1", "--force-anneal", "2"],
-        ["--stop-min-lr", "2e-4", "--max-epoch", "9", "--lr-scheduler", "reduce_lr_on_plateau", "--lr-shrink", "0.5",
-         "--lr-threshold", "9", "--lr-patience", "1"],
+        "--max-epoch 2",
+        "--max-update 11 --max-epoch 9",
+        "--stop-time-hours 1e-6 --max-epoch 9",
+        "--stop-min-lr 1e-4 --max-epoch 9 --lr-shrink 0.1 --force-anneal 2",
+        "--stop-min-lr 2e-4 --max-epoch 9 --lr-scheduler reduce_lr_on_plateau --lr-shrink 0.5 --lr-threshold 9 "
+        "--lr-patience 1",
     ],
-    ids=lambda flags: flags[0] + flags[-2],
-)  # fmt: skip
+)
 def test_a_finished_run_trains_nothing_and_gives_the_reason(start, tmp_path, caplog, end):
-    kept = ["--keep-best-checkpoints", "2", "--keep-last-epochs", "2"]
-    assert 0 < len(updates(start(*kept, *end))) < 72
+    flags = ["--keep-best-checkpoints 2 --keep-last-epochs 2", end]
+    assert 0 < len(updates(start(*flags))) < 72
     before = files(tmp_path)
     with caplog.at_level("INFO"):
-        assert start(*kept, *end) == []
+        assert start(*flags) == []
     assert files(tmp_path) == before
-    reason = "stopping training because" if end[0] == "--stop-min-lr" else f"Not training: {end[0]}"
-    assert reason in caplog.text
+    flag = end.split()[0]
+    assert (
+        "stopping training because" if flag == "--stop-min-lr" else f"Not training: {flag}"
+    ) in caplog.text
 
 
 @pytest.mark.slow
 def test_the_learning_rate_of_a_plateau_is_that_of_a_straight_run(start, tmp_path):
-    flags = ["--lr-scheduler", "reduce_lr_on_plateau", "--lr-shrink", "0.5", "--lr-threshold", "9",
-             "--lr-patience", "1"]  # fmt: skip
-    straight = start(*flags, "--max-epoch", "3", "--save-dir", str(tmp_path / "straight"))
-    resumed = [row for epochs in "123" for row in start(*flags, "--max-epoch", epochs)]
+    flags = "--lr-scheduler reduce_lr_on_plateau --lr-shrink 0.5 --lr-threshold 9 --lr-patience 1 --max-epoch"
+    straight = start(f"{flags} 3", "--save-dir", str(tmp_path / "straight"))
+    resumed = [row for epochs in "123" for row in start(f"{flags} {epochs}")]
     expected, found = (
-        [values["lr"] for tag, values in rows if tag == "train_inner"] for rows in (straight, resumed)
+        [values["lr"] for values in values_of(rows, "train_inner")] for rows in (straight, resumed)
     )
     assert found == expected == [1e-3] * 16 + [5e-4] * 8
 
@@ -174,7 +228,7 @@ def test_a_resumed_run_keeps_a_better_checkpoint(start, tmp_path):
     state = torch.load(tmp_path / LAST, weights_only=True)
     state["extra_state"]["best"] = 0.0
     torch.save(state, tmp_path / LAST)
-    start("--max-epoch", "3")
+    start("--max-epoch 3")
     assert saved(tmp_path)["best"] == 0.0
     found = checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / BEST))
     assert found["optimizer_history"][-1]["num_updates"] == best["optimizer_history"][-1]["num_updates"] == 8
@@ -182,8 +236,8 @@ def test_a_resumed_run_keeps_a_better_checkpoint(start, tmp_path):
 
 @pytest.mark.slow
 def test_a_reset_data_loader_begins_with_the_first_epoch(start, tmp_path, trained):
-    start("--max-update", "3", "--max-epoch", "2")
+    start("--max-update 3 --max-epoch 2")
     trained.clear()
-    rows = start("--max-epoch", "1", "--batch-size", "16", "--reset-dataloader")
+    rows = start("--max-epoch 1 --batch-size 16 --reset-dataloader")
     assert updates(rows) == [4, 5, 6, 7]
     assert Counter(row for batch in trained for row in batch) == Counter(range(64))
