@@ -21,8 +21,6 @@ TESTED_BY = {
     "fairseq_kd/criterions/kd.py": "tests/criterions/test_golden.py",
     "fairseq_kd/criterions/minilm*.py": "tests/criterions/test_golden.py",
     "fairseq_kd/criterions/pearson.py": "tests/criterions/test_golden.py",
-    "fairseq_kd/data/cache/[air]*.py": "tests/teachers/test_cached.py",
-    "fairseq_kd/data/cache/codecs.py": "tests/data/cache/test_split_cache.py",
     "fairseq_kd/data/sequences.py": "tests/data/test_sentences.py",
     "fairseq_kd/evaluation/[it]*.py": "tests/scripts/test_predict_text.py",
     "fairseq_kd/evaluation/cost.py": "tests/scripts/test_compare.py",

@@ -31,25 +31,6 @@ def test_logits_are_those_of_the_validation(three_classes):
         assert np.ptp(expected) > 0
 
 
-@pytest.mark.slow
-def test_logits_are_those_of_the_validation_in_bf16(train):
-    run = train("TINY", "--autocast", "bf16")
-    found = predictions(run)["valid"].logits
-
-    np.testing.assert_array_equal(found, run.seen["valid"])
-    np.testing.assert_array_equal(found, torch.from_numpy(found).bfloat16().float().numpy())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("flags", [["--fp16", "--fp16-no-flatten-grads"], ["--memory-efficient-fp16"]])
-def test_logits_are_those_of_the_validation_of_16_bit_weights(train, flags):
-    run = train("TINY", *flags)
-    found = predictions(run)["valid"].logits
-
-    np.testing.assert_array_equal(found, run.seen["valid"])
-    np.testing.assert_array_equal(found, found.astype(np.float16))
-
-
 def test_regression_has_one_number_a_sentence(regression):
     found = predictions(regression)["valid"]
 

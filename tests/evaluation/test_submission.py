@@ -18,19 +18,9 @@ from tests.evaluation.conftest import rename
 from tests.tiny import SHAPE, weights, write_data
 
 # What the server takes, from GLUE's own test files.
-OFFICIAL = {
-    "CoLA.tsv": 1063,
-    "SST-2.tsv": 1821,
-    "MRPC.tsv": 1725,
-    "STS-B.tsv": 1379,
-    "QQP.tsv": 390965,
-    "MNLI-m.tsv": 9796,
-    "MNLI-mm.tsv": 9847,
-    "QNLI.tsv": 5463,
-    "RTE.tsv": 3000,
-    "WNLI.tsv": 146,
-    "AX.tsv": 1104,
-}
+OFFICIAL = {"CoLA.tsv": 1063, "SST-2.tsv": 1821, "MRPC.tsv": 1725, "STS-B.tsv": 1379, "QQP.tsv": 390965,
+            "MNLI-m.tsv": 9796, "MNLI-mm.tsv": 9847, "QNLI.tsv": 5463, "RTE.tsv": 3000, "WNLI.tsv": 146,
+            "AX.tsv": 1104}  # fmt: skip
 NLI = ["entailment", "neutral", "contradiction"]
 
 
@@ -144,21 +134,22 @@ def test_one_command_submits_several_tasks(tmp_path, capsys):
     assert capsys.readouterr().out.endswith(older)
 
 
-def test_data_that_lacks_rows_is_refused(tmp_path):
-    tiny(tmp_path, "RTE", [("test", 11)])
-    run = write_model(tmp_path / "rte", "RTE", classes=2)
-    with pytest.raises(
-        CannotStart, match=r"has 11 rows in test, but GLUE's file has 3,000: make .* add --cut"
-    ):
-        submit("--checkpoint", run, "--data", tmp_path, "--submission", tmp_path / "out")
+@pytest.mark.parametrize(
+    ("task", "split", "models", "flags", "found"),
+    [
+        ("RTE", "test", ["RTE"], "", "has 11 rows in test, but GLUE's file has 3,000: make .* add --cut"),
+        ("RTE", "test", ["RTE", "RTE"], "--cut", "two --checkpoint are given for RTE: leave one out"),
+        ("SNLI", "test", ["SNLI"], "", "requires a GLUE task, but .* is SNLI: give"),
+        ("RTE", "valid", ["RTE"], "", "has no test split: make it with GLUE's test.tsv"),
+    ],
+)
+def test_what_glue_does_not_take_is_refused(tmp_path, task, split, models, flags, found):
+    tiny(tmp_path, task, [(split, 11)])
+    classes = TASKS[task].num_classes
+    runs = [write_model(tmp_path / str(number), model, classes) for number, model in enumerate(models)]
+    with pytest.raises(CannotStart, match=found):
+        submit("--checkpoint", *runs, "--data", tmp_path, "--submission", tmp_path / "out", *flags.split())
     assert not (tmp_path / "out").exists()
-
-
-def test_two_models_of_a_task_are_refused(tmp_path):
-    tiny(tmp_path, "RTE", [("test", 11)])
-    runs = [write_model(tmp_path / name, "RTE", classes=2) for name in "ab"]
-    with pytest.raises(CannotStart, match="two --checkpoint are given for RTE: leave one out"):
-        submit("--checkpoint", *runs, "--data", tmp_path, "--submission", tmp_path / "out", "--cut")
 
 
 def test_a_model_of_another_task_is_refused(tmp_path):
@@ -168,17 +159,3 @@ def test_a_model_of_another_task_is_refused(tmp_path):
         CannotStart, match=r"was fine-tuned on QNLI, but .*RTE-bin is RTE: give the parent folder"
     ):
         submit("--checkpoint", run, "--data", data, "--submission", tmp_path / "out", "--cut")
-
-
-def test_tasks_that_are_not_glue_s_are_refused(tmp_path):
-    tiny(tmp_path, "SNLI", [("test", 11)])
-    run = write_model(tmp_path / "snli", "SNLI", classes=3)
-    with pytest.raises(CannotStart, match=r"requires a GLUE task, but .* is SNLI: give"):
-        submit("--checkpoint", run, "--data", tmp_path, "--submission", tmp_path / "out")
-
-
-def test_data_without_a_test_split_is_refused(tmp_path):
-    tiny(tmp_path, "RTE", [("train", 8), ("valid", 8)])
-    run = write_model(tmp_path / "rte", "RTE", classes=2)
-    with pytest.raises(CannotStart, match="has no test split: make it with GLUE's test.tsv"):
-        submit("--checkpoint", run, "--data", tmp_path, "--submission", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Concurrent writers of one cache leave every row valid, even if their bits differ."""
+"""Rows are valid or missing, also with concurrent writers of one cache, even if their bits differ."""
 
 import multiprocessing
 
@@ -8,6 +8,7 @@ import torch
 
 from fairseq_kd.data.cache import SplitCache, record_file
 from fairseq_kd.data.cache.codecs import DenseCodec
+from fairseq_kd.errors import CannotStart
 from fairseq_kd.signals import Signals
 
 ROWS, NUMBERS = 60, 500
@@ -109,3 +110,49 @@ def test_row_belongs_to_its_tokens(rows):
     write(rows, 3, 1.0)
     assert rows.read(3, TOKENS[3]) is not None
     assert rows.read(3, TOKENS[4]) is None
+
+
+def test_a_row_lacks_all_signals_if_it_lacks_one(rows, tmp_path):
+    """A writer was killed between two records."""
+    state = DenseCodec("state-1", ("n", 2), "states", 1)
+    both = SplitCache(tmp_path / "train", [*rows.codecs, state], "fp32", rows.tokens, "hash")
+    both.create_files()
+    write(rows, 3, 1.0)
+    assert rows.read(3, TOKENS[3]) is not None
+    assert both.read(3, TOKENS[3]) is None
+    assert [codec.name for codec in both.missing()] == ["logits", "state-1"]
+
+
+def test_a_disk_that_keeps_nothing_is_an_error(rows, monkeypatch):
+    monkeypatch.setattr(record_file.RecordFile, "write", lambda *_: None)
+    write(rows, 3, 1.0)
+    with pytest.raises(CannotStart, match=r"--teacher-cache \S+train lost data that was written to it: name"):
+        rows.read_batch([3], TOKENS[[3]])
+
+
+def test_numbers_too_large_for_the_precision_are_an_error(rows, tmp_path):
+    half = SplitCache(tmp_path / "train", rows.codecs, "fp16", rows.tokens, "hash")
+    half.create_files()
+    with pytest.raises(
+        SystemExit, match="Cannot cache logits: --cache-precision fp16 has no number above 65504"
+    ):
+        write(half, 0, 1e5)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("logits.fp32.bin", "more", r"has a damaged file \S+logits.fp32.bin .*: remove it"),
+        ("rows.json", "{", r"has an invalid rows\.json .*: remove that folder, or name"),
+        ("rows.json", "null", r"has an invalid rows\.json"),
+        (
+            "rows.json",
+            '{"rows": 60}',
+            r"has other data than this train \(60 rows, now 60; or other tokens\): name",
+        ),
+    ],
+)
+def test_damaged_files_and_other_data_are_refused(rows, name, content, found):
+    (rows.folder / name).write_text(content)
+    with pytest.raises(CannotStart, match=rf"--teacher-cache .*{found}"):
+        SplitCache(rows.folder, rows.codecs, "fp32", rows.tokens, "hash").missing()
