@@ -8,6 +8,8 @@ from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.checkpoint import read_checkpoint, upgrade_state_dict
 from tests.tiny import SHAPE, weights, write_teacher
 
+CONFIG = {"encoder_attention_heads": 4, "activation_fn": "gelu", "pooler_activation_fn": "tanh"}
+
 
 def test_a_checkpoint_is_read_from_file_or_folder(tmp_path):
     path = write_teacher(tmp_path / "model.pt", classes=3)
@@ -26,8 +28,7 @@ def test_the_best_checkpoint_of_a_run_comes_first(tmp_path):
 
 
 def test_an_args_namespace_serves_as_model_config(tmp_path):
-    config = argparse.Namespace(encoder_attention_heads=4, activation_fn="gelu", pooler_activation_fn="tanh")
-    torch.save({"args": config, "model": weights(SHAPE)}, tmp_path / "old.pt")
+    torch.save({"args": argparse.Namespace(**CONFIG), "model": weights(SHAPE)}, tmp_path / "old.pt")
     assert read_checkpoint(str(tmp_path / "old.pt"), "--teacher").shape == SHAPE
 
 
@@ -53,37 +54,25 @@ def _new_name(name: str) -> str:
     return name.replace("decoder.", "encoder.").replace(".emb_layer_norm.", ".layernorm_embedding.")
 
 
-class Malicious:
-    def __reduce__(self):
-        return os.system, ("true",)
-
-
-def half(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
 @pytest.mark.parametrize(
-    ("make", "sentence"),
+    ("content", "found"),
     [
-        (lambda path: None, r"--teacher .*model\.pt does not exist: give a checkpoint file"),
-        (lambda path: path.write_bytes(b"garbage"), r"(is not|cannot be read|not safe)"),
-        (lambda path: half(write_teacher(path)), r"cannot be read as a checkpoint .*may be damaged"),
-        (lambda path: path.write_bytes(b""), r"cannot be read as a checkpoint"),
-        (lambda path: torch.save({"model": Malicious()}, path), r"unsafe to load"),
-        (lambda path: torch.save({"weights": {}}, path), r"has no fairseq model and model config"),
-        (lambda path: torch.save([1, 2], path), r"has no fairseq model and model config"),
-        (
-            lambda path: torch.save({"cfg": {"model": {"encoder_attention_heads": 4}}, "model": {}}, path),
-            r"is not a RoBERTa or BERT encoder",
-        ),
+        (None, r"does not exist: give a checkpoint file"),
+        (b"garbage", "cannot be read as a checkpoint .*may be damaged"),
+        ({"model": {"a": os.getcwd}}, "unsafe to load"),
+        ({"weights": {}}, "has no fairseq model and model config"),
+        ([1, 2], "has no fairseq model and model config"),
+        ({"cfg": {"model": {"encoder_attention_heads": 4}}, "model": {}}, "is not a RoBERTa or BERT encoder"),
     ],
 )
-def test_an_invalid_checkpoint_is_an_error(tmp_path, make, sentence):
+def test_an_invalid_checkpoint_is_an_error(tmp_path, content, found):
     path = tmp_path / "model.pt"
-    make(path)
-    with pytest.raises(CannotStart, match=sentence) as raised:
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(CannotStart, match=rf"^Cannot start: --teacher .*model\.pt .*{found}") as raised:
         read_checkpoint(str(path), "--teacher")
-    assert str(raised.value).startswith("Cannot start: --teacher")
     assert "\n" not in str(raised.value)
 
 
@@ -98,17 +87,9 @@ def test_reading_one_checkpoint_leaves_others_loadable(tmp_path):
     assert torch.load(tmp_path / "other.pt", weights_only=True)["args"].arch == "x"
 
 
-def test_files_of_the_oldest_format_are_read(tmp_path):
-    config = argparse.Namespace(encoder_attention_heads=4, activation_fn="gelu", pooler_activation_fn="tanh")
-    state = {"args": config, "model": weights(SHAPE)}
-    torch.save(state, tmp_path / "model.pt", _use_new_zipfile_serialization=False)
-    assert read_checkpoint(str(tmp_path), "--teacher").shape == SHAPE
-
-
 def test_dataparallels_prefix_is_removed(tmp_path):
-    config = {"encoder_attention_heads": 4, "activation_fn": "gelu", "pooler_activation_fn": "tanh"}
     new = weights(SHAPE)
-    state = {"cfg": {"model": config}, "model": {f"module.{name}": value for name, value in new.items()}}
+    state = {"cfg": {"model": CONFIG}, "model": {f"module.{name}": value for name, value in new.items()}}
     torch.save(state, tmp_path / "model.pt")
     checkpoint = read_checkpoint(str(tmp_path), "--init-from")
     assert checkpoint.shape == SHAPE
@@ -122,22 +103,3 @@ def test_hugging_faces_files_are_sent_to_the_converter(tmp_path, given):
     torch.save({"bert.pooler.dense.bias": torch.zeros(2)}, tmp_path / "pytorch_model.bin")
     with pytest.raises(CannotStart, match=r"--teacher .*convert it first \(scripts/convert_hf.py import"):
         read_checkpoint(str(tmp_path / given), "--teacher")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("old_format", [False, True])
-def test_a_file_truncated_anywhere_is_an_error(tmp_path, old_format):
-    path = tmp_path / "model.pt"
-    torch.save({"model": {"a": torch.zeros(9)}}, path, _use_new_zipfile_serialization=not old_format)
-    content = path.read_bytes()
-    for size in range(0, len(content), 7):
-        path.write_bytes(content[:size])
-        # A cut may leave half of a class's name, which then is not one of those allowed.
-        with pytest.raises(CannotStart, match="cannot be read as a checkpoint|unsafe to load"):
-            read_checkpoint(str(path), "--teacher")
-
-
-def test_a_pointer_of_git_lfs_is_recognised(tmp_path):
-    (tmp_path / "model.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-    with pytest.raises(CannotStart, match="it is a Git LFS pointer, run git lfs pull"):
-        read_checkpoint(str(tmp_path), "--teacher")

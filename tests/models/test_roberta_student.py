@@ -1,4 +1,4 @@
-"""Encoders with fewer heads than fill their width, narrow feed-forward blocks and factorised embeddings."""
+"""Students: what they return and freeze, and those with fewer heads, narrow layers and factorised embeddings."""
 
 from argparse import Namespace
 from dataclasses import replace
@@ -10,45 +10,59 @@ from torch.testing import assert_close
 from fairseq_kd.convert.stock import unsupported_by_fairseq
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.evaluation.loaded_model import LoadedModel
-from fairseq_kd.models import roberta_student
 from fairseq_kd.models.checkpoint import read_checkpoint
 from fairseq_kd.models.roberta_student import RobertaStudent
-from fairseq_kd.models.shape import ModelShape, shape_of
+from fairseq_kd.models.shape import ModelShape
+from fairseq_kd.signals import Wanted
 from fairseq_kd.teachers.live import NO_DROPOUT
 from tests.criterions.test_distillation import ALL_METHODS
-from tests.tasks.test_training import checkpoint, losses
-from tests.tiny import batch, build, train_command, train_here, weights, write_teacher, write_text
+from tests.models.test_encoder import EVERYTHING, HEAD, TOKENS, dictionary, model
+from tests.models.test_shape import PRUNED
+from tests.tiny import (
+    batch,
+    build,
+    checkpoint,
+    losses,
+    train_command,
+    train_here,
+    values_of,
+    weights,
+    write_teacher,
+)
 
-PRUNED = ModelShape(layers=2, width=16, ffn=8, heads=2, max_positions=40, head_width=4, rank=6)
-SIZES = {
-    "encoder_layers": 2,
-    "encoder_embed_dim": 16,
-    "encoder_ffn_embed_dim": 8,
-    "encoder_attention_heads": 2,
-    "encoder_head_dim": 4,
-    "embedding_rank": 6,
-}
-
-
-def test_the_published_shape_has_14_million_parameters(monkeypatch):
-    # BERT-base to 2 heads, 6 layers, ffn 768, embeddings of rank 128, with its classification head.
-    monkeypatch.setattr(roberta_student, "init_bert_params", lambda module: None)
-    shape = ModelShape(
-        layers=6, width=768, ffn=768, heads=2, max_positions=512, segments=2, head_width=64, rank=128
-    )
-    with torch.device("meta"):
-        model = RobertaStudent(Namespace(**NO_DROPOUT), shape, range(30522))
-        model.register_classification_head("sentence_classification_head", 2)
-    parameters = sum(p.numel() for p in model.parameters())
-    # Two rows of positions more than BERT's 14,465,282: fairseq's padding index comes first.
-    assert parameters == 14_465_282 + 2 * 768
-    assert round(parameters / 1e6, 2) == 14.47
+SIZES = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_ffn_embed_dim": 8, "encoder_attention_heads": 2,
+         "encoder_head_dim": 4, "embedding_rank": 6}  # fmt: skip
 
 
-def test_its_shape_is_read_from_its_weights():
-    config = {**PRUNED.config(), "encoder_head_dim": None, "embedding_rank": None}
-    assert shape_of(config, weights(PRUNED)) == PRUNED
-    assert str(PRUNED) == "2 layers, width 16, 2 heads of 4, ffn 8, embeddings of rank 6"
+def test_without_wanted_it_returns_what_fairseq_asks_for():
+    student = model()
+    logits, _ = student(TOKENS, classification_head_name=HEAD)
+    features, _ = student(TOKENS, features_only=True)
+    signals = student(TOKENS, wanted=EVERYTHING, classification_head_name=HEAD)
+    assert_close(logits, signals.logits)
+    assert_close(features, signals.states[4])
+
+
+def test_unreached_parameters_are_frozen():
+    student = model()
+    frozen = student.freeze_unreached(Wanted.of(attention=[2]), HEAD)
+
+    trainable = {name for name, p in student.named_parameters() if p.requires_grad}
+    layers = "encoder.sentence_encoder.layers."
+    assert layers + "0.fc2.weight" in trainable
+    assert layers + "1.self_attn.k_proj.weight" in trainable
+    assert {layers + "1.self_attn.v_proj.weight", layers + "2.fc1.weight"} <= set(frozen)
+    assert "classification_heads.sentence_classification_head.dense.weight" in frozen
+
+
+def test_a_new_head_is_initialised_as_fairseq_does():
+    shape = ModelShape(layers=1, width=64, ffn=64, heads=4)
+    student = RobertaStudent(Namespace(**NO_DROPOUT), shape, dictionary())
+    student.register_classification_head(HEAD, 3)
+    head = student.classification_heads[HEAD]
+    assert head.dense.weight.abs().max() <= 1 / 64**0.5  # uniform
+    assert head.dense.weight.std().item() == pytest.approx((1 / 64**0.5) / 3**0.5, rel=0.05)
+    assert student.encoder.sentence_encoder.layers[0].fc1.weight.std().item() == pytest.approx(0.02, rel=0.1)
 
 
 def test_factorised_embeddings_are_the_product_of_their_factors():
@@ -62,9 +76,9 @@ def test_factorised_embeddings_are_the_product_of_their_factors():
     tokens = torch.tensor([[0, 5, 6, 2], [0, 9, 2, 1]])
     found = []
     for shape, state in ((PRUNED, factorised), (replace(PRUNED, rank=0), whole)):
-        model = RobertaStudent(Namespace(**NO_DROPOUT), shape, range(len(product)), lm_head=True).eval()
-        model.load_state_dict({n: v for n, v in state.items() if "classification" not in n})
-        found.append(model(tokens)[0])
+        student = RobertaStudent(Namespace(**NO_DROPOUT), shape, range(len(product)), lm_head=True).eval()
+        student.load_state_dict({n: v for n, v in state.items() if "classification" not in n})
+        found.append(student(tokens)[0])
     assert_close(found[0], found[1], rtol=1e-4, atol=1e-4)
 
 
@@ -110,8 +124,9 @@ def test_sizes_and_dropout_out_of_range_are_refused(data, teacher, settings, mes
 def test_it_trains_saves_resumes_reloads_and_predicts(data, teacher, tmp_path):
     pruned = write_teacher(tmp_path / "pruned.pt", PRUNED, seed=2)
     flags = ("--teacher", str(teacher), "--criterion", "kd", "--init-from", str(pruned), "--init-head")
-    train_here(train_command(data, tmp_path / "run", *flags, "--max-epoch", "1"))
-    rows = train_here(train_command(data, tmp_path / "run", *flags, "--max-epoch", "2"))
+    command = train_command(data, tmp_path / "run", *flags)
+    train_here(command)
+    rows = train_here([*command, "--max-epoch", "2"])
     assert len(losses(rows)) == 8
 
     last = str(tmp_path / "run" / "checkpoint_last.pt")
@@ -119,24 +134,19 @@ def test_it_trains_saves_resumes_reloads_and_predicts(data, teacher, tmp_path):
     read = read_checkpoint(last, "--checkpoint")
     assert read.shape == PRUNED
     [(_, found)] = LoadedModel.of(read, data).predict(["valid"], torch.device("cpu"))
-    accuracy = [values["valid_accuracy"] for tag, values in rows if tag == "valid"][-1]
+    accuracy = values_of(rows, "valid")[-1]["valid_accuracy"]
     assert 100 * (found.logits.argmax(axis=1) == found.labels).mean() == pytest.approx(accuracy, abs=1e-3)
 
 
 @pytest.mark.slow
-def test_it_predicts_words_with_both_factors(tmp_path):
-    text = write_text(tmp_path / "text")
+def test_it_predicts_words_with_both_factors(text, tmp_path):
     source = write_teacher(tmp_path / "pruned.pt", PRUNED, classes=None, lm_head=True)
-    flags = ("--criterion", "kd", "--hard-weight", "1", "--soft-weight", "0", "--init-from", str(source))
-    flags += ("--tokens-per-sample", "24", "--max-epoch", "2")
-    command = train_command(text, tmp_path / "run", *flags, task="masked_lm_kd")
+    flags = "--criterion kd --hard-weight 1 --soft-weight 0 --tokens-per-sample 24 --max-epoch 2"
+    command = train_command(text, tmp_path / "run", flags, "--init-from", str(source), task="masked_lm_kd")
     found = losses(train_here(command))
     assert found[-1] < found[0]
     saved = checkpoint(tmp_path / "run")["model"]
-    factors = (
-        "encoder.sentence_encoder.embed_tokens.weight",
-        "encoder.sentence_encoder.embed_projection.weight",
-    )
+    factors = [f"encoder.sentence_encoder.embed_{name}.weight" for name in ("tokens", "projection")]
     assert torch.equal(saved["encoder.lm_head.weight"], saved[factors[0]])
     assert torch.equal(saved["encoder.lm_head.projection"], saved[factors[1]])
     start = read_checkpoint(str(source), "--init-from").weights
@@ -147,20 +157,3 @@ def test_stock_fairseq_cannot_have_it(tmp_path):
     pruned = read_checkpoint(str(write_teacher(tmp_path / "pruned.pt", PRUNED)), "--checkpoint")
     [reason] = unsupported_by_fairseq(pruned, pairs=False, approximate=False)
     assert "is pruned (2 layers, width 16, 2 heads of 4, ffn 8, embeddings of rank 6)" in reason
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", ["hidden_mse_learn", "hidden_mse_token", "pkd", "alp_kd", "lad"])
-def test_a_narrow_student_from_a_checkpoint_learns_from_hidden_states(data, teacher, tmp_path, method):
-    # As TinyBERT does: 4 layers of 312, pre-trained by somebody else.
-    tiny = write_teacher(
-        tmp_path / "tiny.pt", ModelShape(layers=4, width=12, ffn=20, heads=4, max_positions=40), classes=None
-    )
-    model = {"init_from": str(tiny)}
-    task, student, criterion = build(data, teacher, method, layers="all", model=model)
-    assert student.shape.width == 12
-    loss, _, _ = criterion(student, batch(task, [0, 3, 11]))
-    loss.backward()
-    learned = [p for name, p in criterion.named_parameters() if ".widen." in name]
-    assert learned
-    assert all(p.grad.abs().max() > 0 for p in learned)
