@@ -1,67 +1,59 @@
 """Layer maps against tables, and student weights copied from a teacher."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
 from fairseq_kd.layers import layer_map, student_state_dict
+from tests.originals import recorded
 
-GOLDEN = Path(__file__).parent / "golden"
+# mapping | layers of student and teacher | pairs; halves are rounded to even: 1.5 -> 2, 4.5 -> 4, 2.5 -> 2, 7.5 -> 8
+MAPS = """
+skip | 3 12 | 0:0 1:4 2:8 3:12
+skip | 3 9 | 0:0 1:3 2:6 3:9
+skip | 4 6 | 0:0 1:2 2:3 3:4 4:6
+skip | 5 12 | 0:0 1:2 2:5 3:7 4:10 5:12
+skip | 2 2 | 0:0 1:1 2:2
+skip | 1 6 | 0:0 1:6
+last | 3 12 | 3:12
+pkd-skip | 6 12 | 1:2 2:4 3:6 4:8 5:10
+pkd-skip | 4 12 | 1:3 2:6 3:9
+pkd-skip | 2 12 | 1:6
+pkd-skip | 5 12 | 1:2 2:4 3:6 4:8
+pkd-last | 6 12 | 1:7 2:8 3:9 4:10 5:11
+pkd-last | 3 12 | 1:10 2:11
+top12 | 6 12 | 0:0 1:2 2:4 3:6 4:8 5:10 6:12
+top10 | 6 12 | 0:0 1:2 2:3 3:5 4:7 5:8 6:10
+top8 | 6 12 | 0:0 1:1 2:3 3:4 4:5 5:7 6:8
+t_top10 | 6 12 | 0:0 1:2 2:3 3:5 4:7 5:8 6:10
+top10 | 4 12 | 0:0 1:2 2:5 3:8 4:10
+1:4,3:12 | 3 12 | 1:4 3:12
+ 3:12 , 0:0 | 3 12 | 3:12 0:0
+""".strip("\n").splitlines()
 
 
-@pytest.mark.parametrize(
-    ("name", "student", "teacher", "pairs"),
-    [
-        ("skip", 3, 12, [(0, 0), (1, 4), (2, 8), (3, 12)]),
-        ("skip", 3, 9, [(0, 0), (1, 3), (2, 6), (3, 9)]),
-        (
-            "skip",
-            4,
-            6,
-            [(0, 0), (1, 2), (2, 3), (3, 4), (4, 6)],
-        ),  # 1.5 -> 2, 4.5 -> 4: halves are rounded to even
-        ("skip", 5, 12, [(0, 0), (1, 2), (2, 5), (3, 7), (4, 10), (5, 12)]),  # 2.4, 4.8, 7.2, 9.6
-        ("skip", 2, 2, [(0, 0), (1, 1), (2, 2)]),
-        ("skip", 1, 6, [(0, 0), (1, 6)]),
-        ("last", 3, 12, [(3, 12)]),
-        ("pkd-skip", 6, 12, [(1, 2), (2, 4), (3, 6), (4, 8), (5, 10)]),
-        ("pkd-skip", 4, 12, [(1, 3), (2, 6), (3, 9)]),
-        ("pkd-skip", 2, 12, [(1, 6)]),
-        ("pkd-skip", 5, 12, [(1, 2), (2, 4), (3, 6), (4, 8)]),
-        ("pkd-last", 6, 12, [(1, 7), (2, 8), (3, 9), (4, 10), (5, 11)]),
-        ("pkd-last", 3, 12, [(1, 10), (2, 11)]),
-        ("top12", 6, 12, [(0, 0), (1, 2), (2, 4), (3, 6), (4, 8), (5, 10), (6, 12)]),
-        ("top10", 6, 12, [(0, 0), (1, 2), (2, 3), (3, 5), (4, 7), (5, 8), (6, 10)]),
-        ("top8", 6, 12, [(0, 0), (1, 1), (2, 3), (3, 4), (4, 5), (5, 7), (6, 8)]),
-        ("t_top10", 6, 12, [(0, 0), (1, 2), (2, 3), (3, 5), (4, 7), (5, 8), (6, 10)]),
-        ("top10", 4, 12, [(0, 0), (1, 2), (2, 5), (3, 8), (4, 10)]),  # 2.5 -> 2, 7.5 -> 8
-        ("1:4,3:12", 3, 12, [(1, 4), (3, 12)]),
-        (" 3:12 , 0:0 ", 3, 12, [(3, 12), (0, 0)]),
-        ([(1, 4), (3, 12)], 3, 12, [(1, 4), (3, 12)]),
-    ],
-)
-def test_layer_map(name, student, teacher, pairs):
-    assert layer_map(name, student, teacher) == pairs
+@pytest.mark.parametrize("row", MAPS)
+def test_layer_map(row):
+    name, layers, pairs = row.split(" | ")
+    expected = [tuple(map(int, pair.split(":"))) for pair in pairs.split()]
+    student, teacher = map(int, layers.split())
+    assert layer_map(name, student, teacher) == layer_map(expected, student, teacher) == expected
 
 
 def test_layer_maps_of_patient_kd_equal_the_recorded_ones():
-    with np.load(GOLDEN / "pkd_layer_tables.npz") as table:
-        assert len(table.files) == 16
-        for key in table.files:
-            _, kind, teacher, student = key.split("_")
-            expected = list(enumerate(table[key].tolist(), start=1))
-            assert layer_map(f"pkd-{kind}", int(student), int(teacher)) == expected, key
+    tables = recorded("pkd_layer_tables")
+    assert len(tables) == 16
+    for key, table in tables.items():
+        _, kind, teacher, student = key.split("_")
+        expected = list(enumerate(table.tolist(), start=1))
+        assert layer_map(f"pkd-{kind}", int(student), int(teacher)) == expected, key
 
 
 def test_layer_maps_of_hidden_state_knowledge_equal_the_recorded_ones():
-    with np.load(GOLDEN / "hsk_depth_tables.npz") as table:
-        maps = [key for key in table.files if key.startswith("out_map_")]
-        assert len(maps) == 9
-        for key in maps:
-            _, _, student, name = key.split("_")
-            assert layer_map(name, int(student), 12) == list(enumerate(table[key].tolist())), key
+    maps = {key: table for key, table in recorded("hsk_depth_tables").items() if key.startswith("out_map_")}
+    assert len(maps) == 9
+    for key, table in maps.items():
+        _, _, student, name = key.split("_")
+        assert layer_map(name, int(student), 12) == list(enumerate(table.tolist())), key
 
 
 @pytest.mark.parametrize(
@@ -121,14 +113,7 @@ def teacher(layers=4):
 
 @pytest.mark.parametrize(
     ("init_layers", "sources"),
-    [
-        ([1, 3], [1, 3]),
-        ("1,3", [1, 3]),
-        (" 3 , 0 ", [3, 0]),
-        ([2, 2, 0], [2, 2, 0]),
-        ("all", [0, 1, 2, 3]),
-        ((3,), [3]),
-    ],
+    [([1, 3], [1, 3]), (" 3 , 0 ", [3, 0]), ([2, 2, 0], [2, 2, 0]), ("all", [0, 1, 2, 3]), ((3,), [3])],
 )
 def test_layers_are_copied_in_the_given_order(init_layers, sources):
     student = student_state_dict(teacher(), init_layers)

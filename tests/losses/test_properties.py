@@ -1,4 +1,4 @@
-"""Properties of every token loss: a sentence's loss depends on neither padding nor other sentences."""
+"""Properties of every loss: a sentence's loss depends on neither padding nor other sentences."""
 
 import math
 
@@ -6,7 +6,18 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fairseq_kd.losses import attention_kl, attention_mse, hidden_mse, pearson_attention, relation_kl
+from fairseq_kd.losses import (
+    attention_kl,
+    attention_mse,
+    hidden_mse,
+    kd,
+    logits_mse,
+    patience,
+    pearson_attention,
+    relation_kl,
+    soft_cross_entropy,
+    token_mse,
+)
 
 B, T, A, H = 3, 6, 2, 4
 # Sentences of 6, 4 and 3 tokens; the last one's real tokens are no prefix.
@@ -19,7 +30,14 @@ LOSSES = {
     "attention_kl": (attention_kl, (B, A, T, T), (B, A, T, T), (2, 3)),
     "relation_kl": (relation_kl, (B, A, T, H), (B, A, T, H + 1), (2,)),
     "pearson_attention": (pearson_attention, (B, A, T, T), (B, A, T, T), (2, 3)),
+    "token_mse": (lambda s, t, mask: token_mse(s, t), (B, H), (B, H), ()),
+    "patience": (lambda s, t, mask: patience(s, t), (B, H), (B, H), ()),
+    "kd": (lambda s, t, mask: kd(s, t, 2.0), (B, H), (B, H), ()),
+    "soft_cross_entropy": (lambda s, t, mask: soft_cross_entropy(s, t, 2.0), (B, H), (B, H), ()),
+    "logits_mse": (lambda s, t, mask: logits_mse(s, t), (B, H), (B, H), ()),
 }
+OF_TOKENS = [name for name, (_, _, _, axes) in LOSSES.items() if axes]
+every_token_loss = pytest.mark.parametrize("name", OF_TOKENS)
 every_loss = pytest.mark.parametrize("name", LOSSES)
 # The batch term of Pearson is shared by the sentences, the documented exception.
 every_loss_of_one_sentence = pytest.mark.parametrize("name", [n for n in LOSSES if n != "pearson_attention"])
@@ -57,7 +75,7 @@ def test_batch_equals_its_sentences_one_by_one(name, random):
     assert_close(loss(s, t, MASK), torch.cat(alone), rtol=1e-12, atol=0)
 
 
-@every_loss
+@every_token_loss
 @pytest.mark.parametrize("garbage", [math.nan, math.inf, -math.inf, 1e30])
 def test_padding_never_reaches_loss_or_gradients(name, garbage, random):
     loss, s, t, axes = inputs(name, random)
@@ -105,7 +123,7 @@ def test_autocast_does_not_change_the_loss(name, random):
     assert_close(inside, loss(s, t, MASK), rtol=0, atol=0)
 
 
-@every_loss
+@every_token_loss
 def test_sentence_without_real_tokens_has_a_finite_loss(name, random):
     loss, s, t, _ = inputs(name, random)
     s.requires_grad_()
@@ -118,6 +136,9 @@ def test_sentence_without_real_tokens_has_a_finite_loss(name, random):
 
 
 @every_loss_of_one_sentence
-def test_equal_sides_have_loss_0(name, random):
+def test_equal_sides_have_the_lowest_loss(name, random):
     loss, s, _, _ = inputs(name, random)
+    if name == "soft_cross_entropy":
+        assert torch.autograd.grad(loss(s.requires_grad_(), s.detach(), MASK).sum(), s)[0].abs().max() < 1e-12
+        return
     assert_close(loss(s, s, MASK), torch.zeros(B, dtype=s.dtype), rtol=0, atol=1e-12)
