@@ -1,6 +1,7 @@
 import pytest
 
-from tests.tiny import distil_command, train_here, values_of
+from tests.runs import values_of
+from tests.tiny import distil_command, train_here
 
 
 @pytest.mark.slow

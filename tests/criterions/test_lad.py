@@ -10,7 +10,8 @@ from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.shape import ModelShape
 from tests.criterions.made import criterion_of
 from tests.optim.updates import plain
-from tests.tiny import batch, build, checkpoint, distil_command, train_here, write_teacher
+from tests.runs import checkpoint
+from tests.tiny import batch, build, distil_command, train_here, write_teacher
 
 ALONE = {"hard_weight": 0.0, "soft_weight": 0.0}
 WIDE = ModelShape(layers=4, width=32, ffn=64, heads=4, max_positions=40)

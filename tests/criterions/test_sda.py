@@ -7,17 +7,8 @@ from torch.testing import assert_close
 from fairseq_kd.evaluation.loaded_model import LoadedModel
 from fairseq_kd.losses import cross_entropy, logits_mse
 from fairseq_kd.models.checkpoint import read_checkpoint
-from tests.tiny import (
-    batch,
-    build,
-    check_same_weights,
-    checkpoint,
-    train_by_two_workers,
-    train_command,
-    train_here,
-    values_of,
-    write_data,
-)
+from tests.runs import check_same_weights, checkpoint, train_by_two_workers, values_of
+from tests.tiny import batch, build, train_command, train_here, write_data
 
 STUDENT = "encoder.sentence_encoder.layers.1.fc1.weight"
 

@@ -9,7 +9,6 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from statistics import mean
 from typing import Any
 from unittest import mock
@@ -25,7 +24,8 @@ from fairseq_kd.losses import contrastive, score_blocks
 from fairseq_kd.models import dropout, unpad
 from fairseq_kd.models.shape import ModelShape
 from fairseq_kd.teachers.live import move
-from tests.tiny import batch, build, distil_command, train_here, write_data, write_teacher, write_text
+from tests.runs import check_same_weights, checkpoint, losses
+from tests.tiny import batch, build, distil_command, train_here, write_data, write_teacher
 
 CRITERIONS = list(describe()["criterions"])
 CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
@@ -69,13 +69,6 @@ def draws_on_the_host(monkeypatch) -> None:
     monkeypatch.setattr(contrastive, "_random_below", random_below)
 
 
-@pytest.fixture(scope="module")
-def text(tmp_path_factory) -> tuple[Path, Path]:
-    """Write running text, and a teacher with a masked-LM head."""
-    folder = tmp_path_factory.mktemp("text")
-    return write_text(folder / "text"), write_teacher(folder / "model.pt", classes=None, lm_head=True)
-
-
 def loss_and_gradients(device: str, *args: Any, **options: Any) -> tuple[Tensor, dict[str, Tensor]]:
     """Build a student and criterion on the CPU, and return the loss of a batch on the device, and its gradients."""
     torch.manual_seed(1)
@@ -110,9 +103,9 @@ def test_loss_and_gradients_of_sentences_are_those_of_the_cpu(data, teacher, met
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("method", ["kd", "att_kl_hidden_mse", "minilm"])
-def test_loss_and_gradients_of_running_text_are_those_of_the_cpu(text, method, device):
+def test_loss_and_gradients_of_running_text_are_those_of_the_cpu(text, lm_teacher, method, device):
     options = {"task": {"tokens_per_sample": 24}, "task_name": "masked_lm_kd", "hard_weight": 1.0}
-    assert_equal_on(device, *text, method, **options)
+    assert_equal_on(device, text, lm_teacher, method, **options)
 
 
 def train(device: str, *args: Any) -> list[float]:
@@ -120,13 +113,7 @@ def train(device: str, *args: Any) -> list[float]:
     command = [*distil_command(*args), "--distributed-world-size", "1", "--max-epoch", "2"]
     if device != "cpu":
         command.remove("--cpu")
-    return [values["loss"] for tag, values in train_here(command) if tag == "train_inner"]
-
-
-def weights(run_dir: Path) -> dict[str, Tensor]:
-    """Return the last weights of student and criterion."""
-    saved = torch.load(run_dir / "checkpoint_last.pt", weights_only=True, map_location="cpu")
-    return {f"{part}.{name}": value for part in ("model", "criterion") for name, value in saved[part].items()}
+    return losses(train_here(command))
 
 
 @pytest.fixture(scope="module")
@@ -134,13 +121,13 @@ def fp32(data, teacher, tmp_path_factory):
     """Return the losses of a training in fp32 on a device; train once per device."""
     known: dict[str, list[float]] = {}
 
-    def losses(device: str) -> list[float]:
+    def fp32_losses(device: str) -> list[float]:
         if device not in known:
             run_dir = tmp_path_factory.mktemp("fp32")
             known[device] = train(device, data, run_dir, teacher, "att_kl_hidden_mse")
         return known[device]
 
-    return losses
+    return fp32_losses
 
 
 PRECISIONS = {
@@ -173,7 +160,8 @@ def test_the_losses_of_16_bits_fall_and_are_close_to_those_of_fp32(
     assert all(math.isfinite(loss) for loss in found)
     # On a CPU, the largest difference was 0.0023. --bf16 also stores weights and activations with 8 bits.
     assert found == pytest.approx(expected, rel=0.05 if precision == "bf16" else 0.01)
-    assert all(value.isfinite().all() for value in weights(tmp_path).values())
+    saved = checkpoint(tmp_path)
+    assert all(value.isfinite().all() for part in ("model", "criterion") for value in saved[part].values())
 
 
 @pytest.mark.slow
@@ -203,10 +191,7 @@ def test_killed_in_mid_epoch_and_resumed_equals_straight_through(
         resumed = train(device, data, tmp_path / "killed", *given)
 
     assert resumed == straight[12:]  # the last checkpoint before the kill is that of update 12
-    expected, found = weights(tmp_path / "straight"), weights(tmp_path / "killed")
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        assert torch.equal(found[name], value), name
+    check_same_weights(tmp_path / "killed", tmp_path / "straight")
 
 
 @pytest.mark.parametrize("device", DEVICES)

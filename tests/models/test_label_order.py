@@ -20,22 +20,25 @@ def classifier(path, names: list[str]) -> Checkpoint:
     return read_checkpoint(str(path), "--teacher")
 
 
-@pytest.mark.parametrize(
-    ("names", "labels", "rows"),
-    [
-        (["contradiction", "neutral", "entailment"], NLI, [2, 1, 0]),
-        (["NEUTRAL", "CONTRADICTION", "ENTAILMENT"], NLI, [2, 0, 1]),
-        (["not-entailment", "Entailment"], ("entailment", "not_entailment"), [1, 0]),
-        (["LABEL_1", "LABEL_0"], ("0", "1"), [1, 0]),
-        (["LABEL_0", "LABEL_1"], ("1", "0"), [1, 0]),
-        (["POSITIVE", "NEGATIVE"], ("0", "1"), [1, 0]),
-        (["0", "1"], ("equivalent", "not_equivalent"), [1, 0]),
-        (["1", "-1", "0"], ("-1", "0", "1"), [1, 2, 0]),
-        (["c", "C"], ("C", "c"), [1, 0]),
-    ],
-)
-def test_classes_are_put_in_the_order_of_the_data(tmp_path, names, labels, rows):
-    given = classifier(tmp_path / "model.pt", names)
+# names of the checkpoint | of the data | its rows in the order of the data
+REORDERED = """
+contradiction,neutral,entailment | entailment,neutral,contradiction | 2 1 0
+NEUTRAL,CONTRADICTION,ENTAILMENT | entailment,neutral,contradiction | 2 0 1
+not-entailment,Entailment | entailment,not_entailment | 1 0
+LABEL_1,LABEL_0 | 0,1 | 1 0
+LABEL_0,LABEL_1 | 1,0 | 1 0
+POSITIVE,NEGATIVE | 0,1 | 1 0
+0,1 | equivalent,not_equivalent | 1 0
+1,-1,0 | -1,0,1 | 1 2 0
+c,C | C,c | 1 0
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("row", REORDERED)
+def test_classes_are_put_in_the_order_of_the_data(tmp_path, row):
+    names, labels, rows = row.split(" | ")
+    labels, rows = tuple(labels.split(",")), list(map(int, rows.split()))
+    given = classifier(tmp_path / "model.pt", names.split(","))
     found = reorder_labels(labels, given, HEAD, "--teacher")
     for name, value in given.weights.items():
         of_head = name.startswith(f"classification_heads.{HEAD}.out_proj.")

@@ -18,17 +18,8 @@ from fairseq_kd.teachers.live import NO_DROPOUT
 from tests.criterions.test_distillation import ALL_METHODS
 from tests.models.test_encoder import EVERYTHING, HEAD, TOKENS, dictionary, model
 from tests.models.test_shape import PRUNED
-from tests.tiny import (
-    batch,
-    build,
-    checkpoint,
-    losses,
-    train_command,
-    train_here,
-    values_of,
-    weights,
-    write_teacher,
-)
+from tests.runs import checkpoint, losses, values_of
+from tests.tiny import batch, build, train_command, train_here, weights, write_teacher
 
 SIZES = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_ffn_embed_dim": 8, "encoder_attention_heads": 2,
          "encoder_head_dim": 4, "embedding_rank": 6}  # fmt: skip

@@ -16,20 +16,16 @@ from fairseq import checkpoint_utils
 from fairseq_kd.schedules import time_budget
 from fairseq_kd.schedules.timed_trainer import TimedTrainer, should_stop_early
 from fairseq_kd.schedules.timer import Budget, Timer
+from tests.runs import values_of
 from tests.schedules.test_flags import config
 from tests.schedules.test_timer import FakeTime
-from tests.tiny import train_command, train_here, write_teacher, write_text
+from tests.tiny import train_command, train_here
 
 STUDENT = ["--encoder-layers", "2", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "32",
            "--encoder-attention-heads", "4", "--max-positions", "40", "--tokens-per-sample", "24"]  # fmt: skip
 PLAIN = ["--criterion", "kd", "--hard-weight", "1", "--soft-weight", "0", "--init-layers", "random", *STUDENT]
 ENDLESS = ["--max-epoch", "100000", "--no-epoch-checkpoints", "--validate-interval", "100000",
            "--save-interval", "100000", "--lr-scheduler", "time_budget"]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    return write_text(tmp_path_factory.mktemp("text") / "text")
 
 
 class SteppedTime:
@@ -62,11 +58,11 @@ def command(text, save_dir, *flags):
 
 
 def counted(rows) -> list[float]:
-    return [values["counted_seconds"] for tag, values in rows if tag == "train_inner"]
+    return [values["counted_seconds"] for values in values_of(rows, "train_inner")]
 
 
 def validations(rows) -> list[dict[str, float]]:
-    return [values for tag, values in rows if tag == "valid"]
+    return values_of(rows, "valid")
 
 
 # Seconds are logged with one decimal.
@@ -94,16 +90,15 @@ def test_a_killed_run_resumes_and_ends_when_its_time_is_over(text, tmp_path, ste
     assert saved["elapsed"] - ROUNDING <= times[0] < saved["elapsed"] + 0.5
     assert times == sorted(times)
     assert 4.0 <= times[-1] < 4.5
-    assert all(values["lr"] == pytest.approx(1e-3 * max(0.0, 1 - values["counted_seconds"] / 4), abs=2e-5)
-               for tag, values in rows if tag == "train_inner")  # fmt: skip
+    for values in values_of(rows, "train_inner"):
+        assert values["lr"] == pytest.approx(1e-3 * max(0.0, 1 - values["counted_seconds"] / 4), abs=2e-5)
 
     # The checkpoint of the first share is not written again, that of the second is written, and the end is validated.
     assert os.stat(tmp_path / "checkpoint_share0.25.pt").st_mtime_ns == written
     assert {path.name for path in tmp_path.glob("*.pt")} == {
         "checkpoint_best.pt", "checkpoint_last.pt", "checkpoint_share0.25.pt", "checkpoint_share0.75.pt",
         "checkpoint_end.pt"}  # fmt: skip
-    updates = [values["num_updates"] for tag, values in rows if tag == "train_inner"]
-    assert validations(rows)[-1]["valid_num_updates"] == updates[-1]
+    assert validations(rows)[-1]["valid_num_updates"] == values_of(rows, "train_inner")[-1]["num_updates"]
     assert 0.75 * 4 <= state(tmp_path / "checkpoint_share0.75.pt")["seen"] < 4.0
 
     # The same command trains nothing more.
@@ -127,12 +122,11 @@ def test_a_run_with_a_bad_loss_is_stopped(text, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_objective_switches_at_a_share(text, tmp_path):
-    teacher = write_teacher(tmp_path / "teacher.pt", classes=None, lm_head=True)
-    flags = ["--teacher", str(teacher), "--criterion", "att_kl_learn", "--init-layers", "0,3", "--tokens-per-sample", "24",
+def test_the_objective_switches_at_a_share(text, lm_teacher, tmp_path):
+    flags = ["--teacher", str(lm_teacher), "--criterion att_kl_learn --init-layers 0,3 --tokens-per-sample 24",
              "--two-stage", "0.75", "--validation-interval", "0.25", *ENDLESS, "--total-training-time"]  # fmt: skip
     rows = train_here(command(text, tmp_path / "run", *flags, str(6 / 3600)))
-    learned = [{"hard", "attention"} & values.keys() for tag, values in rows if tag == "train_inner"]
+    learned = [{"hard", "attention"} & values.keys() for values in values_of(rows, "train_inner")]
     switch = learned.index({"attention"})
     assert learned == [{"hard"}] * switch + [{"attention"}] * (len(learned) - switch)
 
@@ -145,7 +139,7 @@ def test_the_objective_switches_at_a_share(text, tmp_path):
 
     # A run resumed in its second stage keeps its own best.
     more = train_here(command(text, tmp_path / "run", *flags, str(7.5 / 3600)))
-    assert all("attention" in values for tag, values in more if tag == "train_inner")
+    assert all("attention" in values for values in values_of(more, "train_inner"))
     assert "valid_best_loss" in validations(more)[0]
 
 

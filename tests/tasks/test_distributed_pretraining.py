@@ -2,18 +2,16 @@
 
 import json
 import os
-import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import torch
-from torch.testing import assert_close
 
 from tests import processes
-from tests.tiny import logged, train_command, train_here, write_teacher, write_text
+from tests.runs import check_same_weights, checkpoint, values_of
+from tests.tiny import logged, train_command, train_here, write_text
 
 pytestmark = pytest.mark.slow
 
@@ -44,9 +42,6 @@ class Runs(NamedTuple):
         runs = dict(part.split("\n", 1) for part in self.output.split("\nTRAINING ")[1:])
         return logged(runs[name], tag)
 
-    def checkpoint(self, name: str, file: str = "checkpoint_last.pt") -> dict:
-        return torch.load(self.folder / name / file, weights_only=True)
-
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory) -> str:
@@ -57,13 +52,8 @@ def shards(tmp_path_factory) -> str:
     return os.pathsep.join(str(folder / name) for name in BLOCKS)
 
 
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory) -> Path:
-    return write_teacher(tmp_path_factory.mktemp("lm") / "model.pt", classes=None, lm_head=True)
-
-
-def pretraining(data: str, save_dir: Path, teacher: Path, *flags: str) -> list[str]:
-    return train_command(data, save_dir, "--teacher", str(teacher), *FLAGS, *flags, task="masked_lm_kd")
+def pretraining(data: str, save_dir: Path, lm_teacher: Path, *flags: str) -> list[str]:
+    return train_command(data, save_dir, "--teacher", str(lm_teacher), *FLAGS, *flags, task="masked_lm_kd")
 
 
 def torchrun(folder: Path, commands: dict[str, list[str]], *flags: str, kill: str = "") -> Runs:
@@ -80,7 +70,7 @@ def torchrun(folder: Path, commands: dict[str, list[str]], *flags: str, kill: st
 
 
 @pytest.fixture(scope="module")
-def workers(shards, teacher, tmp_path_factory) -> Runs:
+def workers(shards, lm_teacher, tmp_path_factory) -> Runs:
     """Run the same training in several ways, each with two workers."""
     folder = tmp_path_factory.mktemp("workers")
     ways = {
@@ -89,25 +79,21 @@ def workers(shards, teacher, tmp_path_factory) -> Runs:
         "pytorch": PYTORCH,
         "pytorch_unused": [*PYTORCH, "--find-unused-parameters"],
     }
-    commands = {name: pretraining(shards, folder / name, teacher, *flags) for name, flags in ways.items()}
+    commands = {name: pretraining(shards, folder / name, lm_teacher, *flags) for name, flags in ways.items()}
     few = write_text(folder / "few", lines=(("train", 4), ("valid", 4)))
-    commands["one_batch"] = pretraining(str(few), folder / "one_batch", teacher, *LEGACY)
-    # Begun by one worker, which stops after 3 of the 9 batches of the second epoch.
-    train_here(pretraining(shards, folder / "more", teacher, "--max-update", "14"))
-    commands["more"] = pretraining(shards, folder / "more", teacher, *LEGACY)
+    commands["one_batch"] = pretraining(str(few), folder / "one_batch", lm_teacher, *LEGACY)
     return torchrun(folder, commands)
 
 
 @pytest.fixture(scope="module")
-def one(shards, teacher, tmp_path_factory):
-    """Return a function that trains in one process and returns the logged statistics and the checkpoint."""
+def one(shards, lm_teacher, tmp_path_factory):
+    """Return a function that trains in one process and returns the logged statistics and the run directory."""
     folder = tmp_path_factory.mktemp("one")
 
     @cache
     def train(update_freq: int):
         save_dir = folder / str(update_freq)
-        rows = train_here(pretraining(shards, save_dir, teacher, "--update-freq", str(update_freq)))
-        return rows, torch.load(save_dir / "checkpoint_last.pt", weights_only=True)
+        return train_here(pretraining(shards, save_dir, lm_teacher, f"--update-freq {update_freq}")), save_dir
 
     return train
 
@@ -122,16 +108,11 @@ def test_two_workers_equal_one(workers, one, name, update_freq):
         "valid": ["valid_loss", "valid_hard", "valid_soft", "valid_attention", "valid_ppl"],
     }
     for tag, names in keys.items():
-        theirs = [values for found, values in rows if found == tag]
-        ours = workers.log(name, tag)
+        theirs, ours = values_of(rows, tag), workers.log(name, tag)
         assert len(ours) == len(theirs) > 0
         for mine, other in zip(ours, theirs, strict=True):
             assert [mine[key] for key in names] == pytest.approx([other[key] for key in names], rel=1e-3)
-
-    found = workers.checkpoint(name)
-    for part in ("model", "criterion"):
-        for weight, value in expected[part].items():
-            assert_close(found[part][weight], value, rtol=1e-4, atol=2e-5)
+    check_same_weights(workers.folder / name, expected, rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["legacy", "accumulated", "pytorch"])
@@ -154,24 +135,9 @@ def test_fewer_batches_than_workers_train_on_what_there_is(workers):
     assert [values["bsz"] for values in workers.log("one_batch", "train_inner")] == [1, 1, 1]
 
 
-def test_two_workers_go_on_in_mid_epoch_where_one_stopped(workers):
-    """They train the same batches as one worker that goes on, two at a time."""
-    lines = [line for rank in (0, 1) for line in workers.notes("more", rank) if not line["filler"]]
-    second, third = ([each["blocks"] for each in lines if each["epoch"] == epoch] for epoch in (2, 3))
-    straight = [
-        line["blocks"]
-        for update in zip(workers.notes("legacy", 0), workers.notes("legacy", 1), strict=True)
-        for line in update
-        if line["epoch"] == 2 and not line["filler"]
-    ]
-    assert sorted(second) == sorted(straight[3:])
-    assert Counter(block for batch in third for block in batch) == Counter(range(BLOCKS["first"]))
-    assert [values["num_updates"] for values in workers.log("more", "train_inner")] == list(range(15, 24))
-
-
-def test_a_killed_worker_is_restarted_in_mid_shard_to_the_same_weights(workers, shards, teacher, tmp_path):
+def test_a_killed_worker_is_restarted_in_mid_shard_to_the_same_weights(workers, shards, lm_teacher, tmp_path):
     saving = [*LEGACY, "--save-interval-updates", "4"]
-    command = pretraining(shards, tmp_path / "killed", teacher, *saving)
+    command = pretraining(shards, tmp_path / "killed", lm_teacher, *saving)
     runs = torchrun(tmp_path, {"killed": command}, "--max-restarts", "1", kill="1:10")
 
     assert "checkpoint_last.pt (epoch 2 @ 8 updates)" in runs.output
@@ -186,18 +152,15 @@ def test_a_killed_worker_is_restarted_in_mid_shard_to_the_same_weights(workers, 
         )
         assert read == expected
 
-    found, expected = runs.checkpoint("killed"), workers.checkpoint("legacy")
-    for part in ("model", "criterion"):
-        for name, value in expected[part].items():
-            assert torch.equal(found[part][name], value), name
+    check_same_weights(tmp_path / "killed", workers.folder / "legacy")
 
 
-def test_a_time_budget_is_kept_by_two_workers_and_over_a_restart(shards, teacher, tmp_path):
+def test_a_time_budget_is_kept_by_two_workers_and_over_a_restart(shards, lm_teacher, tmp_path):
     """7.2 seconds, left after 4.32: kept checkpoints after 0.72 and 2.16, a switch at 1.44, a kill after 2.88."""
     budget = ["--lr-scheduler", "time_budget", "--total-training-time", "0.002", "--early-exit-time", "0.0012",
               "--finetune-checkpoint-shares", "0.1,0.3", "--finetune-checkpoint-at-end", "--two-stage", "0.2",
               "--max-epoch", "0", "--validate-interval", "1000", "--save-interval", "1000"]  # fmt: skip
-    command = pretraining(shards, tmp_path / "timed", teacher, *LEGACY, *budget)
+    command = pretraining(shards, tmp_path / "timed", lm_teacher, *LEGACY, *budget)
     runs = torchrun(tmp_path, {"timed": command}, "--max-restarts", "1", kill="1:0.4")
 
     first, second = (runs.notes("timed", rank) for rank in (0, 1))
@@ -209,27 +172,12 @@ def test_a_time_budget_is_kept_by_two_workers_and_over_a_restart(shards, teacher
     assert set(in_order[:switch]) == {"1 hard"}
     assert len(set(in_order[switch:])) == 1
 
-    counted = {
-        name: runs.checkpoint("timed", f"checkpoint_{name}.pt")["optimizer_history"][-1]["lr_scheduler_state"]
-        for name in ("share0.1", "share0.3", "end")
-    }
     for name, at in ("share0.1", 0.72), ("share0.3", 2.16), ("end", 4.32):
-        assert at <= counted[name]["elapsed"] < at + 1.5
+        history = checkpoint(tmp_path / "timed", f"checkpoint_{name}.pt")["optimizer_history"]
+        assert at <= history[-1]["lr_scheduler_state"]["elapsed"] < at + 1.5
         assert runs.output.count(f"Saving checkpoint to {tmp_path / 'timed'}/checkpoint_{name}.pt") == 1
 
     before, after = ([line for line in first if line["restarts"] == times] for times in (0, 1))
     assert before[-1]["share"] > 0.3
     assert after[0]["share"] >= 0.3  # it goes on from the checkpoint of that time
     assert after[0]["update"] <= before[-1]["update"]
-
-
-def test_what_ddp_takes_for_an_error_is_refused_before_training(shards, teacher, tmp_path):
-    """fairseq has read torchrun's number of workers by then, the flags have not."""
-    budget = ["--lr-scheduler", "time_budget", "--total-training-time", "1", "--two-stage", "0.5"]
-    command = pretraining(
-        shards, tmp_path / "run", teacher, *PYTORCH, *budget, "--distributed-backend", "gloo"
-    )
-    result = processes.torchrun(command)
-    assert result.returncode != 0
-    assert re.search("--two-stage 0.5 .* --ddp-backend pytorch_ddp: add", result.stderr)
-    assert not list((tmp_path / "run").glob("*.pt"))

@@ -12,16 +12,14 @@ from torch.testing import assert_close
 
 import fairseq_kd  # noqa: F401 - registers the criterions
 from fairseq_kd.errors import CannotStart
+from tests.runs import check_same_weights, losses, values_of
 from tests.tiny import (
     ROOT,
     SHAPE,
     batch,
-    check_same_weights,
-    losses,
     pretraining,
     train_command,
     train_here,
-    values_of,
     write_indexed,
     write_teacher,
     write_text,

@@ -8,7 +8,8 @@ import torch
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.tasks import precision
-from tests.tiny import batch, build, check_same_weights, checkpoint, distil_command, pretraining, train_here
+from tests.runs import check_same_weights, checkpoint
+from tests.tiny import batch, build, distil_command, pretraining, train_here
 
 
 @pytest.fixture

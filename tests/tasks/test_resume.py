@@ -8,17 +8,8 @@ from fairseq import checkpoint_utils
 from fairseq.tasks import FairseqTask
 
 from fairseq_kd.errors import CannotStart
-from tests.tiny import (
-    check_same_weights,
-    checkpoint,
-    distil_command,
-    losses,
-    train_command,
-    train_here,
-    values_of,
-    write_data,
-    write_teacher,
-)
+from tests.runs import check_same_weights, checkpoint, losses, values_of
+from tests.tiny import distil_command, train_command, train_here, write_data, write_teacher
 
 LAST = "checkpoint_last.pt"
 BEST = "checkpoint_best.pt"

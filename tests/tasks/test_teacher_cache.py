@@ -11,18 +11,9 @@ from fairseq_kd.errors import CannotStart
 from fairseq_kd.tasks.sentence_prediction_kd import SentencePredictionKDTask
 from fairseq_kd.teachers import LiveTeacher
 from tests.processes import Process, torchrun
+from tests.runs import check_same_weights, losses, train_by_two_workers, values_of
 from tests.stored import check_stored
-from tests.tiny import (
-    build,
-    check_same_weights,
-    distil_command,
-    losses,
-    train_by_two_workers,
-    train_command,
-    train_here,
-    values_of,
-    write_data,
-)
+from tests.tiny import build, distil_command, train_command, train_here, write_data
 
 KEEP = {"hsk_keep": "2l_4t_0.5h"}
 HSK = "--hsk-keep 2l_4t_0.5h"

@@ -9,19 +9,8 @@ import torch
 from torch.testing import assert_close
 
 from tests.processes import Process
-from tests.tiny import (
-    check_same_weights,
-    checkpoint,
-    distil_command,
-    logged,
-    losses,
-    train_by_two_workers,
-    train_command,
-    train_here,
-    values_of,
-    write_data,
-    write_teacher,
-)
+from tests.runs import check_same_weights, checkpoint, losses, train_by_two_workers, values_of
+from tests.tiny import distil_command, logged, train_command, train_here, write_data, write_teacher
 
 pytestmark = pytest.mark.slow
 

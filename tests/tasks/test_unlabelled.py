@@ -8,18 +8,8 @@ from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.losses import cross_entropy, kd, squared_error
-from tests.tiny import (
-    build,
-    check_same_weights,
-    distil_command,
-    logged,
-    losses,
-    train_by_two_workers,
-    train_here,
-    values_of,
-    write_data,
-    write_teacher,
-)
+from tests.runs import losses
+from tests.tiny import build, distil_command, train_here, write_data, write_teacher
 
 pytestmark = pytest.mark.slow
 
@@ -89,24 +79,6 @@ def test_pairs_and_parts_of_the_training_set_are_joined_in_order(data):
         assert torch.equal(joined[20 + row]["tokens"], other[row]["tokens"])
         assert joined[20 + row]["target"] == -100
     assert other.targets is None
-
-
-def test_accumulation_and_two_workers_equal_one_batch(data, teacher, tmp_path):
-    # With a large epsilon the update is as smooth in the gradient as SGD's.
-    def command(name: str, flags: str) -> list[str]:
-        common = f"{UNLABELLED} --adam-eps 0.1 --max-epoch 2"
-        return distil_command(data, tmp_path / name, teacher, "hidden_mse_learn", common, flags)
-
-    one = values_of(train_here(command("one", "--batch-size 64")), "train_inner")
-    four = values_of(train_here(command("four", "--batch-size 16 --update-freq 4")), "train_inner")
-    two = logged(train_by_two_workers(command("two", "--batch-size 32")), "train_inner")
-
-    keys = ["loss", "hard", "soft", "hidden", "accuracy"]
-    assert len(one) == 2
-    for name, found in (("four", four), ("two", two)):
-        for ours, theirs in zip(found, one, strict=True):
-            assert [ours[key] for key in keys] == pytest.approx([theirs[key] for key in keys], abs=2e-3)
-        check_same_weights(tmp_path / name, tmp_path / "one", rtol=1e-3, atol=1e-4)
 
 
 def test_a_cache_holds_the_sentences_of_both_parts(data, teacher, tmp_path):
