@@ -52,16 +52,17 @@ def write_data(
         else:
             write_indexed(folder / "label" / split, [np.array([label + 4, 2]) for label in labels])
 
+    labels = [] if regression else [str(label) for label in range(classes)]
     meta = {
         "format": 1,
         "task": "TINY",
-        "num_classes": 1 if regression else classes,
-        "regression": regression,
-        "labels": [] if regression else [str(label) for label in range(classes)],
-        "metric": "pearson" if regression else "accuracy",
         "pairs": pairs,
         "pair_format": pair_format,
         "max_positions": 40,
+        "num_classes": len(labels) or 1,
+        "regression": regression,
+        "labels": labels,
+        "metric": "pearson" if regression else "accuracy",
         "dictionary_hash": hashlib.sha256("\n".join(SYMBOLS).encode()).hexdigest(),
         "splits": {split: {"sentences": count} for split, count in sentences},
     }
@@ -162,37 +163,14 @@ def train_command(data: Path, save_dir: Path, *flags: str, task: str = "sentence
     flags  words, or several of them in one string that begins with a flag
     """
     given = [word for flag in flags for word in (flag.split() if flag.startswith("--") else [flag])]
-    defaults = {
-        "--arch": "roberta_student",
-        "--optimizer": "adamw_fused",
-        "--lr": "1e-3",
-        "--lr-scheduler": "fixed",
-        "--batch-size": "8",
-        "--max-epoch": "1",
-        "--log-interval": "1",
-        "--dropout": "0",
-        "--attention-dropout": "0",
-        "--seed": "1",
-        "--num-workers": "0",
-    }
-    for flag, value in defaults.items():
+    defaults = "--arch roberta_student --optimizer adamw_fused --lr 1e-3 --lr-scheduler fixed --batch-size 8"
+    defaults += " --max-epoch 1 --log-interval 1 --dropout 0 --attention-dropout 0 --seed 1 --num-workers 0"
+    words = defaults.split()
+    for flag, value in zip(words[::2], words[1::2], strict=True):
         if flag not in given:
             given += [flag, value]
-    return [
-        "fairseq-train",
-        str(data),
-        "--user-dir",
-        str(ROOT / "fairseq_kd"),
-        "--task",
-        task,
-        "--save-dir",
-        str(save_dir),
-        "--cpu",
-        "--no-progress-bar",
-        "--log-format",
-        "json",
-        *given,
-    ]
+    places = ["--user-dir", str(ROOT / "fairseq_kd"), "--task", task, "--save-dir", str(save_dir)]
+    return ["fairseq-train", str(data), *places, "--cpu", "--no-progress-bar", "--log-format", "json", *given]
 
 
 def distil_command(data: Path, save_dir: Path, teacher: Path, method: str, *flags: str) -> list[str]:

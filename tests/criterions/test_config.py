@@ -4,12 +4,10 @@ from dataclasses import fields
 
 import pytest
 from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY
-from fairseq.dataclass.utils import merge_with_parent
-from omegaconf import OmegaConf
 
-import fairseq_kd  # noqa: F401
 from fairseq_kd.criterions.config import DistillationConfig
 from fairseq_kd.describe import describe
+from tests.criterions.made import config_of
 
 METHODS = list(describe()["criterions"])
 SHARED = {field.name for field in fields(DistillationConfig)}
@@ -19,9 +17,8 @@ FREE = {"gate_lr", "gate_warmup_updates", "gate_total_updates", "gate_weight_dec
 FREE |= {"gate_betas", "gate_eps", "sda_host"}
 
 
-def critical(method: str, **given) -> dict[str, str]:
-    config = merge_with_parent(CRITERION_DATACLASS_REGISTRY[method](), OmegaConf.create(given))
-    return CRITERION_REGISTRY[method].resume_critical(config)
+def critical(words: str) -> dict[str, str]:
+    return CRITERION_REGISTRY[words.split()[0]].resume_critical(config_of(words))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -34,44 +31,41 @@ def test_every_flag_of_a_methods_own_is_resume_critical_or_free(method):
 
 
 @pytest.mark.parametrize(
-    ("method", "before", "now", "flag"),
+    ("before", "now", "flag"),
     [
-        ("att_kl_learn", {}, {"attention_clamp": 1e-7}, "--attention-clamp"),
-        ("att_kl_learn", {}, {"mapping": "last"}, "--mapping"),
-        ("hidden_mse_learn", {}, {"inter_weight": 0.0}, "--inter-weight"),
-        ("lad", {}, {"lad_scope": "cls"}, "--lad-scope"),
-        ("minilm_v2", {}, {"relation_heads": 2}, "--relation-heads"),
-        ("alp_kd", {"alp_detach": True}, {}, "--alp-detach"),
-        ("hsk", {}, {"hsk_keep": "1l"}, "--hsk-keep"),
-        ("sda", {}, {"sda_form": "voted"}, "--sda-form"),
-        ("sda", {"sda_form": "ema"}, {"sda_form": "ema", "sda_decay": 0.9}, "--sda-decay"),
-        ("sda", {"sda_window": "2"}, {"sda_window": "2", "sda_evaluate": "average"}, "--sda-evaluate"),
+        ("att_kl_learn", "--attention-clamp 1e-7", "--attention-clamp"),
+        ("att_kl_learn", "--mapping last", "--mapping"),
+        ("hidden_mse_learn", "--inter-weight 0", "--inter-weight"),
+        ("lad", "--lad-scope cls", "--lad-scope"),
+        ("minilm_v2", "--relation-heads 2", "--relation-heads"),
+        ("alp_kd", "--alp-detach", "--alp-detach"),
+        ("hsk", "--hsk-keep 1l", "--hsk-keep"),
+        ("sda", "--sda-form voted", "--sda-form"),
+        ("sda --sda-form ema", "--sda-decay 0.9", "--sda-decay"),
+        ("sda --sda-window 2", "--sda-evaluate average", "--sda-evaluate"),
     ],
 )
-def test_another_value_is_told_from_the_one_before(method, before, now, flag):
-    before, now = critical(method, **before), critical(method, **now)
+def test_another_value_is_told_from_the_one_before(before, now, flag):
+    before, now = critical(before), critical(f"{before} {now}")
     assert {each for each in now if before[each] != now[each]} == {flag}
 
 
 @pytest.mark.parametrize(
-    ("method", "before", "now"),
+    ("before", "now"),
     [
-        ("sda", {}, {"sda_window": "1"}),
-        ("sda", {"sda_window": "00"}, {"sda_window": "all"}),
-        ("sda", {"sda_form": "ema"}, {"sda_form": "ema", "sda_decay": 0.995}),
-        ("sda", {"sda_window": "3"}, {"sda_window": "03", "sda_host": True}),
-        ("lad", {"gate_lr": 1e-6}, {"gate_lr": 1e-5}),
-        ("hsk", {"hsk_keep": "2t"}, {"hsk_keep": "2t", "hsk_length": "attention_no_sep"}),
+        ("sda", "sda --sda-window 1"),
+        ("sda --sda-window 00", "sda --sda-window all"),
+        ("sda --sda-form ema", "sda --sda-form ema --sda-decay 0.995"),
+        ("sda --sda-window 3", "sda --sda-window 03 --sda-host"),
+        ("lad --gate-lr 1e-6", "lad --gate-lr 1e-5"),
+        ("hsk --hsk-keep 2t", "hsk --hsk-keep 2t --hsk-length attention_no_sep"),
     ],
 )
-def test_the_same_in_other_words_goes_on(method, before, now):
-    assert critical(method, **before) == critical(method, **now)
+def test_the_same_in_other_words_goes_on(before, now):
+    assert critical(before) == critical(now)
 
 
 def test_a_checkpoint_may_be_older_than_a_flag():
     saved = {"mapping": "skip", "inter_weight": 1.0, "lad_form": "lad"}
-    assert CRITERION_REGISTRY["lad"].resume_critical(saved).keys() == {
-        "--mapping",
-        "--inter-weight",
-        "--lad-form",
-    }
+    found = CRITERION_REGISTRY["lad"].resume_critical(saved)
+    assert found.keys() == {"--mapping", "--inter-weight", "--lad-form"}

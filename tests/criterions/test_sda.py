@@ -59,18 +59,6 @@ def test_the_loss_is_that_of_the_labels_and_of_the_distance_to_the_past(sda):
         update(student, criterion, step)
 
 
-def test_average_and_voted_are_one_with_one_update(sda):
-    found = []
-    for form in ("average", "voted"):
-        task, student, criterion = sda(sda_form=form)
-        sample = batch(task, [0, 3, 11])
-        for step in range(3):
-            update(student, criterion, step)
-            found.append(criterion(student, sample, reduce=False)[0])
-    for average, voted in zip(found[:3], found[3:], strict=True):
-        assert torch.equal(average, voted)
-
-
 @pytest.mark.parametrize("options", [{"sda_window": "2"}, {"sda_window": "2", "sda_form": "voted"}])
 def test_a_sentence_does_not_depend_on_its_batch(sda, options):
     task, student, criterion = sda(**options)

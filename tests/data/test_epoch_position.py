@@ -70,9 +70,8 @@ class Run:
 
     def begin(self) -> None:
         """Begin the next epoch, or the rest of this one."""
-        self.updates = [
-            GroupedIterator(iterator.next_epoch_itr(), self.freq, self.skip) for iterator in self.iterators
-        ]
+        epochs = [iterator.next_epoch_itr() for iterator in self.iterators]
+        self.updates = [GroupedIterator(epoch, self.freq, self.skip) for epoch in epochs]
 
     def read(self, updates: int | None = None) -> Read:
         """Return the rows of the next updates; by default of all remaining ones."""
@@ -99,12 +98,9 @@ def counted(*reads: Read) -> Counter:
 @pytest.mark.slow
 def test_a_row_is_trained_once_whatever_changes(tasks):
     rng = np.random.default_rng(0)
-    settings = [
-        {"workers": workers, "freq": freq, **size}
-        for workers, freq, size in itertools.product(
-            (1, 2, 3), (1, 2, 3), ({"batch": 3}, {"batch": 8}, {"batch": None, "tokens": 70})
-        )
-    ]
+    sizes = ({"batch": 3}, {"batch": 8}, {"batch": None, "tokens": 70})
+    each = itertools.product((1, 2, 3), (1, 2, 3), sizes)
+    settings = [{"workers": workers, "freq": freq, **size} for workers, freq, size in each]
     for attempt in range(30):
         kind = ("random", "bucket", "words")[attempt % 3]
         legs, read, state = rng.choice(settings, 3), [], None
@@ -240,18 +236,14 @@ def test_other_data_is_refused(tasks, sentences, other, updates, rows, seed, fou
     run = Run(tasks["random"])
     run.read(updates)
     state = run.state()
-    with pytest.raises(
-        CannotStart,
-        match=rf"Cannot resume: .*: {found} \(--data .*/other \(was {sentences}\)\).* --reset-dataloader",
-    ):
+    changed = rf"{found} \(--data .*/other \(was {sentences}\)\)"
+    with pytest.raises(CannotStart, match=f"Cannot resume: .*: {changed}.* --reset-dataloader"):
         Run(other(rows, seed), state)
 
 
 def test_other_blocks_of_text_are_refused(words):
     flags = {"hard_weight": 1.0, "soft_weight": 0.0, "layers": "random", "model": SHAPE, "task_name": WORDS}
-    (longer, _, _), (shorter, _, _) = (
-        build(words, None, "kd", task={"tokens_per_sample": length}, **flags) for length in (36, 20)
-    )
+    longer, shorter = (build(words, None, "kd", task={"tokens_per_sample": n}, **flags)[0] for n in (36, 20))
     run = Run(longer, batch=2)
     run.read(1)
     with pytest.raises(CannotStart, match=r"--tokens-per-sample 20 \(was 36\)"):

@@ -6,7 +6,6 @@ from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.shape import ModelShape
-from fairseq_kd.signals import Wanted
 from tests.tiny import SHAPE, batch, build, weights, write_data, write_teacher
 
 PREFIX = "encoder.sentence_encoder."
@@ -30,23 +29,6 @@ def test_the_head_is_copied_on_request(data, teacher, init_head):
     name = "classification_heads.sentence_classification_head.out_proj.weight"
     assert torch.equal(student.state_dict()[name], weights(SHAPE)[name]) == init_head
     assert task.initialized[-1].endswith("model.pt" if init_head else "new")
-
-
-@pytest.mark.slow
-def test_classes_of_a_converted_model_are_put_in_the_order_of_the_data(data, teacher, tmp_path):
-    state = torch.load(teacher, weights_only=True)
-    state["cfg"]["task"] = {"labels": ["1", "0"]}
-    converted = tmp_path / "converted" / "model.pt"
-    converted.parent.mkdir()
-    torch.save(state, converted)
-    task, student, _ = build(data, converted, "kd", model={"init_head": True})
-    name = "classification_heads.sentence_classification_head.out_proj.weight"
-    assert torch.equal(student.state_dict()[name], weights(SHAPE)[name].flip(0))
-
-    usual, _, _ = build(data, teacher, "kd")
-    sample = batch(task, [0, 1, 2])
-    ours, theirs = (one.teacher.signals(sample, Wanted(logits=True)).logits for one in (task, usual))
-    assert_close(ours, theirs.flip(1))
 
 
 def test_sizes_come_from_the_source(data, teacher):

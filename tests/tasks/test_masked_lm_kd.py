@@ -1,5 +1,6 @@
 """Masked-LM pre-training: blocks, masks and shards of running text, and what cannot be trained."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -17,9 +18,11 @@ from tests.tiny import (
     ROOT,
     SHAPE,
     batch,
+    build,
     pretraining,
     train_command,
     train_here,
+    write_data,
     write_indexed,
     write_teacher,
     write_text,
@@ -97,6 +100,23 @@ def test_training_blocks_can_be_short_and_noisy_and_those_of_validation_are_not(
     assert not any((places & words).any() for places, words in zip(different, guessed, strict=True))
     for index in range(len(plain)):
         assert torch.equal(noisy[index]["words"], plain[index]["words"])
+
+
+def test_a_student_has_the_pair_format_of_the_encoder_of_its_text(tmp_path):
+    text = write_text(tmp_path / "text")
+    (text / "meta.json").write_text(json.dumps({"encoder": {"name": "wordpiece", "pair_format": "bert"}}))
+    alone = {"hard_weight": 1.0, "soft_weight": 0.0, "layers": "random"}
+    _, student, _ = pretraining(text, None, "kd", model={"_name": "roberta_student_3x384"}, **alone)
+    assert (student.shape.pair_format, student.shape.segments) == ("bert", 2)
+
+    pairs = write_data(tmp_path / "data", pair_format="bert")
+    config = {"_name": "roberta_student", **student.shape.config()}
+    torch.save(
+        {"args": None, "cfg": {"model": config}, "model": student.state_dict()}, tmp_path / "student.pt"
+    )
+    model = {"init_from": str(tmp_path / "student.pt")}
+    task, student, criterion = build(pairs, None, "kd", model=model, **alone | {"layers": "all"})
+    assert criterion(student, batch(task, range(4)))[0].isfinite()
 
 
 def test_running_text_is_one_segment(text, tmp_path):
