@@ -5,6 +5,7 @@ import pytest
 
 from fairseq_kd.data.metadata import corpus_pair_format, dictionary_hash, read_metadata
 from fairseq_kd.errors import CannotStart
+from preprocess.corpus.__main__ import main as make_corpus
 from preprocess.vocabulary import read_dictionary, symbols_hash
 from tests.tiny import write_data
 
@@ -29,6 +30,24 @@ def test_a_corpus_has_the_pair_format_of_its_encoder(tmp_path):
     (tmp_path / "meta.json").write_text("{}")
     with pytest.raises(CannotStart, match=r"meta\.json is invalid \(KeyError: 'encoder'\)"):
         corpus_pair_format(tmp_path)
+
+
+def test_the_metadata_of_a_wordpiece_corpus_is_read(tmp_path):
+    words = "the ferry leaves harbour nobody said bread was stale".split()
+    (tmp_path / "bert").mkdir()
+    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, "."]
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(entries) + "\n")
+    (tmp_path / "text").write_text("\n\n".join([" ".join(words) + "."] * 40))
+    flags = [
+        "--encoder-dir",
+        f"{tmp_path}/bert",
+        "--input",
+        f"{tmp_path}/text=text",
+        "--out",
+        f"{tmp_path}/corpus",
+    ]
+    assert make_corpus([*flags, "--longest", "20", "--valid-share", "0.2", "--workers", "1"]) == 0
+    assert corpus_pair_format(tmp_path / "corpus") == "bert"
 
 
 @pytest.mark.parametrize(
