@@ -37,7 +37,8 @@ def test_the_metadata_of_a_wordpiece_corpus_is_read(tmp_path):
     (tmp_path / "bert").mkdir()
     entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, "."]
     (tmp_path / "bert" / "vocab.txt").write_text("\n".join(entries) + "\n")
-    (tmp_path / "text").write_text("\n\n".join([" ".join(words) + "."] * 40))
+    documents = (" ".join(words[number % 8 :] + words[number // 8 :]) + "." for number in range(64))
+    (tmp_path / "text").write_text("\n\n".join(documents))
     flags = [
         "--encoder-dir",
         f"{tmp_path}/bert",
