@@ -1,7 +1,7 @@
-"""A newcomer finds the test of a module at the module's place in `tests/`.
+"""Each module has a test file at its place in `tests/`, or a row in `TESTED_BY`.
 
-`launcher/cli.py` is tested by `tests/launcher/test_cli.py`, `fairseq_kd/losses/kd.py` by `tests/losses/test_kd.py`,
-`fairseq_kd/__main__.py` by `tests/test_main.py`. `TESTED_BY` lists the exceptions.
+`launcher/files.py` is tested by `tests/launcher/test_files.py`, `fairseq_kd/losses/hidden.py` by
+`tests/losses/test_hidden.py`, and `fairseq_kd/__main__.py` by `tests/test_main.py`.
 """
 
 from pathlib import Path
@@ -10,24 +10,20 @@ from tests.test_style import ROOT, tracked
 
 # Pattern of modules -> the file that tests them.
 TESTED_BY = {
-    "fairseq_compat/activate.py": "tests/fairseq_compat/test_commands.py",
-    "fairseq_compat/wrap.py": "tests/fairseq_compat/test_patches.py",
     "fairseq_kd/context.py": "tests/test_start_up.py",
-    "fairseq_kd/convert/hf_folder.py": "tests/scripts/test_convert_hf.py",
-    "fairseq_kd/convert/stock.py": "tests/scripts/test_export_fairseq.py",
-    "fairseq_kd/criterions/*_learn.py": "tests/criterions/test_golden.py",
-    "fairseq_kd/criterions/att_*_hidden_mse.py": "tests/criterions/test_golden.py",
-    "fairseq_kd/criterions/hidden_mse_token.py": "tests/criterions/test_golden.py",
-    "fairseq_kd/criterions/kd.py": "tests/criterions/test_golden.py",
+    "fairseq_kd/criterions/att_*.py": "tests/criterions/test_golden.py",
+    "fairseq_kd/criterions/hidden_mse_*.py": "tests/criterions/test_golden.py",
+    "fairseq_kd/criterions/kd.py": "tests/criterions/test_distillation.py",
     "fairseq_kd/criterions/minilm*.py": "tests/criterions/test_golden.py",
     "fairseq_kd/criterions/pearson.py": "tests/criterions/test_golden.py",
-    "fairseq_kd/data/sequences.py": "tests/data/test_sentences.py",
-    "fairseq_kd/evaluation/text_model.py": "tests/scripts/test_predict_text.py",
-    "fairseq_kd/evaluation/importance.py": "tests/scripts/test_prune.py",
     "fairseq_kd/evaluation/cost.py": "tests/scripts/test_compare.py",
+    "fairseq_kd/evaluation/importance.py": "tests/scripts/test_prune.py",
     "fairseq_kd/evaluation/onnx_scores.py": "tests/convert/test_onnx.py",
-    "fairseq_kd/evaluation/provenance.py": "tests/evaluation/test_loaded_model.py",
-    # The launcher, preprocessing, scripts, benchmarks and documents.
+    "fairseq_kd/evaluation/text_model.py": "tests/scripts/test_predict_text.py",
+    # Conversion.
+    "fairseq_kd/convert/hf_folder.py": "tests/scripts/test_convert_hf.py",
+    "fairseq_kd/convert/stock.py": "tests/scripts/test_export_fairseq.py",
+    # Benchmarks, documents, preprocessing and scripts.
     "benchmarks/*[!pr].py": "tests/benchmarks/test_step.py",
     "docs/*.py": "tests/docs/test_site.py",
     "experiments.py": "tests/launcher/test_experiments.py",

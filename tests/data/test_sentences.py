@@ -28,17 +28,12 @@ def test_pairs_are_joined(pair_format, tokens):
     assert dataset.size(0) == len(tokens)
 
 
-def test_a_batch_has_a_flag_for_padding():
-    dataset = SentenceDataset(Rows([3, 2, 3]), None, np.array([0, 1, 1]), "roberta")
-
+def test_a_batch_has_its_input_and_its_labels():
+    dataset = SentenceDataset(Rows([3, 2]), None, np.array([0, 1]), "roberta")
     batch = dataset.collater([dataset[0], dataset[1]])
     assert batch["net_input"]["src_tokens"].tolist() == [[0, 10, 10, 2], [0, 10, 2, 1]]
-    assert batch["net_input"]["padded"] is True
-    assert batch["net_input"]["real"].tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert batch["target"].tolist() == [0, 1]
     assert (batch["nsentences"], batch["ntokens"]) == (2, 7)
-
-    assert dataset.collater([dataset[0], dataset[2]])["net_input"]["padded"] is False
 
 
 def order(epoch: int, seed: int = 1, bucket: int | None = 50) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Commands of stock fairseq, started in a folder outside the project."""
+"""The import hook in commands of stock fairseq, started in a folder outside the project."""
 
 import shlex
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fairseq import checkpoint_utils
 
 BIN = Path(sys.executable).parent
 MASKED_LM = "bin --cpu --task masked_lm --criterion masked_lm --batch-size 8"
@@ -48,3 +49,8 @@ def test_stock_preprocess_train_and_validate_work_together(tmp_path):
         assert "Warning" not in done.stderr
 
     assert "valid on 'valid' subset" in done.stderr + done.stdout
+
+
+def test_tracebacks_still_find_the_source_of_a_hooked_module():
+    source = checkpoint_utils.__spec__.loader.get_source("fairseq.checkpoint_utils")
+    assert "def load_checkpoint_to_cpu" in source
