@@ -55,11 +55,8 @@ def test_correlations_of_a_whole_split_equal_scipy():
 
     with fairseq_metrics.aggregate(new_root=True) as meters:
         for part in np.array_split(np.arange(150), 11):
-            sample = {
-                "target": torch.from_numpy(true[part]),
-                "id": torch.from_numpy(part),
-                "split_sentences": 150,
-            }
+            target, rows = torch.from_numpy(true[part]), torch.from_numpy(part)
+            sample = {"target": target, "id": rows, "split_sentences": 150}
             logits = torch.from_numpy(predicted[part])[:, None]
             statistics = metrics.label_statistics(logits, sample, regression=True, training=False)
             metrics.log_metrics([{"loss": torch.zeros(()), "sample_size": len(part), **statistics}])
@@ -86,15 +83,8 @@ def test_meters_survive_a_checkpoint():
 def test_terms_are_averages_over_all_sentences_of_all_workers():
     with fairseq_metrics.aggregate(new_root=True) as meters:
         for total, sentences in [(6.0, 2), (1.0, 3)]:
-            outputs = [
-                {
-                    "loss": torch.tensor(total),
-                    "term_hard": torch.tensor(2 * total),
-                    "nsentences": sentences,
-                    "sample_size": sentences,
-                }
-            ]
-            metrics.log_metrics(outputs)
+            terms = {"loss": torch.tensor(total), "term_hard": torch.tensor(2 * total)}
+            metrics.log_metrics([{**terms, "nsentences": sentences, "sample_size": sentences}])
     assert meters.get_smoothed_value("loss") == pytest.approx(7 / 5)
     assert meters.get_smoothed_value("hard") == pytest.approx(14 / 5)
 

@@ -25,18 +25,9 @@ PROGRAMS = {
     "experiments.py": (lambda: make_parser(None), ""),
     "preprocess.glue": (lambda: _parser_of("preprocess.glue"), "--glue-dir g --encoder-dir e --out o"),
     "preprocess.corpus": (lambda: _parser_of("preprocess.corpus.__main__"), "--out o"),
-    **{
-        f"scripts/{name}.py": (lambda name=name: _parser_of(f"scripts.{name}"), "")
-        for name in (
-            "evaluate",
-            "finetune_teacher",
-            "predict",
-            "prune",
-            "prune_and_distil",
-            "score_importance",
-        )
-    },
 }
+for script in "evaluate finetune_teacher predict prune prune_and_distil score_importance".split():
+    PROGRAMS[f"scripts/{script}.py"] = (lambda script=script: _parser_of(f"scripts.{script}"), "")
 
 # What the originals' users will look for.
 ASKED = (

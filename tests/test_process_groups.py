@@ -38,9 +38,8 @@ def workers(folder: Path, machines: list[str], work) -> list:
 
     def worker(rank):
         socket.gethostname = lambda: machines[rank]
-        dist.init_process_group(
-            "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=len(machines)
-        )
+        store = f"file://{folder}/store"
+        dist.init_process_group("gloo", init_method=store, rank=rank, world_size=len(machines))
         for _ in range(2):
             try:
                 found.put((rank, run_on_local_rank_zero(lambda: work(rank))))

@@ -26,9 +26,8 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    return [
-        line for block in blocks("bash") for line in block.replace("\\\n", " ").splitlines() if line.strip()
-    ]
+    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.strip()]
 
 
 def shortened(command: str) -> str:
@@ -138,10 +137,8 @@ def test_every_link_leads_somewhere(page: str):
 
 
 def test_the_demo_takes_as_long_as_it_says():
-    told = [
-        re.search(r"\d+ minutes on 2 CPU cores, plus the download of torch", text) for text in (README, DEMO)
-    ]
-    assert told[0][0] == told[1][0]
+    pattern = r"\d+ minutes on 2 CPU cores, plus the download of torch"
+    assert re.findall(pattern, README)[:1] == re.findall(pattern, DEMO)[:1] != []
 
 
 def test_the_map_names_what_is_there():

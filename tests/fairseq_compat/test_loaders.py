@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
-from fairseq.data import FairseqDataset
+from fairseq.data import ListDataset
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.tasks import FairseqTask
 
@@ -17,27 +18,16 @@ from fairseq_compat import loaders
 BATCHES = 40
 
 
-class Numbers(FairseqDataset):
-    """Each item is its index."""
+class Numbers(ListDataset):
+    """Each item is its index, and a batch of its own."""
 
     def __init__(self, cacheable: bool = False) -> None:
+        super().__init__(list(range(BATCHES)), np.ones(BATCHES, dtype=int))
         self.cacheable = cacheable
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
         return self.cacheable
-
-    def __getitem__(self, index: int) -> int:
-        return index
-
-    def __len__(self) -> int:
-        return BATCHES
-
-    def size(self, index: int) -> int:
-        return 1
-
-    def num_tokens(self, index: int) -> int:
-        return 1
 
     def ordered_indices(self) -> list[int]:
         return list(range(BATCHES))
@@ -57,13 +47,8 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def epochs(dataset: Numbers, workers: int = 1, buffer: int = 10) -> EpochBatchIterator:
-    return EpochBatchIterator(
-        dataset,
-        dataset.collater,
-        dataset.batch_by_size(range(BATCHES)),
-        num_workers=workers,
-        buffer_size=buffer,
-    )
+    batches = dataset.batch_by_size(range(BATCHES))
+    return EpochBatchIterator(dataset, dataset.collater, batches, num_workers=workers, buffer_size=buffer)
 
 
 def read(iterator: EpochBatchIterator, batches: int = BATCHES) -> list[int]:

@@ -74,15 +74,9 @@ def test_batch_equals_its_sentences_one_by_one(inputs, how, teacher_alone):
     together = loss(s, t, MASK, scores, SEPARATORS, how, teacher_alone)
     for b in range(B):
         real = MASK[b].nonzero().flatten()
-        alone = loss(
-            s[b, None, real],
-            t[b, None, real],
-            torch.ones(1, len(real)).bool(),
-            scores[b, None][:, :, real][:, :, :, real],
-            SEPARATORS[b, None, real],
-            how,
-            teacher_alone,
-        )
+        own = s[b, None, real], t[b, None, real], torch.ones(1, len(real)).bool()
+        own_scores = scores[b, None][:, :, real][:, :, :, real]
+        alone = loss(*own, own_scores, SEPARATORS[b, None, real], how, teacher_alone)
         assert_close(together[b, None], alone, rtol=1e-12, atol=0)
 
 
@@ -131,12 +125,8 @@ def test_half_precision_inputs_are_computed_in_float32(inputs, how, dtype):
     s, t, scores = (x.to(dtype) for x in inputs)
     found = loss(s, t, MASK, scores, SEPARATORS, how)
     assert found.dtype == torch.float32
-    assert_close(
-        found.double(),
-        loss(s.double(), t.double(), MASK, scores.double(), SEPARATORS, how),
-        rtol=1e-5,
-        atol=1e-6,
-    )
+    expected = loss(s.double(), t.double(), MASK, scores.double(), SEPARATORS, how)
+    assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_random_dimensions_do_not_depend_on_the_seed():

@@ -36,9 +36,8 @@ def test_two_calls_equal_the_original():
     """In the original, Z and the temperature are float32, and the scalar is the mean over B."""
     d, tolerance = recorded("crd"), 1e-6
     module = CRD(N, 96, 312, feature_dim=F, negatives=K).double()
-    state = {
-        f"{side}_projection.{name}": d[f"in_{name}_{side}"] for side in SIDES for name in ("weight", "bias")
-    }
+    parts = [(side, name) for side in SIDES for name in ("weight", "bias")]
+    state = {f"{side}_projection.{name}": d[f"in_{name}_{side}"] for side, name in parts}
     state |= {f"{side}_bank": d[f"in_bank_{side}_0"] for side in SIDES}
     module.load_state_dict(state, strict=False)
 
@@ -52,11 +51,9 @@ def test_two_calls_equal_the_original():
         assert each.dtype == torch.float64
         assert_close(each, d[f"out_each_sentence_{call}"], rtol=tolerance, atol=0)
         assert each.mean().item() == pytest.approx(d[f"out_loss_{call}"].item(), rel=tolerance)
-        expected = {"student_features": student.grad} | {
-            f"{name}_{side}": getattr(module.get_submodule(f"{side}_projection"), name).grad
-            for side in SIDES
-            for name in ("weight", "bias")
-        }
+        layers = {side: module.get_submodule(f"{side}_projection") for side in SIDES}
+        expected = {f"{name}_{side}": getattr(layers[side], name).grad for side, name in parts}
+        expected["student_features"] = student.grad
         for name, found in expected.items():
             wanted = d[f"grad_{name}_{call}"]
             assert_close(found, wanted, rtol=0, atol=tolerance * wanted.abs().max().item())
@@ -98,22 +95,17 @@ def test_unseen_sentences_take_negatives_from_the_batch(crd):
     student, teacher, _, _ = draw(crd, 3, seed=3)
     found = crd.unseen(student, teacher, torch.tensor([0, 1, 1]))
 
-    f_s, f_t = (
-        torch.nn.functional.normalize(x, dim=1)
-        for x in (crd.student_projection(student), crd.teacher_projection(teacher))
-    )
+    features = crd.student_projection(student), crd.teacher_projection(teacher)
+    f_s, f_t = (torch.nn.functional.normalize(x, dim=1) for x in features)
     p = [(f_s @ f_t.T / 0.07).exp() / crd.normalizers[0], (f_t @ f_s.T / 0.07).exp() / crd.normalizers[1]]
     others = [[1, 2], [0], [0]]
     c = K / N
-    expected = [
-        sum(
+    for b in range(3):
+        both = [
             -(side[b, b] / (side[b, b] + c)).log() - K * (c / (side[b, others[b]] + c)).log().mean()
             for side in p
-        )
-        / 2
-        for b in range(3)
-    ]
-    assert_close(found, torch.stack(expected), rtol=1e-5, atol=0)
+        ]
+        assert_close(found[b], sum(both) / 2, rtol=1e-5, atol=0)
 
     alone = crd.unseen(student[:1], teacher[:1], torch.tensor([0]))  # no negatives
     p_own = torch.stack([side[0, 0] for side in p])
