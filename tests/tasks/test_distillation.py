@@ -4,6 +4,7 @@ import importlib
 
 import pytest
 from fairseq.logging import progress_bar
+from omegaconf import OmegaConf
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.metrics import HIGHER_IS_BETTER, metric_names
@@ -17,6 +18,13 @@ def test_several_errors_are_raised_together(data, tmp_path):
     assert str(raised.value).startswith("Cannot start distillation:\n  --teacher")
     assert "has no classification head" in str(raised.value)
     assert "--mapping 2:9 names teacher state 9" in str(raised.value)
+
+
+def test_a_loaded_model_has_the_order_of_classes_of_the_data(data, teacher):
+    """As fairseq-validate loads it, without reordering."""
+    task, _, _ = build(data, teacher, "kd")
+    with pytest.raises(CannotStart, match="the model has the classes 1, 0 in this order"):
+        task.build_model(OmegaConf.create({"class_names": ["1", "0"]}), from_checkpoint=True)
 
 
 def test_every_metric_of_labels_has_a_direction():
