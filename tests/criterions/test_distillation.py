@@ -45,7 +45,7 @@ METHODS = [
     ("lad", {"lad_scope": "cls", "lad_form": "no"}),
     ("lad", {"lad_form": "reverse", "lad_partial": 1}),
 ]
-# In training, CRD's loss depends on what came before (see test_crd.py); Pearson's on the rest of the batch.
+# In training, CRD's loss depends on what came before (see transfer/test_contrastive.py); Pearson's on the rest of the batch.
 ALL_METHODS = [*METHODS, ("crd", {"crd_negatives": 8}), ("pearson", {"mapping": "last"})]
 ONE_EACH = list(dict(reversed(ALL_METHODS)).items())
 
