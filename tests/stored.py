@@ -1,4 +1,4 @@
-"""What is stored of a teacher against what it says."""
+"""Compares the signals in a cache with those of the live teacher."""
 
 import torch
 from torch.testing import assert_close
@@ -9,13 +9,13 @@ from tests.tiny import batch
 
 
 def check_stored(task, live, split: str, tolerance: float = 1e-3) -> None:
-    """Every row of a split is there, and says what the teacher of the task `live` says."""
+    """Assert that every row of a split is stored, with the signals of the teacher of the task `live`."""
     if split not in task.datasets:
         task.load_dataset(split)
     wanted = task.teacher.wanted
     for row in range(len(task.dataset(split))):
         sample = batch(task, [row], split)
-        assert "cached" in sample, f"row {row} of {split} is not there, or damaged"
+        assert "cached" in sample, f"row {row} of {split} is missing or damaged"
         expected = live.teacher.signals(batch(live, [row], split), wanted)
         check_signals(task.teacher.signals(sample, wanted), expected, tolerance)
 
@@ -36,7 +36,7 @@ def check_signals(found: Signals, expected: Signals, tolerance: float) -> None:
 
 
 def _same(found, expected, mask, tolerance):
-    """Equal where there is something; what stands at padded positions is nobody's business."""
+    """Assert that two signals are equal at real positions; padded positions may differ."""
     if isinstance(found, Compressed):
         return _same_kept(found, expected, tolerance)
     if found.dim() == 4 and found.size(-1) == found.size(-2) == mask.size(1):

@@ -9,7 +9,7 @@ from fairseq.criterions import CRITERION_DATACLASS_REGISTRY
 from fairseq_kd.criterions.config import IntermediateConfig
 from fairseq_kd.describe import describe
 from fairseq_kd.flags import flag_name, unused, warn_unused
-from tests.criterions.made import criterion_of
+from tests.criterions.factory import criterion_of
 from tests.tiny import batch, build
 
 METHODS = list(describe()["criterions"])  # here, because tests register more

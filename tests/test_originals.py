@@ -108,7 +108,7 @@ def test_a_row_with_a_flag_or_a_value_that_does_not_exist_is_found():
         check_train("--criterion lad", ["--lad-form", "sideways"])
 
 
-def test_the_flags_that_users_look_for_are_there():
+def test_flags_that_users_look_for_are_listed():
     originals = " ".join(original for _, original, _, _ in ROWS)
     assert [flag for flag in ASKED if not re.search(rf"\b{flag}\b", originals)] == []
 

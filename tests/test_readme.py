@@ -136,12 +136,12 @@ def test_every_link_leads_somewhere(page: str):
         assert not anchor or anchor in anchors(target), link
 
 
-def test_the_demo_takes_as_long_as_it_says():
+def test_readme_and_demo_state_the_same_duration():
     pattern = r"\d+ minutes on 2 CPU cores, plus the download of torch"
     assert re.findall(pattern, README)[:1] == re.findall(pattern, DEMO)[:1] != []
 
 
-def test_the_map_names_what_is_there():
+def test_all_names_in_the_map_exist():
     architecture = (ROOT / "docs" / "architecture.md").read_text()
     tree = architecture.split("## Map of the tree")[1]
     names = re.findall(r"^(\w[\w.]*/?) ", tree.split("```")[1], flags=re.M)

@@ -7,7 +7,7 @@ from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY
 
 from fairseq_kd.criterions.config import DistillationConfig
 from fairseq_kd.describe import describe
-from tests.criterions.made import config_of
+from tests.criterions.factory import config_of
 
 METHODS = list(describe()["criterions"])
 SHARED = {field.name for field in fields(DistillationConfig)}
@@ -45,7 +45,7 @@ def test_every_flag_of_a_methods_own_is_resume_critical_or_free(method):
         ("sda --sda-window 2", "--sda-evaluate average", "--sda-evaluate"),
     ],
 )
-def test_another_value_is_told_from_the_one_before(before, now, flag):
+def test_a_changed_value_is_found(before, now, flag):
     before, now = critical(before), critical(f"{before} {now}")
     assert {each for each in now if before[each] != now[each]} == {flag}
 
@@ -61,7 +61,7 @@ def test_another_value_is_told_from_the_one_before(before, now, flag):
         ("hsk --hsk-keep 2t", "hsk --hsk-keep 2t --hsk-length attention_no_sep"),
     ],
 )
-def test_the_same_in_other_words_goes_on(before, now):
+def test_equal_values_in_another_notation_are_equal(before, now):
     assert critical(before) == critical(now)
 
 

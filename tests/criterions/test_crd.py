@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fairseq_kd.errors import CannotStart
-from tests.criterions.made import criterion_of
+from tests.criterions.factory import criterion_of
 
 
 def test_without_its_own_term_it_is_kd():

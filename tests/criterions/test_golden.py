@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from fairseq_kd.models.shape import ModelShape
 from fairseq_kd.objectives import SentenceLabels
 from fairseq_kd.signals import Signals
-from tests.criterions import made
+from tests.criterions import factory
 from tests.originals import check_original, recorded, with_gradients
 
 MASK = torch.ones(3, 7, dtype=torch.bool)
@@ -20,7 +20,7 @@ def criterion_of(words: str, layers: int = 6, width: int = 24, teacher_layers: i
         for number, size in ((layers, width), (teacher_layers, 8 if width == 8 else 24))
     )
     objective = SentenceLabels(3, regression=False)
-    criterion = made.criterion_of(words, student, teacher, objective=objective)
+    criterion = factory.criterion_of(words, student, teacher, objective=objective)
     assert criterion.errors == []
     return criterion.double()
 

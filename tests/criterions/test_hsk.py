@@ -1,6 +1,6 @@
 """`hsk`: which states it compares, and how they are compressed."""
 
-from tests.criterions.made import criterion_of
+from tests.criterions.factory import criterion_of
 from tests.tiny import batch, build
 
 
@@ -20,7 +20,7 @@ def test_state_0_is_ranked_by_layer_1():
         assert [how.ranking for how in criterion_of(f"hsk {flags}").hidden.how.values()] == [1, 2, 4]
 
 
-def test_the_teacher_gives_away_no_more_than_is_wanted(data, teacher):
+def test_the_teacher_returns_only_wanted_signals(data, teacher):
     task, _, criterion = build(data, teacher, "hsk", hsk_keep="1l_3t_0.25h")
     signals = task.teacher.signals(batch(task, [0, 1]), criterion.teacher_wanted)
     assert not signals.states

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fairseq_kd.objectives import SentenceLabels
-from tests.criterions.made import STUDENT, criterion_of
+from tests.criterions.factory import STUDENT, criterion_of
 
 # criterion and flags | a part of the only error
 INVALID = r"""

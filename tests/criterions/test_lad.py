@@ -8,7 +8,7 @@ from fairseq.logging import metrics
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.models.shape import ModelShape
-from tests.criterions.made import criterion_of
+from tests.criterions.factory import criterion_of
 from tests.optim.updates import plain
 from tests.runs import checkpoint
 from tests.tiny import batch, build, distil_command, train_here, write_teacher

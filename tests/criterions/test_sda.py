@@ -97,14 +97,14 @@ def test_without_its_own_term_it_is_fine_tuning(sda):
     assert "term_sda" not in criterion(student, batch(task, [0]))[2]
 
 
-def test_another_teacher_may_be_beside_it(data, teacher):
+def test_another_teacher_can_be_used_too(data, teacher):
     task, student, criterion = build(data, teacher, "sda", soft_weight=0.5)
     logged = criterion(student, batch(task, [0]))[2]
     assert {"term_hard", "term_soft", "term_sda"} <= logged.keys()
 
 
 @pytest.mark.parametrize("form", [{"sda_window": "all"}, {"sda_form": "ema"}])
-def test_validations_judge_the_average_where_asked(sda, form):
+def test_validation_evaluates_the_average_if_requested(sda, form):
     task, student, criterion = sda(sda_evaluate="average", inter_weight=0.0, **form)
     sample = batch(task, [0, 3, 11])
     student.eval(), criterion.eval()
@@ -121,7 +121,7 @@ def test_validations_judge_the_average_where_asked(sda, form):
     assert_close(criterion(student, sample, reduce=False)[0], cross_entropy(own, sample["target"]))
 
 
-def test_an_average_that_is_judged_is_not_compared_with_itself(sda):
+def test_an_evaluated_average_is_not_compared_with_itself(sda):
     task, student, criterion = sda(sda_evaluate="average", sda_window="2")
     sample = batch(task, [0, 3, 11])
     for step in range(2):
@@ -153,7 +153,7 @@ def train(data, teacher, folder, *flags):
         ("3", "--lr 1e-2 --update-freq 2 --batch-size 4 --sda-host"),
     ],
 )
-def test_at_every_update_it_is_the_mean_made_by_hand(data, teacher, tmp_path, window, precision):
+def test_at_every_update_the_average_equals_one_computed_by_hand(data, teacher, tmp_path, window, precision):
     flags = f"--max-update 6 --save-interval-updates 1 --sda-window {window}"
     rows = train_here(train(data, teacher, tmp_path, flags, precision))
     assert [values["sda"] > 0 for values in values_of(rows, "train_inner")] == [False] + 5 * [True]
@@ -190,7 +190,7 @@ def test_an_overflow_is_not_remembered(data, teacher, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_average_is_what_a_checkpoint_of_se_answers_with(data, teacher, tmp_path):
+def test_a_checkpoint_predicts_with_the_average(data, teacher, tmp_path):
     flags = "--sda-window all --sda-evaluate average --inter-weight 0 --lr 1e-2 --max-epoch 3"
     rows = train_here(train(data, teacher, tmp_path, flags))
     accuracy = [values["valid_accuracy"] for values in values_of(rows, "valid")]

@@ -1,4 +1,4 @@
-"""Two stages: each is the loss of its weights alone, computes no more, and leaves the other's weights be."""
+"""Two stages: each trains with its own weights, computes only what they need, and leaves other parameters unchanged."""
 
 import pytest
 import torch
@@ -60,7 +60,7 @@ def test_the_teacher_does_not_run_while_nothing_is_learned_from_it(text, lm_teac
     assert len(calls) == 1
 
 
-def test_only_what_a_stage_reaches_is_trained_in_it(text, lm_teacher):
+def test_a_stage_trains_only_parameters_that_its_loss_depends_on(text, lm_teacher):
     task, student, criterion = pretraining(
         text, lm_teacher, "hidden_mse_learn", mapping="combine", two_stage=0.5, **ALONE
     )
@@ -79,7 +79,7 @@ def test_only_what_a_stage_reaches_is_trained_in_it(text, lm_teacher):
     assert not any("lm_head.dense" in name for name in trained)
 
 
-def test_gates_that_are_frozen_stay_so_in_each_stage(text, lm_teacher):
+def test_frozen_gates_stay_frozen_in_each_stage(text, lm_teacher):
     _, _, criterion = pretraining(text, lm_teacher, "lad", lad_frozen=True, two_stage=0.5, **ALONE)
     for share in (0.0, 0.5, 1.0):
         criterion.stages.at_share(share)
@@ -88,7 +88,7 @@ def test_gates_that_are_frozen_stay_so_in_each_stage(text, lm_teacher):
 
 
 @pytest.mark.slow
-def test_what_a_stage_leaves_alone_neither_decays_nor_warms_up_in_half_precision(text, lm_teacher):
+def test_parameters_that_a_stage_does_not_train_neither_decay_nor_warm_up_in_half_precision(text, lm_teacher):
     """fairseq's fp32 copies have gradients of 0 where their weights have none."""
     gates = {"gate_lr": 1e-3, "gate_warmup_updates": 2, "optimizer_name": "adamw_fused"}
     task, student, criterion = pretraining(text, lm_teacher, "lad", two_stage=0.5, **gates, **ALONE)

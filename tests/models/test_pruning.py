@@ -122,7 +122,7 @@ def test_a_pruned_model_equals_the_large_one_with_the_rest_zeroed():
     )
 
 
-def test_what_is_pruned_again_and_not_at_all():
+def test_a_pruned_model_can_be_pruned_again():
     state = weights(SHAPE, lm_head=True)
     once, shape = prune(state, SHAPE, importances(SHAPE, state), Sizes(3, 2, 10, 9))
     assert_close(once["encoder.lm_head.projection"], once[PROJECTION])
@@ -138,7 +138,7 @@ def test_what_is_pruned_again_and_not_at_all():
     assert all(torch.equal(same[name], state[name]) for name in state)
 
 
-def test_as_much_as_there_is_or_more_is_refused():
+def test_sizes_that_are_equal_or_larger_are_refused():
     same = Sizes.of(SHAPE)
     [message] = same.errors(SHAPE)
     assert message.startswith("the sizes equal those of the model: give --layers")

@@ -107,7 +107,7 @@ def test_what_a_run_cannot_change_is_refused(data, teacher, begun, changed, sent
         {"dropout": 0.3},
     ],
 )
-def test_what_it_can_is_not(data, teacher, begun, changed):
+def test_other_settings_may_change(data, teacher, begun, changed):
     task, _, _ = resume(data, teacher, begun, **changed)
     assert task.resumed is not None
 

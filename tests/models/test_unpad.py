@@ -54,7 +54,7 @@ def test_filler_costs_little_and_sizes_are_few():
     assert max(filler(real) / real for real in range(1024, 8192)) < 1 / 64
 
 
-def test_nothing_comes_of_filler():
+def test_filler_rows_have_no_effect():
     x = torch.arange(6.0).view(2, 3).requires_grad_()
     packing = Packing.of(MASK, None, padded=True)
     packed = packing.pack(x + 1)

@@ -21,7 +21,7 @@ def test_flags_that_fairseq_and_the_criterion_have_are_taken():
         (("a", "word"), "unrecognized arguments: a word"),
     ],
 )
-def test_others_are_told(flags, reason):
+def test_other_flags_are_refused(flags, reason):
     told = refusal([*COMMAND, *flags])
     assert told.startswith(f"fairseq-train does not take this command line ({reason}")
     assert told.endswith("): correct the flags after --.")

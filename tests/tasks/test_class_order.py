@@ -215,7 +215,7 @@ def test_a_stock_checkpoint_has_the_order_of_its_own_data(stock, ours, teacher, 
 
 
 @pytest.mark.slow
-def test_a_checkpoint_whose_order_nothing_tells_is_a_warning_until_it_is_named(
+def test_a_checkpoint_of_unknown_order_is_a_warning_until_its_classes_are_named(
     stock, ours, teacher, tmp_path, caplog
 ):
     right = taught(ours, teacher)
@@ -234,7 +234,7 @@ def test_a_checkpoint_whose_order_nothing_tells_is_a_warning_until_it_is_named(
 
 
 @pytest.mark.slow
-def test_names_that_cannot_be_matched_are_refused_where_they_count(stock, teacher, tmp_path):
+def test_names_that_cannot_be_matched_are_refused_if_they_are_used(stock, teacher, tmp_path):
     given = renamed(teacher, tmp_path / "model.pt", ("LABEL_0", "LABEL_1", "LABEL_2"))
     sentence = r"has the classes LABEL_0, LABEL_1, LABEL_2, but the data has \w+, .*: give .*name_classes"
     with pytest.raises(CannotStart, match=rf"--teacher \S+ {sentence}"):

@@ -1,4 +1,4 @@
-"""Masked-LM pre-training by torchrun: several workers read all, learn what one does, and outlive a kill -9."""
+"""Masked-LM pre-training by torchrun: two workers read all blocks, equal one worker, and survive a kill -9."""
 
 import json
 import os
@@ -126,7 +126,7 @@ def test_each_block_is_read_once_an_epoch(workers, name):
         assert len(fillers) == 1  # an odd number of batches
 
 
-def test_fewer_batches_than_workers_train_on_what_there_is(workers):
+def test_fewer_batches_than_workers_are_trained_once(workers):
     """The second worker gets a filler, which counts for nothing."""
     lines = [line for rank in (0, 1) for line in workers.notes("one_batch", rank)]
     assert sorted((line["epoch"], line["filler"]) for line in lines) == [

@@ -94,7 +94,7 @@ def test_two_workers_write_one_cache(data, teacher, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_writer_leaves_what_the_next_one_goes_on_from(teacher, tmp_path):
+def test_a_run_continues_the_cache_of_a_killed_writer(teacher, tmp_path):
     data = write_data(tmp_path / "data", sentences=[("train", 1500), ("valid", 10)])
     cache = ("--teacher-cache", str(tmp_path / "cache"), "--cache-precision fp32")
     training = Process(distil_command(data, tmp_path / "killed", teacher, "hsk", HSK, *cache))

@@ -1,4 +1,4 @@
-"""A teacher on disk says what the live one says, within the precision of what is stored; and nothing else."""
+"""A cached teacher has the signals of the live one, in the stored precision, and is refused for anything else."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def damage(folder, row: int = 0) -> None:
 
 
 @pytest.mark.slow
-def test_it_says_what_the_live_one_says(data, teacher, tmp_path, monkeypatch):
+def test_cached_signals_equal_those_of_the_live_teacher(data, teacher, tmp_path, monkeypatch):
     """Also of rows that are stored only now, with the bits of what is stored."""
     live, _, _ = build(data, teacher, "kd")
     task, _, _ = cached(data, teacher, tmp_path)
@@ -140,7 +140,7 @@ def test_a_disk_that_is_full_after_all_leaves_no_incomplete_file(data, teacher, 
     assert invalid_rows(task) == []
 
 
-def test_what_is_served_is_what_was_checked(data, teacher, tmp_path):
+def test_a_batch_has_the_values_that_were_checked(data, teacher, tmp_path):
     """Whoever writes the row anew between its check and the making of the batch."""
     task, _, _ = cached(data, teacher, tmp_path, None)
     fill(task)
@@ -259,7 +259,7 @@ def test_precision_must_be_that_of_a_cache_without_a_teacher(data, teacher, tmp_
 
 
 @pytest.mark.slow
-def test_masked_words_do_as_well(text, lm_teacher, tmp_path, monkeypatch):
+def test_signals_of_masked_words_are_cached(text, lm_teacher, tmp_path, monkeypatch):
     given = {"frozen_masking": True, "mask_whole_words": True}
     stored = {"teacher_cache": str(tmp_path / "cache"), "cache_precision": "fp32"}
 

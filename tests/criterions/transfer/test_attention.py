@@ -5,7 +5,7 @@ from torch.testing import assert_close
 
 from fairseq_kd.losses import attention_kl
 from fairseq_kd.signals import Wanted
-from tests.criterions.made import criterion_of
+from tests.criterions.factory import criterion_of
 from tests.tiny import batch, build
 
 

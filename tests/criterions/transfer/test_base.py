@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.criterions.made import STUDENT, TEACHER, criterion_of
+from tests.criterions.factory import STUDENT, TEACHER, criterion_of
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from fairseq_kd.signals import Signals
-from tests.criterions.made import criterion_of
+from tests.criterions.factory import criterion_of
 from tests.tiny import batch, build
 
 ALONE = {"hard_weight": 0.0, "soft_weight": 0.0}
@@ -23,14 +23,14 @@ ALONE = {"hard_weight": 0.0, "soft_weight": 0.0}
         ("--mapping 1:3,2:4 --lad-form reverse", 1, {1, 2}, {3, 4}),
     ],
 )
-def test_no_gate_and_no_state_in_vain(flags, gates, student, teacher_states):
+def test_only_needed_gates_and_states_are_used(flags, gates, student, teacher_states):
     criterion = criterion_of(f"lad {flags} --hard-weight 0 --soft-weight 0")
     assert len(criterion.hidden.gates.gates) == gates
     assert criterion.student_wanted.states == student
     assert criterion.teacher_wanted.states == teacher_states
 
 
-def test_what_is_logged_is_each_sentences_own(data, teacher):
+def test_statistics_of_a_sentence_do_not_depend_on_others(data, teacher):
     task, student, criterion = build(data, teacher, "lad")
     criterion(student, batch(task, range(8)))
     criterion.eval()
@@ -72,7 +72,7 @@ def spread_of(criterion, student, sample) -> torch.Tensor:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scope", ["tokens", "cls"])
-def test_the_spread_of_a_batch_is_told_by_that_batch_alone(data, teacher, scope):
+def test_the_spread_of_a_batch_depends_on_that_batch_only(data, teacher, scope):
     """Whatever was seen first, a single short sentence even."""
     task, student, criterion = build(data, teacher, "lad", lad_scope=scope, **ALONE)
     samples = [batch(task, indices) for indices in (range(8), [0], range(8, 16), [3, 3])]

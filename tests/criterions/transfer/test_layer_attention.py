@@ -3,7 +3,7 @@
 import pytest
 
 from fairseq_kd.criterions.transfer import layer_attention
-from tests.criterions.made import criterion_of
+from tests.criterions.factory import criterion_of
 from tests.tiny import batch, build
 
 ALONE = {"hard_weight": 0.0, "soft_weight": 0.0}

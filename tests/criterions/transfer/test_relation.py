@@ -4,7 +4,7 @@ import pytest
 import torch
 from fairseq.registry import REGISTRIES
 
-from tests.criterions.made import criterion_of
+from tests.criterions.factory import criterion_of
 from tests.tiny import batch, build
 
 NARROW = {
