@@ -18,12 +18,8 @@ def test_each_dependency_is_pinned_within_its_range():
     pins = requirements((ROOT / "constraints.txt").read_text().splitlines())
 
     for dependency in wanted:
-        versions = [
-            specifier.version for pin in pins if pin.name == dependency.name for specifier in pin.specifier
-        ]
-        assert versions or dependency.name == "torch", (
-            f"{dependency.name}: call scripts/update_constraints.sh"
-        )
+        versions = [each.version for pin in pins if pin.name == dependency.name for each in pin.specifier]
+        assert versions or dependency.name == "torch", f"{dependency.name}: call update_constraints.sh"
         assert all(version in dependency.specifier for version in versions), dependency.name
 
 

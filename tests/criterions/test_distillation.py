@@ -52,9 +52,7 @@ ONE_EACH = list(dict(reversed(ALL_METHODS)).items())
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "options"), METHODS)
-def test_neither_other_sentences_nor_padding_change_a_sentences_loss_and_gradient(
-    data, teacher, method, options
-):
+def test_other_sentences_and_padding_change_neither_loss_nor_gradient(data, teacher, method, options):
     task, student, criterion = build(data, teacher, method, **options)
     parameters = [p for p in [*student.parameters(), *criterion.parameters()] if p.requires_grad]
     sample, indices = batch(task, [0, 3, 11]), [0, 3, 11]

@@ -141,9 +141,7 @@ def test_a_first_stage_is_refused(data, teacher, tmp_path):
     alone = ["--criterion", "hidden_mse_learn", "--hard-weight", "0", "--soft-weight", "0"]
     command = train_command(data, tmp_path, "--teacher", str(teacher), "--init-layers", "0,3", *alone)
     train_here([*command, "--no-epoch-checkpoints"])
-    with pytest.raises(
-        CannotStart, match="whose classifier is not trained: give the checkpoint of the second stage"
-    ):
+    with pytest.raises(CannotStart, match="whose classifier is not trained: give the checkpoint"):
         LoadedModel.read(str(tmp_path), data)
 
 

@@ -32,9 +32,7 @@ def test_the_training_data_is_found_if_it_still_exists(data, tmp_path):
 def test_the_dictionary_is_that_of_the_data_or_next_to_the_checkpoint(data, tmp_path):
     checkpoint = read(tmp_path)
     assert provenance.find_dictionary(data, checkpoint) == data / "input0" / "dict.txt"
-    with pytest.raises(
-        CannotStart, match="Cannot export: --checkpoint .* has no dict.txt next to it: give --data"
-    ):
+    with pytest.raises(CannotStart, match="--checkpoint .* has no dict.txt next to it: give --data"):
         provenance.find_dictionary(None, checkpoint)
     (tmp_path / "dict.txt").write_text("a 1\n")
     with pytest.raises(CannotStart, match="different vocabularies: give data"):

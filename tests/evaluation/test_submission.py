@@ -155,7 +155,5 @@ def test_what_glue_does_not_take_is_refused(tmp_path, task, split, models, flags
 def test_a_model_of_another_task_is_refused(tmp_path):
     data = tiny(tmp_path, "RTE", [("test", 11)])
     run = write_model(tmp_path / "qnli", "QNLI", classes=2)
-    with pytest.raises(
-        CannotStart, match=r"was fine-tuned on QNLI, but .*RTE-bin is RTE: give the parent folder"
-    ):
+    with pytest.raises(CannotStart, match=r"was fine-tuned on QNLI, but .*RTE-bin is RTE: give the parent"):
         submit("--checkpoint", run, "--data", data, "--submission", tmp_path / "out", "--cut")

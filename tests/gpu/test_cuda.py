@@ -148,9 +148,7 @@ ON_CPU = ("autocast", "fp16", "fp16-memory-efficient")
         *(pytest.param("cuda", precision, marks=pytest.mark.gpu) for precision in PRECISIONS),
     ],
 )
-def test_the_losses_of_16_bits_fall_and_are_close_to_those_of_fp32(
-    data, teacher, tmp_path, fp32, device, precision
-):
+def test_losses_of_16_bits_fall_and_are_close_to_fp32(data, teacher, tmp_path, fp32, device, precision):
     expected = fp32(device)
     assert len(expected) == 2 * UPDATES
     assert mean(expected[UPDATES:]) < 0.9 * mean(expected[:UPDATES])
@@ -167,9 +165,7 @@ def test_the_losses_of_16_bits_fall_and_are_close_to_those_of_fp32(
 @pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("flags", [[], PRECISIONS["fp16"]], ids=["fp32", "fp16"])
-def test_killed_in_mid_epoch_and_resumed_equals_straight_through(
-    data, teacher, tmp_path, monkeypatch, device, flags
-):
+def test_killed_and_resumed_equals_straight_through(data, teacher, tmp_path, monkeypatch, device, flags):
     """With dropout, CRD's memory banks and its draws of negatives."""
     train_step, steps, killed_in = FairseqTask.train_step, 0, None
 

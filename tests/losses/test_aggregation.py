@@ -53,9 +53,7 @@ def test_attention_equals_explicit_loops(reach, shape, random):
         for place, query in enumerate(queries):
             states = [t[j - 1].reshape(-1, 3)[place] for j in module.reached[layer]]
             scores = [math.exp(sum(query * state).item() / math.sqrt(3)) for state in states]
-            expected.append(
-                sum(score / sum(scores) * state for score, state in zip(scores, states, strict=True))
-            )
+            expected.append(sum(a / sum(scores) * state for a, state in zip(scores, states, strict=True)))
         assert_close(found, torch.stack(expected).view(shape))
 
 

@@ -58,9 +58,7 @@ def test_dropout_keeps_the_mean(qkv):
 
 def test_nothing_of_the_size_of_the_scores_is_kept():
     qkv, sizes = torch.randn(400, 24, requires_grad=True), []
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda kept: sizes.append(kept.numel()) or kept, lambda kept: kept
-    ):
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):
         packed_attention(qkv, [400], HEADS, 0.1).sum().backward()
     assert sizes == [qkv.numel()]
 
@@ -75,9 +73,7 @@ def test_16_bits_stay_close_and_in_their_type(qkv, dtype):
 
 
 @pytest.mark.parametrize(("at_once", "expected_draws"), [(1000, [2 * (25 + 49 + 9)]), (64, [64, 98, 18])])
-def test_short_sentences_draw_only_the_dropout_values_that_they_need(
-    qkv, monkeypatch, at_once, expected_draws
-):
+def test_short_sentences_draw_only_the_dropout_that_they_need(qkv, monkeypatch, at_once, expected_draws):
     drawn, original = [], attention.keep_mask
 
     def counted(shape, *options):

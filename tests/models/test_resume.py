@@ -54,9 +54,7 @@ def test_a_last_checkpoint_comes_before_one_to_begin_with(data, teacher, begun):
 
 def test_a_bare_name_is_not_looked_for_in_the_folder(data, teacher, begun):
     best = "checkpoint_best.pt"
-    with pytest.raises(
-        CannotStart, match=f"--restore-file {best} does not exist.*: give --restore-file {begun / best}"
-    ):
+    with pytest.raises(CannotStart, match=f"--restore-file {best} does not exist.*: give .* {begun / best}"):
         resume(data, teacher, begun, restore_file=best)
 
 
@@ -72,9 +70,7 @@ def test_a_model_without_training_is_no_run(data, teacher, tmp_path):
 
 
 def test_weights_are_not_loaded_past_the_checks(data, teacher, tmp_path):
-    with pytest.raises(
-        CannotStart, match="--finetune-from-model x.pt .*: give --init-from and --init-layers"
-    ):
+    with pytest.raises(CannotStart, match="--finetune-from-model x.pt .*: give --init-from"):
         resume(data, teacher, tmp_path, finetune_from_model="x.pt")
 
 
@@ -126,7 +122,5 @@ def test_sizes_that_were_given_may_be_left_out(data, teacher, begun, tmp_path):
 @pytest.mark.slow
 def test_a_file_of_another_criterion_is_refused(data, teacher, begun, tmp_path):
     path = begun / LAST
-    with pytest.raises(
-        CannotStart, match=f"--restore-file {path} .* --criterion kd, now att_kl_learn: give --init-from"
-    ):
+    with pytest.raises(CannotStart, match=f"{path} .* --criterion kd, now att_kl_learn: give --init-from"):
         resume(data, teacher, tmp_path, "att_kl_learn", restore_file=str(path))

@@ -138,9 +138,7 @@ def test_every_criterion_but_those_the_docs_name_works(text, lm_teacher, method)
     docs = (ROOT / "docs" / "pretraining.md").read_text()
     excepted = re.search(r"All\s+criterions\s+work\s+here\s+except (.*?),", docs, re.S)[1]
     if method in re.findall("`(.*?)`", excepted):
-        with pytest.raises(
-            CannotStart, match=f"--criterion {method} .*class|has no labels .*--criterion {method}"
-        ):
+        with pytest.raises(CannotStart, match=f"--criterion {method} .*class|no labels .*{method}"):
             pretraining(text, lm_teacher, method)
         return
 
@@ -214,7 +212,6 @@ def test_data_that_does_not_fit_is_named(text, lm_teacher, tmp_path):
         pretraining(f"{text}:{other}", lm_teacher, "kd")
     with pytest.raises(CannotStart, match="has no dict.txt"):
         pretraining(tmp_path, lm_teacher, "kd")
-    (other / "word_starts.txt").write_text("1\n")
     task, _, _ = pretraining(text, lm_teacher, "kd")
     with pytest.raises(CannotStart, match="has no split test"):
         task.load_dataset("test")
@@ -259,9 +256,7 @@ def test_filled_blocks_may_cut_sentences(text, lm_teacher):
 def test_a_teacher_of_fewer_positions_is_named(text, tmp_path):
     short = write_teacher(tmp_path / "short.pt", replace(SHAPE, max_positions=16), classes=None, lm_head=True)
     sizes = {"encoder_layers": 2, "max_positions": 40}
-    with pytest.raises(
-        CannotStart, match=r"--tokens-per-sample 24 .* --teacher \S+ takes \(16 tokens\): give 16"
-    ):
+    with pytest.raises(CannotStart, match=r"-per-sample 24 .* --teacher \S+ takes \(16 tokens\): give 16"):
         pretraining(text, short, "kd", layers="random", model=sizes)
     alone = {"hard_weight": 1.0, "soft_weight": 0.0}  # whom nobody asks, it may be as short as it likes
     pretraining(text, short, "kd", layers="random", model=sizes, **alone)
@@ -300,7 +295,5 @@ def test_stopped_in_the_middle_of_a_shard_and_resumed_equals_straight_through(te
 @pytest.mark.slow
 def test_masks_of_an_epoch_do_not_depend_on_data_loading_processes(text, lm_teacher, tmp_path):
     flags = ("--criterion kd --init-layers 0,3 --max-epoch 2", "--teacher", str(lm_teacher))
-    here, elsewhere = (
-        losses(pretrain(text, tmp_path / count, *flags, f"--num-workers {count}")) for count in "01"
-    )
+    here, elsewhere = (losses(pretrain(text, tmp_path / n, *flags, f"--num-workers {n}")) for n in "01")
     assert elsewhere == here

@@ -35,9 +35,7 @@ def choice(task) -> tuple[str, str]:
         ({"teacher_precision": "fp16"}, ("auto", "none"), None),
     ],
 )
-def test_slow_bf16_is_replaced_with_a_warning_unless_it_is_demanded(
-    data, teacher, slow, caplog, flags, chosen, warning
-):
+def test_slow_bf16_is_replaced_unless_it_is_demanded(data, teacher, slow, caplog, flags, chosen, warning):
     task, _, _ = build(data, teacher, "kd", task=flags)
     assert choice(task) == chosen
     warned = [
@@ -102,9 +100,7 @@ def test_slow_bf16_of_masked_words_is_replaced(text, lm_teacher, tmp_path, slow)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("first", "second", "kept"), [(9.0, 0.3, "fp32"), (0.3, 9.0, "bf16")])
-def test_a_resumed_run_keeps_its_precision_on_another_cpu(
-    data, teacher, tmp_path, monkeypatch, first, second, kept
-):
+def test_a_resumed_run_keeps_its_precision(data, teacher, tmp_path, monkeypatch, first, second, kept):
     """It ends with the weights of a run that was not interrupted."""
 
     def train(folder, ratio, epochs):

@@ -47,9 +47,7 @@ def test_labels_of_the_training_set_are_read_before_it(tmp_path, teacher):
 
 
 def labels(*numbers: int):
-    return lambda data: write_indexed(
-        data / "label" / "valid", [np.array([4 + number, 2]) for number in numbers]
-    )
+    return lambda data: write_indexed(data / "label" / "valid", [np.array([4 + each, 2]) for each in numbers])
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,7 @@ def test_a_run_from_the_cache_is_the_run_with_the_teacher(data, teacher, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_run_without_disk_space_for_all_its_splits_takes_none_before_it_trains(
-    data, teacher, tmp_path, monkeypatch
-):
+def test_a_run_without_disk_space_for_all_splits_takes_none(data, teacher, tmp_path, monkeypatch):
     free = shutil.disk_usage(tmp_path)._replace(free=500)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
     monkeypatch.setattr(SentencePredictionKDTask, "train_step", lambda *_, **__: pytest.fail("it trained"))

@@ -62,7 +62,5 @@ def test_an_incomplete_teacher_is_refused(data, teacher, tmp_path):
     state = torch.load(teacher, weights_only=True)
     del state["model"]["encoder.sentence_encoder.layers.3.fc2.bias"]
     torch.save(state, tmp_path / "model.pt")
-    with pytest.raises(
-        CannotStart, match=r"--teacher .* has no encoder\.sentence_encoder\.layers\.3\.fc2\.bias"
-    ):
+    with pytest.raises(CannotStart, match=r"--teacher .* has no encoder\..*\.layers\.3\.fc2\.bias"):
         build(data, tmp_path / "model.pt", "att_kl_learn", soft_weight=0.0, layers="0,1")

@@ -18,6 +18,8 @@ SIX_OF_TWELVE = DistillationContext(
     teacher_shape=ModelShape(layers=12, width=16, ffn=32, heads=4),
 )
 
+SIDES = ("student", "teacher")
+
 # file, mapping, --hsk-keep, length, width, ranking; the originals mask the teacher alone
 CASES = [
     ("depth", "top10", "3l", "attention_no_sep", "magnitude", "own"),
@@ -37,13 +39,11 @@ def test_it_equals_the_original_on_each_sentence_alone(case):
     d = with_gradients(recorded(f"hsk_{name}"), "student_hidden")
     part = CompressedStates(SIX_OF_TWELVE, "hsk", mapping, keep, *schemes, teacher_alone="h" in keep)
     assert part.errors == []
-    assert part.pairs == list(
-        zip(d["out_student_states"].tolist(), d["out_teacher_states"].tolist(), strict=True)
-    )
+    assert part.pairs == list(zip(*(d[f"out_{side}_states"].tolist() for side in SIDES), strict=True))
 
     student, teacher = (
         Signals(d["in_mask"], states=by_number(d, f"in_{side}_hidden", f"out_{side}_states"))
-        for side in ("student", "teacher")
+        for side in SIDES
     )
     teacher.attention = by_number(d, "in_teacher_attention", "out_attention_layers")
     separators = torch.where(d["in_separator"], 2, 3)  # token numbers

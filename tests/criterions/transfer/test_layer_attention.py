@@ -38,9 +38,7 @@ def test_detached_attention_has_no_gradient(data, teacher):
 def test_training_averages_no_attention(data, teacher, monkeypatch):
     task, student, criterion = build(data, teacher, "alp_kd", alp_scope="tokens", **ALONE)
     averaged = []
-    monkeypatch.setattr(
-        layer_attention, "mean_over_tokens", lambda scope, x, mask: averaged.append(x) or x[:, 0]
-    )
+    monkeypatch.setattr(layer_attention, "mean_over_tokens", lambda _, x, mask: averaged.append(x) or x[:, 0])
     criterion(student, batch(task, [0, 1]))
     assert averaged == []
     criterion.eval()
