@@ -54,11 +54,16 @@ def _new_name(name: str) -> str:
     return name.replace("decoder.", "encoder.").replace(".emb_layer_norm.", ".layernorm_embedding.")
 
 
+def truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 @pytest.mark.parametrize(
     ("content", "found"),
     [
         (None, r"does not exist: give a checkpoint file"),
         (b"garbage", "cannot be read as a checkpoint .*may be damaged"),
+        (truncated, "cannot be read as a checkpoint .*may be damaged"),
         ({"model": {"a": os.getcwd}}, "unsafe to load"),
         ({"weights": {}}, "has no fairseq model and model config"),
         ([1, 2], "has no fairseq model and model config"),
@@ -69,6 +74,8 @@ def test_an_invalid_checkpoint_is_an_error(tmp_path, content, found):
     path = tmp_path / "model.pt"
     if isinstance(content, bytes):
         path.write_bytes(content)
+    elif content is truncated:
+        truncated(write_teacher(path))
     elif content is not None:
         torch.save(content, path)
     with pytest.raises(CannotStart, match=rf"^Cannot start: --teacher .*model\.pt .*{found}") as raised:

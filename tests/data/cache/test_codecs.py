@@ -57,6 +57,13 @@ def test_masked_words_are_restored(text, lm_teacher):
     assert torch.equal(found.masked, expected.masked)
 
 
+def test_only_wanted_signals_have_codecs():
+    assert [codec.name for codec in codecs_of(Wanted.of(states=[1], first=[1, 2]), SHAPE, 2)] == [
+        "state-1",
+        "first-2",
+    ]
+
+
 def test_the_size_of_a_compressed_record():
     """3 tokens of 4 dimensions of 2 bytes, and as many to say which; 2 bytes per token to say where."""
     codec = CompressedCodec(4, Compression(3, "attention_no_sep", 4, 0.25, "magnitude"), 16)
