@@ -82,9 +82,8 @@ def test_it_learns_by_every_method(data, teacher, method, options):
     # Attention is compared head by head: there, the heads are as many as the teacher's, and narrower.
     heads = {"encoder_attention_heads": 4, "encoder_head_dim": 2}
     by_head = method.startswith(HEAD_BY_HEAD) and "relation_heads" not in options
-    task, student, criterion = build(
-        data, teacher, method, layers="random", model=SIZES | (heads if by_head else {}), **options
-    )
+    model = SIZES | (heads if by_head else {})
+    task, student, criterion = build(data, teacher, method, layers="random", model=model, **options)
     loss, _, _ = criterion(student, batch(task, [0, 3, 11]))
     loss.backward()
     for name, parameter in student.named_parameters():

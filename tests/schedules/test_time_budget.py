@@ -33,23 +33,24 @@ def rates(time, built, seconds):
     return found
 
 
-def test_the_rate_follows_the_time():
-    time, built = scheduler(total_training_time=0.02, lr_warmup=0.1)  # 72 seconds, 7.2 of warm-up
+@pytest.mark.parametrize(
+    ("options", "seconds", "expected"),
+    [
+        ({"lr_warmup": 0.1}, [3.6, 3.6, 32.4, 32.4, 5.0], [0.5, 1, 0.5, 0, 0]),
+        # By default, the exponential curve halves at each tenth.
+        ({"lr_warmup": 0.0, "lr_curve": "exponential"}, [7.2, 7.2, 14.4], [0.5, 0.25, 0.5**4]),
+        (
+            {"lr_by": "updates", "max_update": 10, "lr_warmup": 0.2},
+            [1e6] * 10,
+            [0.5, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0],
+        ),
+    ],
+)
+def test_the_rate_follows_the_time_or_the_updates(options, seconds, expected):
+    budget = {} if "lr_by" in options else {"total_training_time": 0.02}  # 72 seconds
+    time, built = scheduler(**budget, **options)
     built.timer.start()
-    assert rates(time, built, [3.6, 3.6, 32.4, 32.4, 5.0]) == pytest.approx([0.5, 1, 0.5, 0, 0], abs=1e-9)
-
-
-def test_the_exponential_curve_halves_each_tenth_by_default():
-    time, built = scheduler(total_training_time=0.02, lr_warmup=0.0, lr_curve="exponential")
-    built.timer.start()
-    assert rates(time, built, [7.2, 7.2, 14.4]) == pytest.approx([0.5, 0.25, 0.5**4])
-
-
-def test_the_rate_by_updates_ignores_the_clock():
-    time, built = scheduler(lr_by="updates", max_update=10, lr_warmup=0.2)
-    built.timer.start()
-    expected = [0.5, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0]
-    assert rates(time, built, [1e6] * 10) == pytest.approx(expected, abs=1e-9)
+    assert rates(time, built, seconds) == pytest.approx(expected, abs=1e-9)
 
 
 def test_an_early_exit_does_not_change_the_schedule():

@@ -26,9 +26,8 @@ def data(tmp_path_factory) -> Path:
 def test_loss_gradient_and_metrics_leave_missing_labels_out(tmp_path, regression):
     data = write_data(tmp_path / "data", sentences=SPLITS, regression=regression)
     teacher = write_teacher(tmp_path / "model.pt", classes=1 if regression else 2)
-    task, student, criterion = build(
-        data, teacher, "kd", task={"unlabelled_subset": "unlabelled"}, hard_weight=0.7, soft_weight=0.4
-    )
+    weights, given = {"hard_weight": 0.7, "soft_weight": 0.4}, {"unlabelled_subset": "unlabelled"}
+    task, student, criterion = build(data, teacher, "kd", task=given, **weights)
     dataset = task.load_dataset("train", combine=True)
     assert len(dataset) == 64
     rows = [0, 30, 5, 63]  # the second and the fourth have no label
@@ -47,10 +46,8 @@ def test_loss_gradient_and_metrics_leave_missing_labels_out(tmp_path, regression
         hard = squared_error(signals.logits[labelled], target.float())
         soft = squared_error(signals.logits, taught.logits)
     else:
-        hard, soft = (
-            cross_entropy(signals.logits[labelled], target),
-            kd(signals.logits, taught.logits, criterion.cfg.temperature),
-        )
+        hard = cross_entropy(signals.logits[labelled], target)
+        soft = kd(signals.logits, taught.logits, criterion.cfg.temperature)
     expected = 0.7 * hard.sum() + 0.4 * soft.sum()
     expected.backward()
 

@@ -9,6 +9,7 @@ from tests.tiny import SHAPE, batch, build, write_teacher
 
 WIDE = ModelShape(layers=4, width=32, ffn=32, heads=4, max_positions=40)
 NARROW = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_attention_heads": 4}
+ALONE = {"hard_weight": 0.0, "soft_weight": 0.0}
 FEWER_HEADS = {**NARROW, "encoder_attention_heads": 2}
 
 # With a learned map of the student's states, 16 -> 32.
@@ -30,7 +31,7 @@ def learned(criterion) -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.parametrize("method", HIDDEN)
 def test_hidden_states_are_widened_by_one_learned_map(data, wide, method):
-    task, student, criterion = narrow(data, wide, method, hard_weight=0.0, soft_weight=0.0)
+    task, student, criterion = narrow(data, wide, method, **ALONE)
     maps = {name: shape for name, shape in learned(criterion).items() if ".widen." in name}
     assert sorted(maps.values()) == [(32,), (32, 16)]
 
@@ -42,9 +43,7 @@ def test_hidden_states_are_widened_by_one_learned_map(data, wide, method):
 
 
 def test_the_loss_is_that_of_the_widened_states(data, wide):
-    task, student, criterion = narrow(
-        data, wide, "hidden_mse_token", mapping="1:2", hard_weight=0.0, soft_weight=0.0
-    )
+    task, student, criterion = narrow(data, wide, "hidden_mse_token", mapping="1:2", **ALONE)
     sample = batch(task, [0, 1, 2])
     each, _, _ = criterion(student, sample, reduce=False)
 
@@ -55,7 +54,7 @@ def test_the_loss_is_that_of_the_widened_states(data, wide):
 
 
 def test_padding_reaches_neither_the_loss_nor_the_map(data, wide):
-    task, student, criterion = narrow(data, wide, "hidden_mse_learn", hard_weight=0.0, soft_weight=0.0)
+    task, student, criterion = narrow(data, wide, "hidden_mse_learn", **ALONE)
     weight = criterion.hidden.widen.linear.weight
     sample = batch(task, [0, 3, 11])
     loss, _, _ = criterion(student, sample)
@@ -86,9 +85,7 @@ def test_all_states_are_compared_in_a_width_of_their_own(data, wide):
 
 
 def test_the_mixture_can_leave_out_the_embedding_outputs(data, teacher):
-    task, student, criterion = build(
-        data, teacher, "hidden_mse_learn", mapping="combine-layers", hard_weight=0.0, soft_weight=0.0
-    )
+    task, student, criterion = build(data, teacher, "hidden_mse_learn", mapping="combine-layers", **ALONE)
     mixture = criterion.hidden.mixture.projection
     assert mixture.weight.shape == (2 * SHAPE.width, 4 * SHAPE.width)
     assert criterion.hidden.describe_pairs() == "1..2 <- a learned mixture of 1..4"
