@@ -17,7 +17,7 @@ TESTED_BY = {
     "fairseq_kd/criterions/minilm*.py": "tests/criterions/test_golden.py",
     "fairseq_kd/criterions/pearson.py": "tests/criterions/test_golden.py",
     "fairseq_kd/evaluation/cost.py": "tests/scripts/test_compare.py",
-    "fairseq_kd/evaluation/importance.py": "tests/scripts/test_prune.py",
+    "fairseq_kd/evaluation/importance.py": "tests/scripts/test_score_importance.py",
     "fairseq_kd/evaluation/onnx_scores.py": "tests/convert/test_onnx.py",
     "fairseq_kd/evaluation/text_model.py": "tests/scripts/test_predict_text.py",
     # Conversion.

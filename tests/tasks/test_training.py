@@ -59,7 +59,7 @@ def test_killed_in_mid_epoch_and_resumed_equals_straight_through(tmp_path, teach
     run_dir = tmp_path / "killed"
     command = distil_command(data, run_dir, teacher, "crd", flags)
     killed = Process(command)
-    wait_for(run_dir / "checkpoint_1_7.pt", killed)
+    wait_for(run_dir / "checkpoint_last.pt", killed)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
 
