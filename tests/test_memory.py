@@ -22,15 +22,20 @@ def test_peak_memory_of_the_host_includes_freed_memory():
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs glibc")
 def test_freed_memory_is_used_again_without_new_pages():
-    """64 MiB have 16,384 pages of 4 KiB; a page that is new to the process costs a fault."""
+    """64 MiB have 16,384 pages of 4 KiB; a page that is new to the process costs a fault.
+
+    Other jobs may make the system take pages away, so the best of four allocations counts.
+    """
     program = (
         "import resource, sys, torch\n"
         "from fairseq_kd.memory import keep_freed_memory\n"
         "kept = keep_freed_memory() if sys.argv[1] == 'keep' else False\n"
-        "for _ in range(2):\n"
+        "faults = []\n"
+        "for _ in range(5):\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "    torch.zeros(1 << 24)\n"
-        "print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+        "    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n"
+        "print(kept, min(faults[1:]))"
     )
     found = {}
     for how in ("keep", "default"):
