@@ -147,13 +147,13 @@ def find_baseline(cell: Cell, others: Sequence[Cell], method: str, apart: Sequen
     """Return the cell of the baseline `method` with the same task, init and settings as `cell`; None without one.
 
     Flags that the baseline's criterion does not have are ignored. Without a teacher, these are the text without labels and
-    the longer schedule that it gives. If several cells differ in mapping or stages, the one with those of `cell` is
+    the schedule, because an epoch of labels and text is longer than one of labels. If several cells differ in mapping or stages, the one with those of `cell` is
     returned, else None.
 
     apart  names of settings that may differ
     """
     if method == NO_TEACHER and UNLABELLED_SUBSET in dict(cell.settings["flags"]):
-        apart = (*apart, "updates", "warmup")
+        apart = (*apart, "epochs", "updates", "warmup")
 
     def shared(one: Cell, flags: Flags) -> tuple:
         settings = settings_without(one, apart) | {"flags": flags}

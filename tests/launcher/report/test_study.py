@@ -87,7 +87,7 @@ def test_weights_are_ignored_without_a_teacher_and_in_first_stages(tmp_path):
 
 
 def test_a_baseline_without_a_teacher_reads_no_unlabelled_text_and_has_its_own_schedule(tmp_path):
-    text = {"overrides": {"--unlabelled-subset": "unlabelled"}, "updates": 4000, "warmup": 240}
+    text = {"overrides": {"--unlabelled-subset": "unlabelled"}, "epochs": 2, "updates": 4000, "warmup": 240}
     runs = [spec("none"), spec("kd", **text), spec("hidden_mse_learn", **text), spec("kd")]
     for run in runs:
         write_run(tmp_path, run, classes_with(10))
