@@ -147,8 +147,8 @@ def find_baseline(cell: Cell, others: Sequence[Cell], method: str, apart: Sequen
     """Return the cell of the baseline `method` with the same task, init and settings as `cell`; None without one.
 
     Flags that the baseline's criterion does not have are ignored. Without a teacher, these are the text without labels and
-    the schedule, because an epoch of labels and text is longer than one of labels. If several cells differ in mapping or stages, the one with those of `cell` is
-    returned, else None.
+    the schedule, because an epoch of labels and text is longer than one of labels. If several cells differ in mapping or
+    stages, the one with those of `cell` is returned, else None.
 
     apart  names of settings that may differ
     """
