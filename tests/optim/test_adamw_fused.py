@@ -25,6 +25,12 @@ def test_invalid_betas_are_refused(betas):
         plain(model().parameters(), adam_betas=betas)
 
 
+@pytest.mark.parametrize(("excluded", "expected"), [(False, {1: 0.1, 2: 0.1}), (True, {1: 0.0, 2: 0.1})])
+def test_a_flag_excludes_biases_and_norms_from_decay(excluded, expected):
+    groups = plain(model().parameters(), no_decay_norm_and_bias=excluded).param_groups
+    assert {p.dim(): group["weight_decay"] for group in groups for p in group["params"]} == expected
+
+
 @every_setup
 def test_resume_is_exact(setup, tmp_path):
     """Three updates, a restart from the saved state and three more equal six updates, bit for bit."""
