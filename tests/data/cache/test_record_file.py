@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fairseq_kd.data.cache import record_file
 from fairseq_kd.data.cache.record_file import RecordFile
 
 TOKENS = 12345  # the checksum of a row's tokens
@@ -37,8 +38,18 @@ def test_a_valid_record_is_not_written_again(file):
     assert file.read(0, TOKENS) == b"1234"
 
 
-def test_a_checksum_is_written_after_its_record(file):
+def test_a_checksum_is_written_after_its_record(file, monkeypatch):
     """A writer that is killed in between leaves a record that counts as missing."""
-    file.write(0, TOKENS, b"1234")
-    np.memmap(file.path.with_suffix(".sums"), np.uint32, mode="r+")[0] = 0
+    write, calls = record_file._write_all, []
+
+    def killed(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        write(*args)
+
+    monkeypatch.setattr(record_file, "_write_all", killed)
+    with pytest.raises(KeyboardInterrupt):
+        file.write(0, TOKENS, b"1234")
+    assert (bytes(file.records[:4]), file.sums[0]) == (b"1234", 0)
     assert file.read(0, TOKENS) is None
