@@ -1,4 +1,4 @@
-"""`scripts/convert_hf.py`: what import and export write, say and refuse."""
+"""`scripts/convert_hf.py`: the files, the log and the errors of import and export."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What fairseq-train says of command lines."""
+"""The errors of fairseq-train for invalid command lines."""
 
 import pytest
 
@@ -22,6 +22,6 @@ def test_flags_that_fairseq_and_the_criterion_have_are_taken():
     ],
 )
 def test_other_flags_are_refused(flags, reason):
-    told = refusal([*COMMAND, *flags])
-    assert told.startswith(f"fairseq-train does not take this command line ({reason}")
-    assert told.endswith("): correct the flags after --.")
+    error = refusal([*COMMAND, *flags])
+    assert error.startswith(f"fairseq-train does not take this command line ({reason}")
+    assert error.endswith("): correct the flags after --.")
