@@ -1,4 +1,4 @@
-"""Self-distillation: what is pushed when, the loss, whose answers are judged."""
+"""Self-distillation: the times of its updates, its loss, and the model that is evaluated."""
 
 import pytest
 import torch
@@ -36,19 +36,22 @@ def update(student, criterion, seed):
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
 
 
-def test_the_loss_is_that_of_the_labels_and_of_the_distance_to_the_past(sda):
-    task, student, criterion = sda(sda_window="3", inter_weight=1.5)
+@pytest.mark.parametrize("form", ["average", "voted"])
+def test_the_loss_is_that_of_the_labels_and_of_the_distance_to_the_past(sda, form):
+    task, student, criterion = sda(sda_window="3", sda_form=form, inter_weight=1.5)
     sample = batch(task, [0, 3, 11])
+    inputs = {**sample["net_input"], "classification_head_name": task.data.head}
     past = []
     for step in range(5):
         each, size, logged = criterion(student, sample, reduce=False)
-        logits = student(**sample["net_input"], classification_head_name=task.data.head)[0]
+        logits = student(**inputs)[0]
         expected = cross_entropy(logits, sample["target"])
         if past:
-            average = {name: torch.stack([sets[name] for sets in past[-3:]]).mean(dim=0) for name in past[0]}
-            teacher = torch.func.functional_call(
-                student, average, kwargs={**sample["net_input"], "classification_head_name": task.data.head}
-            )[0]
+            models = past[-3:]
+            if form == "average":
+                models = [{name: torch.stack([m[name] for m in models]).mean(dim=0) for name in past[0]}]
+            answers = [torch.func.functional_call(student, model, kwargs=inputs)[0] for model in models]
+            teacher = torch.stack(answers).mean(dim=0)
             expected = expected + 1.5 * logits_mse(logits, teacher)
             assert logged["term_sda"] > 0
         else:
@@ -111,10 +114,10 @@ def test_validation_evaluates_the_average_if_requested(sda, form):
     before = criterion(student, sample, reduce=False)[0]
     for step in range(4):
         update(student, criterion, step)
-    judged = criterion(student, sample, reduce=False)[0]
+    found = criterion(student, sample, reduce=False)[0]
     past = criterion.sda.signals(sample, criterion.student_wanted).logits
-    assert_close(judged, cross_entropy(past, sample["target"]))
-    assert not torch.allclose(judged, before)
+    assert_close(found, cross_entropy(past, sample["target"]))
+    assert not torch.allclose(found, before)
 
     student.train(), criterion.train()
     own = student(**sample["net_input"], classification_head_name=task.data.head)[0]
