@@ -102,6 +102,7 @@ def test_one_row_is_enough_and_all_are_equal_to_it(data, teacher, tmp_path):
         ("hidden_mse_learn", {"mapping": "combine"}),
         ("att_kl_hidden_mse", {}),
         ("minilm_v2", {}),
+        ("alp_kd", {}),
         ("crd", {"crd_negatives": 8}),
         ("hsk", {"hsk_keep": "2l_3t_0.5h", "hsk_width": "magnitude_sentence", "hsk_teacher_alone": True}),
     ],
