@@ -82,6 +82,9 @@ def workers(shards, lm_teacher, tmp_path_factory) -> Runs:
     commands = {name: pretraining(shards, folder / name, lm_teacher, *flags) for name, flags in ways.items()}
     few = write_text(folder / "few", lines=(("train", 4), ("valid", 4)))
     commands["one_batch"] = pretraining(str(few), folder / "one_batch", lm_teacher, *LEGACY)
+    # One worker stops after 3 of the 9 batches of the second epoch.
+    train_here(pretraining(shards, folder / "resumed", lm_teacher, "--max-update 14"))
+    commands["resumed"] = pretraining(shards, folder / "resumed", lm_teacher, *LEGACY)
     return torchrun(folder, commands)
 
 
@@ -133,6 +136,21 @@ def test_fewer_batches_than_workers_are_trained_once(workers):
         (epoch, filler) for epoch in (1, 2, 3) for filler in (False, True)
     ]
     assert [values["bsz"] for values in workers.log("one_batch", "train_inner")] == [1, 1, 1]
+
+
+def test_two_workers_continue_in_mid_epoch_after_one_worker(workers):
+    """They train the same batches as one worker would, two at a time."""
+    lines = [line for rank in (0, 1) for line in workers.notes("resumed", rank) if not line["filler"]]
+    second, third = ([line["blocks"] for line in lines if line["epoch"] == epoch] for epoch in (2, 3))
+    straight = [
+        line["blocks"]
+        for update in zip(workers.notes("legacy", 0), workers.notes("legacy", 1), strict=True)
+        for line in update
+        if line["epoch"] == 2 and not line["filler"]
+    ]
+    assert sorted(second) == sorted(straight[3:])
+    assert Counter(block for batch in third for block in batch) == Counter(range(BLOCKS["first"]))
+    assert [values["num_updates"] for values in workers.log("resumed", "train_inner")] == list(range(15, 24))
 
 
 def test_a_killed_worker_is_restarted_in_mid_shard_to_the_same_weights(workers, shards, lm_teacher, tmp_path):
