@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -199,3 +200,13 @@ def test_a_time_budget_is_kept_by_two_workers_and_over_a_restart(shards, lm_teac
     assert before[-1]["share"] > 0.3
     assert after[0]["share"] >= 0.3  # it goes on from the checkpoint of that time
     assert after[0]["update"] <= before[-1]["update"]
+
+
+def test_two_stages_with_pytorch_ddp_are_refused_before_training(shards, lm_teacher, tmp_path):
+    """When the criterion checks it, fairseq has set the number of workers from torchrun's environment."""
+    budget = ["--lr-scheduler", "time_budget", "--total-training-time", "1", "--two-stage", "0.5"]
+    flags = [*PYTORCH, *budget, "--distributed-backend", "gloo"]
+    result = processes.torchrun(pretraining(shards, tmp_path / "run", lm_teacher, *flags))
+    assert result.returncode != 0
+    assert re.search("--two-stage 0.5 .* --ddp-backend pytorch_ddp: add", result.stderr)
+    assert not list((tmp_path / "run").glob("*.pt"))
