@@ -8,8 +8,8 @@ from torch.testing import assert_close
 
 from fairseq_kd.errors import CannotStart
 from fairseq_kd.losses import cross_entropy, kd, squared_error
-from tests.runs import losses
-from tests.tiny import build, distil_command, train_here, write_data, write_teacher
+from tests.runs import check_same_weights, losses, train_by_two_workers, values_of
+from tests.tiny import build, distil_command, logged, train_here, write_data, write_teacher
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +76,26 @@ def test_pairs_and_parts_of_the_training_set_are_joined_in_order(data):
         assert torch.equal(joined[20 + row]["tokens"], other[row]["tokens"])
         assert joined[20 + row]["target"] == -100
     assert other.targets is None
+
+
+def test_accumulation_and_two_workers_equal_one_batch(data, teacher, tmp_path):
+    # With a large epsilon the update is as smooth in the gradient as SGD's.
+    common = (UNLABELLED, "--adam-eps 0.1 --max-epoch 2")
+    one, four, two = (
+        distil_command(data, tmp_path / name, teacher, "hidden_mse_learn", *common, flags)
+        for name, flags in (
+            ("one", "--batch-size 64"),
+            ("four", "--batch-size 16 --update-freq 4"),
+            ("two", "--batch-size 32"),
+        )
+    )
+    expected, accumulated = (values_of(train_here(command), "train_inner") for command in (one, four))
+    by_two = logged(train_by_two_workers(two), "train_inner")
+    for name, found in ("four", accumulated), ("two", by_two):
+        assert len(found) == len(expected) == 2
+        for key in ("loss", "hard", "soft", "hidden", "accuracy"):
+            assert [row[key] for row in found] == pytest.approx([row[key] for row in expected], abs=2e-3), key
+        check_same_weights(tmp_path / name, tmp_path / "one", rtol=1e-3, atol=1e-4)
 
 
 def test_a_cache_holds_the_sentences_of_both_parts(data, teacher, tmp_path):
