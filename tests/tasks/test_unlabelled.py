@@ -93,7 +93,7 @@ def test_accumulation_and_two_workers_equal_one_batch(data, teacher, tmp_path):
     by_two = logged(train_by_two_workers(two), "train_inner")
     for name, found in ("four", accumulated), ("two", by_two):
         assert len(found) == len(expected) == 2
-        for key in ("loss", "hard", "soft", "hidden", "accuracy"):
+        for key in ("loss", "hard", "soft", "hidden", "accuracy", "gnorm"):
             assert [row[key] for row in found] == pytest.approx([row[key] for row in expected], abs=2e-3), key
         check_same_weights(tmp_path / name, tmp_path / "one", rtol=1e-3, atol=1e-4)
 
