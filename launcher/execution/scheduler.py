@@ -68,7 +68,7 @@ def run_jobs(
 ) -> None:
     """Train all jobs; a job without a result stops only the jobs that depend on it.
 
-    After KeyboardInterrupt, all running jobs are terminated.
+    After any exception, such as KeyboardInterrupt, all running jobs are terminated.
 
     report   called when a job ends
     retries  how often a failed run is resumed
@@ -112,7 +112,7 @@ def run_jobs(
                         job, worker = running.pop(future)
                         free.append(worker)
                         end(job, future.result())
-        except KeyboardInterrupt:
+        except BaseException:
             processes.stop()
             raise
 

@@ -22,7 +22,7 @@ from .job import Job, teacher_spec
 
 MODELS, TEACHER = Path("models"), "teachers/{task}"
 USUAL_POSITIONS = 512
-PATIENCE = 10  # seconds that an interrupted command gets to remove its files
+SECONDS_TO_CLEAN_UP = 10  # seconds that an interrupted command gets to remove its files
 
 
 class NotReady(ValueError):
@@ -125,7 +125,7 @@ def make_data(prerequisites: Prerequisites) -> None:
     except KeyboardInterrupt:
         making.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            making.wait(PATIENCE)
+            making.wait(SECONDS_TO_CLEAN_UP)
         raise
     finally:
         making.kill()

@@ -77,3 +77,17 @@ def test_a_signal_whose_exception_is_lost_still_stops_the_jobs(number, monkeypat
     with scheduler.interruptible(), pytest.raises(KeyboardInterrupt):
         run([FakeJob("a")], lambda job, _: FAILED if stopped.wait(60) else DONE, monkeypatch)
     assert stopped.is_set()
+
+
+def test_an_unexpected_exception_stops_the_other_jobs(monkeypatch):
+    stopped = threading.Event()
+    monkeypatch.setattr(scheduler.Processes, "stop", lambda processes: stopped.set())
+
+    def train(job, processes) -> Outcome:
+        if job.name == "a":
+            raise RuntimeError("unexpected")
+        return FAILED if stopped.wait(20) else DONE
+
+    with scheduler.interruptible(), pytest.raises(RuntimeError, match="unexpected"):
+        run([FakeJob("a"), FakeJob("b")], train, monkeypatch)
+    assert stopped.is_set()

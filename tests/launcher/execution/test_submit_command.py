@@ -222,8 +222,16 @@ def test_two_nodes_of_a_real_slurm_resume_after_a_requeue_and_equal_one_process(
 @pytest.mark.slow
 @pytest.mark.slurm
 @needs_slurm
-def test_a_failure_of_one_node_ends_the_job_on_all_nodes(two_nodes, program, folder, state):
-    assert experiments.main([*ON_TWO, str(program), "--save-dir", str(folder), "--fail", "message"]) == 0
+def test_cancel_and_a_failure_of_one_node_end_the_job_on_all_nodes(
+    two_nodes, program, tmp_path, folder, state
+):
+    words = [*ON_TWO, str(program), "--save-dir", str(folder)]
+    assert experiments.main(words) == 0
+    wait_until(lambda: len(list(folder.glob("started*"))) == 2, seconds=240)
+    assert experiments.main(["cancel", "--out", str(tmp_path), "--group", "runs"]) == 0
+    wait_until(is_idle, seconds=240)
+    assert state() == "cancelled 0"
+    assert experiments.main([*words, "--fail", "message"]) == 0
     wait_until(is_idle, seconds=240)
     assert state() == "failed 0"
     assert "exit status 1 on 127.0.0." in (folder / "problem.txt").read_text()

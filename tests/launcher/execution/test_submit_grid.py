@@ -84,6 +84,41 @@ def test_a_preempted_job_is_requeued_and_resumes(submit, queue, group, monkeypat
     assert log.read_text().count("| valid |") == 2
 
 
+@pytest.mark.slow
+def test_cancel_stops_the_jobs_and_the_same_command_submits_them_again(
+    submit, queue, group, monkeypatch, ask
+):
+    monkeypatch.setenv("FAKE_HANG", "2")
+    submit(*KD)
+    wait_for(group, "*/hanging")
+    assert "Submitted 0 runs; 1 were in the queue" in submit(*KD)
+    assert "1 runs" in ask("cancel")
+    queue.wait()
+    assert set(states_in(ask("status")).values()) == {"cancelled"}
+    assert results_in(group) == {}
+
+    monkeypatch.delenv("FAKE_HANG")
+    submit(*KD)
+    queue.wait()
+    assert [result["best"] for result in results_in(group).values()] == [73]
+
+
+@pytest.mark.slow
+def test_a_failed_first_stage_stops_its_second_stage_only(submit, queue, group, monkeypatch, ask):
+    monkeypatch.setenv("FAKE_FAIL", "first-seed1")
+    submit(*TWO_STAGES, "--retries", "0")
+    queue.wait()
+    printed = ask("status")
+    states = {name.split("-skip-")[1][:-9]: state for name, state in states_in(printed).items()}
+    assert states == {
+        "first-seed1": "failed",
+        "first-seed2": "finished",
+        "second-seed1": "cancelled",
+        "second-seed2": "finished",
+    }
+    assert "RuntimeError: it fails on purpose." in printed
+
+
 def test_a_cancelled_job_trains_nothing_and_is_submitted_again(group, monkeypatch, submit):
     ids = iter("78")
     fake = SimpleNamespace(submit=lambda *_: [next(ids)], states=lambda: {"7": "running"})
