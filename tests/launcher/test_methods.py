@@ -18,6 +18,12 @@ def test_a_criterion_gets_its_own_flags_and_those_of_no_criterion(criterion, rem
     assert fitting(OVERRIDES, criterion, methods).keys() == OVERRIDES.keys() - removed
 
 
+def test_none_is_kd_without_a_teacher(methods):
+    assert next(iter(methods)) == "none"
+    assert (methods["none"].needs_teacher, methods["kd"].needs_teacher) == (False, True)
+    assert methods["none"].flags == methods["kd"].flags
+
+
 def test_an_unknown_method_is_refused(methods):
     check_methods(["none", "sda"], methods)
     with pytest.raises(

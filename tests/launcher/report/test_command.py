@@ -82,6 +82,16 @@ def test_without_matplotlib_the_other_files_are_written(group, report, capsys, m
     assert written == {"report.html", "report.md", "report.csv", "differences.csv"}
 
 
+def test_damaged_and_missing_files_are_noted(group, report, capsys):
+    run = next(group.glob("*kd-3_4_5*seed2*"))
+    (run / "result.json").write_text('{"metric": "accuracy", "best"')
+    (group / "notes").mkdir()  # a folder of the user, which is not a run
+
+    assert report() == 0
+    notes = capsys.readouterr().out.split("## Notes")[1]
+    assert f"* {run / 'result.json'} is invalid (JSONDecodeError" in notes
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
