@@ -148,7 +148,7 @@ def find_baseline(cell: Cell, others: Sequence[Cell], method: str, apart: Sequen
 
     Flags that the baseline's criterion does not have are ignored. Without a teacher, these are the text without labels and
     the schedule, because an epoch of labels and text is longer than one of labels. If several cells differ in mapping or
-    stages, the one with those of `cell` is returned, else None.
+    stages, or in epochs that may differ, the one with those of `cell` is returned, else None.
 
     apart  names of settings that may differ
     """
@@ -169,6 +169,8 @@ def find_baseline(cell: Cell, others: Sequence[Cell], method: str, apart: Sequen
         candidates = [
             other for other in candidates if (other.mapping, other.stages) == (cell.mapping, cell.stages)
         ]
+    if len(candidates) > 1 and "epochs" in apart:
+        candidates = [other for other in candidates if other.settings["epochs"] == cell.settings["epochs"]]
     if len(candidates) > 1:  # in older runs, method `none` still has the loss weights among its flags
         candidates = [other for other in candidates if other.settings["flags"] == cell.settings["flags"]]
     return candidates[0] if len(candidates) == 1 else None

@@ -87,7 +87,7 @@ def test_weights_are_ignored_without_a_teacher_and_in_first_stages(tmp_path):
 
 
 def test_a_baseline_without_a_teacher_reads_no_unlabelled_text_and_has_its_own_schedule(tmp_path):
-    text = {"overrides": {"--unlabelled-subset": "unlabelled"}, "epochs": 2, "updates": 4000, "warmup": 240}
+    text = {"overrides": {"--unlabelled-subset": "unlabelled"}, "epochs": 5, "updates": 4000, "warmup": 240}
     runs = [spec("none"), spec("kd", **text), spec("hidden_mse_learn", **text), spec("kd")]
     for run in runs:
         write_run(tmp_path, run, classes_with(10))
@@ -98,6 +98,11 @@ def test_a_baseline_without_a_teacher_reads_no_unlabelled_text_and_has_its_own_s
     assert find_baseline(of["hidden_mse_learn", True], cells, "none") is of["none", False]
     # A teacher reads the text, so kd with the same text is the baseline.
     assert find_baseline(of["hidden_mse_learn", True], cells, "kd") is of["kd", True]
+
+    write_run(tmp_path, spec("none", epochs=5), classes_with(10))
+    cells = found(tmp_path)
+    [kd] = [cell for cell in cells if cell.method == "kd" and cell.settings["flags"]]
+    assert find_baseline(kd, cells, "none").settings["epochs"] == kd.settings["epochs"] == 5
 
 
 def test_of_several_baselines_the_one_with_equal_mapping_and_stages_is_used(tmp_path):
